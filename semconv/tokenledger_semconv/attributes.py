@@ -1,0 +1,180 @@
+"""Names of the span attributes TokenLedger writes or reads.
+
+No Python package holds the newest GenAI names (the `gen_ai.*` constants of
+opentelemetry-semantic-conventions 0.66b2 are marked as moved and lack `cache_write`), so they are
+defined here. Source: open-telemetry/semantic-conventions-genai, read 2026-11-22. Each line says
+meaning, type, unit, and who sets it; "emitter" is any instrumentation, ours or another's.
+"""
+
+from typing import Final
+
+OPERATION_NAME: Final = "gen_ai.operation.name"
+"""What was asked for: `chat`, `embeddings`, `text_completion` ... String. Set by the emitter."""
+
+PROVIDER_NAME: Final = "gen_ai.provider.name"
+"""Who answers, in the convention's spelling (`openai`, `anthropic`). String. Emitter, at start."""
+
+PROVIDER_NAME_UNTIL_1_36: Final = "gen_ai.system"
+"""The provider's older name (conventions 1.36 and before). String. Older emitters."""
+
+REQUEST_MODEL: Final = "gen_ai.request.model"
+"""The model the caller asked for. String. Set by the emitter at start."""
+
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+"""The model that answered; this one is billed. String. Set by the emitter at the end."""
+
+RESPONSE_ID: Final = "gen_ai.response.id"
+"""The provider's id of the answer. String. Set by the emitter at the end."""
+
+REQUEST_STREAM: Final = "gen_ai.request.stream"
+"""True if the answer was asked for as a stream. Boolean. Set by the emitter at start."""
+
+FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+"""Why the model stopped, one per choice. String array. Set by the emitter at the end."""
+
+CONVERSATION_ID: Final = "gen_ai.conversation.id"
+"""The conversation a call belongs to; read as a session id. String. Other emitters."""
+
+AGENT_ID: Final = "gen_ai.agent.id"
+"""The agent that made the call. String. Attribution."""
+
+INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+"""Input tokens **including** cache reads and cache writes. Integer, tokens. Emitter, at the end."""
+
+OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+"""Output tokens **including** reasoning. Integer, tokens. Emitter, at the end."""
+
+INPUT_TOKENS_UNTIL_1_26: Final = "gen_ai.usage.prompt_tokens"
+"""Input tokens under the name of conventions 1.26 and before. Integer, tokens. Older emitters."""
+
+OUTPUT_TOKENS_UNTIL_1_26: Final = "gen_ai.usage.completion_tokens"
+"""Output tokens under the name of conventions 1.26 and before. Integer, tokens. Older emitters."""
+
+CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+"""Input tokens served from a cache; within input. Integer, tokens. Emitter, at the end."""
+
+CACHE_READ_TOKENS_OLDER: Final = "gen_ai.usage.cache_read_input_tokens"
+"""Cache reads as OpenLLMetry and others wrote them before 1.40. Integer, tokens."""
+
+CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
+"""Input tokens written to a cache, every lifetime; within input. Integer, tokens. Emitter."""
+
+CACHE_WRITE_TOKENS_UNTIL_1_42: Final = "gen_ai.usage.cache_creation.input_tokens"
+"""Cache writes under their name before the rename to `cache_write`. Integer, tokens."""
+
+CACHE_WRITE_TOKENS_OLDER: Final = "gen_ai.usage.cache_creation_input_tokens"
+"""Cache writes as OpenLLMetry and others wrote them before 1.40. Integer, tokens."""
+
+CACHE_WRITE_5M_TOKENS: Final = "anthropic.usage.cache_creation.ephemeral_5m_input_tokens"
+"""Cache writes kept five minutes. Integer, tokens. Our anthropic instrumentor and the SDK's own."""
+
+CACHE_WRITE_1H_TOKENS: Final = "anthropic.usage.cache_creation.ephemeral_1h_input_tokens"
+"""Cache writes kept one hour; within cache writes. Integer, tokens. As the five-minute ones."""
+
+REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+"""Reasoning ("thinking") tokens; within output. Integer, tokens. Emitter, at the end."""
+
+REASONING_TOKENS_OLDER: Final = "gen_ai.usage.reasoning_tokens"
+"""Reasoning tokens as OpenLLMetry and OpenLIT write them. Integer, tokens."""
+
+AUDIO_INPUT_TOKENS: Final = "gen_ai.usage.audio.input_tokens"
+"""Audio tokens within input. Integer, tokens. Emitter, at the end."""
+
+AUDIO_OUTPUT_TOKENS: Final = "gen_ai.usage.audio.output_tokens"
+"""Audio tokens within output. Integer, tokens. Emitter, at the end."""
+
+IMAGE_INPUT_TOKENS: Final = "gen_ai.usage.image.input_tokens"
+"""Image tokens within input. Integer, tokens. Emitter, at the end."""
+
+IMAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.image.output_tokens"
+"""Image tokens within output. Integer, tokens. Emitter, at the end."""
+
+OPENAI_API_TYPE: Final = "openai.api.type"
+"""Which OpenAI API was called: `chat_completions` or `responses`. String. Emitter."""
+
+OPENAI_SERVICE_TIER: Final = "openai.response.service_tier"
+"""The tier OpenAI served the call on; it decides the price. String. Emitter, at the end."""
+
+OPENAI_SERVICE_TIER_UNTIL_1_41: Final = "gen_ai.openai.response.service_tier"
+"""The OpenAI tier under its older name. String. Older emitters."""
+
+OPENAI_SYSTEM_FINGERPRINT: Final = "openai.response.system_fingerprint"
+"""OpenAI's fingerprint of the serving stack. String. Emitter, at the end."""
+
+ANTHROPIC_SERVICE_TIER: Final = "anthropic.response.service_tier"
+"""The tier Anthropic served the call on (`standard`, `priority`, `batch`). String. Emitter."""
+
+SERVER_ADDRESS: Final = "server.address"
+"""The host that was called. String. Set by the emitter at start."""
+
+SERVER_PORT: Final = "server.port"
+"""The port that was called. Integer. Set by the emitter at start."""
+
+HTTP_STATUS_CODE: Final = "http.response.status_code"
+"""The provider's HTTP status where the call failed. Integer. Our instrumentors."""
+
+ERROR_TYPE: Final = "error.type"
+"""The class of the failure, never its text. String. Set by the emitter on an error."""
+
+TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+"""From the request to the first chunk of a stream. Float, seconds. Our instrumentors."""
+
+USER_ID: Final = "user.id"
+"""Whom the call was made for, in the app's own ids. String. Attribution."""
+
+SESSION_ID: Final = "session.id"
+"""The session or conversation the call belongs to. String. Attribution."""
+
+ORGANIZATION_ID: Final = "tokenledger.organization_id"
+"""The tenant the call was made for. String. Attribution."""
+
+FEATURE: Final = "tokenledger.feature"
+"""The product feature that made the call. String. Attribution."""
+
+TEAM: Final = "tokenledger.team"
+"""The team that owns the feature. String. Attribution."""
+
+PROJECT: Final = "tokenledger.project"
+"""The project the cost belongs to. String. Attribution."""
+
+COST_CENTER: Final = "tokenledger.cost_center"
+"""The cost centre the cost belongs to. String. Attribution."""
+
+ENDPOINT: Final = "tokenledger.endpoint"
+"""The app's own route that led to the call. String. Attribution."""
+
+METADATA_PREFIX: Final = "tokenledger.metadata."
+"""Prefix of any further key the app attributes by. String values. Attribution."""
+
+PROVIDER_USAGE: Final = "tokenledger.usage"
+"""The provider's whole usage object, as it came. String, JSON. Our instrumentors."""
+
+WEB_SEARCH_REQUESTS: Final = "tokenledger.usage.web_search_requests"
+"""Billed web searches the provider ran. Integer, requests. Our instrumentors."""
+
+FILE_SEARCH_REQUESTS: Final = "tokenledger.usage.file_search_requests"
+"""Billed file searches the provider ran. Integer, requests. Our instrumentors."""
+
+CODE_EXECUTION_REQUESTS: Final = "tokenledger.usage.code_execution_requests"
+"""Code executions the provider ran. Integer, requests. Our instrumentors."""
+
+CALL_ID: Final = "tokenledger.call.id"
+"""A stable id given by the emitter, where a span id would change on a repeat. String."""
+
+SERVICE_NAME: Final = "service.name"
+"""The app. String, resource attribute. The app's OpenTelemetry set-up, or `app_name`."""
+
+SERVICE_VERSION: Final = "service.version"
+"""The app's release. String, resource attribute. The app's OpenTelemetry set-up."""
+
+DEPLOYMENT_ENVIRONMENT: Final = "deployment.environment.name"
+"""Where the app runs (`production`). String, resource attribute. OTel set-up, or `environment`."""
+
+DEPLOYMENT_ENVIRONMENT_UNTIL_1_26: Final = "deployment.environment"
+"""The environment under its older name. String, resource attribute. Older emitters."""
+
+SCOPE_PREFIX: Final = "tokenledger."
+"""Instrumentation scopes of our own emitters start with this."""
+
+ANTHROPIC_SDK_SCOPE: Final = "com.anthropic.sdk.python"
+"""Scope of the spans the anthropic SDK (>= 1.14) makes of its own calls."""

@@ -1,0 +1,58 @@
+"""What a cost can be grouped by: one list that attribution, rows, reports and views share."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tokenledger_semconv import attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One way to group cost.
+
+    Args:
+        name: what a person writes after `report --by`.
+        column: the column of `token_ledger_events`.
+        attribute: the span attribute (and baggage key) it travels under; "" if a reader derives it.
+        keys: keyword names that fill it in `attribution`, `default_metadata`, `tags`, `track_cost`.
+    """
+
+    name: str
+    column: str
+    attribute: str = ""
+    keys: tuple[str, ...] = ()
+
+
+DIMENSIONS: Final = (
+    Dimension("provider", "provider"),
+    Dimension("model", "model"),
+    Dimension("operation", "operation"),
+    Dimension("user", "user_id", attributes.USER_ID, ("user_id",)),
+    Dimension("session", "session_id", attributes.SESSION_ID, ("session_id",)),
+    Dimension("organization", "organization_id", attributes.ORGANIZATION_ID, ("organization_id",)),
+    Dimension("project", "project", attributes.PROJECT, ("project",)),
+    Dimension("feature", "feature", attributes.FEATURE, ("feature",)),
+    Dimension("team", "team", attributes.TEAM, ("team",)),
+    Dimension("cost_center", "cost_center", attributes.COST_CENTER, ("cost_center",)),
+    Dimension("agent", "agent_id", attributes.AGENT_ID, ("agent_id",)),
+    Dimension("endpoint", "endpoint", attributes.ENDPOINT, ("endpoint",)),
+    Dimension("app", "app_name", attributes.SERVICE_NAME),
+    Dimension("release", "release", attributes.SERVICE_VERSION),
+    Dimension("environment", "environment", attributes.DEPLOYMENT_ENVIRONMENT),
+)
+"""Every fixed dimension; `metadata.<key>` groups by any other key the app attributed by."""
+
+ATTRIBUTION_KEYS: Final[dict[str, str]] = {
+    key: dimension.attribute for dimension in DIMENSIONS for key in dimension.keys
+}
+"""Keyword of `attribution(...)` -> span attribute, for the keys that have a column."""
+
+METADATA_DIMENSION_PREFIX: Final = "metadata."
+"""`report --by metadata.<key>` groups by a metadata key."""
+
+MAX_VALUE_LENGTH: Final = 255
+"""Characters kept of one attribution value: what the older trackers' columns held, and far below
+the 2,704 bytes a btree entry may take."""
+
+MAX_METADATA_KEYS: Final = 64
+"""Metadata keys kept per call: W3C baggage guarantees room for 64 members."""

@@ -1,0 +1,85 @@
+"""The token vector: what one call used, in the units a provider bills.
+
+`None` means the provider did not report the count, `0` that it reported zero. Input includes cache
+reads and writes, output includes reasoning, whatever the provider's own convention: a reader brings
+its numbers into this shape, and everything after it relies on the invariants below.
+"""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVector:
+    """Counts of one model call. Units: tokens, except the `*_requests` counts of billed tool uses.
+
+    Invariants, checked by `faults`: no count is negative; uncached + cache read + cache write =
+    input; one-hour writes are within cache writes; reasoning and audio and image are within their
+    side.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    image_input_tokens: int | None = None
+    image_output_tokens: int | None = None
+    web_search_requests: int | None = None
+    file_search_requests: int | None = None
+    code_execution_requests: int | None = None
+
+    @property
+    def uncached_input_tokens(self) -> int:
+        """Input tokens billed at the plain input rate; 0 where input is unknown."""
+        if self.input_tokens is None:
+            return 0
+        return self.input_tokens - (self.cached_tokens or 0) - (self.cache_write_tokens or 0)
+
+    @property
+    def cache_write_5m_tokens(self) -> int:
+        """Cache writes of the shorter lifetime."""
+        return (self.cache_write_tokens or 0) - (self.cache_write_1h_tokens or 0)
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Input plus output; `None` if neither was reported."""
+        if self.input_tokens is None and self.output_tokens is None:
+            return None
+        return (self.input_tokens or 0) + (self.output_tokens or 0)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the provider reported nothing at all."""
+        return all(getattr(self, field.name) is None for field in fields(self))
+
+    def faults(self) -> tuple[str, ...]:
+        """The invariants this vector breaks, as sentences; empty for a sound one."""
+        found = [
+            f"{field.name} is negative"
+            for field in fields(self)
+            if (getattr(self, field.name) or 0) < 0
+        ]
+        within = (
+            ("cache reads and writes", self._cached_total, "input", self.input_tokens),
+            ("one-hour writes", self.cache_write_1h_tokens, "writes", self.cache_write_tokens),
+            ("reasoning", self.reasoning_tokens, "output", self.output_tokens),
+            ("audio input", self.audio_input_tokens, "input", self.input_tokens),
+            ("audio output", self.audio_output_tokens, "output", self.output_tokens),
+            ("image input", self.image_input_tokens, "input", self.input_tokens),
+            ("image output", self.image_output_tokens, "output", self.output_tokens),
+        )
+        found += [
+            f"{part_name} ({part}) exceed {whole_name} ({whole})"
+            for part_name, part, whole_name, whole in within
+            if part is not None and whole is not None and part > whole
+        ]
+        return tuple(found)
+
+    @property
+    def _cached_total(self) -> int | None:
+        if self.cached_tokens is None and self.cache_write_tokens is None:
+            return None
+        return (self.cached_tokens or 0) + (self.cache_write_tokens or 0)

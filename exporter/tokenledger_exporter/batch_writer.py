@@ -1,0 +1,273 @@
+"""Writes batches of rows into the ledger, each batch in one transaction, each row exactly once.
+
+The fast path is one binary COPY into the month's partition under a savepoint. If a key is there
+already, the batch's keys and hashes are read back and only the missing rows are copied: a resend
+is ignored, other content under the same key goes to `token_ledger_conflicts`, and a row Postgres
+refuses is bisected out into `token_ledger_rejected` while the rest of the batch is stored.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from psycopg import errors as pg_errors
+from psycopg import pq, sql
+from psycopg.adapt import Dumper
+from psycopg.rows import class_row
+
+from tokenledger_exporter import migrations
+from tokenledger_exporter.database import connect, explain
+from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
+from tokenledger_exporter.prices import PriceBook, PriceRow
+from tokenledger_exporter.rows import COLUMNS
+from tokenledger_exporter.sql import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from uuid import UUID
+
+    from tokenledger_exporter.rows import LedgerRow
+
+_SQL: Final = statements("write")
+_PRICES: Final = statements("prices")
+
+_MAX_AHEAD: Final = timedelta(days=1)
+_EARLIEST: Final = datetime(2015, 1, 1, tzinfo=timezone.utc)
+_PRICE_SECONDS: Final = 60.0
+_RACES: Final = 5
+
+_TYPES: Final = {
+    "event_id": "uuid",
+    "usage_hash": "bytea",
+    "timestamp": "timestamptz",
+    "ended_at": "timestamptz",
+    "duration_ms": "float8",
+    "time_to_first_token_ms": "float8",
+    "usage": "jsonb",
+    "metadata": "jsonb",
+}
+
+
+def _postgres_type(column: str) -> str:
+    if column.endswith(("_tokens", "_requests")):
+        return "int8"
+    return _TYPES.get(column, "numeric" if column.endswith("cost_usd") else "text")
+
+
+_COLUMN_TYPES: Final = tuple(_postgres_type(column) for column in COLUMNS)
+_COLUMN_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in COLUMNS)
+_row_values: Final = attrgetter(*COLUMNS)
+
+
+@dataclass(slots=True)
+class WriteResult:
+    """What became of a batch, in rows.
+
+    Args:
+        stored: new rows in the ledger.
+        resent: rows that were there already, with the same content.
+        conflicting: rows whose key was there with other content.
+        rejected: rows the ledger cannot take.
+    """
+
+    stored: int = 0
+    resent: int = 0
+    conflicting: int = 0
+    rejected: int = 0
+
+
+class _JsonText(str):
+    """JSON that is text already; only names the dumper below."""
+
+    __slots__ = ()
+
+
+class _JsonTextDumper(Dumper):
+    """Sends JSON text as jsonb without parsing it again: a version byte, then the text."""
+
+    format = pq.Format.BINARY
+    oid = psycopg.adapters.types["jsonb"].oid
+
+    def dump(self, obj: str) -> bytes:
+        return b"\x01" + obj.encode()
+
+
+class BatchWriter:
+    """One connection to the ledger, opened when needed; used by one thread at a time."""
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url: Final = database_url
+        self._connection: psycopg.Connection[Any] | None = None
+        self._books: dict[str, tuple[float, PriceBook]] = {}
+
+    def prices_of(self, provider: str) -> PriceBook:
+        """One provider's price book, read again after a minute.
+
+        Raises:
+            DatabaseUnreachableError, SchemaError: as `write`.
+        """
+        read_at, book = self._books.get(provider, (0.0, None))
+        if book is None or time.monotonic() - read_at > _PRICE_SECONDS:
+            with self._transaction() as connection:
+                cursor = connection.cursor(row_factory=class_row(PriceRow))
+                book = PriceBook(cursor.execute(_PRICES["load"], {"provider": provider}))
+            self._books[provider] = (time.monotonic(), book)
+        return book
+
+    def write(self, rows: Sequence[LedgerRow]) -> WriteResult:
+        """Commit the rows in one transaction.
+
+        Raises:
+            DatabaseUnreachableError: the connection failed; nothing or all of it was committed,
+                and writing it again is safe.
+            SchemaError: the tables are missing, older or newer; nothing was written.
+        """
+        with self._transaction() as connection:
+            batch = _Batch(connection)
+            for month, group in sorted(batch.by_month(rows).items()):
+                batch.write_month(month, group)
+            batch.keep_set_aside()
+        return batch.result
+
+    def count_loss(self, app_name: str, reason: str, records: int) -> None:
+        """Note records that are gone in `token_ledger_losses`; raises as `write`."""
+        with self._transaction() as connection:
+            values = {"app_name": app_name, "reason": reason, "records": records}
+            connection.execute(_SQL["count_loss"], values)
+
+    def close(self) -> None:
+        """Close the connection; the next write opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def after_fork(self) -> None:
+        """In a forked child: the socket is the parent's, so it is dropped without a farewell."""
+        if self._connection is not None:
+            self._connection.pgconn.finish = _nothing  # type: ignore[method-assign]
+        self._connection = None
+
+    @contextmanager
+    def _transaction(self) -> Generator[psycopg.Connection[Any]]:
+        """A transaction that turns any database error into one clear line and a fresh start."""
+        connection = self._connection = self._connection or self._open()
+        try:
+            with connection.transaction():
+                yield connection
+        except psycopg.Error as error:
+            self.close()
+            raise explain(error) from None
+
+    def _open(self) -> psycopg.Connection[Any]:
+        connection = connect(self._database_url)
+        connection.adapters.register_dumper(_JsonText, _JsonTextDumper)
+        try:
+            status = migrations.read_status(connection)
+            connection.rollback()
+        except psycopg.Error as error:
+            connection.close()
+            raise explain(error) from None
+        if not status.is_current or status.older_table:
+            connection.close()
+            raise SchemaError(status.sentence)
+        return connection
+
+
+class _Batch:
+    """One batch on its way into the ledger, inside one transaction."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.result: Final = WriteResult()
+        self._connection: Final = connection
+        self._refused: list[tuple[LedgerRow, str]] = []
+        self._conflicting: list[LedgerRow] = []
+
+    def by_month(self, rows: Sequence[LedgerRow]) -> dict[str, list[LedgerRow]]:
+        """Rows by partition, each key once, sorted: writers in one key order never deadlock."""
+        latest = datetime.now(timezone.utc) + _MAX_AHEAD
+        unique: dict[UUID, LedgerRow] = {}
+        for row in rows:
+            if not _EARLIEST <= row.timestamp <= latest:
+                self._refused.append((row, "its time is before 2015 or over a day ahead"))
+            elif (first := unique.setdefault(row.event_id, row)) is not row:
+                self._set_aside(row, first.usage_hash)
+        months: defaultdict[str, list[LedgerRow]] = defaultdict(list)
+        for row in sorted(unique.values(), key=attrgetter("event_id")):
+            months[row.month].append(row)
+        return months
+
+    def write_month(self, month: str, rows: list[LedgerRow]) -> None:
+        """Store one partition's rows; what is there already or cannot be taken is set aside."""
+        leaf = sql.Identifier(f"token_ledger_events_{month}")
+        for _ in range(_RACES):
+            try:
+                with self._connection.transaction():
+                    self._copy(leaf, rows)
+            except pg_errors.UniqueViolation:
+                rows = self._new_rows(leaf, rows)
+            except pg_errors.UndefinedTable:
+                first = rows[0].timestamp.date().replace(day=1)
+                self._connection.execute(_SQL["add_partition"], {"month": first})
+            except (psycopg.DataError, psycopg.IntegrityError) as error:
+                self._bisect(month, rows, error)
+                return
+            else:
+                self.result.stored += len(rows)
+                return
+        raise DatabaseUnreachableError("other writers keep writing the same rows, tried again soon")
+
+    def keep_set_aside(self) -> None:
+        """Store what was set aside where it can be found."""
+        for row, reason in self._refused:
+            values = {"event_id": row.event_id, "reason": reason, "event": row.as_json()}
+            self._connection.execute(_SQL["keep_rejected"], values)
+        for row in self._conflicting:
+            hashed = {"event_id": row.event_id, "usage_hash": row.usage_hash}
+            self._connection.execute(_SQL["keep_conflict"], {**hashed, "event": row.as_json()})
+        self.result.rejected = len(self._refused)
+        self.result.conflicting = len(self._conflicting)
+
+    def _copy(self, leaf: sql.Identifier, rows: list[LedgerRow]) -> None:
+        if not rows:
+            return
+        statement = sql.SQL(_SQL["copy_rows"]).format(leaf=leaf, columns=_COLUMN_LIST)
+        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(_COLUMN_TYPES)
+            for row in rows:
+                copy.write_row(_row_values(row))
+
+    def _new_rows(self, leaf: sql.Identifier, rows: list[LedgerRow]) -> list[LedgerRow]:
+        """The rows whose key the ledger does not hold yet."""
+        statement = sql.SQL(_SQL["known_keys"]).format(leaf=leaf)
+        keys = {"event_ids": [row.event_id for row in rows]}
+        known: dict[UUID, bytes] = dict(self._connection.execute(statement, keys).fetchall())
+        for row in rows:
+            if row.event_id in known:
+                self._set_aside(row, known[row.event_id])
+        return [row for row in rows if row.event_id not in known]
+
+    def _set_aside(self, row: LedgerRow, known_hash: bytes) -> None:
+        if row.usage_hash == known_hash:
+            self.result.resent += 1
+        else:
+            self._conflicting.append(row)
+
+    def _bisect(self, month: str, rows: list[LedgerRow], error: psycopg.Error) -> None:
+        """Halve a refused batch until the rows Postgres cannot take stand alone."""
+        if len(rows) == 1:
+            self._refused.append((rows[0], error.diag.message_primary or type(error).__name__))
+            return
+        middle = len(rows) // 2
+        for half in (rows[:middle], rows[middle:]):
+            self.write_month(month, half)
+
+
+def _nothing() -> None:
+    """Stands in for closing a connection that belongs to another process."""

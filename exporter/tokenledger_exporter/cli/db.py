@@ -1,0 +1,92 @@
+"""`tokenledger db`: bring a database to this release's schema and say how far it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tokenledger_exporter.cli.main import FINDINGS, database_option, explained, fail, open_database
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.migrations import SchemaStatus
+
+
+class _Aliased(click.Group):
+    """Accepts the older tracker's names of the same commands."""
+
+    _ALIASES = {"init": "migrate", "upgrade": "migrate", "current": "status", "history": "status"}  # noqa: RUF012 - a constant of the class
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, self._ALIASES.get(cmd_name, cmd_name))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        _, command, rest = super().resolve_command(ctx, args)
+        return (command.name if command else None), command, rest
+
+
+@click.group("db", cls=_Aliased)
+def command() -> None:
+    """Make and check the ledger's tables (aliases: init, upgrade, current, history)."""
+
+
+@command.command()
+@database_option
+@explained
+def migrate(database_url: str | None) -> None:
+    """Make or update the tables and load the price book; safe to run again."""
+    from tokenledger_exporter import migrations
+
+    with open_database(database_url) as url:
+        status = migrations.migrate(url)
+    _say(status)
+    if status.older_kept:
+        click.echo(
+            "an older tracker's table is kept as token_ledger_events_v0; copy its rows into the "
+            f"ledger with '{migrations.IMPORT_HINT}'",
+            err=True,
+        )
+
+
+@command.command()
+@database_option
+@explained
+def status(database_url: str | None) -> None:
+    """Say which migrations have run; exit 1 if the schema is not this release's."""
+    from tokenledger_exporter import migrations
+
+    with open_database(database_url) as url:
+        found = migrations.status(url)
+    _say(found)
+    if not found.is_current:
+        fail(found.sentence, FINDINGS)
+
+
+@command.command("sql")
+@explained
+def print_script() -> None:
+    """Print everything as one script for a SQL editor (Supabase and the like)."""
+    from tokenledger_exporter import migrations
+
+    click.echo(migrations.script(), nl=False)
+
+
+@command.command("import-v0")
+@database_option
+@explained
+def import_older(database_url: str | None) -> None:
+    """Copy the rows of an older tracker's table (token_ledger_events_v0); safe to run again."""
+    from tokenledger_exporter.older_table import import_older_rows
+
+    with open_database(database_url) as url:
+        copied = import_older_rows(url)
+    click.echo(f"{copied} rows copied from token_ledger_events_v0")
+
+
+def _say(found: SchemaStatus) -> None:
+    for migration in found.applied:
+        click.echo(f"{migration.name}  applied {migration.applied_at:%Y-%m-%d %H:%M:%S%z}")
+    if found.is_current:
+        click.echo(found.sentence)

@@ -1,0 +1,45 @@
+"""`tokenledger doctor`: would a call reach the ledger, and what to do if not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+import click
+
+from tokenledger_exporter.cli.main import (
+    FINDINGS,
+    UNREACHABLE,
+    database_option,
+    explained,
+    open_database,
+)
+
+
+@click.command("doctor")
+@click.option("--format", "shape", default="text", type=click.Choice(["text", "json"]))
+@database_option
+@explained
+def command(shape: str, database_url: str | None) -> None:
+    """Check everything a call passes; exit 0 ok, 1 findings, 3 database unreachable."""
+    from tokenledger_exporter.doctor import FAIL, OK, examine
+    from tokenledger_exporter.report import SCHEMA_VERSION
+
+    with open_database(database_url) as url:
+        checks = examine(url)
+    if shape == "json":
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "checks": [asdict(check) for check in checks],
+        }
+        click.echo(json.dumps(document, indent=2))
+    else:
+        for check in checks:
+            click.echo(f"{check.state:<5} {check.name}: {check.detail}")
+            if check.remedy and check.state != OK:
+                click.echo(f"      -> {check.remedy}")
+    if any(check.name == "database" and check.state == FAIL for check in checks):
+        sys.exit(UNREACHABLE)
+    if any(check.state != OK for check in checks):
+        sys.exit(FINDINGS)

@@ -1,0 +1,32 @@
+"""`tokenledger spool`: what waits on this machine, and a way to write it now."""
+
+from __future__ import annotations
+
+import click
+
+from tokenledger_exporter.cli.main import FINDINGS, database_option, explained, fail, open_database
+
+
+@click.group("spool")
+def command() -> None:
+    """Calls that wait on this machine for their ledger."""
+
+
+@command.command()
+@database_option
+@explained
+def drain(database_url: str | None) -> None:
+    """Write what finished processes left; exit 1 if something is still waiting."""
+    from tokenledger_exporter.ledger import PostgresLedger
+    from tokenledger_exporter.segment import SUFFIX
+    from tokenledger_semconv.settings import read_settings
+
+    with open_database(database_url) as url:
+        ledger = PostgresLedger(read_settings({"database_url": url}))
+        committed = ledger.flush(timeout=600.0)
+        reason = ledger.health()["last_error"]
+        ledger.shutdown(timeout=5.0)
+    left = len(list(ledger.folder.glob(f"*{SUFFIX}")))
+    click.echo(f"{committed} rows written, {left} segments of living processes left alone")
+    if reason:
+        fail(f"{reason}; what waits stays in {ledger.folder}", FINDINGS)

@@ -1,0 +1,131 @@
+"""Connections to the ledger: one way to open them, and errors that never show the password.
+
+Works through a transaction pooler: no prepared statements, no session state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from psycopg import errors as pg_errors
+from psycopg.conninfo import conninfo_to_dict
+
+from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from tokenledger_exporter.errors import LedgerError
+
+CONNECT_SECONDS: Final = 5
+"""How long one attempt to connect may take, unless the connection string says otherwise."""
+
+
+def connect(database_url: str) -> psycopg.Connection[Any]:
+    """Open a connection.
+
+    Raises:
+        DatabaseUnreachableError: the string is malformed or nobody answers; the message names
+            host, port and database, never user secrets.
+    """
+    try:
+        given = conninfo_to_dict(database_url)
+    except psycopg.ProgrammingError:
+        raise DatabaseUnreachableError(
+            "the database URL is malformed: give postgresql://user:password@host:5432/database "
+            "in TOKENLEDGER_DATABASE_URL or configure(database_url=...)"
+        ) from None
+    defaults: dict[str, Any] = {
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": "tokenledger",
+        # A dead peer is noticed in half a minute instead of two hours.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 4,
+    }
+    try:
+        return psycopg.connect(
+            database_url,
+            prepare_threshold=None,
+            **{key: value for key, value in defaults.items() if key not in given},
+        )
+    except (psycopg.OperationalError, OSError, UnicodeError) as error:
+        raise DatabaseUnreachableError(
+            f"no connection to {describe(database_url)} ({_reason(error)}): "
+            "check that Postgres runs there and that TOKENLEDGER_DATABASE_URL is right"
+        ) from None
+
+
+@contextmanager
+def session(database_url: str) -> Generator[psycopg.Connection[Any]]:
+    """A connection for reading or a single change, committed at the end.
+
+    Raises:
+        LedgerError: whatever the database says, in one clear line.
+    """
+    with connect(database_url) as connection:
+        try:
+            yield connection
+        except psycopg.Error as error:
+            raise explain(error) from None
+
+
+def explain(error: psycopg.Error) -> LedgerError:
+    """What happened and what to do, without the database's own text about values."""
+    if isinstance(error, (pg_errors.UndefinedTable, pg_errors.UndefinedColumn)):
+        return SchemaError(
+            "the ledger's tables are missing or changed: run 'tokenledger db migrate'"
+        )
+    if isinstance(error, pg_errors.InsufficientPrivilege):
+        return SchemaError(
+            f"the database user may not use the ledger ({error.diag.message_primary}): grant it "
+            "SELECT, and INSERT where it writes, on the token_ledger tables"
+        )
+    kind = type(error).__name__
+    return DatabaseUnreachableError(f"the database did not do it ({kind}), try again")
+
+
+def describe(database_url: str) -> str:
+    """Host, port and database for a message; never user, password or options."""
+    try:
+        parts = conninfo_to_dict(database_url)
+    except psycopg.ProgrammingError:
+        return "a malformed database URL"
+    host = parts.get("host") or parts.get("hostaddr") or "localhost"
+    return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or parts.get('user') or ''}"
+
+
+def fingerprint(database_url: str) -> str:
+    """Which ledger a connection string means: a hash of host, port, database and user.
+
+    The password is no part of it: a rotated password leaves the spool where it is.
+    """
+    try:
+        parts = conninfo_to_dict(database_url)
+    except psycopg.ProgrammingError:
+        parts = {"host": "malformed"}
+    names = ("host", "hostaddr", "port", "dbname", "user")
+    identity = "\x1f".join(str(parts.get(name) or "") for name in names)
+    return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _reason(error: Exception) -> str:
+    """The kind of failure in our own words: libpq's text can hold the user and the password."""
+    text = str(error).lower()
+    kinds = {
+        "password authentication failed": "the password was refused",
+        "no password supplied": "a password is needed",
+        "connection refused": "connection refused",
+        "timeout": "no answer in time",
+        "timed out": "no answer in time",
+        "does not exist": "the database or user does not exist",
+        "resolve": "the host name is unknown",
+        "not known": "the host name is unknown",
+        "too many": "the server has too many connections",
+        "starting up": "the server is starting up",
+        "ssl": "TLS could not be agreed",
+    }
+    return next((kind for needle, kind in kinds.items() if needle in text), "the attempt failed")

@@ -1,0 +1,239 @@
+"""Reads a span into the facts of one model call: today's GenAI conventions and their older names.
+
+One dialect for now; readers for other vendors' spans stand beside it later. Counts come out as the
+contract's token vector, whatever the emitter's convention.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from tokenledger_semconv import attributes, dimensions
+from tokenledger_semconv.tokens import TokenVector
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tokenledger_exporter.records import AttributeValue, SpanRecord, SpoolHeader
+
+# Operations a provider bills by tokens; agents, tools and retrieval only repeat or hold them
+# (semantic-conventions-genai, gen_ai.operation.name, read 2026-11-22).
+BILLABLE_OPERATIONS: Final = frozenset(
+    {"chat", "generate_content", "text_completion", "embeddings"}
+)
+
+# Convention's provider name -> the ledger's. What is not listed is kept as it came.
+_PROVIDERS: Final[Mapping[str, str]] = {
+    "azure.ai.openai": "azure",
+    "azure.ai.inference": "azure",
+    "az.ai.openai": "azure",
+    "az.ai.inference": "azure",
+    "aws.bedrock": "aws",
+    "gcp.gemini": "google",
+    "gcp.gen_ai": "google",
+    "gcp.vertex_ai": "google",
+    "gemini": "google",
+    "vertex_ai": "google",
+    "mistral_ai": "mistral",
+    "moonshot_ai": "moonshotai",
+    "x_ai": "x-ai",
+    "xai": "x-ai",
+}
+
+# Whose model it is, where the emitter does not say who served it.
+_MODEL_FAMILIES: Final = (
+    (re.compile(r"^(ft:)?(gpt-|chatgpt-|o[1-9]|text-embedding-|davinci|babbage)"), "openai"),
+    (re.compile(r"^claude"), "anthropic"),
+    (re.compile(r"^gemini"), "google"),
+    (re.compile(r"^(mistral|ministral|codestral|magistral|pixtral)"), "mistral"),
+)
+
+# Field of the token vector -> attributes that may hold it, today's name first.
+_TOKEN_ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
+    "input_tokens": (attributes.INPUT_TOKENS, attributes.INPUT_TOKENS_UNTIL_1_26),
+    "output_tokens": (attributes.OUTPUT_TOKENS, attributes.OUTPUT_TOKENS_UNTIL_1_26),
+    "cached_tokens": (attributes.CACHE_READ_TOKENS, attributes.CACHE_READ_TOKENS_OLDER),
+    "cache_write_tokens": (
+        attributes.CACHE_WRITE_TOKENS,
+        attributes.CACHE_WRITE_TOKENS_UNTIL_1_42,
+        attributes.CACHE_WRITE_TOKENS_OLDER,
+    ),
+    "cache_write_1h_tokens": (attributes.CACHE_WRITE_1H_TOKENS,),
+    "reasoning_tokens": (attributes.REASONING_TOKENS, attributes.REASONING_TOKENS_OLDER),
+    "audio_input_tokens": (attributes.AUDIO_INPUT_TOKENS,),
+    "audio_output_tokens": (attributes.AUDIO_OUTPUT_TOKENS,),
+    "image_input_tokens": (attributes.IMAGE_INPUT_TOKENS,),
+    "image_output_tokens": (attributes.IMAGE_OUTPUT_TOKENS,),
+    "web_search_requests": (attributes.WEB_SEARCH_REQUESTS,),
+    "file_search_requests": (attributes.FILE_SEARCH_REQUESTS,),
+    "code_execution_requests": (attributes.CODE_EXECUTION_REQUESTS,),
+}
+
+_TIER_ATTRIBUTES: Final = (
+    attributes.OPENAI_SERVICE_TIER,
+    attributes.ANTHROPIC_SERVICE_TIER,
+    attributes.OPENAI_SERVICE_TIER_UNTIL_1_41,
+)
+_REFUSED_FROM, _REFUSED_TO = 400, 499
+_REQUEST_TIMED_OUT = 408
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """One model call as its span tells it, before any price.
+
+    Args:
+        tokens: counts in the contract's shape.
+        missing_usage: "" if the counts are whole, else what is missing.
+        refused: the provider refused the call before any work (4xx): it costs nothing.
+        dimensions: ledger column -> value, "" where nothing was given.
+        metadata: further attribution keys.
+        usage: the provider's own usage object, as JSON text.
+    """
+
+    provider: str
+    model: str
+    request_model: str
+    operation: str
+    response_id: str
+    tokens: TokenVector
+    missing_usage: str
+    refused: bool
+    failed: bool
+    error_type: str
+    service_tier: str
+    time_to_first_token_ms: float | None
+    usage: str | None
+    dimensions: dict[str, str] = field(default_factory=dict[str, str])
+    metadata: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def read_call(record: SpanRecord, header: SpoolHeader) -> CallFacts | None:
+    """The call a span tells of; `None` if the span is none that is billed by tokens."""
+    found = record.attributes
+    tokens = _tokens(found)
+    operation = _text(found, attributes.OPERATION_NAME) or ("" if tokens.is_empty else "chat")
+    if operation not in BILLABLE_OPERATIONS:
+        return None
+    request_model = _text(found, attributes.REQUEST_MODEL)
+    model = _text(found, attributes.RESPONSE_MODEL) or request_model
+    error_type = _text(found, attributes.ERROR_TYPE)
+    refused = record.failed and tokens.is_empty and _is_refusal(found, error_type)
+    seconds = found.get(attributes.TIME_TO_FIRST_CHUNK)
+    columns, metadata = _attribution(record, header)
+    return CallFacts(
+        provider=_provider(found, model),
+        model=model,
+        request_model=request_model,
+        operation=operation,
+        response_id=_text(found, attributes.RESPONSE_ID),
+        tokens=tokens,
+        missing_usage="" if refused else _missing_usage(operation, tokens),
+        refused=refused,
+        failed=record.failed,
+        error_type=error_type,
+        service_tier=next((_text(found, key) for key in _TIER_ATTRIBUTES if key in found), ""),
+        time_to_first_token_ms=seconds * 1000 if isinstance(seconds, float) else None,
+        usage=_json_object(_text(found, attributes.PROVIDER_USAGE)),
+        dimensions=columns,
+        metadata=metadata,
+    )
+
+
+def _tokens(found: Mapping[str, AttributeValue]) -> TokenVector:
+    counts = {
+        name: next((c for key in keys if (c := _count(found.get(key))) is not None), None)
+        for name, keys in _TOKEN_ATTRIBUTES.items()
+    }
+    vector = TokenVector(**counts)
+    if vector.cache_write_tokens is None and attributes.CACHE_WRITE_5M_TOKENS in found:
+        writes = (_count(found[attributes.CACHE_WRITE_5M_TOKENS]) or 0) + (
+            vector.cache_write_1h_tokens or 0
+        )
+        vector = replace(vector, cache_write_tokens=writes)
+    return _inclusive(vector)
+
+
+def _inclusive(vector: TokenVector) -> TokenVector:
+    """Cached counts that exceed input prove an emitter that leaves them out of it: add them."""
+    cached = (vector.cached_tokens or 0) + (vector.cache_write_tokens or 0)
+    if vector.input_tokens is None or cached <= vector.input_tokens:
+        return vector
+    return replace(vector, input_tokens=vector.input_tokens + cached)
+
+
+def _count(value: AttributeValue | None) -> int | None:
+    """A whole, non-negative count; anything else is not one, and missing is not zero."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+def _missing_usage(operation: str, tokens: TokenVector) -> str:
+    if tokens.input_tokens is None and tokens.output_tokens is None:
+        return "the provider reported no usage"
+    if tokens.input_tokens is None:
+        return "input tokens were not reported"
+    if tokens.output_tokens is None and operation != "embeddings":
+        return "output tokens were not reported"
+    return ""
+
+
+def _is_refusal(found: Mapping[str, AttributeValue], error_type: str) -> bool:
+    status = found.get(attributes.HTTP_STATUS_CODE)
+    if not isinstance(status, int) and error_type.isdigit():
+        status = int(error_type)
+    return (
+        isinstance(status, int)
+        and _REFUSED_FROM <= status <= _REFUSED_TO
+        and status != _REQUEST_TIMED_OUT
+    )
+
+
+def _provider(found: Mapping[str, AttributeValue], model: str) -> str:
+    given = _text(found, attributes.PROVIDER_NAME) or _text(
+        found, attributes.PROVIDER_NAME_UNTIL_1_36
+    )
+    if given:
+        return _PROVIDERS.get(given.lower(), given.lower())
+    return next((name for family, name in _MODEL_FAMILIES if family.search(model.lower())), "")
+
+
+def _attribution(record: SpanRecord, header: SpoolHeader) -> tuple[dict[str, str], dict[str, str]]:
+    """Columns and metadata: the span's own values, then the app's, then the ledger's defaults."""
+    prefix = attributes.METADATA_PREFIX
+    told = {**header.defaults, **record.resource, **record.attributes}
+    columns = {
+        dimension.column: _text(told, dimension.attribute)[: dimensions.MAX_VALUE_LENGTH]
+        for dimension in dimensions.DIMENSIONS
+        if dimension.attribute
+    }
+    columns["session_id"] = columns["session_id"] or _text(told, attributes.CONVERSATION_ID)
+    columns["app_name"] = header.app_name or columns["app_name"]
+    columns["environment"] = (
+        header.environment
+        or columns["environment"]
+        or _text(told, attributes.DEPLOYMENT_ENVIRONMENT_UNTIL_1_26)
+    )
+    metadata = {
+        key[len(prefix) :]: str(value) for key, value in told.items() if key.startswith(prefix)
+    }
+    return columns, metadata
+
+
+def _text(found: Mapping[str, AttributeValue], key: str) -> str:
+    value = found.get(key, "")
+    return value if isinstance(value, str) else str(value)
+
+
+def _json_object(text: str) -> str | None:
+    """JSON text of an object, or None: a cut or foreign string must not poison the row."""
+    try:
+        return text if text and isinstance(json.loads(text), dict) else None
+    except ValueError:
+        return None

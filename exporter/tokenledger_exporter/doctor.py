@@ -1,0 +1,251 @@
+"""Checks that a call would reach the ledger, each with its remedy.
+
+Checks are plain functions that return `Check`s; a check never raises. The last one sends a span of
+its own all the way to a row and removes it again.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.trace import SpanKind
+from psycopg.conninfo import conninfo_to_dict
+
+from tokenledger_exporter import migrations
+from tokenledger_exporter.database import describe, fingerprint, session
+from tokenledger_exporter.errors import LedgerError
+from tokenledger_exporter.ledger import PostgresLedger
+from tokenledger_exporter.segment import SUFFIX
+from tokenledger_exporter.spool import spool_folder
+from tokenledger_exporter.sql import statements
+from tokenledger_semconv import attributes
+from tokenledger_semconv.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.metadata import EntryPoint
+
+    import psycopg
+
+_SQL: Final = statements("read")
+
+OK: Final = "ok"
+WARN: Final = "warn"
+FAIL: Final = "fail"
+
+_PRICES_AGE: Final = timedelta(days=30)
+_LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "::1")
+# SDK -> our instrumentor's entry point, and a method that must be wrapped afterwards.
+_SDKS: Final = {"openai": "tokenledger_openai", "anthropic": "tokenledger_anthropic"}
+_RIVALS: Final = ("openai", "anthropic")
+_PROBE_MODEL: Final = "gpt-4o"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding: what was looked at, how it stands, and what to do if it is not ok."""
+
+    name: str
+    state: str
+    detail: str
+    remedy: str = ""
+
+
+def examine(database_url: str) -> list[Check]:
+    """Every check, in the order a call travels."""
+    checks = [*_sdks(), *_rivals(), _exporter(), _sampler(), *_spool(database_url)]
+    try:
+        with session(database_url) as connection:
+            checks.append(Check("database", OK, f"connected to {describe(database_url)}"))
+            checks += _inside(connection, database_url)
+    except LedgerError as error:
+        checks.append(Check("database", FAIL, str(error), "start Postgres or correct the URL"))
+        return checks
+    if not any(check.state == FAIL for check in checks if check.name == "schema"):
+        checks.append(_synthetic_span(database_url))
+    return checks
+
+
+def _inside(connection: psycopg.Connection[Any], database_url: str) -> Iterator[Check]:
+    yield _tls(connection, database_url)
+    status = migrations.read_status(connection)
+    if not status.is_current or status.older_table:
+        yield Check("schema", FAIL, status.sentence, "run 'tokenledger db migrate'")
+        return
+    yield Check("schema", OK, status.sentence)
+    yield _prices(connection)
+    yield _losses(connection)
+
+
+def _tls(connection: psycopg.Connection[Any], database_url: str) -> Check:
+    host = str(conninfo_to_dict(database_url).get("host") or "")
+    if host in _LOCAL_HOSTS or host.startswith("/"):
+        return Check("tls", OK, "the database is on this machine")
+    if connection.pgconn.ssl_in_use:
+        return Check("tls", OK, "the connection is encrypted")
+    return Check(
+        "tls",
+        WARN,
+        f"the connection to {describe(database_url)} is not encrypted",
+        "add sslmode=require (or verify-full) to the database URL",
+    )
+
+
+def _prices(connection: psycopg.Connection[Any]) -> Check:
+    found = connection.execute(_SQL["price_age"]).fetchone()
+    remedy = "upgrade genai-prices and run 'tokenledger db migrate'"
+    if not found or found[0] is None:
+        return Check("prices", FAIL, "the price book is empty: every call is unpriced", remedy)
+    age = datetime.now(timezone.utc).date() - found[0]
+    detail = f"price book checked {found[0]}"
+    return (
+        Check("prices", OK, detail) if age <= _PRICES_AGE else Check("prices", WARN, detail, remedy)
+    )
+
+
+def _losses(connection: psycopg.Connection[Any]) -> Check:
+    span = {
+        "since": datetime(2015, 1, 1, tzinfo=timezone.utc),
+        "until": datetime.now(timezone.utc) + timedelta(days=1),
+    }
+    found = connection.execute(_SQL["losses"], span).fetchone()
+    lost = int(found[0]) if found else 0
+    if not lost:
+        return Check("losses", OK, "no record was ever lost")
+    remedy = "see reasons in token_ledger_losses; give the spool a writable disk with room"
+    return Check("losses", WARN, f"{lost} records are known to be lost", remedy)
+
+
+def _sdks() -> Iterator[Check]:
+    for sdk, name in _SDKS.items():
+        try:
+            found = version(sdk)
+        except PackageNotFoundError:
+            yield Check(sdk, OK, "not installed, nothing to patch")
+            continue
+        yield _patched(sdk, found, name)
+
+
+def _patched(sdk: str, found: str, name: str) -> Check:
+    """Instrument for real, look, and undo: a version check alone proves nothing."""
+    remedy = f"install a supported {sdk} release (see README, 'Supported versions')"
+    try:
+        point = next(iter(entry_points(group="opentelemetry_instrumentor", name=name)))
+        instrumentor = point.load()()
+        was_on = instrumentor.is_instrumented_by_opentelemetry
+        instrumentor.instrument()
+        patched = instrumentor.is_instrumented_by_opentelemetry
+        if not was_on:
+            instrumentor.uninstrument()
+    except Exception as error:  # noqa: BLE001 - whatever breaks is the finding
+        return Check(sdk, FAIL, f"{sdk} {found} cannot be patched: {type(error).__name__}", remedy)
+    if not patched:
+        return Check(sdk, FAIL, f"{sdk} {found} is not patched", remedy)
+    return Check(sdk, OK, f"{sdk} {found} is patched")
+
+
+def _rivals() -> Iterator[Check]:
+    """Other instrumentors of the same SDKs: a broken one is silent, a working one doubles spans."""
+    ours = set(_SDKS.values())
+    for point in entry_points(group="opentelemetry_instrumentor"):
+        if point.name in ours or not point.name.startswith(_RIVALS):
+            continue
+        package = point.dist.name if point.dist else point.value
+        yield _rival(point, package)
+
+
+def _rival(point: EntryPoint, package: str) -> Check:
+    name = f"instrumentor {point.name}"
+    try:
+        point.load()
+    except Exception as error:  # noqa: BLE001 - whatever breaks is the finding
+        return Check(
+            name,
+            WARN,
+            f"{package} cannot be loaded with these SDKs ({type(error).__name__})",
+            f"pip uninstall {package}",
+        )
+    return Check(
+        name,
+        WARN,
+        f"{package} instruments the same SDK: every call would make two spans",
+        f"set OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={point.name} or pip uninstall {package}",
+    )
+
+
+def _exporter() -> Check:
+    remedy = "install tokenledger-otel into the environment the app runs in"
+    found = entry_points(group="opentelemetry_traces_exporter", name="tokenledger")
+    if not found:
+        return Check("exporter", FAIL, "OpenTelemetry does not find the exporter", remedy)
+    named = os.environ.get("OTEL_TRACES_EXPORTER", "")
+    return Check("exporter", OK, f"found; OTEL_TRACES_EXPORTER is {named or 'not set'}")
+
+
+def _sampler() -> Check:
+    named = os.environ.get("OTEL_TRACES_SAMPLER", "") or "the default"
+    return Check("sampler", OK, f"{named}; the ledger is complete whatever it samples")
+
+
+def _spool(database_url: str) -> Iterator[Check]:
+    folder = spool_folder(read_settings().spool_dir, fingerprint(database_url))
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        detail = f"{folder} takes no file ({error.strerror})"
+        yield Check("spool", FAIL, detail, "point TOKENLEDGER_SPOOL_DIR at a writable folder")
+        return
+    waiting = sum(path.stat().st_size for path in folder.glob(f"*{SUFFIX}"))
+    yield Check("spool", OK, f"{folder} is writable, {waiting} bytes in segments")
+    if aside := list(folder.glob("*.bad")):
+        yield Check(
+            "spool files",
+            WARN,
+            f"{len(aside)} segments of another format were kept aside in {folder}",
+            "start the release that wrote them once, or delete them",
+        )
+
+
+def _synthetic_span(database_url: str) -> Check:
+    """A made-up call through processor, spool, price book and COMMIT; its row is removed."""
+    name, remedy = "synthetic span", "see the failed checks above; then run doctor again"
+    try:
+        with tempfile.TemporaryDirectory(prefix="tokenledger-doctor-") as folder:
+            ledger = PostgresLedger(
+                replace(Settings(), database_url=database_url, spool_dir=folder)
+            )
+            trace_id = _emit(ledger)
+            ledger.flush(timeout=15.0)
+            reason = ledger.health()["last_error"]
+            ledger.shutdown(timeout=5.0)
+        with session(database_url) as connection:
+            found = connection.execute(_SQL["probe_row"], {"trace_id": trace_id}).fetchone()
+            connection.execute(_SQL["remove_probe"], {"trace_id": trace_id})
+    except LedgerError as error:
+        return Check(name, FAIL, str(error), remedy)
+    if found is None:
+        return Check(name, FAIL, f"no row arrived ({reason})", remedy)
+    if found[1] != "priced":
+        return Check(name, FAIL, f"the row is {found[1]}", "run 'tokenledger db migrate'")
+    return Check(name, OK, f"priced at ${found[0]:f}, stored, and removed")
+
+
+def _emit(ledger: PostgresLedger) -> str:
+    tracer = ledger.tracer_provider.get_tracer(f"{attributes.SCOPE_PREFIX}doctor")
+    told: dict[str, str | int] = {
+        attributes.OPERATION_NAME: "chat",
+        attributes.PROVIDER_NAME: "openai",
+        attributes.REQUEST_MODEL: _PROBE_MODEL,
+        attributes.INPUT_TOKENS: 1,
+        attributes.OUTPUT_TOKENS: 1,
+    }
+    span = tracer.start_span("chat doctor", kind=SpanKind.CLIENT, attributes=told)
+    span.end()
+    return f"{span.get_span_context().trace_id:032x}"

@@ -1,0 +1,259 @@
+"""Moves records from the spool to the ledger: read, price, write, and forget only after COMMIT.
+
+One background thread a process. While the database is away the records stay where they are, the
+reason is logged once, and attempts go on with growing pauses.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from tokenledger_exporter.errors import LedgerError
+from tokenledger_exporter.prices import PriceBook
+from tokenledger_exporter.records import decode_record
+from tokenledger_exporter.rows import build_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tokenledger_exporter.batch_writer import BatchWriter
+    from tokenledger_exporter.rows import LedgerRow
+    from tokenledger_exporter.spool import Batch, Spool
+
+_log: Final = logging.getLogger("tokenledger")
+
+_FIRST_PAUSE_SECONDS: Final = 1.0
+_LONGEST_PAUSE_SECONDS: Final = 30.0
+_RECOVER_SECONDS: Final = 30.0
+
+
+@dataclass(slots=True)
+class DrainState:
+    """What the drainer did so far, for `health`."""
+
+    committed_rows: int = 0
+    attempts: int = 0
+    failures: int = 0
+    last_error: str = ""
+    last_commit_at: datetime | None = None
+    unreadable: int = 0
+
+
+class Drainer:
+    """The background thread and what wakes it.
+
+    Invariant, under `_wake`: `_asked` counts requests to drain at once, `_served` the last one an
+    attempt began after; a waiter is done when an attempt that began after its request has ended.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        writer: BatchWriter,
+        *,
+        batch_size: int,
+        interval_seconds: float,
+        debug: bool,
+    ) -> None:
+        self.state: Final = DrainState()
+        self._spool: Final = spool
+        self._writer: Final = writer
+        self._batch_size: Final = batch_size
+        self._interval_seconds: Final = interval_seconds
+        self._debug: Final = debug
+        self._announced = 0
+        self._losses_told = 0
+        self._pause_seconds = 0.0
+        self._next_recovery = 0.0
+        self._stopping = False
+        self._reset()
+
+    def notice(self, number: int) -> None:
+        """A record was appended: start the thread if need be, wake it when a batch is full."""
+        if self._thread is None:
+            self._start()
+        if number - self._spool.forgotten >= self._batch_size and not self._pause_seconds:
+            self._ask()
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether the last attempt failed and the next one waits its time."""
+        return self._pause_seconds > 0
+
+    def drain_now(self, timeout_seconds: float) -> int:
+        """Ask for one attempt and wait for its end; returns the rows committed meanwhile."""
+        before = self.state.committed_rows
+        if self._thread is None:
+            self._start()
+        deadline = time.monotonic() + timeout_seconds
+        request = self._ask()
+        with self._wake:
+            self._wake.wait_for(
+                lambda: self._served >= request or self._stopping,
+                max(0.0, deadline - time.monotonic()),
+            )
+        return self.state.committed_rows - before
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Let the thread make a last attempt and wait for it; safe to call twice."""
+        thread = self._thread
+        with self._wake:
+            self._stopping = True
+            self._asked += 1
+            self._wake.notify_all()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_seconds)
+
+    def after_fork(self) -> None:
+        """In a forked child: the thread is the parent's."""
+        self._reset()
+
+    def _reset(self) -> None:
+        self._wake = threading.Condition()
+        self._start_lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._asked = self._served = 0
+
+    def _start(self) -> None:
+        with self._start_lock:
+            if self._thread is None and not self._stopping:
+                self._thread = threading.Thread(
+                    target=self._run, name="tokenledger-drain", daemon=True
+                )
+                self._thread.start()
+
+    def _ask(self) -> int:
+        with self._wake:
+            self._asked += 1
+            self._wake.notify_all()
+            return self._asked
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(
+                    lambda: self._asked > self._served,
+                    self._pause_seconds or self._interval_seconds,
+                )
+                request, last = self._asked, self._stopping
+            self._attempt()
+            with self._wake:
+                self._served = request
+                self._wake.notify_all()
+            if last:
+                self._writer.close()
+                return
+
+    def _attempt(self) -> None:
+        """Write all that waits, this process's own and what dead ones left; never raises."""
+        self.state.attempts += 1
+        try:
+            for batch in self._spool.own_batches(self._batch_size):
+                self._write(batch, own=True)
+            self._recover()
+            self._tell_losses()
+        except LedgerError as error:
+            self._note_failure(str(error))
+        except Exception as error:  # noqa: BLE001 - the thread must live; the record stays spooled
+            self._note_failure(f"unexpected {type(error).__name__} while writing the ledger")
+        else:
+            if self.state.last_error:
+                _log.warning("ledger_back: the ledger takes rows again")
+            self.state.last_error = ""
+            self._pause_seconds = 0.0
+
+    def _recover(self) -> None:
+        if time.monotonic() < self._next_recovery:
+            return
+        for batch in self._spool.recovered_batches(self._batch_size):
+            self._write(batch, own=False)
+        self._next_recovery = time.monotonic() + _RECOVER_SECONDS
+
+    def _write(self, batch: Batch, *, own: bool) -> None:
+        if own and self._debug:
+            self._announce(batch)
+        rows = self._rows(batch, self._writer.prices_of)
+        if rows:
+            self._writer.write(rows)
+        batch.forget()
+        self.state.committed_rows += len(rows)
+        self.state.last_commit_at = datetime.now(timezone.utc)
+
+    def _rows(self, batch: Batch, prices_of: Callable[[str], PriceBook]) -> list[LedgerRow]:
+        rows: list[LedgerRow] = []
+        for payload in batch.payloads:
+            try:
+                row = build_row(decode_record(payload), batch.header, prices_of)
+            except (msgspec.MsgspecError, ArithmeticError, ValueError, TypeError) as error:
+                if not self.state.unreadable:
+                    _log.error("record_unreadable: %s, counted as lost", type(error).__name__)
+                self.state.unreadable += 1
+            else:
+                rows += [row] if row else []
+        return rows
+
+    def _tell_losses(self) -> None:
+        """Write counted losses into the ledger, so that a report can show them."""
+        state = self._spool.state
+        lost = state.refused + state.damaged + state.torn + self.state.unreadable
+        if lost > self._losses_told:
+            reason = "the spool was full, damaged or unreadable"
+            app_name = self._spool.header.app_name
+            self._writer.count_loss(app_name, reason, lost - self._losses_told)
+            self._losses_told = lost
+
+    def _note_failure(self, reason: str) -> None:
+        self.state.failures += 1
+        if reason != self.state.last_error:
+            _log.warning(
+                "ledger_unreachable: %s; %d calls wait in the spool and are written later",
+                reason,
+                self._spool.waiting,
+            )
+        self.state.last_error = reason
+        longer = min(self._pause_seconds * 2, _LONGEST_PAUSE_SECONDS) or _FIRST_PAUSE_SECONDS
+        # Many workers that lost one database must not all return in the same moment.
+        self._pause_seconds = longer * random.uniform(0.7, 1.0)  # noqa: S311
+
+    def _announce(self, batch: Batch) -> None:
+        """One line a call on standard error; with the package's prices if the ledger is away."""
+        first = self._spool.forgotten
+        try:
+            rows = self._rows(batch, self._writer.prices_of)
+        except LedgerError:
+            rows = self._rows(batch, lambda _provider: _package_prices())
+        for number, row in enumerate(rows, start=first + 1):
+            if number > self._announced:
+                self._announced = number
+                print(debug_line(row), file=sys.stderr)  # noqa: T201 - what debug=True asks for
+
+
+@cache
+def _package_prices() -> PriceBook:
+    # 30,000 lines of price data: only an app that debugs without its database loads them.
+    from tokenledger_exporter.price_import import package_rows  # noqa: PLC0415
+
+    return PriceBook(package_rows())
+
+
+def debug_line(row: LedgerRow) -> str:
+    """What `debug=True` prints of a call."""
+    known = f"${row.cost_usd:f}" if row.cost_usd is not None else f"{row.cost_status}"
+    why = f" ({row.cost_note})" if row.cost_note else ""
+    tokens = f"{_count(row.input_tokens)} in, {_count(row.output_tokens)} out"
+    who = f"user={row.user_id or '-'} feature={row.feature or '-'}"
+    return f"[tokenledger] {row.model}: {tokens}, {known}{why}, {row.duration_ms:.0f} ms, {who}"
+
+
+def _count(tokens: int | None) -> str:
+    return "?" if tokens is None else str(tokens)

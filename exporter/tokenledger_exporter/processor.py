@@ -1,0 +1,81 @@
+"""The span processor that makes the ledger complete: every ended model call goes to the spool.
+
+It runs on the caller's thread, so it does one thing: one compact record, one `os.write`. A span
+that tells of a call our own instrumentor is telling of already (the anthropic SDK traces itself)
+is marked as covered when it starts and left out; it still goes to every other exporter.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, Protocol
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
+
+from tokenledger_exporter.records import encode_span, is_model_call
+from tokenledger_semconv import attributes
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan, Span
+
+_log: Final = logging.getLogger("tokenledger")
+
+EXIT_SECONDS: Final = 2.0
+"""How long interpreter exit or a provider's shutdown may wait for the last rows."""
+
+
+class RecordSink(Protocol):
+    """Where the processor's records go."""
+
+    def append(self, payload: bytes) -> None:
+        """Keep one record."""
+        ...
+
+    def flush(self, timeout: float) -> int:
+        """Try to commit what waits; returns the rows committed."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Records that are not committed."""
+        ...
+
+
+class LedgerProcessor(SpanProcessor):
+    """Feeds ended model-call spans of one provider to a ledger, which may be exchanged."""
+
+    def __init__(self, sink: RecordSink) -> None:
+        self.sink = sink
+        self.failures = 0
+        self._covered: set[int] = set()
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Note spans that start below a call our own instrumentor tells of."""
+        parent = trace.get_current_span(parent_context)
+        scope = getattr(parent, "instrumentation_scope", None)
+        if scope is not None and scope.name.startswith(attributes.SCOPE_PREFIX):
+            self._covered.add(span.get_span_context().span_id)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Spool a model call; never raises into the app."""
+        try:
+            context = span.get_span_context()
+            if context is not None and context.span_id in self._covered:
+                self._covered.discard(context.span_id)
+            elif is_model_call(span):
+                self.sink.append(encode_span(span))
+        except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
+            if not self.failures:
+                _log.error("record_lost: %s while spooling a call", type(error).__name__)
+            self.failures += 1
+
+    def shutdown(self) -> None:
+        """Try for the last rows; what is left stays in the spool for the next process."""
+        self.sink.flush(EXIT_SECONDS)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Commit what waits; False if something is still waiting at the time-out."""
+        self.sink.flush(timeout_millis / 1000)
+        return self.sink.waiting == 0

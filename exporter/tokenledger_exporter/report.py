@@ -1,0 +1,173 @@
+"""Cost by any dimensions over a stretch of time, with the coverage that says what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.sql import statements
+from tokenledger_semconv.dimensions import DIMENSIONS, METADATA_DIMENSION_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from decimal import Decimal
+
+    import psycopg
+
+_SQL: Final = statements("read")
+
+SCHEMA_VERSION: Final = 1
+"""Version of the JSON a report prints."""
+
+_COLUMNS: Final = {dimension.name: dimension.column for dimension in DIMENSIONS}
+_BUCKETS: Final = {"hour": "YYYY-MM-DD HH24:00", "day": "YYYY-MM-DD", "month": "YYYY-MM"}
+_EVERYTHING: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many calls have which kind of cost; `lost` counts records known to be gone."""
+
+    priced: int = 0
+    partial: int = 0
+    estimated: int = 0
+    unpriced: int = 0
+    unmeasured: int = 0
+    lost: int = 0
+
+    @property
+    def calls(self) -> int:
+        """Calls in the ledger, lost ones not among them."""
+        known = self.priced + self.partial + self.estimated
+        return known + self.unpriced + self.unmeasured
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every call has its whole cost."""
+        return self.priced == self.calls and not self.lost
+
+    @property
+    def sentence(self) -> str:
+        """One line for people: what share is priced, and every other state that occurs."""
+        if not self.calls and not self.lost:
+            return "coverage: no calls yet"
+        share = f"{100 * self.priced / self.calls:.1f} %" if self.calls else "0 %"
+        states = ("partial", "estimated", "unpriced", "unmeasured", "lost")
+        others = [f"{getattr(self, state)} {state}" for state in states if getattr(self, state)]
+        tail = ", " + ", ".join(others) if others else ""
+        return f"coverage: {self.priced} of {self.calls} calls priced ({share}){tail}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """One group: its labels in the order asked for, its money (US dollars) and its counts."""
+
+    labels: tuple[str, ...]
+    cost_usd: Decimal
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    coverage: Coverage
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Groups, dearest first, and their total over the whole stretch."""
+
+    by: tuple[str, ...]
+    since: datetime
+    until: datetime
+    rows: tuple[ReportRow, ...]
+    totals: ReportRow
+
+    @property
+    def coverage(self) -> Coverage:
+        """Coverage of every call in the stretch."""
+        return self.totals.coverage
+
+
+def build_report(
+    connection: psycopg.Connection[Any],
+    by: Sequence[str],
+    since: datetime,
+    until: datetime,
+    *,
+    limit: int = _EVERYTHING,
+) -> Report:
+    """Sum the ledger from `since` (included) to `until` (not included).
+
+    Args:
+        connection: the ledger.
+        by: dimension names, `metadata.<key>`, or `hour`, `day`, `month` (UTC); none is the total.
+        since: start, with a time zone.
+        until: end, with a time zone.
+        limit: most groups to return; the total always covers all.
+
+    Raises:
+        UsageError: a dimension does not exist; the message lists those that do.
+    """
+    groups = [_group(name) for name in by]
+    stretch = {"since": since, "until": until, "limit": limit}
+    rows = _select(connection, groups, stretch) if groups else []
+    lost = connection.execute(_SQL["losses"], stretch).fetchone()
+    total = _select(connection, [], stretch)[0]
+    return Report(
+        by=tuple(by),
+        since=since,
+        until=until,
+        rows=tuple(_row(found, len(by), lost=0) for found in rows),
+        totals=_row(total, 0, lost=int(lost[0]) if lost else 0),
+    )
+
+
+def dimension_names() -> tuple[str, ...]:
+    """What a report can be grouped by."""
+    return (*_COLUMNS, *_BUCKETS, f"{METADATA_DIMENSION_PREFIX}<key>")
+
+
+def _group(name: str) -> sql.Composable:
+    if name in _COLUMNS:
+        return sql.Identifier(_COLUMNS[name])
+    if name in _BUCKETS:
+        shape = sql.Literal(_BUCKETS[name])
+        return sql.SQL("to_char(timestamp AT TIME ZONE 'UTC', {})").format(shape)
+    key = name.removeprefix(METADATA_DIMENSION_PREFIX)
+    if key != name and key:
+        return sql.SQL("COALESCE(metadata ->> {}, '')").format(sql.Literal(key))
+    raise UsageError(
+        f"{name!r} is no dimension: group by one or more of {', '.join(dimension_names())}"
+    )
+
+
+def _select(
+    connection: psycopg.Connection[Any], groups: list[sql.Composable], stretch: dict[str, Any]
+) -> list[dict[str, Any]]:
+    labels = [
+        sql.SQL("{} AS {},").format(group, sql.Identifier(f"label_{number}"))
+        for number, group in enumerate(groups)
+    ]
+    grouping: sql.Composable = sql.SQL("")
+    if groups:
+        grouping = sql.SQL(_SQL["grouping"]).format(groups=sql.SQL(", ").join(groups))
+    query = sql.SQL(_SQL["report"]).format(labels=sql.SQL(" ").join(labels), grouping=grouping)
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, stretch).fetchall()
+
+
+def _row(found: dict[str, Any], labels: int, *, lost: int) -> ReportRow:
+    states = {state.name: found[state.name] for state in fields(Coverage) if state.name in found}
+    return ReportRow(
+        labels=tuple(str(found[f"label_{number}"]) for number in range(labels)),
+        cost_usd=found["cost_usd"],
+        calls=found["calls"],
+        input_tokens=found["input_tokens"],
+        output_tokens=found["output_tokens"],
+        cached_tokens=found["cached_tokens"],
+        coverage=Coverage(**states, lost=lost),
+    )

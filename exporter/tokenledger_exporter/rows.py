@@ -1,0 +1,230 @@
+"""From the facts of a call and the price book to one ledger row.
+
+The row's identity is derived, never drawn, so that a resend is the same row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from tokenledger_exporter.dialect import read_call
+from tokenledger_semconv import attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tokenledger_exporter.dialect import CallFacts
+    from tokenledger_exporter.prices import Cost, PriceBook
+    from tokenledger_exporter.records import SpanRecord, SpoolHeader
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MAX_INTEGER: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One row of `token_ledger_events`; fields are its columns, in COPY order."""
+
+    event_id: UUID
+    timestamp: datetime
+    ended_at: datetime
+    usage_hash: bytes
+    trace_id: str
+    span_id: str
+    scope: str
+    provider: str
+    model: str
+    request_model: str
+    operation: str
+    endpoint: str
+    response_id: str
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+    cached_tokens: int | None
+    cache_write_tokens: int | None
+    cache_write_1h_tokens: int | None
+    reasoning_tokens: int | None
+    audio_input_tokens: int | None
+    audio_output_tokens: int | None
+    image_input_tokens: int | None
+    image_output_tokens: int | None
+    web_search_requests: int | None
+    file_search_requests: int | None
+    code_execution_requests: int | None
+    cost_usd: Decimal | None
+    input_cost_usd: Decimal | None
+    cached_cost_usd: Decimal | None
+    cache_write_cost_usd: Decimal | None
+    output_cost_usd: Decimal | None
+    tool_cost_usd: Decimal | None
+    cost_status: str
+    cost_note: str
+    price_id: str
+    service_tier: str
+    user_id: str
+    session_id: str
+    organization_id: str
+    feature: str
+    team: str
+    project: str
+    cost_center: str
+    agent_id: str
+    app_name: str
+    release: str
+    environment: str
+    status: str
+    error_type: str
+    duration_ms: float
+    time_to_first_token_ms: float | None
+    usage: str | None
+    metadata: str
+
+    @property
+    def month(self) -> str:
+        """Suffix of the partition the row belongs to, UTC."""
+        return self.timestamp.strftime("%Y_%m")
+
+    def as_json(self) -> str:
+        """The whole row as JSON text, for the tables that keep rows set aside."""
+        return json.dumps(asdict(self), default=_plain)
+
+
+COLUMNS: Final = tuple(column.name for column in fields(LedgerRow))
+"""Columns the writer fills, in order; the others have defaults."""
+
+
+def build_row(
+    record: SpanRecord, header: SpoolHeader, prices_of: Callable[[str], PriceBook]
+) -> LedgerRow | None:
+    """The priced row of a span; `None` if the span tells of no billable call.
+
+    Args:
+        record: the span.
+        header: whose span it is.
+        prices_of: gives a provider's price book.
+    """
+    call = read_call(record, header)
+    if call is None:
+        return None
+    started = _moment(record.start_ns)
+    money = _money(call, started, prices_of)
+    tokens = {name: _bounded(value) for name, value in asdict(call.tokens).items()}
+    values: dict[str, Any] = {
+        "timestamp": started,
+        "ended_at": _moment(record.end_ns),
+        "trace_id": record.trace_id.hex(),
+        "span_id": f"{record.span_id:016x}",
+        "scope": record.scope,
+        "provider": call.provider,
+        "model": call.model,
+        "request_model": call.request_model,
+        "operation": call.operation,
+        "response_id": call.response_id,
+        **tokens,
+        "total_tokens": _bounded(call.tokens.total_tokens),
+        **money,
+        "service_tier": call.service_tier,
+        **call.dimensions,
+        "status": "error" if call.failed else "success",
+        "error_type": call.error_type,
+        "duration_ms": (record.end_ns - record.start_ns) / 1e6,
+        "time_to_first_token_ms": call.time_to_first_token_ms,
+        "usage": call.usage,
+        "metadata": json.dumps(call.metadata),
+    }
+    values = {
+        name: _clean(value) if isinstance(value, str) else value for name, value in values.items()
+    }
+    identity = _identity(record, values["organization_id"])
+    return LedgerRow(event_id=identity, usage_hash=_usage_hash(values), **values)
+
+
+def _money(
+    call: CallFacts, moment: datetime, prices_of: Callable[[str], PriceBook]
+) -> dict[str, Any]:
+    """Cost columns: a number only where one is known, and a status that says what it is."""
+    cost: Cost | None = None
+    if call.refused:
+        return _cost_columns(None, "priced", "the provider refused the call", free=True)
+    if call.tokens.input_tokens is None and call.tokens.output_tokens is None:
+        return _cost_columns(None, "unmeasured", call.missing_usage)
+    if faults := call.tokens.faults():
+        return _cost_columns(None, "unpriced", "; ".join(faults))
+    cost = prices_of(call.provider).cost(
+        call.provider, call.model, moment, call.service_tier, call.tokens
+    )
+    if cost is None:
+        note = f"no price for {call.model or 'a call without a model'} at {call.provider or '?'}"
+        return _cost_columns(None, "unpriced", note)
+    if cost.unpriced_kinds:
+        return _cost_columns(cost, "partial", f"no price for {', '.join(cost.unpriced_kinds)}")
+    return _cost_columns(cost, "partial" if call.missing_usage else "priced", call.missing_usage)
+
+
+def _cost_columns(
+    cost: Cost | None, status: str, note: str, *, free: bool = False
+) -> dict[str, Any]:
+    nothing = Decimal(0) if free else None
+    return {
+        "cost_usd": cost.total_usd if cost else nothing,
+        "input_cost_usd": cost.input_usd if cost else nothing,
+        "cached_cost_usd": cost.cached_usd if cost else nothing,
+        "cache_write_cost_usd": cost.cache_write_usd if cost else nothing,
+        "output_cost_usd": cost.output_usd if cost else nothing,
+        "tool_cost_usd": cost.tool_usd if cost else nothing,
+        "cost_status": status,
+        "cost_note": note,
+        "price_id": cost.price_id if cost else "",
+    }
+
+
+def _identity(record: SpanRecord, organization_id: str) -> UUID:
+    """UUIDv8: 48 bits of start milliseconds, then a hash, so that keys arrive nearly in order."""
+    call_id = record.attributes.get(attributes.CALL_ID)
+    if call_id:
+        told = f"{organization_id}\x1f{call_id}"
+    else:
+        told = f"{record.trace_id.hex()}\x1f{record.span_id:x}\x1f{record.start_ns}"
+    digest = hashlib.blake2b(told.encode(), digest_size=10, person=b"tl-event").digest()
+    value = (record.start_ns // 1_000_000 & (1 << 48) - 1) << 80 | int.from_bytes(digest, "big")
+    value = value & ~(0xF << 76) | 0x8 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return UUID(int=value)
+
+
+# Two tellings of a call that agree in these are one and the same; the cost is not among them,
+# because a resend may meet another price book.
+_BILLING_FIELDS: Final = (
+    *("provider", "model", "operation", "service_tier", "status", "error_type", "response_id"),
+    *(column for column in COLUMNS if column.endswith(("_tokens", "_requests"))),
+)
+
+
+def _usage_hash(values: dict[str, Any]) -> bytes:
+    told = "\x1f".join(f"{values[name]}" for name in _BILLING_FIELDS)
+    return hashlib.blake2b(told.encode(), digest_size=16, person=b"tl-usage").digest()
+
+
+def _moment(nanoseconds: int) -> datetime:
+    # Integer microseconds: a float holds today's nanoseconds only to 256 ns.
+    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+
+
+def _bounded(count: int | None) -> int | None:
+    return None if count is None else min(count, _MAX_INTEGER)
+
+
+def _clean(text: str) -> str:
+    """Text Postgres can hold: no NUL, in the column or escaped inside JSON."""
+    return text.replace("\x00", "\ufffd").replace("\\u0000", "\\ufffd")
+
+
+def _plain(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

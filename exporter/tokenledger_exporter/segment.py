@@ -1,0 +1,151 @@
+"""One file of the spool: frames of length, CRC-32 and payload, appended by one living process.
+
+The writer holds a `flock` for as long as it lives, so a free lock means a dead writer, whatever
+its pid says. Reading never trusts a length: a torn tail ends the segment, a flipped bit skips one
+frame, and both are counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: no flock; a segment is taken over only once its file can be deleted.
+    fcntl = None  # type: ignore[assignment]
+
+SUFFIX: Final = ".seg"
+"""Segments end with this; what cannot be read is renamed to `.seg.bad` and kept."""
+
+_FRAME: Final = struct.Struct("<II")
+_MAX_PAYLOAD: Final = 1 << 20
+
+
+class SegmentFullError(OSError):
+    """The disk took only part of a frame; the segment was cut back to its last whole one."""
+
+
+@dataclass(slots=True)
+class ReadResult:
+    """Frames read from one segment.
+
+    Args:
+        payloads: whole, checked payloads in order.
+        end: offset after the last frame read.
+        damaged: frames skipped because their checksum does not match.
+        torn: whether bytes are left that make no whole frame.
+    """
+
+    payloads: list[bytes]
+    end: int
+    damaged: int = 0
+    torn: bool = False
+
+
+class Segment:
+    """A segment this process writes."""
+
+    def __init__(self, path: Path, header: bytes) -> None:
+        self.path: Final = path
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
+        self._fd = os.open(path, flags, 0o600)
+        _lock(self._fd)
+        self.size = 0
+        self.append(header)
+        self.start: Final = self.size
+
+    def append(self, payload: bytes) -> None:
+        """Write one frame with one system call, and no wait for the disk.
+
+        Raises:
+            OSError: nothing was written; the segment still ends with a whole frame.
+        """
+        frame = _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+        written = os.write(self._fd, frame)
+        if written != len(frame):
+            os.ftruncate(self._fd, self.size)
+            raise SegmentFullError(f"the disk took {written} of {len(frame)} bytes")
+        self.size += written
+
+    def read(self, offset: int, limit: int) -> ReadResult:
+        """Up to `limit` frames from `offset` on, from the file itself."""
+        return read_frames(self._fd, offset, self.size, limit)
+
+    def forget(self) -> None:
+        """Drop every record, keep the header: all of them are committed."""
+        os.ftruncate(self._fd, self.start)
+        self.size = self.start
+
+    def close(self, *, delete: bool) -> None:
+        """Let go of the file; with `delete`, remove it: nothing in it is still wanted."""
+        if delete:
+            with contextlib.suppress(FileNotFoundError):
+                self.path.unlink()
+        os.close(self._fd)
+
+    def abandon(self) -> None:
+        """Close the inherited descriptor in a forked child; the parent keeps file and lock."""
+        os.close(self._fd)
+
+
+def read_frames(fd: int, offset: int, end: int, limit: int) -> ReadResult:
+    """Up to `limit` whole frames between two offsets of an open file."""
+    result = ReadResult([], offset)
+    while len(result.payloads) < limit and result.end < end:
+        head = os.pread(fd, _FRAME.size, result.end)
+        if len(head) < _FRAME.size:
+            result.torn = True
+            break
+        length, checksum = _FRAME.unpack(head)
+        after = result.end + _FRAME.size + length
+        if length > _MAX_PAYLOAD or after > end:
+            result.torn = True
+            break
+        payload = os.pread(fd, length, result.end + _FRAME.size)
+        if zlib.crc32(payload) == checksum:
+            result.payloads.append(payload)
+        else:
+            result.damaged += 1
+        result.end = after
+    return result
+
+
+@contextlib.contextmanager
+def take_over(path: Path) -> Generator[int | None]:
+    """Open a dead writer's segment; yields its descriptor, or None if somebody holds or took it."""
+    try:
+        fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield fd if _lock(fd) and _is_still(path, fd) else None
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_still(path: Path, fd: int) -> bool:
+    """Whether the locked file is still the one of that name: it may have been drained meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,30 @@
+-- Statements of the write path. `{leaf}` is a monthly partition, `{columns}` the row's columns.
+
+-- name: copy_rows
+-- The fast path: straight into the partition, which row-level security on the parent allows.
+COPY {leaf} ({columns}) FROM STDIN (FORMAT BINARY)
+
+-- name: known_keys
+-- Which of these rows are there already, and with what billing content.
+SELECT event_id, usage_hash FROM {leaf} WHERE event_id = ANY(%(event_ids)s)
+
+-- name: add_partition
+-- The month a row belongs to, where the keeper has not made it yet.
+SELECT token_ledger_add_partitions(%(month)s, %(month)s)
+
+-- name: keep_conflict
+-- Same identity, other billing content.
+INSERT INTO token_ledger_conflicts (event_id, usage_hash, event)
+VALUES (%(event_id)s, %(usage_hash)s, %(event)s::jsonb)
+ON CONFLICT DO NOTHING
+
+-- name: keep_rejected
+-- A row the ledger cannot take, with the reason.
+INSERT INTO token_ledger_rejected (event_id, reason, event)
+VALUES (%(event_id)s, %(reason)s, %(event)s::jsonb)
+ON CONFLICT DO NOTHING
+
+-- name: count_loss
+-- Records known to be gone.
+INSERT INTO token_ledger_losses (app_name, reason, records)
+VALUES (%(app_name)s, %(reason)s, %(records)s)

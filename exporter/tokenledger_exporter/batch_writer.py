@@ -149,9 +149,9 @@ class BatchWriter:
             connection.close()
 
     def after_fork(self) -> None:
-        """In a forked child: the socket is the parent's, so it is dropped without a farewell."""
+        """In a forked child: the session is the parent's, so it is kept untouched and unused."""
         if self._connection is not None:
-            self._connection.pgconn.finish = _nothing  # type: ignore[method-assign]
+            _inherited.append(self._connection)
         self._connection = None
 
     @contextmanager
@@ -180,6 +180,10 @@ class BatchWriter:
         return connection
 
 
+# Connections of a parent process: closing one here would end the parent's session.
+_inherited: Final[list[psycopg.Connection[Any]]] = []
+
+
 class _Batch:
     """One batch on its way into the ledger, inside one transaction."""
 
@@ -196,8 +200,10 @@ class _Batch:
         for row in rows:
             if not _EARLIEST <= row.timestamp <= latest:
                 self._refused.append((row, "its time is before 2015 or over a day ahead"))
-            elif (first := unique.setdefault(row.event_id, row)) is not row:
-                self._set_aside(row, first.usage_hash)
+            elif row.event_id in unique:
+                self._set_aside(row, unique[row.event_id].usage_hash)
+            else:
+                unique[row.event_id] = row
         months: defaultdict[str, list[LedgerRow]] = defaultdict(list)
         for row in sorted(unique.values(), key=attrgetter("event_id")):
             months[row.month].append(row)
@@ -267,7 +273,3 @@ class _Batch:
         middle = len(rows) // 2
         for half in (rows[:middle], rows[middle:]):
             self.write_month(month, half)
-
-
-def _nothing() -> None:
-    """Stands in for closing a connection that belongs to another process."""

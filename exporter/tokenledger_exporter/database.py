@@ -84,6 +84,9 @@ def explain(error: psycopg.Error) -> LedgerError:
             f"the database user may not use the ledger ({error.diag.message_primary}): grant it "
             "SELECT, and INSERT where it writes, on the token_ledger tables"
         )
+    if isinstance(error, pg_errors.RaiseException):
+        # Only our own migrations raise: their words are written for people.
+        return SchemaError(f"{error.diag.message_primary}: {error.diag.message_hint}")
     kind = type(error).__name__
     return DatabaseUnreachableError(f"the database did not do it ({kind}), try again")
 

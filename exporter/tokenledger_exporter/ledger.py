@@ -136,6 +136,8 @@ class PostgresLedger:
         """Try for the last rows and close; what is left stays in the spool. Idempotent."""
         self._drainer.stop(timeout)
         self._spool.close()
+        if _installed.get("ledger") is self:
+            del _installed["ledger"]
 
     def after_fork(self) -> None:
         """In a forked child: keep nothing that is the parent's."""

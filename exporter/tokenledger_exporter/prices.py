@@ -162,7 +162,8 @@ class PriceBook:
 
         Args:
             provider: price-book name (`openai`, `azure`).
-            model: name as the provider wrote it; dated and fine-tuned names resolve.
+            model: name as the provider wrote it; dated names resolve, and fine-tuned
+                ones where their base has a fine-tuned price.
             moment: start of the call, with a time zone.
             tier: service tier in the provider's words; "" is standard.
             tokens: what was used; counts the provider did not report cost nothing.
@@ -179,21 +180,12 @@ class PriceBook:
         key = (provider, model.lower())
         if key not in self._found:
             dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", key[1])
-            candidates = (key[1], dashed, *_base_names(key[1]))
-            groups = (self._match(provider, name) for name in candidates)
-            self._found[key] = next((group for group in groups if group), _NO_SHEETS)
+            self._found[key] = self._match(provider, key[1]) or self._match(provider, dashed)
         return self._found[key]
 
     def _match(self, provider: str, name: str) -> list[_Sheet]:
         models = self._models.get(provider, ())
         return next((group for pattern, group in models if pattern.search(name)), _NO_SHEETS)
-
-
-def _base_names(model: str) -> tuple[str, ...]:
-    """Names a model is sold under when its own is not listed: `ft:gpt-4o-mini:acme::id`."""
-    if model.startswith("ft:"):
-        return (model.split(":")[1],)
-    return ()
 
 
 def _compute(sheet: _Sheet, tokens: TokenVector) -> Cost:

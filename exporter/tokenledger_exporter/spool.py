@@ -21,7 +21,7 @@ from tokenledger_exporter.records import FORMAT_VERSION, decode_header, encode_h
 from tokenledger_exporter.segment import SUFFIX, Segment, read_frames, take_over
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from tokenledger_exporter.records import SpoolHeader
 
@@ -99,7 +99,7 @@ class Spool:
                 self._append_to_memory(payload)
             return self.appended
 
-    def own_batches(self, limit: int) -> Iterator[Batch]:
+    def own_batches(self, limit: int) -> Generator[Batch]:
         """This process's waiting records, in batches of at most `limit`."""
         while True:
             batch = self._next_own(limit)
@@ -107,7 +107,7 @@ class Spool:
                 return
             yield batch
 
-    def recovered_batches(self, limit: int) -> Iterator[Batch]:
+    def recovered_batches(self, limit: int) -> Generator[Batch]:
         """What dead processes of the same ledger left, in batches; drained segments are deleted."""
         for path in sorted(self._folder.glob(f"*{SUFFIX}")):
             if self._segment is not None and path == self._segment.path:
@@ -206,7 +206,7 @@ class Spool:
             for _ in range(records):
                 self._memory.popleft()
 
-    def _recover(self, path: Path, fd: int, limit: int) -> Iterator[Batch]:
+    def _recover(self, path: Path, fd: int, limit: int) -> Generator[Batch]:
         end = os.fstat(fd).st_size
         head = read_frames(fd, 0, end, 1)
         try:
@@ -223,10 +223,10 @@ class Spool:
         while offset < end:
             result = read_frames(fd, offset, end, limit)
             self.state.damaged += result.damaged
-            self.state.torn += result.torn
             if result.payloads:
                 yield Batch(header, result.payloads, _nothing)
-            if result.end == offset:
+            if result.torn:
+                self.state.torn += 1
                 break
             offset = result.end
         path.unlink()

@@ -1,0 +1,83 @@
+"""Fixtures every room shares: a real Postgres, a migrated database a test, a spool of its own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tokenledger_exporter import migrations
+from tokenledger_exporter.embedded_postgres import temporary_postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs the server is an integration test; nobody has to remember the marker."""
+    for item in items:
+        if "postgres_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the machine's settings, or leaves a spool behind."""
+    for name in list(os.environ):
+        if name.startswith(("TOKENLEDGER_", "OTEL_", "DATABASE_URL", "PG")) and not name.startswith(
+            "TOKENLEDGER_TEST_"
+        ):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TOKENLEDGER_SPOOL_DIR", str(tmp_path / "spool"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Generator[str]:
+    """One server for the whole run; yields the URL of its maintenance database."""
+    with temporary_postgres({"fsync": "off", "max_connections": "200"}) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: str) -> str:
+    """Name of a database with the ledger's schema, copied for each test."""
+    name = "ledger_template"
+    migrations.migrate(_create(postgres_server, name))
+    return name
+
+
+@pytest.fixture
+def database_url(postgres_server: str, migrated_template: str) -> Generator[str]:
+    """A migrated ledger of the test's own."""
+    yield from _database(postgres_server, migrated_template)
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: str) -> Generator[str]:
+    """A database without any table."""
+    yield from _database(postgres_server, "template1")
+
+
+def _database(server: str, template: str) -> Generator[str]:
+    name = f"test_{next(_numbers)}"
+    yield _create(server, name, template)
+    _run(server, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _create(server: str, name: str, template: str = "template1") -> str:
+    names = (sql.Identifier(name), sql.Identifier(template))
+    _run(server, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+    return server.rpartition("/")[0] + f"/{name}"
+
+
+def _run(server: str, statement: sql.Composed) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(statement)

@@ -1,0 +1,1 @@
+"""Recorded exchanges, ours and the larger corpus, and the real SDKs to play them again."""

@@ -1,0 +1,77 @@
+"""Makes records and rows for tests, with everything but the interesting part filled in."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from tokenledger_exporter.price_import import package_rows
+from tokenledger_exporter.prices import PriceBook
+from tokenledger_exporter.records import FORMAT_VERSION, SpanRecord, SpoolHeader
+from tokenledger_exporter.rows import build_row
+from tokenledger_semconv import attributes
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.records import AttributeValue
+    from tokenledger_exporter.rows import LedgerRow
+
+HEADER = SpoolHeader(format_version=FORMAT_VERSION, ledger="test")
+
+_books: list[PriceBook] = []
+
+
+def package_book(_provider: str = "") -> PriceBook:
+    """The installed package's prices, loaded once a run."""
+    if not _books:
+        _books.append(PriceBook(package_rows()))
+    return _books[0]
+
+
+def chat_attributes(**more: AttributeValue) -> dict[str, AttributeValue]:
+    """A gpt-4o call of 1,000 tokens in and 100 out; keywords use `__` for dots."""
+    told: dict[str, AttributeValue] = {
+        attributes.OPERATION_NAME: "chat",
+        attributes.PROVIDER_NAME: "openai",
+        attributes.REQUEST_MODEL: "gpt-4o",
+        attributes.INPUT_TOKENS: 1_000,
+        attributes.OUTPUT_TOKENS: 100,
+    }
+    return told | {key.replace("__", "."): value for key, value in more.items()}
+
+
+def ask(database_url: str, question: str) -> list[tuple[Any, ...]]:
+    """The rows a question has in a database."""
+    with psycopg.connect(database_url) as connection:
+        return connection.execute(question.encode()).fetchall()
+
+
+def record(
+    told: dict[str, AttributeValue] | None = None,
+    *,
+    failed: bool = False,
+    start_ns: int | None = None,
+    resource: dict[str, str] | None = None,
+) -> SpanRecord:
+    """An ended span of one second with random ids."""
+    start = time.time_ns() if start_ns is None else start_ns
+    return SpanRecord(
+        trace_id=os.urandom(16),
+        span_id=int.from_bytes(os.urandom(8), "big"),
+        parent_span_id=0,
+        start_ns=start,
+        end_ns=start + 1_000_000_000,
+        scope="tokenledger.openai",
+        failed=failed,
+        attributes=chat_attributes() if told is None else told,
+        resource=resource or {},
+    )
+
+
+def row(told: dict[str, AttributeValue] | None = None, *, failed: bool = False) -> LedgerRow:
+    """The priced row of such a span."""
+    built = build_row(record(told, failed=failed), HEADER, package_book)
+    assert built is not None
+    return built

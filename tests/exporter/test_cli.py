@@ -1,0 +1,165 @@
+"""The command as people and scripts use it: what it prints where, and its exit codes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from tokenledger_exporter.cli import main
+from tokenledger_semconv.dimensions import DIMENSIONS
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+ROWS = """
+INSERT INTO token_ledger_events
+    (provider, model, feature, user_id, cost_status, cost_usd, input_tokens, metadata)
+VALUES
+    ('openai', 'gpt-4o', 'chat', 'u1', 'priced', 0.1, 10, '{"tier": "gold"}'),
+    ('openai', 'gpt-4o', 'chat', 'u2', 'priced', 0.2, 20, '{"tier": "gold"}'),
+    ('anthropic', 'claude-opus-5', 'search', 'u1', 'priced', 0.000000001, 30, '{}'),
+    ('openai', 'acme-7b', '=HYPERLINK("x")', 'u1', 'unpriced', NULL, 40, '{}'),
+    ('openai', 'gpt-4o', 'chat', 'u1', 'unmeasured', NULL, NULL, '{}')
+"""
+
+
+@pytest.fixture
+def ledger_url(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(ROWS)
+    monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)
+    return database_url
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, words)
+
+
+@pytest.mark.usefixtures("ledger_url")
+def test_a_report_sums_exactly_and_says_what_is_missing() -> None:
+    done = run("report", "--by", "feature,model", "--format", "json")
+    assert done.exit_code == 0
+    document = json.loads(done.stdout)
+    assert document["schema_version"] == 1
+    assert [(row["feature"], row["model"], row["cost_usd"]) for row in document["rows"]] == [
+        ("chat", "gpt-4o", "0.3"),
+        ("search", "claude-opus-5", "0.000000001"),
+        ('=HYPERLINK("x")', "acme-7b", "0"),
+    ]
+    assert document["totals"]["cost_usd"] == "0.300000001"
+    assert document["coverage"] == {
+        "priced": 3,
+        "partial": 0,
+        "estimated": 0,
+        "unpriced": 1,
+        "unmeasured": 1,
+        "lost": 0,
+        "calls": 5,
+    }
+
+
+@pytest.mark.usefixtures("ledger_url")
+def test_every_dimension_reports_the_whole_total() -> None:
+    names = [dimension.name for dimension in DIMENSIONS]
+    for name in (*names, "hour", "day", "month", "metadata.tier", "metadata.it's"):
+        document = json.loads(run("report", "--by", name, "--format", "json").stdout)
+        parts = [Decimal(row["cost_usd"]) for row in document["rows"]]
+        assert sum(parts) == Decimal("0.300000001"), name
+
+
+@pytest.mark.usefixtures("ledger_url")
+def test_a_table_ends_with_the_coverage_line() -> None:
+    done = run("report", "--by", "model")
+    assert done.stdout.splitlines()[-1] == (
+        "coverage: 3 of 5 calls priced (60.0 %), 1 unpriced, 1 unmeasured"
+    )
+    assert "0.300000" in done.stdout
+
+
+@pytest.mark.usefixtures("ledger_url")
+def test_csv_cells_are_no_formulas() -> None:
+    text = run("report", "--by", "feature", "--format", "csv").stdout
+    labels = [row[0] for row in csv.reader(io.StringIO(text))]
+    assert labels == ["feature", "chat", "search", '\'=HYPERLINK("x")']
+
+
+@pytest.mark.usefixtures("ledger_url")
+def test_markdown_is_a_table_with_totals() -> None:
+    lines = run("report", "--by", "model", "--format", "md").stdout.splitlines()
+    assert lines[0].startswith("| model | cost_usd |")
+    assert lines[-3].startswith("| **total** | 0.300000001 | 5 |")
+
+
+@pytest.mark.usefixtures("ledger_url")
+def test_since_and_until_bound_a_report() -> None:
+    words = ("report", "--format", "json", "--since", "2020-01-01", "--until", "2020-02-01")
+    assert json.loads(run(*words).stdout)["totals"]["calls"] == 0
+
+
+@pytest.mark.usefixtures("ledger_url")
+def test_a_dimension_that_does_not_exist_lists_those_that_do() -> None:
+    done = run("report", "--by", "nonsense")
+    assert done.exit_code == 2
+    assert "'nonsense' is no dimension" in done.stderr
+    assert all(dimension.name in done.stderr for dimension in DIMENSIONS)
+
+
+@pytest.mark.usefixtures("ledger_url")
+@pytest.mark.parametrize("words", ["soon", "7 dayz", "2026-13-01", ""])
+def test_a_time_that_is_none_shows_the_forms(words: str) -> None:
+    done = run("report", "--since", words)
+    assert done.exit_code == 2
+    assert "7d, 24h, 90m, 2w, today, yesterday, now, 2026-11-01" in done.stderr
+
+
+def test_an_unknown_format_is_a_usage_error() -> None:
+    assert run("report", "--format", "xml").exit_code == 2
+
+
+def test_a_database_that_is_away_is_exit_code_3_without_secrets() -> None:
+    url = "postgresql://canaryuser:canarypass@127.0.0.1:1/ledger"
+    for words in (("report",), ("db", "status"), ("db", "migrate"), ("doctor",)):
+        done = run(*words, "--database-url", url)
+        assert done.exit_code == 3, words
+        assert "connection refused" in done.output
+        assert "canary" not in done.output
+
+
+def test_a_report_on_a_database_without_tables_says_what_to_run(empty_database_url: str) -> None:
+    done = run("report", "--database-url", empty_database_url)
+    assert done.exit_code == 1
+    assert "run 'tokenledger db migrate'" in done.stderr
+
+
+def test_migrating_and_its_older_names(empty_database_url: str) -> None:
+    at = ("--database-url", empty_database_url)
+    assert run("db", "status", *at).exit_code == 1
+    assert run("db", "init", *at).exit_code == 0
+    assert run("db", "upgrade", *at).exit_code == 0
+    for name in ("status", "current", "history"):
+        done = run("db", name, *at)
+        assert done.exit_code == 0
+        assert "00.01.00_01_pre_create_ledger  applied" in done.stdout
+        assert done.stdout.splitlines()[-1].startswith("up to date at ")
+
+
+def test_the_script_goes_to_standard_output_alone() -> None:
+    done = run("db", "sql")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("BEGIN;")
+    assert done.stdout.rstrip().endswith("COMMIT;")
+    assert done.stderr == ""
+
+
+@pytest.mark.usefixtures("ledger_url")
+def test_draining_an_empty_spool_writes_nothing() -> None:
+    done = run("spool", "drain")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("0 rows written")

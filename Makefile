@@ -1,4 +1,4 @@
-# The two commands of the README are `make demo` and `make test`; both make `.venv` first.
+# `make demo` shows it, `make test` proves it; both make `.venv` first. `make help` lists the rest.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,18 +10,45 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: setup lock
-setup: $(VENV)/.ready
+.PHONY: help setup demo test check test-oldest test-wheel lock clean
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: $(VENV)/.ready ## Make .venv from the hash-pinned lock.
 
 $(VENV)/.ready: $(LOCK) pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "TokenLedger needs Python 3.10 or newer; call make PYTHON=/path/to/python3")'
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "This Python cannot make a virtual environment: install its venv package (Debian: apt-get install python3-venv) or call make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "TokenLedger needs Python 3.10 or newer: make PYTHON=/path/to/python3")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "this Python cannot make a virtual environment: install its venv package (Debian: apt-get install python3-venv) or say make PYTHON=/path/to/python3"; exit 1; }
 	@echo "==> making $(VENV) from $(LOCK)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
-	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK)
-	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-lock: ## Resolve again; no difference means no drift.
+demo: setup ## An ordinary app, a real Postgres, and what it cost, in seconds.
+	@$(BIN)/python -m tokenledger_exporter.demo.run
+
+test: check test-oldest test-wheel ## Everything CI runs.
+
+check: setup ## Format, lint, types, imports, tests.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+test-oldest: ## The call paths again, with the oldest supported SDK majors.
+	@$(MAKE) --no-print-directory setup VENV=.venv-oldest LOCK=requirements.oldest.lock
+	.venv-oldest/bin/pytest tests/instrumentation tests/end_to_end/test_recorded_traffic.py
+
+test-wheel: setup ## Quick start and zero-code launch from the built wheel in an empty environment.
+	$(BIN)/pytest -m wheel
+
+lock: ## Resolve both locks again; no difference means no drift.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra all --group dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra all --group dev --constraint requirements.oldest.in pyproject.toml -o requirements.oldest.lock
+
+clean: ## Remove what the other targets made.
+	rm -rf .venv .venv-oldest dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

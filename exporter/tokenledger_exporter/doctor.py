@@ -20,6 +20,7 @@ from tokenledger_exporter import migrations
 from tokenledger_exporter.database import describe, fingerprint, session
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.ledger import PostgresLedger
+from tokenledger_exporter.prices import plain_usd
 from tokenledger_exporter.segment import SUFFIX
 from tokenledger_exporter.spool import spool_folder
 from tokenledger_exporter.sql import statements
@@ -234,7 +235,7 @@ def _synthetic_span(database_url: str) -> Check:
         return Check(name, FAIL, f"no row arrived ({reason})", remedy)
     if found[1] != "priced":
         return Check(name, FAIL, f"the row is {found[1]}", "run 'tokenledger db migrate'")
-    return Check(name, OK, f"priced at ${found[0]:f}, stored, and removed")
+    return Check(name, OK, f"priced at ${plain_usd(found[0])}, stored, and removed")
 
 
 def _emit(ledger: PostgresLedger) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tokenledger_exporter.errors import LedgerError
-from tokenledger_exporter.prices import PriceBook
+from tokenledger_exporter.prices import PriceBook, plain_usd
 from tokenledger_exporter.records import decode_record
 from tokenledger_exporter.rows import build_row
 
@@ -248,7 +248,7 @@ def _package_prices() -> PriceBook:
 
 def debug_line(row: LedgerRow) -> str:
     """What `debug=True` prints of a call."""
-    known = f"${row.cost_usd:f}" if row.cost_usd is not None else f"{row.cost_status}"
+    known = f"${plain_usd(row.cost_usd)}" if row.cost_usd is not None else f"{row.cost_status}"
     why = f" ({row.cost_note})" if row.cost_note else ""
     tokens = f"{_count(row.input_tokens)} in, {_count(row.output_tokens)} out"
     who = f"user={row.user_id or '-'} feature={row.feature or '-'}"

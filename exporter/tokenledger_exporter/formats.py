@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from tokenledger_exporter.prices import plain_usd
 from tokenledger_exporter.report import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def as_document(report: Report) -> dict[str, Any]:
 
 def _plain_figures(row: ReportRow) -> dict[str, Any]:
     figures: dict[str, Any] = {name: getattr(row, name) for name in _FIGURES}
-    return {**figures, "cost_usd": f"{row.cost_usd:f}", "without_cost": _without_cost(row)}
+    return {**figures, "cost_usd": plain_usd(row.cost_usd), "without_cost": _without_cost(row)}
 
 
 def _without_cost(row: ReportRow) -> int:

@@ -188,6 +188,12 @@ class PriceBook:
         return next((group for pattern, group in models if pattern.search(name)), _NO_SHEETS)
 
 
+def plain_usd(amount: Decimal) -> str:
+    """All digits of an amount, without an exponent or trailing zeros: `0.00275`."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def _compute(sheet: _Sheet, tokens: TokenVector) -> Cost:
     whole = tokens.input_tokens or 0
     missing: list[str] = []

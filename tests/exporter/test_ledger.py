@@ -109,7 +109,7 @@ def test_debug_prints_one_line_a_call(database_url: str, capfd: pytest.CaptureFi
         ledger.flush(timeout=10.0)
     lines = capfd.readouterr().err.splitlines()
     assert lines == [
-        "[tokenledger] gpt-4o: 1000 in, 100 out, $0.0035000, 0 ms, user=u1 feature=chat",
+        "[tokenledger] gpt-4o: 1000 in, 100 out, $0.0035, 0 ms, user=u1 feature=chat",
         (
             "[tokenledger] acme-support-7b: 1000 in, 100 out, unpriced "
             "(no price for acme-support-7b at openai), 0 ms, user=- feature=-"
@@ -126,7 +126,7 @@ def test_debug_says_the_cost_once_even_while_the_database_is_away(
         ledger.flush(timeout=10.0)
     lines = [line for line in capfd.readouterr().err.splitlines() if "[tokenledger]" in line]
     assert len(lines) == 1
-    assert "$0.0035000" in lines[0]
+    assert "$0.0035" in lines[0]
 
 
 @pytest.mark.parametrize(

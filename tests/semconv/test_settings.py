@@ -1,0 +1,91 @@
+"""Options come from arguments, environment and defaults, and a wrong one is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from tokenledger_semconv.settings import (
+    OPTIONS,
+    Settings,
+    SettingsError,
+    environment_variable,
+    launcher_variable,
+    read_settings,
+)
+
+# One value a person might give each option: as text, and as the program sees it.
+GIVEN: dict[str, tuple[str, object]] = {
+    "database_url": ("postgresql://h/db", "postgresql://h/db"),
+    "app_name": ("shop", "shop"),
+    "environment": ("production", "production"),
+    "batch_size": ("7", 7),
+    "flush_interval_seconds": ("0.5", 0.5),
+    "async_mode": ("false", False),
+    "sample_rate": ("0.25", 0.25),
+    "default_metadata": ('{"team": "ml"}', {"team": "ml"}),
+    "agent_id": ("bot", "bot"),
+    "tags": ("team=ml,tier=gold", {"team": "ml", "tier": "gold"}),
+    "enabled": ("0", False),
+    "debug": ("yes", True),
+    "spool_dir": ("spool", "spool"),
+}
+
+
+def test_every_option_is_covered_here() -> None:
+    assert tuple(GIVEN) == OPTIONS
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_is_read_from_its_variable_and_the_launchers(option: str) -> None:
+    text, value = GIVEN[option]
+    for name in (environment_variable(option), launcher_variable(option)):
+        assert getattr(read_settings(environ={name: text}), option) == value
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_argument_wins_over_the_environment(option: str) -> None:
+    _, value = GIVEN[option]
+    default = getattr(Settings(), option)
+    environ = {environment_variable(option): GIVEN[option][0]}
+    assert getattr(read_settings({option: value}, {}), option) == value
+    assert getattr(read_settings({option: default}, environ), option) == default
+
+
+def test_the_variables_other_tools_use_are_fall_backs() -> None:
+    environ = {"DATABASE_URL": "postgresql://fallback/db", "OTEL_SERVICE_NAME": "svc"}
+    found = read_settings(environ=environ)
+    assert (found.database_url, found.app_name) == ("postgresql://fallback/db", "svc")
+    environ |= {"TOKENLEDGER_DATABASE_URL": "postgresql://own/db", "TOKENLEDGER_APP_NAME": "app"}
+    found = read_settings(environ=environ)
+    assert (found.database_url, found.app_name) == ("postgresql://own/db", "app")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "remedy"),
+    [
+        ("batch_size", "many", "give a whole number"),
+        ("batch_size", "0", "give 1 to 100000 rows"),
+        ("flush_interval_seconds", "0", "give seconds above 0"),
+        ("sample_rate", "1.5", "give a share, 0.0 to 1.0"),
+        ("debug", "maybe", "give true or false"),
+        ("tags", "team", "give key=value"),
+        ("default_metadata", "{", "not valid JSON"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_it_takes(option: str, value: str, remedy: str) -> None:
+    with pytest.raises(SettingsError, match=remedy) as caught:
+        read_settings(environ={environment_variable(option): value})
+    assert option in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("batch_size", 1.5), ("batch_size", True), ("debug", "yes"), ("tags", ["a"]), ("nope", 1)],
+)
+def test_a_wrong_argument_is_named(option: str, value: object) -> None:
+    with pytest.raises(SettingsError, match=option):
+        read_settings({option: value}, {})
+
+
+def test_the_database_url_is_in_no_representation() -> None:
+    assert "canary" not in repr(read_settings({"database_url": "postgresql://u:canary@h/db"}, {}))

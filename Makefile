@@ -19,9 +19,11 @@ setup: $(VENV)/.ready ## Make .venv from the hash-pinned lock.
 $(VENV)/.ready: $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "TokenLedger needs Python 3.10 or newer: make PYTHON=/path/to/python3")'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "this Python cannot make a virtual environment: install its venv package (Debian: apt-get install python3-venv) or say make PYTHON=/path/to/python3"; exit 1; }
-	@echo "==> making $(VENV) from $(LOCK)"
+	@echo "==> making $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "==> installing uv $(UV_VERSION)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	@echo "==> installing what $(LOCK) pins"
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@

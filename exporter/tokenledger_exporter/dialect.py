@@ -116,7 +116,9 @@ def read_call(record: SpanRecord, header: SpoolHeader) -> CallFacts | None:
     found = record.attributes
     tokens = _tokens(found)
     operation = _text(found, attributes.OPERATION_NAME) or ("" if tokens.is_empty else "chat")
-    if operation not in BILLABLE_OPERATIONS:
+    # What our own emitters tell of is a call, whatever the app names it.
+    ours = record.scope.startswith(attributes.SCOPE_PREFIX)
+    if operation not in BILLABLE_OPERATIONS and not (ours and operation):
         return None
     request_model = _text(found, attributes.REQUEST_MODEL)
     model = _text(found, attributes.RESPONSE_MODEL) or request_model

@@ -43,8 +43,12 @@ def test_a_plain_call_is_priced_part_by_part() -> None:
     "operation", ["invoke_agent", "execute_tool", "create_agent", "retrieval", "invoke_workflow"]
 )
 def test_spans_that_only_repeat_usage_make_no_row(operation: str) -> None:
-    told = chat_attributes(gen_ai__operation__name=operation)
-    assert build_row(record(told), HEADER, package_book) is None
+    repeated = replace(record(chat_attributes(gen_ai__operation__name=operation)), scope="strands")
+    assert build_row(repeated, HEADER, package_book) is None
+
+
+def test_a_call_booked_by_hand_may_be_named_anything() -> None:
+    assert row(chat_attributes(gen_ai__operation__name="summarize")).operation == "summarize"
 
 
 def test_a_span_of_the_oldest_conventions_is_priced_alike() -> None:

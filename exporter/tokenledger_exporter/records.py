@@ -121,10 +121,14 @@ def decode_header(payload: bytes) -> SpoolHeader:
 
 def _kept(found: Mapping[str, object]) -> dict[str, AttributeValue]:
     kept: dict[str, AttributeValue] = {}
-    prefix = attributes.METADATA_PREFIX
+    metadata_keys = 0
     for key, value in found.items():
-        if key in KEPT_ATTRIBUTES or key.startswith(prefix):
+        if key in KEPT_ATTRIBUTES:
             kept[key] = _plain(value)
+        elif key.startswith(attributes.METADATA_PREFIX):
+            metadata_keys += 1
+            if metadata_keys <= dimensions.MAX_METADATA_KEYS:
+                kept[key] = _plain(value)
     return kept
 
 

@@ -69,6 +69,10 @@ class Segment:
         Raises:
             OSError: nothing was written; the segment still ends with a whole frame.
         """
+        if len(payload) > _MAX_PAYLOAD:
+            raise OSError(
+                f"a record of {len(payload)} bytes is over the {_MAX_PAYLOAD} a frame takes"
+            )
         frame = _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
         written = os.write(self._fd, frame)
         if written != len(frame):

@@ -1,6 +1,6 @@
 """The crash-safe spool: a call is on disk before its caller goes on, and leaves after COMMIT.
 
-One folder per ledger (`<spool>/<fingerprint>`), one segment per living process. If the disk
+One folder per ledger (`<spool>/<fingerprint>`), segments of one living process each. If the disk
 refuses, records wait in a bounded memory queue: one warning, and what does not fit is counted.
 """
 
@@ -29,6 +29,9 @@ _log: Final = logging.getLogger("tokenledger")
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 """Bytes one process may leave waiting; beyond, the newest record is refused and counted."""
+
+MAX_SEGMENT_BYTES: Final = 8 * 1024 * 1024
+"""Size at which a segment is left for a new one, so that a busy process still frees its disk."""
 
 MAX_MEMORY_RECORDS: Final = 10_000
 """Records kept in memory while the disk takes none."""
@@ -75,15 +78,16 @@ def spool_folder(spool_dir: str, ledger: str) -> Path:
 class Spool:
     """This process's end of the spool.
 
-    Invariant, under `_lock`: `_segment` holds every record from `_committed` to its end that is
-    not committed, `_memory` those the disk refused; `appended - forgotten` is what waits.
+    Invariant, under `_lock`: `_segments`, oldest first, hold every record that is not committed,
+    the first of them from `_committed` on; the last one is written. `_memory` holds what the disk
+    refused. `appended - forgotten - refused` is what waits.
     """
 
     def __init__(self, folder: Path, header: SpoolHeader) -> None:
         self.header: Final = header
         self._folder: Final = folder
         self._lock = threading.Lock()
-        self._segment: Segment | None = None
+        self._segments: deque[Segment] = deque()
         self._committed = 0
         self._memory: deque[bytes] = deque()
         self._disk_failed = False
@@ -109,27 +113,27 @@ class Spool:
 
     def recovered_batches(self, limit: int) -> Generator[Batch]:
         """What dead processes of the same ledger left, in batches; drained segments are deleted."""
-        for path in sorted(self._folder.glob(f"*{SUFFIX}")):
-            if self._segment is not None and path == self._segment.path:
-                continue
+        with self._lock:
+            own = {segment.path for segment in self._segments}
+        for path in sorted(set(self._folder.glob(f"*{SUFFIX}")) - own):
             with take_over(path) as fd:
                 if fd is not None:
                     yield from self._recover(path, fd, limit)
 
     def after_fork(self) -> None:
         """In a forked child: leave the parent's records to the parent and start afresh."""
-        segment, self._segment = self._segment, None
-        if segment is not None:
+        for segment in self._segments:
             segment.abandon()
+        self._segments.clear()
         self._lock = threading.Lock()
         self._memory.clear()
         self._committed = self.appended = self.forgotten = 0
 
     def close(self) -> None:
-        """Let go of the segment; one with waiting records stays for the next process."""
+        """Let go of the segments; those with waiting records stay for the next process."""
         with self._lock:
-            segment, self._segment = self._segment, None
-            if segment is not None:
+            while self._segments:
+                segment = self._segments.popleft()
                 segment.close(delete=self._committed >= segment.size)
                 self._committed = 0
 
@@ -141,12 +145,11 @@ class Spool:
 
     def _append_to_disk(self, payload: bytes) -> bool:
         try:
-            if self._segment is None:
-                self._segment = self._open_segment()
-                self._committed = self._segment.start
-            if self._segment.size + len(payload) > MAX_BYTES:
+            if not self._segments or self._segments[-1].size > MAX_SEGMENT_BYTES:
+                self._open_segment()
+            if sum(segment.size for segment in self._segments) > MAX_BYTES:
                 return False
-            self._segment.append(payload)
+            self._segments[-1].append(payload)
         except OSError as error:
             if not self._disk_failed:
                 self._disk_failed = True
@@ -170,22 +173,28 @@ class Spool:
             _log.error("spool_full: further calls are counted as lost until the ledger is back")
         self.state.refused += 1
 
-    def _open_segment(self) -> Segment:
+    def _open_segment(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         name = f"{os.getpid()}-{secrets.token_hex(8)}{SUFFIX}"
-        return Segment(self._folder / name, encode_header(self.header))
+        segment = Segment(self._folder / name, encode_header(self.header))
+        if not self._segments:
+            self._committed = segment.start
+        self._segments.append(segment)
 
     def _next_own(self, limit: int) -> Batch | None:
         with self._lock:
-            segment = self._segment
-            if segment is not None and self._committed < segment.size:
+            if self._segments and self._committed < self._segments[0].size:
+                segment = self._segments[0]
                 result = segment.read(self._committed, limit)
                 self.state.damaged += result.damaged
+                self.state.torn += result.torn
+                # Behind a torn frame nothing can be found again: the file was changed under us.
+                end = segment.size if result.torn else result.end
                 records = len(result.payloads) + result.damaged
                 return Batch(
                     self.header,
                     result.payloads,
-                    lambda: self._forget_on_disk(segment, result.end, records),
+                    lambda: self._forget_on_disk(segment, end, records),
                 )
             if self._memory:
                 payloads = [self._memory[i] for i in range(min(limit, len(self._memory)))]
@@ -195,10 +204,17 @@ class Spool:
     def _forget_on_disk(self, segment: Segment, end: int, records: int) -> None:
         with self._lock:
             self.forgotten += records
+            if not self._segments or self._segments[0] is not segment:
+                return
             self._committed = end
-            if end >= segment.size and segment is self._segment:
+            if end < segment.size:
+                return
+            if len(self._segments) == 1:
                 segment.forget()
                 self._committed = segment.start
+            else:
+                self._segments.popleft().close(delete=True)
+                self._committed = self._segments[0].start
 
     def _forget_in_memory(self, records: int) -> None:
         with self._lock:

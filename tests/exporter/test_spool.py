@@ -92,6 +92,23 @@ def test_records_appended_while_a_batch_is_written_are_kept(tmp_path: Path) -> N
     assert waiting(spool) == [b"two"]
 
 
+def test_a_process_that_is_never_idle_still_frees_its_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tokenledger_exporter.spool.MAX_SEGMENT_BYTES", 1_000)
+    spool = Spool(tmp_path, HEADER)
+    seen: list[bytes] = []
+    spool.append(b"0" * 100)
+    for number in range(1, 200):
+        batch = next(spool.own_batches(10))
+        spool.append(b"%d" % number * 50)
+        seen += batch.payloads
+        batch.forget()
+        assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 3_000
+    assert len(seen + waiting(spool)) == 200
+    assert spool.waiting == 0
+
+
 def test_a_killed_process_loses_nothing_and_is_recovered_once(tmp_path: Path) -> None:
     killed_writer(tmp_path)
     heir = Spool(tmp_path, HEADER)
@@ -133,6 +150,18 @@ def test_a_flipped_bit_costs_one_record_and_is_counted(tmp_path: Path) -> None:
     heir = Spool(tmp_path, HEADER)
     assert recovered(heir) == [b"record %d" % number for number in range(100) if number != 50]
     assert heir.state.damaged == 1
+
+
+def test_a_segment_cut_under_a_living_process_does_not_stop_it(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, HEADER)
+    for number in range(3):
+        spool.append(b"record %d" % number)
+    [segment] = tmp_path.iterdir()
+    os.truncate(segment, segment.stat().st_size - 3)
+    assert waiting(spool) == [b"record 0", b"record 1"]
+    spool.append(b"later")
+    assert waiting(spool) == [b"later"]
+    assert spool.state.torn == 1
 
 
 def test_a_segment_of_an_unknown_format_is_kept_aside(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""The variables behind `opentelemetry-instrument --tokenledger_<option>`.
+
+The launcher makes a flag of every `OTEL_*` attribute of the modules in the entry-point group
+`opentelemetry_environment_variables`, and sets the variable of that name. `TOKENLEDGER_<OPTION>`
+means the same and wins. What each option does stands in `tokenledger_semconv.settings`.
+"""
+
+from typing import Final
+
+OTEL_PYTHON_TOKENLEDGER_DATABASE_URL: Final = "OTEL_PYTHON_TOKENLEDGER_DATABASE_URL"
+"""Postgres connection string of the ledger. Text."""
+
+OTEL_PYTHON_TOKENLEDGER_APP_NAME: Final = "OTEL_PYTHON_TOKENLEDGER_APP_NAME"
+"""The app's name in the ledger. Text; else `service.name`."""
+
+OTEL_PYTHON_TOKENLEDGER_ENVIRONMENT: Final = "OTEL_PYTHON_TOKENLEDGER_ENVIRONMENT"
+"""Where the app runs. Text; else `deployment.environment.name`."""
+
+OTEL_PYTHON_TOKENLEDGER_BATCH_SIZE: Final = "OTEL_PYTHON_TOKENLEDGER_BATCH_SIZE"
+"""Rows per COMMIT, at most. Whole number, 1 to 100,000."""
+
+OTEL_PYTHON_TOKENLEDGER_FLUSH_INTERVAL_SECONDS: Final = (
+    "OTEL_PYTHON_TOKENLEDGER_FLUSH_INTERVAL_SECONDS"
+)
+"""Age at which a waiting row is written at the latest. Seconds."""
+
+OTEL_PYTHON_TOKENLEDGER_ASYNC_MODE: Final = "OTEL_PYTHON_TOKENLEDGER_ASYNC_MODE"
+"""False makes a call return only after its row is safe. Flag."""
+
+OTEL_PYTHON_TOKENLEDGER_SAMPLE_RATE: Final = "OTEL_PYTHON_TOKENLEDGER_SAMPLE_RATE"
+"""Share of traces kept by the app's tracing; never money. 0.0 to 1.0."""
+
+OTEL_PYTHON_TOKENLEDGER_DEFAULT_METADATA: Final = "OTEL_PYTHON_TOKENLEDGER_DEFAULT_METADATA"
+"""Attribution of calls that say nothing else. `key=value,...` or JSON."""
+
+OTEL_PYTHON_TOKENLEDGER_AGENT_ID: Final = "OTEL_PYTHON_TOKENLEDGER_AGENT_ID"
+"""The agent every call belongs to unless it says otherwise. Text."""
+
+OTEL_PYTHON_TOKENLEDGER_TAGS: Final = "OTEL_PYTHON_TOKENLEDGER_TAGS"
+"""More default metadata. `key=value,...` or JSON."""
+
+OTEL_PYTHON_TOKENLEDGER_ENABLED: Final = "OTEL_PYTHON_TOKENLEDGER_ENABLED"
+"""False patches nothing and opens nothing. Flag."""
+
+OTEL_PYTHON_TOKENLEDGER_DEBUG: Final = "OTEL_PYTHON_TOKENLEDGER_DEBUG"
+"""Print one line a call. Flag."""
+
+OTEL_PYTHON_TOKENLEDGER_SPOOL_DIR: Final = "OTEL_PYTHON_TOKENLEDGER_SPOOL_DIR"
+"""Folder of the crash-safe spool. Path."""

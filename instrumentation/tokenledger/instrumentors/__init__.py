@@ -1,0 +1,1 @@
+"""One instrumentor per SDK, each found by OpenTelemetry's `opentelemetry_instrumentor` group."""

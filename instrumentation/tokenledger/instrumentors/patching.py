@@ -1,0 +1,151 @@
+"""One table of what is wrapped, walked by both `_instrument` and `_uninstrument`."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from tokenledger.failures import Guard
+from tokenledger.runtime import RUNTIME
+from tokenledger.tracing import CallTracer
+from tokenledger.trust import note_remote_baggage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+
+    from opentelemetry.trace import TracerProvider
+
+    from tokenledger.instrumentors.wrappers import Host, Wrapper
+
+    class BaseInstrumentor:
+        """What is used of OpenTelemetry's class, which its package keeps from type checkers."""
+
+        @property
+        def is_instrumented_by_opentelemetry(self) -> bool:
+            """Whether `instrument` ran and `uninstrument` did not."""
+            ...
+
+        def instrument(self, **kwargs: object) -> None:
+            """Start recording."""
+
+        def uninstrument(self, **kwargs: object) -> None:
+            """Stop recording."""
+
+else:
+    from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One line of the table.
+
+    Args:
+        module: where the class is defined.
+        owner: the class.
+        method: the method that is wrapped.
+        around: makes the wrapper.
+    """
+
+    module: str
+    owner: str
+    method: str
+    around: Callable[[Host], Wrapper]
+
+
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """A line in force: what stood there before us, and what stands there now."""
+
+    owner: type
+    original: object
+    wrapped: object
+
+
+class Patches:
+    """A table and which of its lines are in force.
+
+    A module is wrapped when it is imported, so that instrumenting an SDK does not load the parts of
+    it that an app never uses.
+    """
+
+    def __init__(self, table: Sequence[Patch]) -> None:
+        self._table = table
+        self._applied: dict[Patch, _Applied] = {}
+        self._made: list[object] = []
+        self._host: Host | None = None
+        self._lock = Lock()
+
+    def apply(self, host: Host) -> None:
+        """Bring every line into force that is not yet."""
+        self._host = host
+        wrapt: Any = importlib.import_module("wrapt")
+        for patch in self._table:
+            wrapt.register_post_import_hook(partial(self._apply_one, patch), patch.module)
+
+    @property
+    def are_in_force(self) -> bool:
+        """Whether calls are recorded, or will be once the SDK is imported."""
+        return self._host is not None
+
+    def remove(self) -> None:
+        """Put back what stood there, except where somebody else wrapped ours since."""
+        with self._lock:
+            self._host = None
+            for patch, applied in self._applied.items():
+                if vars(applied.owner).get(patch.method) is applied.wrapped:
+                    setattr(applied.owner, patch.method, applied.original)
+            self._applied.clear()
+
+    def _apply_one(self, patch: Patch, module: ModuleType) -> None:
+        with self._lock, Guard(f"wrapping {patch.module}.{patch.owner}.{patch.method}"):
+            if self._host is None or patch in self._applied:
+                return
+            owner: type = getattr(module, patch.owner)
+            original = vars(owner)[patch.method]
+            if self._is_ours(original):
+                return
+            wrapt: Any = importlib.import_module("wrapt")
+            wrapped = wrapt.FunctionWrapper(original, patch.around(self._host))
+            setattr(owner, patch.method, wrapped)
+            self._applied[patch] = _Applied(owner, original, wrapped)
+            self._made.append(wrapped)
+
+    def _is_ours(self, standing: object) -> bool:
+        """Whether one of our wrappers stands there still, below somebody else's."""
+        while standing is not None:
+            if any(standing is made for made in self._made):
+                return True
+            standing = getattr(standing, "__wrapped__", None)
+        return False
+
+
+class TableInstrumentor(BaseInstrumentor):
+    """An instrumentor that is its table and the name of its scope."""
+
+    scope: ClassVar[str]
+    patches: ClassVar[Patches]
+    _tracer: CallTracer | None = None
+
+    @property
+    def tracer(self) -> CallTracer | None:
+        """Starts the calls; `None` while nothing is to be recorded."""
+        return self._tracer if RUNTIME.setup.recording else None
+
+    def apply(self) -> None:
+        """Wrap what is not wrapped yet, unless TokenLedger was told to do nothing."""
+        if self.tracer is not None:
+            note_remote_baggage()
+            self.patches.apply(self)
+
+    def _instrument(self, **kwargs: object) -> None:
+        provider = kwargs.get("tracer_provider")
+        self._tracer = CallTracer(self.scope, cast("TracerProvider | None", provider))
+        self.apply()
+
+    def _uninstrument(self, **_kwargs: object) -> None:
+        self._tracer = None
+        self.patches.remove()

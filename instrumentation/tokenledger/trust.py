@@ -1,0 +1,104 @@
+"""Telling baggage this process set from baggage that came in with a request.
+
+Anyone on the network can send `baggage: user.id=...`. Remote members are noted under a private
+context key when the W3C propagator extracts them, and count as attribution only if
+`TOKENLEDGER_TRUST_BAGGAGE` names their key.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from opentelemetry import baggage, context
+
+from tokenledger.failures import Guard
+from tokenledger.precedence import NOTHING, clean
+from tokenledger_semconv.attributes import METADATA_PREFIX
+from tokenledger_semconv.dimensions import ATTRIBUTION_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.context import Context
+
+    from tokenledger.precedence import Layer
+
+TRUST_VARIABLE: Final = "TOKENLEDGER_TRUST_BAGGAGE"
+"""Comma list of baggage keys or attribution keywords to trust from outside; `*` for all."""
+
+_REMOTE: Final = context.create_key("tokenledger-remote-baggage")
+_ATTRIBUTES: Final = frozenset(ATTRIBUTION_KEYS.values())
+
+
+def split_baggage(current: Context, scoped: Layer) -> tuple[Layer, Layer]:
+    """The attribution that stands in baggage, as (set by this process, trusted from outside).
+
+    Args:
+        current: the context of the call.
+        scoped: what `attribution` set there; a remote member cannot hide behind its value.
+    """
+    members = baggage.get_all(current)
+    if not members:
+        return NOTHING, NOTHING
+    remote = cast("Mapping[str, object]", context.get_value(_REMOTE, current) or NOTHING)
+    local: dict[str, str] = {}
+    trusted: dict[str, str] = {}
+    for name, value in members.items():
+        if name not in _ATTRIBUTES and not name.startswith(METADATA_PREFIX):
+            continue
+        if name not in remote or remote[name] != value:
+            local[name] = clean(value)
+        elif name not in scoped and _is_trusted(name):
+            trusted[name] = clean(value)
+    return local, trusted
+
+
+def _is_trusted(name: str) -> bool:
+    trusted = _trusted_names(os.environ.get(TRUST_VARIABLE, ""))
+    return "*" in trusted or name in trusted
+
+
+@functools.lru_cache(maxsize=8)
+def _trusted_names(text: str) -> frozenset[str]:
+    names = {name.strip() for name in text.split(",")}
+    return frozenset(ATTRIBUTION_KEYS.get(name, name) for name in names)
+
+
+@functools.cache
+def note_remote_baggage() -> None:
+    """Wrap the W3C propagator's `extract`, once per process.
+
+    It stays for the life of the process: a request may be handled long after an instrumentor left.
+    """
+    wrapt: Any = importlib.import_module("wrapt")
+    wrapt.wrap_function_wrapper(
+        "opentelemetry.baggage.propagation", "W3CBaggagePropagator.extract", _extract
+    )
+
+
+def _extract(
+    wrapped: Callable[..., Context],
+    _instance: object,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Context:
+    given = kwargs.get("context") or (args[1] if len(args) > 1 else None)
+    extracted = wrapped(*args, **kwargs)
+    with Guard("noting remote baggage"):
+        return _noted(baggage.get_all(given), extracted)
+    return extracted
+
+
+def _noted(before: Mapping[str, object], extracted: Context) -> Context:
+    arrived = {
+        name: value
+        for name, value in baggage.get_all(extracted).items()
+        if before.get(name) != value
+    }
+    if not arrived:
+        return extracted
+    known = cast("Mapping[str, object]", context.get_value(_REMOTE, extracted) or NOTHING)
+    return context.set_value(_REMOTE, {**known, **arrived}, extracted)

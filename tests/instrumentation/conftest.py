@@ -1,0 +1,138 @@
+"""A clean set-up for every test, a ledger in memory, and the loopback provider."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+from anthropic import Anthropic, AsyncAnthropic
+from anthropic import DefaultAsyncHttpxClient as DefaultAnthropicClient
+from openai import AsyncOpenAI, OpenAI
+from openai import DefaultAsyncHttpxClient as DefaultOpenAIClient
+from opentelemetry import context
+
+import tokenledger
+from instrumentation.calls import Clients
+from instrumentation.harness import AppTracing, MemoryLedger
+from tokenledger import failures, runtime
+from tokenledger_exporter.demo.provider import DemoProvider
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from opentelemetry.trace import TracerProvider
+
+    from tokenledger_semconv.settings import Settings
+
+KEY = "sk-canary-key"
+_OURS = ("TOKENLEDGER_", "OTEL_", "DATABASE_URL", "OPENAI_", "ANTHROPIC_")
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No environment of ours, nothing patched before or after, no failure of ours unnoticed."""
+    for name in list(os.environ):
+        if name.startswith(_OURS):
+            monkeypatch.delenv(name)
+    failures.reset()
+    before = context.get_current()
+    yield
+    tokenledger.unpatch_openai()
+    tokenledger.unpatch_anthropic()
+    tokenledger.shutdown()
+    assert context.get_current() == before, "a context was left behind"
+    assert failures.counts() == {}, "a failure of ours went unnoticed"
+
+
+@pytest.fixture
+def ledgers(monkeypatch: pytest.MonkeyPatch) -> list[MemoryLedger]:
+    """The ledgers opened so far; `configure()` opens one in memory."""
+    opened: list[MemoryLedger] = []
+
+    def install(provider: TracerProvider | None, settings: Settings) -> MemoryLedger:
+        ledger = MemoryLedger(settings)
+        if provider is not None:
+            ledger.attach(provider)
+        opened.append(ledger)
+        return ledger
+
+    monkeypatch.setattr(runtime, "find_install", lambda: install)
+    return opened
+
+
+@pytest.fixture
+def ledger(ledgers: list[MemoryLedger]) -> MemoryLedger:
+    """A configured ledger, both SDKs patched, no tracing in the app."""
+    tokenledger.configure()
+    tokenledger.patch_openai()
+    tokenledger.patch_anthropic()
+    return ledgers[0]
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> AppTracing:
+    """The app's own tracing as the global provider."""
+    tracing = AppTracing()
+    monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", tracing.provider)
+    return tracing
+
+
+@pytest.fixture(scope="session")
+def _served() -> Iterator[DemoProvider]:
+    with DemoProvider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def provider(_served: DemoProvider) -> DemoProvider:
+    """The loopback provider, with nothing left of an earlier test."""
+    _served.requests.clear()
+    while _served.next_script() is not None:
+        pass
+    return _served
+
+
+@pytest.fixture(scope="session")
+def clients(_served: DemoProvider) -> Iterator[Clients]:
+    """Sync clients of both SDKs, pointed at the loopback provider; made before any patching."""
+    with (
+        OpenAI(base_url=_served.openai_base_url, api_key=KEY, max_retries=0) as openai,
+        Anthropic(base_url=_served.anthropic_base_url, api_key=KEY, max_retries=0) as anthropic,
+    ):
+        yield Clients(openai, anthropic)
+
+
+@pytest.fixture(autouse=True)
+def _unscripted(request: pytest.FixtureRequest) -> None:
+    """Tests that use the shared clients start from a provider with nothing left to say."""
+    if "clients" in request.fixturenames:
+        request.getfixturevalue("provider")
+
+
+@pytest_asyncio.fixture
+async def async_clients(provider: DemoProvider, tls: ssl.SSLContext) -> AsyncIterator[Clients]:
+    """Async clients of both SDKs, pointed at the loopback provider."""
+    async with (
+        AsyncOpenAI(
+            base_url=provider.openai_base_url,
+            api_key=KEY,
+            max_retries=0,
+            http_client=DefaultOpenAIClient(verify=tls),
+        ) as openai,
+        AsyncAnthropic(
+            base_url=provider.anthropic_base_url,
+            api_key=KEY,
+            max_retries=0,
+            http_client=DefaultAnthropicClient(verify=tls),
+        ) as anthropic,
+    ):
+        yield Clients(openai, anthropic)
+
+
+@pytest.fixture(scope="session")
+def tls() -> ssl.SSLContext:
+    """Made once: it takes longer than a test, and an async client lives for one test only."""
+    return ssl.create_default_context()

@@ -1,0 +1,102 @@
+"""What the tests of this room share: a ledger in memory and an app's tracing in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.trace import TracerProvider as AnyTracerProvider
+
+    from tokenledger_semconv.settings import Settings
+
+
+class _OnlyOurs(SpanProcessor):
+    """Keeps the spans of our scopes, as the ledger's processor drops an SDK's own under ours."""
+
+    def __init__(self, spans: list[ReadableSpan]) -> None:
+        self._spans = spans
+
+    def on_end(self, span: ReadableSpan) -> None:
+        scope = span.instrumentation_scope
+        if scope is not None and scope.name.startswith("tokenledger."):
+            self._spans.append(span)
+
+
+class MemoryLedger:
+    """A ledger behind the seam: one entry for each span that reaches it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.spans: list[ReadableSpan] = []
+        self.attached: list[AnyTracerProvider] = []
+        self.shutdowns = 0
+        self._provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
+        self._provider.add_span_processor(_OnlyOurs(self.spans))
+
+    @property
+    def tracer_provider(self) -> TracerProvider:
+        return self._provider
+
+    def attach(self, provider: AnyTracerProvider) -> bool:
+        if not isinstance(provider, TracerProvider):
+            return False
+        if not any(provider is known for known in self.attached):
+            self.attached.append(provider)
+            provider.add_span_processor(_OnlyOurs(self.spans))
+        return True
+
+    def flush(self, timeout: float) -> int:
+        del timeout
+        return len(self.spans)
+
+    def health(self) -> dict[str, object]:
+        return {"waiting": 0}
+
+    def shutdown(self, timeout: float) -> None:
+        del timeout
+        self.shutdowns += 1
+
+    def only(self) -> dict[str, Any]:
+        """The attributes of the one span there is."""
+        assert len(self.spans) == 1, [span.name for span in self.spans]
+        return attributes(self.spans[0])
+
+
+class AppTracing:
+    """An app's own tracing, with what its backend would get."""
+
+    def __init__(self, sampler: Sampler = ALWAYS_ON) -> None:
+        self.exporter = InMemorySpanExporter()
+        self.provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+
+    @property
+    def spans(self) -> tuple[ReadableSpan, ...]:
+        """What was exported of our scopes."""
+        return tuple(
+            span
+            for span in self.exporter.get_finished_spans()
+            if span.instrumentation_scope is not None
+            and span.instrumentation_scope.name.startswith("tokenledger.")
+        )
+
+
+def attributes(span: ReadableSpan) -> dict[str, Any]:
+    """A span's attributes as a plain dict."""
+    return dict(cast("dict[str, Any]", span.attributes or {}))
+
+
+def counts(span: dict[str, Any]) -> dict[str, Any]:
+    """The token counts of a span, by the last words of their names."""
+    return {
+        name.removeprefix("gen_ai.usage."): value
+        for name, value in span.items()
+        if name.startswith("gen_ai.usage.")
+    }

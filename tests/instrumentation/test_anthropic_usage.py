@@ -1,0 +1,118 @@
+"""Reading Anthropic's answers, from plain mappings and from the SDK's own types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from anthropic.types import Message
+
+from tokenledger.instrumentors.anthropic_usage import (
+    MessageStream,
+    merged,
+    read_message,
+    tokens_of,
+)
+from tokenledger_semconv.attributes import ANTHROPIC_SERVICE_TIER
+from tokenledger_semconv.tokens import TokenVector
+
+_USAGE: dict[str, Any] = {
+    "input_tokens": 100,
+    "cache_read_input_tokens": 2_000,
+    "cache_creation_input_tokens": 300,
+    "cache_creation": {"ephemeral_5m_input_tokens": 200, "ephemeral_1h_input_tokens": 100},
+    "output_tokens": 50,
+    "output_tokens_details": {"thinking_tokens": 30},
+    "server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 0},
+    "service_tier": "priority",
+}
+_VECTOR = TokenVector(
+    input_tokens=100 + 2_000 + 300,
+    output_tokens=50,
+    cached_tokens=2_000,
+    cache_write_tokens=300,
+    cache_write_1h_tokens=100,
+    reasoning_tokens=30,
+    web_search_requests=2,
+)
+_MESSAGE: dict[str, Any] = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-5",
+    "content": [],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": _USAGE,
+}
+
+
+@pytest.mark.parametrize(
+    "message", [_MESSAGE, Message.model_validate(_MESSAGE)], ids=["mapping", "sdk-object"]
+)
+def test_a_message_is_read_whole(message: object) -> None:
+    reading = read_message(message)
+    assert reading.tokens == _VECTOR
+    assert not reading.tokens.faults()
+    assert reading.usage == _USAGE
+    assert (reading.response_id, reading.response_model) == ("msg_1", "claude-sonnet-5")
+    assert reading.finish_reasons == ("end_turn",)
+    assert reading.further == {ANTHROPIC_SERVICE_TIER: "priority"}
+
+
+def test_what_is_not_reported_is_not_zero() -> None:
+    assert tokens_of({"input_tokens": 7}) == TokenVector(input_tokens=7)
+    assert tokens_of({"cache_read_input_tokens": 7}).input_tokens is None
+    assert read_message({**_MESSAGE, "usage": None}).tokens.is_empty
+
+
+def _start(**usage: object) -> dict[str, object]:
+    message = {**_MESSAGE, "stop_reason": None, "usage": {**_USAGE, "output_tokens": 1, **usage}}
+    return {"type": "message_start", "message": message}
+
+
+def test_a_stream_is_read_off_its_start_and_its_last_delta() -> None:
+    stream = MessageStream()
+    assert stream.see(_start()) is False
+    delta = {"output_tokens": 50, "output_tokens_details": {"thinking_tokens": 30}}
+    stream.see({"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": delta})
+    reading = stream.reading()
+    assert reading.tokens == _VECTOR
+    assert reading.finish_reasons == ("max_tokens",)
+
+
+def test_a_stream_broken_off_keeps_its_input_and_reports_no_output() -> None:
+    """The one output token of `message_start` is a placeholder."""
+    stream = MessageStream()
+    stream.see(_start(output_tokens_details=None))
+    tokens = stream.reading().tokens
+    assert tokens.input_tokens == 2_400
+    assert tokens.output_tokens is None
+
+
+def test_a_stream_broken_off_before_anything_came_reports_nothing() -> None:
+    assert MessageStream().reading().tokens.is_empty
+
+
+def test_the_later_report_of_a_stream_holds() -> None:
+    stream = MessageStream()
+    stream.see(_start())
+    later = {"input_tokens": 120, "cache_read_input_tokens": 1_980, "output_tokens": 9}
+    stream.see({"type": "message_delta", "delta": {}, "usage": later})
+    tokens = stream.reading().tokens
+    assert tokens.input_tokens == 120 + 1_980 + 300
+    assert tokens.output_tokens == 9
+
+
+def test_merging_keeps_what_the_later_report_leaves_out() -> None:
+    earlier = {"a": 1, "nested": {"x": 1, "y": 2}, "kept": 5}
+    later = {"a": 2, "nested": {"x": 3, "y": None}, "kept": None}
+    assert merged(earlier, later) == {"a": 2, "nested": {"x": 3, "y": 2}, "kept": 5}
+    assert earlier == {"a": 1, "nested": {"x": 1, "y": 2}, "kept": 5}
+
+
+@pytest.mark.parametrize(
+    "kind", ["content_block_start", "content_block_delta", "content_block_stop", "ping"]
+)
+def test_events_of_content_are_not_read(kind: str) -> None:
+    assert kind in MessageStream().quiet

@@ -1,0 +1,109 @@
+"""Attribution that came in with a request counts only where it is trusted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry import baggage, context
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+
+from tokenledger import attribution, track_cost
+from tokenledger_semconv.attributes import METADATA_PREFIX, TEAM, USER_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from instrumentation.harness import MemoryLedger
+
+_HEADER = "user.id=spoofed,tokenledger.team=theirs,tokenledger.metadata.tier=gold,other=x"
+
+
+@pytest.fixture
+def request_came_in(ledger: MemoryLedger) -> Iterator[MemoryLedger]:
+    """The current context is that of a request with foreign baggage."""
+    token = context.attach(W3CBaggagePropagator().extract({"baggage": _HEADER}))
+    yield ledger
+    context.detach(token)
+
+
+def test_foreign_members_do_not_count(request_came_in: MemoryLedger) -> None:
+    track_cost(1, 1, "gpt-4o")
+    assert not {USER_ID, TEAM, METADATA_PREFIX + "tier", "other"} & request_came_in.only().keys()
+
+
+@pytest.mark.parametrize(
+    ("trusted", "counting"),
+    [
+        ("user.id", {USER_ID}),
+        ("user_id", {USER_ID}),
+        ("user_id, tokenledger.team", {USER_ID, TEAM}),
+        ("tokenledger.metadata.tier", {METADATA_PREFIX + "tier"}),
+        ("*", {USER_ID, TEAM, METADATA_PREFIX + "tier"}),
+        ("nonsense", set[str]()),
+    ],
+    ids=["baggage-key", "keyword", "both-forms", "metadata", "all", "unknown"],
+)
+def test_trusted_keys_count(
+    request_came_in: MemoryLedger,
+    monkeypatch: pytest.MonkeyPatch,
+    trusted: str,
+    counting: set[str],
+) -> None:
+    monkeypatch.setenv("TOKENLEDGER_TRUST_BAGGAGE", trusted)
+    track_cost(1, 1, "gpt-4o")
+    said = request_came_in.only()
+    assert {USER_ID, TEAM, METADATA_PREFIX + "tier"} & said.keys() == counting
+    assert "other" not in said
+
+
+@pytest.mark.parametrize("trusted", ["", "*"], ids=["untrusted", "trusted"])
+def test_what_this_process_set_wins(
+    request_came_in: MemoryLedger, monkeypatch: pytest.MonkeyPatch, trusted: str
+) -> None:
+    monkeypatch.setenv("TOKENLEDGER_TRUST_BAGGAGE", trusted)
+    with attribution(user_id="ours"):
+        track_cost(1, 1, "gpt-4o")
+    assert request_came_in.only()[USER_ID] == "ours"
+
+
+def test_baggage_set_over_a_foreign_member_counts(request_came_in: MemoryLedger) -> None:
+    token = context.attach(baggage.set_baggage(USER_ID, "ours"))
+    track_cost(1, 1, "gpt-4o")
+    context.detach(token)
+    assert request_came_in.only()[USER_ID] == "ours"
+
+
+def test_a_header_met_inside_a_scope_does_not_hide_it(ledger: MemoryLedger) -> None:
+    with attribution(user_id="ours"):
+        token = context.attach(W3CBaggagePropagator().extract({"baggage": _HEADER}))
+        track_cost(1, 1, "gpt-4o")
+        context.detach(token)
+    assert ledger.only()[USER_ID] == "ours"
+
+
+def test_two_headers_one_after_the_other_are_both_foreign(ledger: MemoryLedger) -> None:
+    propagator = W3CBaggagePropagator()
+    first = propagator.extract({"baggage": "user.id=one"})
+    second = propagator.extract({"baggage": "tokenledger.team=two"}, context=first)
+    token = context.attach(second)
+    track_cost(1, 1, "gpt-4o")
+    context.detach(token)
+    assert not {USER_ID, TEAM} & ledger.only().keys()
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["user.id=" + "x" * 9_000, "user.id=%00nul", "user.id=a,user.id=b", "user.id", ";;=,,"],
+    ids=["oversized", "nul", "duplicated", "no-value", "garbage"],
+)
+def test_a_hostile_header_changes_nothing(ledger: MemoryLedger, header: str) -> None:
+    token = context.attach(W3CBaggagePropagator().extract({"baggage": header}))
+    track_cost(1, 1, "gpt-4o")
+    context.detach(token)
+    assert USER_ID not in ledger.only()
+
+
+def test_an_empty_carrier_changes_nothing() -> None:
+    before = context.get_current()
+    assert W3CBaggagePropagator().extract(dict[str, str]()) is before

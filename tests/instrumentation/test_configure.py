@@ -1,0 +1,225 @@
+"""Setting up, changing options, and shutting down."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry import trace
+
+import tokenledger
+from instrumentation.calls import CHAT, MESSAGE, run
+from tokenledger import failures, runtime
+from tokenledger import ledger as seam
+from tokenledger_semconv.settings import OPTIONS, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from instrumentation.calls import Clients
+    from instrumentation.harness import AppTracing, MemoryLedger
+
+_GIVEN: dict[str, Any] = {
+    "database_url": "postgresql://u:canary-password@h/d",
+    "app_name": "shop",
+    "environment": "test",
+    "batch_size": 7,
+    "flush_interval_seconds": 0.5,
+    "async_mode": False,
+    "sample_rate": 0.25,
+    "default_metadata": {"team": "ml"},
+    "agent_id": "a1",
+    "tags": {"x": "y"},
+    "enabled": True,
+    "debug": True,
+    "spool_dir": "spool",
+}
+
+
+def test_every_option_is_a_keyword_and_reaches_the_ledger(ledgers: list[MemoryLedger]) -> None:
+    assert tuple(inspect.signature(tokenledger.configure).parameters) == OPTIONS
+    assert _GIVEN.keys() == set(OPTIONS)
+    tokenledger.configure(**_GIVEN)
+    assert ledgers[0].settings == Settings(**_GIVEN)
+
+
+def test_configure_leaves_the_global_provider_alone(
+    app: AppTracing, ledgers: list[MemoryLedger]
+) -> None:
+    sampler = app.provider.sampler
+    tokenledger.init()
+    assert trace.get_tracer_provider() is app.provider
+    assert app.provider.sampler is sampler
+    assert ledgers[0].attached == [app.provider]
+
+
+def test_configuring_again_brings_new_options_into_force(
+    ledgers: list[MemoryLedger], clients: Clients
+) -> None:
+    tokenledger.init(default_metadata={"team": "one"})
+    run(clients, CHAT)
+    tokenledger.configure(default_metadata={"team": "two"})
+    run(clients, CHAT)
+    teams = [ledger.only()["tokenledger.team"] for ledger in ledgers]
+    assert teams == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"batch_size": 0}, {"sample_rate": 2.0}, {"flush_interval_seconds": 0.0}],
+    ids=["batch", "rate", "interval"],
+)
+def test_an_impossible_option_is_an_error_at_set_up(
+    ledgers: list[MemoryLedger], options: dict[str, Any]
+) -> None:
+    with pytest.raises(SettingsError, match=next(iter(options))):
+        tokenledger.configure(**options)
+    assert not ledgers
+
+
+def test_an_unknown_option_of_init_is_named(ledgers: list[MemoryLedger]) -> None:
+    with pytest.raises(SettingsError, match="colour"):
+        tokenledger.init(colour="red")
+    assert not ledgers
+
+
+def test_disabled_opens_nothing_and_patches_nothing(
+    ledgers: list[MemoryLedger], clients: Clients
+) -> None:
+    bare = clients.openai.chat.completions.create
+    tokenledger.init(enabled=False)
+    tokenledger.patch_openai()
+    assert type(clients.openai.chat.completions.create) is type(bare)
+    run(clients, CHAT)
+    tokenledger.track_cost(1, 1, "gpt-4o")
+    assert not ledgers
+    assert tokenledger.health()["enabled"] is False
+    assert tokenledger.health()["instrumented"] == []
+
+
+def test_disabled_later_stops_recording(
+    app: AppTracing, ledgers: list[MemoryLedger], clients: Clients
+) -> None:
+    tokenledger.init()
+    tokenledger.configure(enabled=False)
+    run(clients, MESSAGE)
+    assert ledgers[0].shutdowns == 1
+    assert not app.spans
+    tokenledger.init()
+    run(clients, MESSAGE)
+    assert len(ledgers[1].spans) == 1
+
+
+def test_opentelemetrys_own_switch_turns_the_ledger_off(
+    ledgers: list[MemoryLedger],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "True")
+    tokenledger.init()
+    assert not ledgers
+    assert "OTEL_SDK_DISABLED" in caplog.text
+
+
+def test_a_ledger_that_cannot_be_opened_is_one_line_without_the_url(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, clients: Clients
+) -> None:
+    def install(*_args: object) -> None:
+        raise OSError("could not reach postgresql://u:canary-password@h/d")
+
+    monkeypatch.setattr(runtime, "find_install", lambda: install)
+    with caplog.at_level(logging.WARNING, "tokenledger"):
+        tokenledger.init(database_url="postgresql://u:canary-password@h/d")
+    assert run(clients, CHAT)
+    assert len(caplog.records) == 1
+    assert "OSError" in caplog.text
+    assert "canary" not in caplog.text
+
+
+def test_options_a_ledger_refuses_are_an_error_at_set_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def install(*_args: object) -> None:
+        raise SettingsError("no database URL")
+
+    monkeypatch.setattr(runtime, "find_install", lambda: install)
+    with pytest.raises(SettingsError, match="no database URL"):
+        tokenledger.configure()
+
+
+def test_a_missing_exporter_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(**_names: object) -> tuple[()]:
+        return ()
+
+    monkeypatch.setattr("importlib.metadata.entry_points", nothing)
+    with pytest.raises(seam.LedgerNotFoundError, match="tokenledger_ledger:postgres"):
+        seam.find_install()
+
+
+def test_nothing_configured_is_safe(clients: Clients) -> None:
+    assert tokenledger.flush() == 0
+    tokenledger.shutdown()
+    tokenledger.shutdown()
+    tokenledger.patch_openai()
+    assert run(clients, CHAT)
+    tokenledger.track_cost(1, 1, "gpt-4o")
+    assert tokenledger.health()["configured"] is False
+
+
+def test_flush_and_health_ask_the_ledger(ledger: MemoryLedger, clients: Clients) -> None:
+    run(clients, CHAT)
+    assert tokenledger.flush() == 1
+    assert tokenledger.health() == {
+        "configured": True,
+        "enabled": True,
+        "instrumented": ["openai", "anthropic"],
+        "failures": {},
+        "ledger": {"waiting": 0},
+    }
+    assert len(ledger.spans) == 1
+
+
+def test_shutdown_closes_the_ledger_once_and_calls_go_on(
+    ledger: MemoryLedger, clients: Clients
+) -> None:
+    tokenledger.shutdown()
+    tokenledger.shutdown()
+    assert ledger.shutdowns == 1
+    assert run(clients, CHAT)
+    assert not ledger.spans
+
+
+def test_a_ledger_that_fails_never_raises_into_the_app(
+    ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: object) -> None:
+        raise RuntimeError
+
+    for name in ("flush", "health", "shutdown"):
+        monkeypatch.setattr(ledger, name, broken)
+    assert tokenledger.flush() == 0
+    assert tokenledger.health()["ledger"] == {}
+    tokenledger.shutdown()
+    assert len(failures.counts()) == 3
+    failures.reset()
+
+
+def test_importing_loads_no_driver_no_sdk_and_no_model_library() -> None:
+    program = """
+import sys, tokenledger
+heavy = {"psycopg", "pydantic", "openai", "anthropic", "msgspec", "genai_prices", "click",
+         "opentelemetry.sdk", "tokenledger_exporter", "asyncio", "httpx", "httpx2"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "[]"
+
+
+def test_the_public_names_are_few_and_sorted() -> None:
+    assert len(tokenledger.__all__) < 16
+    assert list(tokenledger.__all__) == sorted(tokenledger.__all__)
+    assert all(callable(getattr(tokenledger, name)) for name in tokenledger.__all__)

@@ -1,0 +1,223 @@
+"""Patching once or often, before or after a client is made, gives one span; unpatching restores."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+import openai
+import pytest
+from openai.resources.chat.completions import Completions
+
+import tokenledger
+from instrumentation.calls import CHAT, MESSAGE, MESSAGE_HELPER, Clients, run
+from tokenledger.instrumentors import anthropic as anthropic_room
+from tokenledger.instrumentors import openai as openai_room
+from tokenledger.instrumentors.openai import OpenAIInstrumentor
+from tokenledger_semconv.attributes import PROVIDER_NAME, SERVER_ADDRESS, SERVER_PORT
+
+if TYPE_CHECKING:
+    import ssl
+
+    from instrumentation.harness import AppTracing, MemoryLedger
+    from tokenledger_exporter.demo.provider import DemoProvider
+
+_CREATE = "create"
+_TABLES = (*openai_room.TABLE, *anthropic_room.TABLE)
+
+
+def _standing() -> list[object]:
+    """What stands in the SDKs' classes at every line of both tables."""
+    return [
+        vars(getattr(importlib.import_module(patch.module), patch.owner))[patch.method]
+        for patch in _TABLES
+    ]
+
+
+def test_uninstrument_restores_every_line_of_the_tables(ledgers: list[MemoryLedger]) -> None:
+    bare = _standing()
+    tokenledger.init()
+    patched = _standing()
+    tokenledger.unpatch_openai()
+    tokenledger.unpatch_anthropic()
+    assert len(ledgers) == 1
+    assert all(ours is not original for ours, original in zip(patched, bare, strict=True))
+    assert all(now is original for now, original in zip(_standing(), bare, strict=True))
+
+
+def test_patching_twice_is_one_span(ledgers: list[MemoryLedger], clients: Clients) -> None:
+    tokenledger.init()
+    tokenledger.patch_openai()
+    tokenledger.init()
+    run(clients, CHAT)
+    assert [len(ledger.spans) for ledger in ledgers] == [0, 1]
+
+
+def test_the_launcher_and_two_lines_are_one_span(
+    app: AppTracing, ledgers: list[MemoryLedger], clients: Clients
+) -> None:
+    OpenAIInstrumentor().instrument()
+    tokenledger.configure()
+    tokenledger.patch_openai()
+    run(clients, CHAT)
+    assert len(ledgers[0].spans) == len(app.spans) == 1
+
+
+def test_a_client_made_before_patching_is_recorded(
+    ledgers: list[MemoryLedger], clients: Clients
+) -> None:
+    bound = clients.openai.chat.completions
+    tokenledger.init()
+    bound.create(**CHAT.arguments)
+    assert len(ledgers[0].spans) == 1
+
+
+def test_the_module_level_client_is_recorded(
+    ledger: MemoryLedger, provider: DemoProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai, "api_key", "sk-canary-key")
+    monkeypatch.setattr(openai, "base_url", provider.openai_base_url + "/")
+    openai.chat.completions.create(**CHAT.arguments)
+    assert len(ledger.spans) == 1
+    client = vars(openai)["_client"]
+    client.close()
+    monkeypatch.setattr(openai, "_client", None)
+
+
+def test_a_method_kept_by_the_app_passes_through_after_unpatching(
+    ledger: MemoryLedger, clients: Clients
+) -> None:
+    kept = clients.openai.chat.completions.create
+    raw = clients.openai.chat.completions.with_raw_response
+    kept(**CHAT.arguments)
+    raw.create(**CHAT.arguments)
+    tokenledger.unpatch_openai()
+    assert kept(**CHAT.arguments).choices
+    assert raw.create(**CHAT.arguments).parse().choices
+    assert len(ledger.spans) == 2
+
+
+@pytest.mark.asyncio
+async def test_an_async_method_kept_by_the_app_passes_through_after_unpatching(
+    ledger: MemoryLedger, async_clients: Clients
+) -> None:
+    kept = async_clients.anthropic.messages.create
+    stream = async_clients.anthropic.messages.stream(**MESSAGE.arguments)
+    tokenledger.unpatch_anthropic()
+    assert (await kept(**MESSAGE.arguments)).content
+    async with stream as entered:
+        assert await entered.get_final_message()
+    assert not ledger.spans
+
+
+def test_patched_again_calls_are_recorded_again(ledger: MemoryLedger, clients: Clients) -> None:
+    for _ in range(3):
+        tokenledger.unpatch_anthropic()
+        tokenledger.patch_anthropic()
+    run(clients, MESSAGE)
+    run(clients, MESSAGE_HELPER)
+    assert len(ledger.spans) == 2
+
+
+def test_a_wrapper_somebody_put_over_ours_stays_and_is_not_wrapped_again(
+    ledger: MemoryLedger, clients: Clients
+) -> None:
+    owner = Completions
+    ours: Any = vars(owner)[_CREATE]
+
+    @functools.wraps(ours)
+    def theirs(self: object, **kwargs: object) -> object:
+        return ours.__get__(self, owner)(**kwargs)
+
+    setattr(owner, _CREATE, theirs)
+    try:
+        tokenledger.unpatch_openai()
+        run(clients, CHAT)
+        assert not ledger.spans
+        tokenledger.patch_openai()
+        run(clients, CHAT)
+        assert len(ledger.spans) == 1
+        assert vars(owner)[_CREATE] is theirs
+    finally:
+        setattr(owner, _CREATE, ours.__wrapped__)
+
+
+def test_azure_is_named_by_its_client(ledger: MemoryLedger, provider: DemoProvider) -> None:
+    with openai.AzureOpenAI(
+        azure_endpoint=provider.url, api_version="2024-10-21", api_key="sk-canary-key"
+    ) as client:
+        run(Clients(client, None), CHAT)
+    assert ledger.only()[PROVIDER_NAME] == "azure.ai.openai"
+
+
+def test_azure_is_named_by_its_host(ledger: MemoryLedger) -> None:
+    """The plain client may be pointed at Azure; the name alone is read, nothing is sent."""
+    with (
+        openai.OpenAI(
+            base_url="https://shop.openai.azure.com/openai/v1/",
+            api_key="sk-canary-key",
+            max_retries=0,
+            http_client=openai.DefaultHttpxClient(proxy="http://127.0.0.1:1"),
+        ) as client,
+        pytest.raises(openai.APIConnectionError),
+    ):
+        run(Clients(client, None), CHAT)
+    span = ledger.only()
+    assert span[PROVIDER_NAME] == "azure.ai.openai"
+    assert (span[SERVER_ADDRESS], span[SERVER_PORT]) == ("shop.openai.azure.com", 443)
+
+
+def _printed_by(program: str) -> str:
+    """What a program prints in a process of its own."""
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+def test_instrumenting_does_not_load_what_the_app_does_not_use() -> None:
+    """Modules of the SDKs are wrapped when the app loads them."""
+    program = """
+import sys, tokenledger
+from tokenledger.instrumentors.openai import OpenAIInstrumentor
+OpenAIInstrumentor().instrument()
+assert "openai" not in sys.modules
+import openai
+client = openai.OpenAI(api_key="x")
+wrapped = type(client.chat.completions).__dict__["create"]
+assert hasattr(wrapped, "__wrapped__"), wrapped
+print(tokenledger.health()["failures"])
+"""
+    assert _printed_by(program) == "{}"
+
+
+def test_an_instrumentor_that_left_before_the_import_wraps_nothing() -> None:
+    program = """
+import tokenledger
+from tokenledger.instrumentors.openai import OpenAIInstrumentor
+OpenAIInstrumentor().instrument()
+OpenAIInstrumentor().uninstrument()
+from openai.resources.chat.completions import Completions
+assert type(Completions.__dict__["create"]).__name__ == "function"
+print(tokenledger.health()["failures"])
+"""
+    assert _printed_by(program) == "{}"
+
+
+@pytest.mark.asyncio
+async def test_async_clients_made_before_patching_are_recorded(
+    ledgers: list[MemoryLedger], provider: DemoProvider, tls: ssl.SSLContext
+) -> None:
+    async with anthropic.AsyncAnthropic(
+        base_url=provider.anthropic_base_url,
+        api_key="sk-canary-key",
+        http_client=anthropic.DefaultAsyncHttpxClient(verify=tls),
+    ) as client:
+        bound = client.messages
+        tokenledger.init()
+        await bound.create(**MESSAGE.arguments)
+    assert len(ledgers[0].spans) == 1

@@ -1,0 +1,111 @@
+"""Who wins when two sources attribute one call."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenledger.precedence import (
+    Layers,
+    clean,
+    given_layer,
+    keyword_layer,
+    metadata_layer,
+    settle,
+)
+from tokenledger_semconv.attributes import FEATURE, METADATA_PREFIX, TEAM, USER_ID
+from tokenledger_semconv.dimensions import (
+    ATTRIBUTION_KEYS,
+    MAX_METADATA_KEYS,
+    MAX_VALUE_LENGTH,
+)
+
+_ORDER = (
+    "per_call",
+    "inner",
+    "outer",
+    "middleware",
+    "provider_field",
+    "trusted_baggage",
+    "defaults",
+)
+
+
+def test_the_order_of_sources_is_the_documented_one() -> None:
+    assert Layers._fields == _ORDER
+
+
+@pytest.mark.parametrize("strongest", range(len(_ORDER)), ids=_ORDER)
+def test_each_source_beats_every_weaker_one(strongest: int) -> None:
+    layers = Layers(**{name: {USER_ID: name} for name in _ORDER[strongest:]})
+    assert settle(layers) == {USER_ID: _ORDER[strongest]}
+
+
+def test_sources_that_say_different_things_are_merged() -> None:
+    layers = Layers(per_call={USER_ID: "u"}, outer={TEAM: "t"}, defaults={FEATURE: "f"})
+    assert settle(layers) == {USER_ID: "u", TEAM: "t", FEATURE: "f"}
+
+
+def test_too_many_metadata_keys_lose_the_weakest() -> None:
+    strong = {METADATA_PREFIX + f"s{n}": "1" for n in range(MAX_METADATA_KEYS)}
+    weak = {METADATA_PREFIX + "w": "1", USER_ID: "u"}
+    settled = settle((strong, weak))
+    assert METADATA_PREFIX + "w" not in settled
+    assert settled[USER_ID] == "u"
+    assert len(settled) == MAX_METADATA_KEYS + 1
+
+
+@pytest.mark.parametrize("key", ATTRIBUTION_KEYS)
+def test_a_known_keyword_fills_its_attribute(key: str) -> None:
+    assert keyword_layer({key: "x"}) == {ATTRIBUTION_KEYS[key]: "x"}
+
+
+@pytest.mark.parametrize("key", ATTRIBUTION_KEYS)
+def test_a_known_metadata_key_fills_its_attribute_and_stays(key: str) -> None:
+    assert metadata_layer({key: "x"}) == {ATTRIBUTION_KEYS[key]: "x", METADATA_PREFIX + key: "x"}
+
+
+def test_a_keyword_beats_the_metadata_beside_it() -> None:
+    layer = given_layer({"team": "keyword"}, {"team": "metadata", "tier": 1})
+    assert layer == {
+        TEAM: "keyword",
+        METADATA_PREFIX + "team": "metadata",
+        METADATA_PREFIX + "tier": "1",
+    }
+
+
+def test_none_is_not_given() -> None:
+    assert given_layer({"user_id": None}, {"team": None}) == {}
+
+
+class _Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("plain", "plain"),
+        (7, "7"),
+        (True, "True"),
+        ({"a": [1]}, '{"a": [1]}'),
+        ("nul\0inside", "nul\N{REPLACEMENT CHARACTER}inside"),
+        ("lone\ud800surrogate", "lone?surrogate"),
+        ("x" * 300, "x" * MAX_VALUE_LENGTH),
+        ("ü" * 300, "ü" * MAX_VALUE_LENGTH),
+        (_Unprintable(), "_Unprintable"),
+    ],
+    ids=["text", "int", "bool", "dict", "nul", "surrogate", "long", "long-unicode", "unprintable"],
+)
+def test_a_value_becomes_text_a_row_can_hold(value: object, kept: str) -> None:
+    assert clean(value) == kept
+
+
+@given(st.text(st.characters(codec=None), max_size=400))
+def test_no_text_poisons_a_row(value: str) -> None:
+    kept = clean(value)
+    assert "\0" not in kept
+    assert len(kept) <= MAX_VALUE_LENGTH
+    kept.encode("utf-8")

@@ -125,12 +125,18 @@ class Drainer:
         self._asked = self._served = 0
 
     def _start(self) -> None:
-        with self._start_lock:
+        # Whoever is refused the lock need not wait: a thread is being started, maybe further down
+        # this very stack, where garbage collection ended a call.
+        if not self._start_lock.acquire(blocking=False):
+            return
+        try:
             if self._thread is None and not self._stopping:
                 self._thread = threading.Thread(
                     target=self._run, name="tokenledger-drain", daemon=True
                 )
                 self._thread.start()
+        finally:
+            self._start_lock.release()
 
     def _ask(self) -> int:
         with self._wake:

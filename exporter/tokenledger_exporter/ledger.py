@@ -103,6 +103,8 @@ class PostgresLedger:
     def append(self, payload: bytes) -> None:
         """Spool one record; with `async_mode=False`, return after its commit was tried."""
         number = self._spool.append(payload)
+        if not number:
+            return
         # With the database away every call would wait for a connection: the spool has the record.
         if self.settings.async_mode or self._drainer.is_pausing:
             self._drainer.notice(number)

@@ -180,20 +180,13 @@ def _constraints(model: ModelInfo) -> Iterator[tuple[ModelPrice, object]]:
     if isinstance(model.prices, list):
         for conditional in model.prices:
             yield conditional.prices, conditional.constraint
-    for variant in _variants(model):
+    for variant in model.price_variants or ():
         yield variant.prices, variant.constraint
-
-
-def _variants(model: ModelInfo) -> list[Any]:
-    # genai-prices 0.1 (the last for Python 3.10) knows no variants.
-    return list(getattr(model, "price_variants", None) or ())
 
 
 def _resolve(model: ModelInfo, day: date, clock: time, context: Mapping[str, str]) -> ModelPrice:
     moment = datetime.combine(day, clock, timezone.utc)
-    if context and _variants(model):
-        return model.get_prices(moment, context)
-    return model.get_prices(moment)
+    return model.get_prices(moment, context)
 
 
 def _rates(prices: ModelPrice) -> Iterator[tuple[str, int, Decimal, int]]:

@@ -54,8 +54,8 @@ class LedgerProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Note spans that start below a call our own instrumentor tells of."""
         parent = trace.get_current_span(parent_context)
-        scope = getattr(parent, "instrumentation_scope", None)
-        if scope is not None and scope.name.startswith(attributes.SCOPE_PREFIX):
+        # A call of ours inside another (made by a hook of the HTTP client) is a call of its own.
+        if _is_ours(parent) and not _is_ours(span):
             self._covered.add(span.get_span_context().span_id)
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -79,3 +79,8 @@ class LedgerProcessor(SpanProcessor):
         """Commit what waits; False if something is still waiting at the time-out."""
         self.sink.flush(timeout_millis / 1000)
         return self.sink.waiting == 0
+
+
+def _is_ours(span: trace.Span) -> bool:
+    scope = getattr(span, "instrumentation_scope", None)
+    return scope is not None and scope.name.startswith(attributes.SCOPE_PREFIX)

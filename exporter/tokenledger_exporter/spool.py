@@ -36,7 +36,7 @@ MAX_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 MAX_MEMORY_RECORDS: Final = 10_000
 """Records kept in memory while the disk takes none."""
 
-_ALL: Final = 1 << 62
+_LONGEST_WAIT_SECONDS: Final = 0.05
 
 
 @dataclass(slots=True)
@@ -90,18 +90,26 @@ class Spool:
         self._segments: deque[Segment] = deque()
         self._committed = 0
         self._memory: deque[bytes] = deque()
+        self._late: deque[bytes] = deque()
         self._disk_failed = False
         self.appended = 0
         self.forgotten = 0
         self.state: Final = SpoolState()
 
     def append(self, payload: bytes) -> int:
-        """Keep one record; returns its number, counted from 1. Never raises, never waits."""
-        with self._lock:
-            self.appended += 1
-            if not self._append_to_disk(payload):
-                self._append_to_memory(payload)
+        """Keep one record; returns its number, counted from 1, or 0 if it is kept a moment later.
+
+        Never raises. A dropped stream ends its call inside garbage collection, which can run while
+        this very thread holds the lock: such a record must not wait for it.
+        """
+        self._late.append(payload)
+        if not self._lock.acquire(timeout=_LONGEST_WAIT_SECONDS):
+            return 0
+        try:
+            self._append_late()
             return self.appended
+        finally:
+            self._lock.release()
 
     def own_batches(self, limit: int) -> Generator[Batch]:
         """This process's waiting records, in batches of at most `limit`."""
@@ -127,11 +135,13 @@ class Spool:
         self._segments.clear()
         self._lock = threading.Lock()
         self._memory.clear()
+        self._late.clear()
         self._committed = self.appended = self.forgotten = 0
 
     def close(self) -> None:
         """Let go of the segments; those with waiting records stay for the next process."""
         with self._lock:
+            self._append_late()
             while self._segments:
                 segment = self._segments.popleft()
                 segment.close(delete=self._committed >= segment.size)
@@ -142,6 +152,14 @@ class Spool:
         """Records of this process that are not committed."""
         with self._lock:
             return self.appended - self.forgotten - self.state.refused
+
+    def _append_late(self) -> None:
+        """Keep every record handed in; called under the lock."""
+        while self._late:
+            payload = self._late.popleft()
+            self.appended += 1
+            if not self._append_to_disk(payload):
+                self._append_to_memory(payload)
 
     def _append_to_disk(self, payload: bytes) -> bool:
         try:
@@ -183,6 +201,7 @@ class Spool:
 
     def _next_own(self, limit: int) -> Batch | None:
         with self._lock:
+            self._append_late()
             if self._segments and self._committed < self._segments[0].size:
                 segment = self._segments[0]
                 result = segment.read(self._committed, limit)

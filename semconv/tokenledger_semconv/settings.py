@@ -49,7 +49,7 @@ class Settings:
         sample_rate: share of traces recorded by the app's tracing, 0.0 to 1.0; never money.
         default_metadata: attribution of every call that says nothing else.
         agent_id: the agent every call belongs to unless it says otherwise.
-        tags: more default metadata, under the name another tracker uses.
+        tags: more default metadata, under the name another tracker uses; wins over it.
         enabled: False patches nothing and opens nothing.
         debug: print one line a call to standard error.
         spool_dir: folder of the crash-safe spool; "" is the user's state folder.

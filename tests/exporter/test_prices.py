@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from datetime import datetime, timezone
 from decimal import Decimal, getcontext, localcontext
 from pathlib import Path
@@ -199,6 +200,9 @@ def _expected_prices() -> list[dict[str, object]]:
 
 @pytest.mark.skipif(
     not os.environ.get("TOKENLEDGER_TEST_CORPUS"), reason="TOKENLEDGER_TEST_CORPUS is not set"
+)
+@pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="genai-prices for Python 3.10 is older than the corpus"
 )
 def test_every_line_of_the_price_corpus_agrees() -> None:
     wrong: list[str] = []

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections import deque
 from typing import TYPE_CHECKING
 
 from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader
@@ -107,6 +108,27 @@ def test_a_process_that_is_never_idle_still_frees_its_disk(
         assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 3_000
     assert len(seen + waiting(spool)) == 200
     assert spool.waiting == 0
+
+
+def test_a_record_made_by_garbage_collection_inside_the_lock_is_kept(tmp_path: Path) -> None:
+    """A dropped stream ends its call wherever collection happens to run, even in `append`."""
+    spool = Spool(tmp_path, HEADER)
+
+    class Dropped:
+        def __del__(self) -> None:
+            spool.append(b"dropped")
+
+    class Handed(deque[bytes]):
+        """Drops the stream while the lock is held."""
+
+        def popleft(self) -> bytes:
+            dropped.clear()
+            return super().popleft()
+
+    dropped = [Dropped()]
+    vars(spool)["_late"] = Handed()
+    spool.append(b"first")
+    assert waiting(spool) == [b"first", b"dropped"]
 
 
 def test_a_killed_process_loses_nothing_and_is_recovered_once(tmp_path: Path) -> None:

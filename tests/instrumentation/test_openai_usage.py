@@ -169,8 +169,19 @@ def test_only_chunks_with_usage_are_worth_reading() -> None:
     stream = ChatStream()
     with_usage = ChatCompletionChunk.model_validate(_chunk(usage=_USAGE))
     without = ChatCompletionChunk.model_validate(_chunk())
+    stream.see(without)
     assert stream.field(without) in stream.quiet
     assert stream.field(with_usage) not in stream.quiet
+
+
+def test_chunks_are_read_until_one_names_the_model() -> None:
+    """Azure's first chunk holds its prompt filter's findings, and no model."""
+    stream = ChatStream()
+    stream.see(_chunk(model="", choices=list[object]()))
+    assert None not in stream.quiet
+    stream.see(_chunk())
+    assert None in stream.quiet
+    assert stream.reading().response_model == "gpt-4o-2024-08-06"
 
 
 def test_a_responses_stream_broken_off_has_a_model_and_no_counts() -> None:

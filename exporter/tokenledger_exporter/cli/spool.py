@@ -17,11 +17,15 @@ def command() -> None:
 @explained
 def drain(database_url: str | None) -> None:
     """Write what finished processes left; exit 1 if something is still waiting."""
+    from tokenledger_exporter import migrations
+    from tokenledger_exporter.errors import SchemaError
     from tokenledger_exporter.ledger import PostgresLedger
     from tokenledger_exporter.segment import SUFFIX
     from tokenledger_semconv.settings import read_settings
 
     with open_database(database_url) as url:
+        if not (found := migrations.status(url)).is_current:
+            raise SchemaError(found.sentence)
         ledger = PostgresLedger(read_settings({"database_url": url}))
         committed = ledger.flush(timeout=600.0)
         reason = ledger.health()["last_error"]

@@ -81,7 +81,10 @@ def read_embeddings(embeddings: object) -> Reading:
 
 
 class ChatStream:
-    """What a chat stream says: the first chunk names the model, a later one brings the usage.
+    """What a chat stream says: an early chunk names the model, a later one brings the usage.
+
+    Azure's first chunk (its prompt filter's findings) names no model: chunks are read until one
+    does. Recorded streams, 2026-11-22.
 
     Args:
         hides_usage: we asked for the usage ourselves, so the app must not see the chunk with it.
@@ -89,21 +92,24 @@ class ChatStream:
 
     def __init__(self, *, hides_usage: bool = False) -> None:
         self.field: Callable[[object], object] = _USAGE_FIELD
-        self.quiet: Container[object] = _NO_USAGE
+        self.quiet: Container[object] = ()
         self._hides_usage = hides_usage
-        self._last: object = None
+        self._named: object = None
         self._usage: Usage | None = None
 
     def see(self, chunk: object) -> bool:
         """Read one chunk; whether it is to be kept from the app."""
         usage = mapping_of(part(chunk, "usage"))
-        self._last = chunk
+        if text(chunk, "model") or self._named is None:
+            self._named = chunk
+        if text(self._named, "model"):
+            self.quiet = _NO_USAGE
         self._usage = usage or self._usage
         return self._hides_usage and usage is not None and not part(chunk, "choices")
 
     def reading(self) -> Reading:
         """What was read so far."""
-        return _reading(self._last, self._usage)
+        return _reading(self._named, self._usage)
 
 
 class ResponseStream:

@@ -29,7 +29,7 @@ class StreamReader(Protocol):
     """Gets the field that tells a chunk worth reading."""
 
     quiet: Container[object]
-    """Values of that field on chunks with nothing to read."""
+    """Values of that field on chunks with nothing to read; may grow as chunks are read."""
 
     def see(self, chunk: object) -> bool:
         """Read one chunk; True if the app must not see it."""
@@ -93,7 +93,7 @@ def watch_of(stream: object) -> Watch | None:
 
 def _chunks(chunks: SyncIterator[Any], watching: Watch) -> Generator[Any]:
     field, tidy = watching.reader.field, watching.tidy
-    # The first chunk is always read; after it only those with something to say.
+    # The first chunk is always read; after it those that the reader does not call quiet.
     quiet: Container[object] = ()
     try:
         for chunk in chunks:

@@ -129,6 +129,7 @@ def _reason(error: Exception) -> str:
         "not known": "the host name is unknown",
         "too many": "the server has too many connections",
         "starting up": "the server is starting up",
+        "invalid integer value": "the port is no number",
         "ssl": "TLS could not be agreed",
     }
     return next((kind for needle, kind in kinds.items() if needle in text), "the attempt failed")

@@ -222,7 +222,7 @@ class Drainer:
         self.state.failures += 1
         if reason != self.state.last_error:
             _log.warning(
-                "ledger_unreachable: %s; %d calls wait in the spool and are written later",
+                "ledger_unreachable: %s; calls that wait in the spool until then: %d",
                 reason,
                 self._spool.waiting,
             )

@@ -28,14 +28,13 @@ _STANDARD_NAMES: Final = frozenset({"", "default", "auto", "standard", "standard
 _COMPACT_DATE: Final = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
 # A kind without a price of its own is billed at the next one: a cache write nobody prices apart is
-# plain input, as on the providers' own pages (OpenAI and Anthropic pricing, checked 2026-11-22).
+# plain input, and so are image tokens, as on the providers' own pages (OpenAI and Anthropic
+# pricing, checked 2026-11-22). Audio is not: it costs many times what text does.
 _FALL_BACK: Final[Mapping[str, str]] = {
     "cache_read": "input",
     "cache_write": "input",
     "cache_write_1h": "cache_write",
-    "input_audio": "input",
     "input_image": "input",
-    "output_audio": "output",
     "output_image": "output",
 }
 

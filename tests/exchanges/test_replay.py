@@ -98,7 +98,7 @@ async def test_our_exchanges_are_played_with_async_clients(provider: DemoProvide
 
 def test_our_exchanges_have_ids_of_their_own() -> None:
     ids = [exchange.id for exchange in own_exchanges()]
-    assert len(set(ids)) == len(ids) == 25
+    assert len(set(ids)) == len(ids) == 26
 
 
 @pytest.mark.asyncio

@@ -74,6 +74,14 @@ def test_audio_tokens_have_their_own_rate() -> None:
     assert cost_of("openai", "gpt-audio", used) == expected
 
 
+def test_audio_without_a_price_of_its_own_is_not_billed_as_text() -> None:
+    used = TokenVector(input_tokens=319, output_tokens=10, audio_input_tokens=211)
+    cost = package_book().cost("openai", "gpt-4o-audio-preview", NOW, "", used)
+    assert cost is not None
+    assert cost.unpriced_kinds == ("input_audio",)
+    assert cost.total_usd == mtok("2.5", 319 - 211) + mtok("10", 10)
+
+
 def test_a_batch_costs_half() -> None:
     used = TokenVector(input_tokens=10_000, output_tokens=500)
     assert cost_of("openai", "gpt-4o", used, tier="batch") == mtok("1.25", 10_000) + mtok("5", 500)

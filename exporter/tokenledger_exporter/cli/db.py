@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tokenledger_exporter.cli.main import FINDINGS, database_option, explained, fail, open_database
+from tokenledger_exporter.cli.database import database_option, open_database
+from tokenledger_exporter.cli.outcome import FINDINGS, explained, fail
 
 if TYPE_CHECKING:
     from tokenledger_exporter.migrations import SchemaStatus

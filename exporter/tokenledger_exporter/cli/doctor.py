@@ -8,13 +8,8 @@ from dataclasses import asdict
 
 import click
 
-from tokenledger_exporter.cli.main import (
-    FINDINGS,
-    UNREACHABLE,
-    database_option,
-    explained,
-    open_database,
-)
+from tokenledger_exporter.cli.database import database_option, open_database
+from tokenledger_exporter.cli.outcome import FINDINGS, UNREACHABLE, explained
 
 
 @click.command("doctor")

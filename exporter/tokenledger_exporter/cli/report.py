@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import click
 
-from tokenledger_exporter.cli.main import database_option, explained, open_database
+from tokenledger_exporter.cli.database import database_option, open_database
+from tokenledger_exporter.cli.outcome import explained
 
 
 @click.command("report")

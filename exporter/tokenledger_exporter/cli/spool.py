@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from tokenledger_exporter.cli.main import FINDINGS, database_option, explained, fail, open_database
+from tokenledger_exporter.cli.database import database_option, open_database
+from tokenledger_exporter.cli.outcome import FINDINGS, explained, fail
 
 
 @click.group("spool")

@@ -1,0 +1,46 @@
+"""Where a command finds its database."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from tokenledger_exporter.errors import UsageError
+from tokenledger_semconv.settings import SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from typing_extensions import ParamSpec
+
+    P = ParamSpec("P")
+
+
+def database_option(command: Callable[P, None]) -> Callable[P, None]:
+    """Add `--database-url` to a command."""
+    return click.option(
+        "--database-url",
+        metavar="URL",
+        help="Postgres to use; else TOKENLEDGER_DATABASE_URL, DATABASE_URL, the embedded one.",
+    )(command)
+
+
+@contextmanager
+def open_database(database_url: str | None) -> Generator[str]:
+    """The connection string to use; starts the embedded Postgres where none is set."""
+    try:
+        url = read_settings({"database_url": database_url}).database_url
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+    if url:
+        yield url
+        return
+    from tokenledger_exporter.embedded_postgres import EmbeddedPostgres, default_home
+
+    with EmbeddedPostgres(default_home()) as server:
+        click.echo(
+            f"no database URL is set: using the embedded Postgres in {server.home}", err=True
+        )
+        yield server.database_url

@@ -195,7 +195,7 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError(f"initdb failed for {self._data}:\n{done.stderr.strip()}")
 
     def _launch(self, binaries: Path) -> bool:
-        self._port = _free_port()
+        self._port = self._settled_port()
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self._port),
@@ -221,6 +221,15 @@ class EmbeddedPostgres:
             time.sleep(0.02)
         self.stop()
         return False
+
+    def _settled_port(self) -> int:
+        """The port of the last start if it is free: a spool knows its ledger by host and port."""
+        file = self.home / "port"
+        with contextlib.suppress(OSError, ValueError):
+            return _bindable(int(file.read_text()))
+        port = _bindable(0)
+        file.write_text(str(port))
+        return port
 
     def _create_database(self) -> None:
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
@@ -297,9 +306,11 @@ def _open_to_others(tree: Path) -> None:
             path.chmod(mode | stat.S_IROTH | executable)
 
 
-def _free_port() -> int:
+def _bindable(port: int) -> int:
+    """The port if it can be listened on, any such port for 0; raises OSError if it is taken."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
         return int(probe.getsockname()[1])
 
 

@@ -16,6 +16,7 @@ from tokenledger_semconv import attributes, dimensions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
 
 FORMAT_VERSION: Final = 1
@@ -73,6 +74,7 @@ class SpanRecord(msgspec.Struct, frozen=True, array_like=True):
     resource: dict[str, str]
 
 
+_resources: Final[dict[int, tuple[Resource, dict[str, str]]]] = {}
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _RECORD_DECODER: Final = msgspec.msgpack.Decoder(SpanRecord)
 _HEADER_DECODER: Final = msgspec.msgpack.Decoder(SpoolHeader)
@@ -99,7 +101,7 @@ def encode_span(span: ReadableSpan) -> bytes:
         scope=scope.name if scope else "",
         failed=span.status.status_code is StatusCode.ERROR,
         attributes=_kept(span.attributes or {}),
-        resource=_resource(span.resource.attributes),
+        resource=_resource(span.resource),
     )
     return _ENCODER.encode(record)
 
@@ -133,6 +135,9 @@ def _kept(found: Mapping[str, object]) -> dict[str, AttributeValue]:
 
 
 def _plain(value: object) -> AttributeValue:
+    # Most values are short ASCII text: on the caller's thread they pay one test.
+    if type(value) is str and value.isascii() and len(value) <= _MAX_TEXT:
+        return value
     if isinstance(value, str):
         # A lone surrogate cannot be encoded at all; the writer cleans what Postgres cannot hold.
         return value[:_MAX_TEXT].encode("utf-8", "replace").decode()
@@ -146,7 +151,15 @@ def _plain(value: object) -> AttributeValue:
     return str(value)
 
 
-def _resource(found: Mapping[str, object]) -> dict[str, str]:
+def _resource(resource: Resource) -> dict[str, str]:
+    """The kept attributes of a resource; a provider has one for life, so it is read once."""
+    found = _resources.get(id(resource))
+    if found is None or found[0] is not resource:
+        found = _resources[id(resource)] = (resource, _read_resource(resource.attributes))
+    return found[1]
+
+
+def _read_resource(found: Mapping[str, object]) -> dict[str, str]:
     kept = {
         key: str(found[key])[: dimensions.MAX_VALUE_LENGTH]
         for key in _KEPT_RESOURCE

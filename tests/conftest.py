@@ -61,6 +61,12 @@ def database_url(postgres_server: str, migrated_template: str) -> Generator[str]
 
 
 @pytest.fixture
+def migrated_copy(postgres_server: str, migrated_template: str) -> Generator[str]:
+    """A second ledger, for tests that need two."""
+    yield from _database(postgres_server, migrated_template)
+
+
+@pytest.fixture
 def empty_database_url(postgres_server: str) -> Generator[str]:
     """A database without any table."""
     yield from _database(postgres_server, "template1")

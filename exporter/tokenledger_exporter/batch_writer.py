@@ -219,8 +219,8 @@ class _Batch:
             except pg_errors.UniqueViolation:
                 rows = self._new_rows(leaf, rows)
             except pg_errors.UndefinedTable:
-                first = rows[0].timestamp.date().replace(day=1)
-                self._connection.execute(_SQL["add_partition"], {"month": first})
+                if not self._add_partition(rows):
+                    return
             except (psycopg.DataError, psycopg.IntegrityError) as error:
                 self._bisect(month, rows, error)
                 return
@@ -228,6 +228,25 @@ class _Batch:
                 self.result.stored += len(rows)
                 return
         raise DatabaseUnreachableError("other writers keep writing the same rows, tried again soon")
+
+    def _add_partition(self, rows: list[LedgerRow]) -> bool:
+        """Make the rows' month; False if a past month cannot be made and its rows are set aside.
+
+        A writer that may only insert must not be stopped by one row of a month long gone.
+        """
+        month = rows[0].timestamp.date().replace(day=1)
+        try:
+            with self._connection.transaction():
+                self._connection.execute(_SQL["add_partition"], {"month": month})
+        except pg_errors.InsufficientPrivilege:
+            if month >= datetime.now(timezone.utc).date().replace(day=1):
+                raise SchemaError(
+                    f"there is no partition for {month:%Y-%m} and this database user may not make "
+                    "one: run 'tokenledger db migrate' as the tables' owner"
+                ) from None
+            self._refused += [(row, f"there is no partition for {month:%Y-%m}") for row in rows]
+            return False
+        return True
 
     def keep_set_aside(self) -> None:
         """Store what was set aside where it can be found."""

@@ -6,6 +6,8 @@ Works through a transaction pooler: no prepared statements, no session state.
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from tokenledger_exporter.errors import LedgerError
+
+# What tells one ledger from another -> the variable libpq fills it from where the string does not.
+_IDENTITY: Final = {
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "port": "PGPORT",
+    "dbname": "PGDATABASE",
+    "user": "PGUSER",
+    "options": "PGOPTIONS",
+    "service": "PGSERVICE",
+}
+_HOSTS: Final = re.compile(r"[\w.,:\[\]/-]*")
+_PORTS: Final = re.compile(r"[\d,]*")
+_NAME: Final = re.compile(r"[^@/:]*")
 
 CONNECT_SECONDS: Final = 5
 """How long one attempt to connect may take, unless the connection string says otherwise."""
@@ -52,7 +68,7 @@ def connect(database_url: str) -> psycopg.Connection[Any]:
             prepare_threshold=None,
             **{key: value for key, value in defaults.items() if key not in given},
         )
-    except (psycopg.OperationalError, OSError, UnicodeError) as error:
+    except (psycopg.OperationalError, psycopg.ProgrammingError, OSError, UnicodeError) as error:
         raise DatabaseUnreachableError(
             f"no connection to {describe(database_url)} ({_reason(error)}): "
             "check that Postgres runs there and that TOKENLEDGER_DATABASE_URL is right"
@@ -88,6 +104,11 @@ def explain(error: psycopg.Error) -> LedgerError:
         # Only our own migrations raise: their words are written for people.
         return SchemaError(f"{error.diag.message_primary}: {error.diag.message_hint}")
     kind = type(error).__name__
+    if isinstance(error, pg_errors.ReadOnlySqlTransaction):
+        return SchemaError("this database takes no writes, as a replica does: use the primary")
+    if isinstance(error, (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError)):
+        where = error.diag.constraint_name or error.diag.table_name or error.diag.message_primary
+        return SchemaError(f"the database refused it ({kind}: {where}), nothing was changed")
     return DatabaseUnreachableError(f"the database did not do it ({kind}), try again")
 
 
@@ -97,12 +118,17 @@ def describe(database_url: str) -> str:
         parts = conninfo_to_dict(database_url)
     except psycopg.ProgrammingError:
         return "a malformed database URL"
-    host = parts.get("host") or parts.get("hostaddr") or "localhost"
-    return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or parts.get('user') or ''}"
+    host = str(parts.get("host") or parts.get("hostaddr") or "localhost")
+    port = str(parts.get("port") or 5432)
+    database = str(parts.get("dbname") or parts.get("user") or "")
+    # A password with a bare @, : or / in it is parsed as host, port and database.
+    if not (_HOSTS.fullmatch(host) and _PORTS.fullmatch(port) and _NAME.fullmatch(database)):
+        return "a database URL that cannot be right (percent-encode @ : / in its password)"
+    return f"{host}:{port}/{database}"
 
 
 def fingerprint(database_url: str) -> str:
-    """Which ledger a connection string means: a hash of host, port, database and user.
+    """Which ledger a connection string means: a hash of where it leads, schema options included.
 
     The password is no part of it: a rotated password leaves the spool where it is.
     """
@@ -110,8 +136,9 @@ def fingerprint(database_url: str) -> str:
         parts = conninfo_to_dict(database_url)
     except psycopg.ProgrammingError:
         parts = {"host": "malformed"}
-    names = ("host", "hostaddr", "port", "dbname", "user")
-    identity = "\x1f".join(str(parts.get(name) or "") for name in names)
+    identity = "\x1f".join(
+        str(parts.get(name) or os.environ.get(variable, "")) for name, variable in _IDENTITY.items()
+    )
     return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

@@ -114,10 +114,10 @@ class CallFacts:
 def read_call(record: SpanRecord, header: SpoolHeader) -> CallFacts | None:
     """The call a span tells of; `None` if the span is none that is billed by tokens."""
     found = record.attributes
-    tokens = _tokens(found)
+    ours = record.scope.startswith(attributes.SCOPE_PREFIX)
+    tokens = _tokens(found, ours=ours)
     operation = _text(found, attributes.OPERATION_NAME) or ("" if tokens.is_empty else "chat")
     # What our own emitters tell of is a call, whatever the app names it.
-    ours = record.scope.startswith(attributes.SCOPE_PREFIX)
     if operation not in BILLABLE_OPERATIONS and not (ours and operation):
         return None
     request_model = _text(found, attributes.REQUEST_MODEL)
@@ -145,7 +145,7 @@ def read_call(record: SpanRecord, header: SpoolHeader) -> CallFacts | None:
     )
 
 
-def _tokens(found: Mapping[str, AttributeValue]) -> TokenVector:
+def _tokens(found: Mapping[str, AttributeValue], *, ours: bool) -> TokenVector:
     counts = {
         name: next((c for key in keys if (c := _count(found.get(key))) is not None), None)
         for name, keys in _TOKEN_ATTRIBUTES.items()
@@ -156,7 +156,8 @@ def _tokens(found: Mapping[str, AttributeValue]) -> TokenVector:
             vector.cache_write_1h_tokens or 0
         )
         vector = replace(vector, cache_write_tokens=writes)
-    return _inclusive(vector)
+    # Our own emitters count inclusively: there, cached above input is a fault to be shown.
+    return vector if ours else _inclusive(vector)
 
 
 def _inclusive(vector: TokenVector) -> TokenVector:
@@ -234,8 +235,21 @@ def _text(found: Mapping[str, AttributeValue], key: str) -> str:
 
 
 def _json_object(text: str) -> str | None:
-    """JSON text of an object, or None: a cut or foreign string must not poison the row."""
+    """JSON text of an object jsonb can hold, or None: a foreign string must not poison the row.
+
+    Written again by us, so that what Python reads and Postgres does not (NaN, an escaped lone
+    surrogate, numbers beyond jsonb's range) cannot reach the database.
+    """
     try:
-        return text if text and isinstance(json.loads(text), dict) else None
-    except ValueError:
+        found: object = json.loads(text, parse_constant=_refuse) if text else None
+        if not isinstance(found, dict):
+            return None
+        told = json.dumps(found, ensure_ascii=False, allow_nan=False)
+        told.encode()
+    except (ValueError, RecursionError):
         return None
+    return told
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")

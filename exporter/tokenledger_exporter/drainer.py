@@ -6,6 +6,7 @@ reason is logged once, and attempts go on with growing pauses.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import sys
@@ -15,8 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
 from typing import TYPE_CHECKING, Final
-
-import msgspec
 
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.prices import PriceBook, plain_usd
@@ -87,8 +86,8 @@ class Drainer:
 
     @property
     def is_pausing(self) -> bool:
-        """Whether the last attempt failed and the next one waits its time."""
-        return self._pause_seconds > 0
+        """Whether the last attempt failed or hangs: another call need not wait for it too."""
+        return self._pause_seconds > 0 or self._overdue
 
     def drain_now(self, timeout_seconds: float) -> int:
         """Ask for one attempt and wait for its end; returns the rows committed meanwhile."""
@@ -96,12 +95,14 @@ class Drainer:
         if self._thread is None:
             self._start()
         deadline = time.monotonic() + timeout_seconds
-        request = self._ask()
         with self._wake:
-            self._wake.wait_for(
+            self._waited_for = True
+            request = self._ask()
+            in_time = self._wake.wait_for(
                 lambda: self._served >= request or self._stopping,
                 max(0.0, deadline - time.monotonic()),
             )
+        self._overdue = not in_time
         return self.state.committed_rows - before
 
     def stop(self, timeout_seconds: float) -> None:
@@ -123,6 +124,7 @@ class Drainer:
         self._start_lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._asked = self._served = 0
+        self._waited_for = self._overdue = False
 
     def _start(self) -> None:
         # Whoever is refused the lock need not wait: a thread is being started, maybe further down
@@ -131,10 +133,13 @@ class Drainer:
             return
         try:
             if self._thread is None and not self._stopping:
-                self._thread = threading.Thread(
-                    target=self._run, name="tokenledger-drain", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="tokenledger-drain", daemon=True)
+                thread.start()
+                self._thread = thread
+        except RuntimeError as error:
+            # No thread can be started now (the interpreter ends, the system is short of them):
+            # the record is spooled, the next call or the next process writes it.
+            self.state.last_error = f"no drain thread: {error}"
         finally:
             self._start_lock.release()
 
@@ -152,21 +157,28 @@ class Drainer:
                     self._pause_seconds or self._interval_seconds,
                 )
                 request, last = self._asked, self._stopping
-            self._attempt()
+                asked, self._waited_for = self._waited_for or last, False
+            self._attempt(asked=asked)
             with self._wake:
                 self._served = request
+                self._overdue = False
                 self._wake.notify_all()
             if last:
                 self._writer.close()
                 return
 
-    def _attempt(self) -> None:
-        """Write all that waits, this process's own and what dead ones left; never raises."""
+    def _attempt(self, *, asked: bool) -> None:
+        """Write all that waits, this process's own and what dead ones left; never raises.
+
+        Args:
+            asked: somebody waits for this attempt, so what dead processes left is due now.
+        """
         self.state.attempts += 1
         try:
+            self._spool.leave_deleted()
             for batch in self._spool.own_batches(self._batch_size):
                 self._write(batch, own=True)
-            self._recover()
+            self._recover(asked=asked)
             self._tell_losses()
         except LedgerError as error:
             self._note_failure(str(error))
@@ -178,8 +190,8 @@ class Drainer:
             self.state.last_error = ""
             self._pause_seconds = 0.0
 
-    def _recover(self) -> None:
-        if time.monotonic() < self._next_recovery:
+    def _recover(self, *, asked: bool) -> None:
+        if not asked and time.monotonic() < self._next_recovery:
             return
         for batch in self._spool.recovered_batches(self._batch_size):
             self._write(batch, own=False)
@@ -200,7 +212,9 @@ class Drainer:
         for payload in batch.payloads:
             try:
                 row = build_row(decode_record(payload), batch.header, prices_of)
-            except (msgspec.MsgspecError, ArithmeticError, ValueError, TypeError) as error:
+            except LedgerError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one record must not stop all behind it
                 if not self.state.unreadable:
                     _log.error("record_unreadable: %s, counted as lost", type(error).__name__)
                 self.state.unreadable += 1
@@ -211,7 +225,7 @@ class Drainer:
     def _tell_losses(self) -> None:
         """Write counted losses into the ledger, so that a report can show them."""
         state = self._spool.state
-        lost = state.refused + state.damaged + state.torn + self.state.unreadable
+        lost = state.lost + self.state.unreadable
         if lost > self._losses_told:
             reason = "the spool was full, damaged or unreadable"
             app_name = self._spool.header.app_name
@@ -241,7 +255,9 @@ class Drainer:
         for number, row in enumerate(rows, start=first + 1):
             if number > self._announced:
                 self._announced = number
-                print(debug_line(row), file=sys.stderr)  # noqa: T201 - what debug=True asks for
+                # Nobody may be reading any more; the row is worth more than its line.
+                with contextlib.suppress(OSError, ValueError):
+                    print(debug_line(row), file=sys.stderr)  # noqa: T201 - what debug=True asks for
 
 
 @cache

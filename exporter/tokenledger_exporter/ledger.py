@@ -7,6 +7,7 @@ one installed ledger a process; installing another moves every attached provider
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 import weakref
@@ -20,8 +21,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.database import describe, fingerprint
 from tokenledger_exporter.drainer import Drainer
-from tokenledger_exporter.processor import EXIT_SECONDS, LedgerProcessor
-from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader
+from tokenledger_exporter.processor import EXIT_SECONDS, LedgerProcessor, exit_seconds_left
+from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader, encodable
 from tokenledger_exporter.spool import Spool, spool_folder
 from tokenledger_semconv import attributes, dimensions
 from tokenledger_semconv.settings import SettingsError
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 
     from tokenledger_semconv.settings import Settings
 
-_COMMIT_SECONDS: Final = 30.0
+_log: Final = logging.getLogger("tokenledger")
+
+_COMMIT_SECONDS: Final = 5.0
 
 
 class PostgresLedger:
@@ -54,8 +57,8 @@ class PostgresLedger:
         header = SpoolHeader(
             format_version=FORMAT_VERSION,
             ledger=identity,
-            app_name=settings.app_name,
-            environment=settings.environment,
+            app_name=encodable(settings.app_name),
+            environment=encodable(settings.environment),
             defaults=_default_attributes(settings),
         )
         self.folder: Final = spool_folder(settings.spool_dir, identity)
@@ -68,31 +71,28 @@ class PostgresLedger:
             interval_seconds=settings.flush_interval_seconds,
             debug=settings.debug,
         )
-        self._resource: Final = resource
-        self._private: TracerProvider | None = None
-        self._lock = threading.Lock()
+        self._stopped = False
+        # Made now: at interpreter exit the SDK can no longer make one, and the call would be lost.
+        self._private: Final = TracerProvider(
+            sampler=ALWAYS_ON,
+            resource=resource or Resource.create(),
+            id_generator=UrandomIdGenerator(),
+            span_limits=_UNLIMITED,
+            shutdown_on_exit=False,
+        )
+        self._private.add_span_processor(LedgerProcessor(self))
         _living.add(self)
 
     @property
     def tracer_provider(self) -> TracerProvider:
         """A provider whose spans reach this ledger and nothing else, whatever the app samples."""
-        with self._lock:
-            if self._private is None:
-                self._private = TracerProvider(
-                    sampler=ALWAYS_ON,
-                    resource=self._resource or Resource.create(),
-                    id_generator=UrandomIdGenerator(),
-                    span_limits=_UNLIMITED,
-                    shutdown_on_exit=False,
-                )
-                self._private.add_span_processor(LedgerProcessor(self))
-            return self._private
+        return self._private
 
     def attach(self, provider: AnyTracerProvider) -> bool:
         """Make an app's provider feed this ledger; False if it is no SDK provider."""
         if not isinstance(provider, TracerProvider):
             return False
-        with self._lock:
+        with _attaching:
             processor = _attached.get(provider)
             if processor is None:
                 _attached[provider] = processor = LedgerProcessor(self)
@@ -102,6 +102,11 @@ class PostgresLedger:
 
     def append(self, payload: bytes) -> None:
         """Spool one record; with `async_mode=False`, return after its commit was tried."""
+        successor = _installed.get("ledger") if self._stopped else None
+        if successor is not None and successor.folder == self.folder:
+            # A stream that outlived a second `configure()` ends on the ledger in force.
+            successor.append(payload)
+            return
         number = self._spool.append(payload)
         if not number:
             return
@@ -110,6 +115,13 @@ class PostgresLedger:
             self._drainer.notice(number)
         else:
             self._drainer.drain_now(_COMMIT_SECONDS)
+
+    def count_unrecorded(self, kind: str) -> None:
+        """Count a call that could not be turned into a record; the first is logged."""
+        state = self._spool.state
+        if not state.unrecorded:
+            _log.error("record_lost: %s while spooling a call", kind)
+        state.unrecorded += 1
 
     @property
     def waiting(self) -> int:
@@ -127,7 +139,7 @@ class PostgresLedger:
             "database": describe(self.settings.database_url),
             "waiting": self.waiting,
             "committed": state.committed_rows,
-            "lost": spool.refused + spool.damaged + spool.torn + state.unreadable,
+            "lost": spool.lost + state.unreadable,
             "last_commit_at": state.last_commit_at.isoformat() if state.last_commit_at else None,
             "last_error": state.last_error or None,
             "spool_folder": str(self.folder),
@@ -136,6 +148,7 @@ class PostgresLedger:
 
     def shutdown(self, timeout: float) -> None:
         """Try for the last rows and close; what is left stays in the spool. Idempotent."""
+        self._stopped = True
         self._drainer.stop(timeout)
         self._spool.close()
         if _installed.get("ledger") is self:
@@ -143,7 +156,6 @@ class PostgresLedger:
 
     def after_fork(self) -> None:
         """In a forked child: keep nothing that is the parent's."""
-        self._lock = threading.Lock()
         self._spool.after_fork()
         self._writer.after_fork()
         self._drainer.after_fork()
@@ -192,8 +204,11 @@ def installed_ledger() -> PostgresLedger | None:
     return _installed.get("ledger")
 
 
-def feeds_installed_ledger(resource: Resource) -> bool:
-    """Whether spans of a provider with this very resource reach the installed ledger already."""
+def feeds_installed_ledger(resource: Resource, database_url: str) -> bool:
+    """Whether spans of a provider with this very resource reach that ledger already."""
+    ledger = _installed.get("ledger")
+    if ledger is None or fingerprint(ledger.settings.database_url) != fingerprint(database_url):
+        return False
     return any(provider.resource is resource for provider in list(_attached))
 
 
@@ -205,15 +220,17 @@ def _default_attributes(settings: Settings) -> dict[str, str]:
         told["agent_id"] = settings.agent_id
     known = dimensions.ATTRIBUTION_KEYS
     defaults |= {known[key]: str(value) for key, value in told.items() if key in known}
-    return defaults
+    return {encodable(key): encodable(value) for key, value in defaults.items()}
 
 
 def _close_all() -> None:
     for ledger in list(_living):
-        ledger.shutdown(EXIT_SECONDS)
+        ledger.shutdown(exit_seconds_left())
 
 
 def _fork_all() -> None:
+    global _attaching, _installing
+    _attaching, _installing = threading.Lock(), threading.Lock()
     for ledger in list(_living):
         ledger.after_fork()
 
@@ -222,7 +239,8 @@ def _fork_all() -> None:
 _UNLIMITED: Final = SpanLimits(
     max_span_attributes=SpanLimits.UNSET, max_span_attribute_length=SpanLimits.UNSET
 )
-_installing: Final = threading.Lock()
+_installing = threading.Lock()
+_attaching = threading.Lock()
 _installed: Final[dict[str, PostgresLedger]] = {}
 _attached: Final[weakref.WeakKeyDictionary[TracerProvider, LedgerProcessor]] = (
     weakref.WeakKeyDictionary()

@@ -98,6 +98,7 @@ def import_package_prices(connection: psycopg.Connection[Any]) -> int:
             for row in package_rows():
                 copy.write_row(_values(row))
         cursor.execute(_SQL["refresh_known"])
+        cursor.execute(_SQL["outdate_unlisted"], {})
         return cursor.execute(_SQL["add_staged"]).rowcount
 
 

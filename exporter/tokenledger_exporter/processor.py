@@ -7,7 +7,7 @@ is marked as covered when it starts and left out; it still goes to every other e
 
 from __future__ import annotations
 
-import logging
+import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from opentelemetry import trace
@@ -20,10 +20,20 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-_log: Final = logging.getLogger("tokenledger")
-
 EXIT_SECONDS: Final = 2.0
 """How long interpreter exit or a provider's shutdown may wait for the last rows."""
+
+
+_exit_began: Final[list[float]] = []
+
+
+def exit_seconds_left() -> float:
+    """What is left of EXIT_SECONDS: providers, exporters and ledgers end one after another."""
+    now = time.monotonic()
+    # A provider shut down in the middle of an app's life begins no exit.
+    if not _exit_began or now - _exit_began[0] > 2 * EXIT_SECONDS:
+        _exit_began[:] = [now]
+    return max(0.0, _exit_began[0] + EXIT_SECONDS - now)
 
 
 class RecordSink(Protocol):
@@ -31,6 +41,10 @@ class RecordSink(Protocol):
 
     def append(self, payload: bytes) -> None:
         """Keep one record."""
+        ...
+
+    def count_unrecorded(self, kind: str) -> None:
+        """Count a call that could not be turned into a record, and the error it failed with."""
         ...
 
     def flush(self, timeout: float) -> int:
@@ -48,7 +62,6 @@ class LedgerProcessor(SpanProcessor):
 
     def __init__(self, sink: RecordSink) -> None:
         self.sink = sink
-        self.failures = 0
         self._covered: set[int] = set()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -67,13 +80,11 @@ class LedgerProcessor(SpanProcessor):
             elif is_model_call(span):
                 self.sink.append(encode_span(span))
         except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
-            if not self.failures:
-                _log.error("record_lost: %s while spooling a call", type(error).__name__)
-            self.failures += 1
+            self.sink.count_unrecorded(type(error).__name__)
 
     def shutdown(self) -> None:
         """Try for the last rows; what is left stays in the spool for the next process."""
-        self.sink.flush(EXIT_SECONDS)
+        self.sink.flush(exit_seconds_left())
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Commit what waits; False if something is still waiting at the time-out."""

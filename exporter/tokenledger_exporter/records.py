@@ -96,9 +96,9 @@ def encode_span(span: ReadableSpan) -> bytes:
         trace_id=(context.trace_id if context else 0).to_bytes(16, "big"),
         span_id=context.span_id if context else 0,
         parent_span_id=span.parent.span_id if span.parent else 0,
-        start_ns=span.start_time or 0,
-        end_ns=span.end_time or 0,
-        scope=scope.name if scope else "",
+        start_ns=_bounded(span.start_time or 0),
+        end_ns=_bounded(span.end_time or 0),
+        scope=encodable(scope.name) if scope else "",
         failed=span.status.status_code is StatusCode.ERROR,
         attributes=_kept(span.attributes or {}),
         resource=_resource(span.resource),
@@ -121,6 +121,11 @@ def decode_header(payload: bytes) -> SpoolHeader:
     return _HEADER_DECODER.decode(payload)
 
 
+def encodable(text: str) -> str:
+    """Text without lone surrogates, which an environment that is no UTF-8 brings in."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _kept(found: Mapping[str, object]) -> dict[str, AttributeValue]:
     kept: dict[str, AttributeValue] = {}
     metadata_keys = 0
@@ -130,7 +135,7 @@ def _kept(found: Mapping[str, object]) -> dict[str, AttributeValue]:
         elif key.startswith(attributes.METADATA_PREFIX):
             metadata_keys += 1
             if metadata_keys <= dimensions.MAX_METADATA_KEYS:
-                kept[key] = _plain(value)
+                kept[encodable(key)] = _plain(value)
     return kept
 
 
@@ -139,16 +144,19 @@ def _plain(value: object) -> AttributeValue:
     if type(value) is str and value.isascii() and len(value) <= _MAX_TEXT:
         return value
     if isinstance(value, str):
-        # A lone surrogate cannot be encoded at all; the writer cleans what Postgres cannot hold.
-        return value[:_MAX_TEXT].encode("utf-8", "replace").decode()
+        return encodable(value[:_MAX_TEXT])
     if isinstance(value, bool | float):
         return value
     if isinstance(value, int):
         # msgpack ends at 64 bits; a count beyond is a fault the dialect will name.
-        return value if -(2**63) <= value < 2**63 else str(value)
+        return value if _bounded(value) == value else str(value)
     if isinstance(value, list | tuple):
         return [str(item) for item in value]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return str(value)
+
+
+def _bounded(number: int) -> int:
+    return max(-(2**63), min(number, 2**63 - 1))
 
 
 def _resource(resource: Resource) -> dict[str, str]:
@@ -161,7 +169,7 @@ def _resource(resource: Resource) -> dict[str, str]:
 
 def _read_resource(found: Mapping[str, object]) -> dict[str, str]:
     kept = {
-        key: str(found[key])[: dimensions.MAX_VALUE_LENGTH]
+        key: encodable(str(found[key])[: dimensions.MAX_VALUE_LENGTH])
         for key in _KEPT_RESOURCE
         if key in found
     }

@@ -28,6 +28,7 @@ SUFFIX: Final = ".seg"
 
 _FRAME: Final = struct.Struct("<II")
 _MAX_PAYLOAD: Final = 1 << 20
+_taken_over: Final[set[int]] = set()
 
 
 class SegmentFullError(OSError):
@@ -96,6 +97,11 @@ class Segment:
                 self.path.unlink()
         os.close(self._fd)
 
+    @property
+    def is_deleted(self) -> bool:
+        """Whether somebody removed the file: a kill would then lose what is in it."""
+        return os.fstat(self._fd).st_nlink == 0
+
     def abandon(self) -> None:
         """Close the inherited descriptor in a forked child; the parent keeps file and lock."""
         os.close(self._fd)
@@ -128,13 +134,22 @@ def take_over(path: Path) -> Generator[int | None]:
     """Open a dead writer's segment; yields its descriptor, or None if somebody holds or took it."""
     try:
         fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-    except FileNotFoundError:
+    except OSError:
+        # Gone meanwhile, or another user's: theirs to recover.
         yield None
         return
+    _taken_over.add(fd)
     try:
         yield fd if _lock(fd) and _is_still(path, fd) else None
     finally:
+        _taken_over.discard(fd)
         os.close(fd)
+
+
+def abandon_taken_over() -> None:
+    """In a forked child: close what the parent was recovering, or its lock would outlive it."""
+    while _taken_over:
+        os.close(_taken_over.pop())
 
 
 def _lock(fd: int) -> bool:

@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tokenledger_exporter.records import FORMAT_VERSION, decode_header, encode_header
-from tokenledger_exporter.segment import SUFFIX, Segment, read_frames, take_over
+from tokenledger_exporter.segment import (
+    SUFFIX,
+    Segment,
+    abandon_taken_over,
+    read_frames,
+    take_over,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -56,14 +62,20 @@ class Batch:
 
 @dataclass(slots=True)
 class SpoolState:
-    """What waits and what was lost, for `health` and `doctor`."""
+    """What waits and what was lost, for `health` and `doctor`; `unrecorded` never became bytes."""
 
     waiting: int = 0
     on_disk: bool = True
     refused: int = 0
     damaged: int = 0
     torn: int = 0
+    unrecorded: int = 0
     kept_aside: list[str] = field(default_factory=list[str])
+
+    @property
+    def lost(self) -> int:
+        """Records known to be gone, whatever the reason."""
+        return self.refused + self.damaged + self.torn + self.unrecorded
 
 
 def spool_folder(spool_dir: str, ledger: str) -> Path:
@@ -71,7 +83,12 @@ def spool_folder(spool_dir: str, ledger: str) -> Path:
     if spool_dir:
         return Path(spool_dir) / ledger
     state = os.environ.get("XDG_STATE_HOME")
-    root = Path(state) if state else Path.home() / ".local" / "state"
+    try:
+        root = Path(state) if state else Path.home() / ".local" / "state"
+    except RuntimeError:
+        # A user without a home: no folder can be made here, so memory takes over and the warning
+        # names the variable to set.
+        root = Path("/nonexistent")
     return root / "tokenledger" / "spool" / ledger
 
 
@@ -111,6 +128,13 @@ class Spool:
         finally:
             self._lock.release()
 
+    def leave_deleted(self) -> None:
+        """Write on in a new file where somebody deleted ours; what waits there is still read."""
+        with self._lock:
+            if self._segments and self._segments[-1].is_deleted:
+                _log.warning("spool_deleted: the files below %s are gone", self._folder)
+                self._open_segment()
+
     def own_batches(self, limit: int) -> Generator[Batch]:
         """This process's waiting records, in batches of at most `limit`."""
         while True:
@@ -130,6 +154,7 @@ class Spool:
 
     def after_fork(self) -> None:
         """In a forked child: leave the parent's records to the parent and start afresh."""
+        abandon_taken_over()
         for segment in self._segments:
             segment.abandon()
         self._segments.clear()

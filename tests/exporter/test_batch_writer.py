@@ -120,6 +120,28 @@ def test_a_row_of_a_month_without_a_partition_makes_it(
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events_2024_02") == [(1,)]
 
 
+def test_a_writer_that_may_only_insert_is_not_stopped_by_a_month_long_gone(
+    database_url: str,
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DROP ROLE IF EXISTS only_writer")
+        connection.execute("CREATE ROLE only_writer LOGIN PASSWORD 'pw'")
+        connection.execute("GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO only_writer")
+    limited = BatchWriter(
+        database_url.replace("postgres:", "only_writer:").replace(
+            database_url.split(":")[2].split("@", maxsplit=1)[0], "pw"
+        )
+    )
+    old = replace(row(), timestamp=datetime(2020, 1, 5, tzinfo=timezone.utc))
+    assert limited.write([old, row()]) == WriteResult(stored=1, rejected=1)
+    limited.close()
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DROP OWNED BY only_writer")
+        connection.execute("DROP ROLE only_writer")
+    [(reason,)] = ask(database_url, "SELECT reason FROM token_ledger_rejected")
+    assert reason == "there is no partition for 2020-01"
+
+
 def test_a_connection_that_broke_is_opened_again(database_url: str, writer: BatchWriter) -> None:
     writer.write([row()])
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"

@@ -256,7 +256,7 @@ def test_the_exporter_writes_and_keeps_quiet_where_the_processor_feeds_the_ledge
     assert exporter.force_flush()
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(1,)]
     fed = TracerProvider()
-    quiet = LedgerSpanExporter(database_url=DOWN)
+    quiet = LedgerSpanExporter(database_url=database_url)
     fed.add_span_processor(SimpleSpanProcessor(quiet))
     ledger = install(fed, read_settings({"database_url": database_url}))
     fed.get_tracer("any").start_span("chat", attributes=told).end()
@@ -265,6 +265,47 @@ def test_the_exporter_writes_and_keeps_quiet_where_the_processor_feeds_the_ledge
     ledger.shutdown(timeout=5.0)
     plain.shutdown()
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(2,)]
+
+
+def test_the_exporter_writes_to_a_ledger_of_its_own_beside_the_installed_one(
+    database_url: str, migrated_copy: str
+) -> None:
+    provider = TracerProvider()
+    exporter = LedgerSpanExporter(database_url=migrated_copy)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    ledger = install(provider, read_settings({"database_url": database_url}))
+    told: dict[str, Any] = dict(chat_attributes())
+    provider.get_tracer("any").start_span("chat", attributes=told).end()
+    assert exporter.force_flush()
+    ledger.flush(timeout=10.0)
+    ledger.shutdown(timeout=5.0)
+    exporter.shutdown()
+    for url in (database_url, migrated_copy):
+        assert ask(url, "SELECT count(*) FROM token_ledger_events") == [(1,)]
+
+
+def test_the_exporter_alone_books_a_call_told_by_us_and_by_the_sdk_once(database_url: str) -> None:
+    exporter = LedgerSpanExporter(database_url=database_url)
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    ours, theirs, app = (
+        provider.get_tracer(scope) for scope in ("tokenledger.x", "com.anthropic.sdk.python", "app")
+    )
+    told: dict[str, Any] = dict(chat_attributes())
+    with (
+        ours.start_as_current_span("chat", attributes=told),
+        theirs.start_as_current_span("messages", attributes=told),
+    ):
+        pass
+    with (
+        app.start_as_current_span("request"),
+        theirs.start_as_current_span("messages", attributes=told),
+    ):
+        pass
+    assert exporter.force_flush()
+    exporter.shutdown()
+    scopes = "SELECT scope FROM token_ledger_events ORDER BY 1"
+    assert ask(database_url, scopes) == [("com.anthropic.sdk.python",), ("tokenledger.x",)]
 
 
 def test_a_ledger_without_a_database_url_says_what_to_set() -> None:

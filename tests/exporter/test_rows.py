@@ -63,22 +63,27 @@ def test_a_span_of_the_oldest_conventions_is_priced_alike() -> None:
 
 def test_cached_counts_that_exceed_input_are_added_to_it() -> None:
     """An emitter that leaves cached tokens out of input cannot make the cost negative."""
-    made = row(
-        {
-            attributes.OPERATION_NAME: "chat",
-            attributes.PROVIDER_NAME: "anthropic",
-            attributes.REQUEST_MODEL: "claude-sonnet-4-5",
-            attributes.INPUT_TOKENS: 100,
-            attributes.CACHE_READ_TOKENS: 600,
-            attributes.CACHE_WRITE_TOKENS: 300,
-            attributes.OUTPUT_TOKENS: 200,
-        }
-    )
+    told: dict[str, AttributeValue] = {
+        attributes.OPERATION_NAME: "chat",
+        attributes.PROVIDER_NAME: "anthropic",
+        attributes.REQUEST_MODEL: "claude-sonnet-4-5",
+        attributes.INPUT_TOKENS: 100,
+        attributes.CACHE_READ_TOKENS: 600,
+        attributes.CACHE_WRITE_TOKENS: 300,
+        attributes.OUTPUT_TOKENS: 200,
+    }
+    made = build_row(replace(record(told), scope="openlit"), HEADER, package_book)
+    assert made is not None
     assert made.input_tokens == 1_000
     expected = (
         Decimal(3) * 100 + Decimal("0.3") * 600 + Decimal("3.75") * 300 + Decimal(15) * 200
     ) / 1_000_000
     assert made.cost_usd == expected
+
+
+def test_our_own_counts_that_contradict_each_other_are_shown_and_not_mended() -> None:
+    made = row(chat_attributes() | {attributes.CACHE_READ_TOKENS: 1_001})
+    assert (made.cost_status, made.cost_usd) == ("unpriced", None)
 
 
 def test_a_call_without_usage_is_unmeasured_and_never_zero() -> None:
@@ -218,9 +223,14 @@ def test_any_text_becomes_a_row_postgres_can_hold(text: str) -> None:
     json.loads(made.metadata)
 
 
-def test_usage_that_is_no_json_object_is_left_out() -> None:
-    assert row(chat_attributes(tokenledger__usage='{"a":')).usage is None
-    assert row(chat_attributes(tokenledger__usage="[1]")).usage is None
+@pytest.mark.parametrize(
+    "usage",
+    ['{"a":', "[1]", '{"a": NaN}', '{"a": "\\ud800"}', '{"a":' + "[" * 5_000, '{"a": 1e400000}'],
+    ids=["cut", "a list", "NaN", "lone surrogate", "deep", "huge"],
+)
+def test_usage_jsonb_cannot_hold_is_left_out_and_the_call_is_priced(usage: str) -> None:
+    made = row(chat_attributes(tokenledger__usage=usage))
+    assert (made.usage, made.cost_status) == (None, "priced")
 
 
 def replace_attributes(span: SpanRecord, told: dict[str, AttributeValue]) -> SpanRecord:

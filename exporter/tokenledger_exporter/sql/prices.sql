@@ -25,6 +25,22 @@ WHERE
     AND staged.above_input_tokens = known.above_input_tokens
     AND (known.checked_on, known.match_order) IS DISTINCT FROM (CURRENT_DATE, staged.match_order)
 
+-- name: outdate_unlisted
+-- A sheet its source no longer lists must not compete with what it lists since today.
+UPDATE token_ledger_prices AS known
+SET checked_on = CURRENT_DATE - 1
+WHERE
+    known.source LIKE 'genai-prices %%'
+    AND known.checked_on = CURRENT_DATE
+    AND NOT EXISTS (
+        SELECT
+        FROM token_ledger_prices_staged AS staged
+        WHERE
+            staged.price_id = known.price_id
+            AND staged.kind = known.kind
+            AND staged.above_input_tokens = known.above_input_tokens
+    )
+
 -- name: add_staged
 -- Sheets with content the book does not have yet.
 INSERT INTO token_ledger_prices SELECT * FROM token_ledger_prices_staged
@@ -38,11 +54,11 @@ INSERT INTO token_ledger_prices (
 ) VALUES
 
 -- name: load
--- One provider's sheets; what its source listed last is tried first.
+-- One provider's sheets: the user's own first, then what the package listed last.
 SELECT
     price_id, kind, above_input_tokens, provider, model, model_pattern,
     match_order + 1000000 * (
-        dense_rank() OVER (ORDER BY checked_on DESC) - 1
+        dense_rank() OVER (ORDER BY source LIKE 'genai-prices %%', checked_on DESC) - 1
     )::integer AS match_order,
     tier, usd, per, valid_from, valid_to, daily_from, daily_to, source
 FROM token_ledger_prices

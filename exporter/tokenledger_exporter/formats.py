@@ -54,6 +54,11 @@ def as_document(report: Report) -> dict[str, Any]:
     }
 
 
+def _body(report: Report) -> tuple[ReportRow, ...]:
+    """The rows of a table; a report by nothing is the total alone."""
+    return report.rows if report.by else (report.totals,)
+
+
 def _plain_figures(row: ReportRow) -> dict[str, Any]:
     figures: dict[str, Any] = {name: getattr(row, name) for name in _FIGURES}
     return {**figures, "cost_usd": plain_usd(row.cost_usd), "without_cost": _without_cost(row)}
@@ -71,7 +76,7 @@ def _csv(report: Report) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*report.by, *_FIGURES, "without_cost"])
-    for row in report.rows:
+    for row in _body(report):
         labels = [
             f"'{label}" if label.startswith(_FORMULA_STARTS) else label for label in row.labels
         ]
@@ -80,14 +85,20 @@ def _csv(report: Report) -> str:
 
 
 def _markdown(report: Report) -> str:
-    titles = [*report.by, *_FIGURES, _NO_COST]
+    titles = [*map(_cell, report.by), *_FIGURES, _NO_COST]
     lines = [_line(titles), _line(["---"] * len(report.by) + ["---:"] * (len(_FIGURES) + 1))]
-    for row in report.rows:
-        labels = [label.replace("|", "\\|") or "-" for label in row.labels]
+    for row in _body(report):
+        labels = [_cell(label) or "-" for label in row.labels]
         lines.append(_line([*labels, *map(str, _plain_figures(row).values())]))
-    totals = map(str, _plain_figures(report.totals).values())
-    lines.append(_line(["**total**", *[""] * (len(report.by) - 1), *totals]))
+    if report.by:
+        totals = map(str, _plain_figures(report.totals).values())
+        lines.append(_line(["**total**", *[""] * (len(report.by) - 1), *totals]))
     return "\n".join([*lines, "", report.coverage.sentence, ""])
+
+
+def _cell(text: str) -> str:
+    """Text that neither ends its row nor its cell, and reads the same once rendered."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
 
 
 def _line(cells: list[str]) -> str:
@@ -95,13 +106,13 @@ def _line(cells: list[str]) -> str:
 
 
 def _table(report: Report) -> str:
-    table = Table(show_footer=True, header_style="bold", footer_style="bold")
+    table = Table(show_footer=bool(report.by), header_style="bold", footer_style="bold")
     for number, name in enumerate(report.by):
         table.add_column(name, footer="total" if number == 0 else "", overflow="fold")
     totals = _shown_figures(report.totals)
     for name, total in totals.items():
         table.add_column(name, footer=total, justify="right", no_wrap=True)
-    for row in report.rows:
+    for row in _body(report):
         table.add_row(*(label or "-" for label in row.labels), *_shown_figures(row).values())
     text = io.StringIO()
     console = Console(file=text, width=None if _is_wide() else 120, highlight=False, markup=False)

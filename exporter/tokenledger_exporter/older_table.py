@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from tokenledger_exporter.database import session
@@ -11,8 +12,21 @@ from tokenledger_exporter.sql import statements
 _SQL: Final = statements("older_table")
 
 
-def import_older_rows(database_url: str) -> int:
-    """Copy `token_ledger_events_v0` into the ledger; returns the rows that were new.
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What one import did; a row that an earlier one dealt with is in neither count.
+
+    Args:
+        copied: rows that are new in the ledger.
+        rejected: rows before 2015 or in the future, new in `token_ledger_rejected`.
+    """
+
+    copied: int
+    rejected: int
+
+
+def import_older_rows(database_url: str) -> ImportResult:
+    """Copy `token_ledger_events_v0` into the ledger, all of it or, after an error, nothing.
 
     Columns the older table lacks stay empty, costs keep their value, and scope says
     `import.token_ledger_events_v0`, so that imported money can be told from measured money.
@@ -28,5 +42,8 @@ def import_older_rows(database_url: str) -> int:
                 "there is no token_ledger_events_v0 to import: 'tokenledger db migrate' makes it "
                 "of an older tracker's token_ledger_events"
             )
+        connection.execute(_SQL["read_as_utc"])
         connection.execute(_SQL["add_partitions"])
-        return connection.execute(_SQL["copy_rows"]).rowcount
+        copied = connection.execute(_SQL["copy_rows"]).rowcount
+        rejected = connection.execute(_SQL["keep_rejected"]).rowcount
+        return ImportResult(copied, rejected)

@@ -10,6 +10,7 @@ from tokenledger_exporter.database import session
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.ledger import installed_ledger
 from tokenledger_exporter.report import build_report
+from tokenledger_exporter.timespan import days_before
 from tokenledger_semconv.settings import read_settings
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class DailyCost(CostSummary):
 class TokenLedgerQueries:
     """Answers from one ledger. Every cost is a Decimal in US dollars, 0 on an empty ledger.
 
+    Every question takes `days`, 1 or more; `UsageError` says when no calendar reaches so far.
+
     Args:
         database_url: connection string; else that of `configure()`, else of the environment.
 
@@ -102,8 +105,9 @@ class TokenLedgerQueries:
     def _report(self, days: int, *by: str, limit: int = 1_000_000) -> Report:
         # A call may start a moment before the clock is read here.
         until = datetime.now(timezone.utc) + timedelta(minutes=1)
+        since = days_before(until, days)
         with session(self._database_url) as connection:
-            return build_report(connection, by, until - timedelta(days=days), until, limit=limit)
+            return build_report(connection, by, since, until, limit=limit)
 
 
 def _figures(row: ReportRow) -> tuple[Decimal, int, int, int, Coverage]:

@@ -104,21 +104,28 @@ def build_report(
 
     Args:
         connection: the ledger.
-        by: dimension names, `metadata.<key>`, or `hour`, `day`, `month` (UTC); none is the total.
+        by: dimension names, `metadata.<key>`, or `hour`, `day`, `month` (UTC); none is the total,
+            and a name said twice counts once.
         since: start, with a time zone.
         until: end, with a time zone.
         limit: most groups to return; the total always covers all.
 
     Raises:
-        UsageError: a dimension does not exist; the message lists those that do.
+        UsageError: a dimension does not exist; the message lists those that do. Or the stretch
+            ends before it starts.
     """
+    if since > until:
+        raise UsageError(
+            f"the start {since.isoformat()} is after the end {until.isoformat()}: swap them"
+        )
+    by = tuple(dict.fromkeys(by))
     groups = [_group(name) for name in by]
     stretch = {"since": since, "until": until, "limit": limit}
     rows = _select(connection, groups, stretch) if groups else []
     lost = connection.execute(_SQL["losses"], stretch).fetchone()
     total = _select(connection, [], stretch)[0]
     return Report(
-        by=tuple(by),
+        by=by,
         since=since,
         until=until,
         rows=tuple(_row(found, len(by), lost=0) for found in rows),
@@ -138,11 +145,17 @@ def _group(name: str) -> sql.Composable:
         shape = sql.Literal(_BUCKETS[name])
         return sql.SQL("to_char(timestamp AT TIME ZONE 'UTC', {})").format(shape)
     key = name.removeprefix(METADATA_DIMENSION_PREFIX)
-    if key != name and key:
-        return sql.SQL("COALESCE(metadata ->> {}, '')").format(sql.Literal(key))
+    if key != name and key and _is_storable(key):
+        # The query takes parameters, where a bare % would begin one.
+        return sql.SQL("COALESCE(metadata ->> {}, '')").format(sql.Literal(key.replace("%", "%%")))
     raise UsageError(
         f"{name!r} is no dimension: group by one or more of {', '.join(dimension_names())}"
     )
+
+
+def _is_storable(key: str) -> bool:
+    """Whether Postgres can hold it: a shell's bytes that are no UTF-8 arrive as lone surrogates."""
+    return "\0" not in key and not any("\ud800" <= letter <= "\udfff" for letter in key)
 
 
 def _select(

@@ -32,9 +32,30 @@ def parse_moment(text: str, now: datetime | None = None) -> datetime:
     if word in named:
         return named[word]
     if ago := _AGO.match(word):
-        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        return _before(now, timedelta(**{_UNITS[ago[2]]: int(ago[1])}), text)
     try:
         moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     except ValueError:
         raise UsageError(f"{text!r} is no point in time: write it like {FORMS}") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def days_before(moment: datetime, days: int) -> datetime:
+    """The moment so many whole days earlier.
+
+    Raises:
+        UsageError: the days are fewer than 1, or lead to before the year 1.
+    """
+    if days < 1:
+        raise UsageError(f"{days} is no stretch of days: give 1 or more")
+    # A timedelta itself takes no more days than this, and no date is that far from another.
+    return _before(moment, timedelta(days=min(days, timedelta.max.days)), f"{days} days")
+
+
+def _before(moment: datetime, stretch: timedelta, text: str) -> datetime:
+    try:
+        return moment - stretch
+    except OverflowError:
+        raise UsageError(
+            f"{text!r} leads to before the year 1: write a later time, like {FORMS}"
+        ) from None

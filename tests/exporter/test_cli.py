@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -112,11 +115,90 @@ def test_a_dimension_that_does_not_exist_lists_those_that_do() -> None:
 
 
 @pytest.mark.usefixtures("ledger_url")
-@pytest.mark.parametrize("words", ["soon", "7 dayz", "2026-13-01", ""])
+@pytest.mark.parametrize("words", ["soon", "7 dayz", "2026-13-01", "", "999999w", "999999d"])
 def test_a_time_that_is_none_shows_the_forms(words: str) -> None:
     done = run("report", "--since", words)
     assert done.exit_code == 2
+    assert repr(words) in done.stderr
     assert "7d, 24h, 90m, 2w, today, yesterday, now, 2026-11-01" in done.stderr
+
+
+@pytest.mark.usefixtures("ledger_url")
+def test_a_start_after_the_end_names_both() -> None:
+    done = run("report", "--since", "2026-02-01", "--until", "2026-01-01")
+    assert done.exit_code == 2
+    assert "2026-02-01" in done.stderr
+    assert "2026-01-01" in done.stderr
+
+
+def test_a_metadata_key_is_never_a_placeholder(ledger_url: str) -> None:
+    key = "100%s %(x)s {x} it's \\ 5%"
+    with psycopg.connect(ledger_url) as connection:
+        connection.execute(
+            "UPDATE token_ledger_events SET metadata = jsonb_build_object(%s::text, 'found')",
+            [key],
+        )
+    done = run("report", "--by", f"metadata.{key}", "--format", "json")
+    assert [row[f"metadata.{key}"] for row in json.loads(done.stdout)["rows"]] == ["found"]
+
+
+@pytest.mark.usefixtures("ledger_url")
+@pytest.mark.parametrize("key", ["", "\udcff", "a\0b"], ids=["empty", "no text", "nul"])
+def test_a_metadata_key_that_no_row_can_have_is_a_usage_error(key: str) -> None:
+    done = run("report", "--by", f"metadata.{key}")
+    assert done.exit_code == 2
+    assert "is no dimension" in done.stderr
+
+
+@pytest.mark.usefixtures("ledger_url")
+def test_a_dimension_said_twice_counts_once() -> None:
+    assert run("report", "--by", "model,model").stdout == run("report", "--by", "model").stdout
+
+
+@pytest.mark.usefixtures("ledger_url")
+def test_a_report_by_nothing_is_the_total_alone() -> None:
+    markdown, comma_separated, table, document = (
+        run("report", "--by", "", "--format", shape).stdout
+        for shape in ("md", "csv", "table", "json")
+    )
+    lines = markdown.splitlines()[:3]
+    assert lines[2].startswith("| 0.300000001 | 5 |")
+    assert len({line.count("|") for line in lines}) == 1
+    assert next(iter(csv.DictReader(io.StringIO(comma_separated))))["cost_usd"] == "0.300000001"
+    assert table.count("0.300000") == 1
+    assert json.loads(document)["totals"]["calls"] == 5
+
+
+def test_no_label_breaks_a_markdown_row(ledger_url: str) -> None:
+    with psycopg.connect(ledger_url) as connection:
+        connection.execute(
+            "UPDATE token_ledger_events SET feature = %s", ["two\nlines\r\nand a | and \\|"]
+        )
+    lines = run("report", "--by", "feature", "--format", "md").stdout.splitlines()
+    assert lines[2].startswith("| two lines and a \\| and \\\\\\| | 0.300000001 |")
+    assert len(lines) == 6
+
+
+@pytest.mark.usefixtures("ledger_url")
+@pytest.mark.parametrize("columns", ["20", "80", "200"])
+def test_a_table_keeps_every_digit_in_any_terminal(columns: str) -> None:
+    """As a real process: only there do the locale and the width of the terminal count."""
+    environment = {
+        **os.environ,
+        "COLUMNS": columns,
+        "NO_COLOR": "1",
+        "LC_ALL": "C",
+        "PYTHONIOENCODING": "ascii",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from tokenledger_exporter.cli import main; main()", "report"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "0.300000" in done.stdout
 
 
 def test_an_unknown_format_is_a_usage_error() -> None:

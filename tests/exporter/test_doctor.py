@@ -7,15 +7,15 @@ import sys
 from typing import TYPE_CHECKING
 
 import psycopg
+import pytest
 from click.testing import CliRunner
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tokenledger_exporter import doctor
 from tokenledger_exporter.cli import main
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def states(database_url: str) -> dict[str, str]:
@@ -66,6 +66,35 @@ def test_an_empty_price_book_fails(database_url: str) -> None:
         connection.execute("DELETE FROM token_ledger_prices")
     assert states(database_url)["prices"] == "fail"
     assert states(database_url)["synthetic span"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("rights", "detail", "remedy"),
+    [
+        ("SELECT", "may only read", "use the writer's database user"),
+        ("SELECT, INSERT", "may not remove its row", "as a user who may DELETE"),
+    ],
+    ids=["reader", "writer"],
+)
+def test_a_user_who_could_not_remove_the_probe_sends_none(
+    database_url: str, rights: str, detail: str, remedy: str
+) -> None:
+    """Roles belong to the whole server, so this one is made and dropped here."""
+    user = f"{conninfo_to_dict(database_url)['dbname']}_app"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'canary'".encode())
+        grant = f"GRANT {rights} ON ALL TABLES IN SCHEMA public TO {user}"
+        connection.execute(grant.encode())
+        try:
+            found = doctor.examine(make_conninfo(database_url, user=user, password="canary"))
+            left = connection.execute("SELECT count(*) FROM token_ledger_events").fetchone()
+        finally:
+            connection.execute(f"DROP OWNED BY {user}; DROP ROLE {user}".encode())
+    probe = found[-1]
+    assert (probe.name, probe.state) == ("synthetic span", "warn")
+    assert detail in probe.detail
+    assert remedy in probe.remedy
+    assert left == (0,)
 
 
 def test_an_instrumentor_that_cannot_load_or_doubles_spans_is_named(

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import psycopg
 import pytest
 
+from tokenledger_exporter import embedded_postgres
 from tokenledger_exporter.embedded_postgres import EmbeddedPostgres, temporary_postgres
 from tokenledger_exporter.errors import EmbeddedPostgresError
 
@@ -36,6 +37,23 @@ def home() -> Generator[Path]:
     with tempfile.TemporaryDirectory(prefix="embedded postgres ") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder) / "server"
+
+
+def hold(home: Path) -> subprocess.Popen[str]:
+    """Another process that uses the server until its standard input is closed."""
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(home)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def first_line(stream: IO[str] | None) -> str:
+    """What another process says next; "" once it has ended."""
+    assert stream is not None
+    return stream.readline().strip()
 
 
 def answer(url: str) -> int:
@@ -64,13 +82,53 @@ def test_a_running_server_is_shared_and_left_running(home: Path) -> None:
         psycopg.connect(owner.database_url).close()
 
 
+def test_whoever_started_the_server_waits_for_its_other_users(home: Path) -> None:
+    owner = hold(home)
+    url = first_line(owner.stdout)
+    with EmbeddedPostgres(home) as guest:
+        assert owner.stdin is not None
+        owner.stdin.close()
+        assert "waiting for them" in first_line(owner.stderr)
+        assert guest.database_url == url
+        psycopg.connect(url).close()
+    assert owner.wait(30) == 0
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(url)
+    for stream in (owner.stdout, owner.stderr):
+        assert stream is not None
+        stream.close()
+
+
+def test_the_wait_for_other_users_ends(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_postgres, "_USERS_SECONDS", 0.0)
+    owner, guest = EmbeddedPostgres(home), EmbeddedPostgres(home)
+    owner.start()
+    guest.start()
+    owner.stop()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(guest.database_url)
+    guest.stop()
+    with owner:
+        psycopg.connect(owner.database_url).close()
+
+
+def test_two_that_start_at_the_same_moment_share_one_server(home: Path) -> None:
+    both = [hold(home), hold(home)]
+    urls = [first_line(process.stdout) for process in both]
+    assert urls[0] == urls[1] != ""
+    # Both are told to end before either is waited for: the starter stays until the other is done.
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.stdin = None
+    ended = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ended
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 def test_a_killed_owner_takes_its_server_along_and_the_next_start_works(home: Path) -> None:
-    owner = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert owner.stdout is not None
-    url = owner.stdout.readline().decode().strip()
+    owner = hold(home)
+    url = first_line(owner.stdout)
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS x")
     os.kill(owner.pid, signal.SIGKILL)

@@ -11,7 +11,7 @@ import pytest
 from exporter.made import ask
 from tokenledger_exporter import migrations
 from tokenledger_exporter.errors import SchemaError
-from tokenledger_exporter.older_table import import_older_rows
+from tokenledger_exporter.older_table import ImportResult, import_older_rows
 
 # The table of the older quick start, in its own columns, with two rows of it.
 OLDER_TABLE = """
@@ -80,8 +80,8 @@ def test_an_older_trackers_table_is_kept_and_can_be_imported(empty_database_url:
     assert migrations.migrate(empty_database_url).older_kept
     assert ask(empty_database_url, "SELECT count(*) FROM token_ledger_events_v0") == [(2,)]
     assert ask(empty_database_url, "SELECT count(*) FROM token_ledger_events") == [(0,)]
-    assert import_older_rows(empty_database_url) == 2
-    assert import_older_rows(empty_database_url) == 0
+    assert import_older_rows(empty_database_url) == ImportResult(copied=2, rejected=0)
+    assert import_older_rows(empty_database_url) == ImportResult(copied=0, rejected=0)
     found = ask(
         empty_database_url,
         "SELECT provider, cost_usd, cost_status, user_id, feature FROM token_ledger_events "
@@ -90,6 +90,67 @@ def test_an_older_trackers_table_is_kept_and_can_be_imported(empty_database_url:
     assert found == [
         ("openai", Decimal("1.25"), "priced", "u1", "chat"),
         ("anthropic", None, "unpriced", "", ""),
+    ]
+
+
+# What an older tracker could store and the ledger cannot take as it stands.
+BAD_ROWS = """
+ALTER TABLE token_ledger_events_v0 ALTER COLUMN cost_usd TYPE numeric;
+INSERT INTO token_ledger_events_v0 (timestamp, provider, model, cost_usd, input_tokens) VALUES
+    ('2025-05-01', 'openai', 'not a number', 'NaN', 1),
+    ('2025-05-02', 'openai', 'infinite', 'Infinity', 1),
+    ('2025-05-03', 'openai', 'negative count', 1, -7),
+    ('2025-07-31 23:30:00-05', 'openai', 'August in UTC', 1, 1),
+    ('infinity', 'openai', 'never', 1, 1),
+    ('-infinity', 'openai', 'never', 1, 1),
+    ('0044-03-15 BC', 'openai', 'Ides', 1, 1),
+    ('1970-01-01', 'openai', 'epoch', 1, 1),
+    ('20251-01-01', 'openai', 'a typo', 1, 1),
+    (now() + interval '3 days', 'openai', 'tomorrow', 1, 1);
+ALTER TABLE token_ledger_events_v0 ALTER COLUMN user_id TYPE text;
+INSERT INTO token_ledger_events_v0 (timestamp, provider, model, user_id)
+SELECT '2025-05-04', 'openai', 'no index takes this user', string_agg(md5(n::text), '')
+FROM generate_series(1, 500) AS n;
+"""
+
+
+def test_one_bad_older_row_does_not_keep_the_others_out(empty_database_url: str) -> None:
+    run(empty_database_url, OLDER_TABLE)
+    migrations.migrate(empty_database_url)
+    run(empty_database_url, BAD_ROWS)
+    assert import_older_rows(empty_database_url) == ImportResult(copied=7, rejected=6)
+    assert import_older_rows(empty_database_url) == ImportResult(copied=0, rejected=0)
+    found = ask(
+        empty_database_url,
+        "SELECT model, cost_usd, cost_status, input_tokens FROM token_ledger_events "
+        "WHERE timestamp > '2025-04-15' ORDER BY timestamp",
+    )
+    assert found == [
+        ("not a number", None, "unpriced", 1),
+        ("infinite", None, "unpriced", 1),
+        ("negative count", Decimal(1), "priced", None),
+        ("no index takes this user", None, "unpriced", 0),
+        ("August in UTC", Decimal(1), "priced", 1),
+    ]
+    kept = "SELECT event ->> 'model' FROM token_ledger_rejected WHERE reason LIKE '%outside%'"
+    names = sorted(name for (name,) in ask(empty_database_url, kept))
+    assert names == ["Ides", "a typo", "epoch", "never", "never", "tomorrow"]
+
+
+def test_an_import_makes_only_the_months_that_occur(empty_database_url: str) -> None:
+    run(empty_database_url, OLDER_TABLE)
+    migrations.migrate(empty_database_url)
+    run(empty_database_url, BAD_ROWS)
+    import_older_rows(empty_database_url)
+    months = """
+        SELECT relname FROM pg_class
+        WHERE relispartition AND relkind = 'r' AND relname < 'token_ledger_events_2026' ORDER BY 1
+    """
+    assert [name[-7:] for (name,) in ask(empty_database_url, months)] == [
+        "2025_03",
+        "2025_04",
+        "2025_05",
+        "2025_08",
     ]
 
 

@@ -116,3 +116,71 @@ def test_merging_keeps_what_the_later_report_leaves_out() -> None:
 )
 def test_events_of_content_are_not_read(kind: str) -> None:
     assert kind in MessageStream().quiet
+
+
+_COMPACTION = {
+    "type": "compaction",
+    "input_tokens": 1_000,
+    "cache_read_input_tokens": 400,
+    "cache_creation_input_tokens": 70,
+    "cache_creation": {"ephemeral_5m_input_tokens": 50, "ephemeral_1h_input_tokens": 20},
+    "output_tokens": 600,
+}
+_ITERATIONS = [
+    _COMPACTION,
+    {**_COMPACTION, "type": "message"},
+    {**_COMPACTION, "type": "advisor_message", "model": "claude-opus-5"},
+]
+_COMPACTED = TokenVector(
+    input_tokens=(100 + 2_000 + 300) + (1_000 + 400 + 70),
+    output_tokens=50 + 600,
+    cached_tokens=2_000 + 400,
+    cache_write_tokens=300 + 70,
+    cache_write_1h_tokens=100 + 20,
+    reasoning_tokens=30,
+    web_search_requests=2,
+)
+
+
+def test_a_compaction_is_billed_beside_the_message_it_made_room_for() -> None:
+    """Iterations of the message itself are in its counts already; an advisor is another model."""
+    tokens = tokens_of({**_USAGE, "iterations": _ITERATIONS})
+    assert tokens == _COMPACTED
+    assert not tokens.faults()
+
+
+def test_two_compactions_of_one_message_are_both_billed() -> None:
+    usage = {"input_tokens": 5, "output_tokens": 7, "iterations": [_COMPACTION, _COMPACTION]}
+    tokens = tokens_of(usage)
+    assert tokens.input_tokens == 5 + 2 * (1_000 + 400 + 70)
+    assert tokens.output_tokens == 7 + 2 * 600
+
+
+def test_a_compaction_in_a_stream_is_billed_once() -> None:
+    """Start and delta both report it: each report is cumulative."""
+    stream = MessageStream()
+    stream.see(_start(iterations=_ITERATIONS))
+    usage = {"output_tokens": 50, "iterations": _ITERATIONS}
+    stream.see({"type": "message_delta", "delta": {}, "usage": usage})
+    assert stream.reading().tokens == _COMPACTED
+
+
+def test_a_compaction_does_not_pass_for_an_output_that_never_came() -> None:
+    stream = MessageStream()
+    stream.see(_start(iterations=_ITERATIONS))
+    assert stream.reading().tokens.output_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("speed", "tier"), [("fast", "fast"), ("standard", "priority"), (None, "priority")]
+)
+def test_fast_mode_is_told_as_the_tier_that_sets_its_price(speed: str | None, tier: str) -> None:
+    usage = {**_USAGE, "speed": speed}
+    assert read_message({**_MESSAGE, "usage": usage}).further == {ANTHROPIC_SERVICE_TIER: tier}
+
+
+def test_fast_mode_of_a_stream_is_told_at_its_start() -> None:
+    stream = MessageStream()
+    stream.see(_start(speed="fast"))
+    stream.see({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 50}})
+    assert stream.reading().further == {ANTHROPIC_SERVICE_TIER: "fast"}

@@ -82,8 +82,14 @@ def import_older(database_url: str | None) -> None:
     from tokenledger_exporter.older_table import import_older_rows
 
     with open_database(database_url) as url:
-        copied = import_older_rows(url)
-    click.echo(f"{copied} rows copied from token_ledger_events_v0")
+        done = import_older_rows(url)
+    click.echo(f"{done.copied} rows copied from token_ledger_events_v0")
+    if done.rejected:
+        click.echo(
+            f"{done.rejected} rows from before 2015 or from the future were not copied: they "
+            "are in token_ledger_rejected",
+            err=True,
+        )
 
 
 def _say(found: SchemaStatus) -> None:

@@ -1,17 +1,29 @@
--- Statements that import an older tracker's table.
+-- Statements that import an older tracker's table. They read its rows as JSON, because older releases'
+-- tables differ in their columns.
 
 -- name: exists
 -- Whether an older tracker's table was set aside here.
 SELECT to_regclass('token_ledger_events_v0') IS NOT NULL
 
+-- name: read_as_utc
+-- Times without a zone are UTC, whatever the session's zone is; for this transaction only.
+SELECT set_config('TimeZone', 'UTC', true)
+
 -- name: add_partitions
--- Months of the older rows.
-SELECT token_ledger_add_partitions(min(timestamp)::date, max(timestamp)::date)
-FROM token_ledger_events_v0
-HAVING count(*) > 0
+-- Months that occur; one absurd date must not make thousands of them.
+SELECT token_ledger_add_partitions(month, month)
+FROM (
+    SELECT DISTINCT date_trunc('month', started AT TIME ZONE 'UTC')::date AS month
+    FROM (
+        SELECT (to_jsonb(v0) ->> 'timestamp')::timestamptz AS started
+        FROM token_ledger_events_v0 AS v0
+    ) AS times
+    WHERE started >= '2015-01-01 00:00:00+00' AND started < now() + interval '1 day'
+) AS months
 
 -- name: copy_rows
--- Rows as JSON, because older releases' tables differ in their columns.
+-- Costs and counts that are no finite number of at least zero were faults: they become unknown.
+-- Indexed text is cut as the ledger cuts it: an index takes no entry of some thousand characters.
 INSERT INTO token_ledger_events (
     event_id, timestamp, scope, provider, model, input_tokens, output_tokens, total_tokens,
     cached_tokens, cost_usd, cost_status, cost_note, user_id, session_id, organization_id,
@@ -19,21 +31,20 @@ INSERT INTO token_ledger_events (
 )
 SELECT
     (older ->> 'event_id')::uuid,
-    (older ->> 'timestamp')::timestamptz,
+    started,
     'import.token_ledger_events_v0',
     COALESCE(older ->> 'provider', ''),
     COALESCE(older ->> 'model', ''),
-    (older ->> 'input_tokens')::bigint,
-    (older ->> 'output_tokens')::bigint,
-    (older ->> 'total_tokens')::bigint,
-    (older ->> 'cached_tokens')::bigint,
-    -- A negative cost was a fault of the older tracker: it is no known cost.
-    CASE WHEN (older ->> 'cost_usd')::numeric >= 0 THEN (older ->> 'cost_usd')::numeric END,
-    CASE WHEN (older ->> 'cost_usd')::numeric >= 0 THEN 'priced' ELSE 'unpriced' END,
+    CASE WHEN input_tokens >= 0 AND input_tokens < 9e18 THEN input_tokens::bigint END,
+    CASE WHEN output_tokens >= 0 AND output_tokens < 9e18 THEN output_tokens::bigint END,
+    CASE WHEN total_tokens >= 0 AND total_tokens < 9e18 THEN total_tokens::bigint END,
+    CASE WHEN cached_tokens >= 0 AND cached_tokens < 9e18 THEN cached_tokens::bigint END,
+    CASE WHEN cost_usd >= 0 AND cost_usd < 'Infinity' THEN cost_usd END,
+    CASE WHEN cost_usd >= 0 AND cost_usd < 'Infinity' THEN 'priced' ELSE 'unpriced' END,
     'cost as an older tracker stored it: ' || COALESCE(older ->> 'cost_usd', 'none'),
-    COALESCE(older ->> 'user_id', ''),
+    COALESCE(left(older ->> 'user_id', 255), ''),
     COALESCE(older ->> 'session_id', ''),
-    COALESCE(older ->> 'organization_id', ''),
+    COALESCE(left(older ->> 'organization_id', 255), ''),
     COALESCE(older ->> 'feature', older -> 'metadata' ->> 'feature', ''),
     COALESCE(older ->> 'team', older -> 'metadata' ->> 'team', ''),
     COALESCE(older ->> 'project', older -> 'metadata' ->> 'project', ''),
@@ -41,7 +52,34 @@ SELECT
     COALESCE(older ->> 'app_name', ''),
     COALESCE(older ->> 'environment', ''),
     CASE WHEN older ->> 'status' = 'error' THEN 'error' ELSE 'success' END,
-    (older ->> 'duration_ms')::double precision,
+    CASE WHEN duration_ms >= 0 AND duration_ms < 9e18 THEN duration_ms::double precision END,
     COALESCE(NULLIF(older -> 'metadata', 'null'::jsonb), '{}')
+FROM (
+    SELECT
+        older,
+        (older ->> 'timestamp')::timestamptz AS started,
+        (older ->> 'input_tokens')::numeric AS input_tokens,
+        (older ->> 'output_tokens')::numeric AS output_tokens,
+        (older ->> 'total_tokens')::numeric AS total_tokens,
+        (older ->> 'cached_tokens')::numeric AS cached_tokens,
+        (older ->> 'cost_usd')::numeric AS cost_usd,
+        (older ->> 'duration_ms')::numeric AS duration_ms
+    FROM (SELECT to_jsonb(v0) AS older FROM token_ledger_events_v0 AS v0) AS rows
+) AS figures
+WHERE started >= '2015-01-01 00:00:00+00' AND started < now() + interval '1 day'
+ON CONFLICT DO NOTHING
+
+-- name: keep_rejected
+-- Rows of no possible time: a partition of its own for each would be made and kept for ever.
+INSERT INTO token_ledger_rejected (event_id, reason, event)
+SELECT
+    (older ->> 'event_id')::uuid,
+    'an older tracker''s row outside 2015-01-01 to tomorrow, at '
+        || COALESCE(older ->> 'timestamp', 'none'),
+    older
 FROM (SELECT to_jsonb(v0) AS older FROM token_ledger_events_v0 AS v0) AS rows
+WHERE (
+    (older ->> 'timestamp')::timestamptz >= '2015-01-01 00:00:00+00'
+    AND (older ->> 'timestamp')::timestamptz < now() + interval '1 day'
+) IS NOT TRUE
 ON CONFLICT DO NOTHING

@@ -30,6 +30,12 @@ SELECT COALESCE(sum(records), 0)::bigint
 FROM token_ledger_losses
 WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
 
+-- name: privileges
+-- Whether this user may write a row, and remove one: doctor's own must not stay.
+SELECT
+    has_table_privilege('token_ledger_events', 'INSERT'),
+    has_table_privilege('token_ledger_events', 'DELETE')
+
 -- name: probe_row
 -- What became of doctor's own span.
 SELECT cost_usd, cost_status FROM token_ledger_events WHERE trace_id = %(trace_id)s

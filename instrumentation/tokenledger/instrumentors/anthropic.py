@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from tokenledger.instrumentors.anthropic_usage import MessageStream, read_message
+from tokenledger.instrumentors.baggage_shield import async_request, sync_request
 from tokenledger.instrumentors.endpoint import endpoint_of
 from tokenledger.instrumentors.patching import Patch, Patches, TableInstrumentor
 from tokenledger.instrumentors.wrappers import (
@@ -69,6 +70,7 @@ _BETA: Final = "anthropic.resources.beta.messages.messages"
 _MANAGERS: Final = "anthropic.lib.streaming._messages"
 _BETA_MANAGERS: Final = "anthropic.lib.streaming._beta_messages"
 _STREAMS: Final = "anthropic._streaming"
+_CLIENTS: Final = "anthropic._base_client"
 
 TABLE: Final = (
     *(
@@ -89,6 +91,8 @@ TABLE: Final = (
     ),
     Patch(_STREAMS, "Stream", "close", sync_close),
     Patch(_STREAMS, "AsyncStream", "close", async_close),
+    Patch(_CLIENTS, "SyncAPIClient", "request", sync_request),
+    Patch(_CLIENTS, "AsyncAPIClient", "request", async_request),
 )
 """Everything of the SDK that is wrapped."""
 

@@ -2,6 +2,7 @@
 
 Source: the usage types of anthropic 0.49.0 and 2.12.0, read 2026-11-22. Anthropic's `input_tokens`
 leaves cache reads and cache writes out; the contract's input includes both, so they are added here.
+So are the tokens of compactions, which the top-level counts leave out and which are billed.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from tokenledger.reading import Reading, count, mapping_of, part, text
+from tokenledger.reading import Reading, count, mapping_of, part, parts, text
 from tokenledger_semconv.attributes import ANTHROPIC_SERVICE_TIER
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Sequence
 
     from tokenledger.reading import Usage
 
@@ -74,22 +75,49 @@ def merged(earlier: Usage, later: Usage) -> Usage:
 
 
 def tokens_of(usage: Usage) -> TokenVector:
-    """The token vector of a message's usage object."""
-    lifetimes = part(usage, "cache_creation")
+    """The token vector of a message's usage object, its compactions included."""
     tools = part(usage, "server_tool_use")
-    written = count(usage, "cache_creation_input_tokens")
-    cached = count(usage, "cache_read_input_tokens")
-    uncached = count(usage, "input_tokens")
+    reports = (usage, *_compactions(usage))
+    written = _sum(reports, "cache_creation_input_tokens")
+    cached = _sum(reports, "cache_read_input_tokens")
+    uncached = _sum_if_told(reports, "input_tokens")
+    lifetimes = tuple(part(report, "cache_creation") for report in reports)
     return TokenVector(
         input_tokens=None if uncached is None else uncached + (cached or 0) + (written or 0),
-        output_tokens=count(usage, "output_tokens"),
+        output_tokens=_sum_if_told(reports, "output_tokens"),
         cached_tokens=cached,
         cache_write_tokens=written,
-        cache_write_1h_tokens=count(lifetimes, "ephemeral_1h_input_tokens"),
+        cache_write_1h_tokens=_sum(lifetimes, "ephemeral_1h_input_tokens"),
         reasoning_tokens=count(part(usage, "output_tokens_details"), "thinking_tokens"),
         web_search_requests=count(tools, "web_search_requests"),
         code_execution_requests=count(tools, "code_execution_requests"),
     )
+
+
+def _compactions(usage: Usage) -> tuple[object, ...]:
+    """The entries of `iterations` that the top level leaves out and the same model is billed for.
+
+    Ref: `iterations` of anthropic 2.12.0 `types/beta/beta_usage.py`, read 2026-11-22.
+    """
+    return tuple(
+        entry for entry in parts(usage, "iterations") if text(entry, "type") == "compaction"
+    )
+
+
+def _sum(reports: Sequence[object], name: str) -> int | None:
+    """A count over all that report it; `None` if none does."""
+    told = [value for report in reports if (value := count(report, name)) is not None]
+    return sum(told) if told else None
+
+
+def _sum_if_told(reports: Sequence[object], name: str) -> int | None:
+    """The same where the message itself reports it: a part must not pass for the whole."""
+    return None if count(reports[0], name) is None else _sum(reports, name)
+
+
+def _service_tier(usage: Usage | None) -> str | None:
+    """The tier that sets the price: fast mode has a price sheet of its own."""
+    return "fast" if text(usage, "speed") == "fast" else text(usage, "service_tier")
 
 
 def _reading(message: object, usage: Usage | None, stop_reason: str | None) -> Reading:
@@ -99,5 +127,5 @@ def _reading(message: object, usage: Usage | None, stop_reason: str | None) -> R
         finish_reasons=(stop_reason,) if stop_reason else (),
         tokens=tokens_of(usage) if usage else TokenVector(),
         usage=usage,
-        further={ANTHROPIC_SERVICE_TIER: text(usage, "service_tier")},
+        further={ANTHROPIC_SERVICE_TIER: _service_tier(usage)},
     )

@@ -1,7 +1,8 @@
 """Instrumentor of the OpenAI SDK: chat completions, responses and embeddings.
 
 A chat stream carries its usage only if `stream_options.include_usage` asks for it. Where the caller
-says nothing about it, it is asked for here, and what that adds to the stream is kept from the app.
+says nothing about it, it is asked for here, and what that adds to the stream is kept from the app;
+a host that refuses to be asked gets the caller's own request.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from tokenledger.instrumentors.endpoint import endpoint_of
+from tokenledger.instrumentors.baggage_shield import async_request, sync_request
+from tokenledger.instrumentors.endpoint import Endpoint, endpoint_of
 from tokenledger.instrumentors.openai_usage import (
     ChatStream,
     ResponseStream,
@@ -19,12 +21,19 @@ from tokenledger.instrumentors.openai_usage import (
     read_response,
 )
 from tokenledger.instrumentors.patching import Patch, Patches, TableInstrumentor
+from tokenledger.instrumentors.usage_request import (
+    REFUSING_HOSTS,
+    asking,
+    can_repeat,
+    is_refusal,
+    may_ask,
+)
 from tokenledger.instrumentors.wrappers import (
+    Fallback,
     Prepared,
     Shape,
     async_call,
     async_close,
-    raw_mode,
     sync_call,
     sync_close,
 )
@@ -39,9 +48,6 @@ if TYPE_CHECKING:
         Arguments,
     )
 
-_USAGE_REQUEST: Final = "stream_options"
-# The marks the SDK's own helpers pass for what nobody gave.
-_NOT_GIVEN: Final = ("NotGiven", "Omit")
 _FIELDS_SET: Final = attrgetter("__pydantic_fields_set__")
 _AZURE_CLIENTS: Final = ("AzureOpenAI", "AsyncAzureOpenAI")
 _AZURE_HOST: Final = ".openai.azure.com"
@@ -51,10 +57,18 @@ def _prepare_chat(resource: object, kwargs: Arguments) -> Prepared:
     request = _request(resource, kwargs, "chat", {OPENAI_API_TYPE: "chat_completions"})
     if not request.stream:
         return Prepared(request, kwargs)
-    if not _may_ask_for_usage(kwargs):
-        return Prepared(request, kwargs, ChatStream())
-    asking = {**kwargs, _USAGE_REQUEST: {"include_usage": True}}
-    return Prepared(request, asking, ChatStream(hides_usage=True), _forget_usage)
+    as_it_is = Prepared(request, kwargs, ChatStream())
+    host = Endpoint(request.address, request.port)
+    if host in REFUSING_HOSTS or not may_ask(kwargs):
+        return as_it_is
+    fallback = Fallback(as_it_is, is_refusal, partial(REFUSING_HOSTS.add, host))
+    return Prepared(
+        request,
+        asking(kwargs),
+        ChatStream(hides_usage=True),
+        _forget_usage,
+        fallback if can_repeat(kwargs) else None,
+    )
 
 
 def _prepare_response(resource: object, kwargs: Arguments) -> Prepared:
@@ -89,16 +103,6 @@ def _provider(client: object, address: str) -> str:
     return "azure.ai.openai" if is_azure else "openai"
 
 
-def _may_ask_for_usage(kwargs: Arguments) -> bool:
-    """Whether the caller left the stream's options open and reads chunks, not raw bytes."""
-    body = kwargs.get("extra_body")
-    if isinstance(body, dict) and _USAGE_REQUEST in body:
-        return False
-    if _USAGE_REQUEST in kwargs and type(kwargs[_USAGE_REQUEST]).__name__ not in _NOT_GIVEN:
-        return False
-    return not raw_mode(kwargs)
-
-
 def _forget_usage(chunk: object) -> None:
     """Take off the `"usage": null` that asking for usage puts on every chunk."""
     _FIELDS_SET(chunk).discard("usage")
@@ -112,6 +116,7 @@ _CHAT_MODULE: Final = "openai.resources.chat.completions.completions"
 _RESPONSE_MODULE: Final = "openai.resources.responses.responses"
 _EMBEDDINGS_MODULE: Final = "openai.resources.embeddings"
 _STREAM_MODULE: Final = "openai._streaming"
+_CLIENT_MODULE: Final = "openai._base_client"
 
 TABLE: Final = (
     Patch(_CHAT_MODULE, "Completions", "create", partial(sync_call, _CHAT)),
@@ -122,6 +127,8 @@ TABLE: Final = (
     Patch(_EMBEDDINGS_MODULE, "AsyncEmbeddings", "create", partial(async_call, _EMBEDDINGS)),
     Patch(_STREAM_MODULE, "Stream", "close", sync_close),
     Patch(_STREAM_MODULE, "AsyncStream", "close", async_close),
+    Patch(_CLIENT_MODULE, "SyncAPIClient", "request", sync_request),
+    Patch(_CLIENT_MODULE, "AsyncAPIClient", "request", async_request),
 )
 """Everything of the SDK that is wrapped."""
 

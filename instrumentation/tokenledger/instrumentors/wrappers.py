@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from tokenledger.call import Call
@@ -51,12 +52,29 @@ class Prepared:
         keywords: what the SDK method is called with.
         reader: reads the stream, if one is asked for.
         tidy: takes off each chunk what is there only because we asked for it.
+        fallback: what to send if what we added to the request is refused.
     """
 
     request: Request
     keywords: Arguments
     reader: StreamReader | None = None
     tidy: Callable[[object], None] | None = None
+    fallback: Fallback | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """The caller's own request, sent once in place of one that we changed.
+
+    Args:
+        prepared: the request without what we added.
+        answers: whether an error came from what we added.
+        worked: told when the caller's own request was accepted.
+    """
+
+    prepared: Prepared
+    answers: Callable[[Exception], bool]
+    worked: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +99,25 @@ def sync_call(shape: Shape, host: Host) -> Wrapper:
             return wrapped(*args, **kwargs)
         call = _begin(host, prepared)
         with call:
-            answer = wrapped(*args, **prepared.keywords)
-        _observe(call, shape, prepared, answer, is_async=False)
+            accepted, answer = _send(prepared, partial(wrapped, *args))
+        _observe(call, shape, accepted, answer, is_async=False)
         return answer
 
     return wrapper
+
+
+def _send(prepared: Prepared, method: Callable[..., object]) -> tuple[Prepared, object]:
+    """Send a request; what was accepted, and its answer."""
+    try:
+        return prepared, method(**prepared.keywords)
+    except Exception as error:
+        fallback = _fallback(prepared, error)
+        if fallback is None:
+            raise
+    # Outside of `except`, so that an error of this one does not name the first as its context.
+    answer = method(**fallback.prepared.keywords)
+    _note(fallback)
+    return fallback.prepared, answer
 
 
 def async_call(shape: Shape, host: Host) -> Wrapper:
@@ -101,17 +133,52 @@ def async_call(shape: Shape, host: Host) -> Wrapper:
         if prepared is None:
             return wrapped(*args, **kwargs)
         # Called here, so that wrong arguments are refused where the bare SDK refuses them.
-        return _awaited(host, shape, prepared, wrapped(*args, **prepared.keywords))
+        method = partial(wrapped, *args)
+        return _awaited(host, shape, prepared, method, method(**prepared.keywords))
 
     return wrapper
 
 
-async def _awaited(host: Host, shape: Shape, prepared: Prepared, sent: Awaitable[object]) -> object:
+async def _awaited(
+    host: Host,
+    shape: Shape,
+    prepared: Prepared,
+    method: Callable[..., Awaitable[object]],
+    sent: Awaitable[object],
+) -> object:
     call = _begin(host, prepared)
     with call:
-        answer = await sent
-    _observe(call, shape, prepared, answer, is_async=True)
+        accepted, answer = await _send_async(prepared, method, sent)
+    _observe(call, shape, accepted, answer, is_async=True)
     return answer
+
+
+async def _send_async(
+    prepared: Prepared, method: Callable[..., Awaitable[object]], sent: Awaitable[object]
+) -> tuple[Prepared, object]:
+    try:
+        return prepared, await sent
+    except Exception as error:
+        fallback = _fallback(prepared, error)
+        if fallback is None:
+            raise
+    answer = await method(**fallback.prepared.keywords)
+    _note(fallback)
+    return fallback.prepared, answer
+
+
+def _fallback(prepared: Prepared, error: Exception) -> Fallback | None:
+    """What to send after this error; `None` lets the error stand."""
+    fallback = prepared.fallback
+    with Guard("reading a refusal"):
+        if fallback is not None and fallback.answers(error):
+            return fallback
+    return None
+
+
+def _note(fallback: Fallback) -> None:
+    with Guard("noting a refusal"):
+        fallback.worked()
 
 
 def manager(shape: Shape, host: Host) -> Wrapper:

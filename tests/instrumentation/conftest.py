@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import ssl
 from typing import TYPE_CHECKING
@@ -103,6 +104,13 @@ def clients(_served: DemoProvider) -> Iterator[Clients]:
         Anthropic(base_url=_served.anthropic_base_url, api_key=KEY, max_retries=0) as anthropic,
     ):
         yield Clients(openai, anthropic)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_collections() -> None:
+    """Tests of dropped streams collect garbage; what was imported need not be walked each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -159,7 +159,9 @@ def test_rows_that_waited_are_written_when_the_ledger_is_there(empty_database_ur
         call(ledger)
         assert ledger.flush(timeout=10.0) == 0
         migrations.migrate(empty_database_url)
-        assert ledger.flush(timeout=10.0) == 1
+        # The drainer may have come back by itself meanwhile: what counts is that the row is there.
+        ledger.flush(timeout=10.0)
+        assert ledger.health()["committed"] == 1
         assert ledger.waiting == 0
 
 

@@ -29,6 +29,39 @@ RESPONSE_ID: Final = "gen_ai.response.id"
 REQUEST_STREAM: Final = "gen_ai.request.stream"
 """True if the answer was asked for as a stream. Boolean. Set by the emitter at start."""
 
+REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+"""The most output tokens asked for. Integer, tokens. Set by the emitter at start."""
+
+REQUEST_TEMPERATURE: Final = "gen_ai.request.temperature"
+"""The sampling temperature asked for. Float. Set by the emitter at start."""
+
+REQUEST_TOP_P: Final = "gen_ai.request.top_p"
+"""The nucleus sampling share asked for. Float. Set by the emitter at start."""
+
+REQUEST_TOP_K: Final = "gen_ai.request.top_k"
+"""The top-k cut asked for. Number. Set by the emitter at start."""
+
+REQUEST_FREQUENCY_PENALTY: Final = "gen_ai.request.frequency_penalty"
+"""The frequency penalty asked for. Float. Set by the emitter at start."""
+
+REQUEST_PRESENCE_PENALTY: Final = "gen_ai.request.presence_penalty"
+"""The presence penalty asked for. Float. Set by the emitter at start."""
+
+REQUEST_SEED: Final = "gen_ai.request.seed"
+"""The seed asked for. Integer. Set by the emitter at start."""
+
+REQUEST_CHOICE_COUNT: Final = "gen_ai.request.choice.count"
+"""How many choices were asked for. Integer. Set by the emitter at start."""
+
+REQUEST_REASONING_LEVEL: Final = "gen_ai.request.reasoning.level"
+"""The reasoning effort asked for (`low`, `high`). String. Set by the emitter at start."""
+
+REQUEST_DIMENSIONS: Final = "gen_ai.embeddings.dimension.count"
+"""The length of the embedding vectors asked for. Integer. Set by the emitter at start."""
+
+OUTPUT_TYPE: Final = "gen_ai.output.type"
+"""What kind of content was asked for: `text`, `json`, `image`, `speech`. String. Emitter."""
+
 FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 """Why the model stopped, one per choice. String array. Set by the emitter at the end."""
 
@@ -104,6 +137,18 @@ OPENAI_SYSTEM_FINGERPRINT: Final = "openai.response.system_fingerprint"
 ANTHROPIC_SERVICE_TIER: Final = "anthropic.response.service_tier"
 """The tier Anthropic served the call on (`standard`, `priority`, `batch`). String. Emitter."""
 
+ANTHROPIC_INFERENCE_GEO: Final = "anthropic.response.inference_geo"
+"""Where Anthropic ran the call (`us`, `global`); it sets the price. String. Our instrumentors."""
+
+ANTHROPIC_SPEED: Final = "anthropic.response.speed"
+"""Anthropic's `standard` or `fast` mode; it sets the price. String. Our instrumentors."""
+
+OPENAI_REQUEST_SERVICE_TIER: Final = "openai.request.service_tier"
+"""The tier OpenAI was asked for. String. Set by the emitter at start."""
+
+ANTHROPIC_REQUEST_SERVICE_TIER: Final = "anthropic.request.service_tier"
+"""The tier Anthropic was asked for. String. Set by the emitter at start."""
+
 SERVER_ADDRESS: Final = "server.address"
 """The host that was called. String. Set by the emitter at start."""
 
@@ -157,6 +202,27 @@ FILE_SEARCH_REQUESTS: Final = "tokenledger.usage.file_search_requests"
 
 CODE_EXECUTION_REQUESTS: Final = "tokenledger.usage.code_execution_requests"
 """Code executions the provider ran. Integer, requests. Our instrumentors."""
+
+AUDIO_SECONDS: Final = "tokenledger.usage.audio_seconds"
+"""Audio billed by its length, not by tokens. Integer, seconds, begun ones count. Our
+instrumentors."""
+
+INPUT_CHARACTERS: Final = "tokenledger.usage.input_characters"
+"""Text billed by its length, not by tokens (speech). Integer, characters. Our instrumentors."""
+
+IMAGES: Final = "tokenledger.usage.images"
+"""Images the answer holds. Integer. Our instrumentors."""
+
+USAGE_ESTIMATED: Final = "tokenledger.usage.estimated"
+"""True if output tokens were estimated, since the stream broke off before the provider counted
+them. Boolean. Our instrumentors."""
+
+REPORTED_COST: Final = "tokenledger.cost.reported_usd"
+"""What the provider itself says the call cost (OpenRouter). Number, US dollars. Our
+instrumentors."""
+
+SDK_VERSION: Final = "tokenledger.sdk.version"
+"""The SDK that made the call and its release (`openai 3.54.0`). String. Our instrumentors."""
 
 CALL_ID: Final = "tokenledger.call.id"
 """A stable id given by the emitter, where a span id would change on a repeat. String."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, slots=True)
 class TokenVector:
-    """Counts of one model call. Units: tokens, except the `*_requests` counts of billed tool uses.
+    """Counts of one model call. Units: tokens, except the `*_requests` counts of billed tool uses,
+    `audio_seconds`, `input_characters` and `images`, which stand for calls not billed by tokens.
 
     Invariants, checked by `faults`: no count is negative; uncached + cache read + cache write =
     input; one-hour writes are within cache writes; reasoning and audio and image are within their
@@ -30,6 +31,9 @@ class TokenVector:
     web_search_requests: int | None = None
     file_search_requests: int | None = None
     code_execution_requests: int | None = None
+    audio_seconds: int | None = None
+    input_characters: int | None = None
+    images: int | None = None
 
     @property
     def uncached_input_tokens(self) -> int:

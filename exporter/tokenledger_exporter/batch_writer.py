@@ -51,7 +51,11 @@ _TYPES: Final = {
     "duration_ms": "float8",
     "time_to_first_token_ms": "float8",
     "usage": "jsonb",
+    "details": "jsonb",
     "metadata": "jsonb",
+    "audio_seconds": "int8",
+    "input_characters": "int8",
+    "images": "int8",
 }
 
 

@@ -7,11 +7,14 @@ contract's token vector, whatever the emitter's convention.
 from __future__ import annotations
 
 import json
-import re
+import math
 from dataclasses import dataclass, field, replace
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
+from tokenledger_exporter.providers import ledger_name
 from tokenledger_semconv import attributes, dimensions
+from tokenledger_semconv.families import provider_of
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
@@ -19,37 +22,18 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.records import AttributeValue, SpanRecord, SpoolHeader
 
-# Operations a provider bills by tokens; agents, tools and retrieval only repeat or hold them
-# (semantic-conventions-genai, gen_ai.operation.name, read 2026-11-22).
+# Operations a provider bills; agents, tools and retrieval only repeat or hold them
+# (semantic-conventions-genai, gen_ai.operation.name, read 2026-11-22). The last five are our
+# instrumentors' names of what the conventions do not name.
 BILLABLE_OPERATIONS: Final = frozenset(
-    {"chat", "generate_content", "text_completion", "embeddings"}
+    {
+        *("chat", "generate_content", "text_completion", "embeddings"),
+        *("image_generation", "transcription", "translation", "speech", "moderation"),
+    }
 )
 
-# Convention's provider name -> the ledger's. What is not listed is kept as it came.
-_PROVIDERS: Final[Mapping[str, str]] = {
-    "azure.ai.openai": "azure",
-    "azure.ai.inference": "azure",
-    "az.ai.openai": "azure",
-    "az.ai.inference": "azure",
-    "aws.bedrock": "aws",
-    "gcp.gemini": "google",
-    "gcp.gen_ai": "google",
-    "gcp.vertex_ai": "google",
-    "gemini": "google",
-    "vertex_ai": "google",
-    "mistral_ai": "mistral",
-    "moonshot_ai": "moonshotai",
-    "x_ai": "x-ai",
-    "xai": "x-ai",
-}
-
-# Whose model it is, where the emitter does not say who served it.
-_MODEL_FAMILIES: Final = (
-    (re.compile(r"^(ft:)?(gpt-|chatgpt-|o[1-9]|text-embedding-|davinci|babbage)"), "openai"),
-    (re.compile(r"^claude"), "anthropic"),
-    (re.compile(r"^gemini"), "google"),
-    (re.compile(r"^(mistral|ministral|codestral|magistral|pixtral)"), "mistral"),
-)
+# Operations that answer with nothing a provider counts.
+_WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderation"})
 
 # Field of the token vector -> attributes that may hold it, today's name first.
 _TOKEN_ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -64,12 +48,17 @@ _TOKEN_ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
     "cache_write_1h_tokens": (attributes.CACHE_WRITE_1H_TOKENS,),
     "reasoning_tokens": (attributes.REASONING_TOKENS, attributes.REASONING_TOKENS_OLDER),
     "audio_input_tokens": (attributes.AUDIO_INPUT_TOKENS,),
+    "cached_audio_tokens": (attributes.CACHED_AUDIO_TOKENS,),
     "audio_output_tokens": (attributes.AUDIO_OUTPUT_TOKENS,),
     "image_input_tokens": (attributes.IMAGE_INPUT_TOKENS,),
+    "cached_image_tokens": (attributes.CACHED_IMAGE_TOKENS,),
     "image_output_tokens": (attributes.IMAGE_OUTPUT_TOKENS,),
     "web_search_requests": (attributes.WEB_SEARCH_REQUESTS,),
     "file_search_requests": (attributes.FILE_SEARCH_REQUESTS,),
     "code_execution_requests": (attributes.CODE_EXECUTION_REQUESTS,),
+    "audio_seconds": (attributes.AUDIO_SECONDS,),
+    "input_characters": (attributes.INPUT_CHARACTERS,),
+    "images": (attributes.IMAGES,),
 }
 
 _TIER_ATTRIBUTES: Final = (
@@ -77,6 +66,36 @@ _TIER_ATTRIBUTES: Final = (
     attributes.ANTHROPIC_SERVICE_TIER,
     attributes.OPENAI_SERVICE_TIER_UNTIL_1_41,
 )
+_BEDROCK: Final = "aws"
+
+# Anthropic's fast mode has its own prices, and no batches (Anthropic, "Fast mode", 2026-11-22).
+_FAST, _BATCH = "fast", "batch"
+
+# What else a span tells of a call: settings and circumstances, never what was said.
+_DETAILS: Final = (
+    attributes.REQUEST_STREAM,
+    attributes.REQUEST_MAX_TOKENS,
+    attributes.REQUEST_TEMPERATURE,
+    attributes.REQUEST_TOP_P,
+    attributes.REQUEST_TOP_K,
+    attributes.REQUEST_FREQUENCY_PENALTY,
+    attributes.REQUEST_PRESENCE_PENALTY,
+    attributes.REQUEST_SEED,
+    attributes.REQUEST_CHOICE_COUNT,
+    attributes.REQUEST_REASONING_LEVEL,
+    attributes.REQUEST_DIMENSIONS,
+    attributes.OUTPUT_TYPE,
+    attributes.FINISH_REASONS,
+    attributes.OPENAI_API_TYPE,
+    attributes.OPENAI_SYSTEM_FINGERPRINT,
+    attributes.OPENAI_REQUEST_SERVICE_TIER,
+    attributes.ANTHROPIC_REQUEST_SERVICE_TIER,
+    attributes.SDK_VERSION,
+)
+
+# A reported cost beyond these powers of ten is no bill of one call, and no number to store.
+_COST_EXPONENTS: Final = range(-30, 12)
+
 _REFUSED_FROM, _REFUSED_TO = 400, 499
 _REQUEST_TIMED_OUT = 408
 
@@ -92,6 +111,10 @@ class CallFacts:
         dimensions: ledger column -> value, "" where nothing was given.
         metadata: further attribution keys.
         usage: the provider's own usage object, as JSON text.
+        estimated: output was estimated, because the provider's own count never came.
+        reported_cost_usd: what the provider itself says the call cost.
+        inference_geo: where the provider ran the call, in its own words.
+        details: settings and circumstances of the call, attribute name -> value.
     """
 
     provider: str
@@ -107,15 +130,31 @@ class CallFacts:
     service_tier: str
     time_to_first_token_ms: float | None
     usage: str | None
+    estimated: bool
+    reported_cost_usd: Decimal | None
+    inference_geo: str
+    details: dict[str, AttributeValue]
     dimensions: dict[str, str] = field(default_factory=dict[str, str])
     metadata: dict[str, str] = field(default_factory=dict[str, str])
 
+    @property
+    def priced_model(self) -> str:
+        """The name to look the price up by: the model that answered, except on Bedrock.
+
+        There the endpoint sets the price (`global.` costs less than `us.`), and the answer names
+        the model alone.
+        """
+        return self.request_model or self.model if self.provider == _BEDROCK else self.model
+
 
 def read_call(record: SpanRecord, header: SpoolHeader) -> CallFacts | None:
-    """The call a span tells of; `None` if the span is none that is billed by tokens."""
+    """The call a span tells of; `None` if the span is none that a provider bills."""
     found = record.attributes
     ours = record.scope.startswith(attributes.SCOPE_PREFIX)
     tokens = _tokens(found, ours=ours)
+    if record.failed and tokens.total_tokens is None:
+        # The request's own length does not tell whether a failed call was billed.
+        tokens = replace(tokens, input_characters=None)
     operation = _text(found, attributes.OPERATION_NAME) or ("" if tokens.is_empty else "chat")
     # What our own emitters tell of is a call, whatever the app names it.
     if operation not in BILLABLE_OPERATIONS and not (ours and operation):
@@ -137,9 +176,15 @@ def read_call(record: SpanRecord, header: SpoolHeader) -> CallFacts | None:
         refused=refused,
         failed=record.failed,
         error_type=error_type,
-        service_tier=next((_text(found, key) for key in _TIER_ATTRIBUTES if key in found), ""),
+        service_tier=_service_tier(found),
         time_to_first_token_ms=seconds * 1000 if isinstance(seconds, float) else None,
         usage=_json_object(_text(found, attributes.PROVIDER_USAGE)),
+        estimated=found.get(attributes.USAGE_ESTIMATED) is True,
+        reported_cost_usd=_reported_cost(found.get(attributes.REPORTED_COST)),
+        inference_geo=_text(found, attributes.ANTHROPIC_INFERENCE_GEO)[
+            : dimensions.MAX_VALUE_LENGTH
+        ],
+        details=_details(found),
         dimensions=columns,
         metadata=metadata,
     )
@@ -156,6 +201,8 @@ def _tokens(found: Mapping[str, AttributeValue], *, ours: bool) -> TokenVector:
             vector.cache_write_1h_tokens or 0
         )
         vector = replace(vector, cache_write_tokens=writes)
+    if vector.cached_tokens is None and vector.cached_media_tokens is not None:
+        vector = replace(vector, cached_tokens=vector.cached_media_tokens)
     # Our own emitters count inclusively: there, cached above input is a fault to be shown.
     return vector if ours else _inclusive(vector)
 
@@ -178,13 +225,44 @@ def _count(value: AttributeValue | None) -> int | None:
 
 
 def _missing_usage(operation: str, tokens: TokenVector) -> str:
-    if tokens.input_tokens is None and tokens.output_tokens is None:
-        return "the provider reported no usage"
+    if tokens.total_tokens is None:
+        return "" if tokens.is_measured else "the provider reported no usage"
     if tokens.input_tokens is None:
         return "input tokens were not reported"
-    if tokens.output_tokens is None and operation != "embeddings":
+    if tokens.output_tokens is None and operation not in _WITHOUT_OUTPUT:
         return "output tokens were not reported"
     return ""
+
+
+def _service_tier(found: Mapping[str, AttributeValue]) -> str:
+    tier = next((_text(found, key) for key in _TIER_ATTRIBUTES if key in found), "")
+    is_fast = _text(found, attributes.ANTHROPIC_SPEED).lower() == _FAST
+    return _FAST if is_fast and tier.lower() != _BATCH else tier
+
+
+def _reported_cost(value: AttributeValue | None) -> Decimal | None:
+    """A cost the provider reports, exact as it is written; anything that is no amount is none."""
+    if value is None or isinstance(value, bool | list):
+        return None
+    try:
+        cost = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    if cost.is_finite() and not cost:
+        # A zero may come with a sign and any exponent.
+        return Decimal(0)
+    fits = cost.is_finite() and cost > 0 and cost.adjusted() in _COST_EXPONENTS
+    return cost if fits else None
+
+
+def _details(found: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
+    """The details a span tells; JSON has no NaN and no infinity, so such a number is left out."""
+    told = {key: found[key] for key in _DETAILS if key in found}
+    return {
+        key: value
+        for key, value in told.items()
+        if not isinstance(value, float) or math.isfinite(value)
+    }
 
 
 def _is_refusal(found: Mapping[str, AttributeValue], error_type: str) -> bool:
@@ -202,9 +280,7 @@ def _provider(found: Mapping[str, AttributeValue], model: str) -> str:
     given = _text(found, attributes.PROVIDER_NAME) or _text(
         found, attributes.PROVIDER_NAME_UNTIL_1_36
     )
-    if given:
-        return _PROVIDERS.get(given.lower(), given.lower())
-    return next((name for family, name in _MODEL_FAMILIES if family.search(model.lower())), "")
+    return ledger_name(given or provider_of(model))
 
 
 def _attribution(record: SpanRecord, header: SpoolHeader) -> tuple[dict[str, str], dict[str, str]]:

@@ -60,7 +60,7 @@ class Check:
 
 def examine(database_url: str) -> list[Check]:
     """Every check, in the order a call travels."""
-    checks = [*_sdks(), *_rivals(), _exporter(), _sampler(), *_spool(database_url)]
+    checks = [*_sdks(), *_rivals(), *_celery(), _exporter(), _sampler(), *_spool(database_url)]
     try:
         with session(database_url) as connection:
             checks.append(Check("database", OK, f"connected to {describe(database_url)}"))
@@ -178,6 +178,27 @@ def _rival(point: EntryPoint, package: str) -> Check:
         f"{package} instruments the same SDK: every call would make two spans",
         f"set OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={point.name} or pip uninstall {package}",
     )
+
+
+def _celery() -> Iterator[Check]:
+    """Whether attribution reaches Celery's workers, where there are any."""
+    try:
+        version("celery")
+    except PackageNotFoundError:
+        return
+    carrier = "opentelemetry-instrumentation-celery"
+    try:
+        found = version(carrier)
+    except PackageNotFoundError:
+        yield Check(
+            "celery",
+            WARN,
+            f"{carrier} is not installed: calls made by tasks are attributed to nobody",
+            f"pip install {carrier}, instrument producer and worker, and name the keys to trust in "
+            "the worker's TOKENLEDGER_TRUST_BAGGAGE",
+        )
+        return
+    yield Check("celery", OK, f"{carrier} {found} carries attribution to the workers")
 
 
 def _exporter() -> Check:

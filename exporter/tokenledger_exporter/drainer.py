@@ -51,6 +51,8 @@ class DrainState:
 class Drainer:
     """The background thread and what wakes it.
 
+    `known_prices` holds the ledger's price books as last read here, by provider.
+
     Invariant, under `_wake`: `_asked` counts requests to drain at once, `_served` the last one an
     attempt began after; a waiter is done when an attempt that began after its request has ended.
     """
@@ -65,6 +67,7 @@ class Drainer:
         debug: bool,
     ) -> None:
         self.state: Final = DrainState()
+        self.known_prices: Final[dict[str, PriceBook]] = {}
         self._spool: Final = spool
         self._writer: Final = writer
         self._batch_size: Final = batch_size
@@ -200,12 +203,16 @@ class Drainer:
     def _write(self, batch: Batch, *, own: bool) -> None:
         if own and self._debug:
             self._announce(batch)
-        rows = self._rows(batch, self._writer.prices_of)
+        rows = self._rows(batch, self._prices_of)
         if rows:
             self._writer.write(rows)
         batch.forget()
         self.state.committed_rows += len(rows)
         self.state.last_commit_at = datetime.now(timezone.utc)
+
+    def _prices_of(self, provider: str) -> PriceBook:
+        book = self.known_prices[provider] = self._writer.prices_of(provider)
+        return book
 
     def _rows(self, batch: Batch, prices_of: Callable[[str], PriceBook]) -> list[LedgerRow]:
         rows: list[LedgerRow] = []
@@ -249,9 +256,9 @@ class Drainer:
         """One line a call on standard error; with the package's prices if the ledger is away."""
         first = self._spool.forgotten
         try:
-            rows = self._rows(batch, self._writer.prices_of)
+            rows = self._rows(batch, self._prices_of)
         except LedgerError:
-            rows = self._rows(batch, lambda _provider: _package_prices())
+            rows = self._rows(batch, lambda _provider: package_prices())
         for number, row in enumerate(rows, start=first + 1):
             if number > self._announced:
                 self._announced = number
@@ -261,8 +268,9 @@ class Drainer:
 
 
 @cache
-def _package_prices() -> PriceBook:
-    # 30,000 lines of price data: only an app that debugs without its database loads them.
+def package_prices() -> PriceBook:
+    """The price book of the installed `genai-prices` package; takes a second the first time."""
+    # 30,000 lines of price data: only an app that asks for costs without its database loads them.
     from tokenledger_exporter.price_import import package_rows  # noqa: PLC0415
 
     return PriceBook(package_rows())

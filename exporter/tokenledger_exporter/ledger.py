@@ -20,7 +20,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.database import describe, fingerprint
-from tokenledger_exporter.drainer import Drainer
+from tokenledger_exporter.drainer import Drainer, package_prices
+from tokenledger_exporter.instant_price import price_of
 from tokenledger_exporter.processor import EXIT_SECONDS, LedgerProcessor, exit_seconds_left
 from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader, encodable
 from tokenledger_exporter.spool import Spool, spool_folder
@@ -28,8 +29,13 @@ from tokenledger_semconv import attributes, dimensions
 from tokenledger_semconv.settings import SettingsError
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import TracerProvider as AnyTracerProvider
+    from collections.abc import Mapping
+    from decimal import Decimal
 
+    from opentelemetry.trace import TracerProvider as AnyTracerProvider
+    from opentelemetry.util.types import AttributeValue
+
+    from tokenledger_exporter.prices import PriceBook
     from tokenledger_semconv.settings import Settings
 
 _log: Final = logging.getLogger("tokenledger")
@@ -62,6 +68,7 @@ class PostgresLedger:
             defaults=_default_attributes(settings),
         )
         self.folder: Final = spool_folder(settings.spool_dir, identity)
+        self._header: Final = header
         self._spool: Final = Spool(self.folder, header)
         self._writer: Final = BatchWriter(settings.database_url)
         self._drainer: Final = Drainer(
@@ -131,6 +138,21 @@ class PostgresLedger:
     def flush(self, timeout: float) -> int:
         """Try to commit what waits; returns the rows committed before the time-out."""
         return self._drainer.drain_now(timeout)
+
+    def price(
+        self, attributes: Mapping[str, AttributeValue], start_ns: int, *, failed: bool
+    ) -> Decimal | None:
+        """What a call costs in US dollars, without asking the database.
+
+        By the ledger's own price book where a row of that provider was written since the start of
+        this process, else by the installed `genai-prices` package, whose first use takes a second.
+        """
+        return price_of(
+            attributes, start_ns, failed=failed, header=self._header, prices_of=self._known_prices
+        )
+
+    def _known_prices(self, provider: str) -> PriceBook:
+        return self._drainer.known_prices.get(provider) or package_prices()
 
     def health(self) -> dict[str, object]:
         """Where the rows are: waiting, committed, lost, and the last error in words."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import date, datetime, time, timezone
+from decimal import Decimal
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -27,12 +28,11 @@ from genai_prices.types import (
 )
 from psycopg.sql import Literal
 
-from tokenledger_exporter.prices import STANDARD_TIER, PriceRow
+from tokenledger_exporter.prices import STANDARD_TIER, PriceRow, tier_at
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from decimal import Decimal
 
     import psycopg
     from genai_prices.types import (
@@ -42,28 +42,40 @@ if TYPE_CHECKING:
         ModelPrice,
     )
 
+    _Rate = tuple[str, int, Decimal, int]
+    _Period = tuple[date | None, date | None, time | None, time | None]
+
 _SQL: Final = statements("prices")
 
 SCRIPT_PROVIDERS: Final = ("openai", "anthropic")
 """Providers whose prices `db sql` prints; the whole book is too long for a SQL editor."""
 
-# genai-prices' unit -> (our kind, units it is for). Units that no span counts (hours, pages,
-# characters) are left out: a call priced only by them is unpriced, not free.
+_MILLION: Final = 1_000_000
+
+# genai-prices' unit -> (our kind, units it is for). Units that no span counts (pages, messages) are
+# left out: a call priced only by them is unpriced, not free.
 _KINDS: Final[Mapping[str, tuple[str, int]]] = {
-    "input_mtok": ("input", 1_000_000),
-    "cache_read_mtok": ("cache_read", 1_000_000),
-    "cache_write_mtok": ("cache_write", 1_000_000),
-    "cache_write_1h_mtok": ("cache_write_1h", 1_000_000),
-    "input_audio_mtok": ("input_audio", 1_000_000),
-    "input_image_mtok": ("input_image", 1_000_000),
-    "output_mtok": ("output", 1_000_000),
-    "output_audio_mtok": ("output_audio", 1_000_000),
-    "output_image_mtok": ("output_image", 1_000_000),
+    "input_mtok": ("input", _MILLION),
+    "cache_read_mtok": ("cache_read", _MILLION),
+    "cache_audio_read_mtok": ("cache_read_audio", _MILLION),
+    "cache_image_read_mtok": ("cache_read_image", _MILLION),
+    "cache_write_mtok": ("cache_write", _MILLION),
+    "cache_write_1h_mtok": ("cache_write_1h", _MILLION),
+    "input_audio_mtok": ("input_audio", _MILLION),
+    "input_image_mtok": ("input_image", _MILLION),
+    "output_mtok": ("output", _MILLION),
+    "output_audio_mtok": ("output_audio", _MILLION),
+    "output_image_mtok": ("output_image", _MILLION),
     "web_searches_kcount": ("web_search", 1_000),
     "storage_searches_kcount": ("file_search", 1_000),
     "code_executions_kcount": ("code_execution", 1_000),
     "requests_kcount": ("request", 1_000),
+    "input_audio_hours": ("audio_second", 3_600),
+    "audio_hours": ("audio_second", 3_600),
+    "input_mchars": ("input_character", _MILLION),
 }
+# The hour of input is a part of the hour of any audio: where both have a price, it holds.
+_ANY_HOUR, _INPUT_HOUR = "audio_hours", "input_audio_hours"
 
 # What a request says of itself -> our tier name.
 _TIERS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -74,7 +86,24 @@ _TIERS: Final[Mapping[str, Mapping[str, str]]] = {
     "fast": {"service_tier": "fast", "speed": "fast"},
 }
 
-# Models a provider resells are tried after its own.
+# Anthropic bills inference kept in the United States at 1.1 times its price for tokens, from Claude
+# Opus 4.6 and Sonnet 4.6 on; older models know no such place. Sources, checked 2026-11-22:
+# support.claude.com "Enable US-only inference for your organization", docs.aws.amazon.com
+# "claude-platform" data residency.
+_US: Final = "us"
+_US_FACTOR: Final = Decimal("1.1")
+_US_SOURCE: Final = "; US-only inference 1.1 times, support.claude.com 2026-11-22"
+_TOKEN_KINDS: Final = frozenset(
+    kind for unit, (kind, _) in _KINDS.items() if unit.endswith("_mtok")
+)
+BEFORE_GEO: Final = re.compile(
+    r"claude-(?:instant|v?[123]\b|(?:opus|sonnet|haiku)-4(?:-[0-5])?(?:$|-20\d{6}|-latest|@))"
+)
+"""Models of Anthropic that were there before a request could say where it is to run."""
+
+# Models a provider resells are tried after its own. Azure sells Claude at Anthropic's own prices
+# (platform.claude.com "Claude in Microsoft Foundry": "Anthropic's standard API pricing", checked
+# 2026-11-22), Google's Claude without a price of its own is priced so too.
 _RESOLD_ORDER: Final = 100_000
 _BEGINNING: Final = date(2020, 1, 1)
 
@@ -117,10 +146,10 @@ def _values(row: PriceRow) -> tuple[object, ...]:
 
 
 def _model_rows(provider: str, model: ModelInfo, order: int) -> Iterator[PriceRow]:
-    pattern = _pattern(model.match)
-    standard: dict[tuple[date | None, time | None], object] = {}
+    standard: dict[tuple[date | None, time | None], list[_Rate]] = {}
     for tier, context in _TIERS.items():
-        for start, end, opens, closes in _periods(model):
+        for period in _periods(model):
+            start, _, opens, _ = period
             prices = _resolve(model, start or _BEGINNING, opens or time(), context)
             rates = list(_rates(prices))
             # A tier priced like standard needs no sheet of its own.
@@ -128,26 +157,50 @@ def _model_rows(provider: str, model: ModelInfo, order: int) -> Iterator[PriceRo
                 standard[start, opens] = rates
             elif standard[start, opens] == rates:
                 continue
-            identity = repr((pattern, str(start), str(end), str(opens), str(closes), rates))
-            digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
-            for kind, above, usd, per in rates:
-                yield PriceRow(
-                    price_id=f"{provider}/{model.id}/{tier}/{digest}",
-                    kind=kind,
-                    above_input_tokens=above,
-                    provider=provider,
-                    model=model.id,
-                    model_pattern=pattern,
-                    match_order=order,
-                    tier=tier,
-                    usd=usd,
-                    per=per,
-                    valid_from=start,
-                    valid_to=end,
-                    daily_from=opens,
-                    daily_to=closes,
-                    source=_source(),
+            yield from _sheet_rows(provider, model, order, tier, period, rates)
+            if provider == "anthropic" and not BEFORE_GEO.match(model.id):
+                raised = [_us_only(rate) for rate in rates]
+                yield from _sheet_rows(
+                    provider, model, order, tier_at(tier, _US), period, raised, _US_SOURCE
                 )
+
+
+def _us_only(rate: _Rate) -> _Rate:
+    kind, above, usd, per = rate
+    return (kind, above, usd * _US_FACTOR, per) if kind in _TOKEN_KINDS else rate
+
+
+def _sheet_rows(  # noqa: PLR0913, PLR0917 - a sheet's own facts, one each
+    provider: str,
+    model: ModelInfo,
+    order: int,
+    tier: str,
+    period: _Period,
+    rates: list[_Rate],
+    because: str = "",
+) -> Iterator[PriceRow]:
+    pattern = _pattern(model.match)
+    start, end, opens, closes = period
+    identity = repr((pattern, str(start), str(end), str(opens), str(closes), rates))
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    for kind, above, usd, per in rates:
+        yield PriceRow(
+            price_id=f"{provider}/{model.id}/{tier}/{digest}",
+            kind=kind,
+            above_input_tokens=above,
+            provider=provider,
+            model=model.id,
+            model_pattern=pattern,
+            match_order=order,
+            tier=tier,
+            usd=usd,
+            per=per,
+            valid_from=start,
+            valid_to=end,
+            daily_from=opens,
+            daily_to=closes,
+            source=_source() + because,
+        )
 
 
 @cache
@@ -155,9 +208,7 @@ def _source() -> str:
     return f"genai-prices {version('genai-prices')}"
 
 
-def _periods(
-    model: ModelInfo,
-) -> Iterator[tuple[date | None, date | None, time | None, time | None]]:
+def _periods(model: ModelInfo) -> Iterator[_Period]:
     """Stretches in which a model's prices do not change: days, and hours of the day."""
     constraints = [constraint for _, constraint in _constraints(model)]
     starts = sorted({c.start_date for c in constraints if isinstance(c, StartDateConstraint)})
@@ -190,9 +241,12 @@ def _resolve(model: ModelInfo, day: date, clock: time, context: Mapping[str, str
     return model.get_prices(moment, context)
 
 
-def _rates(prices: ModelPrice) -> Iterator[tuple[str, int, Decimal, int]]:
-    for unit, price in sorted(cast("dict[str, object]", prices.__dict__).items()):
-        if price is None or unit not in _KINDS:
+def _rates(prices: ModelPrice) -> Iterator[_Rate]:
+    by_unit = {unit: price for unit, price in vars(prices).items() if price is not None}
+    if _INPUT_HOUR in by_unit:
+        by_unit.pop(_ANY_HOUR, None)
+    for unit, price in sorted(by_unit.items()):
+        if unit not in _KINDS:
             continue
         kind, per = _KINDS[unit]
         if isinstance(price, TieredPrices):

@@ -20,23 +20,54 @@ if TYPE_CHECKING:
 
     from tokenledger_semconv.tokens import TokenVector
 
+    _Price = Callable[[str, int], Decimal]
+
 _MONEY: Final = Context(prec=50)
 _ZERO: Final = Decimal(0)
 
 STANDARD_TIER: Final = "standard"
+_AT: Final = "@"
 _STANDARD_NAMES: Final = frozenset({"", "default", "auto", "standard", "standard_only", "scale"})
 _COMPACT_DATE: Final = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
 # A kind without a price of its own is billed at the next one: a cache write nobody prices apart is
 # plain input, and so are image tokens, as on the providers' own pages (OpenAI and Anthropic
-# pricing, checked 2026-11-22). Audio is not: it costs many times what text does.
+# pricing, checked 2026-11-22). Audio is not, cached or not: it costs many times what text does.
 _FALL_BACK: Final[Mapping[str, str]] = {
     "cache_read": "input",
+    "cache_read_image": "cache_read",
     "cache_write": "input",
     "cache_write_1h": "cache_write",
     "input_image": "input",
     "output_image": "output",
 }
+
+# Kind -> the count it prices, where a call is billed by length and not by tokens.
+_LENGTHS: Final[Mapping[str, str]] = {
+    "audio_second": "audio_seconds",
+    "input_character": "input_characters",
+    "image": "images",
+}
+_LENGTH_KINDS: Final = frozenset(_LENGTHS)
+
+# What a provider runs for nothing, and the sheet a row of it names. OpenAI: moderation models are
+# free (developers.openai.com/api/docs/models/omni-moderation-latest, checked 2026-11-22).
+_FREE: Final[Mapping[tuple[str, str], str]] = {("openai", "moderation"): "free:moderation"}
+
+
+def free_sheet(provider: str, operation: str) -> str:
+    """The sheet of an operation that costs nothing; "" if the operation is billed."""
+    return _FREE.get((provider, operation), "")
+
+
+def tier_at(tier: str, geo: str) -> str:
+    """The tier to look a price up by, where the place a call ran at may set a price of its own.
+
+    Args:
+        tier: service tier in the provider's words; "" is standard.
+        geo: place in the provider's words; "" is anywhere.
+    """
+    return f"{tier}{_AT}{geo}" if geo else tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +113,13 @@ class PriceRow:
 class Cost:
     """What a call costs by one sheet, in US dollars, part by part."""
 
-    price_id: str
-    input_usd: Decimal
-    cached_usd: Decimal
-    cache_write_usd: Decimal
-    output_usd: Decimal
-    tool_usd: Decimal
-    unpriced_kinds: tuple[str, ...]
+    price_id: str = ""
+    input_usd: Decimal = _ZERO
+    cached_usd: Decimal = _ZERO
+    cache_write_usd: Decimal = _ZERO
+    output_usd: Decimal = _ZERO
+    tool_usd: Decimal = _ZERO
+    unpriced_kinds: tuple[str, ...] = ()
 
     @property
     def total_usd(self) -> Decimal:
@@ -164,15 +195,13 @@ class PriceBook:
             model: name as the provider wrote it; dated names resolve, and fine-tuned
                 ones where their base has a fine-tuned price.
             moment: start of the call, with a time zone.
-            tier: service tier in the provider's words; "" is standard.
+            tier: service tier in the provider's words, "" is standard; with `tier_at`, where.
             tokens: what was used; counts the provider did not report cost nothing.
         """
         moment = moment.astimezone(timezone.utc)
         sheets = [s for s in self._sheets(provider, model) if s.holds_at(moment)]
-        wanted = STANDARD_TIER if tier.lower() in _STANDARD_NAMES else tier.lower()
-        sheet = next((s for s in sheets if s.first.tier == wanted), None)
-        # A tier nobody prices apart is billed at the standard rate.
-        sheet = sheet or next((s for s in sheets if s.first.tier == STANDARD_TIER), None)
+        by_tier = {s.first.tier: s for s in reversed(sheets)}
+        sheet = next((by_tier[name] for name in _tiers(tier) if name in by_tier), None)
         return None if sheet is None else _compute(sheet, tokens)
 
     def _sheets(self, provider: str, model: str) -> list[_Sheet]:
@@ -193,44 +222,89 @@ def plain_usd(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def _tiers(told: str) -> tuple[str, ...]:
+    """Names of the sheets that may hold, best first."""
+    tier, at, geo = told.lower().partition(_AT)
+    wanted = STANDARD_TIER if tier in _STANDARD_NAMES else tier
+    # A tier or a place nobody prices apart is billed at the standard rate.
+    return (f"{wanted}{at}{geo}", wanted, f"{STANDARD_TIER}{at}{geo}", STANDARD_TIER)
+
+
 def _compute(sheet: _Sheet, tokens: TokenVector) -> Cost:
     whole = tokens.input_tokens or 0
     missing: list[str] = []
+    # A model sold by the second or the character alone does not bill the tokens it counts as well.
+    by_length = tokens.has_length and sheet.bands.keys() <= _LENGTH_KINDS
 
     def price(kind: str, count: int) -> Decimal:
         if count <= 0:
             return _ZERO
         rate = sheet.rate(kind, whole)
         if rate is None:
-            missing.append(kind)
+            if not by_length or kind in _LENGTH_KINDS:
+                missing.append(kind)
             return _ZERO
         return rate * count
 
-    uncached = tokens.uncached_input_tokens
-    # How much of a modality was cached is not reported: it is taken as uncached, as far as it fits.
-    audio_in = min(tokens.audio_input_tokens or 0, uncached)
-    image_in = min(tokens.image_input_tokens or 0, uncached - audio_in)
-    out = tokens.output_tokens or 0
-    audio_out = min(tokens.audio_output_tokens or 0, out)
-    image_out = min(tokens.image_output_tokens or 0, out - audio_out)
     with localcontext(_MONEY):
         return Cost(
             price_id=sheet.first.price_id,
-            input_usd=price("input", uncached - audio_in - image_in)
-            + price("input_audio", audio_in)
-            + price("input_image", image_in),
-            cached_usd=price("cache_read", tokens.cached_tokens or 0),
+            input_usd=_input(price, tokens) + _lengths(sheet, price, tokens),
+            cached_usd=_cached(price, tokens),
             cache_write_usd=price("cache_write", tokens.cache_write_5m_tokens)
             + price("cache_write_1h", tokens.cache_write_1h_tokens or 0),
-            output_usd=price("output", out - audio_out - image_out)
-            + price("output_audio", audio_out)
-            + price("output_image", image_out),
+            output_usd=_output(price, tokens),
             tool_usd=_tools(sheet, price, tokens),
             unpriced_kinds=tuple(missing),
         )
 
 
-def _tools(sheet: _Sheet, price: Callable[[str, int], Decimal], tokens: TokenVector) -> Decimal:
+def _input(price: _Price, tokens: TokenVector) -> Decimal:
+    uncached = tokens.uncached_input_tokens
+    # A modality whose cached part is not reported is taken as uncached, as far as it fits.
+    audio = (tokens.audio_input_tokens or 0) - (tokens.cached_audio_tokens or 0)
+    audio = max(0, min(audio, uncached))
+    image = (tokens.image_input_tokens or 0) - (tokens.cached_image_tokens or 0)
+    image = max(0, min(image, uncached - audio))
+    return (
+        price("input", uncached - audio - image)
+        + price("input_audio", audio)
+        + price("input_image", image)
+    )
+
+
+def _cached(price: _Price, tokens: TokenVector) -> Decimal:
+    text = (tokens.cached_tokens or 0) - (tokens.cached_media_tokens or 0)
+    return (
+        price("cache_read", text)
+        + price("cache_read_audio", tokens.cached_audio_tokens or 0)
+        + price("cache_read_image", tokens.cached_image_tokens or 0)
+    )
+
+
+def _output(price: _Price, tokens: TokenVector) -> Decimal:
+    whole = tokens.output_tokens or 0
+    audio = min(tokens.audio_output_tokens or 0, whole)
+    image = min(tokens.image_output_tokens or 0, whole - audio)
+    return (
+        price("output", whole - audio - image)
+        + price("output_audio", audio)
+        + price("output_image", image)
+    )
+
+
+def _lengths(sheet: _Sheet, price: _Price, tokens: TokenVector) -> Decimal:
+    """What is billed by seconds, characters or images: where the sheet does, or nothing else is."""
+    without_tokens = tokens.total_tokens is None
+    billed = (
+        price(kind, getattr(tokens, count) or 0)
+        for kind, count in _LENGTHS.items()
+        if without_tokens or kind in sheet.bands
+    )
+    return sum(billed, _ZERO)
+
+
+def _tools(sheet: _Sheet, price: _Price, tokens: TokenVector) -> Decimal:
     # A fee a request is due only where the sheet names one.
     fee = price("request", 1) if "request" in sheet.bands else _ZERO
     return (

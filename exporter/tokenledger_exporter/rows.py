@@ -9,22 +9,24 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta, timezone
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from tokenledger_exporter.dialect import read_call
+from tokenledger_exporter.prices import Cost, free_sheet, tier_at
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from decimal import Decimal
 
     from tokenledger_exporter.dialect import CallFacts
-    from tokenledger_exporter.prices import Cost, PriceBook
+    from tokenledger_exporter.prices import PriceBook
     from tokenledger_exporter.records import SpanRecord, SpoolHeader
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MAX_INTEGER: Final = 2**63 - 1
+_ESTIMATED_NOTE: Final = "output tokens were estimated, the provider's own count never came"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +54,29 @@ class LedgerRow:
     cache_write_1h_tokens: int | None
     reasoning_tokens: int | None
     audio_input_tokens: int | None
+    cached_audio_tokens: int | None
     audio_output_tokens: int | None
     image_input_tokens: int | None
+    cached_image_tokens: int | None
     image_output_tokens: int | None
     web_search_requests: int | None
     file_search_requests: int | None
     code_execution_requests: int | None
+    audio_seconds: int | None
+    input_characters: int | None
+    images: int | None
     cost_usd: Decimal | None
     input_cost_usd: Decimal | None
     cached_cost_usd: Decimal | None
     cache_write_cost_usd: Decimal | None
     output_cost_usd: Decimal | None
     tool_cost_usd: Decimal | None
+    reported_cost_usd: Decimal | None
     cost_status: str
     cost_note: str
     price_id: str
     service_tier: str
+    inference_geo: str
     user_id: str
     session_id: str
     organization_id: str
@@ -84,6 +93,7 @@ class LedgerRow:
     duration_ms: float
     time_to_first_token_ms: float | None
     usage: str | None
+    details: str
     metadata: str
 
     @property
@@ -113,7 +123,8 @@ def build_row(
     call = read_call(record, header)
     if call is None:
         return None
-    started = _moment(record.start_ns)
+    started_ns = _started_ns(record)
+    started = _moment(started_ns)
     money = _money(call, started, prices_of)
     tokens = {name: _bounded(value) for name, value in asdict(call.tokens).items()}
     values: dict[str, Any] = {
@@ -130,19 +141,22 @@ def build_row(
         **tokens,
         "total_tokens": _bounded(call.tokens.total_tokens),
         **money,
+        "reported_cost_usd": call.reported_cost_usd,
         "service_tier": call.service_tier,
+        "inference_geo": call.inference_geo,
         **call.dimensions,
         "status": "error" if call.failed else "success",
         "error_type": call.error_type,
         "duration_ms": (record.end_ns - record.start_ns) / 1e6,
         "time_to_first_token_ms": call.time_to_first_token_ms,
         "usage": call.usage,
+        "details": json.dumps(call.details),
         "metadata": json.dumps(call.metadata),
     }
     values = {
         name: _clean(value) if isinstance(value, str) else value for name, value in values.items()
     }
-    identity = _identity(record, values["organization_id"])
+    identity = _identity(record, started_ns, values["organization_id"])
     return LedgerRow(event_id=identity, usage_hash=_usage_hash(values), **values)
 
 
@@ -150,50 +164,69 @@ def _money(
     call: CallFacts, moment: datetime, prices_of: Callable[[str], PriceBook]
 ) -> dict[str, Any]:
     """Cost columns: a number only where one is known, and a status that says what it is."""
-    cost: Cost | None = None
     if call.refused:
-        return _cost_columns(None, "priced", "the provider refused the call", free=True)
-    if call.tokens.input_tokens is None and call.tokens.output_tokens is None:
+        return _cost_columns(Cost(), "priced", "the provider refused the call")
+    if free := free_sheet(call.provider, call.operation):
+        return _cost_columns(Cost(free), "priced", "")
+    if not call.tokens.is_measured:
         return _cost_columns(None, "unmeasured", call.missing_usage)
     if faults := call.tokens.faults():
         return _cost_columns(None, "unpriced", "; ".join(faults))
-    cost = prices_of(call.provider).cost(
-        call.provider, call.model, moment, call.service_tier, call.tokens
-    )
+    model, tier = call.priced_model, tier_at(call.service_tier, call.inference_geo)
+    cost = prices_of(call.provider).cost(call.provider, model, moment, tier, call.tokens)
     if cost is None:
-        note = f"no price for {call.model or 'a call without a model'} at {call.provider or '?'}"
+        note = f"no price for {model or 'a call without a model'} at {call.provider or '?'}"
         return _cost_columns(None, "unpriced", note)
-    if cost.unpriced_kinds:
-        return _cost_columns(cost, "partial", f"no price for {', '.join(cost.unpriced_kinds)}")
-    return _cost_columns(cost, "partial" if call.missing_usage else "priced", call.missing_usage)
+    return _judged(call, cost)
 
 
-def _cost_columns(
-    cost: Cost | None, status: str, note: str, *, free: bool = False
-) -> dict[str, Any]:
-    nothing = Decimal(0) if free else None
+def _judged(call: CallFacts, cost: Cost) -> dict[str, Any]:
+    """Cost columns of a call whose model has a price: how far is the cost to be trusted?"""
+    unpriced = f"no price for {', '.join(cost.unpriced_kinds)}" if cost.unpriced_kinds else ""
+    if unpriced and not cost.total_usd:
+        return _cost_columns(
+            None, "unpriced", f"{unpriced} of {call.priced_model} at {call.provider}"
+        )
+    estimated = _ESTIMATED_NOTE if call.estimated else ""
+    note = "; ".join(filter(None, (estimated, unpriced, call.missing_usage)))
+    status = "estimated" if estimated else "partial" if note else "priced"
+    return _cost_columns(cost, status, note)
+
+
+def _cost_columns(cost: Cost | None, status: str, note: str) -> dict[str, Any]:
     return {
-        "cost_usd": cost.total_usd if cost else nothing,
-        "input_cost_usd": cost.input_usd if cost else nothing,
-        "cached_cost_usd": cost.cached_usd if cost else nothing,
-        "cache_write_cost_usd": cost.cache_write_usd if cost else nothing,
-        "output_cost_usd": cost.output_usd if cost else nothing,
-        "tool_cost_usd": cost.tool_usd if cost else nothing,
+        "cost_usd": cost.total_usd if cost else None,
+        "input_cost_usd": cost.input_usd if cost else None,
+        "cached_cost_usd": cost.cached_usd if cost else None,
+        "cache_write_cost_usd": cost.cache_write_usd if cost else None,
+        "output_cost_usd": cost.output_usd if cost else None,
+        "tool_cost_usd": cost.tool_usd if cost else None,
         "cost_status": status,
         "cost_note": note,
         "price_id": cost.price_id if cost else "",
     }
 
 
-def _identity(record: SpanRecord, organization_id: str) -> UUID:
+def _started_ns(record: SpanRecord) -> int:
+    """When the call began: by the provider's clock where the emitter gives it with a call id.
+
+    A result that is fetched twice is told by two spans; only that clock makes them one row.
+    """
+    told = record.attributes.get(attributes.CALL_STARTED_NS)
+    if type(told) is int and 0 < told <= _MAX_INTEGER and attributes.CALL_ID in record.attributes:
+        return told
+    return record.start_ns
+
+
+def _identity(record: SpanRecord, started_ns: int, organization_id: str) -> UUID:
     """UUIDv8: 48 bits of start milliseconds, then a hash, so that keys arrive nearly in order."""
     call_id = record.attributes.get(attributes.CALL_ID)
     if call_id:
         told = f"{organization_id}\x1f{call_id}"
     else:
-        told = f"{record.trace_id.hex()}\x1f{record.span_id:x}\x1f{record.start_ns}"
+        told = f"{record.trace_id.hex()}\x1f{record.span_id:x}\x1f{started_ns}"
     digest = hashlib.blake2b(told.encode(), digest_size=10, person=b"tl-event").digest()
-    value = (record.start_ns // 1_000_000 & (1 << 48) - 1) << 80 | int.from_bytes(digest, "big")
+    value = (started_ns // 1_000_000 & (1 << 48) - 1) << 80 | int.from_bytes(digest, "big")
     value = value & ~(0xF << 76) | 0x8 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return UUID(int=value)
@@ -203,13 +236,25 @@ def _identity(record: SpanRecord, organization_id: str) -> UUID:
 # because a resend may meet another price book.
 _BILLING_FIELDS: Final = (
     *("provider", "model", "operation", "service_tier", "status", "error_type", "response_id"),
-    *(column for column in COLUMNS if column.endswith(("_tokens", "_requests"))),
+    *("input_tokens", "output_tokens", "total_tokens", "cached_tokens", "cache_write_tokens"),
+    *("cache_write_1h_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens"),
+    *("image_input_tokens", "image_output_tokens", "web_search_requests"),
+    *("file_search_requests", "code_execution_requests"),
+)
+# These are told only where they have a value: the hash of a row without them stays what it was
+# before the columns were there, so that a resend of such a row is still known.
+_LATER_BILLING_FIELDS: Final = (
+    *("cached_audio_tokens", "cached_image_tokens", "audio_seconds", "input_characters", "images"),
+    "inference_geo",
 )
 
 
 def _usage_hash(values: dict[str, Any]) -> bytes:
-    told = "\x1f".join(f"{values[name]}" for name in _BILLING_FIELDS)
-    return hashlib.blake2b(told.encode(), digest_size=16, person=b"tl-usage").digest()
+    later = [name for name in _LATER_BILLING_FIELDS if values[name] not in {None, ""}]
+    told = [f"{values[name]}" for name in _BILLING_FIELDS]
+    told += [f"{name}={values[name]}" for name in later]
+    text = "\x1f".join(told)
+    return hashlib.blake2b(text.encode(), digest_size=16, person=b"tl-usage").digest()
 
 
 def _moment(nanoseconds: int) -> datetime:

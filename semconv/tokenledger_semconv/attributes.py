@@ -113,11 +113,17 @@ REASONING_TOKENS_OLDER: Final = "gen_ai.usage.reasoning_tokens"
 AUDIO_INPUT_TOKENS: Final = "gen_ai.usage.audio.input_tokens"
 """Audio tokens within input. Integer, tokens. Emitter, at the end."""
 
+CACHED_AUDIO_TOKENS: Final = "gen_ai.usage.audio.cache_read.input_tokens"
+"""Audio tokens within cache reads. Integer, tokens. Our instrumentors, at the end."""
+
 AUDIO_OUTPUT_TOKENS: Final = "gen_ai.usage.audio.output_tokens"
 """Audio tokens within output. Integer, tokens. Emitter, at the end."""
 
 IMAGE_INPUT_TOKENS: Final = "gen_ai.usage.image.input_tokens"
 """Image tokens within input. Integer, tokens. Emitter, at the end."""
+
+CACHED_IMAGE_TOKENS: Final = "gen_ai.usage.image.cache_read.input_tokens"
+"""Image tokens within cache reads. Integer, tokens. Our instrumentors, at the end."""
 
 IMAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.image.output_tokens"
 """Image tokens within output. Integer, tokens. Emitter, at the end."""
@@ -226,6 +232,11 @@ SDK_VERSION: Final = "tokenledger.sdk.version"
 
 CALL_ID: Final = "tokenledger.call.id"
 """A stable id given by the emitter, where a span id would change on a repeat. String."""
+
+CALL_STARTED_NS: Final = "tokenledger.call.started_ns"
+"""When the call that `tokenledger.call.id` names began by the provider's clock: with the id it is
+the row's identity, whenever the span was made. Integer, nanoseconds since 1970. Our
+instrumentors."""
 
 SERVICE_NAME: Final = "service.name"
 """The app. String, resource attribute. The app's OpenTelemetry set-up, or `app_name`."""

@@ -53,6 +53,8 @@ class Settings:
         enabled: False patches nothing and opens nothing.
         debug: print one line a call to standard error.
         spool_dir: folder of the crash-safe spool; "" is the user's state folder.
+        stream_usage: False never asks an OpenAI chat stream for its usage.
+        provider_hosts: host -> provider, for hosts the instrumentors do not know or name otherwise.
     """
 
     database_url: str = field(default="", repr=False)
@@ -68,6 +70,8 @@ class Settings:
     enabled: bool = True
     debug: bool = False
     spool_dir: str = ""
+    stream_usage: bool = True
+    provider_hosts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch_size <= MAX_BATCH_SIZE:
@@ -182,8 +186,8 @@ def _mapping(option: str, text: str) -> dict[str, Any]:
 
 
 _NUMBERS: Final = ("batch_size", "flush_interval_seconds", "sample_rate")
-_FLAGS: Final = ("async_mode", "enabled", "debug")
-_MAPPINGS: Final = ("default_metadata", "tags")
+_FLAGS: Final = ("async_mode", "enabled", "debug", "stream_usage")
+_MAPPINGS: Final = ("default_metadata", "tags", "provider_hosts")
 _PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "batch_size": _whole,
     "flush_interval_seconds": _number,

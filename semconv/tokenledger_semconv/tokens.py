@@ -10,12 +10,15 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, slots=True)
 class TokenVector:
-    """Counts of one model call. Units: tokens, except the `*_requests` counts of billed tool uses,
-    `audio_seconds`, `input_characters` and `images`, which stand for calls not billed by tokens.
+    """Counts of one model call.
+
+    Units: tokens, except the `*_requests` counts of billed tool uses, `audio_seconds`,
+    `input_characters` and `images`, which stand for calls not billed by tokens.
 
     Invariants, checked by `faults`: no count is negative; uncached + cache read + cache write =
     input; one-hour writes are within cache writes; reasoning and audio and image are within their
-    side.
+    side; cached audio and images are within cache reads, and what of audio and images was not
+    cached is within uncached input.
     """
 
     input_tokens: int | None = None
@@ -34,6 +37,8 @@ class TokenVector:
     audio_seconds: int | None = None
     input_characters: int | None = None
     images: int | None = None
+    cached_audio_tokens: int | None = None
+    cached_image_tokens: int | None = None
 
     @property
     def uncached_input_tokens(self) -> int:
@@ -55,6 +60,24 @@ class TokenVector:
         return (self.input_tokens or 0) + (self.output_tokens or 0)
 
     @property
+    def is_measured(self) -> bool:
+        """Whether anything a provider bills a call by was counted: tokens, seconds, letters."""
+        return self.total_tokens is not None or self.has_length
+
+    @property
+    def has_length(self) -> bool:
+        """Whether the call was measured by its length or its images."""
+        lengths = (self.audio_seconds, self.input_characters, self.images)
+        return any(length is not None for length in lengths)
+
+    @property
+    def cached_media_tokens(self) -> int | None:
+        """Cache reads that were audio or images; `None` if the cached split was not reported."""
+        if self.cached_audio_tokens is None and self.cached_image_tokens is None:
+            return None
+        return (self.cached_audio_tokens or 0) + (self.cached_image_tokens or 0)
+
+    @property
     def is_empty(self) -> bool:
         """Whether the provider reported nothing at all."""
         return all(getattr(self, field.name) is None for field in fields(self))
@@ -74,6 +97,10 @@ class TokenVector:
             ("audio output", self.audio_output_tokens, "output", self.output_tokens),
             ("image input", self.image_input_tokens, "input", self.input_tokens),
             ("image output", self.image_output_tokens, "output", self.output_tokens),
+            ("cached audio", self.cached_audio_tokens, "audio input", self.audio_input_tokens),
+            ("cached images", self.cached_image_tokens, "image input", self.image_input_tokens),
+            ("cached audio and images", self.cached_media_tokens, "cache reads", self._reads),
+            ("uncached audio and images", self._uncached_media, "uncached input", self._uncached),
         )
         found += [
             f"{part_name} ({part}) exceed {whole_name} ({whole})"
@@ -87,3 +114,23 @@ class TokenVector:
         if self.cached_tokens is None and self.cache_write_tokens is None:
             return None
         return (self.cached_tokens or 0) + (self.cache_write_tokens or 0)
+
+    @property
+    def _reads(self) -> int:
+        return self.cached_tokens or 0
+
+    @property
+    def _uncached(self) -> int | None:
+        return None if self.input_tokens is None else max(0, self.uncached_input_tokens)
+
+    @property
+    def _uncached_media(self) -> int | None:
+        """Audio and image tokens known to be uncached; `None` where no cached split tells."""
+        splits = (
+            (self.audio_input_tokens, self.cached_audio_tokens),
+            (self.image_input_tokens, self.cached_image_tokens),
+        )
+        known = [
+            whole - cached for whole, cached in splits if whole is not None and cached is not None
+        ]
+        return sum(known) if known else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -95,6 +96,32 @@ def test_a_user_who_could_not_remove_the_probe_sends_none(
     assert detail in probe.detail
     assert remedy in probe.remedy
     assert left == (0,)
+
+
+@pytest.mark.parametrize(
+    ("missing", "state"),
+    [
+        ((), "ok"),
+        (("opentelemetry-instrumentation-celery",), "warn"),
+        (("celery", "opentelemetry-instrumentation-celery"), None),
+    ],
+    ids=["carried", "not-carried", "no-celery"],
+)
+def test_celery_without_what_carries_attribution_is_named(
+    monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], state: str | None
+) -> None:
+    def version_of(package: str) -> str:
+        if package in missing:
+            raise PackageNotFoundError(package)
+        return version(package)
+
+    monkeypatch.setattr(doctor, "version", version_of)
+    found = {check.name: check for check in doctor.examine("postgresql://127.0.0.1:1/x")}
+    check = found.get("celery")
+    assert (check.state if check else None) == state
+    if state == "warn" and check:
+        assert "pip install opentelemetry-instrumentation-celery" in check.remedy
+        assert "TOKENLEDGER_TRUST_BAGGAGE" in check.remedy
 
 
 def test_an_instrumentor_that_cannot_load_or_doubles_spans_is_named(

@@ -154,6 +154,28 @@ def test_an_import_makes_only_the_months_that_occur(empty_database_url: str) -> 
     ]
 
 
+def test_a_ledger_with_rows_gains_the_newer_columns(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = migrations.known_migrations()
+    monkeypatch.setattr(migrations, "known_migrations", lambda: known[:2])
+    migrations.migrate(empty_database_url)
+    run(
+        empty_database_url,
+        "INSERT INTO token_ledger_events (provider, model, cost_status, cost_usd) "
+        "VALUES ('openai', 'gpt-4o', 'priced', 0.1)",
+    )
+    monkeypatch.undo()
+    assert migrations.status(empty_database_url).missing == tuple(m.name for m in known[2:])
+    assert migrations.migrate(empty_database_url).is_current
+    found = ask(
+        empty_database_url,
+        "SELECT cost_usd, audio_seconds, reported_cost_usd, inference_geo, details "
+        "FROM token_ledger_events",
+    )
+    assert found == [(Decimal("0.1"), None, None, "", {})]
+
+
 def test_importing_without_an_older_table_says_so(database_url: str) -> None:
     with pytest.raises(SchemaError, match="there is no token_ledger_events_v0"):
         import_older_rows(database_url)

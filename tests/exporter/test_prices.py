@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.made import package_book
+from tokenledger_exporter.prices import PriceBook, PriceRow
 from tokenledger_semconv.tokens import TokenVector
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
@@ -80,6 +81,110 @@ def test_audio_without_a_price_of_its_own_is_not_billed_as_text() -> None:
     assert cost is not None
     assert cost.unpriced_kinds == ("input_audio",)
     assert cost.total_usd == mtok("2.5", 319 - 211) + mtok("10", 10)
+
+
+def test_cached_audio_is_billed_at_its_own_rate_and_the_rest_of_the_audio_in_full() -> None:
+    used = TokenVector(
+        input_tokens=1_000,
+        cached_tokens=600,
+        cached_audio_tokens=500,
+        audio_input_tokens=800,
+        output_tokens=0,
+    )
+    expected = mtok("0.6", 100) + mtok("10", 300) + mtok("0.06", 100) + mtok("0.3", 500)
+    assert cost_of("openai", "gpt-realtime-mini", used) == expected
+
+
+def test_audio_whose_cached_part_is_unknown_is_taken_as_uncached_as_far_as_it_fits() -> None:
+    used = TokenVector(
+        input_tokens=1_000, cached_tokens=600, audio_input_tokens=800, output_tokens=0
+    )
+    expected = mtok("10", 400) + mtok("0.06", 600)
+    assert cost_of("openai", "gpt-realtime-mini", used) == expected
+
+
+def test_cached_audio_without_a_price_of_its_own_is_not_billed_as_text() -> None:
+    used = TokenVector(
+        input_tokens=500, cached_tokens=200, cached_audio_tokens=150, audio_input_tokens=150
+    )
+    cost = package_book().cost("openai", "gpt-4o", NOW, "", used)
+    assert cost is not None
+    assert cost.unpriced_kinds == ("cache_read_audio",)
+    assert cost.total_usd == mtok("2.5", 300) + mtok("1.25", 50)
+
+
+def test_cached_images_without_a_price_of_their_own_are_cached_input() -> None:
+    used = TokenVector(
+        input_tokens=500, cached_tokens=200, cached_image_tokens=150, image_input_tokens=150
+    )
+    assert cost_of("openai", "gpt-4o", used) == mtok("2.5", 300) + mtok("1.25", 200)
+
+
+def test_cached_images_have_their_own_rate() -> None:
+    used = TokenVector(
+        input_tokens=1_000, cached_tokens=500, cached_image_tokens=400, image_input_tokens=900
+    )
+    expected = mtok("5", 0) + mtok("8", 500) + mtok("1.25", 100) + mtok("2", 400)
+    assert cost_of("openai", "gpt-image-1.5", used) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    model=st.sampled_from(["gpt-realtime", "gpt-realtime-2", "gpt-realtime-mini"]),
+    parts=st.lists(st.integers(0, 100_000), min_size=8, max_size=8),
+)
+def test_text_audio_and_images_agree_with_the_price_package(model: str, parts: list[int]) -> None:
+    _, audio, image, cached_text, cached_audio, cached_image, text_out, audio_out = parts
+    used = TokenVector(
+        input_tokens=sum(parts[:6]),
+        audio_input_tokens=audio + cached_audio,
+        image_input_tokens=image + cached_image,
+        cached_tokens=cached_text + cached_audio + cached_image,
+        cached_audio_tokens=cached_audio,
+        cached_image_tokens=cached_image,
+        output_tokens=text_out + audio_out,
+        audio_output_tokens=audio_out,
+    )
+    assert used.faults() == ()
+    oracle = calc_price(
+        Usage(
+            input_tokens=used.input_tokens,
+            input_audio_tokens=used.audio_input_tokens,
+            input_image_tokens=used.image_input_tokens,
+            cache_read_tokens=used.cached_tokens,
+            cache_audio_read_tokens=cached_audio,
+            cache_image_read_tokens=cached_image,
+            output_tokens=used.output_tokens,
+            output_audio_tokens=audio_out,
+        ),
+        model,
+        provider_id="openai",
+        genai_request_timestamp=NOW,
+    )
+    assert cost_of("openai", model, used) == oracle.total_price
+
+
+def test_a_price_of_the_users_own_for_an_image_bills_images_without_tokens() -> None:
+    own = PriceRow(
+        price_id="own",
+        kind="image",
+        above_input_tokens=0,
+        provider="openai",
+        model="dall-e-3",
+        model_pattern="^dall-e-3$",
+        match_order=0,
+        tier="standard",
+        usd=Decimal("0.04"),
+        per=1,
+        valid_from=None,
+        valid_to=None,
+        daily_from=None,
+        daily_to=None,
+        source="contract 2026-07",
+    )
+    cost = PriceBook([own]).cost("openai", "dall-e-3", NOW, "", TokenVector(images=3))
+    assert cost is not None
+    assert cost.total_usd == Decimal("0.04") * 3
 
 
 def test_a_batch_costs_half() -> None:

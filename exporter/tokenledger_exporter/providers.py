@@ -1,0 +1,55 @@
+"""The ledger's names of providers: one for each price list of genai-prices, however it is spelled.
+
+Conventions, gateways and frameworks name the same provider differently. What stands in no table is
+kept as it came: it then has no price, and the row says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Ledger's name -> other spellings of it. The names on the left that genai-prices lists are its
+# provider ids (0.2.3); on the right, `gen_ai.provider.name` and `gen_ai.system` of the
+# semantic-conventions registry and what LiteLLM, OpenLLMetry and OpenLIT write (read 2026-11-22).
+_SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "aws": ("aws.bedrock", "aws_bedrock", "bedrock", "bedrock_converse", "amazon-bedrock"),
+    "azure": (
+        *("azure.ai.openai", "azure.ai.inference", "az.ai.openai", "az.ai.inference"),
+        *("azure_openai", "azure_ai", "azure-openai", "microsoft.foundry"),
+    ),
+    "cloudflare": ("cloudflare.workers_ai", "cloudflare-workers-ai", "workers-ai"),
+    "fireworks": ("fireworks_ai", "fireworks-ai", "fireworks.ai"),
+    "github-copilot": ("github_copilot", "github.copilot"),
+    "google": (
+        *("gcp.gemini", "gcp.gen_ai", "gcp.vertex_ai", "gemini", "vertex_ai", "vertexai"),
+        *("vertex_ai_beta", "google_genai", "google-vertex", "google.generativeai"),
+    ),
+    "groq": ("groqcloud",),
+    "mistral": ("mistral_ai", "mistralai", "mistral-ai"),
+    "moonshotai": ("moonshot_ai", "moonshot", "moonshot-ai"),
+    "novita": ("novita_ai", "novita-ai"),
+    "ovhcloud": ("ovh", "ovh_cloud"),
+    "perplexity": ("perplexity_ai", "perplexity-ai", "perplexityai"),
+    "together": ("together_ai", "together-ai", "togetherai"),
+    "voyageai": ("voyage", "voyage_ai", "voyage-ai"),
+    "x-ai": ("x_ai", "xai", "x.ai"),
+    "zai": ("z_ai", "z-ai", "z.ai"),
+    "zhipuai": ("zhipu", "zhipu_ai", "zhipu-ai"),
+    "cohere": ("cohere_ai", "cohere_chat"),
+    "deepseek": ("deepseek_ai", "deepseek-ai"),
+    "minimax": ("minimax_ai", "minimaxai"),
+    "cerebras": ("cerebras_ai", "cerebras-ai"),
+    "databricks": ("databricks.ai",),
+}
+_LEDGER_NAMES: Final = {
+    spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings
+}
+
+
+def ledger_name(given: str) -> str:
+    """The ledger's name of a provider, lower case; one that no table holds is kept as it came."""
+    name = given.strip().lower()
+    return _LEDGER_NAMES.get(name, name)

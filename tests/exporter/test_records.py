@@ -1,0 +1,103 @@
+"""A span becomes one compact record: the contract's attributes, bounded, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+
+from tokenledger_exporter.records import KEPT_ATTRIBUTES, decode_record, encode_span
+from tokenledger_semconv import attributes, dimensions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.util.types import AttributeValue
+
+    from tokenledger_exporter.records import SpanRecord
+
+
+def encoded(told: Mapping[str, AttributeValue] | None) -> SpanRecord:
+    """The record of a span, read back from its bytes."""
+    span = ReadableSpan("chat", attributes=told, resource=Resource({}))
+    return decode_record(encode_span(span))
+
+
+def test_settings_keep_their_types() -> None:
+    told: dict[str, AttributeValue] = {
+        attributes.REQUEST_TEMPERATURE: 0.5,
+        attributes.REQUEST_MAX_TOKENS: 64,
+        attributes.REQUEST_STREAM: True,
+        attributes.SDK_VERSION: "openai 3.54.0",
+        attributes.USAGE_ESTIMATED: False,
+        attributes.REPORTED_COST: 0.00014,
+    }
+    assert encoded(told).attributes == told
+
+
+def test_several_finish_reasons_are_a_list() -> None:
+    found = encoded({attributes.FINISH_REASONS: ("stop", "length")}).attributes
+    assert found == {attributes.FINISH_REASONS: ["stop", "length"]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gen_ai.request.stop_sequences",
+        "gen_ai.input.messages",
+        "gen_ai.output.messages",
+        "gen_ai.system_instructions",
+        "gen_ai.tool.definitions",
+        "http.request.header.authorization",
+    ],
+)
+def test_nothing_that_can_hold_a_prompt_or_a_key_is_kept(name: str) -> None:
+    assert name not in KEPT_ATTRIBUTES
+    assert encoded({name: "canary"}).attributes == {}
+
+
+def test_every_name_of_the_contract_is_kept() -> None:
+    new = (attributes.CACHED_AUDIO_TOKENS, attributes.AUDIO_SECONDS, attributes.SDK_VERSION)
+    assert set(new) <= KEPT_ATTRIBUTES
+
+
+@pytest.mark.parametrize("letter", ["a", "\u00fc"], ids=["ascii", "beyond"])
+def test_a_long_text_is_cut(letter: str) -> None:
+    found = encoded({attributes.USER_ID: letter * 10_000}).attributes
+    assert found == {attributes.USER_ID: letter * 8_192}
+
+
+def test_a_text_in_a_list_is_cut_as_a_dimension_is() -> None:
+    found = encoded({attributes.FINISH_REASONS: ["x" * 10_000]}).attributes
+    assert found == {attributes.FINISH_REASONS: ["x" * dimensions.MAX_VALUE_LENGTH]}
+
+
+@pytest.mark.parametrize("count", [2**63, -(2**63) - 1, 10**40])
+def test_a_count_beyond_64_bits_is_text(count: int) -> None:
+    assert encoded({attributes.INPUT_TOKENS: count}).attributes == {
+        attributes.INPUT_TOKENS: str(count)
+    }
+
+
+@pytest.mark.parametrize("count", [0, 2**63 - 1, -(2**63)])
+def test_a_count_within_64_bits_is_itself(count: int) -> None:
+    assert encoded({attributes.INPUT_TOKENS: count}).attributes == {attributes.INPUT_TOKENS: count}
+
+
+def test_a_span_without_attributes_is_a_record_without_any() -> None:
+    assert encoded(None).attributes == {}
+
+
+def test_a_span_keeps_a_bounded_number_of_metadata_keys() -> None:
+    told = {f"{attributes.METADATA_PREFIX}k{number}": "v" for number in range(100)}
+    assert len(encoded(told).attributes) == dimensions.MAX_METADATA_KEYS
+
+
+@given(text=st.text(), key=st.sampled_from([attributes.USER_ID, "tokenledger.metadata.k"]))
+def test_any_text_becomes_a_record_that_can_be_read_back(text: str, key: str) -> None:
+    found = encoded({key: text, attributes.FINISH_REASONS: [text]}).attributes
+    assert found[key] == text.encode("utf-8", "replace").decode()[:8_192]

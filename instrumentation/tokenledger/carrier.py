@@ -18,12 +18,16 @@ from tokenledger.precedence import NOTHING, Layers, clean, settle
 from tokenledger_semconv.attributes import USER_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.context import Context
 
     from tokenledger.precedence import Layer
 
 _FRAME: Final = context.create_key("tokenledger-attribution")
 _MIDDLEWARE: Final = context.create_key("tokenledger-middleware")
+ATTRIBUTED: Final = frozenset((_FRAME, _MIDDLEWARE))
+"""Context keys of which a context has one if a scope or a web request attributes its calls."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,19 +68,25 @@ def with_middleware(layer: Layer, current: Context) -> Context:
 
 
 def attribution_in(
-    current: Context, *, provider_user: object, per_call: Layer, defaults: Layer
-) -> dict[str, str]:
+    current: Context,
+    members: Mapping[str, object],
+    *,
+    provider_user: object,
+    per_call: Layer,
+    defaults: Layer,
+) -> Layer:
     """The attribution of one call, settled.
 
     Args:
         current: the context the call is made in.
+        members: its baggage.
         provider_user: the user id in the provider's own request field; `None` if there is none.
         per_call: what the call itself was given.
         defaults: what `configure()` was given.
     """
     frame = _frame(current)
     inner, outer = (NOTHING, NOTHING) if frame is None else (frame.inner, frame.outer)
-    local, trusted = trust.split_baggage(current, {**outer, **inner})
+    local, trusted = trust.split_baggage(current, members, {**outer, **inner})
     return settle(
         Layers(
             per_call=per_call,

@@ -10,7 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
     from opentelemetry.trace import TracerProvider
+    from opentelemetry.util.types import AttributeValue
 
     from tokenledger_semconv.settings import Settings
 
@@ -39,6 +43,21 @@ class Ledger(Protocol):
 
     def flush(self, timeout: float) -> int:
         """Write what waits, for at most `timeout` seconds; the number of rows committed."""
+        ...
+
+    def price(
+        self, attributes: Mapping[str, AttributeValue], start_ns: int, *, failed: bool
+    ) -> Decimal | None:
+        """What a call costs in US dollars, by prices at hand; never asks a database.
+
+        Args:
+            attributes: what the span of the call says.
+            start_ns: when it began, in nanoseconds since 1970; prices are of that day.
+            failed: whether it failed.
+
+        Returns:
+            `None` where the call has no price, or did not say what it used.
+        """
         ...
 
     def health(self) -> dict[str, object]:

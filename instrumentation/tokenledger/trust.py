@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
 import os
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -29,31 +30,55 @@ if TYPE_CHECKING:
 TRUST_VARIABLE: Final = "TOKENLEDGER_TRUST_BAGGAGE"
 """Comma list of baggage keys or attribution keywords to trust from outside; `*` for all."""
 
+_PROPAGATION: Final = "opentelemetry.baggage.propagation"
+_LONGEST_QUOTE: Final = 64
 _REMOTE: Final = context.create_key("tokenledger-remote-baggage")
 _ATTRIBUTES: Final = frozenset(ATTRIBUTION_KEYS.values())
 
 
-def split_baggage(current: Context, scoped: Layer) -> tuple[Layer, Layer]:
+def split_baggage(
+    current: Context, members: Mapping[str, object], scoped: Layer
+) -> tuple[Layer, Layer]:
     """The attribution that stands in baggage, as (set by this process, trusted from outside).
 
     Args:
         current: the context of the call.
+        members: its baggage.
         scoped: what `attribution` set there; a remote member cannot hide behind its value.
     """
-    members = baggage.get_all(current)
     if not members:
         return NOTHING, NOTHING
-    remote = cast("Mapping[str, object]", context.get_value(_REMOTE, current) or NOTHING)
+    remote = _remote(current)
     local: dict[str, str] = {}
     trusted: dict[str, str] = {}
     for name, value in members.items():
-        if name not in _ATTRIBUTES and not name.startswith(METADATA_PREFIX):
+        if not _is_attribution(name):
             continue
         if name not in remote or remote[name] != value:
             local[name] = clean(value)
         elif name not in scoped and _is_trusted(name):
             trusted[name] = clean(value)
     return local, trusted
+
+
+def without_untrusted(current: Context) -> Context:
+    """A context whose baggage lacks the attribution that came from outside and is not trusted.
+
+    What stays is what services behind us get: every other member of the app's is untouched.
+    """
+    for name, value in _remote(current).items():
+        is_unchanged = baggage.get_baggage(name, current) == value
+        if is_unchanged and _is_attribution(name) and not _is_trusted(name):
+            current = baggage.remove_baggage(name, current)
+    return current
+
+
+def _remote(current: Context) -> Mapping[str, object]:
+    return cast("Mapping[str, object]", context.get_value(_REMOTE, current) or NOTHING)
+
+
+def _is_attribution(name: str) -> bool:
+    return name in _ATTRIBUTES or name.startswith(METADATA_PREFIX)
 
 
 def _is_trusted(name: str) -> bool:
@@ -69,14 +94,25 @@ def _trusted_names(text: str) -> frozenset[str]:
 
 @functools.cache
 def note_remote_baggage() -> None:
-    """Wrap the W3C propagator's `extract`, once per process.
+    """Wrap the W3C propagator's `extract`, once per process, and shorten what it logs.
 
     It stays for the life of the process: a request may be handled long after an instrumentor left.
     """
+    logging.getLogger(_PROPAGATION).addFilter(_shorten)
     wrapt: Any = importlib.import_module("wrapt")
-    wrapt.wrap_function_wrapper(
-        "opentelemetry.baggage.propagation", "W3CBaggagePropagator.extract", _extract
-    )
+    wrapt.wrap_function_wrapper(_PROPAGATION, "W3CBaggagePropagator.extract", _extract)
+
+
+def _shorten(record: logging.LogRecord) -> bool:
+    """Cut the texts a log line quotes: the propagator quotes a header it refuses, all of it."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            f"{value[:_LONGEST_QUOTE]}..."
+            if isinstance(value, str) and len(value) > _LONGEST_QUOTE
+            else value
+            for value in record.args
+        )
+    return True
 
 
 def _extract(
@@ -100,5 +136,4 @@ def _noted(before: Mapping[str, object], extracted: Context) -> Context:
     }
     if not arrived:
         return extracted
-    known = cast("Mapping[str, object]", context.get_value(_REMOTE, extracted) or NOTHING)
-    return context.set_value(_REMOTE, {**known, **arrived}, extracted)
+    return context.set_value(_REMOTE, {**_remote(extracted), **arrived}, extracted)

@@ -1,0 +1,190 @@
+"""What every framework shares: a request's attribution, and running its code under it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import context
+
+from tokenledger import carrier, stretches
+from tokenledger.failures import Guard, report
+from tokenledger.metering import Meter, counted_by
+from tokenledger.precedence import clean
+from tokenledger.trust import without_untrusted
+from tokenledger_semconv.attributes import ENDPOINT, METADATA_PREFIX, SESSION_ID, USER_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, ItemsView, Iterator
+
+    from opentelemetry.context import Context
+
+COST_HEADER: Final = "X-LLM-Cost"
+"""Response header: US dollars of the calls that ended before the headers were sent."""
+
+_REQUEST_ID: Final = METADATA_PREFIX + "request_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a middleware reads off a request; `None` reads nothing.
+
+    Args:
+        user_header: the header with the user's id. Anybody can send it: have a gateway set it.
+        get_user: gives the user of a request, in the app's own ids; the header then is not read.
+            It is asked when the request makes its first model call, so that an authentication
+            behind this middleware is done, and again while it says `None`.
+        session_header: the header with the session's id.
+        request_id_header: the header with the request's id, which is kept as metadata.
+        cost_header: whether responses say what they cost.
+    """
+
+    user_header: str | None = "X-User-ID"
+    get_user: Callable[[Any], object] | None = None
+    session_header: str | None = "X-Session-ID"
+    request_id_header: str | None = "X-Request-ID"
+    cost_header: bool = False
+
+
+class RequestLayer(Mapping[str, str]):
+    """The attribution of one request, known at the latest when a model call asks for it.
+
+    Args:
+        options: what to read.
+        header: gives a header's value; `None` where the request has none.
+        endpoint: gives the route's template; `None` while it is not known.
+        request: gives what `get_user` is asked with.
+    """
+
+    __slots__ = ("_endpoint", "_get_user", "_known", "_request")
+
+    def __init__(
+        self,
+        options: Options,
+        header: Callable[[str], str | None],
+        endpoint: Callable[[], str | None],
+        request: Callable[[], object],
+    ) -> None:
+        self._endpoint = endpoint
+        self._get_user = options.get_user
+        self._request = request
+        said = {
+            USER_ID: None if self._get_user else options.user_header,
+            SESSION_ID: options.session_header,
+            _REQUEST_ID: options.request_id_header,
+        }
+        self._known: dict[str, str] = {
+            attribute: clean(value)
+            for attribute, name in said.items()
+            if name is not None and (value := header(name))
+        }
+
+    def __getitem__(self, attribute: str) -> str:
+        return self._settled()[attribute]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._settled())
+
+    def __len__(self) -> int:
+        return len(self._settled())
+
+    def __bool__(self) -> bool:
+        # Whoever asks whether there is a layer does not ask what it says: that may load a user.
+        return True
+
+    def items(self) -> ItemsView[str, str]:
+        """All that is known by now; one question to the app for each model call."""
+        return self._settled().items()
+
+    def _settled(self) -> dict[str, str]:
+        known = self._known
+        if ENDPOINT not in known:
+            with Guard("reading a request's route"):
+                if endpoint := self._endpoint():
+                    known = self._known = {**known, ENDPOINT: clean(endpoint)}
+        if USER_ID not in known and self._get_user is not None:
+            with Guard("middleware(get_user=)"):
+                user = _plain(self._get_user(self._request()))
+                if user is not None:
+                    known = self._known = {**known, USER_ID: clean(user)}
+        return known
+
+
+class Serving:
+    """Runs the code of one request under its attribution: `with serving:`, as often as needed.
+
+    Between two runs, as between the steps of a streamed body, the server's own context is in force
+    and the request's is kept.
+
+    Args:
+        layer: the request's attribution.
+        metered: whether to sum what the request costs.
+    """
+
+    __slots__ = ("_layer", "_running", "_server", "meter")
+
+    def __init__(self, layer: RequestLayer, *, metered: bool) -> None:
+        self._layer = layer
+        self._running: Context | None = None
+        self._server: Context | None = None
+        self.meter = Meter() if metered else None
+
+    def __enter__(self) -> None:
+        with Guard("entering a request"):
+            self._server = context.get_current()
+            if self._running is not None:
+                context.attach(self._running)
+                return
+            running = without_untrusted(self._server)
+            running = carrier.with_middleware(self._layer, running)
+            if self.meter is not None:
+                running = counted_by(self.meter, running)
+            stretches.enter(self, running)
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        with Guard("leaving a request"):
+            if isinstance(error, GeneratorExit) and not stretches.in_force(self):
+                # Thrown away, and closed in somebody else's context, which must stay as it is.
+                return
+            if self._server is not None:
+                self._running = context.get_current()
+                context.attach(self._server)
+
+    def cost_text(self) -> str | None:
+        """US dollars so far, as a plain decimal; `None` if nobody asked to sum them."""
+        if self.meter is None:
+            return None
+        text = f"{self.meter.cost_usd:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+class NotServing:
+    """Stands in for `Serving` where a request could not be read: the request goes on."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_error: object) -> None:
+        return None
+
+    def cost_text(self) -> str | None:
+        """Nothing is known of such a request."""
+        return None
+
+
+def serving(make: Callable[[], RequestLayer], options: Options) -> Serving | NotServing:
+    """What runs a request's code, whatever becomes of reading the request."""
+    with Guard("reading a request"):
+        return Serving(make(), metered=options.cost_header)
+    return NotServing()
+
+
+def _plain(user: object) -> object:
+    """A user's id, or nothing where a function gave a coroutine in its place."""
+    close = getattr(user, "close", None)
+    if close is None or not hasattr(user, "__await__"):
+        return user
+    close()
+    report("middleware(get_user=)", "coroutine; it must be an ordinary function")
+    return None

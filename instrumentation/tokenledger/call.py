@@ -7,66 +7,74 @@ the same. It never holds a prompt, a completion, a key or the text of an error.
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry import baggage, context, trace
+from opentelemetry import baggage, context
 from opentelemetry.trace import StatusCode
 
-from tokenledger.failures import Guard
-from tokenledger.reading import Reading, attributes_of
+from tokenledger.failures import Guard, report
 from tokenledger_semconv.attributes import ERROR_TYPE, HTTP_STATUS_CODE, TIME_TO_FIRST_CHUNK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
     from opentelemetry.util.types import AttributeValue
 
-_RUNNING: Final = context.create_key("tokenledger-call")
+    from tokenledger.metering import Meter
+    from tokenledger.reading import Found
+
 _NANOSECONDS: Final = 1_000_000_000
-_NOTHING_READ: Final = Reading()
+_RUNNING: Final = context.create_key("tokenledger-running")
+_AS_IT_IS: Final[AbstractContextManager[None]] = nullcontext()
 
 
 class Call:
-    """A call in flight; `with call:` runs the SDK under it and fails it if the SDK raises.
+    """A call in flight.
 
     Args:
         spans: the spans to finish; none for a call that could not be started.
-        current: the span the SDK call runs under; `None` leaves the app's own in force.
+        before: the context the call was made in.
+        running: the context its request runs in: under our span, and without baggage, so that no
+            HTTP instrumentation sends any to a provider.
+        told: what its span said at its start; kept for the meters only.
+        started_ns: when it began, in nanoseconds since 1970.
+        meters: what counts the calls around it.
     """
 
-    __slots__ = ("_current", "_finishing", "_first_chunk", "_previous", "_spans", "_started")
+    __slots__ = (
+        "_finishing",
+        "_first_chunk",
+        "_meters",
+        "_spans",
+        "_told",
+        "before",
+        "running",
+        "started_ns",
+    )
 
-    def __init__(self, spans: Sequence[Span] = (), current: Span | None = None) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - one hot value object, made once a call
+        self,
+        spans: Sequence[Span],
+        before: Context,
+        running: Context,
+        told: Mapping[str, AttributeValue],
+        started_ns: int,
+        meters: Sequence[Meter] = (),
+    ) -> None:
         self._spans = spans
-        self._current = current
-        self._started = time.perf_counter_ns()
-        self._first_chunk: int | None = None
-        self._previous: Context | None = None
+        self.before = before
+        self.running = running
+        self._told = told
+        self._meters = meters
+        self.started_ns = started_ns
+        self._first_chunk = 0
         # Taken by the first to finish and never given back.
         self._finishing = Lock()
-
-    def __enter__(self) -> None:
-        """Run what follows under our span and without baggage, so that none reaches a provider."""
-        with Guard("entering a call"):
-            before = context.get_current()
-            running = context.set_value(_RUNNING, self, baggage.clear(before))
-            if self._current is not None:
-                running = trace.set_span_in_context(self._current, running)
-            context.attach(running)
-            self._previous = before
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        # No token is detached: a coroutine thrown away is closed in somebody else's context,
-        # which must stay as it is.
-        with Guard("leaving a call"):
-            if self._previous is not None and context.get_value(_RUNNING) is self:
-                context.attach(self._previous)
-            self._previous = None
-        if error is not None:
-            self.finish(error=error)
 
     @property
     def is_finished(self) -> bool:
@@ -75,45 +83,82 @@ class Call:
 
     def first_chunk(self) -> None:
         """Note the time of a stream's first chunk; later calls change nothing."""
-        if self._first_chunk is None:
-            self._first_chunk = time.perf_counter_ns()
+        if not self._first_chunk:
+            self._first_chunk = time.time_ns()
 
     def finish(
         self,
-        reading: Reading = _NOTHING_READ,
+        found: Found | None = None,
         error: BaseException | None = None,
+        *,
         end_time_ns: int | None = None,
     ) -> None:
         """End the spans with what was read; only the first finish counts, from any thread.
 
         Args:
-            reading: what the answer said, as far as it was read.
+            found: what the answer said, as far as it was read; an `error.type` in it is a failure
+                that the answer reports inside itself.
             error: what ended the call, if it did not end well.
             end_time_ns: when the call ended; `None` is now.
         """
         if not self._finishing.acquire(blocking=False):
             return
-        attributes: dict[str, AttributeValue] = {}
-        failed = error is not None or bool(reading.error_type)
-        with Guard("reading the outcome of a call"):
-            attributes.update(_error_attributes(reading, error))
-            if self._first_chunk is not None:
-                waited = self._first_chunk - self._started
-                attributes[TIME_TO_FIRST_CHUNK] = waited / _NANOSECONDS
-            attributes.update(attributes_of(reading))
+        if found is None:
+            found = {}
+        if error is not None:
+            with Guard("reading an error"):
+                _add_error(found, error)
+        if self._first_chunk:
+            found[TIME_TO_FIRST_CHUNK] = (self._first_chunk - self.started_ns) / _NANOSECONDS
+        failed = ERROR_TYPE in found
         for span in self._spans:
-            with Guard("ending a span"):
-                span.set_attributes(attributes)
+            try:
+                span.set_attributes(found)
                 if failed:
                     span.set_status(StatusCode.ERROR)
                 span.end(end_time_ns)
+            except Exception as failure:  # noqa: BLE001 - ours, not the app's
+                report("ending a span", type(failure).__name__)
+        if self._meters:
+            with Guard("metering a call"):
+                told = {**self._told, **found}
+                for meter in self._meters:
+                    meter.add(told, self.started_ns, failed)
 
 
-def _error_attributes(reading: Reading, error: BaseException | None) -> dict[str, AttributeValue]:
-    if error is None:
-        return {ERROR_TYPE: reading.error_type} if reading.error_type else {}
-    found: dict[str, AttributeValue] = {ERROR_TYPE: type(error).__name__}
+class Running:
+    """Runs an SDK's coroutine in a call's context: `with Running(call.before, call.running):`.
+
+    No token is detached: a coroutine thrown away is closed in somebody else's context, which must
+    stay as it is. So the context before is put back only where ours still is in force.
+    """
+
+    __slots__ = ("_before", "_running")
+
+    def __init__(self, before: Context, running: Context) -> None:
+        self._before = before
+        self._running = running
+
+    def __enter__(self) -> None:
+        with Guard("entering a call"):
+            context.attach(context.set_value(_RUNNING, self, self._running))
+
+    def __exit__(self, *_raised: object) -> None:
+        with Guard("leaving a call"):
+            if context.get_value(_RUNNING) is self:
+                context.attach(self._before)
+
+
+def without_baggage() -> AbstractContextManager[None]:
+    """Runs a request that is no model call: without baggage, like one that is."""
+    before = context.get_current()
+    if not baggage.get_all(before):
+        return _AS_IT_IS
+    return Running(before, baggage.clear(before))
+
+
+def _add_error(found: Found, error: BaseException) -> None:
+    found[ERROR_TYPE] = type(error).__name__
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         found[HTTP_STATUS_CODE] = status
-    return found

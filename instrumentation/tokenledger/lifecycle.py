@@ -39,6 +39,8 @@ def configure(  # noqa: PLR0913 - one keyword per option
     enabled: bool | None = None,
     debug: bool | None = None,
     spool_dir: str | None = None,
+    stream_usage: bool | None = None,
+    provider_hosts: Mapping[str, str] | None = None,
 ) -> None:
     """Open the ledger. Call it again to change options.
 
@@ -60,6 +62,10 @@ def configure(  # noqa: PLR0913 - one keyword per option
         enabled: False patches nothing and opens nothing.
         debug: print one line a call.
         spool_dir: folder of the crash-safe spool.
+        stream_usage: False never asks an OpenAI chat stream for its usage; the request then goes
+            out as the app wrote it, and the stream's tokens are not known.
+        provider_hosts: host -> provider, like `{"llm.example.com": "groq"}`; the ending of a host
+            names all hosts below it.
 
     Raises:
         tokenledger_semconv.settings.SettingsError: an option has a value it cannot take.
@@ -80,6 +86,8 @@ def configure(  # noqa: PLR0913 - one keyword per option
                 "enabled": enabled,
                 "debug": debug,
                 "spool_dir": spool_dir,
+                "stream_usage": stream_usage,
+                "provider_hosts": provider_hosts,
             }
         )
     )

@@ -1,26 +1,46 @@
-"""What one answer says about itself, and the span attributes that say it.
+"""Reading what an answer says into span attributes, from an SDK's objects and from plain JSON.
 
-A reader turns a provider's response into a `Reading`; everything after it is provider-neutral.
+A reader turns one provider's answer into the attributes of the contract; everything after it is
+provider-neutral. What the provider did not say is left out: missing is not zero.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tokenledger_semconv import attributes as names
-from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.util.types import AttributeValue
 
+    from tokenledger_semconv.tokens import TokenVector
+
+Found = dict[str, "AttributeValue"]
+"""Span attribute -> value, as read off an answer."""
+
 Usage = Mapping[str, Any]
 """A provider's usage object as a plain mapping."""
 
+
+class Counts:
+    """Which field of a usage object fills which span attribute.
+
+    Args:
+        attribute_of: field -> attribute.
+    """
+
+    __slots__ = ("attributes", "fields")
+
+    def __init__(self, attribute_of: Mapping[str, str]) -> None:
+        self.fields = tuple(attribute_of)
+        self.attributes = tuple(attribute_of.values())
+
+
+_NOTHING: Final[Mapping[str, Any]] = {}
 _TOKEN_ATTRIBUTES: Final = (
     ("input_tokens", names.INPUT_TOKENS),
     ("output_tokens", names.OUTPUT_TOKENS),
@@ -28,60 +48,50 @@ _TOKEN_ATTRIBUTES: Final = (
     ("cache_write_tokens", names.CACHE_WRITE_TOKENS),
     ("cache_write_1h_tokens", names.CACHE_WRITE_1H_TOKENS),
     ("reasoning_tokens", names.REASONING_TOKENS),
-    ("audio_input_tokens", names.AUDIO_INPUT_TOKENS),
-    ("audio_output_tokens", names.AUDIO_OUTPUT_TOKENS),
-    ("image_input_tokens", names.IMAGE_INPUT_TOKENS),
-    ("image_output_tokens", names.IMAGE_OUTPUT_TOKENS),
-    ("web_search_requests", names.WEB_SEARCH_REQUESTS),
-    ("file_search_requests", names.FILE_SEARCH_REQUESTS),
-    ("code_execution_requests", names.CODE_EXECUTION_REQUESTS),
 )
+_encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What was read off an answer; `None` and empty mean that it did not say.
+def fields_of(source: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever was sent
+    """The fields of an SDK object or of a plain mapping; empty for anything else.
 
-    Args:
-        response_model: the model that answered.
-        response_id: the provider's id of the answer.
-        finish_reasons: why the model stopped, one per choice.
-        tokens: what was used.
-        usage: the provider's whole usage object, as it came.
-        error_type: the kind of failure an answer reports inside itself; "" for none.
-        further: attributes only this provider has.
+    Read past the attribute protocol: asking an SDK's object for a field its class does not declare
+    costs as much as all else that is read off an answer.
     """
-
-    response_model: str | None = None
-    response_id: str | None = None
-    finish_reasons: tuple[str, ...] = ()
-    tokens: TokenVector = field(default_factory=TokenVector)
-    usage: Usage | None = None
-    error_type: str = ""
-    further: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
-
-
-def attributes_of(reading: Reading) -> dict[str, AttributeValue]:
-    """The span attributes of an answer; what it did not say is left out."""
-    found: dict[str, AttributeValue] = {
-        name: value
-        for name, value in (
-            (names.RESPONSE_MODEL, reading.response_model),
-            (names.RESPONSE_ID, reading.response_id),
-            *reading.further.items(),
-        )
-        if value is not None
-    }
-    if reading.finish_reasons:
-        found[names.FINISH_REASONS] = reading.finish_reasons
-    found.update(_token_attributes(reading.tokens))
-    if reading.usage:
-        found[names.PROVIDER_USAGE] = json.dumps(reading.usage, default=str, separators=(",", ":"))
-    return found
+    try:
+        declared: Mapping[str, Any] = source.__dict__
+        # Fields that this release of the SDK does not know, as the provider sent them.
+        further: Mapping[str, Any] | None = source.__pydantic_extra__
+    except AttributeError:
+        if isinstance(source, Mapping):
+            return cast("Mapping[str, Any]", source)
+        return getattr(source, "__dict__", _NOTHING)
+    return {**declared, **further} if further else declared
 
 
-def _token_attributes(tokens: TokenVector) -> dict[str, AttributeValue]:
-    found: dict[str, AttributeValue] = {
+def add_counts(found: Found, told: Mapping[str, Any], counts: Counts) -> None:
+    """Put the whole numbers among these fields into the attributes."""
+    for attribute, count in zip(counts.attributes, map(told.get, counts.fields), strict=False):
+        if count.__class__ is int:
+            found[attribute] = count
+
+
+def add_usage(found: Found, usage: Any) -> None:  # noqa: ANN401 - whatever was sent
+    """Put the provider's whole usage object into the attributes, as it came."""
+    try:
+        serializer = usage.__pydantic_serializer__
+    except AttributeError:
+        if isinstance(usage, Mapping) and usage:
+            found[names.PROVIDER_USAGE] = _encode(usage)
+        return
+    # Past `model_dump_json`, which costs more than all that is done here.
+    told: bytes = serializer.to_json(usage, exclude_unset=True, warnings=False)
+    found[names.PROVIDER_USAGE] = told.decode()
+
+
+def token_attributes(tokens: TokenVector) -> Found:
+    """The span attributes of counts given by hand."""
+    found: Found = {
         attribute: count
         for name, attribute in _TOKEN_ATTRIBUTES
         if (count := getattr(tokens, name)) is not None
@@ -93,9 +103,7 @@ def _token_attributes(tokens: TokenVector) -> dict[str, AttributeValue]:
 
 def part(source: object, name: str) -> object:
     """A field of an SDK object or of a plain mapping; `None` if it has none."""
-    if isinstance(source, Mapping):
-        return cast("Mapping[str, Any]", source).get(name)
-    return getattr(source, name, None)
+    return fields_of(source).get(name)
 
 
 def parts(source: object, name: str) -> Sequence[object]:
@@ -110,14 +118,8 @@ def text(source: object, name: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def count(source: object, name: str) -> int | None:
-    """A token count; `None` where it is missing or no whole number of zero or more."""
-    value = part(source, name)
-    return value if type(value) is int and value >= 0 else None
-
-
 def mapping_of(source: object) -> Usage | None:
-    """An SDK's usage object as the provider sent it; `None` if there is none."""
+    """An SDK's object as the provider sent it; `None` if it is none."""
     if isinstance(source, Mapping):
         return cast("Usage", source)
     dump = getattr(source, "model_dump", None)

@@ -10,59 +10,38 @@ import functools
 import importlib
 import os
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import context, trace
+from opentelemetry import baggage, context, trace
+from opentelemetry.context.context import Context
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
 from tokenledger.call import Call
-from tokenledger.carrier import attribution_in
-from tokenledger.failures import Guard
+from tokenledger.carrier import ATTRIBUTED, attribution_in
+from tokenledger.failures import Guard, report
+from tokenledger.metering import METERS
 from tokenledger.precedence import NOTHING
 from tokenledger.runtime import RUNTIME
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span, Tracer, TracerProvider
     from opentelemetry.util.types import AttributeValue
 
     from tokenledger.ledger import Ledger
     from tokenledger.precedence import Layer
+    from tokenledger.reading import Found
 
 _SUPPRESSED: Final = "suppress_instrumentation"
+# Where OpenTelemetry keeps the baggage and the span of a context. Asking through its functions
+# costs as much as the rest of starting a call.
+_BAGGAGE: Final = next(iter(baggage.set_baggage("any", "any", Context())))
+_SPAN: Final = next(iter(trace.set_span_in_context(INVALID_SPAN, Context())))
 _RATIO_BITS: Final = 64
 _RATIO_MASK: Final = (1 << _RATIO_BITS) - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is known of a call before it is sent.
-
-    Args:
-        operation: the kind of call, in the convention's words.
-        provider: who is called; "" leaves it for the exporter to find.
-        model: the model asked for; "" if the request names none.
-        address: the host that is called.
-        port: the port that is called.
-        stream: whether the answer is asked for as a stream.
-        user: the user id in the provider's own request field.
-        per_call: attribution given with the call itself.
-        further: attributes only this provider has.
-    """
-
-    operation: str
-    provider: str = ""
-    model: str = ""
-    address: str = ""
-    port: int | None = None
-    stream: bool = False
-    user: object = None
-    per_call: Layer = field(default_factory=lambda: NOTHING)
-    further: Mapping[str, AttributeValue] = field(default_factory=dict[str, "AttributeValue"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,63 +69,124 @@ class CallTracer:
         self._provider = provider
         self._route: _Route | None = None
 
-    def start(self, request: Request, start_time_ns: int | None = None) -> Call:
-        """Start a call now, or at a time in the past; a call without spans if that fails."""
-        with Guard("starting a call"):
-            return self._start(request, start_time_ns or time.time_ns())
-        return Call()
+    def start(
+        self,
+        told: Mapping[str, AttributeValue],
+        *,
+        user: object = None,
+        per_call: Layer = NOTHING,
+        start_time_ns: int = 0,
+    ) -> Call:
+        """Start a call; one without spans if that fails.
 
-    def _start(self, request: Request, start_time_ns: int) -> Call:
-        setup = RUNTIME.setup
+        Args:
+            told: what the call's span says at its start: operation, model, provider ...
+            user: the user id in the provider's own request field.
+            per_call: attribution given with the call itself.
+            start_time_ns: when it began, in nanoseconds since 1970; 0 is now.
+        """
         current = context.get_current()
-        attribution = attribution_in(
-            current,
-            provider_user=request.user,
-            per_call=request.per_call,
-            defaults=setup.defaults,
-        )
-        begin = functools.partial(
-            _start_span,
-            name=f"{request.operation} {request.model}".rstrip(),
-            parent=current,
-            attributes={**_request_attributes(request), **attribution},
-            start_time_ns=start_time_ns,
-        )
-        route = self._current_route(setup.ledger)
-        if route.ledger_tracer is None:
-            return _traced_only(begin, route.app_tracer, current)
-        if not _is_traced(current, setup.settings.sample_rate):
-            booked = begin(route.ledger_tracer)
-            return Call((booked,), StandIn(_unsampled(booked.get_span_context()), booked))
-        return _traced_and_booked(begin, route, route.ledger_tracer)
+        try:
+            return self.begin(told, current, user, per_call, start_time_ns)
+        except Exception as error:  # noqa: BLE001 - the app's call goes on without our span
+            report("starting a call", type(error).__name__)
+            return Call((), current, current, told, 0)
 
-    def _current_route(self, ledger: Ledger | None) -> _Route:
-        provider = self._provider or trace.get_tracer_provider()
+    def book(
+        self,
+        told: Mapping[str, AttributeValue],
+        found: Found,
+        *,
+        per_call: Layer = NOTHING,
+    ) -> None:
+        """Book a call that was made elsewhere, earlier; no trace of this app holds it.
+
+        Args:
+            told: what is known of its request, its identity included.
+            found: what its answer says.
+            per_call: attribution given with it.
+        """
+        if RUNTIME.setup.ledger is None:
+            return
+        with Guard("booking a call"):
+            aside = context.set_value(_SUPPRESSED, True)
+            self.begin(told, aside, per_call=per_call).finish(found)
+
+    def begin(
+        self,
+        told: Mapping[str, AttributeValue],
+        current: Context,
+        user: object = None,
+        per_call: Layer = NOTHING,
+        started_ns: int = 0,
+    ) -> Call:
+        """Start a call in a context; unlike `start`, it may raise.
+
+        Args:
+            told: as for `start`.
+            current: the context it is made in.
+            user: as for `start`.
+            per_call: as for `start`.
+            started_ns: as for `start`.
+        """
+        setup = RUNTIME.setup
+        members: Any = current.get(_BAGGAGE)
+        if members or user or per_call or setup.defaults or not ATTRIBUTED.isdisjoint(current):
+            # Last, so that a limit on a span's attributes drops ours last.
+            told = {
+                **told,
+                **attribution_in(
+                    current,
+                    members or NOTHING,
+                    provider_user=user,
+                    per_call=per_call,
+                    defaults=setup.defaults,
+                ),
+            }
+        if not started_ns:
+            started_ns = time.time_ns()
         route = self._route
-        if route is None or route.provider is not provider or route.ledger is not ledger:
-            route = self._route = _find_route(self._scope, provider, ledger)
-        return route
+        provider = self._provider or trace.get_tracer_provider()
+        if route is None or route.provider is not provider or route.ledger is not setup.ledger:
+            route = self._route = _find_route(self._scope, provider, setup.ledger)
+        spans, under = _begin(route, current, told, started_ns, setup.settings.sample_rate)
+        inside = dict(current)
+        if members is not None:
+            del inside[_BAGGAGE]
+        if under is not None:
+            inside[_SPAN] = under
+        meters: Any = current.get(METERS, ())
+        return Call(spans, current, Context(inside), told, started_ns, meters)
 
 
-def _traced_only(begin: Callable[[Tracer], Span], tracer: Tracer, current: Context) -> Call:
-    if context.get_value(_SUPPRESSED, current):
-        return Call()
-    span = begin(tracer)
-    return Call((span,), span)
-
-
-def _traced_and_booked(
-    begin: Callable[[Tracer], Span], route: _Route, ledger_tracer: Tracer
-) -> Call:
-    span: Span = INVALID_SPAN
-    with Guard("starting a span on the app's tracing"):
-        span = begin(route.app_tracer)
+def _begin(
+    route: _Route,
+    current: Context,
+    told: Mapping[str, AttributeValue],
+    started_ns: int,
+    sample_rate: float,
+) -> tuple[tuple[Span, ...], Span | None]:
+    """The spans of one call, and the one its SDK call runs under."""
+    ledger_tracer = route.ledger_tracer
+    if ledger_tracer is None:
+        if current.get(_SUPPRESSED):
+            return (), None
+        span = _start_span(route.app_tracer, current, told, started_ns)
+        return (span,), span
+    if not _is_traced(current, sample_rate):
+        booked = _start_span(ledger_tracer, current, told, started_ns)
+        return (booked,), StandIn(_unsampled(booked.get_span_context()), booked)
+    span = INVALID_SPAN
+    try:
+        span = _start_span(route.app_tracer, current, told, started_ns)
+    except Exception as error:  # noqa: BLE001 - the ledger does without the app's tracing
+        report("starting a span on the app's tracing", type(error).__name__)
     if not span.is_recording():
-        booked = begin(ledger_tracer)
-        return Call((booked,), StandIn(span.get_span_context(), booked))
+        booked = _start_span(ledger_tracer, current, told, started_ns)
+        return (booked,), StandIn(span.get_span_context(), booked)
     if route.reaches_ledger:
-        return Call((span,), span)
-    return Call((span, begin(ledger_tracer)), span)
+        return (span,), span
+    return (span, _start_span(ledger_tracer, current, told, started_ns)), span
 
 
 def _find_route(scope: str, provider: TracerProvider, ledger: Ledger | None) -> _Route:
@@ -170,36 +210,20 @@ def _release() -> str:
 
 
 def _start_span(
-    tracer: Tracer,
-    *,
-    name: str,
-    parent: Context,
-    attributes: Mapping[str, AttributeValue],
-    start_time_ns: int,
+    tracer: Tracer, parent: Context, told: Mapping[str, AttributeValue], started_ns: int
 ) -> Span:
     return tracer.start_span(
-        name,
-        context=parent,
-        kind=SpanKind.CLIENT,
-        attributes=attributes,
-        start_time=start_time_ns,
+        _name(str(told.get(names.OPERATION_NAME)), told.get(names.REQUEST_MODEL, "")),  # pyright: ignore[reportArgumentType] - text, by every emitter of ours
+        parent,
+        SpanKind.CLIENT,
+        told,
+        start_time=started_ns,
     )
 
 
-def _request_attributes(request: Request) -> dict[str, AttributeValue]:
-    found: dict[str, AttributeValue] = {names.OPERATION_NAME: request.operation}
-    if request.provider:
-        found[names.PROVIDER_NAME] = request.provider
-    if request.model:
-        found[names.REQUEST_MODEL] = request.model
-    if request.address:
-        found[names.SERVER_ADDRESS] = request.address
-    if request.port is not None:
-        found[names.SERVER_PORT] = request.port
-    if request.stream:
-        found[names.REQUEST_STREAM] = True
-    found.update(request.further)
-    return found
+@functools.lru_cache(maxsize=1024)
+def _name(operation: object, model: object) -> str:
+    return f"{operation} {model or ''}".rstrip()
 
 
 def _is_traced(current: Context, sample_rate: float) -> bool:
@@ -208,7 +232,7 @@ def _is_traced(current: Context, sample_rate: float) -> bool:
     A recording parent's decision is followed; below any other parent the trace id decides, so that
     services agree; a root is drawn.
     """
-    if context.get_value(_SUPPRESSED, current):
+    if current.get(_SUPPRESSED):
         return False
     if sample_rate >= 1:
         return True

@@ -14,15 +14,17 @@ from anthropic import DefaultAsyncHttpxClient as DefaultAnthropicClient
 from openai import AsyncOpenAI, OpenAI
 from openai import DefaultAsyncHttpxClient as DefaultOpenAIClient
 from opentelemetry import context
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 
 import tokenledger
 from instrumentation.calls import Clients
 from instrumentation.harness import AppTracing, MemoryLedger
 from tokenledger import failures, runtime
+from tokenledger.trust import note_remote_baggage
 from tokenledger_exporter.demo.provider import DemoProvider
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from opentelemetry.trace import TracerProvider
 
@@ -144,3 +146,16 @@ async def async_clients(provider: DemoProvider, tls: ssl.SSLContext) -> AsyncIte
 def tls() -> ssl.SSLContext:
     """Made once: it takes longer than a test, and an async client lives for one test only."""
     return ssl.create_default_context()
+
+
+@pytest.fixture
+def extracted() -> Iterator[Callable[[str], None]]:
+    """Put a request's `baggage` header into force, as a server's instrumentation does."""
+    before = context.get_current()
+
+    def extract(header: str) -> None:
+        note_remote_baggage()
+        context.attach(W3CBaggagePropagator().extract({"baggage": header}))
+
+    yield extract
+    context.attach(before)

@@ -9,10 +9,20 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
+from tokenledger_exporter.drainer import package_prices
+from tokenledger_exporter.instant_price import price_of
+from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader
+from tokenledger_semconv import attributes as names
+from tokenledger_semconv.tokens import TokenVector
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.trace import TracerProvider as AnyTracerProvider
+    from opentelemetry.util.types import AttributeValue
 
     from tokenledger_semconv.settings import Settings
 
@@ -55,6 +65,17 @@ class MemoryLedger:
     def flush(self, timeout: float) -> int:
         del timeout
         return len(self.spans)
+
+    def price(
+        self, attributes: Mapping[str, AttributeValue], start_ns: int, *, failed: bool
+    ) -> Decimal | None:
+        return price_of(
+            attributes,
+            start_ns,
+            failed=failed,
+            header=SpoolHeader(format_version=FORMAT_VERSION, ledger=""),
+            prices_of=lambda _provider: package_prices(),
+        )
 
     def health(self) -> dict[str, object]:
         return {"waiting": 0}
@@ -100,3 +121,32 @@ def counts(span: dict[str, Any]) -> dict[str, Any]:
         for name, value in span.items()
         if name.startswith("gen_ai.usage.")
     }
+
+
+def vector(span: Mapping[str, Any]) -> TokenVector:
+    """The counts among a span's attributes, as the ledger reads them."""
+    return TokenVector(
+        **{name: span.get(attribute) for name, attribute in _COUNTS.items()},
+    )
+
+
+_COUNTS = {
+    "input_tokens": names.INPUT_TOKENS,
+    "output_tokens": names.OUTPUT_TOKENS,
+    "cached_tokens": names.CACHE_READ_TOKENS,
+    "cache_write_tokens": names.CACHE_WRITE_TOKENS,
+    "cache_write_1h_tokens": names.CACHE_WRITE_1H_TOKENS,
+    "reasoning_tokens": names.REASONING_TOKENS,
+    "audio_input_tokens": names.AUDIO_INPUT_TOKENS,
+    "audio_output_tokens": names.AUDIO_OUTPUT_TOKENS,
+    "cached_audio_tokens": names.CACHED_AUDIO_TOKENS,
+    "image_input_tokens": names.IMAGE_INPUT_TOKENS,
+    "image_output_tokens": names.IMAGE_OUTPUT_TOKENS,
+    "cached_image_tokens": names.CACHED_IMAGE_TOKENS,
+    "web_search_requests": names.WEB_SEARCH_REQUESTS,
+    "file_search_requests": names.FILE_SEARCH_REQUESTS,
+    "code_execution_requests": names.CODE_EXECUTION_REQUESTS,
+    "audio_seconds": names.AUDIO_SECONDS,
+    "input_characters": names.INPUT_CHARACTERS,
+    "images": names.IMAGES,
+}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from anthropic.types import Message
 
+from instrumentation.harness import vector
 from tokenledger.instrumentors.anthropic_usage import (
     MessageStream,
     merged,
     read_message,
-    tokens_of,
 )
-from tokenledger_semconv.attributes import ANTHROPIC_SERVICE_TIER
+from tokenledger_semconv import attributes as names
 from tokenledger_semconv.tokens import TokenVector
 
 _USAGE: dict[str, Any] = {
@@ -51,19 +52,24 @@ _MESSAGE: dict[str, Any] = {
     "message", [_MESSAGE, Message.model_validate(_MESSAGE)], ids=["mapping", "sdk-object"]
 )
 def test_a_message_is_read_whole(message: object) -> None:
-    reading = read_message(message)
-    assert reading.tokens == _VECTOR
-    assert not reading.tokens.faults()
-    assert reading.usage == _USAGE
-    assert (reading.response_id, reading.response_model) == ("msg_1", "claude-sonnet-5")
-    assert reading.finish_reasons == ("end_turn",)
-    assert reading.further == {ANTHROPIC_SERVICE_TIER: "priority"}
+    found = read_message(message)
+    assert vector(found) == _VECTOR
+    assert not vector(found).faults()
+    assert json.loads(str(found[names.PROVIDER_USAGE])) == _USAGE
+    assert (found[names.RESPONSE_ID], found[names.RESPONSE_MODEL]) == ("msg_1", "claude-sonnet-5")
+    assert found[names.FINISH_REASONS] == ("end_turn",)
+    assert found[names.ANTHROPIC_SERVICE_TIER] == "priority"
+    assert found[names.CACHE_WRITE_5M_TOKENS] == 200
+
+
+def _tokens(usage: dict[str, Any]) -> TokenVector:
+    return vector(read_message({"usage": usage}))
 
 
 def test_what_is_not_reported_is_not_zero() -> None:
-    assert tokens_of({"input_tokens": 7}) == TokenVector(input_tokens=7)
-    assert tokens_of({"cache_read_input_tokens": 7}).input_tokens is None
-    assert read_message({**_MESSAGE, "usage": None}).tokens.is_empty
+    assert _tokens({"input_tokens": 7}) == TokenVector(input_tokens=7)
+    assert _tokens({"cache_read_input_tokens": 7}).input_tokens is None
+    assert vector(read_message({**_MESSAGE, "usage": None})).is_empty
 
 
 def _start(**usage: object) -> dict[str, object]:
@@ -73,33 +79,33 @@ def _start(**usage: object) -> dict[str, object]:
 
 def test_a_stream_is_read_off_its_start_and_its_last_delta() -> None:
     stream = MessageStream()
-    assert stream.see(_start()) is False
+    assert stream.note(_start()) is False
     delta = {"output_tokens": 50, "output_tokens_details": {"thinking_tokens": 30}}
-    stream.see({"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": delta})
-    reading = stream.reading()
-    assert reading.tokens == _VECTOR
-    assert reading.finish_reasons == ("max_tokens",)
+    stream.note({"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": delta})
+    found = stream.found()
+    assert vector(found) == _VECTOR
+    assert found[names.FINISH_REASONS] == ("max_tokens",)
 
 
 def test_a_stream_broken_off_keeps_its_input_and_reports_no_output() -> None:
     """The one output token of `message_start` is a placeholder."""
     stream = MessageStream()
-    stream.see(_start(output_tokens_details=None))
-    tokens = stream.reading().tokens
+    stream.note(_start(output_tokens_details=None))
+    tokens = vector(stream.found())
     assert tokens.input_tokens == 2_400
     assert tokens.output_tokens is None
 
 
 def test_a_stream_broken_off_before_anything_came_reports_nothing() -> None:
-    assert MessageStream().reading().tokens.is_empty
+    assert not MessageStream().found()
 
 
 def test_the_later_report_of_a_stream_holds() -> None:
     stream = MessageStream()
-    stream.see(_start())
+    stream.note(_start())
     later = {"input_tokens": 120, "cache_read_input_tokens": 1_980, "output_tokens": 9}
-    stream.see({"type": "message_delta", "delta": {}, "usage": later})
-    tokens = stream.reading().tokens
+    stream.note({"type": "message_delta", "delta": {}, "usage": later})
+    tokens = vector(stream.found())
     assert tokens.input_tokens == 120 + 1_980 + 300
     assert tokens.output_tokens == 9
 
@@ -109,13 +115,6 @@ def test_merging_keeps_what_the_later_report_leaves_out() -> None:
     later = {"a": 2, "nested": {"x": 3, "y": None}, "kept": None}
     assert merged(earlier, later) == {"a": 2, "nested": {"x": 3, "y": 2}, "kept": 5}
     assert earlier == {"a": 1, "nested": {"x": 1, "y": 2}, "kept": 5}
-
-
-@pytest.mark.parametrize(
-    "kind", ["content_block_start", "content_block_delta", "content_block_stop", "ping"]
-)
-def test_events_of_content_are_not_read(kind: str) -> None:
-    assert kind in MessageStream().quiet
 
 
 _COMPACTION = {
@@ -144,14 +143,14 @@ _COMPACTED = TokenVector(
 
 def test_a_compaction_is_billed_beside_the_message_it_made_room_for() -> None:
     """Iterations of the message itself are in its counts already; an advisor is another model."""
-    tokens = tokens_of({**_USAGE, "iterations": _ITERATIONS})
+    tokens = _tokens({**_USAGE, "iterations": _ITERATIONS})
     assert tokens == _COMPACTED
     assert not tokens.faults()
 
 
 def test_two_compactions_of_one_message_are_both_billed() -> None:
     usage = {"input_tokens": 5, "output_tokens": 7, "iterations": [_COMPACTION, _COMPACTION]}
-    tokens = tokens_of(usage)
+    tokens = _tokens(usage)
     assert tokens.input_tokens == 5 + 2 * (1_000 + 400 + 70)
     assert tokens.output_tokens == 7 + 2 * 600
 
@@ -159,28 +158,26 @@ def test_two_compactions_of_one_message_are_both_billed() -> None:
 def test_a_compaction_in_a_stream_is_billed_once() -> None:
     """Start and delta both report it: each report is cumulative."""
     stream = MessageStream()
-    stream.see(_start(iterations=_ITERATIONS))
+    stream.note(_start(iterations=_ITERATIONS))
     usage = {"output_tokens": 50, "iterations": _ITERATIONS}
-    stream.see({"type": "message_delta", "delta": {}, "usage": usage})
-    assert stream.reading().tokens == _COMPACTED
+    stream.note({"type": "message_delta", "delta": {}, "usage": usage})
+    assert vector(stream.found()) == _COMPACTED
 
 
 def test_a_compaction_does_not_pass_for_an_output_that_never_came() -> None:
     stream = MessageStream()
-    stream.see(_start(iterations=_ITERATIONS))
-    assert stream.reading().tokens.output_tokens is None
+    stream.note(_start(iterations=_ITERATIONS))
+    assert vector(stream.found()).output_tokens is None
 
 
-@pytest.mark.parametrize(
-    ("speed", "tier"), [("fast", "fast"), ("standard", "priority"), (None, "priority")]
-)
-def test_fast_mode_is_told_as_the_tier_that_sets_its_price(speed: str | None, tier: str) -> None:
-    usage = {**_USAGE, "speed": speed}
-    assert read_message({**_MESSAGE, "usage": usage}).further == {ANTHROPIC_SERVICE_TIER: tier}
+def test_where_and_how_fast_it_ran_is_told() -> None:
+    usage = {**_USAGE, "speed": "fast", "inference_geo": "us"}
+    found = read_message({**_MESSAGE, "usage": usage})
+    assert (found[names.ANTHROPIC_SPEED], found[names.ANTHROPIC_INFERENCE_GEO]) == ("fast", "us")
 
 
 def test_fast_mode_of_a_stream_is_told_at_its_start() -> None:
     stream = MessageStream()
-    stream.see(_start(speed="fast"))
-    stream.see({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 50}})
-    assert stream.reading().further == {ANTHROPIC_SERVICE_TIER: "fast"}
+    stream.note(_start(speed="fast"))
+    stream.note({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 50}})
+    assert stream.found()[names.ANTHROPIC_SPEED] == "fast"

@@ -17,7 +17,9 @@ from opentelemetry.propagate import inject
 
 import tokenledger
 from instrumentation.calls import MESSAGES, PROMPT, Clients, Shape, send
-from tokenledger.instrumentors.baggage_shield import async_request, sync_request
+from tokenledger.call import without_baggage
+from tokenledger.instrumentors.exchange import async_request
+from tokenledger.instrumentors.openai import API
 from tokenledger.tracing import CallTracer
 
 if TYPE_CHECKING:
@@ -207,10 +209,18 @@ class _Recording:
     tracer = CallTracer("test")
 
 
+class _Options:
+    """A request that is no model call."""
+
+    url = "/models"
+    method = "get"
+    headers = None
+
+
 def test_without_baggage_the_context_stays_the_very_same() -> None:
-    wrapper = sync_request(_Recording())
     before = context.get_current()
-    assert wrapper(context.get_current, None, (), {}) is before
+    with without_baggage():
+        assert context.get_current() is before
 
 
 class _Waiting:
@@ -220,12 +230,12 @@ class _Waiting:
         yield dict(baggage.get_all())
 
 
-async def _request() -> None:
+async def _request(*_given: object) -> None:
     await _Waiting()
 
 
 def _started() -> Coroutine[dict[str, object], None, None]:
-    sent = async_request(_Recording())(_request, None, (), {})
+    sent = async_request(API, _Recording())(_request, None, (None, _Options()), {})
     assert inspect.iscoroutine(sent)
     return sent
 

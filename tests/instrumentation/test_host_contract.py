@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from instrumentation.harness import MemoryLedger
     from tokenledger_exporter.demo.provider import DemoProvider
 
-_SENDS = "_post"
+_HTTP = "_client"
 _NEVER_THE_SAME = {
     "id",
     "created",
@@ -252,14 +252,14 @@ def test_the_sdk_call_runs_under_our_span(
 ) -> None:
     del app
     seen: list[object] = []
-    completions = clients.openai.chat.completions
-    sent = getattr(completions, _SENDS)
+    http = getattr(clients.openai, _HTTP)
+    sent = http.send
 
     def post(*args: object, **kwargs: object) -> object:
         seen.append(getattr(trace.get_current_span(), "name", None))
         return sent(*args, **kwargs)
 
-    monkeypatch.setattr(completions, _SENDS, post)
+    monkeypatch.setattr(http, "send", post)
     run(clients, CHAT)
     assert seen == ["chat gpt-4o"]
 
@@ -270,8 +270,8 @@ def test_a_failure_of_ours_never_reaches_the_app(
     def broken(*_args: object) -> None:
         raise RuntimeError("canary-internal")
 
-    monkeypatch.setattr("tokenledger.call.attributes_of", broken)
-    monkeypatch.setattr("tokenledger.instrumentors.streams.Watch.see", broken)
+    monkeypatch.setattr("tokenledger.instrumentors.openai_usage.fields_of", broken)
+    monkeypatch.setattr("tokenledger.instrumentors.anthropic_usage.fields_of", broken)
     for shape in (*ALL, MESSAGE_HELPER):
         assert run(clients, shape)
     assert tokenledger.health()["failures"]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from instrumentation.harness import vector
+from tokenledger.instrumentors.estimate import ONE_CHUNK
 from tokenledger.instrumentors.openai_usage import (
     ChatStream,
-    ResponseStream,
     read_chat,
-    read_embeddings,
     read_response,
-    tokens_of,
+    read_usage,
+    response_stream,
 )
-from tokenledger_semconv.attributes import OPENAI_SERVICE_TIER, OPENAI_SYSTEM_FINGERPRINT
+from tokenledger_semconv import attributes as names
 from tokenledger_semconv.tokens import TokenVector
 
 _USAGE: dict[str, Any] = {
@@ -62,36 +64,37 @@ _COMPLETION: dict[str, Any] = {
     ids=["mapping", "sdk-object"],
 )
 def test_a_completion_is_read_whole(completion: object) -> None:
-    reading = read_chat(completion)
-    assert reading.tokens == _VECTOR
-    assert reading.usage == _USAGE
-    assert reading.response_id == "chatcmpl-1"
-    assert reading.response_model == "gpt-4o-2024-08-06"
-    assert reading.finish_reasons == ("stop", "length")
-    assert reading.further == {OPENAI_SERVICE_TIER: "flex", OPENAI_SYSTEM_FINGERPRINT: "fp_1"}
+    found = read_chat(completion)
+    assert vector(found) == _VECTOR
+    assert json.loads(str(found[names.PROVIDER_USAGE])) == _USAGE
+    assert found[names.RESPONSE_ID] == "chatcmpl-1"
+    assert found[names.RESPONSE_MODEL] == "gpt-4o-2024-08-06"
+    assert found[names.FINISH_REASONS] == ["stop", "length"]
+    assert found[names.OPENAI_SERVICE_TIER] == "flex"
+    assert found[names.OPENAI_SYSTEM_FINGERPRINT] == "fp_1"
 
 
 def test_what_is_not_reported_is_not_zero() -> None:
-    assert tokens_of({"prompt_tokens": 0}) == TokenVector(input_tokens=0)
-    assert read_chat({**_COMPLETION, "usage": None}).tokens.is_empty
-    assert read_chat(None).tokens.is_empty
+    assert vector(read_chat({"usage": {"prompt_tokens": 0}})) == TokenVector(input_tokens=0)
+    assert vector(read_chat({**_COMPLETION, "usage": None})).is_empty
+    assert not read_chat(None)
 
 
-@pytest.mark.parametrize("wrong", [-1, 1.5, "7", True, None], ids=str)
+@pytest.mark.parametrize("wrong", [1.5, "7", True, None, {"a": 1}], ids=str)
 def test_what_is_no_count_is_not_reported(wrong: object) -> None:
-    assert tokens_of({"prompt_tokens": wrong}).is_empty
+    assert vector(read_chat({"usage": {"prompt_tokens": wrong}})).is_empty
 
 
 @pytest.mark.parametrize("form", [dict, CreateEmbeddingResponse.model_validate], ids=str)
 def test_embeddings_have_no_output(form: Any) -> None:  # noqa: ANN401 - two constructors
     usage = {"prompt_tokens": 8, "total_tokens": 8}
     answer = {"object": "list", "data": list[object](), "model": "text-embedding-3-small"}
-    reading = read_embeddings(form({**answer, "usage": usage}))
-    assert reading.tokens == TokenVector(input_tokens=8)
+    found = read_usage(form({**answer, "usage": usage}))
+    assert vector(found) == TokenVector(input_tokens=8)
 
 
 def test_a_response_counts_its_built_in_tools() -> None:
-    reading = read_response(
+    found = read_response(
         {
             "id": "resp_1",
             "model": "gpt-4o",
@@ -112,7 +115,7 @@ def test_a_response_counts_its_built_in_tools() -> None:
             },
         }
     )
-    assert reading.tokens == TokenVector(
+    assert vector(found) == TokenVector(
         input_tokens=50,
         output_tokens=20,
         cached_tokens=10,
@@ -122,12 +125,12 @@ def test_a_response_counts_its_built_in_tools() -> None:
         file_search_requests=1,
         code_execution_requests=1,
     )
-    assert reading.finish_reasons == ("completed",)
+    assert found[names.FINISH_REASONS] == ("completed",)
 
 
 def test_a_response_that_failed_says_so() -> None:
-    assert read_response({"status": "failed"}).error_type == "response.failed"
-    assert read_response({"status": "in_progress"}).finish_reasons == ()
+    assert read_response({"status": "failed"})[names.ERROR_TYPE] == "response.failed"
+    assert names.FINISH_REASONS not in read_response({"status": "in_progress"})
 
 
 def _chunk(**fields: object) -> dict[str, object]:
@@ -146,55 +149,68 @@ def test_a_chat_stream_is_read_off_its_first_and_its_usage_chunk(
     form: Any,  # noqa: ANN401 - two constructors
 ) -> None:
     stream = ChatStream(hides_usage=True)
-    assert stream.see(form(_chunk(usage=None))) is False
-    assert stream.reading().response_model == "gpt-4o-2024-08-06"
-    assert stream.reading().tokens.is_empty
-    assert stream.see(form(_chunk(choices=list[object](), usage=_USAGE))) is True
-    assert stream.reading().tokens == _VECTOR
+    assert stream.note(form(_chunk(usage=None))) is False
+    assert stream.found()[names.RESPONSE_MODEL] == "gpt-4o-2024-08-06"
+    assert vector(stream.found()).is_empty
+    assert stream.note(form(_chunk(choices=list[object](), usage=_USAGE))) is True
+    assert vector(stream.found()) == _VECTOR
 
 
 def test_usage_somebody_asked_for_is_not_hidden() -> None:
     stream = ChatStream()
-    assert stream.see(_chunk(choices=list[object](), usage=_USAGE)) is False
+    assert stream.note(_chunk(choices=list[object](), usage=_USAGE)) is False
 
 
 def test_usage_beside_content_is_never_hidden() -> None:
     """Some hosts send it so, and the content is the app's."""
     stream = ChatStream(hides_usage=True)
-    assert stream.see(_chunk(usage=_USAGE)) is False
-    assert stream.reading().tokens == _VECTOR
+    assert stream.note(_chunk(usage=_USAGE)) is False
+    assert vector(stream.found()) == _VECTOR
 
 
-def test_only_chunks_with_usage_are_worth_reading() -> None:
-    stream = ChatStream()
-    with_usage = ChatCompletionChunk.model_validate(_chunk(usage=_USAGE))
-    without = ChatCompletionChunk.model_validate(_chunk())
-    stream.see(without)
-    assert stream.field(without) in stream.quiet
-    assert stream.field(with_usage) not in stream.quiet
+def test_the_usage_on_a_chunk_is_not_shown_as_sent() -> None:
+    """Asking for usage puts `"usage": null` on every chunk."""
+    chunk = ChatCompletionChunk.model_validate(_chunk(usage=None))
+    ChatStream(hides_usage=True).note(chunk)
+    assert "usage" not in chunk.model_dump(exclude_unset=True)
+    shown = ChatCompletionChunk.model_validate(_chunk(usage=None))
+    ChatStream().note(shown)
+    assert "usage" in shown.model_dump(exclude_unset=True)
 
 
-def test_chunks_are_read_until_one_names_the_model() -> None:
+def test_a_later_chunk_names_the_model_where_the_first_does_not() -> None:
     """Azure's first chunk holds its prompt filter's findings, and no model."""
     stream = ChatStream()
-    stream.see(_chunk(model="", choices=list[object]()))
-    assert None not in stream.quiet
-    stream.see(_chunk())
-    assert None in stream.quiet
-    assert stream.reading().response_model == "gpt-4o-2024-08-06"
+    stream.note(_chunk(model="", choices=list[object]()))
+    stream.note(_chunk())
+    stream.note(_chunk(model=""))
+    assert stream.found()[names.RESPONSE_MODEL] == "gpt-4o-2024-08-06"
+
+
+def test_the_finish_reasons_of_a_stream_are_in_the_order_of_its_choices() -> None:
+    stream = ChatStream()
+    stream.note(_chunk(choices=[{"index": 1, "finish_reason": "length", "delta": {}}]))
+    stream.note(_chunk(choices=[{"index": 0, "finish_reason": "stop", "delta": {}}]))
+    assert stream.found()[names.FINISH_REASONS] == ["stop", "length"]
+
+
+def test_the_text_of_a_chunk_is_weighed_wherever_it_stands() -> None:
+    call = {"function": {"name": "look", "arguments": '{"a":1}'}}
+    deltas = [{"content": "four"}, {"reasoning_content": "four"}, {"tool_calls": [call]}, {}]
+    weights = [ChatStream().weigh(_chunk(choices=[{"delta": delta}])) for delta in deltas]
+    assert weights == [ONE_CHUNK + 4, ONE_CHUNK + 4, ONE_CHUNK + len("look" + '{"a":1}'), 0]
 
 
 def test_a_responses_stream_broken_off_has_a_model_and_no_counts() -> None:
-    stream = ResponseStream()
+    stream = response_stream()
     created = {"id": "resp_1", "model": "gpt-4o", "status": "in_progress", "usage": None}
-    stream.see({"type": "response.created", "response": created})
-    reading = stream.reading()
-    assert (reading.response_id, reading.response_model) == ("resp_1", "gpt-4o")
-    assert reading.tokens.is_empty
+    stream.note({"type": "response.created", "response": created})
+    found = stream.found()
+    assert (found[names.RESPONSE_ID], found[names.RESPONSE_MODEL]) == ("resp_1", "gpt-4o")
+    assert vector(found).is_empty
 
 
 def test_an_error_event_fails_the_stream_without_its_words() -> None:
-    stream = ResponseStream()
-    stream.see({"type": "error", "message": "canary"})
-    assert stream.reading().error_type == "error"
-    assert "canary" not in repr(stream.reading())
+    stream = response_stream()
+    stream.note({"type": "error", "message": "canary"})
+    assert stream.found() == {names.ERROR_TYPE: "error"}

@@ -32,10 +32,17 @@ _TABLES = (*openai_room.TABLE, *anthropic_room.TABLE)
 
 def _standing() -> list[object]:
     """What stands in the SDKs' classes at every line of both tables."""
-    return [
-        vars(getattr(importlib.import_module(patch.module), patch.owner))[patch.method]
-        for patch in _TABLES
-    ]
+    found: list[object] = []
+    for patch in _TABLES:
+        try:
+            owner = vars(importlib.import_module(patch.module)).get(patch.owner)
+        except ModuleNotFoundError:
+            owner = None
+        if patch.method in vars(owner or object):
+            found.append(vars(owner)[patch.method])
+        else:
+            assert patch.optional, f"this release of the SDK has no {patch}"
+    return found
 
 
 def test_uninstrument_restores_every_line_of_the_tables(ledgers: list[MemoryLedger]) -> None:

@@ -16,6 +16,7 @@ from instrumentation.calls import (
     ITERATED,
     MESSAGE,
     MESSAGE_HELPER,
+    MESSAGE_STREAM,
     RESPONSE,
     Shape,
     run,
@@ -146,14 +147,58 @@ async def test_an_async_raw_response_is_one_span_with_its_counts(
     assert ledger.only()[attributes.INPUT_TOKENS] == 1_200
 
 
-@pytest.mark.parametrize("shape", [CHAT, CHAT_STREAM, MESSAGE], ids=str)
-def test_a_streaming_response_is_one_span(
-    ledger: MemoryLedger, clients: Clients, shape: Shape
+@pytest.mark.parametrize("shape", [CHAT, RESPONSE, MESSAGE, MESSAGE_STREAM], ids=str)
+@pytest.mark.parametrize("how", ["read", "parse", "iter_lines", "iter_bytes"])
+def test_a_streaming_response_is_one_span_with_its_counts(
+    ledger: MemoryLedger, clients: Clients, shape: Shape, how: str
 ) -> None:
     method = shape.method.replace(".create", ".with_streaming_response.create")
     with send(clients, Shape("streaming", shape.sdk, method, shape.arguments)) as response:
+        answer = getattr(response, how)()
+        if not isinstance(answer, bytes) and hasattr(answer, "__iter__"):
+            assert list(answer)
+    assert counts(ledger.only())["input_tokens"] == 1_200
+    assert counts(ledger.only())["output_tokens"] == 50
+
+
+@pytest.mark.parametrize("shape", [CHAT, MESSAGE, MESSAGE_STREAM], ids=str)
+@pytest.mark.asyncio
+async def test_an_async_streaming_response_is_one_span_with_its_counts(
+    ledger: MemoryLedger, async_clients: Clients, shape: Shape
+) -> None:
+    method = shape.method.replace(".create", ".with_streaming_response.create")
+    shape = Shape("streaming", shape.sdk, method, shape.arguments)
+    async with send(async_clients, shape) as response:
+        assert await response.read()
+    assert counts(ledger.only())["input_tokens"] == 1_200
+
+
+def test_a_streamed_body_left_unread_is_one_span(ledger: MemoryLedger, clients: Clients) -> None:
+    method = "chat.completions.with_streaming_response.create"
+    with send(clients, Shape("streaming", "openai", method, CHAT.arguments)):
+        pass
+    assert not counts(ledger.only())
+
+
+def test_a_streamed_body_left_early_is_one_span(ledger: MemoryLedger, clients: Clients) -> None:
+    method = "messages.with_streaming_response.create"
+    shape = Shape("streaming", "anthropic", method, MESSAGE_STREAM.arguments)
+    with send(clients, shape) as response:
+        lines = response.iter_lines()
+        seen = [next(lines) for _ in range(5)]
+    assert seen
+    assert ledger.only()[attributes.INPUT_TOKENS] == 1_200
+
+
+def test_a_raw_stream_asks_nothing_of_the_host(
+    ledger: MemoryLedger, clients: Clients, provider: DemoProvider
+) -> None:
+    """What the app reads by itself is what it asked for."""
+    method = "chat.completions.with_streaming_response.create"
+    with send(clients, Shape("raw", "openai", method, CHAT_STREAM.arguments)) as response:
         assert response.read()
-    assert attributes.INPUT_TOKENS not in ledger.only()
+    assert (provider.requests[0].body or {}).get("stream_options") is None
+    assert not counts(ledger.only())
 
 
 @pytest.mark.parametrize("shape", ITERATED, ids=str)

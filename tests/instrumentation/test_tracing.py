@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.demo.provider import DemoProvider
 
 
-_SENDS = "_post"
+_HTTP = "_client"
 
 
 class _Watching(Sampler):
@@ -239,14 +239,14 @@ def test_an_sdks_own_span_can_be_told_as_the_same_call(
     monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", AppTracing(ALWAYS_OFF).provider)
     tokenledger.init()
     seen: list[object] = []
-    completions = clients.openai.chat.completions
-    sent = getattr(completions, _SENDS)
+    http = getattr(clients.openai, _HTTP)
+    sent = http.send
 
     def post(*args: object, **kwargs: object) -> object:
         seen.append(getattr(trace.get_current_span(), "instrumentation_scope", None))
         return sent(*args, **kwargs)
 
-    monkeypatch.setattr(completions, _SENDS, post)
+    monkeypatch.setattr(http, "send", post)
     run(clients, CHAT)
     assert [getattr(scope, "name", "") for scope in seen] == [SCOPE_PREFIX + "openai"]
     assert len(ledgers[0].spans) == 1

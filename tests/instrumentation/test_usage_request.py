@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
+import tokenledger
 from instrumentation.calls import CHAT_STREAM, MESSAGES, run, run_async
 from instrumentation.harness import counts
-from tokenledger.instrumentors import openai as openai_room
-from tokenledger.instrumentors.endpoint import Endpoint
+from tokenledger.instrumentors import usage_request
 from tokenledger.instrumentors.usage_request import RefusingHosts
 from tokenledger_exporter.demo.scripts import Recorded, Refuse
 from tokenledger_exporter.demo.wire import Event
@@ -35,7 +35,7 @@ _OTHER = Recorded({"error": {"message": "messages is too long"}}, status=400)
 
 @pytest.fixture(autouse=True)
 def _no_host_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_room, "REFUSING_HOSTS", RefusingHosts())
+    monkeypatch.setattr(usage_request, "REFUSING_HOSTS", RefusingHosts())
 
 
 def _asked(provider: DemoProvider) -> list[object]:
@@ -120,16 +120,25 @@ def test_options_the_caller_wrote_are_refused_to_the_caller(
 
 
 @pytest.mark.usefixtures("ledger")
-def test_messages_that_can_be_read_once_are_not_sent_again_empty(
+def test_messages_that_can_be_read_once_are_sent_again_whole(
     clients: Clients, provider: DemoProvider
 ) -> None:
     def once() -> Iterator[dict[str, Any]]:
         yield from MESSAGES
 
     provider.script(_OLD_AZURE)
-    with pytest.raises(openai.BadRequestError):
-        run(clients, CHAT_STREAM, messages=once())
-    assert len(provider.requests) == 1
+    run(clients, CHAT_STREAM, messages=once())
+    sent = [(request.body or {}).get("messages") for request in provider.requests]
+    assert sent == [MESSAGES, MESSAGES]
+
+
+@pytest.mark.usefixtures("ledgers")
+def test_one_setting_leaves_every_request_as_the_app_wrote_it(
+    clients: Clients, provider: DemoProvider
+) -> None:
+    tokenledger.init(stream_usage=False)
+    run(clients, CHAT_STREAM)
+    assert _asked(provider) == [None]
 
 
 def test_usage_that_comes_unasked_is_shown_and_booked(
@@ -156,6 +165,6 @@ def test_the_words_of_a_refusal_are_not_stored(
 def test_the_hosts_remembered_are_bounded() -> None:
     hosts = RefusingHosts(limit=2)
     for port in range(5):
-        hosts.add(Endpoint("127.0.0.1", port))
-    known = [port for port in range(5) if Endpoint("127.0.0.1", port) in hosts]
+        hosts.add(("127.0.0.1", port))
+    known = [port for port in range(5) if ("127.0.0.1", port) in hosts]
     assert known == [0, 1]

@@ -1,98 +1,78 @@
-"""Instrumentor of the Anthropic SDK: messages and beta messages, `create` and `stream`."""
+"""Instrumentor of the Anthropic SDK: messages in every form, and the results of message batches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
-from tokenledger.instrumentors.anthropic_usage import MessageStream, read_message
-from tokenledger.instrumentors.baggage_shield import async_request, sync_request
-from tokenledger.instrumentors.endpoint import endpoint_of
-from tokenledger.instrumentors.patching import Patch, Patches, TableInstrumentor
-from tokenledger.instrumentors.wrappers import (
-    Prepared,
-    Shape,
-    async_call,
+from tokenledger.instrumentors.anthropic_aside import read_aside
+from tokenledger.instrumentors.anthropic_usage import MESSAGE_TEXT, MessageStream, read_message
+from tokenledger.instrumentors.endpoint import Endpoints
+from tokenledger.instrumentors.exchange import (
+    Api,
     async_close,
-    async_enter,
-    manager,
-    sync_call,
+    async_request,
     sync_close,
-    sync_enter,
+    sync_request,
 )
-from tokenledger.reading import part
-from tokenledger.tracing import Request
+from tokenledger.instrumentors.patching import Patch, Patches, TableInstrumentor
+from tokenledger.instrumentors.per_request import takes_attribution
+from tokenledger.instrumentors.shape import COMMON_SETTINGS, Shape
+from tokenledger.reading import fields_of
+from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
-    from tokenledger.instrumentors.wrappers import (
-        Arguments,
-    )
+    from tokenledger.instrumentors.shape import Body
 
 
-def _prepare_message(resource: object, kwargs: Arguments) -> Prepared:
-    return _prepared(resource, kwargs, stream=kwargs.get("stream") is True)
+def _user(body: Body) -> object:
+    return fields_of(body["metadata"]).get("user_id") if "metadata" in body else None
 
 
-def _prepare_stream(resource: object, kwargs: Arguments) -> Prepared:
-    return _prepared(resource, kwargs, stream=True)
+_MESSAGE: Final = Shape(
+    {names.OPERATION_NAME: "chat"},
+    read_message,
+    MessageStream,
+    MESSAGE_TEXT,
+    user=_user,
+    settings={**COMMON_SETTINGS, "service_tier": names.ANTHROPIC_REQUEST_SERVICE_TIER},
+)
 
+SHAPES: Final[Mapping[str, Shape]] = {
+    "/v1/messages": _MESSAGE,
+    "/v1/messages?beta=true": _MESSAGE,
+    "/v1/complete": Shape({names.OPERATION_NAME: "text_completion"}, read_message),
+}
+"""Path below the base URL -> what is called there; counting tokens is free and has no row. The
+clients of other clouds rewrite these paths further down. Paths of anthropic 0.18 to 2.12.0,
+2026-11-22."""
 
-def _prepared(resource: object, kwargs: Arguments, *, stream: bool) -> Prepared:
-    client = part(resource, "_client")
-    endpoint = endpoint_of(client)
-    model = kwargs.get("model")
-    request = Request(
-        operation="chat",
-        provider="anthropic",
-        model=model if isinstance(model, str) else "",
-        address=endpoint.address,
-        port=endpoint.port,
-        stream=stream,
-        user=_user(kwargs.get("metadata")),
-    )
-    return Prepared(request, kwargs, MessageStream() if stream else None)
+API: Final = Api(SHAPES, Endpoints("anthropic"), read_aside)
+"""What is known of the Anthropic SDK."""
 
-
-def _user(metadata: object) -> object:
-    if not isinstance(metadata, Mapping):
-        return None
-    return cast("Mapping[str, object]", metadata).get("user_id")
-
-
-_MESSAGE: Final = Shape(_prepare_message, read_message)
-_STREAM: Final = Shape(_prepare_stream, read_message)
-
-_MESSAGES: Final = "anthropic.resources.messages.messages"
-_BETA: Final = "anthropic.resources.beta.messages.messages"
-_MANAGERS: Final = "anthropic.lib.streaming._messages"
-_BETA_MANAGERS: Final = "anthropic.lib.streaming._beta_messages"
-_STREAMS: Final = "anthropic._streaming"
 _CLIENTS: Final = "anthropic._base_client"
+_STREAMS: Final = "anthropic._streaming"
+_TAKING: Final = (
+    # Until anthropic 0.40 the messages were one module.
+    ("anthropic.resources.messages", ("create", "stream", "parse")),
+    ("anthropic.resources.messages.messages", ("create", "stream", "parse")),
+    ("anthropic.resources.beta.messages", ("create", "stream", "parse", "tool_runner")),
+    ("anthropic.resources.beta.messages.messages", ("create", "stream", "parse", "tool_runner")),
+)
 
 TABLE: Final = (
-    *(
-        patch
-        for module in (_MESSAGES, _BETA)
-        for patch in (
-            Patch(module, "Messages", "create", partial(sync_call, _MESSAGE)),
-            Patch(module, "AsyncMessages", "create", partial(async_call, _MESSAGE)),
-            Patch(module, "Messages", "stream", partial(manager, _STREAM)),
-            Patch(module, "AsyncMessages", "stream", partial(manager, _STREAM)),
-        )
-    ),
-    Patch(_MANAGERS, "MessageStreamManager", "__enter__", partial(sync_enter, _STREAM)),
-    Patch(_MANAGERS, "AsyncMessageStreamManager", "__aenter__", partial(async_enter, _STREAM)),
-    Patch(_BETA_MANAGERS, "BetaMessageStreamManager", "__enter__", partial(sync_enter, _STREAM)),
-    Patch(
-        _BETA_MANAGERS, "BetaAsyncMessageStreamManager", "__aenter__", partial(async_enter, _STREAM)
-    ),
+    Patch(_CLIENTS, "SyncAPIClient", "request", partial(sync_request, API)),
+    Patch(_CLIENTS, "AsyncAPIClient", "request", partial(async_request, API)),
     Patch(_STREAMS, "Stream", "close", sync_close),
     Patch(_STREAMS, "AsyncStream", "close", async_close),
-    Patch(_CLIENTS, "SyncAPIClient", "request", sync_request),
-    Patch(_CLIENTS, "AsyncAPIClient", "request", async_request),
+    *(
+        Patch(module, owner, method, takes_attribution, optional=True)
+        for module, methods in _TAKING
+        for method in methods
+        for owner in ("Messages", "AsyncMessages")
+    ),
 )
 """Everything of the SDK that is wrapped."""
 
@@ -104,5 +84,5 @@ class AnthropicInstrumentor(TableInstrumentor):
     patches = Patches(TABLE)
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """The SDK releases this was run with: 0.49.0 and 2.12.0."""
-        return ("anthropic >= 0.49, < 3",)
+        """The SDK releases this was run with: 0.18.0 to 2.12.0."""
+        return ("anthropic >= 0.18, < 3",)

@@ -1,4 +1,4 @@
-"""Reading Anthropic's answers into token counts: pure functions over SDK objects or mappings.
+"""Reading Anthropic's answers into span attributes: pure functions over SDK objects or plain JSON.
 
 Source: the usage types of anthropic 0.49.0 and 2.12.0, read 2026-11-22. Anthropic's `input_tokens`
 leaves cache reads and cache writes out; the contract's input includes both, so they are added here.
@@ -8,58 +8,188 @@ So are the tokens of compactions, which the top-level counts leave out and which
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger.reading import Reading, count, mapping_of, part, parts, text
-from tokenledger_semconv.attributes import ANTHROPIC_SERVICE_TIER
-from tokenledger_semconv.tokens import TokenVector
+from tokenledger.instrumentors.estimate import (
+    ONE_CHUNK,
+    estimate,
+    estimated_output,
+)
+from tokenledger.reading import (
+    Counts,
+    add_counts,
+    add_usage,
+    fields_of,
+    mapping_of,
+    text,
+)
+from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
+    from collections.abc import Callable, Mapping
 
-    from tokenledger.reading import Usage
+    from tokenledger.reading import (
+        Found,
+        Usage,
+    )
 
-_TYPE_FIELD: Final = attrgetter("type")
-_NO_USAGE: Final = frozenset(
-    {"content_block_start", "content_block_delta", "content_block_stop", "message_stop", "ping"}
+_COUNTS: Final = Counts(
+    {
+        "input_tokens": names.INPUT_TOKENS,
+        "output_tokens": names.OUTPUT_TOKENS,
+        "cache_read_input_tokens": names.CACHE_READ_TOKENS,
+        "cache_creation_input_tokens": names.CACHE_WRITE_TOKENS,
+    }
+)
+_LIFETIMES: Final = Counts(
+    {
+        "ephemeral_5m_input_tokens": names.CACHE_WRITE_5M_TOKENS,
+        "ephemeral_1h_input_tokens": names.CACHE_WRITE_1H_TOKENS,
+    }
+)
+_TOOLS: Final = Counts(
+    {
+        "web_search_requests": names.WEB_SEARCH_REQUESTS,
+        "code_execution_requests": names.CODE_EXECUTION_REQUESTS,
+    }
+)
+_THINKING: Final = Counts(
+    {
+        "thinking_tokens": names.REASONING_TOKENS,
+    }
 )
 
 
-def read_message(message: object) -> Reading:
+def read_message(message: object) -> Found:
     """A message."""
-    stop_reason = text(message, "stop_reason")
-    return _reading(message, mapping_of(part(message, "usage")), stop_reason)
+    told = fields_of(message)
+    found = _head(told)
+    usage = told.get("usage")
+    if usage is not None:
+        add_message_usage(found, fields_of(usage))
+        add_usage(found, usage)
+    return found
+
+
+def add_message_usage(found: Found, told: Mapping[str, Any]) -> None:
+    """The usage object of a message."""
+    add_counts(found, told, _COUNTS)
+    if (lifetimes := told.get("cache_creation")) is not None:
+        add_counts(found, fields_of(lifetimes), _LIFETIMES)
+    if (iterations := told.get("iterations")) is not None:
+        _add_compactions(found, iterations)
+    if names.INPUT_TOKENS in found:
+        counts: dict[str, Any] = found
+        cached = counts.get(names.CACHE_READ_TOKENS, 0) + counts.get(names.CACHE_WRITE_TOKENS, 0)
+        counts[names.INPUT_TOKENS] += cached
+    if (details := told.get("output_tokens_details")) is not None:
+        add_counts(found, fields_of(details), _THINKING)
+    if (tools := told.get("server_tool_use")) is not None:
+        add_counts(found, fields_of(tools), _TOOLS)
+    if (tier := told.get("service_tier")) is not None:
+        found[names.ANTHROPIC_SERVICE_TIER] = str(tier)
+    if (geo := told.get("inference_geo")) is not None:
+        found[names.ANTHROPIC_INFERENCE_GEO] = str(geo)
+    if (speed := told.get("speed")) is not None:
+        found[names.ANTHROPIC_SPEED] = str(speed)
+
+
+def _add_compactions(counts: dict[str, Any], iterations: object) -> None:
+    """The entries of `iterations` that the top level leaves out and the same model is billed for.
+
+    Ref: `iterations` of anthropic 2.12.0 `types/beta/beta_usage.py`, read 2026-11-22.
+    """
+    entries = iterations if isinstance(iterations, (list, tuple)) else ()
+    for entry in entries:  # pyright: ignore[reportUnknownVariableType] - whatever was sent
+        told = fields_of(entry)
+        if told.get("type") != "compaction":
+            continue
+        further: dict[str, Any] = {}
+        add_counts(further, told, _COUNTS)
+        add_counts(further, fields_of(told.get("cache_creation")), _LIFETIMES)
+        for name, count in further.items():
+            # Where the message does not report a count, a part must not pass for the whole.
+            if name in counts or name not in (names.INPUT_TOKENS, names.OUTPUT_TOKENS):
+                counts[name] = counts.get(name, 0) + count
+
+
+def _head(told: Mapping[str, Any]) -> Found:
+    found: Found = {}
+    if (model := told.get("model")).__class__ is str:
+        found[names.RESPONSE_MODEL] = model
+    if (identity := told.get("id")).__class__ is str:
+        found[names.RESPONSE_ID] = identity
+    if (reason := told.get("stop_reason")).__class__ is str:
+        found[names.FINISH_REASONS] = (reason,)
+    return found
 
 
 class MessageStream:
     """What a message stream says: `message_start` brings the input, `message_delta` the output.
 
-    A stream broken off in between keeps its input and leaves its output unreported: the
-    `output_tokens` of `message_start` is a placeholder, not a count.
+    The `output_tokens` of `message_start` is a placeholder, not a count: a stream broken off before
+    `message_delta` has its input told and its output estimated.
     """
 
     def __init__(self) -> None:
-        self.field: Callable[[object], object] = _TYPE_FIELD
-        self.quiet: Container[object] = _NO_USAGE
-        self._message: object = None
-        self._usage: Usage | None = None
-        self._stop_reason: str | None = None
+        self._head: Found = {}
+        self._usage: Usage = {}
+        self._is_counted = False
 
-    def see(self, chunk: object) -> bool:
+    def note(self, chunk: object) -> bool:
         """Read one event; none is ever kept from the app."""
-        kind = part(chunk, "type")
+        told = fields_of(chunk)
+        kind = told.get("type")
         if kind == "message_start":
-            self._message = part(chunk, "message")
-            usage = mapping_of(part(self._message, "usage")) or {}
+            message = fields_of(told.get("message"))
+            self._head = _head(message)
+            usage = mapping_of(message.get("usage")) or {}
             self._usage = {name: usage[name] for name in usage if name != "output_tokens"}
         elif kind == "message_delta":
-            self._usage = merged(self._usage or {}, mapping_of(part(chunk, "usage")) or {})
-            self._stop_reason = text(part(chunk, "delta"), "stop_reason")
+            self._usage = merged(self._usage, mapping_of(told.get("usage")) or {})
+            self._is_counted = "output_tokens" in self._usage
+            if reason := text(told.get("delta"), "stop_reason"):
+                self._head = {**self._head, names.FINISH_REASONS: (reason,)}
         return False
 
-    def reading(self) -> Reading:
+    def weigh(self, chunk: object) -> int:
+        """The text of an event: of the answer, its thinking, and the tool calls in it."""
+        told = fields_of(chunk)
+        block = fields_of(told.get("content_block"))
+        delta = fields_of(told.get("delta"))
+        characters = len(block.get("name") or "") + sum(
+            len(delta.get(name) or "") for name in ("text", "partial_json", "thinking")
+        )
+        return characters and characters + ONE_CHUNK
+
+    def found(self) -> Found:
         """What was read so far."""
-        return _reading(self._message, self._usage, self._stop_reason)
+        found = dict(self._head)
+        if self._usage:
+            add_message_usage(found, self._usage)
+            add_usage(found, self._usage)
+        return found
+
+    def estimated(self, weight: int, request_body: bytes) -> Found:
+        """Output by its text; nothing if it was counted."""
+        del request_body  # Input is told by the first event.
+        return {} if self._is_counted else estimate(estimated_output(weight))
+
+
+class _MessageText:
+    """Where the text of a message stream is, by the kind of its delta."""
+
+    def __init__(self) -> None:
+        self.kind: Callable[[Any], str] = attrgetter("delta.type")
+        self.texts: Mapping[str, Callable[[Any], str]] = {
+            "text_delta": attrgetter("delta.text"),
+            "input_json_delta": attrgetter("delta.partial_json"),
+            "thinking_delta": attrgetter("delta.thinking"),
+        }
+
+
+MESSAGE_TEXT: Final = _MessageText()
+"""The text of a message stream."""
 
 
 def merged(earlier: Usage, later: Usage) -> Usage:
@@ -72,60 +202,3 @@ def merged(earlier: Usage, later: Usage) -> Usage:
         elif value is not None:
             result[name] = value
     return result
-
-
-def tokens_of(usage: Usage) -> TokenVector:
-    """The token vector of a message's usage object, its compactions included."""
-    tools = part(usage, "server_tool_use")
-    reports = (usage, *_compactions(usage))
-    written = _sum(reports, "cache_creation_input_tokens")
-    cached = _sum(reports, "cache_read_input_tokens")
-    uncached = _sum_if_told(reports, "input_tokens")
-    lifetimes = tuple(part(report, "cache_creation") for report in reports)
-    return TokenVector(
-        input_tokens=None if uncached is None else uncached + (cached or 0) + (written or 0),
-        output_tokens=_sum_if_told(reports, "output_tokens"),
-        cached_tokens=cached,
-        cache_write_tokens=written,
-        cache_write_1h_tokens=_sum(lifetimes, "ephemeral_1h_input_tokens"),
-        reasoning_tokens=count(part(usage, "output_tokens_details"), "thinking_tokens"),
-        web_search_requests=count(tools, "web_search_requests"),
-        code_execution_requests=count(tools, "code_execution_requests"),
-    )
-
-
-def _compactions(usage: Usage) -> tuple[object, ...]:
-    """The entries of `iterations` that the top level leaves out and the same model is billed for.
-
-    Ref: `iterations` of anthropic 2.12.0 `types/beta/beta_usage.py`, read 2026-11-22.
-    """
-    return tuple(
-        entry for entry in parts(usage, "iterations") if text(entry, "type") == "compaction"
-    )
-
-
-def _sum(reports: Sequence[object], name: str) -> int | None:
-    """A count over all that report it; `None` if none does."""
-    told = [value for report in reports if (value := count(report, name)) is not None]
-    return sum(told) if told else None
-
-
-def _sum_if_told(reports: Sequence[object], name: str) -> int | None:
-    """The same where the message itself reports it: a part must not pass for the whole."""
-    return None if count(reports[0], name) is None else _sum(reports, name)
-
-
-def _service_tier(usage: Usage | None) -> str | None:
-    """The tier that sets the price: fast mode has a price sheet of its own."""
-    return "fast" if text(usage, "speed") == "fast" else text(usage, "service_tier")
-
-
-def _reading(message: object, usage: Usage | None, stop_reason: str | None) -> Reading:
-    return Reading(
-        response_model=text(message, "model"),
-        response_id=text(message, "id"),
-        finish_reasons=(stop_reason,) if stop_reason else (),
-        tokens=tokens_of(usage) if usage else TokenVector(),
-        usage=usage,
-        further={ANTHROPIC_SERVICE_TIER: _service_tier(usage)},
-    )

@@ -1,4 +1,4 @@
-"""Instrumentor of the OpenAI SDK: chat completions, responses and embeddings.
+"""Instrumentor of the OpenAI SDK: every API that a provider bills, and moderations, which are free.
 
 A chat stream carries its usage only if `stream_options.include_usage` asks for it. Where the caller
 says nothing about it, it is asked for here, and what that adds to the stream is kept from the app;
@@ -8,127 +8,188 @@ a host that refuses to be asked gets the caller's own request.
 from __future__ import annotations
 
 from functools import partial
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from tokenledger.instrumentors.baggage_shield import async_request, sync_request
-from tokenledger.instrumentors.endpoint import Endpoint, endpoint_of
+from tokenledger.instrumentors.endpoint import Endpoints
+from tokenledger.instrumentors.exchange import (
+    Api,
+    async_close,
+    async_request,
+    sync_close,
+    sync_request,
+)
+from tokenledger.instrumentors.openai_aside import read_aside
+from tokenledger.instrumentors.openai_events import (
+    NO_TEXT,
+    RESPONSE_TEXT,
+    TRANSCRIPT_TEXT,
+    image_stream,
+    response_stream,
+    speech_stream,
+    transcript_stream,
+)
+from tokenledger.instrumentors.openai_realtime import async_received, received
 from tokenledger.instrumentors.openai_usage import (
+    COMPLETION_TEXT,
     ChatStream,
-    ResponseStream,
+    CompletionStream,
+    read_audio,
     read_chat,
-    read_embeddings,
+    read_images,
     read_response,
+    read_usage,
 )
 from tokenledger.instrumentors.patching import Patch, Patches, TableInstrumentor
-from tokenledger.instrumentors.usage_request import (
-    REFUSING_HOSTS,
-    asking,
-    can_repeat,
-    is_refusal,
-    may_ask,
-)
-from tokenledger.instrumentors.wrappers import (
-    Fallback,
-    Prepared,
-    Shape,
-    async_call,
-    async_close,
-    sync_call,
-    sync_close,
-)
-from tokenledger.reading import part
-from tokenledger.tracing import Request
-from tokenledger_semconv.attributes import OPENAI_API_TYPE
+from tokenledger.instrumentors.per_request import takes_attribution
+from tokenledger.instrumentors.shape import COMMON_SETTINGS, Shape
+from tokenledger.reading import fields_of
+from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from tokenledger.instrumentors.wrappers import (
-        Arguments,
-    )
+    from tokenledger.instrumentors.shape import Body
+    from tokenledger.reading import Found
 
-_FIELDS_SET: Final = attrgetter("__pydantic_fields_set__")
-_AZURE_CLIENTS: Final = ("AzureOpenAI", "AsyncAzureOpenAI")
-_AZURE_HOST: Final = ".openai.azure.com"
-
-
-def _prepare_chat(resource: object, kwargs: Arguments) -> Prepared:
-    request = _request(resource, kwargs, "chat", {OPENAI_API_TYPE: "chat_completions"})
-    if not request.stream:
-        return Prepared(request, kwargs)
-    as_it_is = Prepared(request, kwargs, ChatStream())
-    host = Endpoint(request.address, request.port)
-    if host in REFUSING_HOSTS or not may_ask(kwargs):
-        return as_it_is
-    fallback = Fallback(as_it_is, is_refusal, partial(REFUSING_HOSTS.add, host))
-    return Prepared(
-        request,
-        asking(kwargs),
-        ChatStream(hides_usage=True),
-        _forget_usage,
-        fallback if can_repeat(kwargs) else None,
-    )
+_OPERATION: Final = names.OPERATION_NAME
+_SETTINGS: Final[Mapping[str, str]] = {
+    **COMMON_SETTINGS,
+    "service_tier": names.OPENAI_REQUEST_SERVICE_TIER,
+}
 
 
-def _prepare_response(resource: object, kwargs: Arguments) -> Prepared:
-    request = _request(resource, kwargs, "chat", {OPENAI_API_TYPE: "responses"})
-    return Prepared(request, kwargs, ResponseStream() if request.stream else None)
+def _user(body: Body) -> object:
+    return body.get("user") or body.get("safety_identifier")
 
 
-def _prepare_embeddings(resource: object, kwargs: Arguments) -> Prepared:
-    return Prepared(_request(resource, kwargs, "embeddings", {}), kwargs)
+def _note_effort(body: Body, told: Found) -> None:
+    if reasoning := body.get("reasoning"):
+        effort = fields_of(reasoning).get("effort")
+        if isinstance(effort, str):
+            told[names.REQUEST_REASONING_LEVEL] = effort
 
 
-def _request(
-    resource: object, kwargs: Arguments, operation: str, further: Mapping[str, str]
-) -> Request:
-    client = part(resource, "_client")
-    endpoint = endpoint_of(client)
-    model = kwargs.get("model")
-    return Request(
-        operation=operation,
-        provider=_provider(client, endpoint.address),
-        model=model if isinstance(model, str) else "",
-        address=endpoint.address,
-        port=endpoint.port,
-        stream=kwargs.get("stream") is True,
-        user=kwargs.get("user"),
-        further=further,
-    )
+def _note_characters(body: Body, told: Found) -> None:
+    if isinstance(text := body.get("input"), str):
+        told[names.INPUT_CHARACTERS] = len(text)
 
 
-def _provider(client: object, address: str) -> str:
-    is_azure = type(client).__name__ in _AZURE_CLIENTS or address.endswith(_AZURE_HOST)
-    return "azure.ai.openai" if is_azure else "openai"
+_RESPONSE: Final = Shape(
+    {_OPERATION: "chat", names.OPENAI_API_TYPE: "responses"},
+    read_response,
+    response_stream,
+    RESPONSE_TEXT,
+    user=_user,
+    settings=_SETTINGS,
+    note=_note_effort,
+)
+_COMPACTION: Final = Shape({_OPERATION: "chat", names.OPENAI_API_TYPE: "responses"}, read_usage)
 
+SHAPES: Final[Mapping[str, Shape]] = {
+    "/chat/completions": Shape(
+        {_OPERATION: "chat", names.OPENAI_API_TYPE: "chat_completions"},
+        read_chat,
+        ChatStream,
+        user=_user,
+        settings=_SETTINGS,
+        asks_for_usage=True,
+    ),
+    "/responses": _RESPONSE,
+    "/responses?beta=true": _RESPONSE,
+    "/responses/compact": _COMPACTION,
+    "/responses/compact?beta=true": _COMPACTION,
+    "/decisions": Shape({_OPERATION: "chat"}, read_usage, user=_user),
+    "/completions": Shape(
+        {_OPERATION: "text_completion"},
+        read_chat,
+        CompletionStream,
+        COMPLETION_TEXT,
+        user=_user,
+        settings=_SETTINGS,
+        asks_for_usage=True,
+    ),
+    "/embeddings": Shape({_OPERATION: "embeddings"}, read_usage, user=_user),
+    "/moderations": Shape({_OPERATION: "moderation"}, read_usage),
+    "/images/generations": Shape(
+        {_OPERATION: "image_generation", names.OUTPUT_TYPE: "image"},
+        read_images,
+        image_stream,
+        NO_TEXT,
+        user=_user,
+    ),
+    "/images/edits": Shape(
+        {_OPERATION: "image_generation", names.OUTPUT_TYPE: "image"},
+        read_images,
+        image_stream,
+        NO_TEXT,
+        user=_user,
+    ),
+    "/images/variations": Shape(
+        {_OPERATION: "image_generation", names.OUTPUT_TYPE: "image"}, read_images, user=_user
+    ),
+    "/audio/transcriptions": Shape(
+        {_OPERATION: "transcription"}, read_audio, transcript_stream, TRANSCRIPT_TEXT
+    ),
+    "/audio/translations": Shape({_OPERATION: "translation"}, read_audio),
+    "/audio/speech": Shape(
+        {_OPERATION: "speech", names.OUTPUT_TYPE: "speech"},
+        None,
+        speech_stream,
+        NO_TEXT,
+        note=_note_characters,
+    ),
+}
+"""Path below the base URL -> what is called there. Paths of openai 1.x to 3.54.0, 2026-11-22."""
 
-def _forget_usage(chunk: object) -> None:
-    """Take off the `"usage": null` that asking for usage puts on every chunk."""
-    _FIELDS_SET(chunk).discard("usage")
+API: Final = Api(SHAPES, Endpoints("openai"), read_aside)
+"""What is known of the OpenAI SDK."""
 
-
-_CHAT: Final = Shape(_prepare_chat, read_chat)
-_RESPONSE: Final = Shape(_prepare_response, read_response)
-_EMBEDDINGS: Final = Shape(_prepare_embeddings, read_embeddings)
-
-_CHAT_MODULE: Final = "openai.resources.chat.completions.completions"
-_RESPONSE_MODULE: Final = "openai.resources.responses.responses"
-_EMBEDDINGS_MODULE: Final = "openai.resources.embeddings"
-_STREAM_MODULE: Final = "openai._streaming"
-_CLIENT_MODULE: Final = "openai._base_client"
+_CLIENTS: Final = "openai._base_client"
+_STREAMS: Final = "openai._streaming"
+_CHAT: Final = "openai.resources.chat.completions"
+_BETA_CHAT: Final = "openai.resources.beta.chat.completions"
+_TAKING: Final = (
+    # Until openai 1.58 the chat completions were one module.
+    (_CHAT, "Completions", ("create", "parse", "stream")),
+    (f"{_CHAT}.completions", "Completions", ("create", "parse", "stream")),
+    (_BETA_CHAT, "Completions", ("parse", "stream")),
+    ("openai.resources.responses.responses", "Responses", ("create", "parse", "stream", "compact")),
+    ("openai.resources.beta.responses.responses", "Responses", ("create", "compact")),
+    ("openai.resources.decisions", "Decisions", ("create",)),
+    ("openai.resources.completions", "Completions", ("create",)),
+    ("openai.resources.embeddings", "Embeddings", ("create",)),
+    ("openai.resources.moderations", "Moderations", ("create",)),
+    ("openai.resources.images", "Images", ("generate", "edit", "create_variation")),
+    ("openai.resources.audio.transcriptions", "Transcriptions", ("create",)),
+    ("openai.resources.audio.translations", "Translations", ("create",)),
+    ("openai.resources.audio.speech", "Speech", ("create",)),
+)
+_SOCKETS: Final = (
+    ("openai.resources.realtime.realtime", "RealtimeConnection"),
+    ("openai.resources.beta.realtime.realtime", "RealtimeConnection"),
+    ("openai.resources.responses.responses", "ResponsesConnection"),
+    ("openai.resources.beta.responses.responses", "ResponsesConnection"),
+)
 
 TABLE: Final = (
-    Patch(_CHAT_MODULE, "Completions", "create", partial(sync_call, _CHAT)),
-    Patch(_CHAT_MODULE, "AsyncCompletions", "create", partial(async_call, _CHAT)),
-    Patch(_RESPONSE_MODULE, "Responses", "create", partial(sync_call, _RESPONSE)),
-    Patch(_RESPONSE_MODULE, "AsyncResponses", "create", partial(async_call, _RESPONSE)),
-    Patch(_EMBEDDINGS_MODULE, "Embeddings", "create", partial(sync_call, _EMBEDDINGS)),
-    Patch(_EMBEDDINGS_MODULE, "AsyncEmbeddings", "create", partial(async_call, _EMBEDDINGS)),
-    Patch(_STREAM_MODULE, "Stream", "close", sync_close),
-    Patch(_STREAM_MODULE, "AsyncStream", "close", async_close),
-    Patch(_CLIENT_MODULE, "SyncAPIClient", "request", sync_request),
-    Patch(_CLIENT_MODULE, "AsyncAPIClient", "request", async_request),
+    Patch(_CLIENTS, "SyncAPIClient", "request", partial(sync_request, API)),
+    Patch(_CLIENTS, "AsyncAPIClient", "request", partial(async_request, API)),
+    Patch(_STREAMS, "Stream", "close", sync_close),
+    Patch(_STREAMS, "AsyncStream", "close", async_close),
+    *(
+        Patch(module, prefix + owner, method, takes_attribution, optional=True)
+        for module, owner, methods in _TAKING
+        for method in methods
+        for prefix in ("", "Async")
+    ),
+    *(
+        Patch(module, prefix + owner, "recv_bytes", around, optional=True)
+        for module, owner in _SOCKETS
+        for prefix, around in (
+            ("", partial(received, API)),
+            ("Async", partial(async_received, API)),
+        )
+    ),
 )
 """Everything of the SDK that is wrapped."""
 
@@ -140,5 +201,5 @@ class OpenAIInstrumentor(TableInstrumentor):
     patches = Patches(TABLE)
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """The SDK releases this was run with: 2.0.0 and 3.54.0."""
-        return ("openai >= 2.0, < 4",)
+        """The SDK releases this was run with: 1.3.0 to 3.54.0."""
+        return ("openai >= 1.3, < 4",)

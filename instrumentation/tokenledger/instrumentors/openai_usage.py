@@ -1,193 +1,305 @@
-"""Reading OpenAI's answers into token counts: pure functions over SDK objects or plain mappings.
+"""Reading OpenAI's answers into span attributes: pure functions over SDK objects or plain JSON.
 
-Source: the usage types of openai 2.0.0 and 3.54.0, read 2026-11-22. OpenAI's input counts already
-include cached tokens and its output counts reasoning, which is the shape the contract asks for.
+Source: the usage types of openai 1.x, 2.0.0 and 3.54.0, read 2026-11-22. OpenAI's input counts
+already include cached tokens and its output counts reasoning, which is the shape the contract asks
+for.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger.reading import Reading, count, mapping_of, part, parts, text
-from tokenledger_semconv.attributes import OPENAI_SERVICE_TIER, OPENAI_SYSTEM_FINGERPRINT
-from tokenledger_semconv.tokens import TokenVector
+from tokenledger.instrumentors.estimate import (
+    ONE_CHUNK,
+    estimate,
+    estimated_input,
+    estimated_output,
+)
+from tokenledger.reading import Counts, add_counts, add_usage, fields_of, parts, text
+from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Mapping
 
-    from tokenledger.reading import Usage
+    from tokenledger.reading import Found
 
 RESPONSE_ENDINGS: Final = frozenset(
     {"response.completed", "response.incomplete", "response.failed"}
 )
 """Events of a Responses stream that carry the whole response with its usage."""
 
-_USAGE_FIELD: Final = attrgetter("usage")
-_TYPE_FIELD: Final = attrgetter("type")
-_NO_USAGE: Final = (None,)
-_UNFINISHED: Final = frozenset({"queued", "in_progress"})
-
-_FREQUENT_EVENTS: Final = frozenset(
+_CHAT_COUNTS: Final = Counts(
     {
-        "response.output_text.delta",
-        "response.output_text.done",
-        "response.function_call_arguments.delta",
-        "response.reasoning_text.delta",
-        "response.reasoning_summary_text.delta",
-        "response.refusal.delta",
-        "response.content_part.added",
-        "response.content_part.done",
-        "response.output_item.added",
-        "response.output_item.done",
-        "response.audio.delta",
-        "response.audio.transcript.delta",
-        "response.mcp_call_arguments.delta",
-        "response.custom_tool_call_input.delta",
-        "response.code_interpreter_call_code.delta",
+        "prompt_tokens": names.INPUT_TOKENS,
+        "completion_tokens": names.OUTPUT_TOKENS,
     }
 )
+_COUNTS: Final = Counts(
+    {
+        "input_tokens": names.INPUT_TOKENS,
+        "output_tokens": names.OUTPUT_TOKENS,
+    }
+)
+_INPUT_DETAILS: Final = Counts(
+    {
+        "cached_tokens": names.CACHE_READ_TOKENS,
+        "cache_write_tokens": names.CACHE_WRITE_TOKENS,
+        "audio_tokens": names.AUDIO_INPUT_TOKENS,
+        "image_tokens": names.IMAGE_INPUT_TOKENS,
+    }
+)
+_CACHED_DETAILS: Final = Counts(
+    {
+        "audio_tokens": names.CACHED_AUDIO_TOKENS,
+        "image_tokens": names.CACHED_IMAGE_TOKENS,
+    }
+)
+_OUTPUT_DETAILS: Final = Counts(
+    {
+        "reasoning_tokens": names.REASONING_TOKENS,
+        "audio_tokens": names.AUDIO_OUTPUT_TOKENS,
+        "image_tokens": names.IMAGE_OUTPUT_TOKENS,
+    }
+)
+_TOOLS: Final = Counts(
+    {
+        "web_search_call": names.WEB_SEARCH_REQUESTS,
+        "file_search_call": names.FILE_SEARCH_REQUESTS,
+        "code_interpreter_call": names.CODE_EXECUTION_REQUESTS,
+    }
+)
+_UNFINISHED: Final = frozenset({"queued", "in_progress"})
+_NANOSECONDS: Final = 1_000_000_000
 
 
-def read_chat(completion: object) -> Reading:
-    """A chat completion."""
-    return _reading(
-        completion,
-        mapping_of(part(completion, "usage")),
-        finish_reasons=tuple(
-            reason
-            for choice in parts(completion, "choices")
-            if (reason := text(choice, "finish_reason"))
-        ),
-    )
+def read_chat(completion: object) -> Found:
+    """A chat completion, or a legacy completion."""
+    told = fields_of(completion)
+    found = _head(told)
+    reasons = [
+        reason
+        for choice in told.get("choices") or ()
+        if (reason := fields_of(choice).get("finish_reason")).__class__ is str
+    ]
+    if reasons:
+        found[names.FINISH_REASONS] = reasons
+    add_chat_usage(found, told.get("usage"))
+    return found
 
 
-def read_response(response: object) -> Reading:
+def read_response(response: object) -> Found:
     """An answer of the Responses API; its built-in tool calls are counted from its output."""
-    status = text(response, "status")
-    return _reading(
-        response,
-        mapping_of(part(response, "usage")),
-        finish_reasons=(status,) if status and status not in _UNFINISHED else (),
-        tools=Counter(text(item, "type") for item in parts(response, "output")),
-        error_type="response.failed" if status == "failed" else "",
-    )
+    told = fields_of(response)
+    found = _head(told)
+    status = told.get("status")
+    if isinstance(status, str) and status not in _UNFINISHED:
+        found[names.FINISH_REASONS] = (status,)
+        if status == "failed":
+            found[names.ERROR_TYPE] = "response.failed"
+    usage = told.get("usage")
+    if usage is not None:
+        tools = Counter(fields_of(item).get("type") for item in told.get("output") or ())
+        add_counts(found, tools, _TOOLS)
+        add_response_usage(found, usage)
+    if told.get("background") is True:
+        _add_identity(found, told)
+    return found
 
 
-def read_embeddings(embeddings: object) -> Reading:
-    """An embeddings answer; it has no output tokens, which stay unreported."""
-    return _reading(embeddings, mapping_of(part(embeddings, "usage")))
+def read_retrieved(response: object) -> Found | None:
+    """A response that was fetched again; `None` unless it ran in the background and is done.
+
+    Any other was booked when it was made.
+    """
+    told = fields_of(response)
+    if told.get("background") is not True or told.get("status") in _UNFINISHED:
+        return None
+    return read_response(response)
+
+
+def read_usage(answer: object) -> Found:
+    """An answer that says its model and its usage: embeddings, compaction, moderation."""
+    told = fields_of(answer)
+    found = _head(told)
+    usage = told.get("usage")
+    if "prompt_tokens" in fields_of(usage):
+        add_chat_usage(found, usage)
+    else:
+        add_response_usage(found, usage)
+    return found
+
+
+def read_images(images: object) -> Found:
+    """Generated or edited images: tokens for the models billed by them, else how many images."""
+    told = fields_of(images)
+    found: Found = {names.IMAGES: len(parts(images, "data"))}
+    usage = told.get("usage")
+    add_response_usage(found, usage)
+    if names.OUTPUT_TOKENS in found and names.IMAGE_OUTPUT_TOKENS not in found:
+        # All that such a model puts out is image, unless it says otherwise.
+        # Ref: openai 3.54.0 types/images_response.py, `output_tokens`, read 2026-11-22.
+        found[names.IMAGE_OUTPUT_TOKENS] = found[names.OUTPUT_TOKENS]
+    return found
+
+
+def read_audio(answer: object) -> Found:
+    """A transcription or translation, billed by tokens or by the length of the audio."""
+    told = fields_of(answer)
+    usage = told.get("usage")
+    found: Found = {}
+    seconds = fields_of(usage).get("seconds", told.get("duration"))
+    if isinstance(seconds, str):
+        seconds = float(seconds)
+    if isinstance(seconds, (int, float)):
+        found[names.AUDIO_SECONDS] = math.ceil(seconds)
+        add_usage(found, usage)
+    else:
+        add_response_usage(found, usage)
+    return found
+
+
+def add_chat_usage(found: Found, usage: object) -> None:
+    """The usage object of the chat, completions and embeddings APIs."""
+    if usage is None:
+        return
+    told = fields_of(usage)
+    add_counts(found, told, _CHAT_COUNTS)
+    if (details := told.get("prompt_tokens_details")) is not None:
+        add_counts(found, fields_of(details), _INPUT_DETAILS)
+    if (details := told.get("completion_tokens_details")) is not None:
+        add_counts(found, fields_of(details), _OUTPUT_DETAILS)
+    if (cost := told.get("cost")) is not None:
+        _add_reported_cost(found, cost)
+    add_usage(found, usage)
+
+
+def add_response_usage(found: Found, usage: object) -> None:
+    """The usage object of the responses, images, audio and realtime APIs."""
+    if usage is None:
+        return
+    told = fields_of(usage)
+    add_counts(found, told, _COUNTS)
+    inputs = told.get("input_tokens_details") or told.get("input_token_details")
+    if inputs is not None:
+        told_inputs = fields_of(inputs)
+        add_counts(found, told_inputs, _INPUT_DETAILS)
+        if (cached := told_inputs.get("cached_tokens_details")) is not None:
+            add_counts(found, fields_of(cached), _CACHED_DETAILS)
+    outputs = told.get("output_tokens_details") or told.get("output_token_details")
+    if outputs is not None:
+        add_counts(found, fields_of(outputs), _OUTPUT_DETAILS)
+    if (cost := told.get("cost")) is not None:
+        _add_reported_cost(found, cost)
+    add_usage(found, usage)
+
+
+def _head(told: Mapping[str, Any]) -> Found:
+    found: Found = {}
+    if (model := told.get("model")).__class__ is str and model:
+        found[names.RESPONSE_MODEL] = model
+    if (identity := told.get("id")).__class__ is str:
+        found[names.RESPONSE_ID] = identity
+    if (tier := told.get("service_tier")).__class__ is str:
+        found[names.OPENAI_SERVICE_TIER] = tier
+    if (fingerprint := told.get("system_fingerprint")).__class__ is str:
+        found[names.OPENAI_SYSTEM_FINGERPRINT] = fingerprint
+    return found
+
+
+def _add_identity(found: Found, told: Mapping[str, Any]) -> None:
+    """A background response is one call, however often and by whomever it is fetched."""
+    created = told.get("created_at")
+    if isinstance(created, (int, float)):
+        found[names.CALL_ID] = f"openai.response:{told.get('id')}"
+        found[names.CALL_STARTED_NS] = int(created * _NANOSECONDS)
+
+
+def _add_reported_cost(found: Found, cost: object) -> None:
+    """What the host says the call cost, as OpenRouter does (its API reference, 2026-11-22)."""
+    if isinstance(cost, (int, float)) and not isinstance(cost, bool):
+        found[names.REPORTED_COST] = str(cost)
 
 
 class ChatStream:
     """What a chat stream says: an early chunk names the model, a later one brings the usage.
 
-    Azure's first chunk (its prompt filter's findings) names no model: chunks are read until one
-    does. Recorded streams, 2026-11-22.
+    Azure's first chunk (its prompt filter's findings) names no model. Recorded streams, 2026-11-22.
 
     Args:
         hides_usage: we asked for the usage ourselves, so the app must not see the chunk with it.
     """
 
     def __init__(self, *, hides_usage: bool = False) -> None:
-        self.field: Callable[[object], object] = _USAGE_FIELD
-        self.quiet: Container[object] = ()
-        self._hides_usage = hides_usage
-        self._named: object = None
-        self._usage: Usage | None = None
+        self.hides_usage = hides_usage
+        self._head: Found = {}
+        self._reasons: dict[int, str] = {}
+        self._usage: object = None
 
-    def see(self, chunk: object) -> bool:
+    def note(self, chunk: object) -> bool:
         """Read one chunk; whether it is to be kept from the app."""
-        usage = mapping_of(part(chunk, "usage"))
-        if text(chunk, "model") or self._named is None:
-            self._named = chunk
-        if text(self._named, "model"):
-            self.quiet = _NO_USAGE
-        self._usage = usage or self._usage
-        return self._hides_usage and usage is not None and not part(chunk, "choices")
+        told = fields_of(chunk)
+        self._head = {**self._head, **_head(told)}
+        choices = told.get("choices") or ()
+        for choice in choices:
+            if reason := text(choice, "finish_reason"):
+                self._reasons[fields_of(choice).get("index", 0)] = reason
+        usage = told.get("usage")
+        if usage is None:
+            if self.hides_usage:
+                # What asking for usage puts on every chunk.
+                sent = getattr(chunk, "__pydantic_fields_set__", None)
+                if sent is not None:
+                    sent.discard("usage")
+            return False
+        self._usage = usage
+        return self.hides_usage and not choices
 
-    def reading(self) -> Reading:
+    def weigh(self, chunk: object) -> int:
+        """The text of a chunk, of its tool calls and of reasoning that a host shows."""
+        characters = 0
+        for choice in parts(chunk, "choices"):
+            told = fields_of(fields_of(choice).get("delta"))
+            for name in ("content", "refusal", "reasoning_content", "reasoning"):
+                characters += len(told.get(name) or "")
+            for tool_call in told.get("tool_calls") or ():
+                function = fields_of(fields_of(tool_call).get("function"))
+                characters += len(function.get("name") or "") + len(function.get("arguments") or "")
+        return characters and characters + ONE_CHUNK
+
+    def found(self) -> Found:
         """What was read so far."""
-        return _reading(self._named, self._usage)
+        found = dict(self._head)
+        if self._reasons:
+            found[names.FINISH_REASONS] = [self._reasons[index] for index in sorted(self._reasons)]
+        add_chat_usage(found, self._usage)
+        return found
+
+    def estimated(self, weight: int, request_body: bytes) -> Found:
+        """Output by its text, input by the request's; nothing if the usage came."""
+        if self._usage is not None:
+            return {}
+        return estimate(estimated_output(weight), estimated_input(request_body))
 
 
-class ResponseStream:
-    """What a Responses stream says: the first event names the model, the last brings the usage."""
+class CompletionStream(ChatStream):
+    """What a legacy completion stream says: as a chat stream, with its text elsewhere."""
+
+    def weigh(self, chunk: object) -> int:
+        """The text of a chunk."""
+        characters = sum(len(text(choice, "text") or "") for choice in parts(chunk, "choices"))
+        return characters and characters + ONE_CHUNK
+
+
+class _CompletionText:
+    """Legacy completions have one kind of chunk."""
 
     def __init__(self) -> None:
-        self.field: Callable[[object], object] = _TYPE_FIELD
-        self.quiet: Container[object] = _FREQUENT_EVENTS
-        self._response: object = None
-        self._error_type = ""
-
-    def see(self, chunk: object) -> bool:
-        """Read one event; none is ever kept from the app."""
-        kind = part(chunk, "type")
-        if kind == "error":
-            self._error_type = "error"
-        elif kind == "response.created" or kind in RESPONSE_ENDINGS:
-            self._response = part(chunk, "response")
-        return False
-
-    def reading(self) -> Reading:
-        """What was read so far."""
-        if self._error_type:
-            return Reading(
-                response_model=text(self._response, "model"),
-                response_id=text(self._response, "id"),
-                error_type=self._error_type,
-            )
-        return read_response(self._response)
+        self.kind: Callable[[Any], str] = attrgetter("object")
+        self.texts: Mapping[str, Callable[[Any], str]] = {}
 
 
-def tokens_of(usage: Usage, tools: Counter[Any] | None = None) -> TokenVector:
-    """The token vector of a usage object of the chat, responses or embeddings API."""
-    inputs = _details(usage, "prompt_tokens_details", "input_tokens_details")
-    outputs = _details(usage, "completion_tokens_details", "output_tokens_details")
-    tools = tools or Counter()
-    return TokenVector(
-        input_tokens=_either(usage, "prompt_tokens", "input_tokens"),
-        output_tokens=_either(usage, "completion_tokens", "output_tokens"),
-        cached_tokens=count(inputs, "cached_tokens"),
-        cache_write_tokens=count(inputs, "cache_write_tokens"),
-        reasoning_tokens=count(outputs, "reasoning_tokens"),
-        audio_input_tokens=count(inputs, "audio_tokens"),
-        audio_output_tokens=count(outputs, "audio_tokens"),
-        image_input_tokens=count(inputs, "image_tokens"),
-        image_output_tokens=count(outputs, "image_tokens"),
-        web_search_requests=tools.get("web_search_call"),
-        file_search_requests=tools.get("file_search_call"),
-        code_execution_requests=tools.get("code_interpreter_call"),
-    )
-
-
-def _reading(
-    source: object,
-    usage: Usage | None,
-    *,
-    finish_reasons: tuple[str, ...] = (),
-    tools: Counter[Any] | None = None,
-    error_type: str = "",
-) -> Reading:
-    return Reading(
-        response_model=text(source, "model"),
-        response_id=text(source, "id"),
-        finish_reasons=finish_reasons,
-        tokens=TokenVector() if usage is None else tokens_of(usage, tools),
-        usage=usage,
-        error_type=error_type,
-        further={
-            OPENAI_SERVICE_TIER: text(source, "service_tier"),
-            OPENAI_SYSTEM_FINGERPRINT: text(source, "system_fingerprint"),
-        },
-    )
-
-
-def _either(usage: Usage, name: str, other_name: str) -> int | None:
-    found = count(usage, name)
-    return count(usage, other_name) if found is None else found
-
-
-def _details(usage: Usage, name: str, other_name: str) -> object:
-    return part(usage, name) or part(usage, other_name)
+COMPLETION_TEXT: Final = _CompletionText()
+"""Every chunk of a legacy completion is looked at: they are rare, their text stands in a list."""

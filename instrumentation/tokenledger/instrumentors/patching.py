@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from tokenledger.failures import Guard
 from tokenledger.runtime import RUNTIME
@@ -14,12 +15,10 @@ from tokenledger.tracing import CallTracer
 from tokenledger.trust import note_remote_baggage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import ModuleType
 
     from opentelemetry.trace import TracerProvider
-
-    from tokenledger.instrumentors.wrappers import Host, Wrapper
 
     class BaseInstrumentor:
         """What is used of OpenTelemetry's class, which its package keeps from type checkers."""
@@ -39,6 +38,19 @@ else:
     from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 
+Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], object]
+"""What wrapt calls in place of a method: (method, instance, arguments, keywords)."""
+
+
+class Host(Protocol):
+    """The instrumentor a wrapper belongs to."""
+
+    @property
+    def tracer(self) -> CallTracer | None:
+        """Starts its calls; `None` while nothing is to be recorded."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Patch:
     """One line of the table.
@@ -48,12 +60,14 @@ class Patch:
         owner: the class.
         method: the method that is wrapped.
         around: makes the wrapper.
+        optional: not every supported release of the SDK has it.
     """
 
     module: str
     owner: str
     method: str
     around: Callable[[Host], Wrapper]
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +118,13 @@ class Patches:
         with self._lock, Guard(f"wrapping {patch.module}.{patch.owner}.{patch.method}"):
             if self._host is None or patch in self._applied:
                 return
-            owner: type = getattr(module, patch.owner)
-            original = vars(owner)[patch.method]
+            # Not by getattr: newer SDKs would import what the app has not asked for.
+            owner: type | None = vars(module).get(patch.owner)
+            original = vars(owner).get(patch.method) if owner is not None else None
+            if patch.optional and original is None:
+                return
+            if owner is None or original is None:
+                raise AttributeError(f"{patch.owner}.{patch.method}")
             if self._is_ours(original):
                 return
             wrapt: Any = importlib.import_module("wrapt")

@@ -6,23 +6,23 @@ not write that option, so the caller's own request is then sent instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger.instrumentors.wrappers import raw_mode
+from tokenledger.runtime import RUNTIME
 
 if TYPE_CHECKING:
-    from tokenledger.instrumentors.endpoint import Endpoint
-    from tokenledger.instrumentors.wrappers import Arguments
+    from tokenledger.instrumentors.shape import Body
 
 USAGE_REQUEST: Final = "stream_options"
-"""The argument that asks a chat stream for its usage."""
+"""The field that asks a chat stream for its usage."""
 
-# The marks the SDK's own helpers pass for what nobody gave.
-_NOT_GIVEN: Final = ("NotGiven", "Omit")
 _REFUSALS: Final = (400, 422)
 _REMEMBERED_HOSTS: Final = 256
+
+Host = tuple[str, int | None]
+"""Address and port."""
 
 
 class RefusingHosts:
@@ -34,13 +34,13 @@ class RefusingHosts:
 
     def __init__(self, limit: int = _REMEMBERED_HOSTS) -> None:
         self._limit = limit
-        self._known: frozenset[Endpoint] = frozenset()
+        self._known: frozenset[Host] = frozenset()
         self._adding = Lock()
 
-    def __contains__(self, host: Endpoint) -> bool:
+    def __contains__(self, host: Host) -> bool:
         return host in self._known
 
-    def add(self, host: Endpoint) -> None:
+    def add(self, host: Host) -> None:
         """Remember one more, within the limit."""
         with self._adding:
             if len(self._known) < self._limit:
@@ -51,27 +51,27 @@ REFUSING_HOSTS: Final = RefusingHosts()
 """The refusing hosts of this process."""
 
 
-def asking(kwargs: Arguments) -> Arguments:
+def asking(body: Body) -> Body:
     """The same request, asking for usage."""
-    return {**kwargs, USAGE_REQUEST: {"include_usage": True}}
+    return {**body, USAGE_REQUEST: {"include_usage": True}}
 
 
-def may_ask(kwargs: Arguments) -> bool:
-    """Whether the caller left the stream's options open and reads chunks, not raw bytes."""
-    body = kwargs.get("extra_body")
-    if isinstance(body, dict) and USAGE_REQUEST in body:
+def may_ask(body: Body, extra_body: object, host: Host) -> bool:
+    """Whether the caller left the stream's options open, and the host is not known to refuse.
+
+    Args:
+        body: the request's own body.
+        extra_body: what the caller adds to it.
+        host: where it is sent.
+    """
+    if USAGE_REQUEST in body or not RUNTIME.setup.settings.stream_usage:
         return False
-    if USAGE_REQUEST in kwargs and type(kwargs[USAGE_REQUEST]).__name__ not in _NOT_GIVEN:
+    if isinstance(extra_body, Mapping) and USAGE_REQUEST in extra_body:
         return False
-    return not raw_mode(kwargs)
+    return host not in REFUSING_HOSTS
 
 
-def can_repeat(kwargs: Arguments) -> bool:
-    """Whether the request can be sent twice: a one-shot iterator is used up by the first time."""
-    return not any(isinstance(value, Iterator) for value in kwargs.values())
-
-
-def is_refusal(error: Exception) -> bool:
+def is_refusal(error: Any) -> bool:  # noqa: ANN401 - whatever the SDK raised
     """Whether a host refused a request over being asked; its words are looked at, never kept."""
     if getattr(error, "status_code", None) not in _REFUSALS:
         return False

@@ -1,0 +1,268 @@
+"""Watching the body of a bare HTTP response that an app reads by itself.
+
+`with_streaming_response`, and `with_raw_response` on a stream, hand out the response before its
+body is read, and every way to read it passes through the response's `iter_bytes`. So that method is
+exchanged on the one response object. What passes is read and forgotten; it is never kept beyond
+the end of the call.
+"""
+
+from __future__ import annotations
+
+import json
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from tokenledger.failures import Guard
+from tokenledger.instrumentors.streams import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+
+    from tokenledger.call import Call
+    from tokenledger.instrumentors.streams import StreamReader
+    from tokenledger.reading import Found
+
+_DATA: Final = b"data:"
+_DONE: Final = b"[DONE]"
+_MOST_KEPT_BYTES: Final = 32 * 1024 * 1024
+_LINE_STARTS: Final = (b"{", b"\n")
+
+
+class Body(Protocol):
+    """Takes the bytes of one body as they pass."""
+
+    is_reading: bool
+    """Whether the next bytes are being waited for right now."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        ...
+
+    def end(self, error: BaseException | None = None, *, whole: bool = False) -> None:
+        """The body ended: read whole, closed early, or broken off by an error."""
+        ...
+
+
+def read_json(body: bytes) -> object:
+    """An answer as JSON; `None` where it is text, as a transcript may be."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def told_by(answer: Any) -> object:  # noqa: ANN401 - whatever an SDK hands out
+    """An SDK's object, or the JSON of a bare response that was read."""
+    response = getattr(answer, "http_response", None)
+    if response is None:
+        return answer
+    return read_json(response.content) if response.is_closed else None
+
+
+def is_async_body(response: Any) -> bool:  # noqa: ANN401 - of httpx or of httpx2
+    """Whether the unread body of a response is read by `await`."""
+    return not hasattr(response.stream, "__iter__")
+
+
+def watch_body(
+    response: Any,  # noqa: ANN401 - of httpx or of httpx2
+    call: Call,
+    reader: StreamReader | Callable[[object], Found],
+    *,
+    is_async: bool,
+) -> None:
+    """Finish a call with what passes through a response's body.
+
+    Args:
+        response: the HTTP response, its body unread.
+        call: the call to finish.
+        reader: of the stream, or of the whole JSON answer.
+        is_async: whether the body is read by `await`.
+    """
+    body: Body
+    if callable(reader):
+        body = _Json(call, reader)
+    else:
+        body = _Events(Watch(call, reader, partial(_request_body, response.request)))
+    watch_bytes(response, body, is_async=is_async)
+
+
+def watch_bytes(response: Any, body: Body, *, is_async: bool) -> None:  # noqa: ANN401
+    """Let a body take the bytes of a response as they pass."""
+    # Weak: a response that held itself would wait for the garbage collector.
+    this, kind = weakref.ref(response), type(response)
+    if is_async:
+        response.aiter_bytes = partial(_async_bytes, kind.aiter_bytes, this, body)
+        response.aclose = partial(_aclose, kind.aclose, this, body)
+    else:
+        response.iter_bytes = partial(_bytes, kind.iter_bytes, this, body)
+        response.close = partial(_close, kind.close, this, body)
+
+
+def _bytes(
+    method: Callable[..., Any],
+    this: Callable[[], Any],
+    body: Body,
+    *args: Any,  # noqa: ANN401
+    **kwargs: Any,  # noqa: ANN401
+) -> Generator[bytes]:
+    body.is_reading = True
+    try:
+        for data in method(this(), *args, **kwargs):
+            body.feed(data)
+            body.is_reading = False
+            yield data
+            body.is_reading = True
+    except BaseException as error:
+        body.end(error)
+        raise
+    body.end(whole=True)
+
+
+async def _async_bytes(
+    method: Callable[..., Any],
+    this: Callable[[], Any],
+    body: Body,
+    *args: Any,  # noqa: ANN401
+    **kwargs: Any,  # noqa: ANN401
+) -> AsyncGenerator[bytes]:
+    body.is_reading = True
+    try:
+        async for data in method(this(), *args, **kwargs):
+            body.feed(data)
+            body.is_reading = False
+            yield data
+            body.is_reading = True
+    except BaseException as error:
+        body.end(error)
+        raise
+    body.end(whole=True)
+
+
+def _close(method: Callable[..., Any], this: Callable[[], Any], body: Body) -> None:
+    try:
+        method(this())
+    finally:
+        # The client itself closes a response at the end of its bytes, while they are read.
+        if not body.is_reading:
+            body.end()
+
+
+async def _aclose(method: Callable[..., Any], this: Callable[[], Any], body: Body) -> None:
+    try:
+        await method(this())
+    finally:
+        if not body.is_reading:
+            body.end()
+
+
+class _Json:
+    """One JSON answer."""
+
+    is_reading = False
+
+    def __init__(self, call: Call, read: Callable[[object], Found]) -> None:
+        self._call = call
+        self._read = read
+        self._kept: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size <= _MOST_KEPT_BYTES:
+            self._kept.append(data)
+
+    def end(self, error: BaseException | None = None, *, whole: bool = False) -> None:
+        found: Found = {}
+        if whole and not self._call.is_finished:
+            with Guard("reading a body"):
+                found = self._read(read_json(b"".join(self._kept)))
+        self._kept.clear()
+        self._call.finish(found, None if isinstance(error, GeneratorExit) else error)
+
+    def __del__(self) -> None:
+        self.end()
+
+
+class _Events:
+    """Server-sent events."""
+
+    is_reading = False
+
+    def __init__(self, watching: Watch) -> None:
+        self._watching = watching
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        self._watching.call.first_chunk()
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._read(line)
+
+    def end(self, error: BaseException | None = None, *, whole: bool = False) -> None:
+        self._read(self._rest)
+        self._rest = b""
+        self._watching.end(error, whole=whole)
+
+    def _read(self, line: bytes) -> None:
+        text = line.removeprefix(_DATA).strip()
+        if not line.startswith(_DATA) or text == _DONE:
+            return
+        try:
+            event = json.loads(text)
+        except ValueError:
+            # Cut in the middle, or no JSON: nothing to be read off it.
+            return
+        self._watching.look(event)
+
+
+def _request_body(request: Any) -> bytes:  # noqa: ANN401 - of httpx or of httpx2
+    content = request.content
+    return content if isinstance(content, bytes) else b""
+
+
+class Lines:
+    """A file of JSON objects, one a line, each taken by itself.
+
+    Args:
+        take: takes one line; False if the file is not what it was taken for.
+    """
+
+    is_reading = False
+
+    def __init__(self, take: Callable[[bytes], bool]) -> None:
+        self._take = take
+        self._kept: list[bytes] = []
+        self._size = 0
+        self._wanted = True
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        if not self._wanted:
+            return
+        if not self._kept and data and not data.startswith(_LINE_STARTS):
+            self._give_up()
+            return
+        whole, line_break, rest = data.rpartition(b"\n")
+        if line_break:
+            lines = b"".join((*self._kept, whole)).split(b"\n")
+            self._kept, self._size = [], 0
+            if not all(self._take(line) for line in lines if line):
+                self._give_up()
+                return
+        if rest:
+            self._kept.append(rest)
+            self._size += len(rest)
+            if self._size > _MOST_KEPT_BYTES:
+                self._give_up()
+
+    def end(self, error: BaseException | None = None, *, whole: bool = False) -> None:
+        """Take what stands behind the last line break."""
+        if whole and self._wanted and self._kept and error is None:
+            self._take(b"".join(self._kept))
+        self._give_up()
+
+    def _give_up(self) -> None:
+        self._wanted = False
+        self._kept.clear()

@@ -1,0 +1,161 @@
+"""Calls over a websocket: of the realtime API, where each `response.done` is one, and responses.
+
+Every message passes through the connection's `recv_bytes`, also for apps that parse it themselves.
+A message is parsed here only if it names one of the few kinds that tell of a cost.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenledger.failures import Guard, report
+from tokenledger.instrumentors.openai_usage import (
+    RESPONSE_ENDINGS,
+    add_response_usage,
+    read_audio,
+    read_response,
+)
+from tokenledger.reading import fields_of
+from tokenledger_semconv import attributes as names
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from tokenledger.instrumentors.endpoint import Endpoint
+    from tokenledger.instrumentors.exchange import Api
+    from tokenledger.instrumentors.patching import Host, Wrapper
+    from tokenledger.reading import Found
+    from tokenledger.tracing import CallTracer
+
+_SESSION: Final = "_tokenledger_session"
+_SESSION_KINDS: Final = ("session.created", "session.updated")
+_CREATED: Final = "response.created"
+_DONE: Final = "response.done"
+_TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
+_KINDS: Final = frozenset((*_SESSION_KINDS, _CREATED, _DONE, _TRANSCRIBED, *RESPONSE_ENDINGS))
+_MARKS: Final = tuple(f'"{kind}"'.encode() for kind in sorted(_KINDS))
+_DEFAULT_PORTS: Final = {True: 443, False: 80}
+
+
+def received(api: Api, host: Host) -> Wrapper:
+    """Around a connection's `recv_bytes`."""
+
+    def wrapper(
+        wrapped: Callable[..., bytes],
+        instance: object,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+    ) -> object:
+        data = wrapped(*args, **kwargs)
+        _read(api, host, instance, data)
+        return data
+
+    return wrapper
+
+
+def async_received(api: Api, host: Host) -> Wrapper:
+    """Around an async connection's `recv_bytes`."""
+
+    def wrapper(
+        wrapped: Callable[..., Awaitable[bytes]],
+        instance: object,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+    ) -> object:
+        return _received(api, host, instance, wrapped(*args, **kwargs))
+
+    return wrapper
+
+
+async def _received(api: Api, host: Host, instance: object, receiving: Awaitable[bytes]) -> object:
+    data = await receiving
+    _read(api, host, instance, data)
+    return data
+
+
+def _read(api: Api, host: Host, connection: Any, data: bytes) -> None:  # noqa: ANN401
+    tracer = host.tracer
+    if tracer is None:
+        return
+    try:
+        if any(mark in data for mark in _MARKS):
+            event: object = json.loads(data)
+            session = vars(connection).get(_SESSION)
+            if session is None:
+                session = _Session(_endpoint(api, connection))
+                setattr(connection, _SESSION, session)
+            session.see(tracer, fields_of(event))
+    except Exception as error:  # noqa: BLE001 - the app gets its message
+        report("reading a websocket message", type(error).__name__)
+
+
+def _endpoint(api: Api, connection: Any) -> Endpoint:  # noqa: ANN401
+    """Where a connection leads, as the websockets library knows it."""
+    with Guard("reading a websocket's address"):
+        uri = connection._connection.protocol.uri  # noqa: SLF001 - the SDK keeps it in no other place
+        return api.endpoints.at(uri.host, uri.port or _DEFAULT_PORTS[uri.secure])
+    return api.endpoints.at(None, None)
+
+
+class _Session:
+    """What one connection has said so far.
+
+    Args:
+        endpoint: where it leads.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._model = ""
+        self._transcriber = ""
+        self._started: dict[str, int] = {}
+
+    def see(self, tracer: CallTracer, event: Mapping[str, Any]) -> None:
+        """Read one message."""
+        kind = event.get("type")
+        response = fields_of(event.get("response"))
+        if kind in _SESSION_KINDS:
+            self._note_session(fields_of(event.get("session")))
+        elif kind == _CREATED:
+            self._started[str(response.get("id"))] = time.time_ns()
+        elif kind == _DONE:
+            self._book(tracer, response, _read_realtime(response))
+        elif kind in RESPONSE_ENDINGS:
+            self._book(tracer, response, read_response(response))
+        elif kind == _TRANSCRIBED and event.get("usage"):
+            told = self._told("transcription", self._transcriber)
+            tracer.start(told).finish(read_audio(event))
+
+    def _note_session(self, session: Mapping[str, Any]) -> None:
+        self._model = session.get("model") or self._model
+        audio_input = fields_of(fields_of(session.get("audio")).get("input"))
+        # Until 2025 it stood in the session itself.
+        transcription = audio_input.get("transcription") or session.get("input_audio_transcription")
+        self._transcriber = fields_of(transcription).get("model") or self._transcriber
+
+    def _told(self, operation: str, model: str) -> Found:
+        return {
+            **self._endpoint.told,
+            names.OPERATION_NAME: operation,
+            names.REQUEST_MODEL: model,
+            names.REQUEST_STREAM: True,
+        }
+
+    def _book(self, tracer: CallTracer, response: Mapping[str, Any], found: Found) -> None:
+        started = self._started.pop(str(response.get("id")), 0)
+        told = self._told("chat", response.get("model") or self._model)
+        tracer.start(told, start_time_ns=started).finish(found)
+
+
+def _read_realtime(response: Mapping[str, Any]) -> Found:
+    found: Found = {}
+    if identity := response.get("id"):
+        found[names.RESPONSE_ID] = identity
+    if status := response.get("status"):
+        found[names.FINISH_REASONS] = (status,)
+        if status == "failed":
+            found[names.ERROR_TYPE] = "response.failed"
+    add_response_usage(found, response.get("usage"))
+    return found

@@ -1,0 +1,132 @@
+"""Prints what we add to a call beside what was aimed at: `make bench`.
+
+Bytecodes are exact. Times are CPU times, medians of turns taken one after the other in one process;
+what counts is their ratio to one bare span, since a busy machine slows both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+from bench.first_chunk import first_chunk_delay
+from bench.imports import FIRST_USE, import_cost
+from bench.measures import bytecodes, cpu_microseconds
+from bench.stub_calls import CHUNKS, StubCalls
+from bench.variants import variants
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bench.variants import Variants
+
+_AT_ONCE: Final = 50
+
+
+def main() -> None:
+    """Measure and print every figure."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    stubs = StubCalls()
+    calls = {"chat": stubs.chat, "responses": stubs.response, "anthropic": stubs.message}
+    with variants() as compared:
+        _print_bytecodes(compared, calls)
+        _print_chunks(compared, stubs)
+        for name, call in calls.items():
+            _print_times(name, compared, call, rounds)
+        loop = asyncio.new_event_loop()
+        _print_async(compared, stubs, loop, rounds)
+        loop.close()
+        delay = first_chunk_delay(compared, stubs, rounds)
+        print(f"first chunk delayed by {delay:.1f} us (aim: <= 50)")
+    for what, used in (("alone", ""), ("and its first use", FIRST_USE)):
+        cost = import_cost(used)
+        print(
+            f"import tokenledger {what}: {cost.cpu_ms:.1f} ms CPU (aim: <= 15),"
+            f" {cost.megabytes:.1f} MB (aim: <= 15), heavy modules: {cost.heavy or 'none'}"
+        )
+
+
+def _print_bytecodes(compared: Variants, calls: dict[str, Callable[[], None]]) -> None:
+    print("bytecodes added to a call (aim: <= 3,600 on CPython 3.11)")
+    for name, call in calls.items():
+        bare = bytecodes(compared.bare(call))
+        floor = bytecodes(compared.floor(call)) - bare
+        ours = bytecodes(compared.ours(call)) - bare
+        print(f"  {name:10} floor {floor:6,}  ours {ours:6,}  (bare call {bare:,})")
+
+
+def _print_chunks(compared: Variants, stubs: StubCalls) -> None:
+    print("bytecodes added to a streamed chunk (aim: <= 30)")
+    asked = functools.partial(stubs.chat_stream, asked=True)
+    streams: dict[str, Callable[[], Iterator[object]]] = {
+        "openai, usage asked for by the app": asked,
+        "openai, by us (the SDK reads one field more)": stubs.chat_stream,
+        "anthropic": stubs.message_stream,
+    }
+    for name, stream in streams.items():
+        print(f"  {name:45} {chunk_bytecodes(compared, stream):5.1f}")
+
+
+def chunk_bytecodes(compared: Variants, stream: Callable[[], Iterator[object]]) -> float:
+    """Bytecodes we add to each chunk of text in a stream."""
+
+    def chunks(count: int) -> Callable[[], object]:
+        def read() -> None:
+            iterator = stream()
+            for _ in range(count):
+                next(iterator)
+
+        return read
+
+    # The difference of two lengths leaves out what a stream costs once.
+    few, many = 20, CHUNKS - 20
+    added = [
+        bytecodes(compared.ours(chunks(count))) - bytecodes(compared.bare(chunks(count)))
+        for count in (few, many)
+    ]
+    return (added[1] - added[0]) / (many - few)
+
+
+def _print_times(name: str, compared: Variants, call: Callable[[], None], rounds: int) -> None:
+    turns = {
+        "bare": compared.bare(call),
+        "floor": compared.floor(call),
+        "ours": compared.ours(call),
+        "booked": compared.booked(call),
+    }
+    _print_ratios(name, cpu_microseconds(turns, rounds, 40))
+
+
+def _print_async(
+    compared: Variants, stubs: StubCalls, loop: asyncio.AbstractEventLoop, rounds: int
+) -> None:
+    async def fifty() -> None:
+        await asyncio.gather(*(stubs.async_chat() for _ in range(_AT_ONCE)))
+
+    def run() -> None:
+        loop.run_until_complete(fifty())
+
+    turns = {
+        "bare": compared.bare(run),
+        "floor": compared.async_floor(stubs.async_chat, loop, _AT_ONCE),
+        "ours": compared.ours(run),
+        "booked": compared.booked(run),
+    }
+    times = cpu_microseconds(turns, max(4, rounds // 4), 2, time.process_time_ns)
+    _print_ratios("async x50", {name: taken / _AT_ONCE for name, taken in times.items()})
+
+
+def _print_ratios(name: str, times: dict[str, float]) -> None:
+    floor, ours, booked = (times[key] - times["bare"] for key in ("floor", "ours", "booked"))
+    print(
+        f"CPU added, {name:10} floor {floor:6.1f} us  ours {ours:6.1f} us = {ours / floor:4.2f} x"
+        f" (aim: <= 1.6)  with spool {booked:6.1f} us = ours + {booked - ours:5.1f} us"
+        f" (aim: <= 12)  (bare {times['bare']:.0f} us)"
+    )
+
+
+if __name__ == "__main__":
+    main()

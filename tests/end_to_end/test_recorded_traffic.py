@@ -1,8 +1,4 @@
-"""Recorded traffic through the real SDKs: one row a call, the recorded tokens, the right money.
-
-Not played: the corpus's exchanges of OpenAI's legacy `completions` endpoint, which no instrumentor
-of ours covers.
-"""
+"""Recorded traffic through the real SDKs: one row a call, the recorded tokens, the right money."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 Ours are the JSON files beside this module, one usage shape each, written by hand. The larger corpus
 is read from `TOKENLEDGER_TEST_CORPUS` (a folder that holds `exchanges.jsonl`) and never committed.
-Left out: OpenAI's legacy completions endpoint, which no instrumentor of ours covers yet.
 
     with DemoProvider() as provider, Player(provider) as player:
         for exchange in own_exchanges():
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
 
 CORPUS_VARIABLE: Final = "TOKENLEDGER_TEST_CORPUS"
 """Names the folder of the larger corpus."""
-
-LEFT_OUT: Final = frozenset({"completions"})
-"""Endpoints of the corpus that are not played."""
 
 _FOLDER: Final = Path(__file__).parent
 _TIMEOUT_SECONDS: Final = 30.0
@@ -103,12 +99,12 @@ def own_exchanges() -> list[Exchange]:
 
 
 def corpus_exchanges() -> list[Exchange]:
-    """The larger corpus without what is left out; empty where the variable names no folder."""
+    """The larger corpus; empty where the variable names no folder."""
     folder = os.environ.get(CORPUS_VARIABLE)
     if not folder:
         return []
     lines = (Path(folder) / "exchanges.jsonl").read_text(encoding="utf-8").splitlines()
-    return [found for found in map(_parsed, lines) if found.endpoint not in LEFT_OUT]
+    return [_parsed(line) for line in lines]
 
 
 class Player:

@@ -103,7 +103,7 @@ def test_our_exchanges_have_ids_of_their_own() -> None:
 
 @pytest.mark.asyncio
 async def test_the_corpus_is_played_whole(provider: DemoProvider) -> None:
-    """Every exchange but those of the completions endpoint, with both kinds of client."""
+    """Every exchange, with both kinds of client."""
     corpus = corpus_exchanges()
     if not corpus:
         pytest.skip(f"{CORPUS_VARIABLE} names no folder with the recorded corpus")

@@ -204,7 +204,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._provider.requests.append(request)
         where = answers.route(request.path)
         time.sleep(self._provider.latency_seconds)
-        script = self._provider.next_script() if where else None
+        # A recorded answer is sent on any path, also on those nothing is made up for.
+        script = self._provider.next_script() if request.method == "POST" else None
         if isinstance(script, Cut) and script.after_events is None:
             self._cut()
             return
@@ -230,12 +231,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(
         self, request: Request, where: answers.Route | None, script: Script | None
     ) -> Answer:
-        if where is None or request.method != "POST":
-            vendor = where.vendor if where else _guessed_vendor(request.headers)
-            return refusals.unknown_path(vendor, request.method, request.path)
         if isinstance(script, Recorded):
             events = None if script.events is None else tuple(script.events)
             return Answer(script.body, events, status=script.status)
+        if where is None or request.method != "POST":
+            vendor = where.vendor if where else _guessed_vendor(request.headers)
+            return refusals.unknown_path(vendor, request.method, request.path)
         status = request.headers.get("x-demo-status")
         if isinstance(script, Refuse) or status:
             code = script.status if isinstance(script, Refuse) else int(status or 0)

@@ -3,7 +3,8 @@
 The fast path is one binary COPY into the month's partition under a savepoint. If a key is there
 already, the batch's keys and hashes are read back and only the missing rows are copied: a resend
 is ignored, other content under the same key goes to `token_ledger_conflicts`, and a row Postgres
-refuses is bisected out into `token_ledger_rejected` while the rest of the batch is stored.
+refuses is bisected out into `token_ledger_rejected` while the rest of the batch is stored. A call
+known only to have been sent gives way to its measured report, which may come hours later.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,7 @@ import psycopg
 from psycopg import errors as pg_errors
 from psycopg import pq, sql
 from psycopg.adapt import Dumper
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 from tokenledger_exporter import migrations
 from tokenledger_exporter.database import connect, explain
@@ -28,6 +29,7 @@ from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
 from tokenledger_exporter.prices import PriceBook, PriceRow
 from tokenledger_exporter.rows import COLUMNS
 from tokenledger_exporter.sql import statements
+from tokenledger_semconv.dimensions import DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -68,6 +70,16 @@ def _postgres_type(column: str) -> str:
 _COLUMN_TYPES: Final = tuple(_postgres_type(column) for column in COLUMNS)
 _COLUMN_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in COLUMNS)
 _row_values: Final = attrgetter(*COLUMNS)
+
+_UNMEASURED: Final = "unmeasured"
+# Whoever made the call knows best whom it was for; whoever fetched its result may not know at all.
+_ATTRIBUTION: Final = tuple(d.column for d in DIMENSIONS if d.keys)
+_ATTRIBUTION_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in _ATTRIBUTION)
+
+
+def _is_better(row: LedgerRow, known_status: str) -> bool:
+    """Whether a row tells what the known one only knows to have been sent."""
+    return known_status == _UNMEASURED and row.cost_status != _UNMEASURED
 
 
 @dataclass(slots=True)
@@ -205,7 +217,7 @@ class _Batch:
             if not _EARLIEST <= row.timestamp <= latest:
                 self._refused.append((row, "its time is before 2015 or over a day ahead"))
             elif row.event_id in unique:
-                self._set_aside(row, unique[row.event_id].usage_hash)
+                unique[row.event_id] = self._settled(unique[row.event_id], row)
             else:
                 unique[row.event_id] = row
         months: defaultdict[str, list[LedgerRow]] = defaultdict(list)
@@ -273,17 +285,50 @@ class _Batch:
                 copy.write_row(_row_values(row))
 
     def _new_rows(self, leaf: sql.Identifier, rows: list[LedgerRow]) -> list[LedgerRow]:
-        """The rows whose key the ledger does not hold yet."""
-        statement = sql.SQL(_SQL["known_keys"]).format(leaf=leaf)
+        """The rows whose key the ledger does not hold yet, room made for those that are better."""
+        statement = sql.SQL(_SQL["known_keys"]).format(leaf=leaf, columns=_ATTRIBUTION_LIST)
         keys = {"event_ids": [row.event_id for row in rows]}
-        known: dict[UUID, bytes] = dict(self._connection.execute(statement, keys).fetchall())
+        cursor = self._connection.cursor(row_factory=dict_row)
+        known = {told["event_id"]: told for told in cursor.execute(statement, keys)}
+        new = [row for row in rows if row.event_id not in known]
+        better = [
+            replace(row, **{name: told[name] for name in _ATTRIBUTION if told[name]})
+            for row in rows
+            if (told := known.get(row.event_id)) is not None
+            and _is_better(row, told["cost_status"])
+        ]
+        if not self._make_room(leaf, better):
+            better = []
+        replaced = {row.event_id for row in better}
         for row in rows:
-            if row.event_id in known:
-                self._set_aside(row, known[row.event_id])
-        return [row for row in rows if row.event_id not in known]
+            told = known.get(row.event_id)
+            if told is not None and row.event_id not in replaced:
+                self._set_aside(row, told["usage_hash"])
+        return sorted([*new, *better], key=attrgetter("event_id"))
+
+    def _make_room(self, leaf: sql.Identifier, better: list[LedgerRow]) -> bool:
+        """Drop the rows that give way; False where this database user may not."""
+        if not better:
+            return True
+        statement = sql.SQL(_SQL["drop_unmeasured"]).format(leaf=leaf)
+        try:
+            with self._connection.transaction():
+                keys = {"event_ids": [row.event_id for row in better]}
+                self._connection.execute(statement, keys)
+        except pg_errors.InsufficientPrivilege:
+            return False
+        return True
+
+    def _settled(self, earlier: LedgerRow, later: LedgerRow) -> LedgerRow:
+        """Which of two rows of one key in one batch is stored."""
+        if _is_better(later, earlier.cost_status):
+            given = {name: getattr(earlier, name) for name in _ATTRIBUTION}
+            return replace(later, **{name: value for name, value in given.items() if value})
+        self._set_aside(later, earlier.usage_hash)
+        return earlier
 
     def _set_aside(self, row: LedgerRow, known_hash: bytes) -> None:
-        if row.usage_hash == known_hash:
+        if row.usage_hash == known_hash or row.cost_status == _UNMEASURED:
             self.result.resent += 1
         else:
             self._conflicting.append(row)

@@ -13,14 +13,18 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from exporter.made import ask, chat_attributes, row
 from tokenledger_exporter.batch_writer import BatchWriter, WriteResult
 from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
+from tokenledger_semconv import attributes
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from tokenledger_exporter.rows import LedgerRow
 
 REPLAY = """
 import pickle, sys
@@ -220,3 +224,57 @@ def test_prices_are_read_from_the_ledger(database_url: str, writer: BatchWriter)
     cost = book.cost("openai", "gpt-4.1", now, "", tokens)
     assert cost is not None
     assert cost.total_usd == 7
+
+
+def _report(call_id: str, *, measured: bool, **told: str) -> LedgerRow:
+    counts = {} if measured else {attributes.INPUT_TOKENS: "", attributes.OUTPUT_TOKENS: ""}
+    given = {key.replace("__", "."): value for key, value in told.items()}
+    identity = {attributes.CALL_ID: call_id, attributes.CALL_STARTED_NS: 1_790_000_000_000_000_000}
+    return row({**chat_attributes(), **counts, **identity, **given})
+
+
+STORED = "SELECT cost_status, input_tokens, user_id, feature FROM token_ledger_events"
+
+
+def test_a_call_only_known_to_be_sent_gives_way_to_its_measured_report(
+    database_url: str, writer: BatchWriter
+) -> None:
+    sent = _report("r1", measured=False, user__id="u1")
+    done = _report("r1", measured=True, user__id="poller", tokenledger__feature="batch")
+    assert sent.event_id == done.event_id
+    assert writer.write([sent]) == WriteResult(stored=1)
+    assert writer.write([done]) == WriteResult(stored=1)
+    assert ask(database_url, STORED) == [("priced", 1_000, "u1", "batch")]
+    assert writer.write([sent]) == WriteResult(resent=1)
+    assert writer.write([done]) == WriteResult(resent=1)
+    assert ask(database_url, STORED) == [("priced", 1_000, "u1", "batch")]
+    assert not ask(database_url, "SELECT 1 FROM token_ledger_conflicts")
+
+
+@pytest.mark.parametrize("first", ["sent", "done"])
+def test_both_reports_in_one_batch_are_one_measured_row(
+    database_url: str, writer: BatchWriter, first: str
+) -> None:
+    sent = _report("r1", measured=False, user__id="u1")
+    done = _report("r1", measured=True)
+    writer.write([sent, done] if first == "sent" else [done, sent])
+    assert [found[:2] for found in ask(database_url, STORED)] == [("priced", 1_000)]
+    assert not ask(database_url, "SELECT 1 FROM token_ledger_conflicts")
+
+
+def test_a_writer_that_may_not_delete_keeps_the_better_report_as_a_conflict(
+    database_url: str, writer: BatchWriter
+) -> None:
+    writer.write([_report("r1", measured=False)])
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute("CREATE ROLE only_inserts LOGIN PASSWORD 'canary'")
+        owner.execute("GRANT INSERT, SELECT ON ALL TABLES IN SCHEMA public TO only_inserts")
+    limited = BatchWriter(make_conninfo(database_url, user="only_inserts", password="canary"))
+    try:
+        assert limited.write([_report("r1", measured=True)]) == WriteResult(conflicting=1)
+    finally:
+        limited.close()
+        with psycopg.connect(database_url, autocommit=True) as owner:
+            owner.execute("DROP OWNED BY only_inserts")
+            owner.execute("DROP ROLE only_inserts")
+    assert len(ask(database_url, "SELECT 1 FROM token_ledger_conflicts")) == 1

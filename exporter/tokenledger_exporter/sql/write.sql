@@ -5,8 +5,14 @@
 COPY {leaf} ({columns}) FROM STDIN (FORMAT BINARY)
 
 -- name: known_keys
--- Which of these rows are there already, and with what billing content.
-SELECT event_id, usage_hash FROM {leaf} WHERE event_id = ANY(%(event_ids)s)
+-- Which of these rows are there already, with what billing content, and for whom.
+SELECT event_id, usage_hash, cost_status, {columns}
+FROM {leaf}
+WHERE event_id = ANY(%(event_ids)s)
+
+-- name: drop_unmeasured
+-- Rows of calls that were only known to have been sent, and whose measured report is here now.
+DELETE FROM {leaf} WHERE event_id = ANY(%(event_ids)s) AND cost_status = 'unmeasured'
 
 -- name: add_partition
 -- The month a row belongs to, where the keeper has not made it yet.

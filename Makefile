@@ -10,7 +10,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup demo test check test-oldest test-wheel lock clean
+.PHONY: help setup demo test check test-oldest test-wheel bench lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -44,6 +44,9 @@ check: setup ## Format, lint, types, imports, tests.
 test-oldest: ## The call paths again, with the oldest supported SDK majors.
 	@$(MAKE) --no-print-directory setup VENV=.venv-oldest LOCK=requirements.oldest.lock
 	.venv-oldest/bin/pytest tests/instrumentation tests/end_to_end/test_recorded_traffic.py
+
+bench: setup ## What we add to a call, in bytecodes and CPU time, beside what was aimed at.
+	@cd tests && ../$(BIN)/python -W ignore -m bench $(ROUNDS)
 
 test-wheel: setup ## Quick start and zero-code launch from the built wheel in an empty environment.
 	$(BIN)/pytest -m wheel

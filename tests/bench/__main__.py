@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from bench.first_chunk import first_chunk_delay
 from bench.imports import FIRST_USE, import_cost
 from bench.measures import bytecodes, cpu_microseconds
-from bench.stub_calls import CHUNKS, StubCalls
+from bench.stub_calls import StubCalls
 from bench.variants import variants
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     from bench.variants import Variants
 
+    Stream = Callable[[int], Iterator[object]]
+
 _AT_ONCE: Final = 50
+_FEW, _MANY = 20, 220
 
 
 def main() -> None:
@@ -61,7 +64,7 @@ def _print_bytecodes(compared: Variants, calls: dict[str, Callable[[], None]]) -
 def _print_chunks(compared: Variants, stubs: StubCalls) -> None:
     print("bytecodes added to a streamed chunk (aim: <= 30)")
     asked = functools.partial(stubs.chat_stream, asked=True)
-    streams: dict[str, Callable[[], Iterator[object]]] = {
+    streams: dict[str, Stream] = {
         "openai, usage asked for by the app": asked,
         "openai, by us (the SDK reads one field more)": stubs.chat_stream,
         "anthropic": stubs.message_stream,
@@ -70,24 +73,18 @@ def _print_chunks(compared: Variants, stubs: StubCalls) -> None:
         print(f"  {name:45} {chunk_bytecodes(compared, stream):5.1f}")
 
 
-def chunk_bytecodes(compared: Variants, stream: Callable[[], Iterator[object]]) -> float:
+def chunk_bytecodes(compared: Variants, stream: Stream) -> float:
     """Bytecodes we add to each chunk of text in a stream."""
 
-    def chunks(count: int) -> Callable[[], object]:
-        def read() -> None:
-            iterator = stream()
-            for _ in range(count):
-                next(iterator)
-
-        return read
+    def read(chunks: int) -> Callable[[], object]:
+        return lambda: list(stream(chunks))
 
     # The difference of two lengths leaves out what a stream costs once.
-    few, many = 20, CHUNKS - 20
-    added = [
-        bytecodes(compared.ours(chunks(count))) - bytecodes(compared.bare(chunks(count)))
-        for count in (few, many)
-    ]
-    return (added[1] - added[0]) / (many - few)
+    few, many = (
+        bytecodes(compared.ours(read(chunks))) - bytecodes(compared.bare(read(chunks)))
+        for chunks in (_FEW, _MANY)
+    )
+    return (many - few) / (_MANY - _FEW)
 
 
 def _print_times(name: str, compared: Variants, call: Callable[[], None], rounds: int) -> None:

@@ -20,7 +20,7 @@ def first_chunk_delay(compared: Variants, stubs: StubCalls, rounds: int) -> floa
             ("ours", compared.ours(stubs.chat)),
         ):
             turn.prepare()
-            stream = stubs.chat_stream()
+            stream = stubs.chat_stream(2)
             begun = time.thread_time_ns()
             next(stream)
             waited[name].append((time.thread_time_ns() - begun) / 1_000)

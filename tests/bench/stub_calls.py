@@ -12,9 +12,6 @@ from openai import AsyncOpenAI, OpenAI
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CHUNKS: Final = 200
-"""Chunks of text in a measured stream."""
-
 _MESSAGES: Final[Any] = [{"role": "user", "content": "hello"}]
 _CHAT: Final[dict[str, Any]] = {
     "id": "chatcmpl-1",
@@ -90,7 +87,7 @@ def _sse(events: list[dict[str, Any]]) -> bytes:
     )
 
 
-def _chat_events(asked: bool) -> list[dict[str, Any]]:
+def _chat_events(chunks: int, asked: bool) -> list[dict[str, Any]]:
     chunk = {key: _CHAT[key] for key in ("id", "created", "model", "system_fingerprint")}
     chunk["object"] = "chat.completion.chunk"
     if asked:
@@ -99,18 +96,18 @@ def _chat_events(asked: bool) -> list[dict[str, Any]]:
     def choice(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
         return {**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
 
-    texts = [choice({"content": " word"}) for _ in range(CHUNKS)]
+    texts = [choice({"content": " word"}) for _ in range(chunks)]
     events = [choice({"role": "assistant", "content": ""}), *texts, choice({}, "stop")]
     return [*events, {**chunk, "choices": [], "usage": _CHAT["usage"]}] if asked else events
 
 
-def _message_events() -> list[dict[str, Any]]:
+def _message_events(chunks: int) -> list[dict[str, Any]]:
     text = {
         "type": "content_block_delta",
         "index": 0,
         "delta": {"type": "text_delta", "text": " word"},
     }
-    start = {**_MESSAGE, "content": [], "stop_reason": None}
+    start: dict[str, Any] = {**_MESSAGE, "content": [], "stop_reason": None}
     return [
         {"type": "message_start", "message": start},
         {
@@ -118,7 +115,7 @@ def _message_events() -> list[dict[str, Any]]:
             "index": 0,
             "content_block": {"type": "text", "text": ""},
         },
-        *[text] * CHUNKS,
+        *[text] * chunks,
         {"type": "content_block_stop", "index": 0},
         {
             "type": "message_delta",
@@ -140,11 +137,6 @@ class StubCalls:
             "/v1/responses": json.dumps(_RESPONSE).encode(),
             "/v1/messages": json.dumps(_MESSAGE).encode(),
         }
-        self._streams = {
-            "chat": _sse(_chat_events(asked=False)) + b"data: [DONE]\n\n",
-            "asked": _sse(_chat_events(asked=True)) + b"data: [DONE]\n\n",
-            "message": _sse(_message_events()),
-        }
         client = http.Client(transport=http.MockTransport(self._answer))
         async_client = http.AsyncClient(transport=http.MockTransport(self._answer))
         url = "http://127.0.0.1:9"
@@ -164,9 +156,10 @@ class StubCalls:
             headers = {"content-type": "application/json"}
             content = self._bodies.get(path, self._chat)
         elif path == "/v1/messages":
-            content = self._streams["message"]
+            content = _sse(_message_events(body["max_tokens"]))
         else:
-            content = self._streams["asked" if body.get("stream_options") else "chat"]
+            asked = body.get("stream_options") is not None
+            content = _sse(_chat_events(body["max_tokens"], asked)) + b"data: [DONE]\n\n"
         return self._http.Response(200, content=content, headers=headers)
 
     def chat(self) -> None:
@@ -185,16 +178,20 @@ class StubCalls:
             messages=_MESSAGES,
         )
 
-    def chat_stream(self, *, asked: bool = False) -> Iterator[object]:
-        """A chat stream; asked for its usage by the app or not."""
+    def chat_stream(self, chunks: int, *, asked: bool = False) -> Iterator[object]:
+        """A chat stream of so many chunks of text; asked for its usage by the app or not."""
         more: dict[str, Any] = {"stream_options": {"include_usage": True}} if asked else {}
         create: Any = self._openai.chat.completions.create
-        return iter(create(model="gpt-4o", messages=_MESSAGES, stream=True, **more))
+        return iter(
+            create(model="gpt-4o", messages=_MESSAGES, max_tokens=chunks, stream=True, **more)
+        )
 
-    def message_stream(self) -> Iterator[object]:
-        """A message stream."""
+    def message_stream(self, chunks: int) -> Iterator[object]:
+        """A message stream of so many chunks of text."""
         create: Any = self._anthropic.messages.create
-        return iter(create(model="claude-sonnet-5", max_tokens=64, messages=_MESSAGES, stream=True))
+        return iter(
+            create(model="claude-sonnet-5", max_tokens=chunks, messages=_MESSAGES, stream=True)
+        )
 
     async def async_chat(self) -> None:
         """One chat completion, awaited."""

@@ -1,0 +1,62 @@
+"""The lightest there is stays so: bytecodes are exact, so a call may cost no more than this.
+
+Counted on CPython 3.11; other releases divide the same work differently. `make bench` prints the
+figures, and times beside them.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.__main__ import chunk_bytecodes
+from bench.imports import FIRST_USE, import_cost
+from bench.measures import bytecodes
+from bench.stub_calls import StubCalls
+from bench.variants import variants
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from bench.variants import Variants
+
+pytestmark = pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11) or sys.implementation.name != "cpython",
+    reason="bytecodes are counted on CPython 3.11",
+)
+
+
+@pytest.fixture
+def stubs() -> StubCalls:
+    return StubCalls()
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> Generator[Variants]:
+    # Put back afterwards: OpenTelemetry lets an app set its provider once.
+    monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", None)
+    with variants() as held:
+        yield held
+
+
+@pytest.mark.parametrize(
+    ("call", "most"), [("chat", 3_600), ("response", 3_600), ("message", 3_700)]
+)
+def test_a_call_costs_little_more_than_a_span(
+    compared: Variants, stubs: StubCalls, call: str, most: int
+) -> None:
+    made = getattr(stubs, call)
+    assert bytecodes(compared.ours(made)) - bytecodes(compared.bare(made)) <= most
+
+
+def test_a_chunk_of_text_costs_one_look(compared: Variants, stubs: StubCalls) -> None:
+    asked = partial(stubs.chat_stream, asked=True)
+    assert chunk_bytecodes(compared, asked) <= 30
+    assert chunk_bytecodes(compared, stubs.message_stream) <= 30
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    assert import_cost(FIRST_USE).heavy == []

@@ -184,7 +184,7 @@ def read_call(record: SpanRecord, header: SpoolHeader) -> CallFacts | None:
         inference_geo=_text(found, attributes.ANTHROPIC_INFERENCE_GEO)[
             : dimensions.MAX_VALUE_LENGTH
         ],
-        details=_details(found),
+        details=_details({**record.resource, **found}),
         dimensions=columns,
         metadata=metadata,
     )

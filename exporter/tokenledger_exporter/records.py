@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 FORMAT_VERSION: Final = 1
 """Format of header and records; a reader keeps aside what it does not know."""
@@ -75,7 +76,11 @@ class SpanRecord(msgspec.Struct, frozen=True, array_like=True):
     resource: dict[str, str]
 
 
-_resources: Final[dict[int, tuple[Resource, dict[str, str]]]] = {}
+# A process has few of both; an app that makes them anew for each request must not fill memory.
+_MOST_RESOURCES: Final = 1_024
+_resources: Final[
+    dict[tuple[int, int], tuple[Resource, InstrumentationScope | None, dict[str, str]]]
+] = {}
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _RECORD_DECODER: Final = msgspec.msgpack.Decoder(SpanRecord)
 _HEADER_DECODER: Final = msgspec.msgpack.Decoder(SpoolHeader)
@@ -105,7 +110,7 @@ def encode_span(span: ReadableSpan) -> bytes:
             encodable(scope.name) if scope else "",
             span.status.status_code is StatusCode.ERROR,
             _kept(span.attributes),
-            _resource(span.resource),
+            _resource(span.resource, scope),
         )
     )
 
@@ -175,12 +180,18 @@ def _bounded(number: int) -> int:
     return max(_LEAST, min(number, _MOST))
 
 
-def _resource(resource: Resource) -> dict[str, str]:
-    """The kept attributes of a resource; a provider has one for life, so it is read once."""
-    found = _resources.get(id(resource))
-    if found is None or found[0] is not resource:
-        found = _resources[id(resource)] = (resource, _read_resource(resource.attributes))
-    return found[1]
+def _resource(resource: Resource, scope: InstrumentationScope | None) -> dict[str, str]:
+    """The kept attributes of a resource and of a scope; both live long, so they are read once."""
+    key = (id(resource), id(scope))
+    found = _resources.get(key)
+    if found is None or found[0] is not resource or found[1] is not scope:
+        kept = _read_resource(resource.attributes)
+        if scope is not None and (version := (scope.attributes or {}).get(attributes.SDK_VERSION)):
+            kept[attributes.SDK_VERSION] = encodable(str(version)[: dimensions.MAX_VALUE_LENGTH])
+        if len(_resources) >= _MOST_RESOURCES:
+            _resources.clear()
+        found = _resources[key] = (resource, scope, kept)
+    return found[2]
 
 
 def _read_resource(found: Mapping[str, object]) -> dict[str, str]:

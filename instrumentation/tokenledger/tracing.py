@@ -62,10 +62,14 @@ class CallTracer:
         scope: name of the instrumentation scope, without the prefix of our own.
         provider: the provider an instrumentor was given; `None` follows the global one, also when
             the app sets it later.
+        sdk: the SDK whose calls these are; its release is told once, as an attribute of the scope.
     """
 
-    def __init__(self, scope: str, provider: TracerProvider | None = None) -> None:
+    def __init__(
+        self, scope: str, provider: TracerProvider | None = None, sdk: str = ""
+    ) -> None:
         self._scope = names.SCOPE_PREFIX + scope
+        self._sdk = sdk
         self._provider = provider
         self._route: _Route | None = None
 
@@ -148,7 +152,8 @@ class CallTracer:
         route = self._route
         provider = self._provider or trace.get_tracer_provider()
         if route is None or route.provider is not provider or route.ledger is not setup.ledger:
-            route = self._route = _find_route(self._scope, provider, setup.ledger)
+            route = _find_route(self._scope, provider, setup.ledger, _sdk_version(self._sdk))
+            self._route = route
         spans, under = _begin(route, current, told, started_ns, setup.settings.sample_rate)
         inside = dict(current)
         if members is not None:
@@ -189,23 +194,32 @@ def _begin(
     return (span, _start_span(ledger_tracer, current, told, started_ns)), span
 
 
-def _find_route(scope: str, provider: TracerProvider, ledger: Ledger | None) -> _Route:
-    release = _release()
-    app_tracer = provider.get_tracer(scope, release)
+def _find_route(
+    scope: str,
+    provider: TracerProvider,
+    ledger: Ledger | None,
+    told: Mapping[str, AttributeValue] | None,
+) -> _Route:
+    release = _release("tokenledger-otel")
+    app_tracer = provider.get_tracer(scope, release, None, told)
     if ledger is None:
         return _Route(provider, None, app_tracer, None, reaches_ledger=False)
     reaches_ledger = False
     with Guard("attaching the ledger to a tracer provider"):
         reaches_ledger = ledger.attach(provider)
-    ledger_tracer = ledger.tracer_provider.get_tracer(scope, release)
+    ledger_tracer = ledger.tracer_provider.get_tracer(scope, release, None, told)
     return _Route(provider, ledger, app_tracer, ledger_tracer, reaches_ledger)
 
 
+def _sdk_version(sdk: str) -> Mapping[str, AttributeValue] | None:
+    return {names.SDK_VERSION: f"{sdk} {_release(sdk)}".rstrip()} if sdk else None
+
+
 @functools.cache
-def _release() -> str:
+def _release(distribution: str) -> str:
     metadata = importlib.import_module("importlib.metadata")
-    with Guard("reading our own version"):
-        return str(metadata.version("tokenledger-otel"))
+    with Guard("reading a version"):
+        return str(metadata.version(distribution))
     return ""
 
 

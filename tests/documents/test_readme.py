@@ -44,7 +44,7 @@ def test_the_programs_run_as_they_stand_and_book_the_right_money(
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    assert "coverage: 4 of 4 calls priced (100.0 %)" in done.stdout
+    assert "coverage: 7 of 7 calls priced (100.0 %)" in done.stdout
     with psycopg.connect(database_url) as connection:
         rows = connection.execute(
             "SELECT user_id, feature, team, cost_center, metadata, input_tokens, output_tokens, "
@@ -56,12 +56,17 @@ def test_the_programs_run_as_they_stand_and_book_the_right_money(
         ("user_123", "", "", "", {}),
         ("u1", "summarize", "ml", "", {"tier": "gold"}),
         ("u2", "chat", "", "CC-001", {}),
+        ("u3", "greeting", "", "", {"tier": "gold"}),
         ("user_123", "chat", "", "", {}),
+        ("", "translation", "", "", {}),
+        ("", "", "", "", {}),
     ]
     for *_, tokens_in, tokens_out, cost in rows:
         assert cost == (Decimal("2.5") * tokens_in + Decimal(10) * tokens_out) / 1_000_000
     # 150 tokens in at $2.50 and 500 out at $10 a million, booked by hand.
-    assert rows[-1][-1] == Decimal("0.000375") + Decimal("0.005")
+    assert rows[4][-1] == Decimal("0.000375") + Decimal("0.005")
+    # The meter's figure is the row's.
+    assert rows[6][-1] == Decimal(done.stdout.split()[0])
 
 
 def test_the_commands_exist(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,9 +227,14 @@ def test_prices_are_read_from_the_ledger(database_url: str, writer: BatchWriter)
 
 
 def _report(call_id: str, *, measured: bool, **told: str) -> LedgerRow:
-    counts: dict[str, str] = {} if measured else {attributes.INPUT_TOKENS: "", attributes.OUTPUT_TOKENS: ""}
+    counts: dict[str, str] = (
+        {} if measured else {attributes.INPUT_TOKENS: "", attributes.OUTPUT_TOKENS: ""}
+    )
     given = {key.replace("__", "."): value for key, value in told.items()}
-    identity: dict[str, str | int] = {attributes.CALL_ID: call_id, attributes.CALL_STARTED_NS: 1_790_000_000_000_000_000}
+    identity: dict[str, str | int] = {
+        attributes.CALL_ID: call_id,
+        attributes.CALL_STARTED_NS: 1_790_000_000_000_000_000,
+    }
     return row({**chat_attributes(), **counts, **identity, **given})
 
 

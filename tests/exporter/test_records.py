@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from tokenledger_exporter.records import KEPT_ATTRIBUTES, decode_record, encode_span
 from tokenledger_semconv import attributes, dimensions
@@ -37,6 +38,18 @@ def test_settings_keep_their_types() -> None:
         attributes.REPORTED_COST: 0.00014,
     }
     assert encoded(told).attributes == told
+
+
+def test_the_sdks_release_is_kept_off_the_scope() -> None:
+    scope = InstrumentationScope(
+        "tokenledger.openai", attributes={attributes.SDK_VERSION: "openai 3.54.0"}
+    )
+    span = ReadableSpan("chat", resource=Resource({}), instrumentation_scope=scope)
+    for _ in range(2):
+        kept = decode_record(encode_span(span)).resource
+        assert kept[attributes.SDK_VERSION] == "openai 3.54.0"
+    other = ReadableSpan("chat", resource=span.resource)
+    assert attributes.SDK_VERSION not in decode_record(encode_span(other)).resource
 
 
 def test_several_finish_reasons_are_a_list() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +28,7 @@ from tokenledger_semconv.attributes import (
     PROVIDER_NAME,
     REQUEST_MODEL,
     SCOPE_PREFIX,
+    SDK_VERSION,
     SERVER_ADDRESS,
     USER_ID,
 )
@@ -310,3 +312,4 @@ def test_the_scope_is_ours(ledger: MemoryLedger, clients: Clients) -> None:
     assert scope is not None
     assert scope.name == SCOPE_PREFIX + "anthropic"
     assert scope.version
+    assert dict(scope.attributes or {}) == {SDK_VERSION: f"anthropic {version('anthropic')}"}

@@ -162,7 +162,9 @@ class TableInstrumentor(BaseInstrumentor):
 
     def _instrument(self, **kwargs: object) -> None:
         provider = kwargs.get("tracer_provider")
-        self._tracer = CallTracer(self.scope, cast("TracerProvider | None", provider))
+        self._tracer = CallTracer(
+            self.scope, cast("TracerProvider | None", provider), sdk=self.scope
+        )
         self.apply()
 
     def _uninstrument(self, **_kwargs: object) -> None:

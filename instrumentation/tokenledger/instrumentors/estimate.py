@@ -20,9 +20,18 @@ if TYPE_CHECKING:
 ONE_CHUNK: Final = 1 << 32
 """What a chunk adds to a weight, beside the characters of its text."""
 
-_CHARACTERS_PER_TOKEN: Final = 4
 # Above this many characters a chunk, a host sends several tokens in one.
 _ONE_TOKEN_CHARACTERS: Final = 8
+_TOKENS_A_CHARACTER: Final = 0.21
+_TOKENS_A_CHUNK: Final = 0.41
+_INPUT_CHARACTERS_A_TOKEN: Final = 4
+
+OPENAI_TOOL_CALL: Final = 7 * ONE_CHUNK
+"""What beginning a tool call adds to a weight beside its text: what it is wrapped in is billed."""
+
+ANTHROPIC_TOOL_CALL: Final = 85 * ONE_CHUNK
+"""The same for Anthropic: 85 chunks at 0.41 tokens are 35."""
+
 # Longer words without a space are encoded files, which no provider bills by their length.
 _LONGEST_WORD: Final = 1_000
 
@@ -38,11 +47,17 @@ def chunks_of(weight: int) -> int:
 
 
 def estimated_output(weight: int) -> int:
-    """Output tokens of a stream that sends a token a chunk, or several where chunks are long."""
-    characters, chunks = characters_of(weight), chunks_of(weight)
-    if characters <= chunks * _ONE_TOKEN_CHARACTERS:
+    """Output tokens of a stream that sends a token a chunk, as OpenAI's do."""
+    chunks = chunks_of(weight)
+    if characters_of(weight) <= chunks * _ONE_TOKEN_CHARACTERS:
         return chunks
-    return max(chunks, round(characters / _CHARACTERS_PER_TOKEN))
+    return estimated_long_output(weight)
+
+
+def estimated_long_output(weight: int) -> int:
+    """Output tokens of a stream that sends several tokens a chunk, as Anthropic's do."""
+    characters, chunks = characters_of(weight), chunks_of(weight)
+    return max(1, round(characters * _TOKENS_A_CHARACTER + chunks * _TOKENS_A_CHUNK))
 
 
 def estimated_input(request_body: bytes) -> int:
@@ -52,7 +67,7 @@ def estimated_input(request_body: bytes) -> int:
     except ValueError:
         return 0
     characters = sum(len(text) for text in _texts(body) if _is_text(text))
-    return round(characters / _CHARACTERS_PER_TOKEN)
+    return round(characters / _INPUT_CHARACTERS_A_TOKEN)
 
 
 def estimate(output_tokens: int, input_tokens: int | None = None) -> Found:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import tokenledger
-from exchanges.replay import CORPUS_VARIABLE, Player, corpus_exchanges
+from exchanges.replay import CORPUS_VARIABLE, corpus_exchanges
 from exchanges.test_replay import MISREAD
 from tokenledger.instrumentors.anthropic_usage import MessageStream
 from tokenledger.instrumentors.estimate import characters_of
@@ -25,7 +24,6 @@ from tokenledger_semconv import attributes as names
 if TYPE_CHECKING:
     from exchanges.replay import Exchange
     from tokenledger.instrumentors.streams import StreamReader
-    from tokenledger_exporter.demo.provider import DemoProvider
 
 CUTS = 10
 LONG = 10
@@ -117,7 +115,9 @@ def test_recorded_streams_cut_at_random_are_estimated_as_documented() -> None:
             chosen = [cut for cut in cuts if cut.kind == kind and cut.chunks >= least]
             count, median, ninth = measured(chosen)
             off = statistics.median(cut.tokens for cut in chosen)
-            print(f"{kind:10} {name:20} {count:5} {median:6.1%} {ninth:6.1%} {off:5.1f} tokens")
+            print(  # noqa: T201 - the table of docs/estimates.md
+                f"{kind:10} {name:20} {count:5} {median:6.1%} {ninth:6.1%} {off:5.1f} tokens"
+            )
     _, median, ninth = measured([c for c in cuts if c.kind == "text" and c.chunks >= LONG])
     assert median <= 0.10
     assert ninth <= 0.26

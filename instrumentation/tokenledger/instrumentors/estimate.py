@@ -94,5 +94,5 @@ def _texts(value: object) -> Iterator[str]:
         for item in cast("dict[str, Any]", value).values():
             yield from _texts(item)
     elif isinstance(value, list):
-        for item in value:
+        for item in cast("list[object]", value):
             yield from _texts(item)

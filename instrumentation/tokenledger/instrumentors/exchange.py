@@ -8,7 +8,6 @@ wrapper passes straight through, since SDKs and apps keep bound methods.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -16,6 +15,7 @@ from opentelemetry import context
 
 from tokenledger.call import Running, without_baggage
 from tokenledger.failures import report
+from tokenledger.instrumentors.content import telling
 from tokenledger.instrumentors.per_request import CARRIER, take_off
 from tokenledger.instrumentors.sending import Sending, finish_with
 from tokenledger.instrumentors.streams import end_watch
@@ -53,7 +53,6 @@ class Aside(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class Api:
     """What is known of one SDK.
 
@@ -63,9 +62,18 @@ class Api:
         aside: reads the answers of all other paths.
     """
 
-    shapes: Mapping[str, Shape]
-    endpoints: Endpoints
-    aside: Aside
+    __slots__ = ("_plain", "aside", "endpoints", "shapes")
+
+    def __init__(self, shapes: Mapping[str, Shape], endpoints: Endpoints, aside: Aside) -> None:
+        self._plain = shapes
+        self.shapes = shapes
+        self.endpoints = endpoints
+        self.aside = aside
+
+    def tell_content(self, *, asked_for: bool) -> None:
+        """Put messages on the spans from now on, or no longer."""
+        plain = self._plain
+        self.shapes = {path: telling(plain[path]) for path in plain} if asked_for else plain
 
 
 def sync_request(api: Api, host: Host) -> Wrapper:

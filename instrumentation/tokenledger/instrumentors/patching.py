@@ -10,6 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from tokenledger.failures import Guard
+from tokenledger.instrumentors.content import is_content_asked_for
 from tokenledger.runtime import RUNTIME
 from tokenledger.tracing import CallTracer
 from tokenledger.trust import note_remote_baggage
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from opentelemetry.trace import TracerProvider
+
+    from tokenledger.instrumentors.exchange import Api
 
     class BaseInstrumentor:
         """What is used of OpenTelemetry's class, which its package keeps from type checkers."""
@@ -147,6 +150,7 @@ class TableInstrumentor(BaseInstrumentor):
 
     scope: ClassVar[str]
     patches: ClassVar[Patches]
+    api: ClassVar[Api]
     _tracer: CallTracer | None = None
 
     @property
@@ -162,6 +166,7 @@ class TableInstrumentor(BaseInstrumentor):
 
     def _instrument(self, **kwargs: object) -> None:
         provider = kwargs.get("tracer_provider")
+        self.api.tell_content(asked_for=is_content_asked_for())
         self._tracer = CallTracer(
             self.scope, cast("TracerProvider | None", provider), sdk=self.scope
         )

@@ -1,0 +1,94 @@
+"""Messages stand on spans only where OpenTelemetry's switch asks, and never in the ledger."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import tokenledger
+from instrumentation.calls import CHAT, CHAT_STREAM, MESSAGE, PROMPT, RESPONSE, run, run_async
+from instrumentation.harness import attributes
+from tokenledger_exporter.records import decode_record, encode_span
+from tokenledger_semconv.content import INPUT_MESSAGES, OUTPUT_MESSAGES, SYSTEM_INSTRUCTIONS
+
+if TYPE_CHECKING:
+    from instrumentation.calls import Clients, Shape
+    from instrumentation.harness import AppTracing, MemoryLedger
+
+TEXTS = ("text", "output_text")
+SWITCH = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+ASKED = [{"role": "user", "parts": [{"type": "text", "content": PROMPT}]}]
+
+
+def _told(app: AppTracing) -> dict[str, Any]:
+    (span,) = app.spans
+    return attributes(span)
+
+
+@pytest.mark.parametrize("shape", [CHAT, RESPONSE, MESSAGE], ids=str)
+def test_messages_are_on_the_span_for_who_asks(
+    app: AppTracing,
+    ledgers: list[MemoryLedger],
+    clients: Clients,
+    monkeypatch: pytest.MonkeyPatch,
+    shape: Shape,
+) -> None:
+    monkeypatch.setenv(SWITCH, "SPAN_ONLY")
+    tokenledger.init()
+    run(clients, shape)
+    told = _told(app)
+    assert json.loads(told[INPUT_MESSAGES]) == ASKED
+    answered = json.loads(told[OUTPUT_MESSAGES])
+    assert {message["role"] for message in answered} == {"assistant"}
+    parts = [part for message in answered for part in message["parts"]]
+    assert [part["content"] for part in parts if part["type"] in TEXTS]
+    kept = decode_record(encode_span(ledgers[0].spans[0]))
+    assert PROMPT not in str(kept)
+    assert INPUT_MESSAGES not in kept.attributes
+
+
+@pytest.mark.asyncio
+async def test_instructions_are_messages_of_their_own(
+    app: AppTracing,
+    ledgers: list[MemoryLedger],
+    async_clients: Clients,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(SWITCH, "true")
+    tokenledger.init()
+    await run_async(async_clients, MESSAGE, system="be brief")
+    assert json.loads(_told(app)[SYSTEM_INSTRUCTIONS]) == [{"type": "text", "content": "be brief"}]
+    assert len(ledgers[0].spans) == 1
+
+
+def test_the_answer_of_a_stream_is_not_kept(
+    app: AppTracing,
+    ledgers: list[MemoryLedger],
+    clients: Clients,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(SWITCH, "true")
+    tokenledger.init()
+    run(clients, CHAT_STREAM)
+    assert OUTPUT_MESSAGES not in _told(app)
+    assert len(ledgers[0].spans) == 1
+
+
+@pytest.mark.parametrize("word", ["", "false", "event_only"])
+def test_nothing_is_on_the_span_unless_asked(
+    app: AppTracing,
+    ledgers: list[MemoryLedger],
+    clients: Clients,
+    monkeypatch: pytest.MonkeyPatch,
+    word: str,
+) -> None:
+    monkeypatch.setenv(SWITCH, "true")
+    tokenledger.init()
+    tokenledger.unpatch_openai()
+    monkeypatch.setenv(SWITCH, word)
+    tokenledger.patch_openai()
+    run(clients, CHAT)
+    assert not {INPUT_MESSAGES, OUTPUT_MESSAGES, SYSTEM_INSTRUCTIONS} & _told(app).keys()
+    assert len(ledgers[0].spans) == 1

@@ -65,9 +65,7 @@ class CallTracer:
         sdk: the SDK whose calls these are; its release is told once, as an attribute of the scope.
     """
 
-    def __init__(
-        self, scope: str, provider: TracerProvider | None = None, sdk: str = ""
-    ) -> None:
+    def __init__(self, scope: str, provider: TracerProvider | None = None, sdk: str = "") -> None:
         self._scope = names.SCOPE_PREFIX + scope
         self._sdk = sdk
         self._provider = provider

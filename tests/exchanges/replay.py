@@ -17,11 +17,13 @@ import os
 import re
 import warnings
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anthropic
 import openai
+import pytest
 
 from tokenledger_exporter.demo.scripts import Recorded
 from tokenledger_exporter.demo.wire import recorded_events
@@ -217,10 +219,15 @@ def _call(
 
 def _method(client: Any, exchange: Exchange) -> Any:  # noqa: ANN401 - see above
     if exchange.endpoint == "chat":
-        return client.chat.completions.create
-    if exchange.path.endswith("?beta=true"):
-        return client.beta.messages.create
-    return getattr(client, exchange.endpoint).create
+        name = "chat.completions.create"
+    elif exchange.path.endswith("?beta=true"):
+        name = "beta.messages.create"
+    else:
+        name = f"{exchange.endpoint}.create"
+    try:
+        return attrgetter(name)(client)
+    except AttributeError:
+        pytest.skip("this release of the SDK has no such method")
 
 
 @contextlib.contextmanager

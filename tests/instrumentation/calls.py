@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, TypeAlias
+
+from instrumentation.loopback import method_of
+from instrumentation.releases import needs_thinking
 
 Sdk: TypeAlias = Any
 """A client or an answer of an SDK: the shapes differ, and overloads ask for literal arguments."""
@@ -91,7 +93,8 @@ class Clients:
 
 def send(clients: Clients, shape: Shape, **more: object) -> Sdk:
     """Call the method; what it returns, be it an answer, a stream, a manager or a coroutine."""
-    method = attrgetter(shape.method)(clients.of(shape))
+    needs_thinking(shape.method)
+    method = method_of(clients.of(shape), shape.method)
     return method(**{**shape.arguments, **more})
 
 

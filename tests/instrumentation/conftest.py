@@ -7,18 +7,19 @@ import os
 import ssl
 from typing import TYPE_CHECKING
 
+import anthropic as anthropic_sdk
+import openai as openai_sdk
 import pytest
 import pytest_asyncio
 from anthropic import Anthropic, AsyncAnthropic
-from anthropic import DefaultAsyncHttpxClient as DefaultAnthropicClient
 from openai import AsyncOpenAI, OpenAI
-from openai import DefaultAsyncHttpxClient as DefaultOpenAIClient
 from opentelemetry import context
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 
 import tokenledger
 from instrumentation.calls import Clients
 from instrumentation.harness import AppTracing, MemoryLedger
+from instrumentation.releases import async_http_client
 from tokenledger import failures, runtime
 from tokenledger.trust import note_remote_baggage
 from tokenledger_exporter.demo.provider import DemoProvider
@@ -130,13 +131,13 @@ async def async_clients(provider: DemoProvider, tls: ssl.SSLContext) -> AsyncIte
             base_url=provider.openai_base_url,
             api_key=KEY,
             max_retries=0,
-            http_client=DefaultOpenAIClient(verify=tls),
+            http_client=async_http_client(openai_sdk, verify=tls),
         ) as openai,
         AsyncAnthropic(
             base_url=provider.anthropic_base_url,
             api_key=KEY,
             max_retries=0,
-            http_client=DefaultAnthropicClient(verify=tls),
+            http_client=async_http_client(anthropic_sdk, verify=tls),
         ) as anthropic,
     ):
         yield Clients(openai, anthropic)

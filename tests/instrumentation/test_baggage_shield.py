@@ -17,6 +17,8 @@ from opentelemetry.propagate import inject
 
 import tokenledger
 from instrumentation.calls import MESSAGES, PROMPT, Clients, Shape, send
+from instrumentation.loopback import method_of
+from instrumentation.releases import async_http_client, sync_http_client
 from tokenledger.call import without_baggage
 from tokenledger.instrumentors.exchange import async_request
 from tokenledger.instrumentors.openai import API
@@ -67,13 +69,13 @@ def traced(provider: DemoProvider, tls: ssl.SSLContext) -> Iterator[Clients]:
             base_url=provider.openai_base_url,
             api_key=KEY,
             max_retries=0,
-            http_client=openai.DefaultHttpxClient(verify=tls, event_hooks=hooks),
+            http_client=sync_http_client(openai, verify=tls, event_hooks=hooks),
         ) as for_openai,
         anthropic.Anthropic(
             base_url=provider.anthropic_base_url,
             api_key=KEY,
             max_retries=0,
-            http_client=anthropic.DefaultHttpxClient(verify=tls, event_hooks=hooks),
+            http_client=sync_http_client(anthropic, verify=tls, event_hooks=hooks),
         ) as for_anthropic,
     ):
         yield Clients(for_openai, for_anthropic)
@@ -88,13 +90,13 @@ async def async_traced(provider: DemoProvider, tls: ssl.SSLContext) -> AsyncIter
             base_url=provider.openai_base_url,
             api_key=KEY,
             max_retries=0,
-            http_client=openai.DefaultAsyncHttpxClient(verify=tls, event_hooks=hooks),
+            http_client=async_http_client(openai, verify=tls, event_hooks=hooks),
         ) as for_openai,
         anthropic.AsyncAnthropic(
             base_url=provider.anthropic_base_url,
             api_key=KEY,
             max_retries=0,
-            http_client=anthropic.DefaultAsyncHttpxClient(verify=tls, event_hooks=hooks),
+            http_client=async_http_client(anthropic, verify=tls, event_hooks=hooks),
         ) as for_anthropic,
     ):
         yield Clients(for_openai, for_anthropic)
@@ -174,9 +176,10 @@ def test_a_disabled_ledger_leaves_baggage_to_the_app(
     traced: Clients, provider: DemoProvider
 ) -> None:
     tokenledger.configure(enabled=False)
+    count_tokens = method_of(traced.anthropic, "messages.count_tokens")
     token = context.attach(baggage.set_baggage("theirs", "1"))
     with contextlib.suppress(*_REFUSED):
-        traced.anthropic.messages.count_tokens(**_ASKED)
+        count_tokens(**_ASKED)
     context.detach(token)
     assert _baggage(provider) == ["theirs=1"]
 

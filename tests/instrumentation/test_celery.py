@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,6 +31,8 @@ def _ask() -> None:
 @pytest.fixture(scope="module", name="task")
 def _task() -> Iterator[Celery]:
     """A task of a real worker, whose broker is this process's memory."""
+    root = logging.getLogger()
+    level = root.level
     celery: Celery = importlib.import_module("celery")
     worker: Celery = importlib.import_module("celery.contrib.testing.worker")
     app = celery.Celery("tests", broker="memory://", backend="cache+memory://")
@@ -42,6 +45,8 @@ def _task() -> Iterator[Celery]:
     task = app.task(name="ask")(_ask)
     with worker.start_worker(app, pool="solo", perform_ping_check=False, loglevel="ERROR"):
         yield task
+    # A worker sets what the whole process logs.
+    root.setLevel(level)
 
 
 @pytest.fixture

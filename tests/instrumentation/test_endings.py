@@ -26,6 +26,8 @@ from instrumentation.calls import (
     send,
 )
 from instrumentation.harness import counts
+from instrumentation.loopback import method_of
+from instrumentation.releases import needs_thinking
 from tokenledger_exporter.demo.scripts import Cut, FailStream, Refuse, Stall
 from tokenledger_semconv import attributes
 
@@ -128,11 +130,13 @@ def test_an_error_event_of_a_responses_stream_is_an_error(
 
 
 def _close(stream: Sdk) -> None:
+    close = method_of(stream, "close")
     next(iter(stream))
-    stream.close()
+    close()
 
 
 def _leave(stream: Sdk) -> None:
+    method_of(stream, "__enter__")
     with stream:
         for _ in stream:
             break
@@ -148,7 +152,7 @@ def _ignore(stream: Sdk) -> None:
 
 
 def _close_unread(stream: Sdk) -> None:
-    stream.close()
+    method_of(stream, "close")()
 
 
 _EARLY_ENDS = (_close, _leave, _drop, _ignore, _close_unread)
@@ -202,18 +206,22 @@ def test_a_message_helper_never_entered_sends_nothing(
 def test_an_error_of_the_app_inside_a_stream_is_not_the_calls(
     ledger: MemoryLedger, clients: Clients
 ) -> None:
-    with pytest.raises(ZeroDivisionError), send(clients, CHAT_STREAM):
+    stream = send(clients, CHAT_STREAM)
+    method_of(stream, "__enter__")
+    with pytest.raises(ZeroDivisionError), stream:
         raise ZeroDivisionError
     assert attributes.ERROR_TYPE not in ledger.only()
 
 
 async def _close_async(stream: Sdk) -> None:
+    close = method_of(stream, "close")
     async for _ in stream:
         break
-    await stream.close()
+    await close()
 
 
 async def _leave_async(stream: Sdk) -> None:
+    method_of(stream, "__aenter__")
     async with stream:
         async for _ in stream:
             break
@@ -251,6 +259,7 @@ async def test_an_async_stream_ended_early_is_one_span_without_output(
 async def test_a_cancelled_stream_is_recorded_and_stays_cancelled(
     ledger: MemoryLedger, async_clients: Clients, provider: DemoProvider, shape: Shape
 ) -> None:
+    needs_thinking(shape.method)
     stall = Stall(after_events=1)
     provider.script(stall)
     task = asyncio.create_task(run_async(async_clients, shape))
@@ -305,9 +314,10 @@ def test_a_stream_read_to_its_end_and_closed_is_one_span(
     ledger: MemoryLedger, clients: Clients, shape: Shape
 ) -> None:
     stream = send(clients, shape)
+    close = method_of(stream, "close")
     list(stream)
-    stream.close()
-    stream.close()
+    close()
+    close()
     assert ledger.only()[attributes.OUTPUT_TOKENS] == 50
 
 

@@ -10,13 +10,13 @@ from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from instrumentation.harness import vector
-from tokenledger.instrumentors.estimate import ONE_CHUNK
+from tokenledger.instrumentors.estimate import ONE_CHUNK, OPENAI_TOOL_CALL
+from tokenledger.instrumentors.openai_events import response_stream
 from tokenledger.instrumentors.openai_usage import (
     ChatStream,
     read_chat,
     read_response,
     read_usage,
-    response_stream,
 )
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.tokens import TokenVector
@@ -139,7 +139,7 @@ def _chunk(**fields: object) -> dict[str, object]:
         "object": "chat.completion.chunk",
         "created": 1,
         "model": "gpt-4o-2024-08-06",
-        "choices": [{"index": 0, "delta": {"content": "x"}}],
+        "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}],
     }
     return {**chunk, **fields}
 
@@ -189,8 +189,8 @@ def test_a_later_chunk_names_the_model_where_the_first_does_not() -> None:
 
 def test_the_finish_reasons_of_a_stream_are_in_the_order_of_its_choices() -> None:
     stream = ChatStream()
-    stream.note(_chunk(choices=[{"index": 1, "finish_reason": "length", "delta": {}}]))
-    stream.note(_chunk(choices=[{"index": 0, "finish_reason": "stop", "delta": {}}]))
+    stream.note(_chunk(choices=[{"index": 1, "finish_reason": "length", "delta": {"role": "assistant"}}]))
+    stream.note(_chunk(choices=[{"index": 0, "finish_reason": "stop", "delta": {"role": "assistant"}}]))
     assert stream.found()[names.FINISH_REASONS] == ["stop", "length"]
 
 
@@ -198,7 +198,12 @@ def test_the_text_of_a_chunk_is_weighed_wherever_it_stands() -> None:
     call = {"function": {"name": "look", "arguments": '{"a":1}'}}
     deltas = [{"content": "four"}, {"reasoning_content": "four"}, {"tool_calls": [call]}, {}]
     weights = [ChatStream().weigh(_chunk(choices=[{"delta": delta}])) for delta in deltas]
-    assert weights == [ONE_CHUNK + 4, ONE_CHUNK + 4, ONE_CHUNK + len("look" + '{"a":1}'), 0]
+    assert weights == [
+        ONE_CHUNK + 4,
+        ONE_CHUNK + 4,
+        ONE_CHUNK + OPENAI_TOOL_CALL + len("look" + '{"a":1}'),
+        0,
+    ]
 
 
 def test_a_responses_stream_broken_off_has_a_model_and_no_counts() -> None:

@@ -15,6 +15,7 @@ from openai.resources.chat.completions import Completions
 
 import tokenledger
 from instrumentation.calls import CHAT, MESSAGE, MESSAGE_HELPER, Clients, run
+from instrumentation.releases import async_http_client, needs_thinking, sync_http_client
 from tokenledger.instrumentors import anthropic as anthropic_room
 from tokenledger.instrumentors import openai as openai_room
 from tokenledger.instrumentors.openai import OpenAIInstrumentor
@@ -112,6 +113,7 @@ def test_a_method_kept_by_the_app_passes_through_after_unpatching(
 async def test_an_async_method_kept_by_the_app_passes_through_after_unpatching(
     ledger: MemoryLedger, async_clients: Clients
 ) -> None:
+    needs_thinking("messages.stream")
     kept = async_clients.anthropic.messages.create
     stream = async_clients.anthropic.messages.stream(**MESSAGE.arguments)
     tokenledger.unpatch_anthropic()
@@ -168,7 +170,7 @@ def test_azure_is_named_by_its_host(ledger: MemoryLedger) -> None:
             base_url="https://shop.openai.azure.com/openai/v1/",
             api_key="sk-canary-key",
             max_retries=0,
-            http_client=openai.DefaultHttpxClient(proxy="http://127.0.0.1:1"),
+            http_client=sync_http_client(openai, proxy="http://127.0.0.1:1"),
         ) as client,
         pytest.raises(openai.APIConnectionError),
     ):
@@ -222,7 +224,7 @@ async def test_async_clients_made_before_patching_are_recorded(
     async with anthropic.AsyncAnthropic(
         base_url=provider.anthropic_base_url,
         api_key="sk-canary-key",
-        http_client=anthropic.DefaultAsyncHttpxClient(verify=tls),
+        http_client=async_http_client(anthropic, verify=tls),
     ) as client:
         bound = client.messages
         tokenledger.init()

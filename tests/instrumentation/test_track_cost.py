@@ -94,7 +94,7 @@ def test_the_provider_is_found_by_the_model(ledger: MemoryLedger) -> None:
 
 def test_a_given_provider_stays_and_an_unknown_one_is_left_off(ledger: MemoryLedger) -> None:
     track_cost(1, 1, "gpt-4o", provider="azure.ai.openai")
-    track_cost(1, 1, "mistral-large")
+    track_cost(1, 1, "in-house-7b")
     said = [attributes(span).get(PROVIDER_NAME) for span in ledger.spans]
     assert said == ["azure.ai.openai", None]
 

@@ -11,11 +11,11 @@ import pytest
 from anthropic.types import Message
 from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion
-from openai.types.responses import Response
 
 import tokenledger
 from instrumentation.calls import CHAT, CHAT_STREAM, MESSAGE, MESSAGE_STREAM, RESPONSE, run, send
 from instrumentation.harness import attributes, counts
+from instrumentation.releases import modelled
 from tokenledger import attribution, failures, meter, track_cost, track_llm
 from tokenledger_semconv.attributes import (
     ENDPOINT,
@@ -158,7 +158,7 @@ def test_a_generator_over_a_stream_is_one_row(
 ANSWERS: list[tuple[object, str]] = [
     (ChatCompletion.model_validate(CHAT_ANSWER), "openai"),
     (CHAT_ANSWER, "openai"),
-    (Response.model_validate(RESPONSE_ANSWER), "openai"),
+    (modelled("openai.types.responses", "Response", RESPONSE_ANSWER), "openai"),
     (RESPONSE_ANSWER, "openai"),
     (Message.model_validate(MESSAGE_ANSWER), "anthropic"),
     (MESSAGE_ANSWER, "anthropic"),

@@ -25,10 +25,18 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from tokenledger.instrumentors.shape import Body
+    from tokenledger.reading import Found
 
 
 def _user(body: Body) -> object:
     return fields_of(body["metadata"]).get("user_id") if "metadata" in body else None
+
+
+def _note_effort(body: Body, told: Found) -> None:
+    if config := body.get("output_config"):
+        effort = fields_of(config).get("effort")
+        if isinstance(effort, str):
+            told[names.REQUEST_REASONING_LEVEL] = effort
 
 
 _MESSAGE: Final = Shape(
@@ -38,6 +46,7 @@ _MESSAGE: Final = Shape(
     MESSAGE_TEXT,
     user=_user,
     settings={**COMMON_SETTINGS, "service_tier": names.ANTHROPIC_REQUEST_SERVICE_TIER},
+    note=_note_effort,
 )
 
 SHAPES: Final[Mapping[str, Shape]] = {
@@ -82,6 +91,7 @@ class AnthropicInstrumentor(TableInstrumentor):
 
     scope = "anthropic"
     patches = Patches(TABLE)
+    api = API
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """The SDK releases this was run with: 0.18.0 to 2.12.0."""

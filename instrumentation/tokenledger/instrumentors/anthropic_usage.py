@@ -8,12 +8,13 @@ So are the tokens of compactions, which the top-level counts leave out and which
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tokenledger.instrumentors.estimate import (
+    ANTHROPIC_TOOL_CALL,
     ONE_CHUNK,
     estimate,
-    estimated_output,
+    estimated_long_output,
 )
 from tokenledger.reading import (
     Counts,
@@ -26,7 +27,7 @@ from tokenledger.reading import (
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from tokenledger.reading import (
         Found,
@@ -99,8 +100,9 @@ def _add_compactions(counts: dict[str, Any], iterations: object) -> None:
 
     Ref: `iterations` of anthropic 2.12.0 `types/beta/beta_usage.py`, read 2026-11-22.
     """
-    entries = iterations if isinstance(iterations, (list, tuple)) else ()
-    for entry in entries:  # pyright: ignore[reportUnknownVariableType] - whatever was sent
+    if not isinstance(iterations, (list, tuple)):
+        return
+    for entry in cast("Sequence[object]", iterations):
         told = fields_of(entry)
         if told.get("type") != "compaction":
             continue
@@ -160,7 +162,8 @@ class MessageStream:
         characters = len(block.get("name") or "") + sum(
             len(delta.get(name) or "") for name in ("text", "partial_json", "thinking")
         )
-        return characters and characters + ONE_CHUNK
+        begun = ANTHROPIC_TOOL_CALL if block.get("name") else 0
+        return characters and characters + ONE_CHUNK + begun
 
     def found(self) -> Found:
         """What was read so far."""
@@ -173,7 +176,7 @@ class MessageStream:
     def estimated(self, weight: int, request_body: bytes) -> Found:
         """Output by its text; nothing if it was counted."""
         del request_body  # Input is told by the first event.
-        return {} if self._is_counted else estimate(estimated_output(weight))
+        return {} if self._is_counted else estimate(estimated_long_output(weight))
 
 
 class _MessageText:

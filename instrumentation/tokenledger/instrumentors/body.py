@@ -91,7 +91,8 @@ def watch_body(
 def watch_bytes(response: Any, body: Body, *, is_async: bool) -> None:  # noqa: ANN401
     """Let a body take the bytes of a response as they pass."""
     # Weak: a response that held itself would wait for the garbage collector.
-    this, kind = weakref.ref(response), type(response)
+    this = weakref.ref(response)
+    kind: Any = response.__class__
     if is_async:
         response.aiter_bytes = partial(_async_bytes, kind.aiter_bytes, this, body)
         response.aclose = partial(_aclose, kind.aclose, this, body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,14 +20,14 @@ _MOST_REMEMBERED: Final = 256
 PROVIDER_HOSTS: Final[Mapping[str, str]] = {
     "api.openai.com": "openai",
     "openai.azure.com": "azure.ai.openai",
+    "openai.azure.us": "azure.ai.openai",
     "cognitiveservices.azure.com": "azure.ai.openai",
     "services.ai.azure.com": "azure.ai.inference",
     "models.ai.azure.com": "azure.ai.inference",
     "inference.ai.azure.com": "azure.ai.inference",
     "api.anthropic.com": "anthropic",
-    "amazonaws.com": "aws.bedrock",
-    "aiplatform.googleapis.com": "gcp.vertex_ai",
-    "rep.googleapis.com": "gcp.vertex_ai",
+    "aiplatform.us.rep.googleapis.com": "gcp.vertex_ai",
+    "aiplatform.eu.rep.googleapis.com": "gcp.vertex_ai",
     "generativelanguage.googleapis.com": "gcp.gemini",
     "openrouter.ai": "openrouter",
     "groq.com": "groq",
@@ -56,12 +57,24 @@ PROVIDER_HOSTS: Final[Mapping[str, str]] = {
     "huggingface.co": "huggingface",
     "dashscope.aliyuncs.com": "alibaba",
     "dashscope-intl.aliyuncs.com": "alibaba",
-    "ovh.net": "ovhcloud",
-    "cloudflare.com": "cloudflare",
+    "ai.cloud.ovh.net": "ovhcloud",
+    "api.cloudflare.com": "cloudflare",
     "githubcopilot.com": "github-copilot",
 }
 """Host, or the end of one -> provider as the conventions spell it, where they name it. From each
-provider's API reference, read 2026-11-22. A host that stands here in no form is nobody known."""
+provider's API reference, read 2026-11-22. A host that stands here in no form is nobody known, nor
+are those that a cloud's customers run themselves, and gateways to other providers."""
+
+_REGIONAL_HOSTS: Final = (
+    (
+        # Also behind a VPC endpoint; not the load balancers and machines that share the domain.
+        re.compile(r"(.*\.)?bedrock(-[a-z-]+)?\..*(amazonaws\.(com(\.cn)?|eu)|api\.aws)"),
+        "aws.bedrock",
+    ),
+    (re.compile(r"(.*\.|[a-z0-9-]+-)?aiplatform\.googleapis\.com"), "gcp.vertex_ai"),
+)
+"""Hosts with a region in them -> provider, as the clients of openai 3.54.0 and anthropic 2.12.0
+make them, read 2026-11-22."""
 
 _CLIENTS: Final[Mapping[str, str]] = {
     "AzureOpenAI": "azure.ai.openai",
@@ -116,7 +129,7 @@ class Endpoints:
         if len(self._known) >= _MOST_REMEMBERED:
             self._known.clear()
         port = getattr(url, "port", None) or _DEFAULT_PORTS.get(getattr(url, "scheme", ""))
-        found = self.at(getattr(url, "host", None), port, _by_class(type(client)))
+        found = self.at(getattr(url, "host", None), port, _by_class(client))
         self._known[id(client)] = (url, settings, found)
         return found
 
@@ -134,6 +147,7 @@ class Endpoints:
             _by_host(host, RUNTIME.setup.settings.provider_hosts)
             or client_provider
             or _by_host(host, PROVIDER_HOSTS)
+            or _by_region(host)
             or self._sdk_provider
         )
         told: dict[str, AttributeValue] = {
@@ -145,14 +159,20 @@ class Endpoints:
         return Endpoint(host, port, told)
 
 
-def _by_class(client: type) -> str:
+def _by_class(client: object) -> str:
     return next(
-        (_CLIENTS[base.__name__] for base in client.__mro__ if base.__name__ in _CLIENTS), ""
+        (_CLIENTS[base.__name__] for base in type(client).__mro__ if base.__name__ in _CLIENTS), ""
     )
 
 
-def _by_host(host: str, providers: Mapping[str, Any]) -> str:
+def _by_host(host: str, providers: Mapping[str, object]) -> str:
     """The provider of the longest ending of the host that is named."""
-    labels = host.lower().split(".")
+    known = {name.lower(): provider for name, provider in providers.items()}
+    labels = host.lower().rstrip(".").split(".")
     endings = (".".join(labels[start:]) for start in range(len(labels)))
-    return next((str(providers[ending]) for ending in endings if ending in providers), "")
+    return next((str(known[ending]) for ending in endings if ending in known), "")
+
+
+def _by_region(host: str) -> str:
+    name = host.lower().rstrip(".")
+    return next((provider for hosts, provider in _REGIONAL_HOSTS if hosts.fullmatch(name)), "")

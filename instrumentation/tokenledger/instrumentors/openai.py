@@ -25,7 +25,6 @@ from tokenledger.instrumentors.openai_events import (
     TRANSCRIPT_TEXT,
     image_stream,
     response_stream,
-    speech_stream,
     transcript_stream,
 )
 from tokenledger.instrumentors.openai_realtime import async_received, received
@@ -134,8 +133,6 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "/audio/speech": Shape(
         {_OPERATION: "speech", names.OUTPUT_TYPE: "speech"},
         None,
-        speech_stream,
-        NO_TEXT,
         note=_note_characters,
     ),
 }
@@ -199,7 +196,8 @@ class OpenAIInstrumentor(TableInstrumentor):
 
     scope = "openai"
     patches = Patches(TABLE)
+    api = API
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """The SDK releases this was run with: 1.3.0 to 3.54.0."""
-        return ("openai >= 1.3, < 4",)
+        """The SDK releases this was run with: 1.26.0 to 3.54.0."""
+        return ("openai >= 1.26, < 4",)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger.instrumentors.estimate import (
     ONE_CHUNK,
+    OPENAI_TOOL_CALL,
     estimate,
     estimated_input,
     estimated_output,
@@ -59,7 +60,7 @@ class EventStream:
             self._found = {**self._found, names.ERROR_TYPE: "error"}
         elif kind == "response.created":
             self._found = self._read(told.get("response"))
-        elif kind in self._endings:
+        elif isinstance(kind, str) and kind in self._endings:
             field = self._endings[kind]
             self._found = self._read(told.get(field) if field else chunk)
             self._is_whole = True
@@ -68,6 +69,10 @@ class EventStream:
     def weigh(self, chunk: object) -> int:
         """The text an event brings."""
         told = fields_of(chunk)
+        if name := fields_of(told.get("item")).get("name"):
+            # Told when a tool call begins and again when it is done.
+            is_begun = str(told.get("type")).endswith(".added")
+            return len(name) + ONE_CHUNK + OPENAI_TOOL_CALL if is_begun else 0
         if told.get("type") not in self._texts:
             return 0
         return len(told.get("delta") or told.get("text") or "") + ONE_CHUNK
@@ -131,11 +136,6 @@ def image_stream() -> EventStream:
 def transcript_stream() -> EventStream:
     """A transcription stream; its last event brings the usage."""
     return EventStream(read_audio, {"transcript.text.done": ""}, TRANSCRIPT_TEXT.texts)
-
-
-def speech_stream() -> EventStream:
-    """A speech stream; its last event brings the usage."""
-    return EventStream(read_audio, {"speech.audio.done": ""}, {})
 
 
 def _read_streamed_image(event: object) -> Found:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
 
 from tokenledger.failures import Guard, report
 from tokenledger.instrumentors.openai_usage import (
@@ -37,6 +38,9 @@ _TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
 _KINDS: Final = frozenset((*_SESSION_KINDS, _CREATED, _DONE, _TRANSCRIBED, *RESPONSE_ENDINGS))
 _MARKS: Final = tuple(f'"{kind}"'.encode() for kind in sorted(_KINDS))
 _DEFAULT_PORTS: Final = {True: 443, False: 80}
+# What only Azure's client asks for; Ref: openai 3.54.0 lib/azure.py, `_configure_realtime`.
+_AZURE_QUERY: Final = "api-version"
+_AZURE: Final = "azure.ai.openai"
 
 
 def received(api: Api, host: Host) -> Wrapper:
@@ -82,21 +86,27 @@ def _read(api: Api, host: Host, connection: Any, data: bytes) -> None:  # noqa: 
     try:
         if any(mark in data for mark in _MARKS):
             event: object = json.loads(data)
-            session = vars(connection).get(_SESSION)
-            if session is None:
-                session = _Session(_endpoint(api, connection))
+            session: object = getattr(connection, _SESSION, None)
+            if not isinstance(session, _Session):
+                session = _session(api, connection)
                 setattr(connection, _SESSION, session)
             session.see(tracer, fields_of(event))
     except Exception as error:  # noqa: BLE001 - the app gets its message
         report("reading a websocket message", type(error).__name__)
 
 
-def _endpoint(api: Api, connection: Any) -> Endpoint:  # noqa: ANN401
-    """Where a connection leads, as the websockets library knows it."""
+def _session(api: Api, connection: Any) -> _Session:  # noqa: ANN401
+    """Where a connection leads and what was asked for, as the websockets library knows it."""
     with Guard("reading a websocket's address"):
         uri = connection._connection.protocol.uri  # noqa: SLF001 - the SDK keeps it in no other place
-        return api.endpoints.at(uri.host, uri.port or _DEFAULT_PORTS[uri.secure])
-    return api.endpoints.at(None, None)
+        asked = dict(parse_qsl(uri.query or ""))
+        endpoint = api.endpoints.at(
+            uri.host,
+            uri.port or _DEFAULT_PORTS[uri.secure],
+            _AZURE if _AZURE_QUERY in asked else "",
+        )
+        return _Session(endpoint, asked.get("model") or asked.get("deployment") or "")
+    return _Session(api.endpoints.at(None, None), "")
 
 
 class _Session:
@@ -104,11 +114,12 @@ class _Session:
 
     Args:
         endpoint: where it leads.
+        model: the model that was asked for; "" if none was.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, model: str) -> None:
         self._endpoint = endpoint
-        self._model = ""
+        self._model = model
         self._transcriber = ""
         self._started: dict[str, int] = {}
 

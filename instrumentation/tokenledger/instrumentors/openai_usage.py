@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger.instrumentors.estimate import (
     ONE_CHUNK,
+    OPENAI_TOOL_CALL,
     estimate,
     estimated_input,
     estimated_output,
@@ -101,7 +102,7 @@ def read_response(response: object) -> Found:
             found[names.ERROR_TYPE] = "response.failed"
     usage = told.get("usage")
     if usage is not None:
-        tools = Counter(fields_of(item).get("type") for item in told.get("output") or ())
+        tools = Counter(str(fields_of(item).get("type")) for item in told.get("output") or ())
         add_counts(found, tools, _TOOLS)
         add_response_usage(found, usage)
     if told.get("background") is True:
@@ -259,7 +260,7 @@ class ChatStream:
 
     def weigh(self, chunk: object) -> int:
         """The text of a chunk, of its tool calls and of reasoning that a host shows."""
-        characters = 0
+        characters = begun = 0
         for choice in parts(chunk, "choices"):
             told = fields_of(fields_of(choice).get("delta"))
             for name in ("content", "refusal", "reasoning_content", "reasoning"):
@@ -267,7 +268,8 @@ class ChatStream:
             for tool_call in told.get("tool_calls") or ():
                 function = fields_of(fields_of(tool_call).get("function"))
                 characters += len(function.get("name") or "") + len(function.get("arguments") or "")
-        return characters and characters + ONE_CHUNK
+                begun += bool(function.get("name"))
+        return characters and characters + ONE_CHUNK + begun * OPENAI_TOOL_CALL
 
     def found(self) -> Found:
         """What was read so far."""

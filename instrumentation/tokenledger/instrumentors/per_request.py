@@ -1,18 +1,21 @@
 """Attribution given with one call: `create(..., tokenledger_user_id="u-1")`.
 
 The SDK's method would refuse a keyword it does not know, and the request is recorded further down.
-So the keywords are taken off here and ride down in a header value, which the recording of the
-request takes off before anything is sent. The header's text is empty: the attribution stands in a
-Python attribute of it that no HTTP client would send.
+So the keywords are taken off here and wait for the request, which may come later: from a coroutine,
+a stream helper, every turn of a tool runner. What leads the request to them is a number in a
+header, which the recording of the request takes off before anything is sent.
 """
 
 from __future__ import annotations
 
+import itertools
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tokenledger.failures import report
 from tokenledger.precedence import NOTHING, given_layer
+from tokenledger.runtime import RUNTIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,16 +45,17 @@ TAGS: Final = "tokenledger_tags"
 
 _ALL: Final = frozenset((*KEYWORDS, TAGS))
 
-
-class _Carried(str):
-    """An empty header value with the attribution of one call."""
-
-    __slots__ = ("layer",)
-    layer: Layer
+_NUMBERS: Final = itertools.count(1)
+# Header value -> attribution, for as long as what the method returned is alive.
+_WAITING: Final[dict[str, Layer]] = {}
 
 
-def takes_attribution(_host: Host) -> Wrapper:
-    """Around a method that sends a request: takes our keywords off its call."""
+def takes_attribution(host: Host) -> Wrapper:
+    """Around a method that sends a request: takes our keywords off its call.
+
+    While TokenLedger is told to do nothing they are dropped, so that the switch breaks no app.
+    After unpatching they are the SDK's to refuse: a header would be taken off by nobody.
+    """
 
     def wrapper(
         wrapped: Callable[..., object],
@@ -61,29 +65,54 @@ def takes_attribution(_host: Host) -> Wrapper:
     ) -> object:
         if _ALL.isdisjoint(kwargs):
             return wrapped(*args, **kwargs)
-        return wrapped(*args, **_carrying(kwargs))
+        if host.tracer is not None:
+            return _attributed(wrapped, args, kwargs)
+        if RUNTIME.setup.recording:
+            return wrapped(*args, **kwargs)
+        return wrapped(*args, **_without(kwargs))
 
     return wrapper
 
 
 def take_off(headers: Mapping[str, Any]) -> tuple[dict[str, Any], Layer]:
-    """The headers as they may be sent, and the attribution that rode in them."""
-    carried = headers.get(CARRIER)
-    layer = carried.layer if isinstance(carried, _Carried) else NOTHING
+    """The headers as they may be sent, and the attribution they lead to."""
+    layer = _WAITING.get(str(headers.get(CARRIER)), NOTHING)
     return {name: value for name, value in headers.items() if name != CARRIER}, layer
 
 
-def _carrying(kwargs: dict[str, object]) -> dict[str, object]:
-    rest = {name: value for name, value in kwargs.items() if name not in _ALL}
+def _attributed(
+    wrapped: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
+) -> object:
+    number = str(next(_NUMBERS))
+    carrying = _carrying(kwargs, number)
+    try:
+        answer = wrapped(*args, **carrying)
+    except BaseException:
+        _WAITING.pop(number, None)
+        raise
+    try:
+        weakref.finalize(answer, _WAITING.pop, number, None).atexit = False
+    except TypeError:
+        # Plain text, whose request was sent: what sends one later can be referred to.
+        _WAITING.pop(number, None)
+    return answer
+
+
+def _without(kwargs: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in kwargs.items() if name not in _ALL}
+
+
+def _carrying(kwargs: dict[str, object], number: str) -> dict[str, object]:
+    rest = _without(kwargs)
     try:
         known = {KEYWORDS[name]: kwargs[name] for name in kwargs if name in KEYWORDS}
-        carried = _Carried()
-        carried.layer = given_layer(known, kwargs.get(TAGS))
+        layer = given_layer(known, kwargs.get(TAGS))
         headers = rest.get("extra_headers")
-        given: dict[str, object] = {}
+        given: Mapping[str, object] = {}
         if isinstance(headers, Mapping):
-            given.update(cast("Mapping[str, object]", headers))
-        rest["extra_headers"] = {**given, CARRIER: carried}
+            given = cast("Mapping[str, object]", headers)
+        rest["extra_headers"] = {**given, CARRIER: number}
+        _WAITING[number] = layer
     except Exception as error:  # noqa: BLE001 - the app's call goes on without this attribution
         report("reading a call's attribution", type(error).__name__)
     return rest

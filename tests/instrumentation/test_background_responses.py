@@ -1,0 +1,215 @@
+"""A background response is one call: unmeasured when it is made, measured when it is fetched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import openai
+import pytest
+import pytest_asyncio
+from openai import AsyncOpenAI, OpenAI
+
+from exporter.made import HEADER, package_book
+from instrumentation.harness import attributes as told_by
+from instrumentation.harness import vector
+from instrumentation.loopback import Loopback, method_of, said, streamed
+from instrumentation.openai_cases import PROMPT, RESPONSE_COUNTS, response
+from instrumentation.releases import async_http_client
+from tokenledger_exporter.records import SpanRecord
+from tokenledger_exporter.rows import build_row
+from tokenledger_semconv import attributes
+from tokenledger_semconv.tokens import TokenVector
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Iterator
+
+    from instrumentation.harness import MemoryLedger
+
+QUEUED = response(background=True, status="queued", output=[], usage=None)
+DONE = response(background=True)
+IDENTITY = ("openai.response:resp_1", 1_700_000_000 * 1_000_000_000)
+EVENTS = streamed(
+    (
+        {"type": "response.created", "sequence_number": 0, "response": QUEUED},
+        {"type": "response.queued", "sequence_number": 1, "response": QUEUED},
+        {"type": "response.completed", "sequence_number": 2, "response": DONE},
+    )
+)
+
+
+@pytest.fixture
+def server() -> Iterator[Loopback]:
+    with Loopback() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Loopback) -> Iterator[OpenAI]:
+    with OpenAI(base_url=server.url, api_key="sk-canary-key", max_retries=0) as client:
+        method_of(client, "responses")
+        yield client
+
+
+@pytest_asyncio.fixture
+async def async_client(server: Loopback, tls: ssl.SSLContext) -> AsyncIterator[AsyncOpenAI]:
+    async with AsyncOpenAI(
+        base_url=server.url,
+        api_key="sk-canary-key",
+        max_retries=0,
+        http_client=async_http_client(openai, verify=tls),
+    ) as client:
+        method_of(client, "responses")
+        yield client
+
+
+def identity(span: dict[str, Any]) -> tuple[object, object]:
+    return span[attributes.CALL_ID], span[attributes.CALL_STARTED_NS]
+
+
+def event_ids(ledger: MemoryLedger) -> set[object]:
+    """The rows the spans would be in a database."""
+    found: set[object] = set()
+    for span in ledger.spans:
+        context = span.get_span_context()
+        assert context is not None
+        assert span.start_time is not None
+        assert span.end_time is not None
+        record = SpanRecord(
+            trace_id=context.trace_id.to_bytes(16, "big"),
+            span_id=context.span_id,
+            parent_span_id=0,
+            start_ns=span.start_time,
+            end_ns=span.end_time,
+            scope="tokenledger.openai",
+            failed=False,
+            attributes=told_by(span),
+            resource={},
+        )
+        row = build_row(record, HEADER, package_book)
+        assert row is not None
+        found.add((row.event_id, row.timestamp))
+    return found
+
+
+def test_making_one_is_a_call_without_counts(
+    ledger: MemoryLedger, server: Loopback, client: OpenAI
+) -> None:
+    server.on("/responses", said(QUEUED))
+    client.responses.create(model="gpt-4o", input=PROMPT, background=True)
+    span = ledger.only()
+    assert identity(span) == IDENTITY
+    assert vector(span) == TokenVector()
+    assert attributes.FINISH_REASONS not in span
+
+
+@pytest.mark.parametrize("raw", [False, True], ids=["plain", "raw"])
+def test_fetching_it_is_the_same_call_with_its_counts(
+    ledger: MemoryLedger, server: Loopback, client: OpenAI, *, raw: bool
+) -> None:
+    server.on("/responses", said(QUEUED))
+    server.on("/responses/resp_1", said(QUEUED), said(DONE))
+    responses = client.responses.with_raw_response if raw else client.responses
+    responses.create(model="gpt-4o", input=PROMPT, background=True)
+    responses.retrieve("resp_1")
+    assert len(ledger.spans) == 1
+    responses.retrieve("resp_1")
+    responses.retrieve("resp_1")
+    fetched = [told_by(span) for span in ledger.spans[1:]]
+    assert [vector(span) for span in fetched] == [RESPONSE_COUNTS] * 2
+    assert {identity(told_by(span)) for span in ledger.spans} == {IDENTITY}
+    assert len(event_ids(ledger)) == 1
+    assert fetched[0][attributes.REQUEST_MODEL] == "gpt-4o-2024-08-06"
+
+
+@pytest.mark.asyncio
+async def test_fetching_it_by_await_is_the_same_call_with_its_counts(
+    ledger: MemoryLedger, server: Loopback, async_client: AsyncOpenAI
+) -> None:
+    server.on("/responses", said(QUEUED))
+    server.on("/responses/resp_1", said(DONE))
+    await async_client.responses.create(model="gpt-4o", input=PROMPT, background=True)
+    await async_client.responses.retrieve("resp_1")
+    assert vector(told_by(ledger.spans[1])) == RESPONSE_COUNTS
+    assert len(event_ids(ledger)) == 1
+
+
+def test_a_streamed_one_is_measured_at_once_and_the_same_when_fetched(
+    ledger: MemoryLedger, server: Loopback, client: OpenAI
+) -> None:
+    server.on("/responses", EVENTS)
+    server.on("/responses/resp_1", said(DONE))
+    assert list(client.responses.create(model="gpt-4o", input=PROMPT, background=True, stream=True))
+    client.responses.retrieve("resp_1")
+    assert [vector(told_by(span)) for span in ledger.spans] == [RESPONSE_COUNTS] * 2
+    assert len(event_ids(ledger)) == 1
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_streamed_one_left_early_is_estimated_and_measured_when_fetched(
+    ledger: MemoryLedger, server: Loopback, client: OpenAI
+) -> None:
+    server.on("/responses", EVENTS)
+    server.on("/responses/resp_1", said(DONE))
+    with client.responses.create(
+        model="gpt-4o", input=PROMPT, background=True, stream=True
+    ) as stream:
+        next(iter(stream))
+    client.responses.retrieve("resp_1")
+    assert attributes.OUTPUT_TOKENS not in told_by(ledger.spans[0])
+    assert vector(told_by(ledger.spans[1])) == RESPONSE_COUNTS
+    assert len(event_ids(ledger)) == 1
+
+
+def test_a_stream_taken_up_again_books_its_end(
+    ledger: MemoryLedger, server: Loopback, client: OpenAI
+) -> None:
+    server.on("/responses/resp_1", EVENTS)
+    events = list(client.responses.retrieve("resp_1", stream=True, starting_after=0))
+    assert [event.type for event in events][-1] == "response.completed"
+    assert vector(ledger.only()) == RESPONSE_COUNTS
+    assert identity(ledger.only()) == IDENTITY
+
+
+@pytest.mark.asyncio
+async def test_a_stream_taken_up_again_by_await_books_its_end(
+    ledger: MemoryLedger, server: Loopback, async_client: AsyncOpenAI
+) -> None:
+    server.on("/responses/resp_1", EVENTS)
+    stream = await async_client.responses.retrieve("resp_1", stream=True)
+    assert [event.type async for event in stream][-1] == "response.completed"
+    assert vector(ledger.only()) == RESPONSE_COUNTS
+
+
+def test_cancelling_one_books_what_it_cost(
+    ledger: MemoryLedger, server: Loopback, client: OpenAI
+) -> None:
+    server.on("/responses/resp_1/cancel", said({**DONE, "status": "cancelled"}))
+    client.responses.cancel("resp_1")
+    assert ledger.only()[attributes.FINISH_REASONS] == ("cancelled",)
+    assert identity(ledger.only()) == IDENTITY
+
+
+@pytest.mark.parametrize("more", [{}, {"background": False}], ids=["unsaid", "said"])
+def test_fetching_an_ordinary_response_books_nothing(
+    ledger: MemoryLedger, server: Loopback, client: OpenAI, more: dict[str, Any]
+) -> None:
+    server.on("/responses/resp_1", said(response(**more)))
+    client.responses.retrieve("resp_1")
+    assert not ledger.spans
+
+
+def test_what_else_is_fetched_of_a_response_books_nothing(
+    ledger: MemoryLedger, server: Loopback, client: OpenAI
+) -> None:
+    server.on("/responses/resp_1/input_items", said({"object": "list", "data": [DONE]}))
+    client.responses.input_items.list("resp_1")
+    assert not ledger.spans
+
+
+def test_beta_responses_are_fetched_alike(
+    ledger: MemoryLedger, server: Loopback, client: OpenAI
+) -> None:
+    server.on("/responses/resp_1", said(DONE))
+    method_of(client, "beta.responses.retrieve")("resp_1")
+    assert identity(ledger.only()) == IDENTITY

@@ -1,0 +1,237 @@
+"""Every OpenAI API that is billed, sync and async, is one span with the answer's own counts."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+import openai
+import pytest
+import pytest_asyncio
+from openai import AsyncOpenAI, OpenAI
+
+from instrumentation.harness import vector
+from instrumentation.loopback import Loopback, Reply, method_of, said
+from instrumentation.openai_cases import (
+    CASES,
+    CHAT_CHUNKS,
+    COMPLETION_COUNTS,
+    MESSAGES,
+    PROMPT,
+    SPOKEN,
+    Weather,
+    completion,
+)
+from instrumentation.releases import async_http_client
+from tokenledger_semconv import attributes
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Iterator
+
+    from instrumentation.calls import Sdk
+    from instrumentation.harness import MemoryLedger
+    from instrumentation.openai_cases import (
+        Case,
+    )
+
+KEY = "sk-canary-key"
+# What the SDK says of translations.
+pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
+
+
+@pytest.fixture
+def server() -> Iterator[Loopback]:
+    with Loopback() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Loopback) -> Iterator[OpenAI]:
+    with OpenAI(base_url=server.url, api_key=KEY, max_retries=0) as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def async_client(server: Loopback, tls: ssl.SSLContext) -> AsyncIterator[AsyncOpenAI]:
+    http_client = async_http_client(openai, verify=tls)
+    async with AsyncOpenAI(
+        base_url=server.url, api_key=KEY, max_retries=0, http_client=http_client
+    ) as client:
+        yield client
+
+
+def call(client: Sdk, case: Case, method: str = "") -> Sdk:
+    """Call the method and read what it gives to its end."""
+    answer = method_of(client, method or case.method)(**case.arguments())
+    if case.method.endswith(".stream"):
+        with answer as stream:
+            return list(stream)
+    return list(answer) if hasattr(answer, "__next__") else answer
+
+
+async def call_async(client: Sdk, case: Case) -> Sdk:
+    answer = method_of(client, case.method)(**case.arguments())
+    if case.method.endswith(".stream"):
+        async with answer as stream:
+            return [event async for event in stream]
+    answer = await answer
+    if hasattr(answer, "__anext__"):
+        return [event async for event in answer]
+    return answer
+
+
+def fresh(case: Case) -> None:
+    """Skip a case whose argument this release of the SDK does not know."""
+    owner, _, method = case.method.rpartition(".")
+    known = inspect.signature(method_of(OpenAI(api_key=KEY), f"{owner}.{method}")).parameters
+    if not case.arguments().keys() <= known.keys():
+        pytest.skip("this release of the SDK has no such argument")
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_shape_counts_what_its_answer_says(
+    ledger: MemoryLedger, server: Loopback, client: OpenAI, case: Case
+) -> None:
+    fresh(case)
+    server.on(case.path, case.reply)
+    call(client, case)
+    span = ledger.only()
+    assert vector(span) == case.counts
+    assert span.get(attributes.REQUEST_MODEL) == case.arguments().get("model")
+    assert span[attributes.PROVIDER_NAME] == "openai"
+    assert attributes.ERROR_TYPE not in span
+    assert PROMPT not in str(span)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.asyncio
+async def test_every_async_shape_counts_what_its_answer_says(
+    ledger: MemoryLedger, server: Loopback, async_client: AsyncOpenAI, case: Case
+) -> None:
+    fresh(case)
+    server.on(case.path, case.reply)
+    await call_async(async_client, case)
+    assert vector(ledger.only()) == case.counts
+
+
+# A raw chat stream is asked for nothing; see test_shapes.
+_RAW = [
+    case
+    for case in CASES
+    if not case.method.endswith(".stream") and case.name not in {"chat stream", "completion stream"}
+]
+
+
+@pytest.mark.parametrize("case", _RAW, ids=str)
+def test_every_raw_response_counts_what_its_answer_says(
+    ledger: MemoryLedger, server: Loopback, client: OpenAI, case: Case
+) -> None:
+    fresh(case)
+    server.on(case.path, case.reply)
+    owner, _, method = case.method.rpartition(".")
+    raw = call(client, case, f"{owner}.with_raw_response.{method}")
+    answer = raw.parse()
+    if hasattr(answer, "__next__"):
+        list(answer)
+    assert vector(ledger.only()) == case.counts
+
+
+@pytest.mark.parametrize("case", _RAW, ids=str)
+def test_every_streaming_response_counts_what_its_answer_says(
+    ledger: MemoryLedger, server: Loopback, client: OpenAI, case: Case
+) -> None:
+    fresh(case)
+    server.on(case.path, case.reply)
+    owner, _, method = case.method.rpartition(".")
+    with call(client, case, f"{owner}.with_streaming_response.{method}") as unread:
+        assert unread.read() == case.reply.body
+    assert vector(ledger.only()) == case.counts
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streaming response"])
+def test_speech_reaches_the_app_byte_for_byte(
+    ledger: MemoryLedger, server: Loopback, client: OpenAI, *, streams: bool
+) -> None:
+    server.on("/audio/speech", SPOKEN)
+    if streams:
+        with method_of(client, "audio.speech.with_streaming_response").create(
+            model="tts-1", voice="alloy", input=PROMPT
+        ) as unread:
+            assert b"".join(unread.iter_bytes(3)) == SPOKEN.body
+    else:
+        spoken = client.audio.speech.create(model="tts-1", voice="alloy", input=PROMPT)
+        assert spoken.read() == SPOKEN.body
+    assert ledger.only()[attributes.INPUT_CHARACTERS] == len(PROMPT)
+
+
+@pytest.mark.parametrize("method", ["chat.completions.stream", "chat.completions.create"])
+def test_usage_the_app_did_not_ask_for_is_kept_from_it(
+    ledger: MemoryLedger, server: Loopback, client: Sdk, method: str
+) -> None:
+    server.on("/chat/completions", CHAT_CHUNKS)
+    chunks: list[Sdk]
+    case = next(case for case in CASES if case.method == method and "stream" not in case.name)
+    if method.endswith("create"):
+        chunks = list(
+            client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True)
+        )
+    else:
+        with method_of(client, method)(**case.arguments()) as stream:
+            chunks = [event.chunk for event in stream if event.type == "chunk"]
+    assert all(chunk.choices for chunk in chunks)
+    assert not any("usage" in chunk.model_dump(exclude_unset=True) for chunk in chunks)
+    assert vector(ledger.only()) == COMPLETION_COUNTS
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (completion(reason="length"), "LengthFinishReasonError"),
+        (completion(reason="content_filter"), "ContentFilterFinishReasonError"),
+        (completion(content="{}"), "ValidationError"),
+    ],
+    ids=["length", "content filter", "bad content"],
+)
+def test_a_parse_that_fails_in_the_sdk_still_costs_what_it_cost(
+    ledger: MemoryLedger,
+    server: Loopback,
+    client: OpenAI,
+    answer: object,
+    error: str,
+) -> None:
+    server.on("/chat/completions", said(answer))
+    parse = method_of(client, "chat.completions.parse")
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - the SDK's or pydantic's, see below
+        parse(model="gpt-4o", messages=MESSAGES, response_format=Weather)
+    assert type(raised.value).__name__ == error
+    assert vector(ledger.only()) == COMPLETION_COUNTS
+
+
+@pytest.mark.asyncio
+async def test_an_async_parse_that_fails_in_the_sdk_still_costs_what_it_cost(
+    ledger: MemoryLedger, server: Loopback, async_client: AsyncOpenAI
+) -> None:
+    server.on("/chat/completions", said(completion(reason="length")))
+    parse = method_of(async_client, "chat.completions.parse")
+    with pytest.raises(openai.LengthFinishReasonError):
+        await parse(model="gpt-4o", messages=MESSAGES, response_format=Weather)
+    assert vector(ledger.only()) == COMPLETION_COUNTS
+
+
+def test_a_hosts_own_cost_is_kept(ledger: MemoryLedger, server: Loopback, client: OpenAI) -> None:
+    """OpenRouter says in `usage.cost` what it charges."""
+    answer = completion()
+    answer["usage"]["cost"] = 0.000123
+    server.on("/chat/completions", said(answer))
+    client.chat.completions.create(model="openai/gpt-4o", messages=MESSAGES)
+    assert ledger.only()[attributes.REPORTED_COST] == "0.000123"
+
+
+def test_a_hosts_own_cost_of_a_stream_is_kept(
+    ledger: MemoryLedger, server: Loopback, client: Sdk
+) -> None:
+    body = CHAT_CHUNKS.body.replace(b'"total_tokens": 1408', b'"total_tokens": 1408, "cost": 0.5')
+    server.on("/chat/completions", Reply(body, CHAT_CHUNKS.content_type))
+    list(client.chat.completions.create(model="openai/gpt-4o", messages=MESSAGES, stream=True))
+    assert ledger.only()[attributes.REPORTED_COST] == "0.5"

@@ -189,8 +189,12 @@ def test_a_later_chunk_names_the_model_where_the_first_does_not() -> None:
 
 def test_the_finish_reasons_of_a_stream_are_in_the_order_of_its_choices() -> None:
     stream = ChatStream()
-    stream.note(_chunk(choices=[{"index": 1, "finish_reason": "length", "delta": {"role": "assistant"}}]))
-    stream.note(_chunk(choices=[{"index": 0, "finish_reason": "stop", "delta": {"role": "assistant"}}]))
+    stream.note(
+        _chunk(choices=[{"index": 1, "finish_reason": "length", "delta": {"role": "assistant"}}])
+    )
+    stream.note(
+        _chunk(choices=[{"index": 0, "finish_reason": "stop", "delta": {"role": "assistant"}}])
+    )
     assert stream.found()[names.FINISH_REASONS] == ["stop", "length"]
 
 

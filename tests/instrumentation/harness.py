@@ -9,9 +9,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
+from exporter.made import HEADER, package_book
 from tokenledger_exporter.drainer import package_prices
 from tokenledger_exporter.instant_price import price_of
-from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader
+from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader, decode_record, encode_span
+from tokenledger_exporter.rows import build_row
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.tokens import TokenVector
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider as AnyTracerProvider
     from opentelemetry.util.types import AttributeValue
 
+    from tokenledger_exporter.rows import LedgerRow
     from tokenledger_semconv.settings import Settings
 
 
@@ -150,3 +153,10 @@ _COUNTS = {
     "input_characters": names.INPUT_CHARACTERS,
     "images": names.IMAGES,
 }
+
+
+def row_of(span: ReadableSpan) -> LedgerRow:
+    """The row a span becomes, by the installed price list."""
+    row = build_row(decode_record(encode_span(span)), HEADER, package_book)
+    assert row is not None
+    return row

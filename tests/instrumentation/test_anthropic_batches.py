@@ -11,14 +11,11 @@ import pytest
 import pytest_asyncio
 from anthropic import Anthropic, AsyncAnthropic
 
-from exporter.made import HEADER, package_book
 from instrumentation.anthropic_answers import COUNTS, MODEL, message
 from instrumentation.harness import attributes as told_by
-from instrumentation.harness import vector
+from instrumentation.harness import row_of, vector
 from instrumentation.loopback import Loopback, lines, method_of, said
 from instrumentation.releases import async_http_client
-from tokenledger_exporter.records import SpanRecord
-from tokenledger_exporter.rows import build_row
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -167,23 +164,7 @@ def test_a_batch_result_costs_half(ledger: MemoryLedger, client: Anthropic) -> N
     """Claude Sonnet 4.5 in a batch: 1.5 and 7.5 dollars a million, writes and reads at half."""
     list(client.messages.batches.results("msgbatch_1"))
     span = ledger.spans[0]
-    context = span.get_span_context()
-    assert context is not None
-    assert span.start_time is not None
-    assert span.end_time is not None
-    record = SpanRecord(
-        trace_id=context.trace_id.to_bytes(16, "big"),
-        span_id=context.span_id,
-        parent_span_id=0,
-        start_ns=span.start_time,
-        end_ns=span.end_time,
-        scope="tokenledger.anthropic",
-        failed=False,
-        attributes=told_by(span),
-        resource={},
-    )
-    row = build_row(record, HEADER, package_book)
-    assert row is not None
+    row = row_of(span)
     assert row.cost_status == "priced"
     assert row.service_tier == "batch"
     assert row.cost_usd == sum(

@@ -11,7 +11,6 @@ import pytest
 import pytest_asyncio
 from pydantic import BaseModel
 
-from exporter.made import HEADER, package_book
 from instrumentation.anthropic_answers import (
     BEDROCK_STREAM,
     COUNTS,
@@ -21,23 +20,18 @@ from instrumentation.anthropic_answers import (
     message,
 )
 from instrumentation.harness import attributes as told_by
-from instrumentation.harness import vector
+from instrumentation.harness import row_of, vector
 from instrumentation.loopback import Loopback, method_of, said, streamed
 from instrumentation.releases import async_http_client
-from tokenledger_exporter.records import SpanRecord
-from tokenledger_exporter.rows import build_row
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Iterator
 
-    from opentelemetry.sdk.trace import ReadableSpan
-
     from instrumentation.calls import Sdk
     from instrumentation.harness import MemoryLedger
     from instrumentation.loopback import Reply
-    from tokenledger_exporter.rows import LedgerRow
 
 # What the SDK says of models that have a last day, and of arguments that have one.
 pytestmark = pytest.mark.filterwarnings("ignore:The :DeprecationWarning")
@@ -146,27 +140,6 @@ async def async_client(
 def asked(platform: Platform, **more: object) -> dict[str, Any]:
     messages = [{"role": "user", "content": PROMPT}]
     return {"model": platform.model, "max_tokens": 64, "messages": messages, **more}
-
-
-def row_of(span: ReadableSpan) -> LedgerRow:
-    context = span.get_span_context()
-    assert context is not None
-    assert span.start_time is not None
-    assert span.end_time is not None
-    record = SpanRecord(
-        trace_id=context.trace_id.to_bytes(16, "big"),
-        span_id=context.span_id,
-        parent_span_id=0,
-        start_ns=span.start_time,
-        end_ns=span.end_time,
-        scope="tokenledger.anthropic",
-        failed=False,
-        attributes=told_by(span),
-        resource={},
-    )
-    row = build_row(record, HEADER, package_book)
-    assert row is not None
-    return row
 
 
 def check(ledger: MemoryLedger, platform: Platform) -> None:

@@ -9,14 +9,11 @@ import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI, OpenAI
 
-from exporter.made import HEADER, package_book
 from instrumentation.harness import attributes as told_by
-from instrumentation.harness import vector
+from instrumentation.harness import row_of, vector
 from instrumentation.loopback import Loopback, method_of, said, streamed
 from instrumentation.openai_cases import PROMPT, RESPONSE_COUNTS, response
 from instrumentation.releases import async_http_client
-from tokenledger_exporter.records import SpanRecord
-from tokenledger_exporter.rows import build_row
 from tokenledger_semconv import attributes
 from tokenledger_semconv.tokens import TokenVector
 
@@ -69,27 +66,8 @@ def identity(span: dict[str, Any]) -> tuple[object, object]:
 
 def event_ids(ledger: MemoryLedger) -> set[object]:
     """The rows the spans would be in a database."""
-    found: set[object] = set()
-    for span in ledger.spans:
-        context = span.get_span_context()
-        assert context is not None
-        assert span.start_time is not None
-        assert span.end_time is not None
-        record = SpanRecord(
-            trace_id=context.trace_id.to_bytes(16, "big"),
-            span_id=context.span_id,
-            parent_span_id=0,
-            start_ns=span.start_time,
-            end_ns=span.end_time,
-            scope="tokenledger.openai",
-            failed=False,
-            attributes=told_by(span),
-            resource={},
-        )
-        row = build_row(record, HEADER, package_book)
-        assert row is not None
-        found.add((row.event_id, row.timestamp))
-    return found
+    rows = [row_of(span) for span in ledger.spans]
+    return {(row.event_id, row.timestamp) for row in rows}
 
 
 def test_making_one_is_a_call_without_counts(

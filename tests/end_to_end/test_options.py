@@ -127,7 +127,10 @@ def test_debug_says_model_tokens_cost_time_user_and_feature(
 class Tried:
     """What an option did to three chats."""
 
-    def __init__(self, database_url: str, app: InMemorySpanExporter, folder: Path) -> None:
+    def __init__(
+        self, database_url: str, app: InMemorySpanExporter, folder: Path, provider: DemoProvider
+    ) -> None:
+        self.provider = provider
         self.database_url = database_url
         self.app = app
         self.folder = folder
@@ -157,10 +160,18 @@ class Tried:
             time.sleep(0.02)
         return self.count() == count
 
+    def asks_for_usage(self) -> bool:
+        """Whether a stream that says nothing of its usage is asked for it."""
+        with OpenAI() as client:
+            list(client.chat.completions.create(model="gpt-4o", messages=ASKED, stream=True))
+        return "stream_options" in (self.provider.requests[-1].body or {})
+
 
 @pytest.fixture
-def tried(database_url: str, app: InMemorySpanExporter, tmp_path: Path) -> Tried:
-    return Tried(database_url, app, tmp_path / "elsewhere")
+def tried(
+    database_url: str, app: InMemorySpanExporter, tmp_path: Path, sdks: DemoProvider
+) -> Tried:
+    return Tried(database_url, app, tmp_path / "elsewhere", sdks)
 
 
 EFFECTS: dict[str, tuple[str, Callable[[Tried], bool]]] = {
@@ -180,6 +191,8 @@ EFFECTS: dict[str, tuple[str, Callable[[Tried], bool]]] = {
     "enabled": ("false", lambda tried: tokenledger.flush() == tried.count() == 0),
     "debug": ("true", lambda tried: tried.printed.count("[tokenledger] gpt-4o") == 3),
     "spool_dir": ("FOLDER", lambda tried: any(tried.folder.rglob("*"))),
+    "stream_usage": ("false", lambda tried: not tried.asks_for_usage()),
+    "provider_hosts": ("127.0.0.1=groq", lambda tried: tried.column("provider") == {"groq"}),
 }
 """Option -> its variable's value, and what must be seen of it."""
 

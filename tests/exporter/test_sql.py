@@ -9,7 +9,7 @@ import pytest
 
 from tokenledger_exporter.sql import migration_files, statements
 
-FILES = ("schema", "prices", "write", "read", "older_table")
+FILES = ("schema", "prices", "write", "read", "older_table", "repricing")
 STATEMENTS = [(file, name) for file in FILES for name in statements(file)]
 # What the reader and the writer put into a statement's braces, from their fixed lists.
 BRACES = {

@@ -28,6 +28,8 @@ GIVEN: dict[str, tuple[str, object]] = {
     "enabled": ("0", False),
     "debug": ("yes", True),
     "spool_dir": ("spool", "spool"),
+    "stream_usage": ("off", False),
+    "provider_hosts": ("llm.example.com=groq", {"llm.example.com": "groq"}),
 }
 
 

@@ -26,7 +26,8 @@ from psycopg.rows import class_row, dict_row
 from tokenledger_exporter import migrations
 from tokenledger_exporter.database import connect, explain
 from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
-from tokenledger_exporter.prices import PriceBook, PriceRow
+from tokenledger_exporter.price_rows import PriceRow
+from tokenledger_exporter.prices import PriceBook
 from tokenledger_exporter.rows import COLUMNS
 from tokenledger_exporter.sql import statements
 from tokenledger_semconv.dimensions import DIMENSIONS

@@ -139,12 +139,17 @@ class CallFacts:
 
     @property
     def priced_model(self) -> str:
-        """The name to look the price up by: the model that answered, except on Bedrock.
+        """The name to look the price up by."""
+        return name_to_price(self.provider, self.request_model, self.model)
 
-        There the endpoint sets the price (`global.` costs less than `us.`), and the answer names
-        the model alone.
-        """
-        return self.request_model or self.model if self.provider == _BEDROCK else self.model
+
+def name_to_price(provider: str, request_model: str, model: str) -> str:
+    """The name to look a price up by: the model that answered, except on Bedrock.
+
+    There the endpoint sets the price (`global.` costs less than `us.`), and the answer names the
+    model alone.
+    """
+    return request_model or model if provider == _BEDROCK else model
 
 
 def read_call(record: SpanRecord, header: SpoolHeader) -> CallFacts | None:
@@ -172,7 +177,7 @@ def read_call(record: SpanRecord, header: SpoolHeader) -> CallFacts | None:
         operation=operation,
         response_id=_text(found, attributes.RESPONSE_ID),
         tokens=tokens,
-        missing_usage="" if refused else _missing_usage(operation, tokens),
+        missing_usage="" if refused else missing_usage(operation, tokens),
         refused=refused,
         failed=record.failed,
         error_type=error_type,
@@ -224,7 +229,8 @@ def _count(value: AttributeValue | None) -> int | None:
     return value if isinstance(value, int) and value >= 0 else None
 
 
-def _missing_usage(operation: str, tokens: TokenVector) -> str:
+def missing_usage(operation: str, tokens: TokenVector) -> str:
+    """What the counts of a call lack, in words; "" if they are whole."""
     if tokens.total_tokens is None:
         return "" if tokens.is_measured else "the provider reported no usage"
     if tokens.input_tokens is None:

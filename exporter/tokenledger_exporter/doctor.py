@@ -21,6 +21,7 @@ from tokenledger_exporter.database import describe, fingerprint, session
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.ledger import PostgresLedger
 from tokenledger_exporter.prices import plain_usd
+from tokenledger_exporter.report import OLD_PRICES
 from tokenledger_exporter.segment import SUFFIX
 from tokenledger_exporter.spool import spool_folder
 from tokenledger_exporter.sql import statements
@@ -39,7 +40,6 @@ OK: Final = "ok"
 WARN: Final = "warn"
 FAIL: Final = "fail"
 
-_PRICES_AGE: Final = timedelta(days=30)
 _LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "::1")
 # SDK -> our instrumentor's entry point, and a method that must be wrapped afterwards.
 _SDKS: Final = {"openai": "tokenledger_openai", "anthropic": "tokenledger_anthropic"}
@@ -100,13 +100,13 @@ def _tls(connection: psycopg.Connection[Any], database_url: str) -> Check:
 
 def _prices(connection: psycopg.Connection[Any]) -> Check:
     found = connection.execute(_SQL["price_age"]).fetchone()
-    remedy = "upgrade genai-prices and run 'tokenledger db migrate'"
+    remedy = "upgrade genai-prices and run 'tokenledger prices update'"
     if not found or found[0] is None:
         return Check("prices", FAIL, "the price book is empty: every call is unpriced", remedy)
     age = datetime.now(timezone.utc).date() - found[0]
-    detail = f"price book checked {found[0]}"
+    detail = f"price book checked {found[0]}, {age.days} days ago"
     return (
-        Check("prices", OK, detail) if age <= _PRICES_AGE else Check("prices", WARN, detail, remedy)
+        Check("prices", OK, detail) if age <= OLD_PRICES else Check("prices", WARN, detail, remedy)
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from tokenledger_exporter.listing import safe_cell
 from tokenledger_exporter.prices import plain_usd
 from tokenledger_exporter.report import SCHEMA_VERSION
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 _FIGURES: Final = ("cost_usd", "calls", "input_tokens", "output_tokens", "cached_tokens")
 _NO_COST: Final = "without cost"
-# A spreadsheet runs a cell that begins with one of these (OWASP, "CSV Injection", read 2026-11-22).
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def render(report: Report, shape: str) -> str:
@@ -50,7 +49,13 @@ def as_document(report: Report) -> dict[str, Any]:
             for row in report.rows
         ],
         "totals": _plain_figures(report.totals),
-        "coverage": {**asdict(report.coverage), "calls": report.coverage.calls},
+        "coverage": {
+            **asdict(report.coverage),
+            "calls": report.coverage.calls,
+            **({"notes": list(report.notes)} if report.notes else {}),
+        },
+        **({"as_of": report.as_of.isoformat()} if report.as_of else {}),
+        **({"as_if": report.as_if} if report.as_if else {}),
     }
 
 
@@ -77,10 +82,7 @@ def _csv(report: Report) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*report.by, *_FIGURES, "without_cost"])
     for row in _body(report):
-        labels = [
-            f"'{label}" if label.startswith(_FORMULA_STARTS) else label for label in row.labels
-        ]
-        writer.writerow([*labels, *_plain_figures(row).values()])
+        writer.writerow([*map(safe_cell, row.labels), *_plain_figures(row).values()])
     return text.getvalue()
 
 

@@ -28,7 +28,8 @@ from genai_prices.types import (
 )
 from psycopg.sql import Literal
 
-from tokenledger_exporter.prices import STANDARD_TIER, PriceRow, tier_at
+from tokenledger_exporter.price_rows import LISTED, PriceRow
+from tokenledger_exporter.prices import STANDARD_TIER, tier_at
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def _sheet_rows(  # noqa: PLR0913, PLR0917 - a sheet's own facts, one each
 
 @cache
 def _source() -> str:
-    return f"genai-prices {version('genai-prices')}"
+    return f"{LISTED}{version('genai-prices')}"
 
 
 def _periods(model: ModelInfo) -> Iterator[_Period]:

@@ -11,23 +11,25 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import timezone
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Final
+
+from tokenledger_exporter.price_rows import MONEY, Cost, CostLine, PriceRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import date, datetime, time
+    from datetime import datetime
 
     from tokenledger_semconv.tokens import TokenVector
 
     _Price = Callable[[str, int], Decimal]
 
-_MONEY: Final = Context(prec=50)
 _ZERO: Final = Decimal(0)
 
 STANDARD_TIER: Final = "standard"
 _AT: Final = "@"
 _STANDARD_NAMES: Final = frozenset({"", "default", "auto", "standard", "standard_only", "scale"})
+_LATEST: Final = "-latest"
 _COMPACT_DATE: Final = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
 # A kind without a price of its own is billed at the next one: a cache write nobody prices apart is
@@ -70,79 +72,24 @@ def tier_at(tier: str, geo: str) -> str:
     return f"{tier}{_AT}{geo}" if geo else tier
 
 
-@dataclass(frozen=True, slots=True)
-class PriceRow:
-    """One row of `token_ledger_prices`: a kind's price on one sheet.
-
-    Args:
-        price_id: the sheet.
-        kind: what is priced (`input`, `cache_write_1h`, `web_search` ...).
-        above_input_tokens: the price holds for calls with more input tokens than this.
-        provider: who bills.
-        model: model family.
-        model_pattern: regular expression searched in the lower-case model name.
-        match_order: patterns of one provider are tried in this order.
-        tier: service tier.
-        usd: US dollars for `per` units.
-        per: units the price is for.
-        valid_from: first UTC day it holds; `None` is always.
-        valid_to: first UTC day it no longer holds; `None` is until further notice.
-        daily_from: start of its daily interval, UTC; `None` is all day.
-        daily_to: end of its daily interval, UTC.
-        source: where it comes from.
-    """
-
-    price_id: str
-    kind: str
-    above_input_tokens: int
-    provider: str
-    model: str
-    model_pattern: str
-    match_order: int
-    tier: str
-    usd: Decimal
-    per: int
-    valid_from: date | None
-    valid_to: date | None
-    daily_from: time | None
-    daily_to: time | None
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a call costs by one sheet, in US dollars, part by part."""
-
-    price_id: str = ""
-    input_usd: Decimal = _ZERO
-    cached_usd: Decimal = _ZERO
-    cache_write_usd: Decimal = _ZERO
-    output_usd: Decimal = _ZERO
-    tool_usd: Decimal = _ZERO
-    unpriced_kinds: tuple[str, ...] = ()
-
-    @property
-    def total_usd(self) -> Decimal:
-        """The sum of the parts."""
-        parts = (self.cached_usd, self.cache_write_usd, self.output_usd, self.tool_usd)
-        with localcontext(_MONEY):
-            return sum(parts, self.input_usd)
-
-
 @dataclass(slots=True)
 class _Sheet:
-    """All rows of one price_id: bands of (above_input_tokens, dollars a unit), highest first."""
+    """All rows of one price_id: bands of (dollars a unit, row), of the longest calls first."""
 
     first: PriceRow
-    bands: dict[str, list[tuple[int, Decimal]]] = field(
-        default_factory=dict[str, list[tuple[int, Decimal]]]
+    bands: dict[str, list[tuple[Decimal, PriceRow]]] = field(
+        default_factory=dict[str, list[tuple[Decimal, PriceRow]]]
     )
 
     def add(self, row: PriceRow) -> None:
-        with localcontext(_MONEY):
-            band = (row.above_input_tokens, row.usd / row.per)
+        with localcontext(MONEY):
+            band = (row.usd / row.per, row)
         self.bands.setdefault(row.kind, []).append(band)
-        self.bands[row.kind].sort(reverse=True)
+        self.bands[row.kind].sort(key=lambda known: -known[1].above_input_tokens)
+
+    @property
+    def rows(self) -> tuple[PriceRow, ...]:
+        return tuple(row for bands in self.bands.values() for _, row in reversed(bands))
 
     def holds_at(self, moment: datetime) -> bool:
         day, clock, row = moment.date(), moment.time(), self.first
@@ -154,36 +101,66 @@ class _Sheet:
             return clock >= row.daily_from or clock < row.daily_to
         return row.daily_from <= clock < row.daily_to
 
-    def rate(self, kind: str, input_tokens: int) -> Decimal | None:
+    def band(self, kind: str, input_tokens: int) -> tuple[Decimal, PriceRow] | None:
         """Dollars a unit for a call of this many input tokens; `None` if the kind has no price."""
         bands = self.bands.get(kind)
         if bands is None:
             next_kind = _FALL_BACK.get(kind)
-            return None if next_kind is None else self.rate(next_kind, input_tokens)
+            return None if next_kind is None else self.band(next_kind, input_tokens)
         # The threshold reprices the whole call, and a band is open below: exactly 200,000 tokens
         # are still the base price.
-        return next((rate for above, rate in bands if input_tokens > above or not above), None)
+        return next(
+            (
+                band
+                for band in bands
+                if input_tokens > (above := band[1].above_input_tokens) or not above
+            ),
+            None,
+        )
 
 
 _NO_SHEETS: Final[list[_Sheet]] = []
 
 
+@dataclass(slots=True)
+class _Candidates:
+    """Sheets that may price one model name: the user's own, and the list's by pattern."""
+
+    own: list[_Sheet] = field(default_factory=list[_Sheet])
+    listed: list[list[_Sheet]] = field(default_factory=list[list[_Sheet]])
+
+    def holding(self, moment: datetime) -> tuple[dict[str, _Sheet], dict[str, _Sheet]]:
+        """Own and listed sheets by tier; of the list, the first pattern that holds then."""
+        listed = ([s for s in group if s.holds_at(moment)] for group in self.listed)
+        first = next(filter(None, listed), _NO_SHEETS)
+        own = [s for s in self.own if s.holds_at(moment)]
+        return _by_tier(own), _by_tier(first)
+
+
+def _by_tier(sheets: list[_Sheet]) -> dict[str, _Sheet]:
+    return {sheet.first.tier: sheet for sheet in reversed(sheets)}
+
+
 class PriceBook:
-    """Price sheets of some providers, found by model name, day and tier."""
+    """Price sheets of some providers, found by model name, day and tier.
+
+    The user's own sheets come first: among them the one with the lowest `match_order`. A tier the
+    user named no price for keeps the list's, where the list has one.
+    """
 
     def __init__(self, rows: Iterable[PriceRow]) -> None:
-        sheets: dict[str, _Sheet] = {}
+        self._sheets: dict[str, _Sheet] = {}
         for row in rows:
-            sheets.setdefault(row.price_id, _Sheet(row)).add(row)
-        self._models: dict[str, list[tuple[re.Pattern[str], list[_Sheet]]]] = {}
-        self._found: dict[tuple[str, str], list[_Sheet]] = {}
-        by_model: defaultdict[tuple[str, str], list[_Sheet]] = defaultdict(list)
-        for sheet in sheets.values():
-            by_model[sheet.first.provider, sheet.first.model_pattern].append(sheet)
-        for (provider, pattern), group in sorted(
-            by_model.items(), key=lambda item: min(s.first.match_order for s in item[1])
-        ):
-            self._models.setdefault(provider, []).append((re.compile(pattern), group))
+            self._sheets.setdefault(row.price_id, _Sheet(row)).add(row)
+        self._patterns: defaultdict[str, list[tuple[re.Pattern[str], list[_Sheet]]]]
+        self._patterns = defaultdict(list)
+        self._found: dict[tuple[str, str], _Candidates] = {}
+        by_pattern: defaultdict[tuple[str, str, bool], list[_Sheet]] = defaultdict(list)
+        for sheet in sorted(self._sheets.values(), key=_order):
+            first = sheet.first
+            by_pattern[first.provider, first.model_pattern, first.is_own].append(sheet)
+        for (provider, pattern, _), group in by_pattern.items():
+            self._patterns[provider].append((re.compile(pattern), group))
 
     def cost(
         self, provider: str, model: str, moment: datetime, tier: str, tokens: TokenVector
@@ -198,22 +175,59 @@ class PriceBook:
             tier: service tier in the provider's words, "" is standard; with `tier_at`, where.
             tokens: what was used; counts the provider did not report cost nothing.
         """
-        moment = moment.astimezone(timezone.utc)
-        sheets = [s for s in self._sheets(provider, model) if s.holds_at(moment)]
-        by_tier = {s.first.tier: s for s in reversed(sheets)}
-        sheet = next((by_tier[name] for name in _tiers(tier) if name in by_tier), None)
+        sheet = self._sheet(provider, model, moment, tier)
         return None if sheet is None else _compute(sheet, tokens)
 
-    def _sheets(self, provider: str, model: str) -> list[_Sheet]:
+    def sheet(
+        self, provider: str, model: str, moment: datetime, tier: str = ""
+    ) -> tuple[PriceRow, ...]:
+        """The rows of the sheet `cost` would take; empty if there is none."""
+        sheet = self._sheet(provider, model, moment, tier)
+        return () if sheet is None else sheet.rows
+
+    def sheets(self, provider: str, model: str) -> tuple[str, ...]:
+        """The ids of every sheet that ever priced a model, the user's own first."""
+        found = self._candidates(provider, model)
+        families = {group[0].first.model for group in found.listed[:1]}
+        listed = [s for group in found.listed for s in group if s.first.model in families]
+        return tuple(sheet.first.price_id for sheet in (*found.own, *listed))
+
+    def bill(self, price_id: str, tokens: TokenVector) -> tuple[Cost, tuple[CostLine, ...]] | None:
+        """What the tokens cost by one sheet, line by line; `None` if the book lacks the sheet."""
+        if price_id not in self._sheets:
+            return None
+        lines: list[CostLine] = []
+        cost = _compute(self._sheets[price_id], tokens, lines)
+        return cost, tuple(lines)
+
+    def _sheet(self, provider: str, model: str, moment: datetime, tier: str) -> _Sheet | None:
+        own, listed = self._candidates(provider, model).holding(moment.astimezone(timezone.utc))
+        for names in _tiers(tier):
+            for book in (own, listed):
+                found = next((book[name] for name in names if name in book), None)
+                if found is not None:
+                    return found
+        return None
+
+    def _candidates(self, provider: str, model: str) -> _Candidates:
         key = (provider, model.lower())
         if key not in self._found:
+            # As it is written, with its date dashed, and as the alias of the newest.
             dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", key[1])
-            self._found[key] = self._match(provider, key[1]) or self._match(provider, dashed)
+            spellings = dict.fromkeys((key[1], dashed, key[1].removesuffix(_LATEST)))
+            matches = (self._match(provider, spelling) for spelling in spellings)
+            self._found[key] = next(filter(None, matches), _Candidates())
         return self._found[key]
 
-    def _match(self, provider: str, name: str) -> list[_Sheet]:
-        models = self._models.get(provider, ())
-        return next((group for pattern, group in models if pattern.search(name)), _NO_SHEETS)
+    def _match(self, provider: str, name: str) -> _Candidates | None:
+        groups = [g for pattern, g in self._patterns.get(provider, ()) if pattern.search(name)]
+        own = [sheet for group in groups for sheet in group if sheet.first.is_own]
+        listed = [group for group in groups if not group[0].first.is_own]
+        return _Candidates(sorted(own, key=_order), listed) if groups else None
+
+
+def _order(sheet: _Sheet) -> tuple[int, str]:
+    return sheet.first.match_order, sheet.first.price_id
 
 
 def plain_usd(amount: Decimal) -> str:
@@ -222,15 +236,16 @@ def plain_usd(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _tiers(told: str) -> tuple[str, ...]:
-    """Names of the sheets that may hold, best first."""
+def _tiers(told: str) -> tuple[tuple[str, str], ...]:
+    """Names of the sheets that may hold, best first: the tier's own, then the standard ones."""
     tier, at, geo = told.lower().partition(_AT)
     wanted = STANDARD_TIER if tier in _STANDARD_NAMES else tier
+    standard = (f"{STANDARD_TIER}{at}{geo}", STANDARD_TIER)
     # A tier or a place nobody prices apart is billed at the standard rate.
-    return (f"{wanted}{at}{geo}", wanted, f"{STANDARD_TIER}{at}{geo}", STANDARD_TIER)
+    return ((f"{wanted}{at}{geo}", wanted), standard) if wanted != STANDARD_TIER else (standard,)
 
 
-def _compute(sheet: _Sheet, tokens: TokenVector) -> Cost:
+def _compute(sheet: _Sheet, tokens: TokenVector, lines: list[CostLine] | None = None) -> Cost:
     whole = tokens.input_tokens or 0
     missing: list[str] = []
     # A model sold by the second or the character alone does not bill the tokens it counts as well.
@@ -239,14 +254,17 @@ def _compute(sheet: _Sheet, tokens: TokenVector) -> Cost:
     def price(kind: str, count: int) -> Decimal:
         if count <= 0:
             return _ZERO
-        rate = sheet.rate(kind, whole)
-        if rate is None:
+        band = sheet.band(kind, whole)
+        if band is None:
             if not by_length or kind in _LENGTH_KINDS:
                 missing.append(kind)
             return _ZERO
-        return rate * count
+        cost, row = band[0] * count, band[1]
+        if lines is not None:
+            lines.append(CostLine(kind, row.kind, count, row.usd, row.per, cost))
+        return cost
 
-    with localcontext(_MONEY):
+    with localcontext(MONEY):
         return Cost(
             price_id=sheet.first.price_id,
             input_usd=_input(price, tokens) + _lengths(sheet, price, tokens),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
@@ -14,15 +15,18 @@ from tokenledger_semconv.dimensions import DIMENSIONS, METADATA_DIMENSION_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
     from decimal import Decimal
 
     import psycopg
+    from typing_extensions import LiteralString
 
 _SQL: Final = statements("read")
 
 SCHEMA_VERSION: Final = 1
 """Version of the JSON a report prints."""
+
+OLD_PRICES: Final = timedelta(days=30)
+"""A price book not compared with its list for longer than this is said to be old."""
 
 _COLUMNS: Final = {dimension.name: dimension.column for dimension in DIMENSIONS}
 _BUCKETS: Final = {"hour": "YYYY-MM-DD HH24:00", "day": "YYYY-MM-DD", "month": "YYYY-MM"}
@@ -78,13 +82,22 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Groups, dearest first, and their total over the whole stretch."""
+    """Groups, dearest first, and their total over the whole stretch.
+
+    Args:
+        as_of: the time the ledger is looked at; `None` is now.
+        as_if: the model whose prices stand in for each call's own; "" is none.
+        notes: what a reader must know of the figures, a sentence each.
+    """
 
     by: tuple[str, ...]
     since: datetime
     until: datetime
     rows: tuple[ReportRow, ...]
     totals: ReportRow
+    as_of: datetime | None = None
+    as_if: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def coverage(self) -> Coverage:
@@ -92,13 +105,14 @@ class Report:
         return self.totals.coverage
 
 
-def build_report(
+def build_report(  # noqa: PLR0913 - what is asked, one argument each
     connection: psycopg.Connection[Any],
     by: Sequence[str],
     since: datetime,
     until: datetime,
     *,
     limit: int = _EVERYTHING,
+    as_of: datetime | None = None,
 ) -> Report:
     """Sum the ledger from `since` (included) to `until` (not included).
 
@@ -109,28 +123,60 @@ def build_report(
         since: start, with a time zone.
         until: end, with a time zone.
         limit: most groups to return; the total always covers all.
+        as_of: rows known then, at the cost they had then; `None` is now.
 
     Raises:
         UsageError: a dimension does not exist; the message lists those that do. Or the stretch
             ends before it starts.
     """
-    if since > until:
-        raise UsageError(
-            f"the start {since.isoformat()} is after the end {until.isoformat()}: swap them"
-        )
-    by = tuple(dict.fromkeys(by))
-    groups = [_group(name) for name in by]
-    stretch = {"since": since, "until": until, "limit": limit}
-    rows = _select(connection, groups, stretch) if groups else []
-    lost = connection.execute(_SQL["losses"], stretch).fetchone()
-    total = _select(connection, [], stretch)[0]
+    by, groups = checked_groups(by, since, until)
+    stretch = {"since": since, "until": until, "limit": limit, "as_of": as_of}
+    statement = _SQL["report" if as_of is None else "report_as_of"]
+    rows = _select(connection, statement, groups, stretch) if groups else []
+    total = _select(connection, statement, [], stretch)[0]
+    known_until = until if as_of is None else min(until, as_of)
     return Report(
         by=by,
         since=since,
         until=until,
         rows=tuple(_row(found, len(by), lost=0) for found in rows),
-        totals=_row(total, 0, lost=int(lost[0]) if lost else 0),
+        totals=_row(total, 0, lost=count_losses(connection, since, known_until)),
+        as_of=as_of,
+        notes=price_book_notes(connection),
     )
+
+
+def checked_groups(
+    by: Sequence[str], since: datetime, until: datetime
+) -> tuple[tuple[str, ...], list[sql.Composable]]:
+    """The dimensions, each once, and their SQL; raises as `build_report`."""
+    if since > until:
+        raise UsageError(
+            f"the start {since.isoformat()} is after the end {until.isoformat()}: swap them"
+        )
+    names = tuple(dict.fromkeys(by))
+    return names, [_group(name) for name in names]
+
+
+def count_losses(connection: psycopg.Connection[Any], since: datetime, until: datetime) -> int:
+    """Records known to be gone in a stretch."""
+    found = connection.execute(_SQL["losses"], {"since": since, "until": until}).fetchone()
+    return int(found[0]) if found else 0
+
+
+def price_book_notes(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
+    """One sentence where the price book was last compared with its list too long ago."""
+    found = connection.execute(_SQL["price_age"]).fetchone()
+    if not found or found[0] is None:
+        return ()
+    age = datetime.now(timezone.utc).date() - found[0]
+    if age <= OLD_PRICES:
+        return ()
+    sentence = (
+        f"the price book was last checked {found[0]}, {age.days} days ago: upgrade genai-prices "
+        "and run 'tokenledger prices update'"
+    )
+    return (sentence,)
 
 
 def dimension_names() -> tuple[str, ...]:
@@ -158,17 +204,25 @@ def _is_storable(key: str) -> bool:
     return "\0" not in key and not any("\ud800" <= letter <= "\udfff" for letter in key)
 
 
-def _select(
-    connection: psycopg.Connection[Any], groups: list[sql.Composable], stretch: dict[str, Any]
-) -> list[dict[str, Any]]:
+def label_columns(groups: list[sql.Composable]) -> sql.Composed:
+    """The groups as columns `label_0`, `label_1` ... at the head of a SELECT."""
     labels = [
         sql.SQL("{} AS {},").format(group, sql.Identifier(f"label_{number}"))
         for number, group in enumerate(groups)
     ]
+    return sql.SQL(" ").join(labels)
+
+
+def _select(
+    connection: psycopg.Connection[Any],
+    statement: LiteralString,
+    groups: list[sql.Composable],
+    stretch: dict[str, Any],
+) -> list[dict[str, Any]]:
     grouping: sql.Composable = sql.SQL("")
     if groups:
         grouping = sql.SQL(_SQL["grouping"]).format(groups=sql.SQL(", ").join(groups))
-    query = sql.SQL(_SQL["report"]).format(labels=sql.SQL(" ").join(labels), grouping=grouping)
+    query = sql.SQL(statement).format(labels=label_columns(groups), grouping=grouping)
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query, stretch).fetchall()
 

@@ -12,21 +12,19 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from tokenledger_exporter.costing import cost_columns
 from tokenledger_exporter.dialect import read_call
-from tokenledger_exporter.prices import Cost, free_sheet, tier_at
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from decimal import Decimal
 
-    from tokenledger_exporter.dialect import CallFacts
     from tokenledger_exporter.prices import PriceBook
     from tokenledger_exporter.records import SpanRecord, SpoolHeader
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MAX_INTEGER: Final = 2**63 - 1
-_ESTIMATED_NOTE: Final = "output tokens were estimated, the provider's own count never came"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +123,7 @@ def build_row(
         return None
     started_ns = _started_ns(record)
     started = _moment(started_ns)
-    money = _money(call, started, prices_of)
+    money = cost_columns(call, started, prices_of)
     tokens = {name: _bounded(value) for name, value in asdict(call.tokens).items()}
     values: dict[str, Any] = {
         "timestamp": started,
@@ -158,53 +156,6 @@ def build_row(
     }
     identity = _identity(record, started_ns, values["organization_id"])
     return LedgerRow(event_id=identity, usage_hash=_usage_hash(values), **values)
-
-
-def _money(
-    call: CallFacts, moment: datetime, prices_of: Callable[[str], PriceBook]
-) -> dict[str, Any]:
-    """Cost columns: a number only where one is known, and a status that says what it is."""
-    if call.refused:
-        return _cost_columns(Cost(), "priced", "the provider refused the call")
-    if free := free_sheet(call.provider, call.operation):
-        return _cost_columns(Cost(free), "priced", "")
-    if not call.tokens.is_measured:
-        return _cost_columns(None, "unmeasured", call.missing_usage)
-    if faults := call.tokens.faults():
-        return _cost_columns(None, "unpriced", "; ".join(faults))
-    model, tier = call.priced_model, tier_at(call.service_tier, call.inference_geo)
-    cost = prices_of(call.provider).cost(call.provider, model, moment, tier, call.tokens)
-    if cost is None:
-        note = f"no price for {model or 'a call without a model'} at {call.provider or '?'}"
-        return _cost_columns(None, "unpriced", note)
-    return _judged(call, cost)
-
-
-def _judged(call: CallFacts, cost: Cost) -> dict[str, Any]:
-    """Cost columns of a call whose model has a price: how far is the cost to be trusted?"""
-    unpriced = f"no price for {', '.join(cost.unpriced_kinds)}" if cost.unpriced_kinds else ""
-    if unpriced and not cost.total_usd:
-        return _cost_columns(
-            None, "unpriced", f"{unpriced} of {call.priced_model} at {call.provider}"
-        )
-    estimated = _ESTIMATED_NOTE if call.estimated else ""
-    note = "; ".join(filter(None, (estimated, unpriced, call.missing_usage)))
-    status = "estimated" if estimated else "partial" if note else "priced"
-    return _cost_columns(cost, status, note)
-
-
-def _cost_columns(cost: Cost | None, status: str, note: str) -> dict[str, Any]:
-    return {
-        "cost_usd": cost.total_usd if cost else None,
-        "input_cost_usd": cost.input_usd if cost else None,
-        "cached_cost_usd": cost.cached_usd if cost else None,
-        "cache_write_cost_usd": cost.cache_write_usd if cost else None,
-        "output_cost_usd": cost.output_usd if cost else None,
-        "tool_cost_usd": cost.tool_usd if cost else None,
-        "cost_status": status,
-        "cost_note": note,
-        "price_id": cost.price_id if cost else "",
-    }
 
 
 def _started_ns(record: SpanRecord) -> int:

@@ -47,7 +47,7 @@ def test_every_command_prints_what_the_document_says(
     writer = BatchWriter(database_url)
     writer.write([priced, row(acme)])
     writer.close()
-    assert len(STEPS) == 9
+    assert len(STEPS) == 10
     for command, printed in STEPS:
         told, _, ours = command.rpartition(" | ")
         line = re.sub(next(iter(SHAPES)), str(priced.event_id), ours)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from tokenledger_semconv.settings import SettingsError, read_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    import psycopg
     from typing_extensions import ParamSpec
 
     P = ParamSpec("P")
@@ -25,6 +26,23 @@ def database_option(command: Callable[P, None]) -> Callable[P, None]:
         metavar="URL",
         help="Postgres to use; else TOKENLEDGER_DATABASE_URL, DATABASE_URL, the embedded one.",
     )(command)
+
+
+def format_option(command: Callable[P, None]) -> Callable[P, None]:
+    """Add `--format` to a command that prints rows."""
+    shapes = click.Choice(["table", "json", "csv"])
+    return click.option("--format", "shape", default="table", type=shapes, help="How to print it.")(
+        command
+    )
+
+
+@contextmanager
+def ledger_connection(database_url: str | None) -> Generator[psycopg.Connection[Any]]:
+    """A connection to that database, committed at the end."""
+    from tokenledger_exporter.database import session
+
+    with open_database(database_url) as url, session(url) as connection:
+        yield connection
 
 
 @contextmanager

@@ -22,22 +22,43 @@ from tokenledger_exporter.cli.outcome import explained
     type=click.Choice(["table", "csv", "json", "md"]),
     help="How to print it.",
 )
+@click.option("--as-of", metavar="TIME", help="The ledger as it stood then: rows and costs.")
+@click.option("--as-if", metavar="MODEL", help="With the prices of [PROVIDER/]MODEL instead.")
 @database_option
 @explained
 def command(  # noqa: PLR0913 - one argument an option
-    *, by: str, since: str, until: str, limit: int, shape: str, database_url: str | None
+    *,
+    by: str,
+    since: str,
+    until: str,
+    limit: int,
+    shape: str,
+    as_of: str | None,
+    as_if: str | None,
+    database_url: str | None,
 ) -> None:
     """What calls cost, dearest first, with the coverage line. Times are UTC."""
     from tokenledger_exporter.database import session
+    from tokenledger_exporter.errors import UsageError
     from tokenledger_exporter.formats import render
     from tokenledger_exporter.report import build_report
     from tokenledger_exporter.timespan import parse_moment
+    from tokenledger_exporter.what_if import build_as_if
 
+    if as_of and as_if:
+        raise UsageError("--as-of and --as-if cannot be asked for together: give one of them")
     start, end = parse_moment(since), parse_moment(until)
     if until.strip().lower() == "now":
         # Clocks of app and reader differ a little; a call of this second belongs in.
         end += timedelta(minutes=1)
     names = [name.strip() for name in by.split(",") if name.strip()]
+    known = parse_moment(as_of) if as_of else None
     with open_database(database_url) as url, session(url) as connection:
-        found = build_report(connection, names, start, end, limit=limit)
+        found = (
+            build_as_if(connection, names, start, end, limit=limit, model=as_if)
+            if as_if
+            else build_report(connection, names, start, end, limit=limit, as_of=known)
+        )
     click.echo(render(found, shape), nl=False)
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)

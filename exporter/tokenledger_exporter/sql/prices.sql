@@ -6,7 +6,7 @@ CREATE TEMPORARY TABLE token_ledger_prices_staged
 (LIKE token_ledger_prices INCLUDING DEFAULTS) ON COMMIT DROP
 
 -- name: copy_staged
--- One row per kind and band, columns as in prices.PriceRow.
+-- One row per kind and band, columns as in price_rows.PriceRow.
 COPY token_ledger_prices_staged (
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order, tier,
     usd, per, valid_from, valid_to, daily_from, daily_to, source
@@ -54,12 +54,121 @@ INSERT INTO token_ledger_prices (
 ) VALUES
 
 -- name: load
--- One provider's sheets: the user's own first, then what the package listed last.
+-- One provider's sheets: the user's own prices, then discounts, the last said first, then what the package listed last.
 SELECT
     price_id, kind, above_input_tokens, provider, model, model_pattern,
     match_order + 1000000 * (
-        dense_rank() OVER (ORDER BY source LIKE 'genai-prices %%', checked_on DESC) - 1
-    )::integer AS match_order,
+        dense_rank() OVER (
+            ORDER BY
+                source LIKE 'genai-prices %%',
+                source LIKE 'discount %%',
+                CASE WHEN source NOT LIKE 'genai-prices %%' THEN recorded_at END DESC,
+                CASE WHEN source LIKE 'genai-prices %%' THEN checked_on END DESC
+        ) - 1
+    ) AS match_order,
     tier, usd, per, valid_from, valid_to, daily_from, daily_to, source
 FROM token_ledger_prices
 WHERE provider = %(provider)s
+
+-- name: dated_rows
+-- Every price at one provider, with the days it was checked and added, the latest first.
+SELECT
+    price_id, kind, above_input_tokens, provider, model, model_pattern, match_order,
+    tier, usd, per, valid_from, valid_to, daily_from, daily_to, source, checked_on, recorded_at
+FROM token_ledger_prices
+WHERE provider = %(provider)s
+ORDER BY valid_from DESC NULLS LAST, recorded_at DESC, price_id, kind, above_input_tokens
+
+-- name: own_rows
+-- The user's own prices at one provider, the last said first.
+SELECT
+    price_id, kind, above_input_tokens, provider, model, model_pattern, match_order,
+    tier, usd, per, valid_from, valid_to, daily_from, daily_to, source
+FROM token_ledger_prices
+WHERE provider = %(provider)s AND source NOT LIKE 'genai-prices %%'
+ORDER BY recorded_at DESC, price_id, kind, above_input_tokens
+
+-- name: add_own
+-- One kind of a sheet of the user's own.
+INSERT INTO token_ledger_prices (
+    price_id, kind, above_input_tokens, provider, model, model_pattern, match_order, tier,
+    usd, per, valid_from, valid_to, daily_from, daily_to, source
+) VALUES (
+    %(price_id)s, %(kind)s, %(above_input_tokens)s, %(provider)s, %(model)s, %(model_pattern)s,
+    %(match_order)s, %(tier)s, %(usd)s, %(per)s, %(valid_from)s, %(valid_to)s, %(daily_from)s,
+    %(daily_to)s, %(source)s
+)
+
+-- name: book_lock
+-- One change of the user's own prices at a time; the number is the CRC-32 of "tokenledger prices".
+SELECT pg_advisory_xact_lock(3496102477)
+
+-- name: providers
+-- Whose prices the book holds.
+SELECT DISTINCT provider FROM token_ledger_prices ORDER BY provider
+
+-- name: listing
+-- Sheets that hold on a day, a line each, with the prices most asked for.
+SELECT
+    provider,
+    model,
+    tier,
+    max(usd) FILTER (WHERE kind = 'input' AND above_input_tokens = 0 AND per = 1000000) AS input_usd,
+    max(usd) FILTER (WHERE kind = 'output' AND above_input_tokens = 0 AND per = 1000000) AS output_usd,
+    max(usd) FILTER (WHERE kind = 'cache_read' AND above_input_tokens = 0 AND per = 1000000) AS cached_usd,
+    count(*) AS prices,
+    valid_from,
+    valid_to,
+    source,
+    checked_on,
+    price_id,
+    model_pattern
+FROM token_ledger_prices
+WHERE
+    (%(provider)s::text IS NULL OR provider = %(provider)s)
+    AND (valid_from IS NULL OR valid_from <= %(day)s)
+    AND (valid_to IS NULL OR valid_to > %(day)s)
+    AND (
+        source NOT LIKE 'genai-prices %%'
+        OR checked_on = (
+            SELECT max(newest.checked_on) FROM token_ledger_prices AS newest
+            WHERE newest.source LIKE 'genai-prices %%'
+        )
+    )
+GROUP BY provider, model, tier, valid_from, valid_to, source, checked_on, price_id,
+    model_pattern, match_order
+ORDER BY provider, source LIKE 'genai-prices %%', match_order, tier, valid_from, price_id
+
+-- name: listed_rows
+-- What the list holds now or later, for a comparison or a discount.
+SELECT
+    price_id, kind, above_input_tokens, provider, model, model_pattern, match_order,
+    tier, usd, per, valid_from, valid_to, daily_from, daily_to, source
+FROM token_ledger_prices
+WHERE
+    source LIKE 'genai-prices %%'
+    AND (%(provider)s::text IS NULL OR provider = %(provider)s)
+    AND checked_on = (
+        SELECT max(newest.checked_on) FROM token_ledger_prices AS newest
+        WHERE newest.source LIKE 'genai-prices %%'
+    )
+ORDER BY provider, match_order, price_id, kind, above_input_tokens
+
+-- name: missing
+-- Models that calls were made of and nobody prices, most tokens first; contradictory counts have another remedy.
+SELECT
+    provider,
+    CASE WHEN provider = 'aws' AND request_model <> '' THEN request_model ELSE model END AS model,
+    count(*) AS calls,
+    COALESCE(sum(input_tokens), 0)::bigint AS input_tokens,
+    COALESCE(sum(output_tokens), 0)::bigint AS output_tokens,
+    min(timestamp) AS first_seen,
+    max(timestamp) AS last_seen
+FROM token_ledger_events
+WHERE
+    cost_status = 'unpriced'
+    AND cost_note !~ '(\) exceed | is negative)'
+    AND timestamp >= %(since)s
+    AND timestamp < %(until)s
+GROUP BY 1, 2
+ORDER BY COALESCE(sum(input_tokens), 0) + COALESCE(sum(output_tokens), 0) DESC, 1, 2

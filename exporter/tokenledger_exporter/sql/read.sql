@@ -18,6 +18,51 @@ FROM token_ledger_events
 WHERE timestamp >= %(since)s AND timestamp < %(until)s
 {grouping}
 
+-- name: report_as_of
+-- The same as it stood at an earlier time: rows known then, at the cost they had then. What the next
+-- repricing calls the old cost is the cost a row had before it.
+SELECT
+    {labels}
+    count(*) AS calls,
+    COALESCE(sum(input_tokens), 0)::bigint AS input_tokens,
+    COALESCE(sum(output_tokens), 0)::bigint AS output_tokens,
+    COALESCE(sum(cached_tokens), 0)::bigint AS cached_tokens,
+    COALESCE(sum(known_cost_usd), 0) AS cost_usd,
+    count(*) FILTER (WHERE known_cost_status = 'priced') AS priced,
+    count(*) FILTER (WHERE known_cost_status = 'partial') AS partial,
+    count(*) FILTER (WHERE known_cost_status = 'estimated') AS estimated,
+    count(*) FILTER (WHERE known_cost_status = 'unpriced') AS unpriced,
+    count(*) FILTER (WHERE known_cost_status = 'unmeasured') AS unmeasured
+FROM (
+    SELECT
+        events.*,
+        CASE
+            WHEN later.old_cost_status IS NULL THEN events.cost_usd ELSE later.old_cost_usd
+        END AS known_cost_usd,
+        COALESCE(later.old_cost_status, events.cost_status) AS known_cost_status
+    FROM token_ledger_events AS events
+    LEFT JOIN LATERAL (
+        SELECT repricings.old_cost_usd, repricings.old_cost_status
+        FROM token_ledger_repricings AS repricings
+        WHERE
+            repricings.event_id = events.event_id
+            AND repricings.recorded_at > %(as_of)s
+        ORDER BY repricings.recorded_at
+        LIMIT 1
+    ) AS later ON true
+    WHERE events.recorded_at <= %(as_of)s
+) AS known
+WHERE timestamp >= %(since)s AND timestamp < %(until)s
+{grouping}
+
+-- name: rows_as_if
+-- Every call of a stretch with what a price is computed from.
+SELECT
+    {labels}
+    {columns}
+FROM token_ledger_events
+WHERE timestamp >= %(since)s AND timestamp < %(until)s
+
 -- name: grouping
 -- Ties are broken by the labels, so that a report is the same every time.
 GROUP BY {groups}
@@ -45,5 +90,9 @@ SELECT cost_usd, cost_status FROM token_ledger_events WHERE trace_id = %(trace_i
 DELETE FROM token_ledger_events WHERE trace_id = %(trace_id)s
 
 -- name: price_age
--- When the price book was last compared with its source.
-SELECT max(checked_on) FROM token_ledger_prices
+-- When the price book was last compared with its list; the user's own prices make it no younger.
+SELECT COALESCE(
+    max(checked_on) FILTER (WHERE source LIKE 'genai-prices %%'),
+    max(checked_on)
+)
+FROM token_ledger_prices

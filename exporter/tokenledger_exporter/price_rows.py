@@ -1,0 +1,139 @@
+"""A row of the price book, and what a cost computed from such rows is made of.
+
+Money is Decimal under a context of our own, so an app that changes the global decimal context
+changes no cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Context, Decimal, localcontext
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date, time
+
+MONEY: Final = Context(prec=50)
+"""The decimal context of every calculation with money."""
+
+DISCOUNT: Final = "discount "
+"""How the source of a listed price that a contract lowers begins."""
+
+TOKENS: Final = "tokens"
+UNITS: Final[Mapping[str, str]] = {
+    "input": TOKENS,
+    "cache_read": TOKENS,
+    "cache_read_audio": TOKENS,
+    "cache_read_image": TOKENS,
+    "cache_write": TOKENS,
+    "cache_write_1h": TOKENS,
+    "input_audio": TOKENS,
+    "input_image": TOKENS,
+    "output": TOKENS,
+    "output_audio": TOKENS,
+    "output_image": TOKENS,
+    "web_search": "web searches",
+    "file_search": "file searches",
+    "code_execution": "code executions",
+    "request": "requests",
+    "audio_second": "seconds of audio",
+    "input_character": "characters",
+    "image": "images",
+}
+"""Every kind a price can be for, and what it counts."""
+
+_ZERO: Final = Decimal(0)
+
+LISTED: Final = "genai-prices "
+"""How the source of every list price begins; a price without it is the user's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """One row of `token_ledger_prices`: a kind's price on one sheet.
+
+    Args:
+        price_id: the sheet.
+        kind: what is priced (`input`, `cache_write_1h`, `web_search` ...).
+        above_input_tokens: the price holds for calls with more input tokens than this.
+        provider: who bills.
+        model: model family.
+        model_pattern: regular expression searched in the lower-case model name.
+        match_order: patterns of one provider are tried in this order.
+        tier: service tier.
+        usd: US dollars for `per` units.
+        per: units the price is for.
+        valid_from: first UTC day it holds; `None` is always.
+        valid_to: first UTC day it no longer holds; `None` is until further notice.
+        daily_from: start of its daily interval, UTC; `None` is all day.
+        daily_to: end of its daily interval, UTC.
+        source: where it comes from.
+    """
+
+    price_id: str
+    kind: str
+    above_input_tokens: int
+    provider: str
+    model: str
+    model_pattern: str
+    match_order: int
+    tier: str
+    usd: Decimal
+    per: int
+    valid_from: date | None
+    valid_to: date | None
+    daily_from: time | None
+    daily_to: time | None
+    source: str
+
+    @property
+    def unit(self) -> str:
+        """What `usd` buys, in words: `USD per 1,000,000 tokens`."""
+        return f"USD per {self.per:,} {UNITS.get(self.kind, self.kind)}"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the user's own price and not a list's."""
+        return not self.source.startswith(LISTED)
+
+
+@dataclass(frozen=True, slots=True)
+class CostLine:
+    """One line of a bill: so many units at a price.
+
+    Args:
+        kind: what was used.
+        priced_as: the kind whose price holds, where this one has none of its own.
+        units: how many.
+        price_usd: US dollars for `per` units.
+        per: units the price is for.
+        cost_usd: what the units cost, US dollars.
+    """
+
+    kind: str
+    priced_as: str
+    units: int
+    price_usd: Decimal
+    per: int
+    cost_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a call costs by one sheet, in US dollars, part by part."""
+
+    price_id: str = ""
+    input_usd: Decimal = _ZERO
+    cached_usd: Decimal = _ZERO
+    cache_write_usd: Decimal = _ZERO
+    output_usd: Decimal = _ZERO
+    tool_usd: Decimal = _ZERO
+    unpriced_kinds: tuple[str, ...] = ()
+
+    @property
+    def total_usd(self) -> Decimal:
+        """The sum of the parts."""
+        parts = (self.cached_usd, self.cache_write_usd, self.output_usd, self.tool_usd)
+        with localcontext(MONEY):
+            return sum(parts, self.input_usd)

@@ -1,0 +1,174 @@
+"""What a stretch of calls would have cost with another model's prices, their tokens as they are.
+
+Each call keeps its time and tier, so bands of long calls and dated prices count as they would have.
+Another model would have counted and written other tokens; nobody can know how many.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from tokenledger_exporter.costing import cost_columns
+from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.price_questions import books_of
+from tokenledger_exporter.price_rows import MONEY
+from tokenledger_exporter.prices import plain_usd
+from tokenledger_exporter.providers import ledger_name
+from tokenledger_exporter.report import (
+    Coverage,
+    Report,
+    ReportRow,
+    checked_groups,
+    count_losses,
+    label_columns,
+    price_book_notes,
+)
+from tokenledger_exporter.sql import statements
+from tokenledger_exporter.stored_call import COLUMN_LIST, stored_call
+from tokenledger_semconv.families import provider_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    import psycopg
+
+    from tokenledger_exporter.prices import PriceBook
+    from tokenledger_exporter.stored_call import StoredCall
+
+_SQL: Final = statements("read")
+
+# Calls another text model could have answered; the others are counted as unpriced.
+_TEXT: Final = frozenset({"chat", "generate_content", "text_completion"})
+_FETCHED_ROWS: Final = 5_000
+
+
+@dataclass(slots=True)
+class _Sum:
+    """One group while it is added up."""
+
+    cost_usd: Decimal = Decimal(0)
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    states: Counter[str] = field(default_factory=Counter[str])
+
+    def add(self, call: StoredCall, money: dict[str, Any]) -> None:
+        self.calls += 1
+        self.input_tokens += call.tokens.input_tokens or 0
+        self.output_tokens += call.tokens.output_tokens or 0
+        self.cached_tokens += call.tokens.cached_tokens or 0
+        self.states[money["cost_status"]] += 1
+        self.cost_usd = MONEY.add(self.cost_usd, money["cost_usd"] or Decimal(0))
+
+    def as_row(self, labels: tuple[str, ...], *, lost: int) -> ReportRow:
+        return ReportRow(
+            labels=labels,
+            cost_usd=self.cost_usd,
+            calls=self.calls,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cached_tokens=self.cached_tokens,
+            coverage=Coverage(**self.states, lost=lost),
+        )
+
+
+def model_and_provider(given: str) -> tuple[str, str]:
+    """Provider and model of `provider/model`, or of a name whose maker is known.
+
+    Raises:
+        UsageError: nobody is known to make it.
+    """
+    provider, slash, model = given.partition("/")
+    if slash and provider and model:
+        return ledger_name(provider), model
+    if maker := provider_of(given):
+        return ledger_name(maker), given
+    raise UsageError(f"whose model {given!r} is cannot be told: write it as provider/model")
+
+
+def build_as_if(  # noqa: PLR0913 - the report's own arguments and the model
+    connection: psycopg.Connection[Any],
+    by: Sequence[str],
+    since: datetime,
+    until: datetime,
+    *,
+    limit: int,
+    model: str,
+) -> Report:
+    """The report of a stretch with another model's prices; arguments and errors as `build_report`.
+
+    `model` is `provider/model`, or a model whose maker is known by its name; one that has no price
+    is a `UsageError` too.
+    """
+    names, groups = checked_groups(by, since, until)
+    provider, name = model_and_provider(model)
+    sums: defaultdict[tuple[str, ...], _Sum] = defaultdict(_Sum)
+    total, actual, reasons = _Sum(), Decimal(0), Counter[str]()
+    prices_of = books_of(connection)
+    if not prices_of(provider).sheet(provider, name, until):
+        raise UsageError(
+            f"no price for {name!r} at {provider!r}: 'tokenledger prices list --provider "
+            f"{provider}' shows the models that have one"
+        )
+    for labels, call in _calls(connection, groups, since, until):
+        money = _other_cost(call, provider, name, prices_of)
+        for group in (sums[labels], total):
+            group.add(call, money)
+        actual = MONEY.add(actual, call.cost_usd or Decimal(0))
+        if money["cost_status"] != "priced":
+            reasons[f"{money['cost_status']}: {money['cost_note']}"] += 1
+    rows = [group.as_row(labels, lost=0) for labels, group in sums.items()] if names else []
+    rows.sort(key=lambda row: (-row.cost_usd, row.labels))
+    return Report(
+        by=names,
+        since=since,
+        until=until,
+        rows=tuple(rows[:limit]),
+        totals=total.as_row((), lost=count_losses(connection, since, until)),
+        as_if=f"{provider}/{name}",
+        notes=(*_notes(provider, name, actual, reasons), *price_book_notes(connection)),
+    )
+
+
+def _calls(
+    connection: psycopg.Connection[Any],
+    groups: list[sql.Composable],
+    since: datetime,
+    until: datetime,
+) -> Iterator[tuple[tuple[str, ...], StoredCall]]:
+    columns = sql.SQL("event_id, timestamp, scope, {}").format(COLUMN_LIST)
+    query = sql.SQL(_SQL["rows_as_if"]).format(labels=label_columns(groups), columns=columns)
+    with connection.cursor("tokenledger_as_if", row_factory=dict_row) as cursor:
+        cursor.itersize = _FETCHED_ROWS
+        for row in cursor.execute(query, {"since": since, "until": until}):
+            labels = tuple(str(row[f"label_{number}"]) for number in range(len(groups)))
+            yield labels, stored_call(row)
+
+
+def _other_cost(
+    call: StoredCall, provider: str, model: str, prices_of: Callable[[str], PriceBook]
+) -> dict[str, Any]:
+    if call.operation not in _TEXT and not call.refused:
+        note = f"a call of {call.operation or 'no known operation'} is no text {model} could answer"
+        return {"cost_usd": None, "cost_status": "unpriced", "cost_note": note}
+    # A place is priced by who runs it: another provider's words for it mean nothing here.
+    geo = call.inference_geo if call.provider == provider else ""
+    other = replace(call, provider=provider, model=model, request_model=model, inference_geo=geo)
+    return cost_columns(other, call.timestamp, prices_of)
+
+
+def _notes(provider: str, model: str, actual: Decimal, reasons: Counter[str]) -> Iterator[str]:
+    yield (
+        f"as if {provider}/{model} had answered: the same tokens at its prices; the calls cost "
+        f"${plain_usd(actual)}"
+    )
+    for reason, calls in reasons.most_common():
+        yield f"{calls} of the calls {reason}"

@@ -5,6 +5,8 @@ VENV ?= .venv
 LOCK ?= requirements.lock
 UV_VERSION := 0.13.9
 BIN := $(VENV)/bin
+# Each worker has a Postgres of its own: more than four only get in each other's way.
+PARALLEL ?= -n auto --maxprocesses 4
 # uv must trust the machine's certificate store and must never download an interpreter.
 export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
@@ -39,11 +41,11 @@ check: setup ## Format, lint, types, imports, tests.
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 test-oldest: ## The call paths again, with the oldest supported SDK majors.
 	@$(MAKE) --no-print-directory setup VENV=.venv-oldest LOCK=requirements.oldest.lock
-	.venv-oldest/bin/pytest tests/instrumentation tests/end_to_end/test_recorded_traffic.py
+	.venv-oldest/bin/pytest $(PARALLEL) tests/instrumentation tests/end_to_end/test_recorded_traffic.py
 
 bench: setup ## What we add to a call, in bytecodes and CPU time, beside what was aimed at.
 	@cd tests && ../$(BIN)/python -W ignore -m bench $(ROUNDS)

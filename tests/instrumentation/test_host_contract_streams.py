@@ -107,11 +107,12 @@ def aiter_of(stream: Sdk) -> AsyncIterator[object]:
 def test_streams_nobody_ended_leave_no_call_behind(
     ledger: MemoryLedger, clients: Clients, shape: Shape
 ) -> None:
+    gc.collect()
     before = _calls_alive()
     for _ in range(_ABANDONED):
         next(iter(send(clients, shape)))
     gc.collect()
-    assert _calls_alive() == before
+    assert _calls_alive() <= before
     assert len(ledger.spans) == _ABANDONED
 
 

@@ -206,7 +206,9 @@ def test_the_answers_model_beats_the_argument(bare: MemoryLedger) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [None, "text", 3, {}, {"usage": None}, {"usage": {}}, object()], ids=str
+    "answer",
+    [None, "text", 3, {}, {"usage": None}, {"usage": {}}, object()],
+    ids=["none", "text", "number", "nothing", "no-usage", "empty-usage", "object"],
 )
 def test_an_answer_without_usage_books_nothing(bare: MemoryLedger, answer: object) -> None:
     assert track_llm(lambda: answer)() is answer

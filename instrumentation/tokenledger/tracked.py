@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import time
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
@@ -28,6 +29,7 @@ from tokenledger_semconv.families import provider_of
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 
+    from tokenledger.instrumentors.exchange import Api
     from tokenledger.precedence import Layer
 
 P = ParamSpec("P")
@@ -101,6 +103,14 @@ class Tracked:
         return cast("Callable[P, R]", _decorated(self, cast("Any", function)))
 
 
+def _is_recorded_elsewhere(result: object) -> bool:
+    """Whether a patched SDK made this: its call has, or will have, a row of its own."""
+    sdk = type(result).__module__.partition(".")[0]
+    room = sys.modules.get(f"tokenledger.instrumentors.{sdk}")
+    api: Api | None = getattr(room, "API", None)
+    return api is not None and api.is_recorded
+
+
 class _Run:
     """One run of a decorated function: notes whether a call was recorded inside.
 
@@ -129,7 +139,7 @@ class _Run:
 
     def see(self, result: object) -> None:
         """Note something the function gave."""
-        if not self._is_recorded:
+        if not self._is_recorded and not _is_recorded_elsewhere(result):
             with Guard("reading a tracked function's result"):
                 self._answers.see(result)
 

@@ -109,8 +109,11 @@ def test_streams_nobody_ended_leave_no_call_behind(
 ) -> None:
     gc.collect()
     before = _calls_alive()
+    # The HTTP client of the oldest SDKs waits for itself where a collection begins inside it.
+    gc.disable()
     for _ in range(_ABANDONED):
         next(iter(send(clients, shape)))
+    gc.enable()
     gc.collect()
     assert _calls_alive() <= before
     assert len(ledger.spans) == _ABANDONED

@@ -113,9 +113,11 @@ def saying(events: Iterable[object]) -> Generator[str]:
     with serve(speak, "127.0.0.1", 0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/v1"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/v1"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def client_of(url: str) -> OpenAI:

@@ -9,7 +9,6 @@ the end of the call.
 from __future__ import annotations
 
 import json
-import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -90,72 +89,84 @@ def watch_body(
 
 def watch_bytes(response: Any, body: Body, *, is_async: bool) -> None:  # noqa: ANN401
     """Let a body take the bytes of a response as they pass."""
-    # Weak: a response that held itself would wait for the garbage collector.
-    this = weakref.ref(response)
+    # Strong: a stream that is thrown away is closed by the garbage collector, which has cleared
+    # every weak reference by then. `_let_go` ends the circle with the body.
     kind: Any = response.__class__
     if is_async:
-        response.aiter_bytes = partial(_async_bytes, kind.aiter_bytes, this, body)
-        response.aclose = partial(_aclose, kind.aclose, this, body)
+        response.aiter_bytes = partial(_async_bytes, kind.aiter_bytes, response, body)
+        response.aclose = partial(_aclose, kind.aclose, response, body)
     else:
-        response.iter_bytes = partial(_bytes, kind.iter_bytes, this, body)
-        response.close = partial(_close, kind.close, this, body)
+        response.iter_bytes = partial(_bytes, kind.iter_bytes, response, body)
+        response.close = partial(_close, kind.close, response, body)
+
+
+def _let_go(response: Any) -> None:  # noqa: ANN401
+    """Leave a response as it was, once its body has ended."""
+    for name in ("iter_bytes", "close", "aiter_bytes", "aclose"):
+        response.__dict__.pop(name, None)
 
 
 def _bytes(
     method: Callable[..., Any],
-    this: Callable[[], Any],
+    this: Any,  # noqa: ANN401
     body: Body,
     *args: Any,  # noqa: ANN401
     **kwargs: Any,  # noqa: ANN401
 ) -> Generator[bytes]:
     body.is_reading = True
     try:
-        for data in method(this(), *args, **kwargs):
+        for data in method(this, *args, **kwargs):
             body.feed(data)
             body.is_reading = False
             yield data
             body.is_reading = True
     except BaseException as error:
         body.end(error)
+        _let_go(this)
         raise
     body.end(whole=True)
+    _let_go(this)
 
 
 async def _async_bytes(
     method: Callable[..., Any],
-    this: Callable[[], Any],
+    this: Any,  # noqa: ANN401
     body: Body,
     *args: Any,  # noqa: ANN401
     **kwargs: Any,  # noqa: ANN401
 ) -> AsyncGenerator[bytes]:
     body.is_reading = True
     try:
-        async for data in method(this(), *args, **kwargs):
+        async for data in method(this, *args, **kwargs):
             body.feed(data)
             body.is_reading = False
             yield data
             body.is_reading = True
     except BaseException as error:
         body.end(error)
+        _let_go(this)
         raise
     body.end(whole=True)
+    _let_go(this)
 
 
-def _close(method: Callable[..., Any], this: Callable[[], Any], body: Body) -> None:
+def _close(method: Callable[..., Any], this: Any, body: Body) -> None:  # noqa: ANN401
     try:
-        method(this())
+        method(this)
     finally:
         # The client itself closes a response at the end of its bytes, while they are read.
         if not body.is_reading:
             body.end()
+            _let_go(this)
 
 
-async def _aclose(method: Callable[..., Any], this: Callable[[], Any], body: Body) -> None:
+async def _aclose(method: Callable[..., Any], this: Any, body: Body) -> None:  # noqa: ANN401
     try:
-        await method(this())
+        await method(this)
     finally:
         if not body.is_reading:
             body.end()
+            _let_go(this)
 
 
 class _Json:

@@ -60,15 +60,18 @@ class Api:
         shapes: path -> shape of the model call that is made there.
         endpoints: who its clients talk to.
         aside: reads the answers of all other paths.
+
+    Its `is_recorded` says whether the SDK's calls are recorded right now.
     """
 
-    __slots__ = ("_plain", "aside", "endpoints", "shapes")
+    __slots__ = ("_plain", "aside", "endpoints", "is_recorded", "shapes")
 
     def __init__(self, shapes: Mapping[str, Shape], endpoints: Endpoints, aside: Aside) -> None:
         self._plain = shapes
         self.shapes = shapes
         self.endpoints = endpoints
         self.aside = aside
+        self.is_recorded = False
 
     def tell_content(self, *, asked_for: bool) -> None:
         """Put messages on the spans from now on, or no longer."""
@@ -217,7 +220,7 @@ def _begin(
             if CARRIER in headers:
                 options.headers, per_call = take_off(headers)
             raw = headers.get(RAW_RESPONSE_HEADER, "")
-        shape = api.shapes.get(options.url)
+        shape = api.shapes.get(options.url) or _shape_at(api, client, options.url)
         if shape is None:
             return _NO_CALL
         body = options.json_data
@@ -238,6 +241,13 @@ def _begin(
         report("reading a request", type(error).__name__)
         return _NO_CALL
     return call, shape.read, sent
+
+
+def _shape_at(api: Api, client: Any, url: str) -> Shape | None:  # noqa: ANN401
+    """The API of a path the app wrote itself, like `client.post("chat/completions")`."""
+    path = url.removeprefix(str(client._base_url))  # noqa: SLF001 - as `Endpoints` reads it
+    known = api.shapes.get(f"/{path.lstrip('/')}")
+    return known or api.shapes.get(f"/{path.partition('?')[0].lstrip('/')}")
 
 
 _NO_CALL: Final[_Begun] = (None, None, None)

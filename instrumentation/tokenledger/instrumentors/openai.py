@@ -161,6 +161,10 @@ _TAKING: Final = (
     ("openai.resources.audio.translations", "Translations", ("create",)),
     ("openai.resources.audio.speech", "Speech", ("create",)),
 )
+_HELPERS: Final = (
+    ("openai.lib.streaming.chat._completions", "ChatCompletionStream"),
+    ("openai.lib.streaming.responses._responses", "ResponseStream"),
+)
 _SOCKETS: Final = (
     ("openai.resources.realtime.realtime", "RealtimeConnection"),
     ("openai.resources.beta.realtime.realtime", "RealtimeConnection"),
@@ -173,6 +177,11 @@ TABLE: Final = (
     Patch(_CLIENTS, "AsyncAPIClient", "request", partial(async_request, API)),
     Patch(_STREAMS, "Stream", "close", sync_close),
     Patch(_STREAMS, "AsyncStream", "close", async_close),
+    *(
+        Patch(module, prefix + owner, "close", around, optional=True)
+        for module, owner in _HELPERS
+        for prefix, around in (("", sync_close), ("Async", async_close))
+    ),
     *(
         Patch(module, prefix + owner, method, takes_attribution, optional=True)
         for module, owner, methods in _TAKING

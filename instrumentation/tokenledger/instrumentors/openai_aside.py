@@ -129,6 +129,14 @@ def _book_all(content: bytes, book: Callable[[bytes], bool]) -> None:
             return
 
 
+def _identity(result: Mapping[str, Any], body: Mapping[str, Any]) -> str:
+    """Azure's lines have no id of their own; the answer in them has."""
+    told = fields_of(result["response"])
+    return str(
+        result.get("id") or body.get("id") or f"{told.get('request_id')}:{result['custom_id']}"
+    )
+
+
 def _book_line(tracer: CallTracer, endpoint: Endpoint, made_ns: int | None, line: bytes) -> bool:
     """Book one line of a results file; False if the file is something else."""
     with Guard("reading a batch result"):
@@ -149,7 +157,7 @@ def _book_line(tracer: CallTracer, endpoint: Endpoint, made_ns: int | None, line
                 **endpoint.told,
                 names.OPERATION_NAME: operation,
                 names.REQUEST_MODEL: str(body.get("model", "")),
-                names.CALL_ID: f"openai.batch:{result.get('id')}",
+                names.CALL_ID: f"openai.batch:{_identity(result, body)}",
             }
             # The line's own time first: it is the same for a reader who never saw the batch.
             if made := body.get("created") or body.get("created_at"):

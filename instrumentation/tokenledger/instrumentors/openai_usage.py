@@ -212,9 +212,10 @@ def _head(told: Mapping[str, Any]) -> Found:
 
 def _add_identity(found: Found, told: Mapping[str, Any]) -> None:
     """A background response is one call, however often and by whomever it is fetched."""
+    if identity := told.get("id"):
+        found[names.CALL_ID] = f"openai.response:{identity}"
     created = told.get("created_at")
     if isinstance(created, (int, float)):
-        found[names.CALL_ID] = f"openai.response:{told.get('id')}"
         found[names.CALL_STARTED_NS] = int(created * _NANOSECONDS)
 
 
@@ -256,6 +257,9 @@ class ChatStream:
                     sent.discard("usage")
             return False
         self._usage = usage
+        if self.hides_usage and (sent := getattr(chunk, "__pydantic_fields_set__", None)):
+            # Taken off with what asking for it puts on every chunk, but this one has it.
+            sent.add("usage")
         return self.hides_usage and not choices
 
     def weigh(self, chunk: object) -> int:

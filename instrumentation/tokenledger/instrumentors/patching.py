@@ -170,8 +170,10 @@ class TableInstrumentor(BaseInstrumentor):
         self._tracer = CallTracer(
             self.scope, cast("TracerProvider | None", provider), sdk=self.scope
         )
+        self.api.is_recorded = True
         self.apply()
 
     def _uninstrument(self, **_kwargs: object) -> None:
         self._tracer = None
+        self.api.is_recorded = False
         self.patches.remove()

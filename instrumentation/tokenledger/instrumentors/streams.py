@@ -7,6 +7,7 @@ which that fails is looked at closely. What the lengths are for is in `estimate`
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tokenledger.failures import report
@@ -15,12 +16,14 @@ from tokenledger.instrumentors.estimate import ONE_CHUNK
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
     from collections.abc import Iterator as SyncIterator
+    from types import FrameType
 
     from tokenledger.call import Call
     from tokenledger.reading import Found
 
 _WATCH: Final = "_tokenledger_watch"
 _ITERATOR: Final = "_iterator"
+_HELPED: Final = "_raw_stream"
 
 
 class StreamReader(Protocol):
@@ -57,13 +60,15 @@ class Watch:
         sent: gives the body of the request; asked only if the stream broke off.
     """
 
-    __slots__ = ("__weakref__", "_looked", "call", "reader", "sent", "weight")
+    __slots__ = ("__weakref__", "call", "frame", "reader", "sent", "weight")
 
     def __init__(self, call: Call, reader: StreamReader, sent: Callable[[], bytes]) -> None:
         self.call = call
         self.reader = reader
         self.sent = sent
         self.weight = 0
+        # Of the generator that counts: the garbage collector may take us before it.
+        self.frame: FrameType | None = None
 
     def look(self, chunk: object) -> bool:
         """Read one chunk closely; whether to keep it from the app. Never raises."""
@@ -95,6 +100,7 @@ class Watch:
             last: the last chunk, which may have passed uninspected.
             whole: whether the stream was read to its end.
         """
+        self.frame = None
         if self.call.is_finished:
             return
         found: Found = {}
@@ -109,8 +115,16 @@ class Watch:
         self.call.finish(found, None if isinstance(error, GeneratorExit) else error)
 
     def __del__(self) -> None:
-        # A stream that nobody iterated or closed: the generator below never ran.
-        self.end()
+        # A stream that nobody read to its end or closed.
+        self.end_where_it_stands()
+
+    def end_where_it_stands(self) -> None:
+        """Finish the call with what its generator has counted so far.
+
+        That stands in the generator's frame: keeping it anywhere else would cost every chunk.
+        """
+        known: Mapping[str, Any] = {} if self.frame is None else self.frame.f_locals
+        self.end(weight=known.get("weight", 0), last=known.get("chunk"))
 
 
 def watch(
@@ -139,15 +153,11 @@ def watch(
 def end_watch(stream: object) -> None:
     """End the watch on a stream that was closed, if there is one."""
     held: Mapping[str, Any] = getattr(stream, "__dict__", {})
-    watching = held.get(_WATCH)
-    if not isinstance(watching, Watch):
-        return
-    iterator = held.get(_ITERATOR)
-    frame = getattr(iterator, "gi_frame", None) or getattr(iterator, "ag_frame", None)
-    # A close does not pass through the generator, and what it counted stands in its frame: keeping
-    # it anywhere else would cost every chunk.
-    known: Mapping[str, Any] = {} if frame is None else frame.f_locals
-    watching.end(weight=known.get("weight", 0), last=known.get("chunk"))
+    # A helper around a stream closes the response, past the stream itself.
+    inner: Mapping[str, Any] = getattr(held.get(_HELPED), "__dict__", {})
+    watching = held.get(_WATCH) or inner.get(_WATCH)
+    if isinstance(watching, Watch):
+        watching.end_where_it_stands()
 
 
 class TextOf(Protocol):
@@ -162,6 +172,7 @@ class TextOf(Protocol):
 
 def _chat(chunks: SyncIterator[Any], watching: Watch, hidden: str) -> Generator[Any]:
     look, empty, weight, chunk = watching.look, watching.empty, 0, None
+    watching.frame = sys._getframe()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     try:
         for chunk in chunks:
             watching.call.first_chunk()
@@ -186,6 +197,7 @@ async def _async_chat(
     chunks: AsyncIterator[Any], watching: Watch, hidden: str
 ) -> AsyncGenerator[Any]:
     look, empty, weight, chunk = watching.look, watching.empty, 0, None
+    watching.frame = sys._getframe()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     try:
         async for chunk in chunks:
             watching.call.first_chunk()
@@ -208,6 +220,7 @@ async def _async_chat(
 
 def _events(chunks: SyncIterator[Any], watching: Watch, text_of: TextOf) -> Generator[Any]:
     look, kind, texts, weight, chunk = watching.look, text_of.kind, text_of.texts, 0, None
+    watching.frame = sys._getframe()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     try:
         for chunk in chunks:
             watching.call.first_chunk()
@@ -231,6 +244,7 @@ async def _async_events(
     chunks: AsyncIterator[Any], watching: Watch, text_of: TextOf
 ) -> AsyncGenerator[Any]:
     look, kind, texts, weight, chunk = watching.look, text_of.kind, text_of.texts, 0, None
+    watching.frame = sys._getframe()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     try:
         async for chunk in chunks:
             watching.call.first_chunk()

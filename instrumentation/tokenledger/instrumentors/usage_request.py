@@ -6,10 +6,10 @@ not write that option, so the caller's own request is then sent instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenledger.reading import fields_of
 from tokenledger.runtime import RUNTIME
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 USAGE_REQUEST: Final = "stream_options"
 """The field that asks a chat stream for its usage."""
 
+_ASKS: Final = frozenset((USAGE_REQUEST, "usage"))
 _REFUSALS: Final = (400, 422)
 _REMEMBERED_HOSTS: Final = 256
 
@@ -66,7 +67,8 @@ def may_ask(body: Body, extra_body: object, host: Host) -> bool:
     """
     if USAGE_REQUEST in body or not RUNTIME.setup.settings.stream_usage:
         return False
-    if isinstance(extra_body, Mapping) and USAGE_REQUEST in extra_body:
+    # OpenRouter is asked by `usage`, its own field.
+    if not _ASKS.isdisjoint(fields_of(extra_body)):
         return False
     return host not in REFUSING_HOSTS
 

@@ -1,0 +1,126 @@
+"""What an app throws away, or reads by another door: the same as bare, and one row."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import tokenledger
+from instrumentation.calls import CHAT, CHAT_STREAM, MESSAGE_STREAM, Shape, run, send
+from instrumentation.harness import attributes, counts
+from tokenledger_semconv.attributes import USAGE_ESTIMATED
+
+if TYPE_CHECKING:
+    from instrumentation.calls import Clients, Sdk
+    from instrumentation.harness import MemoryLedger
+    from tokenledger_exporter.demo.provider import DemoProvider
+
+pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+
+
+def _raw(clients: Clients, shape: Shape) -> Sdk:
+    method = shape.method.replace(".create", ".with_raw_response.create")
+    return send(clients, Shape("raw", shape.sdk, method, shape.arguments))
+
+
+@pytest.mark.parametrize("shape", [CHAT_STREAM, MESSAGE_STREAM], ids=str)
+def test_a_raw_response_may_be_dropped_while_its_bytes_are_read(
+    ledger: MemoryLedger, clients: Clients, shape: Shape
+) -> None:
+    read = b"".join(_raw(clients, shape).http_response.iter_bytes())
+    assert b"data:" in read
+    assert len(ledger.spans) == 1
+
+
+def test_a_parsed_raw_stream_may_be_dropped_early(ledger: MemoryLedger, clients: Clients) -> None:
+    for _ in range(3):
+        stream: Sdk = _raw(clients, CHAT_STREAM).parse()
+        next(iter(stream))
+        del stream
+        gc.collect()
+    assert len(ledger.spans) == 3
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_response_read_to_its_end_is_as_it_was(clients: Clients) -> None:
+    response = _raw(clients, CHAT_STREAM).http_response
+    assert response.read()
+    assert not {"iter_bytes", "close"} & vars(response).keys()
+    assert pickle.loads(pickle.dumps(response)).content == response.content  # noqa: S301
+
+
+class _Circle:
+    """Something that only the garbage collector frees."""
+
+    def __init__(self, held: object) -> None:
+        self.held = held
+        self.itself = self
+
+
+@pytest.mark.parametrize("shape", [CHAT_STREAM, MESSAGE_STREAM], ids=str)
+def test_a_stream_freed_by_the_garbage_collector_is_estimated(
+    ledger: MemoryLedger, clients: Clients, shape: Shape
+) -> None:
+    stream = send(clients, shape)
+    for _ in range(5):
+        next(stream)
+    circle: _Circle | None = _Circle(stream)
+    del stream, circle
+    gc.collect()
+    span = ledger.only()
+    assert span[USAGE_ESTIMATED] is True
+    assert counts(span)["output_tokens"] > 0
+
+
+def test_a_chat_helper_left_early_is_a_row_at_once(ledger: MemoryLedger, clients: Clients) -> None:
+    if not hasattr(clients.openai.chat.completions, "stream"):
+        pytest.skip("this release of the SDK has no such method")
+    given = {key: CHAT.arguments[key] for key in ("model", "messages", "extra_headers")}
+    with clients.openai.chat.completions.stream(**given) as stream:
+        for _ in zip(range(8), stream):  # noqa: B905 - left early
+            pass
+    assert ledger.only()[USAGE_ESTIMATED] is True
+
+
+@pytest.mark.parametrize(
+    "path", ["chat/completions", "/chat/completions?x=1", "{url}/chat/completions"]
+)
+def test_a_path_the_app_wrote_itself_is_a_call(
+    ledger: MemoryLedger, clients: Clients, provider: DemoProvider, path: str
+) -> None:
+    body = {key: CHAT.arguments[key] for key in ("model", "messages")}
+    url = path.replace("{url}", provider.openai_base_url)
+    answer: Any = clients.openai.post(url, body=body, cast_to=object)
+    assert answer["usage"]
+    assert counts(ledger.only())["input_tokens"] == answer["usage"]["prompt_tokens"]
+
+
+@pytest.mark.usefixtures("ledger")
+def test_usage_asked_for_in_openrouters_words_is_left_to_the_app(
+    clients: Clients, provider: DemoProvider
+) -> None:
+    run(clients, CHAT_STREAM, extra_body={"usage": {"include": True}})
+    assert "stream_options" not in (provider.requests[0].body or {})
+
+
+def test_a_tracked_function_that_asks_in_a_thread_is_one_row(
+    ledger: MemoryLedger, clients: Clients
+) -> None:
+    @tokenledger.track_llm(user_id="u1")
+    def ask() -> object:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(run, clients, CHAT).result()
+
+    ask()
+    assert len(ledger.spans) == 1
+
+
+def test_an_answer_given_twice_is_one_row(ledger: MemoryLedger, clients: Clients) -> None:
+    answer = run(clients, CHAT)
+    tracked = tokenledger.track_llm(lambda: answer)
+    assert [tracked() is answer for _ in range(2)] == [True, True]
+    assert [attributes(span)["gen_ai.operation.name"] for span in ledger.spans] == ["chat"]

@@ -1,7 +1,7 @@
 """Prints what we add to a call beside what was aimed at: `make bench`.
 
-Bytecodes are exact. Times are CPU times, the quickest tenth of turns taken one after the other in one
-process; what counts is their ratio to one bare span, since a busy machine slows both.
+Bytecodes are exact. Times are CPU times, the quickest tenth of turns taken one after the other in
+one process; what counts is their ratio to one bare span, since a busy machine slows both.
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ def test_a_parsed_raw_stream_may_be_dropped_early(ledger: MemoryLedger, clients:
 def test_a_response_read_to_its_end_is_as_it_was(clients: Clients) -> None:
     response = _raw(clients, CHAT_STREAM).http_response
     assert response.read()
-    assert not {"iter_bytes", "close"} & vars(response).keys()
+    held: dict[str, object] = response.__dict__
+    assert not {"iter_bytes", "close"} & held.keys()
     assert pickle.loads(pickle.dumps(response)).content == response.content  # noqa: S301
 
 

@@ -245,7 +245,7 @@ def _begin(
 
 def _shape_at(api: Api, client: Any, url: str) -> Shape | None:  # noqa: ANN401
     """The API of a path the app wrote itself, like `client.post("chat/completions")`."""
-    path = url.removeprefix(str(client._base_url))  # noqa: SLF001 - as `Endpoints` reads it
+    path = url.removeprefix(str(getattr(client, "_base_url", "")))
     known = api.shapes.get(f"/{path.lstrip('/')}")
     return known or api.shapes.get(f"/{path.partition('?')[0].lstrip('/')}")
 

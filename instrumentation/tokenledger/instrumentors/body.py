@@ -83,7 +83,7 @@ def watch_body(
     if callable(reader):
         body = _Json(call, reader)
     else:
-        body = _Events(Watch(call, reader, partial(_request_body, response.request)))
+        body = _Events(Watch(call, reader, partial(request_body, response.request)))
     watch_bytes(response, body, is_async=is_async)
 
 
@@ -229,7 +229,8 @@ class _Events:
         self._watching.look(event)
 
 
-def _request_body(request: Any) -> bytes:  # noqa: ANN401 - of httpx or of httpx2
+def request_body(request: Any) -> bytes:  # noqa: ANN401 - of httpx or of httpx2
+    """The body of a request that was sent; empty where it was itself a stream."""
     content = request.content
     return content if isinstance(content, bytes) else b""
 

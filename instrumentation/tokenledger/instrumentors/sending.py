@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger.failures import Guard, report
 from tokenledger.instrumentors import usage_request
-from tokenledger.instrumentors.body import read_json, watch_body
+from tokenledger.instrumentors.body import read_json, request_body, watch_body
 from tokenledger.instrumentors.openai_usage import ChatStream
 from tokenledger.instrumentors.streams import Watch, watch
 
@@ -139,7 +139,7 @@ class Sending:
         hidden = ""
         if self._host is not None and isinstance(reader, ChatStream):
             reader.hides_usage, hidden = True, "usage"
-        watching = Watch(self.call, reader, partial(_request_body, answer.response))
+        watching = Watch(self.call, reader, partial(request_body, answer.response.request))
         watch(answer, watching, is_async=is_async, text_of=self._shape.text_of, hidden=hidden)
 
     def _observe_raw(self, answer: Any, *, is_async: bool) -> None:  # noqa: ANN401
@@ -166,8 +166,3 @@ class Sending:
         if self._host is not None:
             usage_request.REFUSING_HOSTS.add(self._host)
         self._host = None
-
-
-def _request_body(response: Any) -> bytes:  # noqa: ANN401 - of httpx or of httpx2
-    content = response.request.content
-    return content if isinstance(content, bytes) else b""

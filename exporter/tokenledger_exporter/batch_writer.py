@@ -5,6 +5,10 @@ already, the batch's keys and hashes are read back and only the missing rows are
 is ignored, other content under the same key goes to `token_ledger_conflicts`, and a row Postgres
 refuses is bisected out into `token_ledger_rejected` while the rest of the batch is stored. A call
 known only to have been sent gives way to its measured report, which may come hours later.
+
+A batch is written under the lock of `twins` where it is free: then a row of which nobody else tells
+is settled as it is stored. Rows of which somebody may, and batches that met another writer, are
+stored unsettled and marked, and a keeper looks at them.
 """
 
 from __future__ import annotations
@@ -12,18 +16,20 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
+from msgspec.structs import astuple, replace
 from psycopg import errors as pg_errors
 from psycopg import pq, sql
 from psycopg.adapt import Dumper
 from psycopg.rows import class_row, dict_row
 
-from tokenledger_exporter import migrations
+from tokenledger_exporter import keeper, migrations, twins
 from tokenledger_exporter.database import connect, explain
 from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
 from tokenledger_exporter.price_rows import PriceRow
@@ -56,6 +62,8 @@ _TYPES: Final = {
     "usage": "jsonb",
     "details": "jsonb",
     "metadata": "jsonb",
+    "ancestors": "uuid[]",
+    "settled": "bool",
     "audio_seconds": "int8",
     "input_characters": "int8",
     "images": "int8",
@@ -68,9 +76,9 @@ def _postgres_type(column: str) -> str:
     return _TYPES.get(column, "numeric" if column.endswith("cost_usd") else "text")
 
 
-_COLUMN_TYPES: Final = tuple(_postgres_type(column) for column in COLUMNS)
-_COLUMN_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in COLUMNS)
-_row_values: Final = attrgetter(*COLUMNS)
+# What a row says beside its own columns: whether somebody has looked for another telling of it.
+_COLUMN_TYPES: Final = tuple(_postgres_type(column) for column in (*COLUMNS, "settled"))
+_COLUMN_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in (*COLUMNS, "settled"))
 
 _UNMEASURED: Final = "unmeasured"
 # Whoever made the call knows best whom it was for; whoever fetched its result may not know at all.
@@ -92,12 +100,14 @@ class WriteResult:
         resent: rows that were there already, with the same content.
         conflicting: rows whose key was there with other content.
         rejected: rows the ledger cannot take.
+        unsettled: new rows that a keeper must look at.
     """
 
     stored: int = 0
     resent: int = 0
     conflicting: int = 0
     rejected: int = 0
+    unsettled: int = 0
 
 
 class _JsonText(str):
@@ -123,6 +133,7 @@ class BatchWriter:
         self._database_url: Final = database_url
         self._connection: psycopg.Connection[Any] | None = None
         self._books: dict[str, tuple[float, PriceBook]] = {}
+        self._owes_settling = False
 
     def prices_of(self, provider: str) -> PriceBook:
         """One provider's price book, read again after a minute.
@@ -148,10 +159,24 @@ class BatchWriter:
         """
         with self._transaction() as connection:
             batch = _Batch(connection)
-            for month, group in sorted(batch.by_month(rows).items()):
+            months = sorted(batch.by_month(rows).items())
+            batch.look(list(chain.from_iterable(group for _, group in months)))
+            for month, group in months:
                 batch.write_month(month, group)
             batch.keep_set_aside()
+        self._owes_settling |= bool(batch.result.unsettled)
         return batch.result
+
+    def settle(self) -> None:
+        """Settle what was written unsettled, where this database user may; raises as `write`."""
+        if not self._owes_settling:
+            return
+        with self._usable() as connection:
+            found = connection.execute(_SQL["may_settle"]).fetchone()
+            connection.rollback()
+            if found and found[0]:
+                keeper.settle_marked(connection)
+        self._owes_settling = False
 
     def count_loss(self, app_name: str, reason: str, records: int) -> None:
         """Note records that are gone in `token_ledger_losses`; raises as `write`."""
@@ -173,11 +198,16 @@ class BatchWriter:
 
     @contextmanager
     def _transaction(self) -> Generator[psycopg.Connection[Any]]:
-        """A transaction that turns any database error into one clear line and a fresh start."""
+        """A transaction on the connection."""
+        with self._usable() as connection, connection.transaction():
+            yield connection
+
+    @contextmanager
+    def _usable(self) -> Generator[psycopg.Connection[Any]]:
+        """The connection; any database error becomes one clear line and a fresh start."""
         connection = self._connection = self._connection or self._open()
         try:
-            with connection.transaction():
-                yield connection
+            yield connection
         except psycopg.Error as error:
             self.close()
             raise explain(error) from None
@@ -209,6 +239,7 @@ class _Batch:
         self._connection: Final = connection
         self._refused: list[tuple[LedgerRow, str]] = []
         self._conflicting: list[LedgerRow] = []
+        self._unsettled: set[UUID] = set()
 
     def by_month(self, rows: Sequence[LedgerRow]) -> dict[str, list[LedgerRow]]:
         """Rows by partition, each key once, sorted: writers in one key order never deadlock."""
@@ -225,6 +256,22 @@ class _Batch:
         for row in sorted(unique.values(), key=attrgetter("event_id")):
             months[row.month].append(row)
         return months
+
+    def look(self, rows: Sequence[LedgerRow]) -> None:
+        """Find out which rows nobody else tells of; the others are marked for a keeper."""
+        if not rows:
+            return
+        traces = [
+            twins.Trace(row.event_id, row.timestamp, row.ended_at, row.response_id, row.ancestors)
+            for row in rows
+        ]
+        self._unsettled = {row.event_id for row in rows}
+        if twins.try_lock(self._connection):
+            found = list(twins.related_rows(self._connection, traces))
+            self._unsettled = twins.with_twins(traces, found)
+        if self._unsettled:
+            moments = (row.timestamp for row in rows if row.event_id in self._unsettled)
+            twins.mark(self._connection, moments)
 
     def write_month(self, month: str, rows: list[LedgerRow]) -> None:
         """Store one partition's rows; what is there already or cannot be taken is set aside."""
@@ -243,6 +290,7 @@ class _Batch:
                 return
             else:
                 self.result.stored += len(rows)
+                self.result.unsettled += sum(row.event_id in self._unsettled for row in rows)
                 return
         raise DatabaseUnreachableError("other writers keep writing the same rows, tried again soon")
 
@@ -283,7 +331,7 @@ class _Batch:
         with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
             copy.set_types(_COLUMN_TYPES)
             for row in rows:
-                copy.write_row(_row_values(row))
+                copy.write_row((*astuple(row), row.event_id not in self._unsettled))
 
     def _new_rows(self, leaf: sql.Identifier, rows: list[LedgerRow]) -> list[LedgerRow]:
         """The rows whose key the ledger does not hold yet, room made for those that are better."""

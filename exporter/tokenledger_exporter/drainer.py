@@ -183,6 +183,7 @@ class Drainer:
                 self._write(batch, own=True)
             self._recover(asked=asked)
             self._tell_losses()
+            self._writer.settle()
         except LedgerError as error:
             self._note_failure(str(error))
         except Exception as error:  # noqa: BLE001 - the thread must live; the record stays spooled

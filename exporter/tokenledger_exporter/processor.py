@@ -2,7 +2,9 @@
 
 It runs on the caller's thread, so it does one thing: one compact record, one `os.write`. A span
 that tells of a call our own instrumentor is telling of already (the anthropic SDK traces itself)
-is marked as covered when it starts and left out; it still goes to every other exporter.
+is marked as covered when it starts and left out; it still goes to every other exporter. Below
+another emitter's span, a call notes which one: only there are both known, and the ledger must find
+out whether they tell of one call.
 """
 
 from __future__ import annotations
@@ -11,18 +13,22 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from tokenledger_exporter.records import encode_span, is_model_call
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import ReadableSpan, Span
+    from opentelemetry.sdk.trace import Span
+
+    from tokenledger_exporter.records import Ancestors
 
 EXIT_SECONDS: Final = 2.0
 """How long interpreter exit or a provider's shutdown may wait for the last rows."""
 
+# Agents call agents; what tells of the same call is the next few spans above it.
+_MOST_ANCESTORS: Final = 8
 
 _exit_began: Final[list[float]] = []
 
@@ -62,25 +68,45 @@ class LedgerProcessor(SpanProcessor):
 
     def __init__(self, sink: RecordSink) -> None:
         self.sink = sink
+        # Living spans only: of those below a call of ours, and of those below another emitter's.
         self._covered: set[int] = set()
+        self._below: dict[int, Ancestors] = {}
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Note spans that start below a call our own instrumentor tells of."""
+        """Note spans that start below a call that our own instrumentor or another tells of."""
         parent = trace.get_current_span(parent_context)
-        # A call of ours inside another (made by a hook of the HTTP client) is a call of its own.
-        if _is_ours(parent) and not _is_ours(span):
-            self._covered.add(span.get_span_context().span_id)
+        if parent is trace.INVALID_SPAN:
+            return
+        try:
+            self._note(span, parent)
+        except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
+            self.sink.count_unrecorded(type(error).__name__)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Spool a model call; never raises into the app."""
         try:
             context = span.get_span_context()
-            if context is not None and context.span_id in self._covered:
-                self._covered.discard(context.span_id)
+            span_id = context.span_id if context is not None else 0
+            ancestors = self._below.pop(span_id, ()) if self._below else ()
+            if span_id in self._covered:
+                self._covered.discard(span_id)
             elif is_model_call(span):
-                self.sink.append(encode_span(span))
+                self.sink.append(encode_span(span, ancestors))
         except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
             self.sink.count_unrecorded(type(error).__name__)
+
+    def _note(self, span: Span, parent: trace.Span) -> None:
+        above = parent.get_span_context().span_id
+        # A call of ours inside another (made by a hook of the HTTP client) is a call of its own.
+        call = parent if isinstance(parent, ReadableSpan) and is_model_call(parent) else None
+        if not _is_ours(span) and (_is_ours(parent) or (call and above in self._covered)):
+            self._covered.add(span.get_span_context().span_id)
+            return
+        ancestors = self._below.get(above, ()) if self._below else ()
+        if call is not None:
+            ancestors = ((above, call.start_time or 0), *ancestors)[:_MOST_ANCESTORS]
+        if ancestors:
+            self._below[span.get_span_context().span_id] = ancestors
 
     def shutdown(self) -> None:
         """Try for the last rows; what is left stays in the spool for the next process."""

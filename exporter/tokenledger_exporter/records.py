@@ -62,6 +62,10 @@ class SpoolHeader(msgspec.Struct, frozen=True, kw_only=True):
     defaults: dict[str, str] = {}
 
 
+Ancestors = tuple[tuple[int, int], ...]
+"""Span id and start of the spans above one that may tell of a call too, the nearest first."""
+
+
 class SpanRecord(msgspec.Struct, frozen=True, array_like=True):
     """One ended span: identity, times in nanoseconds since 1970, and the kept attributes."""
 
@@ -74,6 +78,7 @@ class SpanRecord(msgspec.Struct, frozen=True, array_like=True):
     failed: bool
     attributes: dict[str, AttributeValue]
     resource: dict[str, str]
+    ancestors: Ancestors = ()
 
 
 # A process has few of both; an app that makes them anew for each request must not fill memory.
@@ -94,7 +99,7 @@ def is_model_call(span: ReadableSpan) -> bool:
     return attributes.OPERATION_NAME in found or attributes.PROVIDER_NAME_UNTIL_1_36 in found
 
 
-def encode_span(span: ReadableSpan) -> bytes:
+def encode_span(span: ReadableSpan, ancestors: Ancestors = ()) -> bytes:
     """The record of an ended span."""
     context = span.get_span_context()
     scope = span.instrumentation_scope
@@ -111,6 +116,7 @@ def encode_span(span: ReadableSpan) -> bytes:
             span.status.status_code is StatusCode.ERROR,
             _kept(span.attributes),
             _resource(span.resource, scope),
+            ancestors,
         )
     )
 

@@ -35,7 +35,12 @@ _EVERYTHING: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many calls have which kind of cost; `lost` counts records known to be gone."""
+    """How many calls have which kind of cost.
+
+    Args:
+        lost: records known to be gone; none of the calls.
+        not_settled: calls, whatever their cost, that a second row may tell of.
+    """
 
     priced: int = 0
     partial: int = 0
@@ -43,6 +48,7 @@ class Coverage:
     unpriced: int = 0
     unmeasured: int = 0
     lost: int = 0
+    not_settled: int = 0
 
     @property
     def calls(self) -> int:
@@ -52,8 +58,8 @@ class Coverage:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every call has its whole cost."""
-        return self.priced == self.calls and not self.lost
+        """Whether every call has its whole cost, once."""
+        return self.priced == self.calls and not self.lost and not self.not_settled
 
     @property
     def sentence(self) -> str:
@@ -63,6 +69,7 @@ class Coverage:
         share = f"{100 * self.priced / self.calls:.1f} %" if self.calls else "0 %"
         states = ("partial", "estimated", "unpriced", "unmeasured", "lost")
         others = [f"{getattr(self, state)} {state}" for state in states if getattr(self, state)]
+        others += [f"{self.not_settled} not settled"] if self.not_settled else []
         tail = ", " + ", ".join(others) if others else ""
         return f"coverage: {self.priced} of {self.calls} calls priced ({share}){tail}"
 

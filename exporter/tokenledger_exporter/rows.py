@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
+
+import msgspec
 
 from tokenledger_exporter.costing import cost_columns
 from tokenledger_exporter.dialect import read_call
@@ -27,8 +29,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MAX_INTEGER: Final = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerRow:
+class LedgerRow(msgspec.Struct, frozen=True):
     """One row of `token_ledger_events`; fields are its columns, in COPY order."""
 
     event_id: UUID
@@ -93,6 +94,7 @@ class LedgerRow:
     usage: str | None
     details: str
     metadata: str
+    ancestors: list[UUID] = []
 
     @property
     def month(self) -> str:
@@ -101,10 +103,10 @@ class LedgerRow:
 
     def as_json(self) -> str:
         """The whole row as JSON text, for the tables that keep rows set aside."""
-        return json.dumps(asdict(self), default=_plain)
+        return json.dumps(msgspec.structs.asdict(self), default=_plain)
 
 
-COLUMNS: Final = tuple(column.name for column in fields(LedgerRow))
+COLUMNS: Final = LedgerRow.__struct_fields__
 """Columns the writer fills, in order; the others have defaults."""
 
 
@@ -155,7 +157,13 @@ def build_row(
         name: _clean(value) if isinstance(value, str) else value for name, value in values.items()
     }
     identity = _identity(record, started_ns, values["organization_id"])
-    return LedgerRow(event_id=identity, usage_hash=_usage_hash(values), **values)
+    ancestors = [
+        _event_id(start_ns, _span_identity(record.trace_id, span_id, start_ns))
+        for span_id, start_ns in record.ancestors
+    ]
+    return LedgerRow(
+        event_id=identity, usage_hash=_usage_hash(values), ancestors=ancestors, **values
+    )
 
 
 def _started_ns(record: SpanRecord) -> int:
@@ -175,7 +183,15 @@ def _identity(record: SpanRecord, started_ns: int, organization_id: str) -> UUID
     if call_id:
         told = f"{organization_id}\x1f{call_id}"
     else:
-        told = f"{record.trace_id.hex()}\x1f{record.span_id:x}\x1f{started_ns}"
+        told = _span_identity(record.trace_id, record.span_id, started_ns)
+    return _event_id(started_ns, told)
+
+
+def _span_identity(trace_id: bytes, span_id: int, started_ns: int) -> str:
+    return f"{trace_id.hex()}\x1f{span_id:x}\x1f{started_ns}"
+
+
+def _event_id(started_ns: int, told: str) -> UUID:
     digest = hashlib.blake2b(told.encode(), digest_size=10, person=b"tl-event").digest()
     value = (started_ns // 1_000_000 & (1 << 48) - 1) << 80 | int.from_bytes(digest, "big")
     value = value & ~(0xF << 76) | 0x8 << 76

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import traceback
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from psycopg.conninfo import make_conninfo
 
 from exporter.made import ask, chat_attributes, row
@@ -209,7 +209,7 @@ def test_every_kind_of_value_survives_the_binary_copy(
         250.0,
         Decimal("0.0035"),
         None,
-        False,
+        True,
     )
 
 

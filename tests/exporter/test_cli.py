@@ -64,6 +64,7 @@ def test_a_report_sums_exactly_and_says_what_is_missing() -> None:
         "unpriced": 1,
         "unmeasured": 1,
         "lost": 0,
+        "not_settled": 0,
         "calls": 5,
     }
 

@@ -230,6 +230,41 @@ def test_the_sdks_own_span_below_ours_is_not_a_second_row(database_url: str) -> 
     assert len(exported.get_finished_spans()) == 3
 
 
+def test_a_call_told_by_a_framework_around_ours_and_an_sdk_below_is_one_settled_row(
+    database_url: str,
+) -> None:
+    """No response id tells them apart here: what counts is which span is within which."""
+    provider = TracerProvider()
+    http, framework, ours, vendor, sdk = (
+        provider.get_tracer(scope)
+        for scope in (
+            *("an.http.client", "a.framework", "tokenledger.x", "a.vendor"),
+            "com.anthropic.sdk.python",
+        )
+    )
+    told: dict[str, Any] = dict(chat_attributes())
+    with opened(database_url) as ledger:
+        ledger.attach(provider)
+        with (
+            framework.start_as_current_span("run", attributes={"gen_ai.operation.name": "chat"}),
+            framework.start_as_current_span("chat", attributes={**told, "user.id": "u1"}),
+            http.start_as_current_span("a step between"),
+            ours.start_as_current_span("chat", attributes=told),
+            vendor.start_as_current_span("chat", attributes=told),
+            sdk.start_as_current_span("chat", attributes=told),
+        ):
+            pass
+        ledger.flush(timeout=10.0)
+    # The outermost span counts nothing and names no model: whose call it is, nobody can say.
+    question = (
+        "SELECT scope, user_id, settled FROM token_ledger_events WHERE cost_status = 'priced'"
+    )
+    assert ask(database_url, question) == [("tokenledger.x", "u1", True)]
+    assert ask(database_url, "SELECT event ->> 'scope' FROM token_ledger_duplicates") == [
+        ("a.framework",)
+    ]
+
+
 def test_nothing_but_the_contracts_attributes_reaches_the_spool(tmp_path: Path) -> None:
     with opened(DOWN, spool_dir=str(tmp_path)) as ledger:
         call(ledger, gen_ai__input__messages="canaryprompt", http__url="https://canary/key")

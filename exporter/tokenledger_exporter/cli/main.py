@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 import click
 
-from tokenledger_exporter.cli import db, doctor, explain, prices, report, reprice, spool
+from tokenledger_exporter.cli import db, doctor, explain, keep, prices, report, reprice, spool
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -13,5 +13,5 @@ def main() -> None:
     """What your LLM features cost, from your own Postgres."""
 
 
-for _module in (db, doctor, explain, prices, report, reprice, spool):
+for _module in (db, doctor, explain, keep, prices, report, reprice, spool):
     main.add_command(_module.command)

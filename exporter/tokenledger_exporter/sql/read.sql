@@ -13,7 +13,8 @@ SELECT
     count(*) FILTER (WHERE cost_status = 'partial') AS partial,
     count(*) FILTER (WHERE cost_status = 'estimated') AS estimated,
     count(*) FILTER (WHERE cost_status = 'unpriced') AS unpriced,
-    count(*) FILTER (WHERE cost_status = 'unmeasured') AS unmeasured
+    count(*) FILTER (WHERE cost_status = 'unmeasured') AS unmeasured,
+    count(*) FILTER (WHERE NOT settled) AS not_settled
 FROM token_ledger_events
 WHERE timestamp >= %(since)s AND timestamp < %(until)s
 {grouping}
@@ -32,7 +33,8 @@ SELECT
     count(*) FILTER (WHERE known_cost_status = 'partial') AS partial,
     count(*) FILTER (WHERE known_cost_status = 'estimated') AS estimated,
     count(*) FILTER (WHERE known_cost_status = 'unpriced') AS unpriced,
-    count(*) FILTER (WHERE known_cost_status = 'unmeasured') AS unmeasured
+    count(*) FILTER (WHERE known_cost_status = 'unmeasured') AS unmeasured,
+    count(*) FILTER (WHERE NOT settled) AS not_settled
 FROM (
     SELECT
         events.*,

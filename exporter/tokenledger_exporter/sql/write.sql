@@ -30,6 +30,19 @@ INSERT INTO token_ledger_rejected (event_id, reason, event)
 VALUES (%(event_id)s, %(reason)s, %(event)s::jsonb)
 ON CONFLICT DO NOTHING
 
+-- name: may_settle
+-- Whether this user may do the keeper's work.
+SELECT bool_and(has_table_privilege(name, privilege))
+FROM (
+    VALUES
+        ('token_ledger_events', 'SELECT'), ('token_ledger_events', 'INSERT'),
+        ('token_ledger_events', 'UPDATE'), ('token_ledger_events', 'DELETE'),
+        ('token_ledger_duplicates', 'SELECT'), ('token_ledger_duplicates', 'INSERT'),
+        ('token_ledger_duplicates', 'UPDATE'), ('token_ledger_duplicates', 'DELETE'),
+        ('token_ledger_conflicts', 'INSERT'), ('token_ledger_marks', 'SELECT'),
+        ('token_ledger_marks', 'DELETE')
+) AS needed (name, privilege)
+
 -- name: count_loss
 -- Records known to be gone.
 INSERT INTO token_ledger_losses (app_name, reason, records)

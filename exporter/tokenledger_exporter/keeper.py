@@ -1,0 +1,252 @@
+"""The keeper: settles which rows tell of one call, so that sums over settled rows are right.
+
+It takes marked minutes, looks at their rows under the lock the writers look under, and carries out
+what `settlement` says. The outcome depends only on which rows there are: a telling that comes late
+may bring one that was set aside back, or take the place of one that stood.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from psycopg import sql
+
+from tokenledger_exporter import twins
+from tokenledger_exporter.database import explain
+from tokenledger_exporter.settlement import settle
+from tokenledger_exporter.sql import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from tokenledger_exporter.twins import KnownRow
+
+_SQL: Final = statements("keep")
+
+_MINUTES: Final = 10
+"""Marked minutes a transaction takes: the lock is not held long."""
+
+_ROWS: Final = 5_000
+
+_METADATA: Final = "metadata."
+
+_NAMES: Final = [sql.Identifier(name) for name in twins.ATTRIBUTION]
+_ATTRIBUTE: Final = sql.SQL(_SQL["attribute"]).format(
+    assignments=sql.SQL(", ").join(sql.SQL("{0} = wanted.{0}").format(name) for name in _NAMES),
+    arrays=sql.SQL(", ").join(
+        sql.SQL("{}::text[]").format(sql.Placeholder(name)) for name in twins.ATTRIBUTION
+    ),
+    names=sql.SQL(", ").join(_NAMES),
+)
+
+
+@dataclass(slots=True)
+class Kept:
+    """What the keeper did, in rows.
+
+    Args:
+        settled: rows that stand for a call.
+        set_aside: rows that told of a call another row stands for.
+        restored: rows that came back into the ledger.
+    """
+
+    settled: int = 0
+    set_aside: int = 0
+    restored: int = 0
+
+
+def settle_marked(connection: psycopg.Connection[Any]) -> Kept:
+    """Settle every marked minute, a few minutes a transaction.
+
+    Args:
+        connection: the ledger, with no transaction open; the user may DELETE and UPDATE.
+
+    Raises:
+        LedgerError: whatever the database says; the marks of the last transaction are still there.
+    """
+    kept = Kept()
+    try:
+        while _settle_some(connection, kept):
+            pass
+    except psycopg.Error as error:
+        raise explain(error) from None
+    return kept
+
+
+def _settle_some(connection: psycopg.Connection[Any], kept: Kept) -> bool:
+    with connection.transaction():
+        twins.lock(connection)
+        marks = connection.execute(_SQL["take_marks"], {"limit": _MINUTES}).fetchall()
+        for minute in sorted({minute for (minute,) in marks}):
+            while rows := twins.unsettled_rows(connection, minute, _ROWS):
+                _settle_rows(connection, rows, kept)
+        return bool(marks)
+
+
+def _settle_rows(connection: psycopg.Connection[Any], rows: Sequence[KnownRow], kept: Kept) -> None:
+    """Settle these rows, and with them every row that may tell of the same calls."""
+    family = _Family()
+    family.add(rows)
+    found = list(twins.related_rows(connection, [row.trace for row in rows]))
+    if twins.with_twins([row.trace for row in rows], found):
+        family.gather(connection, found)
+        _carry_out(connection, family, _decide(family), kept)
+    keys = _keys(family.standing.values())
+    kept.settled += connection.execute(_SQL["settled"], keys).rowcount
+
+
+@dataclass(slots=True)
+class _Family:
+    """Rows that may tell of the same calls: those in the ledger, and those set aside.
+
+    A span that was set aside and came again is in both until it is set aside anew.
+    """
+
+    standing: dict[UUID, KnownRow] = field(default_factory=dict["UUID", "KnownRow"])
+    aside: dict[UUID, KnownRow] = field(default_factory=dict["UUID", "KnownRow"])
+
+    def add(self, rows: Iterable[KnownRow]) -> list[KnownRow]:
+        """Take the rows; returns those that are new here."""
+        new: list[KnownRow] = []
+        for row in rows:
+            place = self.standing if row.winner_event_id is None else self.aside
+            if row.event_id not in place:
+                place[row.event_id] = row
+                new.append(row)
+        return new
+
+    def gather(self, connection: psycopg.Connection[Any], found: Iterable[KnownRow]) -> None:
+        """Find the relatives of relatives, until there are no new ones."""
+        new = self.add(found)
+        while new:
+            winners = {row.winner_event_id for row in new if row.winner_event_id is not None}
+            more = [*twins.winners_of(connection, winners - self.standing.keys())]
+            more += twins.related_rows(connection, [row.trace for row in (*new, *more)])
+            new = self.add(more)
+
+    @property
+    def rows(self) -> dict[UUID, KnownRow]:
+        """Each row once, as it is in the ledger where it is there."""
+        return {**self.aside, **self.standing}
+
+
+@dataclass(slots=True)
+class _Decision:
+    """What is to become of one row.
+
+    Args:
+        row: the row as it is.
+        attribution: whom it is for then.
+        metadata: further attribution then.
+        winner_event_id: whom it is set aside for; `None` if it stands.
+        reason: why.
+        given: what the winner takes from it.
+    """
+
+    row: KnownRow
+    attribution: dict[str, str]
+    metadata: dict[str, Any]
+    winner_event_id: UUID | None = None
+    reason: str = ""
+    given: list[str] = field(default_factory=list[str])
+
+
+def _decide(family: _Family) -> list[_Decision]:
+    """Which rows stand and which are set aside, each with the attribution that is its own."""
+    known = family.rows
+    taken: defaultdict[UUID | None, set[str]] = defaultdict(set)
+    for row in family.aside.values():
+        taken[row.winner_event_id].update(row.given)
+    decisions: list[_Decision] = []
+    for call in settle(row.told for row in known.values()):
+        winner = _own(known[call.winner.event_id], taken)
+        decisions.append(winner)
+        for told, reason in call.losers:
+            loser = _own(known[told.event_id], taken)
+            loser.winner_event_id, loser.reason = call.winner.event_id, reason
+            loser.given = _give(loser, winner)
+            decisions.append(loser)
+    return decisions
+
+
+def _own(row: KnownRow, taken: Mapping[UUID | None, set[str]]) -> _Decision:
+    """The row without what it took from others when it was last settled."""
+    foreign = taken[row.event_id] if row.winner_event_id is None else set[str]()
+    attribution = {name: "" if name in foreign else told for name, told in row.attribution.items()}
+    metadata = {key: told for key, told in row.metadata.items() if _METADATA + key not in foreign}
+    return _Decision(row, attribution, metadata)
+
+
+def _give(loser: _Decision, winner: _Decision) -> list[str]:
+    """Fill what the winner does not say; returns what was filled."""
+    given: list[str] = []
+    for name, value in loser.attribution.items():
+        if value and not winner.attribution[name]:
+            winner.attribution[name] = value
+            given.append(name)
+    for key, value in loser.metadata.items():
+        if key not in winner.metadata:
+            winner.metadata[key] = value
+            given.append(_METADATA + key)
+    return given
+
+
+def _carry_out(
+    connection: psycopg.Connection[Any],
+    family: _Family,
+    decisions: Sequence[_Decision],
+    kept: Kept,
+) -> None:
+    stand = [decision for decision in decisions if decision.winner_event_id is None]
+    back = [d.row.event_id for d in stand if d.row.event_id in family.aside]
+    if back:
+        kept.restored += connection.execute(_SQL["restore"], {"event_ids": back}).rowcount
+    lost = [decision for decision in decisions if decision.winner_event_id is not None]
+    leaving = [d for d in lost if d.row.event_id in family.standing]
+    _attribute(connection, [*stand, *leaving])
+    if leaving:
+        values = _losses(leaving)
+        connection.execute(_SQL["keep_conflicts"], values)
+        kept.set_aside += connection.execute(_SQL["set_aside"], values).rowcount
+    staying = [d for d in lost if d.row.event_id not in family.standing]
+    if staying:
+        connection.execute(_SQL["reassign"], _losses(staying))
+
+
+def _attribute(connection: psycopg.Connection[Any], decisions: Sequence[_Decision]) -> None:
+    """Write whom the rows are for, where that changed."""
+    changed = [
+        decision
+        for decision in decisions
+        if decision.attribution != decision.row.attribution
+        or decision.metadata != decision.row.metadata
+    ]
+    if not changed:
+        return
+    values = _keys(decision.row for decision in changed)
+    values["metadata"] = [json.dumps(decision.metadata) for decision in changed]
+    for name in twins.ATTRIBUTION:
+        values[name] = [decision.attribution[name] for decision in changed]
+    connection.execute(_ATTRIBUTE, values)
+
+
+def _losses(lost: Sequence[_Decision]) -> dict[str, Any]:
+    return {
+        **_keys(decision.row for decision in lost),
+        "winners": [decision.winner_event_id for decision in lost],
+        "reasons": [decision.reason for decision in lost],
+        "given": [json.dumps(decision.given) for decision in lost],
+    }
+
+
+def _keys(rows: Iterable[KnownRow]) -> dict[str, Any]:
+    keys = [(row.event_id, row.told.started_at) for row in rows]
+    return {
+        "event_ids": [event_id for event_id, _ in keys],
+        "timestamps": [timestamp for _, timestamp in keys],
+    }

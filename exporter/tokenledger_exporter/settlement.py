@@ -1,0 +1,183 @@
+"""Which rows tell of one call: the rule alone, over values, without a database.
+
+Two rows are one call only if different emitters tell of it, at the same time, with the same counts,
+and either under one response id or one from within the other's span. The outcome is a function of
+the set of rows, not of the order they came in. `keeper` finds the rows and carries the outcome out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+from tokenledger_semconv.attributes import SCOPE_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+CLOCK_TOLERANCE: Final = timedelta(milliseconds=10)
+"""Two spans of one call may miss each other by this much: they are ended one after the other."""
+
+START_TOLERANCE: Final = timedelta(minutes=10)
+"""Two tellings of one call start at most this far apart: a gateway may hold a call in its queue."""
+
+_UNIQUE_ID_LENGTH: Final = 20
+"""A shorter response id proves nothing: Ollama draws one of `chatcmpl-0` to `chatcmpl-998`; the
+ids of OpenAI, Anthropic, Mistral and Gemini have 22 characters or more. The index over response ids
+says the same number."""
+
+BY_ANCESTOR: Final = "told again by a span around it"
+BY_RESPONSE: Final = "told again under the same response id"
+"""Why a row was set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """One row, as far as it matters here.
+
+    Args:
+        event_id: its identity.
+        started_at: when the call began by this telling.
+        ended_at: when it ended.
+        scope: who tells.
+        response_id: the provider's id of the answer, "" if it is not told.
+        models: every name the row has for the model.
+        ancestors: identities of the spans above it that may tell of the call too.
+        counts: the counts it reports, by column.
+    """
+
+    event_id: UUID
+    started_at: datetime
+    ended_at: datetime
+    scope: str
+    response_id: str = ""
+    models: frozenset[str] = frozenset()
+    ancestors: tuple[UUID, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def emitter(self) -> str:
+        """Who tells: all of ours are one emitter, which tells of no call twice."""
+        return SCOPE_PREFIX if self.scope.startswith(SCOPE_PREFIX) else self.scope
+
+
+@dataclass(frozen=True, slots=True)
+class OneCall:
+    """What turned out to be one call.
+
+    Args:
+        winner: the row that stands for it.
+        losers: the other rows and why they are set aside, the most telling first.
+    """
+
+    winner: Telling
+    losers: tuple[tuple[Telling, str], ...]
+
+
+def settle(tellings: Iterable[Telling]) -> list[OneCall]:
+    """Group rows into calls; a row nobody else tells of is a call by itself."""
+    rows = sorted(tellings, key=lambda row: (row.started_at, row.event_id))
+    groups = {row.event_id: _Group([row]) for row in rows}
+    # The surest and closest pairs first: of two calls under one id, each finds its own telling.
+    for link in sorted(_links(rows), key=lambda link: link.order):
+        one, other = groups[link.one.event_id], groups[link.other.event_id]
+        if one is not other and one.may_join(other, link):
+            one.join(other, link)
+            for row in other.rows:
+                groups[row.event_id] = one
+    return [group.outcome() for group in {id(group): group for group in groups.values()}.values()]
+
+
+class _Sureness(IntEnum):
+    """How a pair is known to be one call, the surest first."""
+
+    NESTED_SAME_ID = 0
+    NESTED = 1
+    SAME_ID = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """Two rows that may be one call, how sure that is, and how far apart their times are."""
+
+    one: Telling
+    other: Telling
+    sureness: _Sureness
+
+    @property
+    def order(self) -> tuple[int, timedelta, UUID, UUID]:
+        one, other = self.one, self.other
+        apart = abs(one.started_at - other.started_at) + abs(one.ended_at - other.ended_at)
+        return self.sureness, apart, one.event_id, other.event_id
+
+
+@dataclass(slots=True)
+class _Group:
+    """Rows that are one call so far; all that joins must agree with all that is there."""
+
+    rows: list[Telling]
+    reason: str = BY_RESPONSE
+
+    def may_join(self, other: _Group, link: _Link) -> bool:
+        twice = {row.emitter for row in self.rows} & {row.emitter for row in other.rows}
+        if twice and link.one.emitter != link.other.emitter:
+            return False
+        return all(_agree(one, another) for one in self.rows for another in other.rows)
+
+    def join(self, other: _Group, link: _Link) -> None:
+        self.rows += other.rows
+        if link.sureness != _Sureness.SAME_ID or other.reason == BY_ANCESTOR:
+            self.reason = BY_ANCESTOR
+
+    def outcome(self) -> OneCall:
+        """What was measured stands before what was not, then ours, the fuller, the innermost."""
+        known = {row.event_id for row in self.rows}
+
+        def standing(row: Telling) -> tuple[bool, bool, int, int, UUID]:
+            depth = len(known.intersection(row.ancestors))
+            is_ours = row.emitter == SCOPE_PREFIX
+            return bool(row.counts), is_ours, len(row.counts), depth, row.event_id
+
+        winner, *losers = sorted(self.rows, key=standing, reverse=True)
+        return OneCall(winner, tuple((loser, self.reason) for loser in losers))
+
+
+def _links(rows: Sequence[Telling]) -> Iterable[_Link]:
+    """Every pair of rows, sorted by their start, that may be one call."""
+    for number, one in enumerate(rows):
+        latest = min(one.ended_at + CLOCK_TOLERANCE, one.started_at + START_TOLERANCE)
+        for other in rows[number + 1 :]:
+            if other.started_at > latest:
+                break
+            sureness = _sureness(one, other)
+            if sureness is not None and _agree(one, other):
+                yield _Link(one, other, sureness)
+
+
+def _sureness(one: Telling, other: Telling) -> _Sureness | None:
+    nested = one.event_id in other.ancestors or other.event_id in one.ancestors
+    same_id = bool(one.response_id) and one.response_id == other.response_id
+    measured = bool(one.counts.keys() & other.counts.keys())
+    if one.emitter == other.emitter:
+        # One emitter at two stations of a call, an app and its gateway: only with every proof.
+        return _Sureness.NESTED_SAME_ID if nested and same_id and measured else None
+    if nested:
+        if same_id:
+            return _Sureness.NESTED_SAME_ID
+        return _Sureness.NESTED if measured or _may_be_unmeasured(one, other) else None
+    return _Sureness.SAME_ID if same_id and len(one.response_id) >= _UNIQUE_ID_LENGTH else None
+
+
+def _agree(one: Telling, other: Telling) -> bool:
+    """Whether every count that both report is equal."""
+    theirs = other.counts
+    return all(count == theirs[name] for name, count in one.counts.items() if name in theirs)
+
+
+def _may_be_unmeasured(one: Telling, other: Telling) -> bool:
+    """Nested rows of one model of which one counted nothing: a failed call, a stream."""
+    return not (one.counts and other.counts) and bool(one.models & other.models)

@@ -1,0 +1,172 @@
+-- Statements that settle which rows are one call. `{columns}` are what settling reads of a row.
+
+-- name: try_lock
+-- Who looks for twins and commits under this lock is seen by all who look after it.
+SELECT pg_try_advisory_xact_lock(hashtextextended('token_ledger_settle ' || current_schema(), 0))
+
+-- name: lock
+-- The same, waiting for whoever holds it.
+SELECT pg_advisory_xact_lock(hashtextextended('token_ledger_settle ' || current_schema(), 0))
+
+-- name: bound_waiting
+-- A writer holds the lock for one batch; whoever holds it longer is not waited for.
+SET LOCAL lock_timeout = '5s'
+
+-- name: related
+-- Rows that may tell of the same calls as the rows asked about, from the ledger and from the set aside.
+WITH asked AS (
+    SELECT *
+    FROM unnest(
+        %(event_ids)s::uuid[], %(starts)s::timestamptz[], %(ends)s::timestamptz[],
+        %(response_ids)s::text[]
+    ) AS asked (event_id, started_at, ended_at, response_id)
+)
+SELECT {columns}, NULL::uuid AS winner_event_id, NULL::text[] AS given
+FROM token_ledger_events
+WHERE
+    timestamp >= %(since)s
+    AND timestamp <= %(until)s
+    AND (
+        event_id = ANY(%(ancestors)s::uuid[])
+        OR (ancestors && %(event_ids)s::uuid[] AND ancestors <> ARRAY[]::uuid[])
+    )
+UNION ALL
+SELECT {events_columns}, NULL, NULL
+FROM asked
+INNER JOIN token_ledger_events AS events
+    ON
+        date_trunc('hour', events.timestamp AT TIME ZONE 'UTC') = ANY(ARRAY[
+            date_trunc('hour', (asked.started_at - %(tolerance)s::interval) AT TIME ZONE 'UTC'),
+            date_trunc('hour', (asked.started_at + %(tolerance)s::interval) AT TIME ZONE 'UTC')
+        ])
+        AND events.response_id COLLATE "C" = asked.response_id
+        AND length(events.response_id) >= 20
+        AND events.timestamp <= asked.ended_at + interval '10 milliseconds'
+        AND events.ended_at >= asked.started_at - interval '10 milliseconds'
+        AND events.event_id <> asked.event_id
+WHERE
+    events.timestamp >= %(since)s
+    AND events.timestamp <= %(until)s
+UNION ALL
+SELECT {events_columns}, known.winner_event_id, known.given
+FROM token_ledger_duplicates AS known
+CROSS JOIN LATERAL jsonb_populate_record(NULL::token_ledger_events, known.event) AS events
+WHERE
+    known.event_id = ANY(%(event_ids)s::uuid[] || %(ancestors)s::uuid[])
+    OR known.winner_event_id = ANY(%(event_ids)s::uuid[])
+    OR (known.ancestors && %(event_ids)s::uuid[] AND known.ancestors <> ARRAY[]::uuid[])
+UNION ALL
+SELECT {events_columns}, known.winner_event_id, known.given
+FROM asked
+INNER JOIN token_ledger_duplicates AS known
+    ON
+        known.response_id COLLATE "C" = asked.response_id
+        AND length(known.response_id) >= 20
+        AND known.timestamp >= asked.started_at - %(tolerance)s::interval
+        AND known.timestamp <= asked.ended_at + interval '10 milliseconds'
+        AND known.event_id <> asked.event_id
+CROSS JOIN LATERAL jsonb_populate_record(NULL::token_ledger_events, known.event) AS events
+
+-- name: winners
+-- The rows that stand for calls of which the rows asked about were set aside.
+SELECT {columns}, NULL::uuid AS winner_event_id, NULL::text[] AS given
+FROM token_ledger_events
+WHERE event_id = ANY(%(event_ids)s::uuid[])
+
+-- name: mark
+-- Minutes with rows that somebody must look at.
+INSERT INTO token_ledger_marks (minute)
+SELECT unnest(%(minutes)s::timestamptz[])
+
+-- name: take_marks
+-- The oldest marked minutes; whoever commits after this has marks of its own.
+DELETE FROM token_ledger_marks
+WHERE minute IN (SELECT DISTINCT minute FROM token_ledger_marks ORDER BY minute LIMIT %(limit)s)
+RETURNING minute
+
+-- name: unsettled
+-- The next rows of a minute that nobody has looked at.
+SELECT {columns}, NULL::uuid AS winner_event_id, NULL::text[] AS given
+FROM token_ledger_events
+WHERE
+    timestamp >= %(minute)s::timestamptz
+    AND timestamp < %(minute)s::timestamptz + interval '1 minute'
+    AND NOT settled
+LIMIT %(limit)s
+
+-- name: attribute
+-- Whom rows are for, once it is known which other rows tell of the same call.
+UPDATE token_ledger_events AS events
+SET {assignments}, metadata = wanted.metadata
+FROM unnest(
+    %(event_ids)s::uuid[], %(timestamps)s::timestamptz[], %(metadata)s::jsonb[], {arrays}
+) AS wanted (event_id, started_at, metadata, {names})
+WHERE events.event_id = wanted.event_id AND events.timestamp = wanted.started_at
+
+-- name: set_aside
+-- Rows that tell of a call another row stands for leave the sums and stay where they can be found.
+WITH lost AS (
+    DELETE FROM token_ledger_events AS events
+    USING unnest(
+        %(event_ids)s::uuid[], %(timestamps)s::timestamptz[], %(winners)s::uuid[],
+        %(reasons)s::text[], %(given)s::jsonb[]
+    ) AS found (event_id, started_at, winner_event_id, reason, given)
+    WHERE events.event_id = found.event_id AND events.timestamp = found.started_at
+    RETURNING
+        events.event_id, found.winner_event_id, found.reason, events.timestamp,
+        events.response_id, events.ancestors,
+        ARRAY(SELECT jsonb_array_elements_text(found.given)) AS given,
+        to_jsonb(events.*) || jsonb_build_object('settled', true) AS event
+)
+INSERT INTO token_ledger_duplicates (
+    event_id, winner_event_id, reason, timestamp, response_id, ancestors, given, event
+)
+SELECT event_id, winner_event_id, reason, timestamp, response_id, ancestors, given, event
+FROM lost
+ON CONFLICT (event_id) DO UPDATE
+SET
+    winner_event_id = excluded.winner_event_id,
+    reason = excluded.reason,
+    given = excluded.given
+
+-- name: keep_conflicts
+-- A span set aside before that comes again with other billing content.
+INSERT INTO token_ledger_conflicts (event_id, usage_hash, event)
+SELECT events.event_id, events.usage_hash, to_jsonb(events.*)
+FROM token_ledger_events AS events
+INNER JOIN token_ledger_duplicates AS known ON known.event_id = events.event_id
+WHERE
+    events.event_id = ANY(%(event_ids)s::uuid[])
+    AND to_jsonb(events.usage_hash) <> known.event -> 'usage_hash'
+ON CONFLICT DO NOTHING
+
+-- name: reassign
+-- Rows set aside before, now under another winner.
+UPDATE token_ledger_duplicates AS known
+SET
+    winner_event_id = found.winner_event_id,
+    reason = found.reason,
+    given = ARRAY(SELECT jsonb_array_elements_text(found.given))
+FROM unnest(
+    %(event_ids)s::uuid[], %(winners)s::uuid[], %(reasons)s::text[], %(given)s::jsonb[]
+) AS found (event_id, winner_event_id, reason, given)
+WHERE known.event_id = found.event_id
+
+-- name: restore
+-- Rows set aside before that turn out to stand for a call themselves.
+WITH back AS (
+    DELETE FROM token_ledger_duplicates
+    WHERE event_id = ANY(%(event_ids)s::uuid[])
+    RETURNING event
+)
+INSERT INTO token_ledger_events
+SELECT (jsonb_populate_record(NULL::token_ledger_events, event)).*
+FROM back
+ON CONFLICT DO NOTHING
+
+-- name: settled
+-- Rows that were looked at and stand for a call.
+UPDATE token_ledger_events AS events
+SET settled = true
+FROM unnest(%(event_ids)s::uuid[], %(timestamps)s::timestamptz[]) AS found (event_id, started_at)
+WHERE events.event_id = found.event_id AND events.timestamp = found.started_at AND NOT events.settled

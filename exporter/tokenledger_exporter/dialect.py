@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
@@ -159,7 +159,7 @@ def read_call(record: SpanRecord, header: SpoolHeader) -> CallFacts | None:
     tokens = _tokens(found, ours=ours)
     if record.failed and tokens.total_tokens is None:
         # The request's own length does not tell whether a failed call was billed.
-        tokens = replace(tokens, input_characters=None)
+        tokens = tokens._replace(input_characters=None)
     operation = _text(found, attributes.OPERATION_NAME) or ("" if tokens.is_empty else "chat")
     # What our own emitters tell of is a call, whatever the app names it.
     if operation not in BILLABLE_OPERATIONS and not (ours and operation):
@@ -205,9 +205,9 @@ def _tokens(found: Mapping[str, AttributeValue], *, ours: bool) -> TokenVector:
         writes = (_count(found[attributes.CACHE_WRITE_5M_TOKENS]) or 0) + (
             vector.cache_write_1h_tokens or 0
         )
-        vector = replace(vector, cache_write_tokens=writes)
+        vector = vector._replace(cache_write_tokens=writes)
     if vector.cached_tokens is None and vector.cached_media_tokens is not None:
-        vector = replace(vector, cached_tokens=vector.cached_media_tokens)
+        vector = vector._replace(cached_tokens=vector.cached_media_tokens)
     # Our own emitters count inclusively: there, cached above input is a fault to be shown.
     return vector if ours else _inclusive(vector)
 
@@ -217,7 +217,7 @@ def _inclusive(vector: TokenVector) -> TokenVector:
     cached = (vector.cached_tokens or 0) + (vector.cache_write_tokens or 0)
     if vector.input_tokens is None or cached <= vector.input_tokens:
         return vector
-    return replace(vector, input_tokens=vector.input_tokens + cached)
+    return vector._replace(input_tokens=vector.input_tokens + cached)
 
 
 def _count(value: AttributeValue | None) -> int | None:

@@ -7,8 +7,10 @@ changes no cost.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Context, Decimal, localcontext
+from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,9 +121,8 @@ class CostLine:
     cost_usd: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a call costs by one sheet, in US dollars, part by part."""
+class Cost(msgspec.Struct, frozen=True, gc=False):
+    """What a call costs by one sheet, in US dollars: part by part, and their sum."""
 
     price_id: str = ""
     input_usd: Decimal = _ZERO
@@ -129,11 +130,5 @@ class Cost:
     cache_write_usd: Decimal = _ZERO
     output_usd: Decimal = _ZERO
     tool_usd: Decimal = _ZERO
+    total_usd: Decimal = _ZERO
     unpriced_kinds: tuple[str, ...] = ()
-
-    @property
-    def total_usd(self) -> Decimal:
-        """The sum of the parts."""
-        parts = (self.cached_usd, self.cache_write_usd, self.output_usd, self.tool_usd)
-        with localcontext(MONEY):
-            return sum(parts, self.input_usd)

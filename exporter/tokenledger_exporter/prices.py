@@ -10,22 +10,21 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import timezone
-from decimal import Decimal, localcontext
-from typing import TYPE_CHECKING, Final
+from datetime import datetime, timezone
+from decimal import Decimal, getcontext, localcontext
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tokenledger_exporter.price_rows import MONEY, Cost, CostLine, PriceRow
+from tokenledger_semconv.tokens import TEXT_COUNTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
 
     from tokenledger_semconv.tokens import TokenVector
 
     _Price = Callable[[str, int], Decimal]
 
 _ZERO: Final = Decimal(0)
-
 STANDARD_TIER: Final = "standard"
 _AT: Final = "@"
 _STANDARD_NAMES: Final = frozenset({"", "default", "auto", "standard", "standard_only", "scale"})
@@ -51,6 +50,12 @@ _LENGTHS: Final[Mapping[str, str]] = {
     "image": "images",
 }
 _LENGTH_KINDS: Final = frozenset(_LENGTHS)
+_NOT_BY_TEXT_ALONE: Final = _LENGTH_KINDS | {"request"}
+
+# A count of up to 10 digits, times a rate of up to 15 digits behind the point and none before it.
+_EXACT_TOKENS: Final = 10**9
+_EXACT_RATE: Final = -15
+_EXACT_DIGITS: Final = 28
 
 # What a provider runs for nothing, and the sheet a row of it names. OpenAI: moderation models are
 # free (developers.openai.com/api/docs/models/omni-moderation-latest, checked 2026-11-22).
@@ -72,6 +77,57 @@ def tier_at(tier: str, geo: str) -> str:
     return f"{tier}{_AT}{geo}" if geo else tier
 
 
+_TEXT_KINDS: Final = ("input", "cache_read", "cache_write", "cache_write_1h", "output")
+
+
+def _is_short(rate: Decimal) -> bool:
+    """Whether a rate's product with a count is exact in 28 digits."""
+    exponent = rate.as_tuple().exponent
+    return rate < 1 and isinstance(exponent, int) and exponent >= _EXACT_RATE
+
+
+class _TextRates(NamedTuple):
+    """What a call of nothing but text costs by one sheet, US dollars a token.
+
+    Args:
+        up_to_input_tokens: longer calls have other prices.
+    """
+
+    price_id: str
+    input: Decimal
+    cache_read: Decimal
+    cache_write: Decimal
+    cache_write_1h: Decimal
+    output: Decimal
+    up_to_input_tokens: int
+
+    def cost(self, tokens: TokenVector) -> Cost | None:
+        """The cost of a sound vector of text; `None` where these rates do not hold."""
+        price_id, in_rate, read_rate, write_rate, hour_rate, out_rate, up_to = self
+        whole, written, cached, writes, hour, _ = tokens[:TEXT_COUNTS]
+        uncached = whole = whole or 0
+        written = written or 0
+        # Within these bounds no digit is lost in any context that keeps what Python's own does: an
+        # app may have set another, and one of ours costs as much as the arithmetic.
+        if whole > up_to or written > _EXACT_TOKENS or getcontext().prec < _EXACT_DIGITS:
+            return None
+        total = output_usd = out_rate * written
+        cached_usd = writes_usd = _ZERO
+        if cached:
+            uncached -= cached
+            cached_usd = read_rate * cached
+            total += cached_usd
+        if writes:
+            uncached -= writes
+            writes_usd = write_rate * (writes - (hour or 0))
+            if hour:
+                writes_usd += hour_rate * hour
+            total += writes_usd
+        input_usd = in_rate * uncached
+        total += input_usd
+        return Cost(price_id, input_usd, cached_usd, writes_usd, output_usd, _ZERO, total)
+
+
 @dataclass(slots=True)
 class _Sheet:
     """All rows of one price_id: bands of (dollars a unit, row), of the longest calls first."""
@@ -80,12 +136,25 @@ class _Sheet:
     bands: dict[str, list[tuple[Decimal, PriceRow]]] = field(
         default_factory=dict[str, list[tuple[Decimal, PriceRow]]]
     )
+    rates: _TextRates | None = None
 
     def add(self, row: PriceRow) -> None:
         with localcontext(MONEY):
             band = (row.usd / row.per, row)
         self.bands.setdefault(row.kind, []).append(band)
         self.bands[row.kind].sort(key=lambda known: -known[1].above_input_tokens)
+
+    def seal(self) -> None:
+        """Note the rates of plain text, where the sheet has them; no row is added after this."""
+        if self.bands.keys() & _NOT_BY_TEXT_ALONE:
+            return
+        rates = {kind: band[0] for kind in _TEXT_KINDS if (band := self.band(kind, 0))}
+        if len(rates) < len(_TEXT_KINDS) or not all(map(_is_short, rates.values())):
+            return
+        bands = [band for kind in _TEXT_KINDS for band in self.bands.get(kind, ())]
+        above = [row.above_input_tokens for _, row in bands if row.above_input_tokens]
+        up_to = min(above, default=_EXACT_TOKENS)
+        self.rates = _TextRates(self.first.price_id, up_to_input_tokens=up_to, **rates)
 
     @property
     def rows(self) -> tuple[PriceRow, ...]:
@@ -121,6 +190,9 @@ class _Sheet:
 
 _NO_SHEETS: Final[list[_Sheet]] = []
 
+# Names and tiers come from outside: an app that makes them up must not fill memory.
+_MOST_STEADY: Final = 4_096
+
 
 @dataclass(slots=True)
 class _Candidates:
@@ -135,6 +207,22 @@ class _Candidates:
         first = next(filter(None, listed), _NO_SHEETS)
         own = [s for s in self.own if s.holds_at(moment)]
         return _by_tier(own), _by_tier(first)
+
+    def steady_around(self, moment: datetime) -> tuple[datetime | None, datetime] | None:
+        """From when (`None`: ever) to when the same sheets hold; `None` if hours matter."""
+        sheets = [*self.own, *(sheet for group in self.listed for sheet in group)]
+        if any(sheet.first.daily_from is not None for sheet in sheets):
+            return None
+        days = {day for s in sheets for day in (s.first.valid_from, s.first.valid_to) if day}
+        changes = [datetime(day.year, day.month, day.day, tzinfo=timezone.utc) for day in days]
+        if not changes:
+            return None, _END
+        since = max((change for change in changes if change <= moment), default=_BEGINNING)
+        return since, min((change for change in changes if change > moment), default=_END)
+
+
+_BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
+_END: Final = datetime.max.replace(tzinfo=timezone.utc)
 
 
 def _by_tier(sheets: list[_Sheet]) -> dict[str, _Sheet]:
@@ -152,6 +240,9 @@ class PriceBook:
         self._sheets: dict[str, _Sheet] = {}
         for row in rows:
             self._sheets.setdefault(row.price_id, _Sheet(row)).add(row)
+        for sheet in self._sheets.values():
+            sheet.seal()
+        self._steady: dict[tuple[str, str, str], tuple[_Sheet, datetime | None, datetime]] = {}
         self._patterns: defaultdict[str, list[tuple[re.Pattern[str], list[_Sheet]]]]
         self._patterns = defaultdict(list)
         self._found: dict[tuple[str, str], _Candidates] = {}
@@ -175,8 +266,18 @@ class PriceBook:
             tier: service tier in the provider's words, "" is standard; with `tier_at`, where.
             tokens: what was used; counts the provider did not report cost nothing.
         """
-        sheet = self._sheet(provider, model, moment, tier)
-        return None if sheet is None else _compute(sheet, tokens)
+        known = self._steady.get((provider, model, tier))
+        if known is not None and (known[1] is None or known[1] <= moment < known[2]):
+            sheet = known[0]
+        else:
+            found = self._sheet(provider, model, moment, tier)
+            if found is None:
+                return None
+            sheet = found
+        rates = sheet.rates
+        if rates is None or any(tokens[TEXT_COUNTS:]):
+            return _compute(sheet, tokens)
+        return rates.cost(tokens) or _compute(sheet, tokens)
 
     def sheet(
         self, provider: str, model: str, moment: datetime, tier: str = ""
@@ -201,11 +302,16 @@ class PriceBook:
         return cost, tuple(lines)
 
     def _sheet(self, provider: str, model: str, moment: datetime, tier: str) -> _Sheet | None:
-        own, listed = self._candidates(provider, model).holding(moment.astimezone(timezone.utc))
+        moment = moment.astimezone(timezone.utc)
+        candidates = self._candidates(provider, model)
+        own, listed = candidates.holding(moment)
         for names in _tiers(tier):
             for book in (own, listed):
                 found = next((book[name] for name in names if name in book), None)
                 if found is not None:
+                    steady = candidates.steady_around(moment)
+                    if steady is not None and len(self._steady) < _MOST_STEADY:
+                        self._steady[provider, model, tier] = (found, *steady)
                     return found
         return None
 
@@ -265,14 +371,21 @@ def _compute(sheet: _Sheet, tokens: TokenVector, lines: list[CostLine] | None = 
         return cost
 
     with localcontext(MONEY):
+        input_usd = _input(price, tokens) + _lengths(sheet, price, tokens)
+        cached_usd = _cached(price, tokens)
+        cache_write_usd = price("cache_write", tokens.cache_write_5m_tokens) + price(
+            "cache_write_1h", tokens.cache_write_1h_tokens or 0
+        )
+        output_usd = _output(price, tokens)
+        tool_usd = _tools(sheet, price, tokens)
         return Cost(
             price_id=sheet.first.price_id,
-            input_usd=_input(price, tokens) + _lengths(sheet, price, tokens),
-            cached_usd=_cached(price, tokens),
-            cache_write_usd=price("cache_write", tokens.cache_write_5m_tokens)
-            + price("cache_write_1h", tokens.cache_write_1h_tokens or 0),
-            output_usd=_output(price, tokens),
-            tool_usd=_tools(sheet, price, tokens),
+            input_usd=input_usd,
+            cached_usd=cached_usd,
+            cache_write_usd=cache_write_usd,
+            output_usd=output_usd,
+            tool_usd=tool_usd,
+            total_usd=input_usd + cached_usd + cache_write_usd + output_usd + tool_usd,
             unpriced_kinds=tuple(missing),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, time, timezone
 from typing import TYPE_CHECKING, Final, cast
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.prices import PriceBook
 
-_VECTOR: Final = tuple(field.name for field in fields(TokenVector))
+_VECTOR: Final = TokenVector._fields
 _READ, _WRITE_5M, _WRITE_1H = "cache_read", "cache_write_5m", "cache_write_1h"
 _NOON: Final = time(12, tzinfo=timezone.utc)
 _DAY_LENGTH: Final = len("2026-11-22")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -126,7 +125,7 @@ def build_row(
     started_ns = _started_ns(record)
     started = _moment(started_ns)
     money = cost_columns(call, started, prices_of)
-    tokens = {name: _bounded(value) for name, value in asdict(call.tokens).items()}
+    tokens = {name: _bounded(value) for name, value in call.tokens._asdict().items()}
     values: dict[str, Any] = {
         "timestamp": started,
         "ended_at": _moment(record.end_ns),

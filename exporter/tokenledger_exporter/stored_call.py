@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from uuid import UUID
 
-_COUNTS: Final = tuple(field.name for field in fields(TokenVector))
+_COUNTS: Final = TokenVector._fields
 
 COST_COLUMNS: Final = (
     *("cost_usd", "input_cost_usd", "cached_cost_usd", "cache_write_cost_usd"),

@@ -6,7 +6,7 @@ then of two rows of a call, the one that is looked for later sees the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("keep")
 
-COUNTS: Final = tuple(field.name for field in fields(TokenVector))
+COUNTS: Final = TokenVector._fields
 """The columns that must agree."""
 
 ATTRIBUTION: Final = tuple(dimension.column for dimension in DIMENSIONS if dimension.attribute)

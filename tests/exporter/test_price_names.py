@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -150,6 +149,6 @@ def test_no_count_that_grows_makes_a_call_cheaper(
 
 
 def test_counts_nobody_reported_cost_nothing() -> None:
-    cost = package_book().cost("openai", "gpt-4o", NOW, "", replace(TEXT, output_tokens=None))
+    cost = package_book().cost("openai", "gpt-4o", NOW, "", TEXT._replace(output_tokens=None))
     assert cost is not None
     assert cost.output_usd == 0

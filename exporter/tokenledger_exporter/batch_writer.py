@@ -23,24 +23,21 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from msgspec.structs import astuple, replace
+from msgspec.structs import replace
 from psycopg import errors as pg_errors
-from psycopg import pq, sql
-from psycopg.adapt import Dumper
+from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
-from tokenledger_exporter import keeper, migrations, twins
+from tokenledger_exporter import copying, keeper, migrations, twins
 from tokenledger_exporter.database import connect, explain
 from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
 from tokenledger_exporter.price_rows import PriceRow
 from tokenledger_exporter.prices import PriceBook
-from tokenledger_exporter.rows import COLUMNS
 from tokenledger_exporter.sql import statements
 from tokenledger_semconv.dimensions import DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from uuid import UUID
 
     from tokenledger_exporter.rows import LedgerRow
 
@@ -52,33 +49,8 @@ _EARLIEST: Final = datetime(2015, 1, 1, tzinfo=timezone.utc)
 _PRICE_SECONDS: Final = 60.0
 _RACES: Final = 5
 
-_TYPES: Final = {
-    "event_id": "uuid",
-    "usage_hash": "bytea",
-    "timestamp": "timestamptz",
-    "ended_at": "timestamptz",
-    "duration_ms": "float8",
-    "time_to_first_token_ms": "float8",
-    "usage": "jsonb",
-    "details": "jsonb",
-    "metadata": "jsonb",
-    "ancestors": "uuid[]",
-    "settled": "bool",
-    "audio_seconds": "int8",
-    "input_characters": "int8",
-    "images": "int8",
-}
-
-
-def _postgres_type(column: str) -> str:
-    if column.endswith(("_tokens", "_requests")):
-        return "int8"
-    return _TYPES.get(column, "numeric" if column.endswith("cost_usd") else "text")
-
-
-# What a row says beside its own columns: whether somebody has looked for another telling of it.
-_COLUMN_TYPES: Final = tuple(_postgres_type(column) for column in (*COLUMNS, "settled"))
-_COLUMN_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in (*COLUMNS, "settled"))
+# An identity's order and equality as a plain number: a UUID's own are Python's, and slow.
+_number: Final = attrgetter("event_id.int")
 
 _UNMEASURED: Final = "unmeasured"
 # Whoever made the call knows best whom it was for; whoever fetched its result may not know at all.
@@ -108,22 +80,6 @@ class WriteResult:
     conflicting: int = 0
     rejected: int = 0
     unsettled: int = 0
-
-
-class _JsonText(str):
-    """JSON that is text already; only names the dumper below."""
-
-    __slots__ = ()
-
-
-class _JsonTextDumper(Dumper):
-    """Sends JSON text as jsonb without parsing it again: a version byte, then the text."""
-
-    format = pq.Format.BINARY
-    oid = psycopg.adapters.types["jsonb"].oid
-
-    def dump(self, obj: str) -> bytes:
-        return b"\x01" + obj.encode()
 
 
 class BatchWriter:
@@ -214,7 +170,7 @@ class BatchWriter:
 
     def _open(self) -> psycopg.Connection[Any]:
         connection = connect(self._database_url)
-        connection.adapters.register_dumper(_JsonText, _JsonTextDumper)
+        copying.register(connection)
         try:
             status = migrations.read_status(connection)
             connection.rollback()
@@ -239,21 +195,22 @@ class _Batch:
         self._connection: Final = connection
         self._refused: list[tuple[LedgerRow, str]] = []
         self._conflicting: list[LedgerRow] = []
-        self._unsettled: set[UUID] = set()
+        self._unsettled: set[int] = set()
 
     def by_month(self, rows: Sequence[LedgerRow]) -> dict[str, list[LedgerRow]]:
         """Rows by partition, each key once, sorted: writers in one key order never deadlock."""
         latest = datetime.now(timezone.utc) + _MAX_AHEAD
-        unique: dict[UUID, LedgerRow] = {}
+        unique: dict[int, LedgerRow] = {}
         for row in rows:
+            number = row.event_id.int
             if not _EARLIEST <= row.timestamp <= latest:
                 self._refused.append((row, "its time is before 2015 or over a day ahead"))
-            elif row.event_id in unique:
-                unique[row.event_id] = self._settled(unique[row.event_id], row)
+            elif number in unique:
+                unique[number] = self._settled(unique[number], row)
             else:
-                unique[row.event_id] = row
+                unique[number] = row
         months: defaultdict[str, list[LedgerRow]] = defaultdict(list)
-        for row in sorted(unique.values(), key=attrgetter("event_id")):
+        for row in sorted(unique.values(), key=_number):
             months[row.month].append(row)
         return months
 
@@ -261,16 +218,13 @@ class _Batch:
         """Find out which rows nobody else tells of; the others are marked for a keeper."""
         if not rows:
             return
-        traces = [
-            twins.Trace(row.event_id, row.timestamp, row.ended_at, row.response_id, row.ancestors)
-            for row in rows
-        ]
-        self._unsettled = {row.event_id for row in rows}
+        twins.note_nestings(self._connection, rows)
         if twins.try_lock(self._connection):
-            found = list(twins.related_rows(self._connection, traces))
-            self._unsettled = twins.with_twins(traces, found)
+            self._unsettled = twins.have_relatives(self._connection, rows)
+        else:
+            self._unsettled = {row.event_id.int for row in rows}
         if self._unsettled:
-            moments = (row.timestamp for row in rows if row.event_id in self._unsettled)
+            moments = (row.timestamp for row in rows if row.event_id.int in self._unsettled)
             twins.mark(self._connection, moments)
 
     def write_month(self, month: str, rows: list[LedgerRow]) -> None:
@@ -290,7 +244,9 @@ class _Batch:
                 return
             else:
                 self.result.stored += len(rows)
-                self.result.unsettled += sum(row.event_id in self._unsettled for row in rows)
+                self.result.unsettled += sum(
+                    row.event_id.int in self._unsettled for row in rows if self._unsettled
+                )
                 return
         raise DatabaseUnreachableError("other writers keep writing the same rows, tried again soon")
 
@@ -327,11 +283,12 @@ class _Batch:
     def _copy(self, leaf: sql.Identifier, rows: list[LedgerRow]) -> None:
         if not rows:
             return
-        statement = sql.SQL(_SQL["copy_rows"]).format(leaf=leaf, columns=_COLUMN_LIST)
+        columns, types, values = copying.sent_columns(rows, self._unsettled)
+        statement = sql.SQL(_SQL["copy_rows"]).format(leaf=leaf, columns=columns)
         with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.set_types(_COLUMN_TYPES)
-            for row in rows:
-                copy.write_row((*astuple(row), row.event_id not in self._unsettled))
+            copy.set_types(types)
+            for row in values:
+                copy.write_row(row)
 
     def _new_rows(self, leaf: sql.Identifier, rows: list[LedgerRow]) -> list[LedgerRow]:
         """The rows whose key the ledger does not hold yet, room made for those that are better."""
@@ -353,7 +310,7 @@ class _Batch:
             told = known.get(row.event_id)
             if told is not None and row.event_id not in replaced:
                 self._set_aside(row, told["usage_hash"])
-        return sorted([*new, *better], key=attrgetter("event_id"))
+        return sorted([*new, *better], key=_number)
 
     def _make_room(self, leaf: sql.Identifier, better: list[LedgerRow]) -> bool:
         """Drop the rows that give way; False where this database user may not."""

@@ -93,7 +93,7 @@ def _settle_rows(connection: psycopg.Connection[Any], rows: Sequence[KnownRow], 
     family = _Family()
     family.add(rows)
     found = list(twins.related_rows(connection, [row.trace for row in rows]))
-    if twins.with_twins([row.trace for row in rows], found):
+    if found:
         family.gather(connection, found)
         _carry_out(connection, family, _decide(family), kept)
     keys = _keys(family.standing.values())

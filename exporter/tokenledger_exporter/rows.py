@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -98,11 +99,17 @@ class LedgerRow(msgspec.Struct, frozen=True):
     @property
     def month(self) -> str:
         """Suffix of the partition the row belongs to, UTC."""
-        return self.timestamp.strftime("%Y_%m")
+        started = self.timestamp
+        return _month(started.year, started.month)
 
     def as_json(self) -> str:
         """The whole row as JSON text, for the tables that keep rows set aside."""
         return json.dumps(msgspec.structs.asdict(self), default=_plain)
+
+
+@cache
+def _month(year: int, month: int) -> str:
+    return f"{year:04}_{month:02}"
 
 
 COLUMNS: Final = LedgerRow.__struct_fields__

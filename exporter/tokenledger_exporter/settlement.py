@@ -25,7 +25,7 @@ CLOCK_TOLERANCE: Final = timedelta(milliseconds=10)
 START_TOLERANCE: Final = timedelta(minutes=10)
 """Two tellings of one call start at most this far apart: a gateway may hold a call in its queue."""
 
-_UNIQUE_ID_LENGTH: Final = 20
+UNIQUE_ID_LENGTH: Final = 20
 """A shorter response id proves nothing: Ollama draws one of `chatcmpl-0` to `chatcmpl-998`; the
 ids of OpenAI, Anthropic, Mistral and Gemini have 22 characters or more. The index over response ids
 says the same number."""
@@ -169,7 +169,7 @@ def _sureness(one: Telling, other: Telling) -> _Sureness | None:
         if same_id:
             return _Sureness.NESTED_SAME_ID
         return _Sureness.NESTED if measured or _may_be_unmeasured(one, other) else None
-    return _Sureness.SAME_ID if same_id and len(one.response_id) >= _UNIQUE_ID_LENGTH else None
+    return _Sureness.SAME_ID if same_id and len(one.response_id) >= UNIQUE_ID_LENGTH else None
 
 
 def _agree(one: Telling, other: Telling) -> bool:

@@ -6,13 +6,16 @@ then of two rows of a call, the one that is looked for later sees the other.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tokenledger_exporter.settlement import START_TOLERANCE, Telling
+from tokenledger_exporter.settlement import START_TOLERANCE, UNIQUE_ID_LENGTH, Telling
 from tokenledger_exporter.sql import statements
 from tokenledger_semconv.dimensions import DIMENSIONS
 from tokenledger_semconv.tokens import TokenVector
@@ -25,7 +28,11 @@ if TYPE_CHECKING:
     import psycopg
     from typing_extensions import LiteralString
 
+    from tokenledger_exporter.rows import LedgerRow
+
 _SQL: Final = statements("keep")
+_HEX: Final = "%032x"
+_PLAIN: Final = re.compile(r"[\w.:,-]*", re.ASCII)
 
 COUNTS: Final = TokenVector._fields
 """The columns that must agree."""
@@ -139,31 +146,76 @@ def mark(connection: psycopg.Connection[Any], moments: Iterable[datetime]) -> No
     connection.execute(_SQL["mark"], {"minutes": sorted(minutes)})
 
 
-def with_twins(traces: Sequence[Trace], found: Iterable[KnownRow]) -> set[UUID]:
-    """Which of the rows asked about have a relative, among those found or among themselves."""
-    relatives = [*traces, *(row.trace for row in found)]
-    told: dict[str, set[UUID]] = {}
-    above: dict[UUID, set[UUID]] = {}
-    for trace in relatives:
-        if trace.response_id:
-            told.setdefault(trace.response_id, set()).add(trace.event_id)
-        for event_id in trace.ancestors:
-            above.setdefault(event_id, set()).add(trace.event_id)
-    known = {trace.event_id for trace in relatives}
-    again = {row.event_id for row in found_aside(found)}
+def note_nestings(connection: psycopg.Connection[Any], rows: Iterable[LedgerRow]) -> None:
+    """Keep what is within what, for those who are stored later."""
+    pairs = [
+        (ancestor, row.event_id) for row in rows if row.ancestors for ancestor in row.ancestors
+    ]
+    if pairs:
+        ancestors, event_ids = zip(*sorted(pairs), strict=True)
+        values = {"ancestors": list(ancestors), "event_ids": list(event_ids)}
+        connection.execute(_SQL["nest"], values)
+
+
+def have_relatives(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]) -> set[int]:
+    """Which rows, by the number of their identity, may be a second telling or have one.
+
+    Asked before every batch is stored, so it asks for no more than that.
+
+    Args:
+        connection: the ledger, under the lock.
+        rows: at least one; none of them is stored yet, or all that are stay as they are.
+    """
+    numbers = [row.event_id.int for row in rows]
+    response_ids = [row.response_id for row in rows if len(row.response_id) >= UNIQUE_ID_LENGTH]
+    ancestors = {event_id.int for row in rows if row.ancestors for event_id in row.ancestors}
+    starts = [row.timestamp for row in rows]
+    first, last = min(starts) - START_TOLERANCE, max(starts) + START_TOLERANCE
+    values = {
+        "response_ids": _array(response_ids),
+        "event_ids": _array(map(_HEX.__mod__, numbers)),
+        "ancestors": _array(map(_HEX.__mod__, ancestors)),
+        "hours": list(_hours(first, last)),
+        "since": first,
+        "until": last,
+    }
+    told, known = _repeated(response_ids), ancestors
+    for response_id, event_id in connection.execute(_SQL["told_before"], values):
+        if response_id is not None:
+            told.add(response_id)
+        if event_id is not None:
+            known.add(event_id.int)
+    if not told and not known:
+        return set()
+    known.update(number for number, row in zip(numbers, rows, strict=True) if row.ancestors)
     return {
-        trace.event_id
-        for trace in traces
-        if len(told.get(trace.response_id, ())) > 1
-        or trace.event_id in above
-        or trace.event_id in again
-        or not known.isdisjoint(trace.ancestors)
+        number
+        for number, row in zip(numbers, rows, strict=True)
+        if row.response_id in told or number in known
     }
 
 
-def found_aside(found: Iterable[KnownRow]) -> Iterator[KnownRow]:
-    """Those of the rows that were set aside."""
-    return (row for row in found if row.winner_event_id is not None)
+def _repeated(response_ids: list[str]) -> set[str]:
+    """Those that occur more than once."""
+    if len(set(response_ids)) == len(response_ids):
+        return set()
+    return {told for told, times in Counter(response_ids).items() if times > 1}
+
+
+def _hours(first: datetime, last: datetime) -> Iterator[datetime]:
+    """Every hour of a stretch, UTC and naive, as the index has them."""
+    hour = first.astimezone(timezone.utc).replace(minute=0, second=0, microsecond=0, tzinfo=None)
+    end = last.astimezone(timezone.utc).replace(tzinfo=None)
+    while hour <= end:
+        yield hour
+        hour += timedelta(hours=1)
+
+
+def _array(values: Iterable[str]) -> str | list[str]:
+    """An array as Postgres writes it, where no value needs quotes: a list costs ten times that."""
+    found = list(values)
+    text = ",".join(found)
+    return f"{{{text}}}" if _PLAIN.fullmatch(text) else found
 
 
 def _select(

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
 ONE_CALL = Decimal("0.0035")  # gpt-4o: 1,000 x 2.50/M + 100 x 10/M
-TABLES = "token_ledger_events, token_ledger_duplicates, token_ledger_conflicts, token_ledger_marks"
+TABLES = (
+    "token_ledger_events, token_ledger_duplicates, token_ledger_conflicts, token_ledger_marks,"
+    " token_ledger_nestings"
+)
 
 LOCK: Final = (
     "SELECT pg_advisory_xact_lock(hashtextextended('token_ledger_settle ' || current_schema(), 0))"

@@ -12,6 +12,57 @@ SELECT pg_advisory_xact_lock(hashtextextended('token_ledger_settle ' || current_
 -- A writer holds the lock for one batch; whoever holds it longer is not waited for.
 SET LOCAL lock_timeout = '5s'
 
+-- name: told_before
+-- Which of these answers, and which of these rows, the ledger knows already from another telling. Each
+-- is looked up by itself: no statistics of a young partition may turn that into reading it whole.
+SELECT asked.response_id, NULL::uuid AS event_id
+FROM unnest(%(response_ids)s::text[]) AS asked (response_id)
+CROSS JOIN LATERAL (
+    SELECT
+    FROM token_ledger_events AS events
+    WHERE
+        date_trunc('hour', events.timestamp AT TIME ZONE 'UTC') = ANY(%(hours)s::timestamp[])
+        AND events.response_id COLLATE "C" = asked.response_id
+        AND length(events.response_id) >= 20
+        AND events.timestamp >= %(since)s
+        AND events.timestamp <= %(until)s
+    LIMIT 1
+) AS known
+UNION ALL
+SELECT NULL, ancestor_event_id
+FROM token_ledger_nestings
+WHERE
+    EXISTS (SELECT FROM token_ledger_nestings LIMIT 1)
+    AND ancestor_event_id = ANY(%(event_ids)s::uuid[])
+UNION ALL
+SELECT NULL, event_id
+FROM token_ledger_events
+WHERE
+    event_id = ANY(%(ancestors)s::uuid[])
+    AND timestamp >= %(since)s
+    AND timestamp <= %(until)s
+UNION ALL
+SELECT response_id, event_id
+FROM token_ledger_duplicates
+WHERE
+    EXISTS (SELECT FROM token_ledger_duplicates LIMIT 1)
+    AND (
+        event_id = ANY(%(event_ids)s::uuid[] || %(ancestors)s::uuid[])
+        OR (
+            response_id COLLATE "C" = ANY(%(response_ids)s::text[])
+            AND length(response_id) >= 20
+            AND timestamp >= %(since)s
+            AND timestamp <= %(until)s
+        )
+    )
+
+-- name: nest
+-- Which rows are within which spans.
+INSERT INTO token_ledger_nestings (ancestor_event_id, event_id)
+SELECT *
+FROM unnest(%(ancestors)s::uuid[], %(event_ids)s::uuid[])
+ON CONFLICT DO NOTHING
+
 -- name: related
 -- Rows that may tell of the same calls as the rows asked about, from the ledger and from the set aside.
 WITH asked AS (
@@ -20,41 +71,51 @@ WITH asked AS (
         %(event_ids)s::uuid[], %(starts)s::timestamptz[], %(ends)s::timestamptz[],
         %(response_ids)s::text[]
     ) AS asked (event_id, started_at, ended_at, response_id)
+),
+
+near AS (
+    SELECT unnest(%(ancestors)s::uuid[]) AS event_id
+    UNION
+    SELECT event_id
+    FROM token_ledger_nestings
+    WHERE ancestor_event_id = ANY(%(event_ids)s::uuid[])
 )
-SELECT {columns}, NULL::uuid AS winner_event_id, NULL::text[] AS given
-FROM token_ledger_events
-WHERE
-    timestamp >= %(since)s
-    AND timestamp <= %(until)s
-    AND (
-        event_id = ANY(%(ancestors)s::uuid[])
-        OR (ancestors && %(event_ids)s::uuid[] AND ancestors <> ARRAY[]::uuid[])
-    )
-UNION ALL
-SELECT {events_columns}, NULL, NULL
-FROM asked
-INNER JOIN token_ledger_events AS events
-    ON
-        date_trunc('hour', events.timestamp AT TIME ZONE 'UTC') = ANY(ARRAY[
-            date_trunc('hour', (asked.started_at - %(tolerance)s::interval) AT TIME ZONE 'UTC'),
-            date_trunc('hour', (asked.started_at + %(tolerance)s::interval) AT TIME ZONE 'UTC')
-        ])
-        AND events.response_id COLLATE "C" = asked.response_id
-        AND length(events.response_id) >= 20
-        AND events.timestamp <= asked.ended_at + interval '10 milliseconds'
-        AND events.ended_at >= asked.started_at - interval '10 milliseconds'
-        AND events.event_id <> asked.event_id
+
+SELECT {events_columns}, NULL::uuid AS winner_event_id, NULL::text[] AS given
+FROM near
+INNER JOIN token_ledger_events AS events ON events.event_id = near.event_id
 WHERE
     events.timestamp >= %(since)s
     AND events.timestamp <= %(until)s
+UNION ALL
+SELECT {events_columns}, NULL, NULL
+FROM asked
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM token_ledger_events AS known
+    WHERE
+        date_trunc('hour', known.timestamp AT TIME ZONE 'UTC') = ANY(ARRAY[
+            date_trunc('hour', (asked.started_at - %(tolerance)s::interval) AT TIME ZONE 'UTC'),
+            date_trunc('hour', (asked.started_at + %(tolerance)s::interval) AT TIME ZONE 'UTC')
+        ])
+        AND known.response_id COLLATE "C" = asked.response_id
+        AND length(known.response_id) >= 20
+        AND known.timestamp >= %(since)s
+        AND known.timestamp <= %(until)s
+    OFFSET 0
+) AS events
+WHERE
+    events.timestamp <= asked.ended_at + interval '10 milliseconds'
+    AND events.ended_at >= asked.started_at - interval '10 milliseconds'
+    AND events.event_id <> asked.event_id
 UNION ALL
 SELECT {events_columns}, known.winner_event_id, known.given
 FROM token_ledger_duplicates AS known
 CROSS JOIN LATERAL jsonb_populate_record(NULL::token_ledger_events, known.event) AS events
 WHERE
-    known.event_id = ANY(%(event_ids)s::uuid[] || %(ancestors)s::uuid[])
+    known.event_id = ANY(%(event_ids)s::uuid[])
+    OR known.event_id = ANY(ARRAY(SELECT event_id FROM near))
     OR known.winner_event_id = ANY(%(event_ids)s::uuid[])
-    OR (known.ancestors && %(event_ids)s::uuid[] AND known.ancestors <> ARRAY[]::uuid[])
 UNION ALL
 SELECT {events_columns}, known.winner_event_id, known.given
 FROM asked
@@ -114,14 +175,14 @@ WITH lost AS (
     WHERE events.event_id = found.event_id AND events.timestamp = found.started_at
     RETURNING
         events.event_id, found.winner_event_id, found.reason, events.timestamp,
-        events.response_id, events.ancestors,
+        events.response_id,
         ARRAY(SELECT jsonb_array_elements_text(found.given)) AS given,
         to_jsonb(events.*) || jsonb_build_object('settled', true) AS event
 )
 INSERT INTO token_ledger_duplicates (
-    event_id, winner_event_id, reason, timestamp, response_id, ancestors, given, event
+    event_id, winner_event_id, reason, timestamp, response_id, given, event
 )
-SELECT event_id, winner_event_id, reason, timestamp, response_id, ancestors, given, event
+SELECT event_id, winner_event_id, reason, timestamp, response_id, given, event
 FROM lost
 ON CONFLICT (event_id) DO UPDATE
 SET

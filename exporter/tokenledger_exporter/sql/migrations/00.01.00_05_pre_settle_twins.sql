@@ -16,22 +16,28 @@ CREATE INDEX token_ledger_events_response ON token_ledger_events (
     date_trunc('hour', timestamp AT TIME ZONE 'UTC'), (response_id COLLATE "C")
 )
 WHERE length(response_id) >= 20;
-CREATE INDEX token_ledger_events_ancestors ON token_ledger_events USING gin (ancestors)
-WHERE ancestors <> '{}';
+
+-- Which rows are within which spans; what is above a row may be stored long after it.
+CREATE TABLE token_ledger_nestings (
+    ancestor_event_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (ancestor_event_id, event_id)
+);
+COMMENT ON TABLE token_ledger_nestings IS 'Calls told of within the span of another that may tell of the same call';
+COMMENT ON COLUMN token_ledger_nestings.ancestor_event_id IS 'Identity of the span around it, stored or not';
+COMMENT ON COLUMN token_ledger_nestings.event_id IS 'Identity of the call';
+COMMENT ON COLUMN token_ledger_nestings.recorded_at IS 'When it was noted';
 
 ALTER TABLE token_ledger_duplicates
     ADD COLUMN timestamp timestamptz NOT NULL DEFAULT now(),
     ADD COLUMN response_id text NOT NULL DEFAULT '',
-    ADD COLUMN ancestors uuid[] NOT NULL DEFAULT '{}',
     ADD COLUMN given text[] NOT NULL DEFAULT '{}';
 COMMENT ON COLUMN token_ledger_duplicates.timestamp IS 'When the call started by this telling';
 COMMENT ON COLUMN token_ledger_duplicates.response_id IS 'The provider''s id of the answer, as this span tells it';
-COMMENT ON COLUMN token_ledger_duplicates.ancestors IS 'event_id of the spans above this one that may tell of the same call';
 COMMENT ON COLUMN token_ledger_duplicates.given IS 'Columns and metadata keys the winner took from this span, because it had none';
 CREATE INDEX token_ledger_duplicates_response ON token_ledger_duplicates (response_id COLLATE "C", timestamp)
 WHERE length(response_id) >= 20;
-CREATE INDEX token_ledger_duplicates_ancestors ON token_ledger_duplicates USING gin (ancestors)
-WHERE ancestors <> '{}';
 CREATE INDEX token_ledger_duplicates_winner ON token_ledger_duplicates (winner_event_id);
 
 -- Minutes that hold rows nobody has looked at yet. No key: a unique mark makes writers wait for each other.

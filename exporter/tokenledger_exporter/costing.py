@@ -25,7 +25,7 @@ REFUSED_NOTE: Final = "the provider refused the call"
 
 
 class Billable(Protocol):
-    """What a price needs to know of a call; `dialect.CallFacts` says what each means."""
+    """What a price needs to know of a call; `dialects.CallFacts` says what each means."""
 
     @property
     def provider(self) -> str:

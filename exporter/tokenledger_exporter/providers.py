@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
 # Ledger's name -> other spellings of it. The names on the left that genai-prices lists are its
 # provider ids (0.2.3); on the right, `gen_ai.provider.name` and `gen_ai.system` of the
-# semantic-conventions registry and what LiteLLM, OpenLLMetry and OpenLIT write (read 2026-11-22).
+# semantic-conventions registry and what LiteLLM, OpenLLMetry and OpenLIT write (read 2026-11-22),
+# and LangChain, Pydantic AI, Semantic Kernel and the Vercel AI SDK (2026-11-25).
 _SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
-    "aws": ("aws.bedrock", "aws_bedrock", "bedrock", "bedrock_converse", "amazon-bedrock"),
+    "aws": (
+        *("aws.bedrock", "aws_bedrock", "bedrock", "bedrock_converse", "amazon-bedrock"),
+        *("amazon_bedrock", "amazon.bedrock"),
+    ),
     "azure": (
         *("azure.ai.openai", "azure.ai.inference", "az.ai.openai", "az.ai.inference"),
         *("azure_openai", "azure_ai", "azure-openai", "microsoft.foundry"),
@@ -25,10 +29,13 @@ _SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "github-copilot": ("github_copilot", "github.copilot"),
     "google": (
         *("gcp.gemini", "gcp.gen_ai", "gcp.vertex_ai", "gemini", "vertex_ai", "vertexai"),
-        *("vertex_ai_beta", "google_genai", "google-vertex", "google.generativeai"),
+        *("vertex_ai_beta", "google_genai", "google-vertex", "google.generativeai", "vertex"),
+        *("google_vertexai", "google-gla", "google-cloud", "google_ai", "googleai"),
     ),
     "groq": ("groqcloud",),
-    "mistral": ("mistral_ai", "mistralai", "mistral-ai"),
+    "mistral": ("mistral_ai", "mistralai", "mistral-ai", "codestral"),
+    "openai": ("text-completion-openai", "openai_responses"),
+    "anthropic": ("anthropic_text",),
     "moonshotai": ("moonshot_ai", "moonshot", "moonshot-ai"),
     "novita": ("novita_ai", "novita-ai"),
     "ovhcloud": ("ovh", "ovh_cloud"),
@@ -45,11 +52,19 @@ _SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "databricks": ("databricks.ai",),
 }
 _LEDGER_NAMES: Final = {
-    spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings
+    spelling: name for name, spellings in _SPELLINGS.items() for spelling in (name, *spellings)
 }
 
 
 def ledger_name(given: str) -> str:
-    """The ledger's name of a provider, lower case; one that no table holds is kept as it came."""
+    """The ledger's name of a provider, lower case; one that no table holds is kept as it came.
+
+    The Vercel AI SDK names the API behind the provider (`openai.chat`, `anthropic.messages`): a
+    known name before the first dot is taken, where the whole is not known.
+    """
     name = given.strip().lower()
-    return _LEDGER_NAMES.get(name, name)
+    known = _LEDGER_NAMES.get(name)
+    if known is not None or "." not in name:
+        return known or name
+    before = name.partition(".")[0]
+    return _LEDGER_NAMES.get(before, name)

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from tokenledger_exporter.costing import cost_columns
-from tokenledger_exporter.dialect import read_call
+from tokenledger_exporter.dialects import read_call
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:

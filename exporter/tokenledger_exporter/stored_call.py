@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from tokenledger_exporter.costing import ESTIMATED_NOTE, REFUSED_NOTE
-from tokenledger_exporter.dialect import missing_usage, name_to_price
+from tokenledger_exporter.dialects import missing_usage, name_to_price
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:

@@ -1,0 +1,270 @@
+"""The one reading function: a span's attributes walked once, in its own dialect, into call facts.
+
+Counts come out as the contract's token vector, whatever the emitter's convention.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Final, cast
+
+import msgspec
+
+from tokenledger_exporter.dialects.attribution import add_metadata, attribute_call, keep_key
+from tokenledger_exporter.dialects.facts import CallFacts, missing_usage
+from tokenledger_exporter.dialects.registry import dialect_of
+from tokenledger_exporter.dialects.table import (
+    BILLABLE_OPERATIONS,
+    COUNT,
+    Draft,
+)
+from tokenledger_exporter.dialects.usage_objects import counts_of, parsed, reduced
+from tokenledger_exporter.providers import ledger_name
+from tokenledger_semconv import attributes, dimensions
+from tokenledger_semconv.families import provider_of
+from tokenledger_semconv.tokens import TokenVector
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tokenledger_exporter.dialects.table import Dialect
+    from tokenledger_exporter.records import AttributeValue, SpanRecord, SpoolHeader
+
+# Anthropic's fast mode has its own prices, and no batches (Anthropic, "Fast mode", 2026-11-22).
+_FAST, _BATCH = "fast", "batch"
+
+# A reported cost beyond these powers of ten is no bill of one call, and no number to store.
+_COST_EXPONENTS: Final = range(-30, 12)
+
+# How the openai and anthropic SDKs name an answer of 4xx (3.57 and 2.14, read 2026-11-25): few
+# emitters tell the status.
+_REFUSALS: Final = frozenset(
+    {
+        *("BadRequestError", "AuthenticationError", "PermissionDeniedError", "NotFoundError"),
+        *("ConflictError", "RequestTooLargeError", "UnprocessableEntityError", "RateLimitError"),
+    }
+)
+_REFUSED_FROM, _REFUSED_TO = 400, 499
+_REQUEST_TIMED_OUT = 408
+
+
+def read_call(record: SpanRecord, header: SpoolHeader) -> CallFacts | None:
+    """The call a span tells of; `None` if the span is none that a provider bills."""
+    found = record.attributes
+    dialect, is_exclusive = dialect_of(record.scope, found)
+    if dialect.is_told_twice is not None and dialect.is_told_twice(found, record.failed):
+        return None
+    draft = _walk(dialect, found)
+    usage = _read_usage(draft) if draft.usage else None
+    if dialect.mend is not None:
+        dialect.mend(draft)
+    counts = draft.counts
+    _complete(counts, failed=record.failed)
+    operation = _operation(dialect, draft)
+    if not operation:
+        return None
+    # Our own emitters count inclusively: there, cached above input is a fault to be shown.
+    if not dialect.trusted:
+        _include_cached(counts, is_exclusive=is_exclusive)
+    return _facts(record, header, dialect, draft, (operation, usage))
+
+
+def _facts(
+    record: SpanRecord,
+    header: SpoolHeader,
+    dialect: Dialect,
+    draft: Draft,
+    read: tuple[str, str | None],
+) -> CallFacts:
+    """The facts a complete draft tells; `read` is the operation and the provider's usage object."""
+    values, (operation, usage) = draft.values, read
+    tokens = TokenVector(**draft.counts)
+    request_model = _text(values, "request_model")
+    model = _text(values, "model") or request_model
+    error_type = _text(values, "error_type")
+    refused = record.failed and not draft.counts and _is_refusal(values, error_type)
+    seconds = values.get("first_chunk_seconds")
+    columns, metadata = attribute_call(draft, record.resource, header)
+    return CallFacts(
+        provider=_provider(dialect, values, model),
+        model=model,
+        request_model=request_model,
+        operation=operation,
+        response_id=_text(values, "response_id"),
+        tokens=tokens,
+        missing_usage="" if refused else missing_usage(operation, tokens),
+        refused=refused,
+        failed=record.failed,
+        error_type=error_type,
+        service_tier=_service_tier(values),
+        time_to_first_token_ms=seconds * 1000 if isinstance(seconds, float) else None,
+        usage=usage or _json_object(_text(values, "usage")),
+        estimated=values.get("estimated") is True,
+        reported_cost_usd=_reported_cost(values.get("reported_cost")),
+        inference_geo=_text(values, "inference_geo")[: dimensions.MAX_VALUE_LENGTH],
+        details=_details(draft.details, record.resource),
+        dimensions=columns,
+        metadata=metadata,
+    )
+
+
+def _walk(dialect: Dialect, found: Mapping[str, AttributeValue]) -> Draft:
+    """Every attribute looked up once in the dialect's table."""
+    draft = Draft({}, {}, {}, {}, {}, {})
+    counts, slots = draft.counts, dialect.slots
+    others = (draft.values, draft.values, draft.columns, draft.details, draft.metadata, draft.usage)
+    for attribute, value in found.items():
+        slot = slots.get(attribute)
+        if slot is None:
+            add_metadata(draft, dialect, attribute, value)
+            continue
+        group, name, wins = slot
+        if group == COUNT:
+            # Nearly every count is a plain integer: it pays no call.
+            count = value if type(value) is int and value >= 0 else _count(value)
+            if count is not None and (wins or name not in counts):
+                counts[name] = count
+        elif value != "":
+            target = others[group]
+            if wins or name not in target:
+                target[name] = value
+    return draft
+
+
+def _read_usage(draft: Draft) -> str | None:
+    """What a usage object tells is the provider's own word: it stands against the emitter's."""
+    for key, value in parsed(_text(draft.usage, "metadata")).items():
+        if isinstance(value, str | int | float):
+            keep_key(draft, key, str(value))
+    for side in ("input", "output"):
+        part = parsed(_text(draft.usage, f"{side}_details"))
+        for name, count in counts_of({"input_tokens": None, f"{side}_token_details": part}).items():
+            draft.counts.setdefault(name, count)
+    usage = reduced(_text(draft.usage, "provider"))
+    if not usage:
+        return None
+    found = parsed(usage)
+    draft.counts.update(counts_of(found))
+    for word in ("service_tier", "inference_geo", "speed"):
+        if isinstance(value := found.get(word), str):
+            draft.values.setdefault(word, value)
+    return usage
+
+
+def _complete(counts: dict[str, int], *, failed: bool) -> None:
+    """Counts that follow from others, and one that a failure makes worthless."""
+    if failed and "input_tokens" not in counts and "output_tokens" not in counts:
+        # The request's own length does not tell whether a failed call was billed.
+        counts.pop("input_characters", None)
+    shorter = counts.pop("cache_write_5m_tokens", None)
+    if shorter is not None and "cache_write_tokens" not in counts:
+        counts["cache_write_tokens"] = shorter + counts.get("cache_write_1h_tokens", 0)
+    if "cached_tokens" not in counts:
+        media = [
+            counts[name]
+            for name in ("cached_audio_tokens", "cached_image_tokens")
+            if name in counts
+        ]
+        if media:
+            counts["cached_tokens"] = sum(media)
+
+
+def _include_cached(counts: dict[str, int], *, is_exclusive: bool) -> None:
+    """Bring input into the contract's shape.
+
+    Cached counts that exceed input prove an emitter that leaves them out of it, whatever its scope.
+    """
+    cached = counts.get("cached_tokens", 0) + counts.get("cache_write_tokens", 0)
+    told = counts.get("input_tokens")
+    if told is not None and cached and (is_exclusive or cached > told):
+        counts["input_tokens"] = told + cached
+
+
+def _operation(dialect: Dialect, draft: Draft) -> str:
+    """The conventions' name of the operation; "" if it is none a provider bills."""
+    told = _text(draft.values, "operation")
+    if dialect.trusted:
+        # What our own emitters tell of is a call, whatever the app names it.
+        return told or ("chat" if draft.counts else "")
+    if not told:
+        return dialect.operation if draft.counts else ""
+    named = dialect.operations.get(told, told)
+    return named if named in BILLABLE_OPERATIONS else ""
+
+
+def _details(
+    told: dict[str, AttributeValue], resource: Mapping[str, str]
+) -> dict[str, AttributeValue]:
+    """The details a span tells; JSON has no NaN and no infinity, so such a number is left out."""
+    if attributes.SDK_VERSION in resource:
+        told.setdefault(attributes.SDK_VERSION, resource[attributes.SDK_VERSION])
+    for name in [name for name, value in told.items() if type(value) is float]:
+        if not math.isfinite(cast("float", told[name])):
+            del told[name]
+    return told
+
+
+def _count(value: AttributeValue | None) -> int | None:
+    """A whole, non-negative count; anything else is not one, and missing is not zero."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+def _service_tier(values: Mapping[str, AttributeValue]) -> str:
+    tier = _text(values, "service_tier")
+    is_fast = _text(values, "speed").lower() == _FAST
+    return _FAST if is_fast and tier.lower() != _BATCH else tier
+
+
+def _reported_cost(value: AttributeValue | None) -> Decimal | None:
+    """A cost the provider reports, exact as it is written; anything that is no amount is none."""
+    if value is None or isinstance(value, bool | list):
+        return None
+    try:
+        cost = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    if cost.is_finite() and not cost:
+        # A zero may come with a sign and any exponent.
+        return Decimal(0)
+    fits = cost.is_finite() and cost > 0 and cost.adjusted() in _COST_EXPONENTS
+    return cost if fits else None
+
+
+def _is_refusal(values: Mapping[str, AttributeValue], error_type: str) -> bool:
+    status = values.get("status")
+    if not isinstance(status, int):
+        if not error_type.isdigit():
+            return error_type.rpartition(".")[2] in _REFUSALS
+        status = int(error_type)
+    return _REFUSED_FROM <= status <= _REFUSED_TO and status != _REQUEST_TIMED_OUT
+
+
+def _provider(dialect: Dialect, values: Mapping[str, AttributeValue], model: str) -> str:
+    given = _text(values, "provider")
+    if given in dialect.no_providers:
+        given = ""
+    return ledger_name(given or provider_of(model))
+
+
+def _text(found: Mapping[str, AttributeValue], key: str) -> str:
+    value = found.get(key, "")
+    return value if isinstance(value, str) else str(value)
+
+
+def _json_object(text: str) -> str | None:
+    """JSON text of an object jsonb can hold, or None: a foreign string must not poison the row.
+
+    Written again by us, so that what Python reads and Postgres does not (NaN, an escaped lone
+    surrogate, numbers beyond jsonb's range) cannot reach the database.
+    """
+    if not text.startswith("{"):
+        return None
+    try:
+        return msgspec.json.encode(msgspec.json.decode(text)).decode()
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        return None

@@ -1,0 +1,62 @@
+"""Which dialect a span speaks: told by its instrumentation scope, else by an attribute."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from tokenledger_exporter.dialects.conventions import ANTHROPIC_SDK, CONVENTIONS, OURS
+from tokenledger_exporter.dialects.google_adk import GOOGLE_ADK
+from tokenledger_exporter.dialects.langfuse import LANGFUSE
+from tokenledger_exporter.dialects.langsmith import LANGSMITH
+from tokenledger_exporter.dialects.litellm import LITELLM
+from tokenledger_exporter.dialects.logfire import LOGFIRE
+from tokenledger_exporter.dialects.mistral_sdk import MISTRAL_SDK
+from tokenledger_exporter.dialects.openinference import OPENINFERENCE
+from tokenledger_exporter.dialects.openlit import OPENLIT
+from tokenledger_exporter.dialects.openllmetry import OPENLLMETRY, OPENLLMETRY_GEMINI
+from tokenledger_exporter.dialects.pydantic_ai import PYDANTIC_AI
+from tokenledger_exporter.dialects.strands import STRANDS
+from tokenledger_exporter.dialects.vercel_ai import VERCEL_AI, VERCEL_OTEL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tokenledger_exporter.dialects.table import Dialect
+    from tokenledger_exporter.records import AttributeValue
+
+DIALECTS: Final = (
+    *(OURS, CONVENTIONS, ANTHROPIC_SDK, OPENLLMETRY, OPENLLMETRY_GEMINI, OPENINFERENCE, OPENLIT),
+    *(VERCEL_AI, VERCEL_OTEL, LANGFUSE, LOGFIRE, PYDANTIC_AI, LITELLM, STRANDS, GOOGLE_ADK),
+    *(LANGSMITH, MISTRAL_SDK),
+)
+"""Every dialect the ledger reads."""
+
+_MARKED: Final = tuple(dialect for dialect in DIALECTS if dialect.mark)
+
+
+def dialect_of(scope: str, found: Mapping[str, AttributeValue]) -> tuple[Dialect, bool]:
+    """The dialect of a span, and whether its input leaves out what a cache read or wrote."""
+    known = _by_scope(scope)
+    if known is not None:
+        return known
+    for dialect in _MARKED:
+        if dialect.mark in found:
+            return dialect, False
+    return CONVENTIONS, False
+
+
+@lru_cache(maxsize=1_024)
+def _by_scope(scope: str) -> tuple[Dialect, bool] | None:
+    for dialect in DIALECTS:
+        if _is_among(scope, dialect.scopes):
+            return dialect, _is_among(scope, dialect.exclusive)
+    return None
+
+
+def _is_among(scope: str, names: tuple[str, ...]) -> bool:
+    """Whether a scope is one of the names, or lies below one; a name may end where parts begin."""
+    return any(
+        scope == name or scope.startswith(name if name.endswith((".", "-")) else f"{name}.")
+        for name in names
+    )

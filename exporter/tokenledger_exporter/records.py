@@ -6,29 +6,24 @@ another process can write what a dead one left.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 from opentelemetry.trace import StatusCode
 
-from tokenledger_semconv import attributes, dimensions
+from tokenledger_exporter.dialects.kept import KEPT_ATTRIBUTES, KEPT_PREFIXES, MARKS, REDUCED
+from tokenledger_semconv import attributes, dimensions, emitters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace import Event, ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 FORMAT_VERSION: Final = 1
 """Format of header and records; a reader keeps aside what it does not know."""
-
-KEPT_ATTRIBUTES: Final = frozenset(
-    value
-    for name, value in vars(attributes).items()
-    if name.isupper() and isinstance(value, str) and not value.endswith(".")
-)
-"""Every attribute of the contract; all else on a span stays out of the spool."""
 
 _KEPT_RESOURCE: Final = (
     attributes.SERVICE_NAME,
@@ -36,8 +31,11 @@ _KEPT_RESOURCE: Final = (
     attributes.DEPLOYMENT_ENVIRONMENT,
     attributes.DEPLOYMENT_ENVIRONMENT_UNTIL_1_26,
 )
+_CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
 _UNNAMED_SERVICE: Final = "unknown_service"
 _MAX_TEXT: Final = 8_192
+# As the SDK's own limit: an exporter that lifts it must not fill the spool with metadata.
+_MOST_KEPT: Final = 128
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
 AttributeValue = str | bool | int | float | list[str]
@@ -93,10 +91,15 @@ _HEADER_DECODER: Final = msgspec.msgpack.Decoder(SpoolHeader)
 
 def is_model_call(span: ReadableSpan) -> bool:
     """Whether a span may tell of a model call; the dialect decides for good."""
+    scope = span.instrumentation_scope
+    if scope is not None and scope.name.startswith(attributes.SCOPE_PREFIX):
+        return True
     found = span.attributes
     if not found:
         return False
-    return attributes.OPERATION_NAME in found or attributes.PROVIDER_NAME_UNTIL_1_36 in found
+    # A missing key costs the SDK's mapping an exception; its copy is a plain dict.
+    copy = getattr(found, "copy", None)
+    return not MARKS.isdisjoint(found if copy is None else copy())
 
 
 def encode_span(span: ReadableSpan, ancestors: Ancestors = ()) -> bytes:
@@ -104,6 +107,10 @@ def encode_span(span: ReadableSpan, ancestors: Ancestors = ()) -> bytes:
     context = span.get_span_context()
     scope = span.instrumentation_scope
     parent = span.parent
+    failed = span.status.status_code is StatusCode.ERROR
+    kept = _kept(span.attributes)
+    if failed and attributes.ERROR_TYPE not in kept and (error := _error_class(span.events)):
+        kept[attributes.ERROR_TYPE] = error
     # Positions are SpanRecord's fields: the struct itself would only cost the caller's thread.
     return _ENCODER.encode(
         (
@@ -113,8 +120,8 @@ def encode_span(span: ReadableSpan, ancestors: Ancestors = ()) -> bytes:
             _bounded(span.start_time or 0),
             _bounded(span.end_time or 0),
             encodable(scope.name) if scope else "",
-            span.status.status_code is StatusCode.ERROR,
-            _kept(span.attributes),
+            failed,
+            kept,
             _resource(span.resource, scope),
             ancestors,
         )
@@ -164,7 +171,30 @@ def _kept(told: Mapping[str, object] | None) -> dict[str, AttributeValue]:
             metadata_keys += 1
             if metadata_keys <= dimensions.MAX_METADATA_KEYS:
                 kept[encodable(key)] = _plain(value)
+        else:
+            _keep_foreign(kept, key, value)
     return kept
+
+
+def _error_class(events: Sequence[Event]) -> str:
+    """The class of the exception a span recorded, where its emitter names none; never its text."""
+    for event in reversed(events):
+        name = (event.attributes or {}).get(emitters.EXCEPTION_TYPE)
+        if isinstance(name, str) and _CLASS_NAME.fullmatch(name):
+            return name
+    return ""
+
+
+def _keep_foreign(kept: dict[str, AttributeValue], key: str, value: object) -> None:
+    """Keep what another emitter writes: of JSON its counts, tiers and ids, and short metadata."""
+    reduce = REDUCED.get(key)
+    if reduce is not None:
+        told = reduce(value) if isinstance(value, str) else ""
+        if told:
+            kept[key] = told
+    elif key.startswith(KEPT_PREFIXES) and len(kept) < _MOST_KEPT:
+        short = value[: dimensions.MAX_VALUE_LENGTH] if isinstance(value, str) else value
+        kept[encodable(key)] = _plain(short)
 
 
 def _plain(value: object) -> AttributeValue:

@@ -11,7 +11,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from tokenledger_exporter.records import KEPT_ATTRIBUTES, decode_record, encode_span
+from tokenledger_exporter.dialects.kept import KEPT_ATTRIBUTES
+from tokenledger_exporter.records import decode_record, encode_span
 from tokenledger_semconv import attributes, dimensions
 
 if TYPE_CHECKING:

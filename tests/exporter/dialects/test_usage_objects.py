@@ -1,0 +1,231 @@
+"""Usage objects that emitters copy into an attribute, shape by shape."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenledger_exporter.dialects.usage_objects import (
+    counts_of,
+    parsed,
+    plain_values,
+    reduced,
+)
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.dialects.usage_objects import (
+        JsonObject,
+    )
+
+OPENAI_CHAT: JsonObject = {
+    "prompt_tokens": 1_000,
+    "completion_tokens": 200,
+    "prompt_tokens_details": {"cached_tokens": 600, "audio_tokens": 10},
+    "completion_tokens_details": {"reasoning_tokens": 50, "audio_tokens": 5},
+}
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (
+            OPENAI_CHAT,
+            {
+                "input_tokens": 1_000,
+                "output_tokens": 200,
+                "cached_tokens": 600,
+                "reasoning_tokens": 50,
+                "audio_input_tokens": 10,
+                "audio_output_tokens": 5,
+            },
+        ),
+        (
+            # OpenAI's responses: input includes the cached tokens.
+            {
+                "input_tokens": 1_000,
+                "output_tokens": 200,
+                "input_tokens_details": {"cached_tokens": 600},
+                "output_tokens_details": {"reasoning_tokens": 50},
+            },
+            {
+                "input_tokens": 1_000,
+                "output_tokens": 200,
+                "cached_tokens": 600,
+                "reasoning_tokens": 50,
+            },
+        ),
+        (
+            # Anthropic: input leaves out reads and writes.
+            {
+                "input_tokens": 100,
+                "output_tokens": 200,
+                "cache_read_input_tokens": 600,
+                "cache_creation_input_tokens": 300,
+                "cache_creation": {
+                    "ephemeral_5m_input_tokens": 200,
+                    "ephemeral_1h_input_tokens": 100,
+                },
+                "server_tool_use": {"web_search_requests": 2},
+            },
+            {
+                "input_tokens": 1_000,
+                "output_tokens": 200,
+                "cached_tokens": 600,
+                "cache_write_tokens": 300,
+                "cache_write_1h_tokens": 100,
+                "web_search_requests": 2,
+            },
+        ),
+        (
+            # LiteLLM's shape of an Anthropic call: input includes them.
+            {
+                "prompt_tokens": 1_000,
+                "completion_tokens": 200,
+                "prompt_tokens_details": {
+                    "cached_tokens": 600,
+                    "cache_creation_tokens": 300,
+                    "cache_creation_token_details": {
+                        "ephemeral_5m_input_tokens": 200,
+                        "ephemeral_1h_input_tokens": 100,
+                    },
+                },
+                "cache_read_input_tokens": 600,
+                "cache_creation_input_tokens": 300,
+            },
+            {
+                "input_tokens": 1_000,
+                "output_tokens": 200,
+                "cached_tokens": 600,
+                "cache_write_tokens": 300,
+                "cache_write_1h_tokens": 100,
+            },
+        ),
+        (
+            # LangChain's of one: the whole of the writes may be told as none beside the parts.
+            {
+                "input_tokens": 1_000,
+                "output_tokens": 200,
+                "input_token_details": {
+                    "cache_read": 600,
+                    "cache_creation": 0,
+                    "ephemeral_5m_input_tokens": 200,
+                    "ephemeral_1h_input_tokens": 100,
+                },
+            },
+            {
+                "input_tokens": 1_000,
+                "output_tokens": 200,
+                "cached_tokens": 600,
+                "cache_write_tokens": 300,
+                "cache_write_1h_tokens": 100,
+            },
+        ),
+        (
+            # Langfuse: no key holds what another holds.
+            {
+                "input": 400,
+                "input_cached_tokens": 600,
+                "output": 150,
+                "output_reasoning_tokens": 50,
+            },
+            {
+                "input_tokens": 1_000,
+                "output_tokens": 200,
+                "cached_tokens": 600,
+                "reasoning_tokens": 50,
+            },
+        ),
+        (
+            # Gemini: thoughts are no candidates, the prompt of a tool is no prompt.
+            {
+                "promptTokenCount": 990,
+                "toolUsePromptTokenCount": 10,
+                "cachedContentTokenCount": 600,
+                "candidatesTokenCount": 150,
+                "thoughtsTokenCount": 50,
+            },
+            {
+                "input_tokens": 1_000,
+                "output_tokens": 200,
+                "cached_tokens": 600,
+                "reasoning_tokens": 50,
+            },
+        ),
+        (
+            # Bedrock: input leaves out reads and writes.
+            {
+                "inputTokens": 100,
+                "outputTokens": 200,
+                "cacheReadInputTokens": 600,
+                "cacheWriteInputTokens": 300,
+            },
+            {
+                "input_tokens": 1_000,
+                "output_tokens": 200,
+                "cached_tokens": 600,
+                "cache_write_tokens": 300,
+            },
+        ),
+        ({"tokens": 5}, {}),
+    ],
+    ids=[
+        *("openai-chat", "openai-responses", "anthropic", "litellm", "langchain"),
+        *("langfuse", "gemini", "bedrock", "unknown"),
+    ],
+)
+def test_a_shape_is_read_into_whole_input_and_whole_output(
+    told: JsonObject, expected: dict[str, int]
+) -> None:
+    assert counts_of(told) == expected
+    # What the spool keeps of it tells the same.
+    assert counts_of(parsed(reduced(json.dumps(told)))) == expected
+    assert counts_of(parsed(reduced(str(told)))) == expected
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        {"anthropic": {"usage": {"input_tokens": 3}, "note": "canary"}},
+        {"usage_metadata": {"input_tokens": 3}, "content": {"input_tokens": 9}},
+        {"google": {"usageMetadata": {"input_tokens": 3}}},
+    ],
+)
+def test_the_usage_is_found_under_its_name(around: JsonObject) -> None:
+    assert json.loads(reduced(json.dumps(around))) == {"input_tokens": 3}
+
+
+def test_numbers_outside_of_a_usage_object_are_not_taken() -> None:
+    """An answer of a model may hold any key and any number."""
+    said = {"content": {"parts": [{"args": {"input_tokens": 9}}], "input_tokens": 9}}
+    assert not reduced(json.dumps(said))
+
+
+def test_a_tier_is_read_where_a_provider_tells_no_usage() -> None:
+    assert json.loads(reduced('{"openai": {"serviceTier": "flex"}}')) == {"service_tier": "flex"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[1]", "null", "{'a': __import__('os')}", "{" * 5_000, '{"a": NaN}'),
+        '{"input_tokens": 1e400}',
+    ],
+)
+def test_a_text_that_is_no_object_tells_nothing(text: str) -> None:
+    assert (parsed(text), reduced(text), plain_values(text)) == ({}, "", "")
+
+
+def test_a_text_too_long_to_read_on_the_apps_thread_is_not_read() -> None:
+    told = json.dumps({"usage_metadata": {"input_tokens": 3}, "content": "x" * 131_072})
+    assert not reduced(told)
+
+
+@given(text=st.text())
+def test_any_text_is_read_without_an_error(text: str) -> None:
+    for told in (text, f"{{{text}", json.dumps({"usage": {text: 1}}), str({text: text})):
+        json.loads(reduced(told) or "{}")
+        json.loads(plain_values(told) or "{}")

@@ -289,7 +289,7 @@ def whole(vector: TokenVector) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda name: name.replace(" ", "-"))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(use=uses())
 def test_every_dialect_tells_the_same_use_alike(dialect: str, use: Use) -> None:
     scope, write = DIALECTS[dialect]
@@ -304,6 +304,7 @@ def test_every_dialect_tells_the_same_use_alike(dialect: str, use: Use) -> None:
     assert (row.cost_usd, row.provider) == (priced.cost_usd, "anthropic")
 
 
+@settings(deadline=None)
 @given(use=uses())
 def test_an_unknown_emitter_is_believed_unless_its_counts_are_impossible(use: Use) -> None:
     """Cache counts beyond the input prove that the input leaves them out."""

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenledger_exporter.dialects.usage_objects import (
@@ -224,6 +224,7 @@ def test_a_text_too_long_to_read_on_the_apps_thread_is_not_read() -> None:
     assert not reduced(told)
 
 
+@settings(deadline=None)
 @given(text=st.text())
 def test_any_text_is_read_without_an_error(text: str) -> None:
     for told in (text, f"{{{text}", json.dumps({"usage": {text: 1}}), str({text: text})):

@@ -1,19 +1,22 @@
-"""What a call's row says about money: the cost columns, their status, and why.
+"""What a call's row says about money: the amounts, their status, and why.
 
 The one judgement for calls that arrive and for rows that are priced again.
 """
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from tokenledger_exporter.price_rows import Cost
+import msgspec
+
 from tokenledger_exporter.prices import free_sheet, tier_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from tokenledger_exporter.price_rows import Cost
     from tokenledger_exporter.prices import PriceBook
     from tokenledger_semconv.tokens import TokenVector
 
@@ -73,57 +76,92 @@ class Billable(Protocol):
         ...
 
 
-def cost_columns(
-    call: Billable, moment: datetime, prices_of: Callable[[str], PriceBook]
-) -> dict[str, Any]:
-    """Cost columns: a number only where one is known, and a status that says what it is.
+class Charge(msgspec.Struct, frozen=True, gc=False):
+    """What a call costs, and how far that is to be trusted.
+
+    Args:
+        amounts: US dollars: the sum, then input, cache reads, cache writes, output and tools; all
+            `None` where no cost is known.
+        status: `cost_status` of the row.
+        price_id: the sheet the amounts come from.
+        note: why the cost is not simply priced, in words.
+    """
+
+    amounts: tuple[Decimal | None, ...]
+    status: str
+    price_id: str
+    note: str
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """The sum."""
+        return self.amounts[0]
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Everything by the name of its column."""
+        told = (*self.amounts, self.status, self.price_id, self.note)
+        return dict(zip(COST_COLUMNS, told, strict=True))
+
+
+COST_COLUMNS: Final = (
+    *("cost_usd", "input_cost_usd", "cached_cost_usd", "cache_write_cost_usd"),
+    *("output_cost_usd", "tool_cost_usd", "cost_status", "price_id", "cost_note"),
+)
+"""What pricing a row writes."""
+
+_UNKNOWN: Final = (None,) * 6
+_NOTHING: Final = (Decimal(0),) * 6
+
+
+def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBook]) -> Charge:
+    """What a call costs: a number only where one is known, and a status that says what it is.
 
     Args:
         call: the call.
         moment: when it started, with a time zone: its price is the one of that time.
         prices_of: gives a provider's price book.
     """
-    if call.refused:
-        return _columns(Cost(), "priced", REFUSED_NOTE)
-    if free := free_sheet(call.provider, call.operation):
-        return _columns(Cost(free), "priced", "")
-    if not call.tokens.is_measured:
-        return _columns(None, "unmeasured", call.missing_usage)
-    if faults := call.tokens.faults():
-        return _columns(None, "unpriced", "; ".join(faults))
+    provider, tokens = call.provider, call.tokens
+    free = free_sheet(provider, call.operation)
+    if free or call.refused:
+        return Charge(_NOTHING, "priced", free, REFUSED_NOTE if call.refused else "")
+    if not tokens.is_measured:
+        return Charge(_UNKNOWN, "unmeasured", "", call.missing_usage)
+    if faults := tokens.faults():
+        return Charge(_UNKNOWN, "unpriced", "", "; ".join(faults))
     model, tier = call.priced_model, tier_at(call.service_tier, call.inference_geo)
-    cost = prices_of(call.provider).cost(call.provider, model, moment, tier, call.tokens)
+    cost = prices_of(provider).cost(provider, model, moment, tier, tokens)
     if cost is None:
-        note = f"no price for {model or 'a call without a model'} at {call.provider or '?'}"
+        note = f"no price for {model or 'a call without a model'} at {provider or '?'}"
         return _unpriced(call, note)
+    if not (cost.unpriced_kinds or call.estimated or call.missing_usage):
+        return Charge(_amounts(cost), "priced", cost.price_id, "")
     return _judged(call, cost)
 
 
-def _judged(call: Billable, cost: Cost) -> dict[str, Any]:
-    """Cost columns of a call whose model has a price: how far is the cost to be trusted?"""
+def _judged(call: Billable, cost: Cost) -> Charge:
+    """The charge of a call whose model has a price: how far is the cost to be trusted?"""
     unpriced = f"no price for {', '.join(cost.unpriced_kinds)}" if cost.unpriced_kinds else ""
     if unpriced and not cost.total_usd:
         return _unpriced(call, f"{unpriced} of {call.priced_model} at {call.provider}")
     estimated = ESTIMATED_NOTE if call.estimated else ""
     note = "; ".join(filter(None, (estimated, unpriced, call.missing_usage)))
-    status = "estimated" if estimated else "partial" if note else "priced"
-    return _columns(cost, status, note)
+    return Charge(_amounts(cost), "estimated" if estimated else "partial", cost.price_id, note)
 
 
-def _unpriced(call: Billable, why: str) -> dict[str, Any]:
+def _unpriced(call: Billable, why: str) -> Charge:
     # That the output was estimated must still be known when a price is found one day.
-    return _columns(None, "unpriced", f"{why}; {ESTIMATED_NOTE}" if call.estimated else why)
+    note = f"{why}; {ESTIMATED_NOTE}" if call.estimated else why
+    return Charge(_UNKNOWN, "unpriced", "", note)
 
 
-def _columns(cost: Cost | None, status: str, note: str) -> dict[str, Any]:
-    return {
-        "cost_usd": cost.total_usd if cost else None,
-        "input_cost_usd": cost.input_usd if cost else None,
-        "cached_cost_usd": cost.cached_usd if cost else None,
-        "cache_write_cost_usd": cost.cache_write_usd if cost else None,
-        "output_cost_usd": cost.output_usd if cost else None,
-        "tool_cost_usd": cost.tool_usd if cost else None,
-        "cost_status": status,
-        "cost_note": note,
-        "price_id": cost.price_id if cost else "",
-    }
+def _amounts(cost: Cost) -> tuple[Decimal, ...]:
+    return (
+        cost.total_usd,
+        cost.input_usd,
+        cost.cached_usd,
+        cost.cache_write_usd,
+        cost.output_usd,
+        cost.tool_usd,
+    )

@@ -16,11 +16,11 @@ from uuid import UUID
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tokenledger_exporter.costing import cost_columns
+from tokenledger_exporter.costing import COST_COLUMNS, charge
 from tokenledger_exporter.price_questions import books_of
 from tokenledger_exporter.price_rows import MONEY
 from tokenledger_exporter.sql import statements
-from tokenledger_exporter.stored_call import COLUMN_LIST, COST_COLUMNS, stored_call
+from tokenledger_exporter.stored_call import COLUMN_LIST, stored_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +104,7 @@ def reprice(
         changed: list[tuple[StoredCall, dict[str, Any]]] = []
         for call in batch:
             found.looked_at += 1
-            new = cost_columns(call, call.timestamp, prices_of)
+            new = charge(call, call.timestamp, prices_of).columns
             if new["cost_usd"] is None:
                 found.kept += call.cost_usd is not None
             elif any(new[name] != call.costs[name] for name in _CHANGE):

@@ -9,54 +9,60 @@ import hashlib
 import json
 from datetime import datetime, timedelta, timezone
 from functools import cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import msgspec
 
-from tokenledger_exporter.costing import cost_columns
+from tokenledger_exporter.costing import charge
 from tokenledger_exporter.dialects import read_call
 from tokenledger_semconv import attributes
+from tokenledger_semconv.dimensions import DIMENSIONS
+from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from decimal import Decimal
 
+    from tokenledger_exporter.dialects import CallFacts
     from tokenledger_exporter.prices import PriceBook
     from tokenledger_exporter.records import SpanRecord, SpoolHeader
 
+_dimensions: Final = itemgetter(*(d.column for d in DIMENSIONS if d.attribute))
+_ENCODER: Final = msgspec.json.Encoder()
+_PACKER: Final = msgspec.msgpack.Encoder()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MAX_INTEGER: Final = 2**63 - 1
 
 
-class LedgerRow(msgspec.Struct, frozen=True):
-    """One row of `token_ledger_events`; fields are its columns, in COPY order."""
+class LedgerRow(msgspec.Struct, frozen=True, gc=False):
+    """One row of `token_ledger_events`; fields are its columns, in COPY order.
+
+    Counts stand in the order of the token vector, amounts in that of `Charge`, and whom the call is
+    for in that of the dimensions, so that each is taken over as it is.
+    """
 
     event_id: UUID
     timestamp: datetime
     ended_at: datetime
+    duration_ms: float
+    time_to_first_token_ms: float | None
     usage_hash: bytes
     trace_id: str
     span_id: str
-    scope: str
-    provider: str
-    model: str
-    request_model: str
-    operation: str
-    endpoint: str
-    response_id: str
+    ancestors: list[UUID]
+    status: str
+    total_tokens: int | None
     input_tokens: int | None
     output_tokens: int | None
-    total_tokens: int | None
     cached_tokens: int | None
     cache_write_tokens: int | None
     cache_write_1h_tokens: int | None
     reasoning_tokens: int | None
     audio_input_tokens: int | None
-    cached_audio_tokens: int | None
     audio_output_tokens: int | None
     image_input_tokens: int | None
-    cached_image_tokens: int | None
     image_output_tokens: int | None
     web_search_requests: int | None
     file_search_requests: int | None
@@ -64,37 +70,42 @@ class LedgerRow(msgspec.Struct, frozen=True):
     audio_seconds: int | None
     input_characters: int | None
     images: int | None
+    cached_audio_tokens: int | None
+    cached_image_tokens: int | None
+    reported_cost_usd: Decimal | None
     cost_usd: Decimal | None
     input_cost_usd: Decimal | None
     cached_cost_usd: Decimal | None
     cache_write_cost_usd: Decimal | None
     output_cost_usd: Decimal | None
     tool_cost_usd: Decimal | None
-    reported_cost_usd: Decimal | None
     cost_status: str
-    cost_note: str
     price_id: str
+    cost_note: str
+    scope: str
+    provider: str
+    model: str
+    request_model: str
+    operation: str
+    response_id: str
     service_tier: str
     inference_geo: str
-    user_id: str
-    session_id: str
-    organization_id: str
-    feature: str
-    team: str
-    project: str
-    cost_center: str
-    agent_id: str
-    app_name: str
-    release: str
-    environment: str
-    status: str
     error_type: str
-    duration_ms: float
-    time_to_first_token_ms: float | None
     usage: str | None
     details: str
     metadata: str
-    ancestors: list[UUID] = []
+    user_id: str
+    session_id: str
+    organization_id: str
+    project: str
+    feature: str
+    team: str
+    cost_center: str
+    agent_id: str
+    endpoint: str
+    app_name: str
+    release: str
+    environment: str
 
     @property
     def month(self) -> str:
@@ -131,45 +142,70 @@ def build_row(
         return None
     started_ns = _started_ns(record)
     started = _moment(started_ns)
-    money = cost_columns(call, started, prices_of)
-    tokens = {name: _bounded(value) for name, value in call.tokens._asdict().items()}
-    values: dict[str, Any] = {
-        "timestamp": started,
-        "ended_at": _moment(record.end_ns),
-        "trace_id": record.trace_id.hex(),
-        "span_id": f"{record.span_id:016x}",
-        "scope": record.scope,
-        "provider": call.provider,
-        "model": call.model,
-        "request_model": call.request_model,
-        "operation": call.operation,
-        "response_id": call.response_id,
-        **tokens,
-        "total_tokens": _bounded(call.tokens.total_tokens),
-        **money,
-        "reported_cost_usd": call.reported_cost_usd,
-        "service_tier": call.service_tier,
-        "inference_geo": call.inference_geo,
-        **call.dimensions,
-        "status": "error" if call.failed else "success",
-        "error_type": call.error_type,
-        "duration_ms": (record.end_ns - record.start_ns) / 1e6,
-        "time_to_first_token_ms": call.time_to_first_token_ms,
-        "usage": call.usage,
-        "details": json.dumps(call.details),
-        "metadata": json.dumps(call.metadata),
-    }
-    values = {
-        name: _clean(value) if isinstance(value, str) else value for name, value in values.items()
-    }
-    identity = _identity(record, started_ns, values["organization_id"])
-    ancestors = [
-        _event_id(start_ns, _span_identity(record.trace_id, span_id, start_ns))
-        for span_id, start_ns in record.ancestors
-    ]
-    return LedgerRow(
-        event_id=identity, usage_hash=_usage_hash(values), ancestors=ancestors, **values
+    money = charge(call, started, prices_of)
+    tokens = _bounded(call.tokens)
+    total = tokens.total_tokens
+    status = "error" if call.failed else "success"
+    texts = (
+        money.note,
+        record.scope,
+        call.provider,
+        call.model,
+        call.request_model,
+        call.operation,
+        call.response_id,
+        call.service_tier,
+        call.inference_geo,
+        call.error_type,
+        call.usage,
+        _json(call.details),
+        _json(call.metadata),
+        *_dimensions(call.dimensions),
     )
+    # Column by column, in their order: by name, each would cost as much again.
+    values: tuple[Any, ...] = (
+        _identity(record, started_ns, call.dimensions["organization_id"]),
+        started,
+        _moment(record.end_ns),
+        (record.end_ns - record.start_ns) / 1e6,
+        call.time_to_first_token_ms,
+        _usage_hash(call, status, tokens),
+        record.trace_id.hex(),
+        f"{record.span_id:016x}",
+        _ancestors(record) if record.ancestors else [],
+        status,
+        total if total is None or total <= _MAX_INTEGER else _MAX_INTEGER,
+        *tokens,
+        call.reported_cost_usd,
+        *money.amounts,
+        money.status,
+        money.price_id,
+        *(texts if _are_storable(texts) else map(_clean, texts)),
+    )
+    return LedgerRow(*values)
+
+
+def _ancestors(record: SpanRecord) -> list[UUID]:
+    return [
+        _span_event_id(record.trace_id, span_id, start_ns) for span_id, start_ns in record.ancestors
+    ]
+
+
+def _json(told: Mapping[str, object]) -> str:
+    return _ENCODER.encode(told).decode() if told else "{}"
+
+
+def _bounded(tokens: TokenVector) -> TokenVector:
+    """Counts a column can hold."""
+    if sum(filter(None, tokens)) <= _MAX_INTEGER:
+        return tokens
+    return TokenVector(*(None if count is None else min(count, _MAX_INTEGER) for count in tokens))
+
+
+def _are_storable(texts: Iterable[str | None]) -> bool:
+    """Whether none holds what Postgres cannot: a NUL, also escaped inside JSON."""
+    text = "".join(filter(None, texts))
+    return "\x00" not in text and "\\u0000" not in text
 
 
 def _started_ns(record: SpanRecord) -> int:
@@ -184,64 +220,66 @@ def _started_ns(record: SpanRecord) -> int:
 
 
 def _identity(record: SpanRecord, started_ns: int, organization_id: str) -> UUID:
-    """UUIDv8: 48 bits of start milliseconds, then a hash, so that keys arrive nearly in order."""
+    """Of the span, or of the call's own id within its organization."""
     call_id = record.attributes.get(attributes.CALL_ID)
-    if call_id:
-        told = f"{organization_id}\x1f{call_id}"
-    else:
-        told = _span_identity(record.trace_id, record.span_id, started_ns)
-    return _event_id(started_ns, told)
+    if not call_id:
+        return _span_event_id(record.trace_id, record.span_id, started_ns)
+    return _event_id(started_ns, f"{organization_id}\x1f{call_id}".encode())
 
 
-def _span_identity(trace_id: bytes, span_id: int, started_ns: int) -> str:
-    return f"{trace_id.hex()}\x1f{span_id:x}\x1f{started_ns}"
+def _span_event_id(trace_id: bytes, span_id: int, started_ns: int) -> UUID:
+    return _event_id(started_ns, b"%b%016x%016x" % (trace_id, span_id, started_ns & _MAX_INTEGER))
 
 
-def _event_id(started_ns: int, told: str) -> UUID:
-    digest = hashlib.blake2b(told.encode(), digest_size=10, person=b"tl-event").digest()
+def _event_id(started_ns: int, told: bytes) -> UUID:
+    """UUIDv8: 48 bits of start milliseconds, then a hash, so that keys arrive nearly in order."""
+    digest = hashlib.blake2b(told, digest_size=10, person=b"tl-event").digest()
     value = (started_ns // 1_000_000 & (1 << 48) - 1) << 80 | int.from_bytes(digest, "big")
-    value = value & ~(0xF << 76) | 0x8 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return UUID(int=value)
+    return UUID(int=value & _UNVERSIONED | _VERSION)
 
 
-# Two tellings of a call that agree in these are one and the same; the cost is not among them,
-# because a resend may meet another price book.
-_BILLING_FIELDS: Final = (
-    *("provider", "model", "operation", "service_tier", "status", "error_type", "response_id"),
-    *("input_tokens", "output_tokens", "total_tokens", "cached_tokens", "cache_write_tokens"),
-    *("cache_write_1h_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens"),
-    *("image_input_tokens", "image_output_tokens", "web_search_requests"),
-    *("file_search_requests", "code_execution_requests"),
-)
-# These are told only where they have a value: the hash of a row without them stays what it was
-# before the columns were there, so that a resend of such a row is still known.
-_LATER_BILLING_FIELDS: Final = (
-    *("cached_audio_tokens", "cached_image_tokens", "audio_seconds", "input_characters", "images"),
-    "inference_geo",
-)
+# The bits of a UUID that say version 8 (custom) and variant 1 (RFC 9562, read 2026-11-25).
+_VERSION: Final = 0x8 << 76 | 0x2 << 62
+_UNVERSIONED: Final = ~(0xF << 76 | 0x3 << 62)
 
 
-def _usage_hash(values: dict[str, Any]) -> bytes:
-    later = [name for name in _LATER_BILLING_FIELDS if values[name] not in {None, ""}]
-    told = [f"{values[name]}" for name in _BILLING_FIELDS]
-    told += [f"{name}={values[name]}" for name in later]
-    text = "\x1f".join(told)
-    return hashlib.blake2b(text.encode(), digest_size=16, person=b"tl-usage").digest()
+# The counts every release knew. Later ones are told only where they have a value: the hash of a row
+# without them stays what it was, so that a resend of such a row is still known.
+_FIRST_COUNTS: Final = 13
+_NO_LATER_COUNTS: Final = (None,) * (len(TokenVector._fields) - _FIRST_COUNTS)
+
+
+def _usage_hash(call: CallFacts, status: str, tokens: TokenVector) -> bytes:
+    """Two tellings of a call that agree in what is hashed here are one and the same.
+
+    The cost is not among it, because a resend may meet another price book.
+    """
+    later = tokens[_FIRST_COUNTS:]
+    told: tuple[object, ...] = (
+        call.provider,
+        call.model,
+        call.operation,
+        call.service_tier,
+        status,
+        call.error_type,
+        call.response_id,
+        tokens[:_FIRST_COUNTS],
+    )
+    if later != _NO_LATER_COUNTS or call.inference_geo:
+        names = TokenVector._fields[_FIRST_COUNTS:]
+        counted = [pair for pair in zip(names, later, strict=True) if pair[1] is not None]
+        told = (*told, counted, call.inference_geo)
+    return hashlib.blake2b(_PACKER.encode(told), digest_size=16, person=b"tl-usage").digest()
 
 
 def _moment(nanoseconds: int) -> datetime:
     # Integer microseconds: a float holds today's nanoseconds only to 256 ns.
-    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    return _EPOCH + timedelta(0, 0, nanoseconds // 1000)
 
 
-def _bounded(count: int | None) -> int | None:
-    return None if count is None else min(count, _MAX_INTEGER)
-
-
-def _clean(text: str) -> str:
-    """Text Postgres can hold: no NUL, in the column or escaped inside JSON."""
-    return text.replace("\x00", "\ufffd").replace("\\u0000", "\\ufffd")
+def _clean(text: str | None) -> str | None:
+    """Text Postgres can hold."""
+    return text and text.replace("\x00", "\ufffd").replace("\\u0000", "\\ufffd")
 
 
 def _plain(value: object) -> str:

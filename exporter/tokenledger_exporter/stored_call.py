@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
-from tokenledger_exporter.costing import ESTIMATED_NOTE, REFUSED_NOTE
+from tokenledger_exporter.costing import COST_COLUMNS, ESTIMATED_NOTE, REFUSED_NOTE
 from tokenledger_exporter.dialects import missing_usage, name_to_price
 from tokenledger_semconv.tokens import TokenVector
 
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 _COUNTS: Final = TokenVector._fields
-
-COST_COLUMNS: Final = (
-    *("cost_usd", "input_cost_usd", "cached_cost_usd", "cache_write_cost_usd"),
-    *("output_cost_usd", "tool_cost_usd", "cost_status", "cost_note", "price_id"),
-)
-"""What pricing a row writes."""
 
 _COLUMNS: Final = (
     *("provider", "model", "request_model", "operation", "service_tier", "inference_geo"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tokenledger_exporter.costing import cost_columns
+from tokenledger_exporter.costing import Charge, charge
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.price_questions import books_of
 from tokenledger_exporter.price_rows import MONEY
@@ -60,13 +60,13 @@ class _Sum:
     cached_tokens: int = 0
     states: Counter[str] = field(default_factory=Counter[str])
 
-    def add(self, call: StoredCall, money: dict[str, Any]) -> None:
+    def add(self, call: StoredCall, money: Charge) -> None:
         self.calls += 1
         self.input_tokens += call.tokens.input_tokens or 0
         self.output_tokens += call.tokens.output_tokens or 0
         self.cached_tokens += call.tokens.cached_tokens or 0
-        self.states[money["cost_status"]] += 1
-        self.cost_usd = MONEY.add(self.cost_usd, money["cost_usd"] or Decimal(0))
+        self.states[money.status] += 1
+        self.cost_usd = MONEY.add(self.cost_usd, money.cost_usd or Decimal(0))
 
     def as_row(self, labels: tuple[str, ...], *, lost: int) -> ReportRow:
         return ReportRow(
@@ -123,8 +123,8 @@ def build_as_if(  # noqa: PLR0913 - the report's own arguments and the model
         for group in (sums[labels], total):
             group.add(call, money)
         actual = MONEY.add(actual, call.cost_usd or Decimal(0))
-        if money["cost_status"] != "priced":
-            reasons[f"{money['cost_status']}: {money['cost_note']}"] += 1
+        if money.status != "priced":
+            reasons[f"{money.status}: {money.note}"] += 1
     rows = [group.as_row(labels, lost=0) for labels, group in sums.items()] if names else []
     rows.sort(key=lambda row: (-row.cost_usd, row.labels))
     return Report(
@@ -155,14 +155,14 @@ def _calls(
 
 def _other_cost(
     call: StoredCall, provider: str, model: str, prices_of: Callable[[str], PriceBook]
-) -> dict[str, Any]:
+) -> Charge:
     if call.operation not in _TEXT and not call.refused:
         note = f"a call of {call.operation or 'no known operation'} is no text {model} could answer"
-        return {"cost_usd": None, "cost_status": "unpriced", "cost_note": note}
+        return Charge((None,) * 6, "unpriced", "", note)
     # A place is priced by who runs it: another provider's words for it mean nothing here.
     geo = call.inference_geo if call.provider == provider else ""
     other = replace(call, provider=provider, model=model, request_model=model, inference_geo=geo)
-    return cost_columns(other, call.timestamp, prices_of)
+    return charge(other, call.timestamp, prices_of)
 
 
 def _notes(provider: str, model: str, actual: Decimal, reasons: Counter[str]) -> Iterator[str]:

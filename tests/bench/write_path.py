@@ -1,6 +1,6 @@
 """What writing a row costs, as a share of what Postgres itself can load: `make bench`.
 
-The ceiling is psql's own copy command, of the very same rows and columns into a table without a key or an
+The ceiling is psql's own copy command, of the very same rows and columns into a table without a key
 index, in the same run. Rates are the best of interleaved rounds, since a busy machine only slows.
 """
 

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from exporter.made import HEADER, chat_attributes, package_book, record, row
+from tokenledger_exporter.costing import COST_COLUMNS
 from tokenledger_exporter.records import SpoolHeader
-from tokenledger_exporter.rows import build_row
+from tokenledger_exporter.rows import LedgerRow, build_row
 from tokenledger_semconv import attributes
+from tokenledger_semconv.dimensions import DIMENSIONS
+from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -37,6 +40,17 @@ def test_a_plain_call_is_priced_part_by_part() -> None:
     assert made.output_cost_usd == Decimal(10) * 100 / 1_000_000
     assert made.cost_usd == Decimal("0.0015") + Decimal("0.0005") + Decimal("0.001")
     assert (made.cost_status, made.cost_note) == ("priced", "")
+
+
+def test_counts_amounts_and_dimensions_stand_under_their_own_names() -> None:
+    """A row is put together by position; the columns say in which order."""
+    columns = LedgerRow.__struct_fields__
+    assert columns[(at := columns.index("input_tokens")) : at + len(TokenVector._fields)] == (
+        TokenVector._fields
+    )
+    assert columns[(at := columns.index("cost_usd")) : at + len(COST_COLUMNS)] == COST_COLUMNS
+    of_whom = tuple(dimension.column for dimension in DIMENSIONS if dimension.attribute)
+    assert columns[-len(of_whom) :] == of_whom
 
 
 @pytest.mark.parametrize(

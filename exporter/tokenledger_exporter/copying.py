@@ -7,6 +7,7 @@ sent at all: its default says the same, at less cost on both sides.
 from __future__ import annotations
 
 from decimal import Decimal
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 import psycopg
@@ -69,15 +70,21 @@ def sent_columns(
         rows: at least one.
         unsettled: numbers of the identities of rows somebody else may tell of too.
     """
-    settled = tuple(not unsettled or row.event_id.int not in unsettled for row in rows)
-    values: list[tuple[object, ...]] = [*zip(*map(astuple, rows), strict=True), settled]
-    count = len(rows)
-    used = [
-        number for number, nothing in enumerate(_NOTHING) if values[number].count(nothing) != count
-    ]
+    if unsettled:
+        whole = [(*astuple(row), row.event_id.int not in unsettled) for row in rows]
+    else:
+        whole = [(*astuple(row), True) for row in rows]
+    columns = list(zip(*whole, strict=True))
+    used = [number for number, column in enumerate(columns) if _says_something(number, column)]
     names = sql.SQL(", ").join(sql.Identifier(_COLUMNS[number]) for number in used)
     types = tuple(_COLUMN_TYPES[number] for number in used)
-    return names, types, zip(*(values[number] for number in used), strict=True)
+    return names, types, map(itemgetter(*used), whole)
+
+
+def _says_something(number: int, column: tuple[object, ...]) -> bool:
+    nothing = _NOTHING[number]
+    # Most columns show it in their first row; in the others nearly every value is that very object.
+    return column[0] != nothing or column.count(nothing) != len(column)
 
 
 class _JsonText(str):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-from tokenledger_exporter.records import encode_span, is_model_call
+from tokenledger_exporter.records import encode_span, is_model_call, told_by
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -90,8 +90,10 @@ class LedgerProcessor(SpanProcessor):
             ancestors = self._below.pop(span_id, ()) if self._below else ()
             if span_id in self._covered:
                 self._covered.discard(span_id)
-            elif is_model_call(span):
-                self.sink.append(encode_span(span, ancestors))
+                return
+            told = told_by(span)
+            if is_model_call(span, told):
+                self.sink.append(encode_span(span, ancestors, told))
         except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
             self.sink.count_unrecorded(type(error).__name__)
 

@@ -36,7 +36,8 @@ _UNNAMED_SERVICE: Final = "unknown_service"
 _MAX_TEXT: Final = 8_192
 # As the SDK's own limit: an exporter that lifts it must not fill the spool with metadata.
 _MOST_KEPT: Final = 128
-_LEAST, _MOST = -(2**63), 2**63 - 1
+_LEAST, _MOST, _MOST_ENCODED = -(2**63), 2**63 - 1, 2**64 - 1
+_PLAIN_TYPES: Final = frozenset((str, int, float, bool))
 
 AttributeValue = str | bool | int | float | list[str]
 """A span attribute as the spool keeps it."""
@@ -80,49 +81,92 @@ class SpanRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 # A process has few of both; an app that makes them anew for each request must not fill memory.
-_MOST_RESOURCES: Final = 1_024
-_resources: Final[
-    dict[tuple[int, int], tuple[Resource, InstrumentationScope | None, dict[str, str]]]
-] = {}
+_MOST_ORIGINS: Final = 1_024
+_Origin = tuple["Resource", "InstrumentationScope | None", str, msgspec.Raw]
+_origins: Final[dict[tuple[int, int], _Origin]] = {}
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _RECORD_DECODER: Final = msgspec.msgpack.Decoder(SpanRecord)
 _HEADER_DECODER: Final = msgspec.msgpack.Decoder(SpoolHeader)
 
 
-def is_model_call(span: ReadableSpan) -> bool:
-    """Whether a span may tell of a model call; the dialect decides for good."""
+def told_by(span: ReadableSpan) -> dict[str, object]:
+    """A span's attributes, as a plain dict of one's own: the SDK's mapping is slow to ask twice."""
+    told = span.attributes
+    if told is None:
+        return {}
+    copy = getattr(told, "copy", None)
+    return dict(told) if copy is None else copy()
+
+
+def is_model_call(span: ReadableSpan, told: Mapping[str, object] | None = None) -> bool:
+    """Whether a span may tell of a model call; the dialect decides for good.
+
+    Args:
+        span: the span.
+        told: what `told_by` gave, where that is known.
+    """
     scope = span.instrumentation_scope
     if scope is not None and scope.name.startswith(attributes.SCOPE_PREFIX):
         return True
-    found = span.attributes
-    if not found:
-        return False
-    # A missing key costs the SDK's mapping an exception; its copy is a plain dict.
-    copy = getattr(found, "copy", None)
-    return not MARKS.isdisjoint(found if copy is None else copy())
+    return not MARKS.isdisjoint(told_by(span) if told is None else told)
 
 
-def encode_span(span: ReadableSpan, ancestors: Ancestors = ()) -> bytes:
-    """The record of an ended span."""
-    context = span.get_span_context()
-    scope = span.instrumentation_scope
-    parent = span.parent
+def encode_span(
+    span: ReadableSpan, ancestors: Ancestors = (), told: dict[str, object] | None = None
+) -> bytes:
+    """The record of an ended span; runs on the caller's thread.
+
+    Args:
+        span: the span.
+        ancestors: the spans above it that may tell of the same call.
+        told: what `told_by` gave, where that is known; it may be changed here.
+    """
+    if told is None:
+        told = told_by(span)
     failed = span.status.status_code is StatusCode.ERROR
-    kept = _kept(span.attributes)
-    if failed and attributes.ERROR_TYPE not in kept and (error := _error_class(span.events)):
-        kept[attributes.ERROR_TYPE] = error
+    if failed and attributes.ERROR_TYPE not in told and (error := _error_class(span.events)):
+        told[attributes.ERROR_TYPE] = error
+    # Our own spans hold short plain values only. They are checked all at once, names and classes
+    # as sets: a loop over them costs ten times as much.
+    if told.keys() <= KEPT_ATTRIBUTES:
+        reasons = told.pop(attributes.FINISH_REASONS, None)
+        is_plain = _PLAIN_TYPES.issuperset(map(type, told.values()))
+        if reasons is not None:
+            told[attributes.FINISH_REASONS] = _list(reasons)
+        if is_plain:
+            try:
+                record = _encoded(span, told, ancestors, failed)
+                if len(record) <= _MAX_TEXT:
+                    return record
+            except (OverflowError, UnicodeEncodeError):
+                # A number beyond 64 bits or a lone surrogate: below, each value is looked at.
+                pass
+    return _encoded(span, _kept(told), ancestors, failed)
+
+
+def _encoded(
+    span: ReadableSpan, kept: Mapping[str, object], ancestors: Ancestors, failed: bool
+) -> bytes:
+    context, parent = span.get_span_context(), span.parent
+    start_ns, end_ns = span.start_time or 0, span.end_time or 0
+    if not 0 <= start_ns <= end_ns <= _MOST:
+        start_ns, end_ns = _bounded(start_ns), _bounded(end_ns)
+    resource, scope = span.resource, span.instrumentation_scope
+    origin = _origins.get((id(resource), id(scope)))
+    if origin is None or origin[0] is not resource or origin[1] is not scope:
+        origin = _read_origin(resource, scope)
     # Positions are SpanRecord's fields: the struct itself would only cost the caller's thread.
     return _ENCODER.encode(
         (
             (context.trace_id if context else 0).to_bytes(16, "big"),
             context.span_id if context else 0,
             parent.span_id if parent else 0,
-            _bounded(span.start_time or 0),
-            _bounded(span.end_time or 0),
-            encodable(scope.name) if scope else "",
+            start_ns,
+            end_ns,
+            origin[2],
             failed,
             kept,
-            _resource(span.resource, scope),
+            origin[3],
             ancestors,
         )
     )
@@ -148,13 +192,8 @@ def encodable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _kept(told: Mapping[str, object] | None) -> dict[str, AttributeValue]:
+def _kept(found: Mapping[str, object]) -> dict[str, AttributeValue]:
     """The kept attributes; what follows runs on the caller's thread, once a value."""
-    if told is None:
-        return {}
-    # The SDK's mapping takes Python calls for each key and value; a copy of it is a plain dict.
-    copy = getattr(told, "copy", None)
-    found: Mapping[str, object] = told if copy is None else copy()
     kept: dict[str, AttributeValue] = {}
     metadata_keys = 0
     for key, value in found.items():
@@ -164,7 +203,7 @@ def _kept(told: Mapping[str, object] | None) -> dict[str, AttributeValue]:
                 fits = len(value) <= _MAX_TEXT and value.isascii()
                 kept[key] = value if fits else _plain(value)
             elif type(value) is int:
-                kept[key] = value if _LEAST <= value <= _MOST else str(value)
+                kept[key] = value if _LEAST <= value <= _MOST_ENCODED else str(value)
             else:
                 kept[key] = _plain(value)
         elif key.startswith(attributes.METADATA_PREFIX):
@@ -197,13 +236,22 @@ def _keep_foreign(kept: dict[str, AttributeValue], key: str, value: object) -> N
         kept[encodable(key)] = _plain(short)
 
 
+def _list(values: object) -> AttributeValue:
+    """The values of a list: nearly always one short text."""
+    if values.__class__ is tuple and len(items := cast("tuple[object, ...]", values)) == 1:
+        text = items[0]
+        if type(text) is str and text.isascii() and len(text) <= dimensions.MAX_VALUE_LENGTH:
+            return [text]
+    return _plain(values)
+
+
 def _plain(value: object) -> AttributeValue:
     # One type a test: `isinstance` takes twice as long with a union of them.
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
         # msgpack ends at 64 bits; a count beyond is a fault the dialect will name.
-        return int(value) if _LEAST <= value <= _MOST else str(value)
+        return int(value) if _LEAST <= value <= _MOST_ENCODED else str(value)
     if isinstance(value, float):
         return float(value)
     if isinstance(value, (list, tuple)):
@@ -216,18 +264,17 @@ def _bounded(number: int) -> int:
     return max(_LEAST, min(number, _MOST))
 
 
-def _resource(resource: Resource, scope: InstrumentationScope | None) -> dict[str, str]:
-    """The kept attributes of a resource and of a scope; both live long, so they are read once."""
-    key = (id(resource), id(scope))
-    found = _resources.get(key)
-    if found is None or found[0] is not resource or found[1] is not scope:
-        kept = _read_resource(resource.attributes)
-        if scope is not None and (version := (scope.attributes or {}).get(attributes.SDK_VERSION)):
-            kept[attributes.SDK_VERSION] = encodable(str(version)[: dimensions.MAX_VALUE_LENGTH])
-        if len(_resources) >= _MOST_RESOURCES:
-            _resources.clear()
-        found = _resources[key] = (resource, scope, kept)
-    return found[2]
+def _read_origin(resource: Resource, scope: InstrumentationScope | None) -> _Origin:
+    """Whose a span is: the scope's name and the kept attributes of both, read and encoded once."""
+    kept = _read_resource(resource.attributes)
+    if scope is not None and (version := (scope.attributes or {}).get(attributes.SDK_VERSION)):
+        kept[attributes.SDK_VERSION] = encodable(str(version)[: dimensions.MAX_VALUE_LENGTH])
+    if len(_origins) >= _MOST_ORIGINS:
+        _origins.clear()
+    name = encodable(scope.name) if scope else ""
+    found = resource, scope, name, msgspec.Raw(_ENCODER.encode(kept))
+    _origins[id(resource), id(scope)] = found
+    return found
 
 
 def _read_resource(found: Mapping[str, object]) -> dict[str, str]:

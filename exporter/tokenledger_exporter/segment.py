@@ -27,6 +27,8 @@ SUFFIX: Final = ".seg"
 """Segments end with this; what cannot be read is renamed to `.seg.bad` and kept."""
 
 _FRAME: Final = struct.Struct("<II")
+_pack: Final = _FRAME.pack
+_crc32: Final = zlib.crc32
 _MAX_PAYLOAD: Final = 1 << 20
 _taken_over: Final[set[int]] = set()
 
@@ -70,15 +72,13 @@ class Segment:
         Raises:
             OSError: nothing was written; the segment still ends with a whole frame.
         """
-        if len(payload) > _MAX_PAYLOAD:
-            raise OSError(
-                f"a record of {len(payload)} bytes is over the {_MAX_PAYLOAD} a frame takes"
-            )
-        frame = _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
-        written = os.write(self._fd, frame)
-        if written != len(frame):
+        length = len(payload)
+        if length > _MAX_PAYLOAD:
+            raise OSError(f"a record of {length} bytes is over the {_MAX_PAYLOAD} a frame takes")
+        written = os.write(self._fd, _pack(length, _crc32(payload)) + payload)
+        if written != length + _FRAME.size:
             os.ftruncate(self._fd, self.size)
-            raise SegmentFullError(f"the disk took {written} of {len(frame)} bytes")
+            raise SegmentFullError(f"the disk took {written} of {length + _FRAME.size} bytes")
         self.size += written
 
     def read(self, offset: int, limit: int) -> ReadResult:
@@ -121,7 +121,7 @@ def read_frames(fd: int, offset: int, end: int, limit: int) -> ReadResult:
             result.torn = True
             break
         payload = os.pread(fd, length, result.end + _FRAME.size)
-        if zlib.crc32(payload) == checksum:
+        if _crc32(payload) == checksum:
             result.payloads.append(payload)
         else:
             result.damaged += 1

@@ -96,8 +96,9 @@ class Spool:
     """This process's end of the spool.
 
     Invariant, under `_lock`: `_segments`, oldest first, hold every record that is not committed,
-    the first of them from `_committed` on; the last one is written. `_memory` holds what the disk
-    refused. `appended - forgotten - refused` is what waits.
+    the first of them from `_committed` on; the last one, `_written`, is written, and all before it
+    hold `_older_bytes`. `_memory` holds what the disk refused. `appended - forgotten - refused` is
+    what waits.
     """
 
     def __init__(self, folder: Path, header: SpoolHeader) -> None:
@@ -105,6 +106,8 @@ class Spool:
         self._folder: Final = folder
         self._lock = threading.Lock()
         self._segments: deque[Segment] = deque()
+        self._written: Segment | None = None
+        self._older_bytes = 0
         self._committed = 0
         self._memory: deque[bytes] = deque()
         self._late: deque[bytes] = deque()
@@ -119,11 +122,17 @@ class Spool:
         Never raises. A dropped stream ends its call inside garbage collection, which can run while
         this very thread holds the lock: such a record must not wait for it.
         """
-        self._late.append(payload)
-        if not self._lock.acquire(timeout=_LONGEST_WAIT_SECONDS):
-            return 0
+        # First without a wait: asking for one costs more, and nearly always the lock is free.
+        if not self._lock.acquire(blocking=False):
+            self._late.append(payload)
+            if not self._lock.acquire(timeout=_LONGEST_WAIT_SECONDS):
+                return 0
+            payload = b""
         try:
-            self._append_late()
+            if payload:
+                self._keep(payload)
+            if self._late:
+                self._keep_late()
             return self.appended
         finally:
             self._lock.release()
@@ -131,7 +140,7 @@ class Spool:
     def leave_deleted(self) -> None:
         """Write on in a new file where somebody deleted ours; what waits there is still read."""
         with self._lock:
-            if self._segments and self._segments[-1].is_deleted:
+            if self._written is not None and self._written.is_deleted:
                 _log.warning("spool_deleted: the files below %s are gone", self._folder)
                 self._open_segment()
 
@@ -158,6 +167,7 @@ class Spool:
         for segment in self._segments:
             segment.abandon()
         self._segments.clear()
+        self._written, self._older_bytes = None, 0
         self._lock = threading.Lock()
         self._memory.clear()
         self._late.clear()
@@ -166,7 +176,8 @@ class Spool:
     def close(self) -> None:
         """Let go of the segments; those with waiting records stay for the next process."""
         with self._lock:
-            self._append_late()
+            self._keep_late()
+            self._written, self._older_bytes = None, 0
             while self._segments:
                 segment = self._segments.popleft()
                 segment.close(delete=self._committed >= segment.size)
@@ -178,21 +189,21 @@ class Spool:
         with self._lock:
             return self.appended - self.forgotten - self.state.refused
 
-    def _append_late(self) -> None:
+    def _keep_late(self) -> None:
         """Keep every record handed in; called under the lock."""
         while self._late:
-            payload = self._late.popleft()
-            self.appended += 1
-            if not self._append_to_disk(payload):
-                self._append_to_memory(payload)
+            self._keep(self._late.popleft())
 
-    def _append_to_disk(self, payload: bytes) -> bool:
+    def _keep(self, payload: bytes) -> None:
+        self.appended += 1
         try:
-            if not self._segments or self._segments[-1].size > MAX_SEGMENT_BYTES:
-                self._open_segment()
-            if sum(segment.size for segment in self._segments) > MAX_BYTES:
-                return False
-            self._segments[-1].append(payload)
+            segment = self._written
+            if segment is None or segment.size > MAX_SEGMENT_BYTES:
+                segment = self._open_segment()
+            if segment.size + self._older_bytes <= MAX_BYTES:
+                segment.append(payload)
+                self.state.on_disk = True
+                return
         except OSError as error:
             if not self._disk_failed:
                 self._disk_failed = True
@@ -204,9 +215,7 @@ class Spool:
                     MAX_MEMORY_RECORDS,
                 )
             self.state.on_disk = False
-            return False
-        self.state.on_disk = True
-        return True
+        self._append_to_memory(payload)
 
     def _append_to_memory(self, payload: bytes) -> None:
         if len(self._memory) < MAX_MEMORY_RECORDS:
@@ -216,17 +225,21 @@ class Spool:
             _log.error("spool_full: further calls are counted as lost until the ledger is back")
         self.state.refused += 1
 
-    def _open_segment(self) -> None:
+    def _open_segment(self) -> Segment:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         name = f"{os.getpid()}-{secrets.token_hex(8)}{SUFFIX}"
         segment = Segment(self._folder / name, encode_header(self.header))
-        if not self._segments:
+        if self._written is None:
             self._committed = segment.start
+        else:
+            self._older_bytes += self._written.size
         self._segments.append(segment)
+        self._written = segment
+        return segment
 
     def _next_own(self, limit: int) -> Batch | None:
         with self._lock:
-            self._append_late()
+            self._keep_late()
             if self._segments and self._committed < self._segments[0].size:
                 segment = self._segments[0]
                 result = segment.read(self._committed, limit)
@@ -258,6 +271,7 @@ class Spool:
                 self._committed = segment.start
             else:
                 self._segments.popleft().close(delete=True)
+                self._older_bytes -= end
                 self._committed = self._segments[0].start
 
     def _forget_in_memory(self, records: int) -> None:

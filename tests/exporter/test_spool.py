@@ -7,7 +7,6 @@ import signal
 import stat
 import subprocess
 import sys
-from collections import deque
 from typing import TYPE_CHECKING
 
 from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader
@@ -118,16 +117,15 @@ def test_a_record_made_by_garbage_collection_inside_the_lock_is_kept(tmp_path: P
         def __del__(self) -> None:
             spool.append(b"dropped")
 
-    class Handed(deque[bytes]):
-        """Drops the stream while the lock is held."""
+    class Handed(bytes):
+        """Drops the stream while the lock is held, where its length is asked for."""
 
-        def popleft(self) -> bytes:
+        def __len__(self) -> int:
             dropped.clear()
-            return super().popleft()
+            return super().__len__()
 
     dropped = [Dropped()]
-    vars(spool)["_late"] = Handed()
-    spool.append(b"first")
+    spool.append(Handed(b"first"))
     assert waiting(spool) == [b"first", b"dropped"]
 
 

@@ -211,7 +211,8 @@ def _count(value: AttributeValue | None) -> int | None:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and value >= 0 else None
+    # What a count's column holds; a greater number is a fault of its emitter.
+    return value if isinstance(value, int) and 0 <= value < 2**63 else None
 
 
 def _service_tier(values: Mapping[str, AttributeValue]) -> str:

@@ -15,6 +15,7 @@ from opentelemetry import baggage, context
 from opentelemetry.trace import StatusCode
 
 from tokenledger.failures import Guard, report
+from tokenledger.span_attributes import put
 from tokenledger_semconv.attributes import ERROR_TYPE, HTTP_STATUS_CODE, TIME_TO_FIRST_CHUNK
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from tokenledger.reading import Found
 
 _NANOSECONDS: Final = 1_000_000_000
-_RUNNING: Final = context.create_key("tokenledger-running")
+RUNNING: Final = context.create_key("tokenledger-running")
+"""In a context, whose request runs there; of a call, the lock by which it is finished once."""
+
 _AS_IT_IS: Final[AbstractContextManager[None]] = nullcontext()
 
 
@@ -44,12 +47,15 @@ class Call:
         told: what its span said at its start; kept for the meters only.
         started_ns: when it began, in nanoseconds since 1970.
         meters: what counts the calls around it.
+        settings: what else its request said, told with its answer: nobody decides by it.
+        finishing: taken by the first to finish and never given back; stands in `running`.
     """
 
     __slots__ = (
         "_finishing",
         "_first_chunk",
         "_meters",
+        "_settings",
         "_spans",
         "_told",
         "before",
@@ -65,6 +71,8 @@ class Call:
         told: Mapping[str, AttributeValue],
         started_ns: int,
         meters: Sequence[Meter] = (),
+        settings: Found | None = None,
+        finishing: Lock | None = None,
     ) -> None:
         self._spans = spans
         self.before = before
@@ -73,13 +81,22 @@ class Call:
         self._meters = meters
         self.started_ns = started_ns
         self._first_chunk = 0
-        # Taken by the first to finish and never given back.
-        self._finishing = Lock()
+        self._settings = settings
+        self._finishing = finishing or Lock()
 
     @property
     def is_finished(self) -> bool:
         """Whether the call was finished, or is being finished right now."""
         return self._finishing.locked()
+
+    def leave(self) -> None:
+        """Put back what was before, where the request's context or one made in it still is.
+
+        No token is detached: a coroutine thrown away is closed in somebody else's context, which
+        must stay as it is.
+        """
+        if context.get_current().get(RUNNING) is self._finishing:
+            context.attach(self.before)
 
     def first_chunk(self) -> None:
         """Note the time of a stream's first chunk; later calls change nothing."""
@@ -105,6 +122,8 @@ class Call:
             return
         if found is None:
             found = {}
+        if self._settings:
+            found = {**self._settings, **found}
         if error is not None:
             with Guard("reading an error"):
                 _add_error(found, error)
@@ -113,25 +132,24 @@ class Call:
         failed = ERROR_TYPE in found
         for span in self._spans:
             try:
-                span.set_attributes(found)
+                put(span, found)
                 if failed:
                     span.set_status(StatusCode.ERROR)
                 span.end(end_time_ns)
             except Exception as failure:  # noqa: BLE001 - ours, not the app's
                 report("ending a span", type(failure).__name__)
         if self._meters:
-            with Guard("metering a call"):
-                told = {**self._told, **found}
-                for meter in self._meters:
-                    meter.add(told, self.started_ns, failed)
+            self._meter(found, failed)
+
+    def _meter(self, found: Found, failed: bool) -> None:
+        with Guard("metering a call"):
+            told = {**self._told, **found}
+            for meter in self._meters:
+                meter.add(told, self.started_ns, failed)
 
 
 class Running:
-    """Runs an SDK's coroutine in a call's context: `with Running(call.before, call.running):`.
-
-    No token is detached: a coroutine thrown away is closed in somebody else's context, which must
-    stay as it is. So the context before is put back only where ours still is in force.
-    """
+    """Runs a request that is no call in a context of its own, and leaves it as a call does."""
 
     __slots__ = ("_before", "_running")
 
@@ -141,11 +159,11 @@ class Running:
 
     def __enter__(self) -> None:
         with Guard("entering a call"):
-            context.attach(context.set_value(_RUNNING, self, self._running))
+            context.attach(context.set_value(RUNNING, self, self._running))
 
     def __exit__(self, *_raised: object) -> None:
         with Guard("leaving a call"):
-            if context.get_value(_RUNNING) is self:
+            if context.get_value(RUNNING) is self:
                 context.attach(self._before)
 
 

@@ -9,15 +9,23 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-import time
 from dataclasses import dataclass
+from threading import Lock
+from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import baggage, context, trace
 from opentelemetry.context.context import Context
-from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    get_tracer_provider,
+)
 
-from tokenledger.call import Call
+from tokenledger.call import RUNNING, Call
 from tokenledger.carrier import ATTRIBUTED, attribution_in
 from tokenledger.failures import Guard, report
 from tokenledger.metering import METERS
@@ -114,13 +122,14 @@ class CallTracer:
             aside = context.set_value(_SUPPRESSED, True)
             self.begin(told, aside, per_call=per_call).finish(found)
 
-    def begin(
+    def begin(  # noqa: PLR0913, PLR0917 - asked once a call, by position
         self,
         told: Mapping[str, AttributeValue],
         current: Context,
         user: object = None,
         per_call: Layer = NOTHING,
         started_ns: int = 0,
+        settings: Found | None = None,
     ) -> Call:
         """Start a call in a context; unlike `start`, it may raise.
 
@@ -130,6 +139,7 @@ class CallTracer:
             user: as for `start`.
             per_call: as for `start`.
             started_ns: as for `start`.
+            settings: what the request says beside; the span is told at its end.
         """
         setup = RUNTIME.setup
         members: Any = current.get(_BAGGAGE)
@@ -146,20 +156,28 @@ class CallTracer:
                 ),
             }
         if not started_ns:
-            started_ns = time.time_ns()
+            started_ns = time_ns()
         route = self._route
-        provider = self._provider or trace.get_tracer_provider()
+        provider = self._provider or get_tracer_provider()
         if route is None or route.provider is not provider or route.ledger is not setup.ledger:
             route = _find_route(self._scope, provider, setup.ledger, _sdk_version(self._sdk))
             self._route = route
         spans, under = _begin(route, current, told, started_ns, setup.settings.sample_rate)
-        inside = dict(current)
-        if members is not None:
-            del inside[_BAGGAGE]
-        if under is not None:
-            inside[_SPAN] = under
+        finishing = Lock()
+        if members is None and under is not None:
+            running = Context(current, **{_SPAN: under, RUNNING: finishing})
+        else:
+            running = Context(_inside(current, under), **{RUNNING: finishing})
         meters: Any = current.get(METERS, ())
-        return Call(spans, current, Context(inside), told, started_ns, meters)
+        return Call(spans, current, running, told, started_ns, meters, settings, finishing)
+
+
+def _inside(current: Context, under: Span | None) -> dict[str, object]:
+    inside = dict(current)
+    inside.pop(_BAGGAGE, None)
+    if under is not None:
+        inside[_SPAN] = under
+    return inside
 
 
 def _begin(
@@ -176,7 +194,7 @@ def _begin(
             return (), None
         span = _start_span(route.app_tracer, current, told, started_ns)
         return (span,), span
-    if not _is_traced(current, sample_rate):
+    if current.get(_SUPPRESSED) or (sample_rate < 1 and not _is_traced(current, sample_rate)):
         booked = _start_span(ledger_tracer, current, told, started_ns)
         return (booked,), StandIn(_unsampled(booked.get_span_context()), booked)
     span = INVALID_SPAN
@@ -224,8 +242,9 @@ def _release(distribution: str) -> str:
 def _start_span(
     tracer: Tracer, parent: Context, told: Mapping[str, AttributeValue], started_ns: int
 ) -> Span:
+    get: Any = told.get
     return tracer.start_span(
-        _name(str(told.get(names.OPERATION_NAME)), told.get(names.REQUEST_MODEL, "")),  # pyright: ignore[reportArgumentType] - text, by every emitter of ours
+        _name(get(names.OPERATION_NAME), get(names.REQUEST_MODEL)),
         parent,
         SpanKind.CLIENT,
         told,
@@ -244,10 +263,6 @@ def _is_traced(current: Context, sample_rate: float) -> bool:
     A recording parent's decision is followed; below any other parent the trace id decides, so that
     services agree; a root is drawn.
     """
-    if current.get(_SUPPRESSED):
-        return False
-    if sample_rate >= 1:
-        return True
     parent = trace.get_current_span(current)
     if parent.is_recording():
         return True

@@ -218,6 +218,7 @@ class _Options:
     url = "/models"
     method = "get"
     headers = None
+    json_data = None
 
 
 def test_without_baggage_the_context_stays_the_very_same() -> None:
@@ -238,7 +239,7 @@ async def _request(*_given: object) -> None:
 
 
 def _started() -> Coroutine[dict[str, object], None, None]:
-    sent = async_request(API, _Recording())(_request, None, (None, _Options()), {})
+    sent = async_request(API, _Recording(), _request)(None, None, _Options())
     assert inspect.iscoroutine(sent)
     return sent
 

@@ -69,7 +69,7 @@ def test_a_completion_is_read_whole(completion: object) -> None:
     assert json.loads(str(found[names.PROVIDER_USAGE])) == _USAGE
     assert found[names.RESPONSE_ID] == "chatcmpl-1"
     assert found[names.RESPONSE_MODEL] == "gpt-4o-2024-08-06"
-    assert found[names.FINISH_REASONS] == ["stop", "length"]
+    assert found[names.FINISH_REASONS] == ("stop", "length")
     assert found[names.OPENAI_SERVICE_TIER] == "flex"
     assert found[names.OPENAI_SYSTEM_FINGERPRINT] == "fp_1"
 
@@ -195,7 +195,7 @@ def test_the_finish_reasons_of_a_stream_are_in_the_order_of_its_choices() -> Non
     stream.note(
         _chunk(choices=[{"index": 0, "finish_reason": "stop", "delta": {"role": "assistant"}}])
     )
-    assert stream.found()[names.FINISH_REASONS] == ["stop", "length"]
+    assert stream.found()[names.FINISH_REASONS] == ("stop", "length")
 
 
 def test_the_text_of_a_chunk_is_weighed_wherever_it_stands() -> None:

@@ -9,32 +9,37 @@ wrapper passes straight through, since SDKs and apps keep bound methods.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
-from opentelemetry import context
+from opentelemetry.context import attach, get_current
 
-from tokenledger.call import Running, without_baggage
+from tokenledger.call import without_baggage
 from tokenledger.failures import report
 from tokenledger.instrumentors.content import telling
 from tokenledger.instrumentors.per_request import CARRIER, take_off
 from tokenledger.instrumentors.sending import Sending, finish_with
 from tokenledger.instrumentors.streams import end_watch
 from tokenledger.precedence import NOTHING
+from tokenledger.runtime import RUNTIME
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.util.types import AttributeValue
 
     from tokenledger.call import Call
     from tokenledger.instrumentors.endpoint import Endpoint, Endpoints
-    from tokenledger.instrumentors.patching import Host, Wrapper
+    from tokenledger.instrumentors.patching import Host, Method
     from tokenledger.instrumentors.shape import Body, Shape
     from tokenledger.reading import Found
     from tokenledger.tracing import CallTracer
+    from tokenledger_semconv.settings import Settings
 
 RAW_RESPONSE_HEADER: Final = "X-Stainless-Raw-Response"
 """Set by `with_raw_response` and `with_streaming_response` of both SDKs."""
 
+_MOST_PLANS: Final = 1_024
 _NO_BODY: Final[Body] = {}
 _PLAIN: Final = (int, float, str)
 
@@ -64,11 +69,14 @@ class Api:
     Its `is_recorded` says whether the SDK's calls are recorded right now.
     """
 
-    __slots__ = ("_plain", "aside", "endpoints", "is_recorded", "shapes")
+    __slots__ = ("_plain", "_shapes", "aside", "endpoints", "is_recorded", "plans")
 
     def __init__(self, shapes: Mapping[str, Shape], endpoints: Endpoints, aside: Aside) -> None:
         self._plain = shapes
-        self.shapes = shapes
+        self._shapes = shapes
+        # By client, path and model. A client's place in memory may become another's, whose URL is
+        # another object.
+        self.plans: dict[tuple[int, str, str], Plan] = {}
         self.endpoints = endpoints
         self.aside = aside
         self.is_recorded = False
@@ -76,127 +84,141 @@ class Api:
     def tell_content(self, *, asked_for: bool) -> None:
         """Put messages on the spans from now on, or no longer."""
         plain = self._plain
-        self.shapes = {path: telling(plain[path]) for path in plain} if asked_for else plain
+        self._shapes = {path: telling(plain[path]) for path in plain} if asked_for else plain
+        self.plans = {}
+
+    def plan(self, client: Any, url: str, model: str) -> Plan | None:  # noqa: ANN401
+        """What all requests like this one have in common; `None` if they are no model call."""
+        shape = self._shapes.get(url) or self._shape_at(client, url)
+        if shape is None:
+            return None
+        endpoint = self.endpoints.of(client)
+        told = {**endpoint.told, names.OPERATION_NAME: shape.told[names.OPERATION_NAME]}
+        if model:
+            told[names.REQUEST_MODEL] = model
+        beside = {name: shape.told[name] for name in shape.told.keys() - told.keys()}
+        settings = RUNTIME.setup.settings
+        plan = Plan(client._base_url, settings, shape, endpoint, told, beside)  # noqa: SLF001
+        if len(self.plans) >= _MOST_PLANS:
+            self.plans = {}
+        self.plans[id(client), url, model] = plan
+        return plan
+
+    def _shape_at(self, client: Any, url: str) -> Shape | None:  # noqa: ANN401
+        """The API of a path the app wrote itself, like `client.post("chat/completions")`."""
+        path = url.removeprefix(str(getattr(client, "_base_url", "")))
+        known = self._shapes.get(f"/{path.lstrip('/')}")
+        return known or self._shapes.get(f"/{path.partition('?')[0].lstrip('/')}")
 
 
-def sync_request(api: Api, host: Host) -> Wrapper:
-    """Around a client's `request`."""
+class Plan(NamedTuple):
+    """What all requests of one client to one path for one model have in common.
 
-    def wrapper(
-        wrapped: Callable[..., Any],
-        instance: Any,  # noqa: ANN401 - a client of any release of the SDK
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> object:
+    Args:
+        base_url: the client's, by which the client is known to be the same.
+        settings: what was in force when this was read.
+        shape: the API.
+        endpoint: who is talked to.
+        told: what the span of a call says at its start, for samplers; nobody may change it.
+        beside: what it is told with the answer.
+    """
+
+    base_url: object
+    settings: Settings
+    shape: Shape
+    endpoint: Endpoint
+    told: Mapping[str, AttributeValue]
+    beside: Mapping[str, AttributeValue]
+
+
+def sync_request(api: Api, host: Host, method: Method) -> Method:
+    """In place of a client's `request`."""
+
+    def request(client: object, *args: Any, **kwargs: Any) -> object:  # noqa: ANN401 - the SDK's
         tracer = host.tracer
         if tracer is None:
-            return wrapped(*args, **kwargs)
-        call, read, sent = _begin(api, tracer, instance, args, kwargs)
+            return method(client, *args, **kwargs)
+        call, read, sent = _begin(api, tracer, client, args, kwargs)
         if call is None:
             with without_baggage():
-                answer = wrapped(*args, **kwargs)
-            _read_aside(api, tracer, instance, args, kwargs, answer)
+                answer = method(client, *args, **kwargs)
+            _read_aside(api, tracer, client, args, kwargs, answer)
             return answer
-        context.attach(call.running)
+        attach(call.running)
         try:
-            answer = wrapped(*args, **kwargs) if sent is None else sent.send(wrapped, args, kwargs)
+            if sent is None:
+                answer = method(client, *args, **kwargs)
+            else:
+                answer = sent.send(partial(method, client, *args, **kwargs))
         except BaseException as error:
-            context.attach(call.before)
+            attach(call.before)
             call.finish(error=error)
             raise
-        context.attach(call.before)
+        attach(call.before)
         if sent is None:
             finish_with(call, read, answer)
         else:
             sent.observe(answer, is_async=False)
         return answer
 
-    return wrapper
+    return request
 
 
-def async_request(api: Api, host: Host) -> Wrapper:
-    """Around an async client's `request`."""
+def async_request(api: Api, host: Host, method: Method) -> Method:
+    """In place of an async client's `request`."""
 
-    def wrapper(
-        wrapped: Callable[..., Awaitable[Any]],
-        instance: Any,  # noqa: ANN401 - a client of any release of the SDK
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> object:
+    async def request(client: object, *args: Any, **kwargs: Any) -> object:  # noqa: ANN401
         tracer = host.tracer
         if tracer is None:
-            return wrapped(*args, **kwargs)
-        return _awaited(api, tracer, wrapped, instance, args, kwargs)
-
-    return wrapper
-
-
-async def _awaited(  # noqa: PLR0913, PLR0917 - what wrapt gives, and whose call it is
-    api: Api,
-    tracer: CallTracer,
-    wrapped: Callable[..., Awaitable[Any]],
-    instance: object,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> object:
-    call, read, sent = _begin(api, tracer, instance, args, kwargs)
-    if call is None:
-        with without_baggage():
-            answer = await wrapped(*args, **kwargs)
-        _read_aside(api, tracer, instance, args, kwargs, answer)
-        return answer
-    with Running(call.before, call.running):
+            return await method(client, *args, **kwargs)
+        call, read, sent = _begin(api, tracer, client, args, kwargs)
+        if call is None:
+            with without_baggage():
+                answer = await method(client, *args, **kwargs)
+            _read_aside(api, tracer, client, args, kwargs, answer)
+            return answer
+        attach(call.running)
         try:
             if sent is None:
-                answer = await wrapped(*args, **kwargs)
+                answer = await method(client, *args, **kwargs)
             else:
-                answer = await sent.send_async(wrapped, args, kwargs)
+                answer = await sent.send_async(partial(method, client, *args, **kwargs))
         except BaseException as error:
+            call.leave()
             call.finish(error=error)
             raise
-    if sent is None:
-        finish_with(call, read, answer)
-    else:
-        sent.observe(answer, is_async=True)
-    return answer
+        call.leave()
+        if sent is None:
+            finish_with(call, read, answer)
+        else:
+            sent.observe(answer, is_async=True)
+        return answer
+
+    return request
 
 
-def sync_close(_host: Host) -> Wrapper:
-    """Around a stream's `close`, which its iterator does not notice."""
+def sync_close(_host: Host, method: Method) -> Method:
+    """In place of a stream's `close`, which its iterator does not notice."""
 
-    def wrapper(
-        wrapped: Callable[..., object],
-        instance: object,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-    ) -> object:
+    def close(stream: object, *args: object, **kwargs: object) -> object:
         try:
-            return wrapped(*args, **kwargs)
+            return method(stream, *args, **kwargs)
         finally:
-            end_watch(instance)
+            end_watch(stream)
 
-    return wrapper
-
-
-def async_close(_host: Host) -> Wrapper:
-    """Around an async stream's `close`."""
-
-    def wrapper(
-        wrapped: Callable[..., Awaitable[object]],
-        instance: object,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-    ) -> object:
-        return _closed(instance, wrapped(*args, **kwargs))
-
-    return wrapper
+    return close
 
 
-async def _closed(instance: object, closing: Awaitable[object]) -> object:
-    try:
-        return await closing
-    finally:
-        end_watch(instance)
+def async_close(_host: Host, method: Method) -> Method:
+    """In place of an async stream's `close`."""
+
+    async def close(stream: object, *args: object, **kwargs: object) -> object:
+        try:
+            return await method(stream, *args, **kwargs)
+        finally:
+            end_watch(stream)
+
+    return close
 
 
 _Begun: TypeAlias = "tuple[Call | None, Callable[[object], Found] | None, Sending | None]"
@@ -205,7 +227,7 @@ _Begun: TypeAlias = "tuple[Call | None, Callable[[object], Found] | None, Sendin
 def _begin(
     api: Api,
     tracer: CallTracer,
-    client: object,
+    client: Any,  # noqa: ANN401 - of any release of the SDK
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> _Begun:
@@ -220,44 +242,48 @@ def _begin(
             if CARRIER in headers:
                 options.headers, per_call = take_off(headers)
             raw = headers.get(RAW_RESPONSE_HEADER, "")
-        shape = api.shapes.get(options.url) or _shape_at(api, client, options.url)
-        if shape is None:
-            return _NO_CALL
         body = options.json_data
         if body.__class__ is not dict:
             body = _NO_BODY
-        endpoint = api.endpoints.of(client)
+        plan = _plan(api, client, options.url, body.get("model"))
+        if plan is None:
+            return _NO_CALL
+        shape = plan.shape
+        settings = {**plan.beside}
+        _add_settings(settings, shape, body)
         stream = kwargs.get("stream") is True
-        told = _told(shape, endpoint, body)
         if stream:
-            told[names.REQUEST_STREAM] = True
-        call = tracer.begin(told, context.get_current(), shape.user(body), per_call)
+            settings[names.REQUEST_STREAM] = True
+        call = tracer.begin(plan.told, get_current(), shape.user(body), per_call, settings=settings)
         if not (stream or raw or callable(options.post_parser)):
             return call, shape.read, None
         sent = Sending(call, shape, options, stream, raw)
         if not raw:
-            sent.prepare(body, (endpoint.address, endpoint.port))
+            sent.prepare(body, (plan.endpoint.address, plan.endpoint.port))
     except Exception as error:  # noqa: BLE001 - the app's call goes on unrecorded
         report("reading a request", type(error).__name__)
         return _NO_CALL
     return call, shape.read, sent
 
 
-def _shape_at(api: Api, client: Any, url: str) -> Shape | None:  # noqa: ANN401
-    """The API of a path the app wrote itself, like `client.post("chat/completions")`."""
-    path = url.removeprefix(str(getattr(client, "_base_url", "")))
-    known = api.shapes.get(f"/{path.lstrip('/')}")
-    return known or api.shapes.get(f"/{path.partition('?')[0].lstrip('/')}")
+def _plan(api: Api, client: Any, url: str, model: object) -> Plan | None:  # noqa: ANN401
+    if not isinstance(model, str):
+        model = "" if model is None else str(model)
+    plan = api.plans.get((id(client), url, model))
+    if (
+        plan is None
+        or plan.base_url is not client._base_url  # noqa: SLF001
+        or plan.settings is not RUNTIME.setup.settings
+    ):
+        return api.plan(client, url, model)
+    return plan
 
 
 _NO_CALL: Final[_Begun] = (None, None, None)
 
 
-def _told(shape: Shape, endpoint: Endpoint, body: Body) -> Found:
-    """What the span of a call says at its start."""
-    told: Found = {**endpoint.told, **shape.told}
-    if (model := body.get("model")) is not None:
-        told[names.REQUEST_MODEL] = str(model)
+def _add_settings(told: Found, shape: Shape, body: Body) -> None:
+    """What a request says beside its model."""
     settings = shape.settings
     for name in settings.keys() & body.keys():
         value = body[name]
@@ -265,7 +291,6 @@ def _told(shape: Shape, endpoint: Endpoint, body: Body) -> Found:
             told[settings[name]] = value
     if shape.note is not None:
         shape.note(body, told)
-    return told
 
 
 def _read_aside(  # noqa: PLR0913, PLR0917 - what wrapt gives, and whose answer it is

@@ -22,11 +22,11 @@ from tokenledger.reading import fields_of
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
     from tokenledger.instrumentors.endpoint import Endpoint
     from tokenledger.instrumentors.exchange import Api
-    from tokenledger.instrumentors.patching import Host, Wrapper
+    from tokenledger.instrumentors.patching import Host, Method
     from tokenledger.reading import Found
     from tokenledger.tracing import CallTracer
 
@@ -43,40 +43,26 @@ _AZURE_QUERY: Final = "api-version"
 _AZURE: Final = "azure.ai.openai"
 
 
-def received(api: Api, host: Host) -> Wrapper:
-    """Around a connection's `recv_bytes`."""
+def received(api: Api, host: Host, method: Method) -> Method:
+    """In place of a connection's `recv_bytes`."""
 
-    def wrapper(
-        wrapped: Callable[..., bytes],
-        instance: object,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-    ) -> object:
-        data = wrapped(*args, **kwargs)
-        _read(api, host, instance, data)
+    def recv_bytes(connection: object, *args: object, **kwargs: object) -> object:
+        data = method(connection, *args, **kwargs)
+        _read(api, host, connection, data)
         return data
 
-    return wrapper
+    return recv_bytes
 
 
-def async_received(api: Api, host: Host) -> Wrapper:
-    """Around an async connection's `recv_bytes`."""
+def async_received(api: Api, host: Host, method: Method) -> Method:
+    """In place of an async connection's `recv_bytes`."""
 
-    def wrapper(
-        wrapped: Callable[..., Awaitable[bytes]],
-        instance: object,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-    ) -> object:
-        return _received(api, host, instance, wrapped(*args, **kwargs))
+    async def recv_bytes(connection: object, *args: object, **kwargs: object) -> object:
+        data = await method(connection, *args, **kwargs)
+        _read(api, host, connection, data)
+        return data
 
-    return wrapper
-
-
-async def _received(api: Api, host: Host, instance: object, receiving: Awaitable[bytes]) -> object:
-    data = await receiving
-    _read(api, host, instance, data)
-    return data
+    return recv_bytes
 
 
 def _read(api: Api, host: Host, connection: Any, data: bytes) -> None:  # noqa: ANN401

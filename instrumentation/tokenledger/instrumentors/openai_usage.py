@@ -86,7 +86,7 @@ def read_chat(completion: object) -> Found:
         if (reason := fields_of(choice).get("finish_reason")).__class__ is str
     ]
     if reasons:
-        found[names.FINISH_REASONS] = reasons
+        found[names.FINISH_REASONS] = tuple(reasons)
     add_chat_usage(found, told.get("usage"))
     return found
 
@@ -279,7 +279,8 @@ class ChatStream:
         """What was read so far."""
         found = dict(self._head)
         if self._reasons:
-            found[names.FINISH_REASONS] = [self._reasons[index] for index in sorted(self._reasons)]
+            ordered = sorted(self._reasons.items())
+            found[names.FINISH_REASONS] = tuple(reason for _, reason in ordered)
         add_chat_usage(found, self._usage)
         return found
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from tokenledger.failures import Guard
@@ -41,8 +44,8 @@ else:
     from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 
-Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], object]
-"""What wrapt calls in place of a method: (method, instance, arguments, keywords)."""
+Method = Callable[..., Any]
+"""A method of an SDK's class, called with its instance first."""
 
 
 class Host(Protocol):
@@ -62,14 +65,14 @@ class Patch:
         module: where the class is defined.
         owner: the class.
         method: the method that is wrapped.
-        around: makes the wrapper.
+        around: makes the function that takes the method's place.
         optional: not every supported release of the SDK has it.
     """
 
     module: str
     owner: str
     method: str
-    around: Callable[[Host], Wrapper]
+    around: Callable[[Host, Method], Method]
     optional: bool = False
 
 
@@ -130,8 +133,7 @@ class Patches:
                 raise AttributeError(f"{patch.owner}.{patch.method}")
             if self._is_ours(original):
                 return
-            wrapt: Any = importlib.import_module("wrapt")
-            wrapped = wrapt.FunctionWrapper(original, patch.around(self._host))
+            wrapped = functools.wraps(original)(patch.around(self._host, _method(original)))
             setattr(owner, patch.method, wrapped)
             self._applied[patch] = _Applied(owner, original, wrapped)
             self._made.append(wrapped)
@@ -143,6 +145,20 @@ class Patches:
                 return True
             standing = getattr(standing, "__wrapped__", None)
         return False
+
+
+def _method(standing: Any) -> Method:  # noqa: ANN401 - a function, or what another tool put there
+    """What stands at a class's name, to be called with the instance first."""
+    if isinstance(standing, FunctionType):
+        return standing
+
+    def bound(instance: object, *args: object, **kwargs: object) -> object:
+        return standing.__get__(instance, type(instance))(*args, **kwargs)
+
+    async def async_bound(instance: object, *args: object, **kwargs: object) -> object:
+        return await standing.__get__(instance, type(instance))(*args, **kwargs)
+
+    return async_bound if inspect.iscoroutinefunction(standing) else bound
 
 
 class TableInstrumentor(BaseInstrumentor):

@@ -75,40 +75,36 @@ class Sending:
             self._host = host
             self._body = body
 
-    def send(
-        self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> object:
+    def send(self, request: Callable[[], object]) -> object:
         """Send the request; if what we added to it is refused, the caller's own."""
         if self._host is None:
-            return method(*args, **kwargs)
+            return request()
         self._ask()
         try:
-            return method(*args, **kwargs)
+            return request()
         except Exception as error:
             if not self._is_refused(error):
                 raise
         finally:
             self._options.json_data = self._body
         # Outside of `except`, so that an error of this one does not name the first as its context.
-        answer = method(*args, **kwargs)
+        answer = request()
         self._note_refusal()
         return answer
 
-    async def send_async(
-        self, method: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> object:
+    async def send_async(self, request: Callable[[], Awaitable[object]]) -> object:
         """The same, awaited."""
         if self._host is None:
-            return await method(*args, **kwargs)
+            return await request()
         self._ask()
         try:
-            return await method(*args, **kwargs)
+            return await request()
         except Exception as error:
             if not self._is_refused(error):
                 raise
         finally:
             self._options.json_data = self._body
-        answer = await method(*args, **kwargs)
+        answer = await request()
         self._note_refusal()
         return answer
 

@@ -12,7 +12,7 @@ from tokenledger.precedence import given_layer
 from tokenledger.resumption import under_async_generator, under_generator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from tokenledger.precedence import Layer
 
@@ -104,9 +104,16 @@ def _decorated(layer: Layer, function: Callable[..., Any]) -> Callable[..., Any]
 def _function(layer: Layer, function: Callable[..., Any]) -> Callable[..., Any]:
     def attributed(*args: object, **kwargs: object) -> object:
         with Attribution(layer):
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+        # A plain function may hand out what another coroutine function made.
+        return _awaited(layer, result) if inspect.iscoroutine(result) else result
 
     return attributed
+
+
+async def _awaited(layer: Layer, coroutine: Coroutine[Any, Any, object]) -> object:
+    with Attribution(layer):
+        return await coroutine
 
 
 def _coroutine(layer: Layer, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -184,22 +184,28 @@ def _function(tracked: Tracked, function: Callable[..., Any]) -> Callable[..., A
         with Attribution(tracked.layer):
             with run:
                 result = function(*args, **kwargs)
-            run.see(result)
-            run.finish()
-        return result
+            if not inspect.iscoroutine(result):
+                run.see(result)
+                run.finish()
+                return result
+        # A plain function may hand out what another coroutine function made.
+        return _awaited(tracked, run, result)
 
     return run_tracked
 
 
+async def _awaited(tracked: Tracked, run: _Run, coroutine: Awaitable[object]) -> object:
+    with Attribution(tracked.layer):
+        with run:
+            result = await coroutine
+        run.see(result)
+        run.finish()
+    return result
+
+
 def _coroutine(tracked: Tracked, function: Callable[..., Any]) -> Callable[..., Any]:
     async def run_tracked(*args: object, **kwargs: object) -> object:
-        run = _Run(tracked)
-        with Attribution(tracked.layer):
-            with run:
-                result = await function(*args, **kwargs)
-            run.see(result)
-            run.finish()
-        return result
+        return await _awaited(tracked, _Run(tracked), function(*args, **kwargs))
 
     return run_tracked
 

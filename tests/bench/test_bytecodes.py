@@ -43,13 +43,21 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Generator[Variants]:
 
 
 @pytest.mark.parametrize(
-    ("call", "most"), [("chat", 3_600), ("response", 3_600), ("message", 3_700)]
+    ("call", "most"), [("chat", 2_510), ("response", 2_660), ("message", 2_610)]
 )
 def test_a_call_costs_little_more_than_a_span(
     compared: Variants, stubs: StubCalls, call: str, most: int
 ) -> None:
     made = getattr(stubs, call)
     assert bytecodes(compared.ours(made)) - bytecodes(compared.bare(made)) <= most
+
+
+@pytest.mark.parametrize("call", ["chat", "response", "message"])
+def test_booking_a_call_costs_a_third_of_a_span_more(
+    compared: Variants, stubs: StubCalls, call: str
+) -> None:
+    made = getattr(stubs, call)
+    assert bytecodes(compared.booked(made)) - bytecodes(compared.ours(made)) <= 560
 
 
 def test_a_chunk_of_text_costs_one_look(compared: Variants, stubs: StubCalls) -> None:

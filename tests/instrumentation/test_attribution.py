@@ -17,7 +17,7 @@ from tokenledger import attribution, carrier, track_cost
 from tokenledger_semconv.attributes import FEATURE, METADATA_PREFIX, TEAM, USER_ID
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Coroutine, Generator
 
     from instrumentation.harness import MemoryLedger
 
@@ -199,6 +199,23 @@ async def test_a_coroutine_function_is_attributed(ledger: MemoryLedger) -> None:
     _call()
     assert {said for said in _said(ledger) if said} == set(users)
     assert _said(ledger, FEATURE) == ["chat"] * 20 + [None]
+
+
+@pytest.mark.asyncio
+async def test_a_plain_function_that_gives_a_coroutine_is_attributed(ledger: MemoryLedger) -> None:
+    async def work() -> str:
+        await asyncio.sleep(0)
+        _call()
+        return "done"
+
+    @attribution(user_id="u1")
+    def start() -> Coroutine[Any, Any, str]:
+        return work()
+
+    begun = start()
+    _call()
+    assert await begun == "done"
+    assert _said(ledger) == [None, "u1"]
 
 
 def test_a_generator_is_attributed_and_its_consumer_is_not(ledger: MemoryLedger) -> None:

@@ -250,6 +250,26 @@ def test_answers_pickle_as_before(clients: Clients, shape: Shape) -> None:
     assert pickle.loads(pickle.dumps(answer)) == answer  # noqa: S301 - our own bytes
 
 
+@pytest.mark.parametrize("method", ["chat.completions.create", "messages.create"])
+@pytest.mark.usefixtures("ledger")
+def test_a_method_pickles_as_before(clients: Clients, method: str) -> None:
+    sdk = clients.anthropic if method == MESSAGE.method else clients.openai
+    function = method_of(sdk, method).__func__
+    assert pickle.loads(pickle.dumps(function)) is function  # noqa: S301 - our own bytes
+
+
+@pytest.mark.parametrize("given", [{}, {"tokenledger_user_id": "u1"}], ids=["plain", "attributed"])
+@pytest.mark.usefixtures("ledger")
+def test_a_warning_of_the_sdk_names_the_line_that_calls_it(
+    clients: Clients, given: dict[str, str]
+) -> None:
+    """Python shows a deprecation only where the app's own main module is named."""
+    create = method_of(clients.anthropic, "messages.create")
+    with pytest.warns(DeprecationWarning, match="claude-2.1") as warned:
+        create(**{**MESSAGE.arguments, "model": "claude-2.1"}, **given)
+    assert {warning.filename for warning in warned} == {__file__}
+
+
 @pytest.mark.usefixtures("ledger")
 def test_the_sdk_call_runs_under_our_span(
     clients: Clients, app: object, monkeypatch: pytest.MonkeyPatch

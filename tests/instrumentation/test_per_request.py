@@ -312,8 +312,11 @@ def test_a_keyword_of_ours_that_is_none_is_the_sdks_to_refuse(
         ({"user": "u-1"}, "u-1"),
         ({"safety_identifier": "s-1"}, "s-1"),
         ({"user": "u-1", "safety_identifier": "s-1"}, "u-1"),
+        ({"extra_body": {"user": "u-1"}}, "u-1"),
+        ({"user": "u-2", "extra_body": {"user": "u-1"}}, "u-1"),
+        ({"user": "u-1", "extra_body": {"other": "x"}}, "u-1"),
     ],
-    ids=["user", "safety identifier", "both"],
+    ids=["user", "safety identifier", "both", "extra", "extra over user", "other extra"],
 )
 @pytest.mark.parametrize("method", ["chat.completions.create", "responses.create"])
 def test_openais_own_field_names_the_user(  # noqa: PLR0913, PLR0917 - three fixtures, three cases

@@ -29,7 +29,7 @@ from tokenledger_semconv.attributes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Coroutine, Generator
 
     from instrumentation.calls import Clients, Shape
     from instrumentation.harness import MemoryLedger
@@ -278,6 +278,20 @@ async def test_coroutine_functions_run_beside_each_other(bare: MemoryLedger) -> 
     assert inspect.iscoroutinefunction(ask)
     await asyncio.gather(*(ask(f"u{number}") for number in range(20)))
     assert [attributes(span)[ENDPOINT] for span in bare.spans] == ["/ask"] * 20
+
+
+@pytest.mark.asyncio
+async def test_a_plain_function_that_gives_a_coroutine_books_its_answer(bare: MemoryLedger) -> None:
+    async def ask() -> object:
+        await asyncio.sleep(0)
+        return CHAT_ANSWER
+
+    @track_llm(user_id="u1")
+    def start() -> Coroutine[Any, Any, object]:
+        return ask()
+
+    assert await start() is CHAT_ANSWER
+    assert bare.only()[USER_ID] == "u1"
 
 
 def test_a_generator_books_the_last_usage_it_yields(bare: MemoryLedger) -> None:

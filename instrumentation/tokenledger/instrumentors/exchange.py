@@ -254,7 +254,11 @@ def _begin(
         stream = kwargs.get("stream") is True
         if stream:
             settings[names.REQUEST_STREAM] = True
-        call = tracer.begin(plan.told, get_current(), shape.user(body), per_call, settings=settings)
+        user = shape.user(body)
+        if options.extra_json.__class__ is dict:
+            # What the SDK sends in place of its own fields.
+            user = shape.user(options.extra_json) or user
+        call = tracer.begin(plan.told, get_current(), user, per_call, settings=settings)
         if not (stream or raw or callable(options.post_parser)):
             return call, shape.read, None
         sent = Sending(call, shape, options, stream, raw)

@@ -72,6 +72,7 @@ _TOOLS: Final = Counts(
         "code_interpreter_call": names.CODE_EXECUTION_REQUESTS,
     }
 )
+_TEXTS: Final = ("content", "refusal", "reasoning_content", "reasoning")
 _UNFINISHED: Final = frozenset({"queued", "in_progress"})
 _NANOSECONDS: Final = 1_000_000_000
 
@@ -246,8 +247,9 @@ class ChatStream:
         self._head = {**self._head, **_head(told)}
         choices = told.get("choices") or ()
         for choice in choices:
-            if reason := text(choice, "finish_reason"):
-                self._reasons[fields_of(choice).get("index", 0)] = reason
+            of_choice = fields_of(choice)
+            if (reason := of_choice.get("finish_reason")).__class__ is str:
+                self._reasons[of_choice.get("index", 0)] = reason
         usage = told.get("usage")
         if usage is None:
             if self.hides_usage:
@@ -265,10 +267,9 @@ class ChatStream:
     def weigh(self, chunk: object) -> int:
         """The text of a chunk, of its tool calls and of reasoning that a host shows."""
         characters = begun = 0
-        for choice in parts(chunk, "choices"):
+        for choice in fields_of(chunk).get("choices") or ():
             told = fields_of(fields_of(choice).get("delta"))
-            for name in ("content", "refusal", "reasoning_content", "reasoning"):
-                characters += len(told.get(name) or "")
+            characters += sum(map(len, filter(None, map(told.get, _TEXTS))))
             for tool_call in told.get("tool_calls") or ():
                 function = fields_of(fields_of(tool_call).get("function"))
                 characters += len(function.get("name") or "") + len(function.get("arguments") or "")

@@ -48,11 +48,12 @@ def _get_to_know(span: Any, kind: Any, found: Found) -> None:  # noqa: ANN401 - 
     kept: Any
     try:
         held = span._attributes  # noqa: SLF001
-        kept, limits = held._dict, (held.maxlen, held.max_value_len)  # noqa: SLF001
+        kept, room, longest = held._dict, held.maxlen, held.max_value_len  # noqa: SLF001
         is_open = held._immutable is False  # noqa: SLF001
-    except AttributeError:
+        is_cut = longest is not None or (room is not None and len(kept) >= room)
+    except (AttributeError, TypeError):
         return
-    if limits[1] is not None or (limits[0] is not None and len(kept) >= limits[0]):
+    if is_cut:
         # It may have cut what it was given: another span of this class will tell.
         del _KNOWN[kind]
     elif (

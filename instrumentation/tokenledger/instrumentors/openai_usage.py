@@ -72,6 +72,7 @@ _TOOLS: Final = Counts(
         "code_interpreter_call": names.CODE_EXECUTION_REQUESTS,
     }
 )
+_TOOL_KINDS: Final = frozenset(_TOOLS.fields)
 _TEXTS: Final = ("content", "refusal", "reasoning_content", "reasoning")
 _UNFINISHED: Final = frozenset({"queued", "in_progress"})
 _NANOSECONDS: Final = 1_000_000_000
@@ -103,8 +104,9 @@ def read_response(response: object) -> Found:
             found[names.ERROR_TYPE] = "response.failed"
     usage = told.get("usage")
     if usage is not None:
-        tools = Counter(str(fields_of(item).get("type")) for item in told.get("output") or ())
-        add_counts(found, tools, _TOOLS)
+        kinds = [fields_of(item).get("type") for item in told.get("output") or ()]
+        if not _TOOL_KINDS.isdisjoint(kinds):
+            add_counts(found, Counter(map(str, kinds)), _TOOLS)
         add_response_usage(found, usage)
     if told.get("background") is True:
         _add_identity(found, told)
@@ -248,7 +250,8 @@ class ChatStream:
         choices = told.get("choices") or ()
         for choice in choices:
             of_choice = fields_of(choice)
-            if (reason := of_choice.get("finish_reason")).__class__ is str:
+            reason = of_choice.get("finish_reason")
+            if isinstance(reason, str) and reason:
                 self._reasons[of_choice.get("index", 0)] = reason
         usage = told.get("usage")
         if usage is None:

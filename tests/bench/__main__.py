@@ -57,8 +57,13 @@ def _print_bytecodes(compared: Variants, calls: dict[str, Callable[[], None]]) -
     for name, call in calls.items():
         bare = bytecodes(compared.bare(call))
         floor = bytecodes(compared.floor(call)) - bare
+        full = bytecodes(compared.full_floor(call)) - bare
         ours = bytecodes(compared.ours(call)) - bare
-        print(f"  {name:10} floor {floor:6,}  ours {ours:6,}  (bare call {bare:,})")
+        booked = bytecodes(compared.booked(call)) - bare
+        print(
+            f"  {name:10} floor {floor:6,}  with 18 attributes, no baggage {full:6,}"
+            f"  ours {ours:6,}  with spool {booked:6,}  (bare call {bare:,})"
+        )
 
 
 def _print_chunks(compared: Variants, stubs: StubCalls) -> None:
@@ -91,6 +96,7 @@ def _print_times(name: str, compared: Variants, call: Callable[[], None], rounds
     turns = {
         "bare": compared.bare(call),
         "floor": compared.floor(call),
+        "full": compared.full_floor(call),
         "ours": compared.ours(call),
         "booked": compared.booked(call),
     }
@@ -118,8 +124,10 @@ def _print_async(
 
 def _print_ratios(name: str, times: dict[str, float]) -> None:
     floor, ours, booked = (times[key] - times["bare"] for key in ("floor", "ours", "booked"))
+    full = f"  (18 attributes {times['full'] - times['bare']:6.1f} us)" if "full" in times else ""
     print(
-        f"CPU added, {name:10} floor {floor:6.1f} us  ours {ours:6.1f} us = {ours / floor:4.2f} x"
+        f"CPU added, {name:10} floor {floor:6.1f} us{full}"
+        f"  ours {ours:6.1f} us = {ours / floor:4.2f} x"
         f" (aim: <= 1.6)  with spool {booked:6.1f} us = ours + {booked - ours:5.1f} us"
         f" (aim: <= 12)  (bare {times['bare']:.0f} us)"
     )

@@ -104,9 +104,9 @@ def read_response(response: object) -> Found:
             found[names.ERROR_TYPE] = "response.failed"
     usage = told.get("usage")
     if usage is not None:
-        kinds = [fields_of(item).get("type") for item in told.get("output") or ()]
+        kinds = [str(fields_of(item).get("type")) for item in told.get("output") or ()]
         if not _TOOL_KINDS.isdisjoint(kinds):
-            add_counts(found, Counter(map(str, kinds)), _TOOLS)
+            add_counts(found, Counter(kinds), _TOOLS)
         add_response_usage(found, usage)
     if told.get("background") is True:
         _add_identity(found, told)

@@ -122,7 +122,7 @@ def _walk(dialect: Dialect, found: Mapping[str, AttributeValue]) -> Draft:
         group, name, wins = slot
         if group == COUNT:
             # Nearly every count is a plain integer: it pays no call.
-            count = value if type(value) is int and value >= 0 else _count(value)
+            count = value if type(value) is int and 0 <= value < 2**63 else _count(value)
             if count is not None and (wins or name not in counts):
                 counts[name] = count
         elif value != "":

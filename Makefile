@@ -47,8 +47,9 @@ test-oldest: ## The call paths again, with the oldest supported SDK majors.
 	@$(MAKE) --no-print-directory setup VENV=.venv-oldest LOCK=requirements.oldest.lock
 	.venv-oldest/bin/pytest $(PARALLEL) tests/instrumentation tests/end_to_end/test_recorded_traffic.py
 
-bench: setup ## What we add to a call, in bytecodes and CPU time, beside what was aimed at.
+bench: setup ## What a call pays and what a row costs, beside what was aimed at and beside other trackers.
 	@cd tests && ../$(BIN)/python -W ignore -m bench $(ROUNDS)
+	@cd tests && ../$(BIN)/python -W ignore -m bench.write_path
 
 test-wheel: setup ## Quick start and zero-code launch from the built wheel in an empty environment.
 	$(BIN)/pytest -m wheel

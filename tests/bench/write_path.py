@@ -14,6 +14,7 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -66,6 +67,16 @@ class Rate:
     client_us: float
 
 
+_PEERS: Final = {
+    "TokenLedger 0.1.1": ("write_tokenledger", ("tokenledger==0.1.1", "psycopg[binary]"), 4),
+    "Token Usage Metrics 0.1.2": (
+        "write_token_usage_metrics",
+        ("token-usage-metrics==0.1.2", "asyncpg"),
+        8,
+    ),
+}
+
+
 def main(rows: int = 20_000, batch: int = 5_000, rounds: int = 3) -> None:
     """Measure and print every figure of the write path."""
     spans = chat_spans(rows)
@@ -78,6 +89,7 @@ def main(rows: int = 20_000, batch: int = 5_000, rounds: int = 3) -> None:
             "ready": bench.ready_rows,
             "guaranteed": bench.guaranteed,
             "whole": bench.whole_path,
+            **{name: partial(bench.peer, name) for name in _PEERS},
         }
         best: dict[str, Rate] = {}
         for _ in range(rounds):
@@ -163,6 +175,23 @@ class _Bench:
             rate = self._timed(write)
         self._check()
         return rate
+
+    def peer(self, name: str) -> Rate:
+        """Events that are ready, written by another tracker in an environment of its own."""
+        script, packages, _ = _PEERS[name]
+        python = self._file.parent / script / "bin" / "python"
+        if not python.exists():
+            uv = Path(sys.executable).parent / "uv"
+            subprocess.run((uv, "venv", "--quiet", str(python.parent.parent)), check=True)
+            install = (uv, "pip", "install", "--quiet", "--python", str(python))
+            subprocess.run((*install, *packages), check=True)
+            self._execute(f"CREATE DATABASE {script}")
+        program = Path(__file__).parent / "peers" / f"{script}.py"
+        url = f"{self._url.rpartition('/')[0]}/{script}"
+        words = (str(python), str(program), url, str(len(self._rows)))
+        done = subprocess.run(words, check=True, capture_output=True, text=True)
+        told = [line for line in done.stdout.splitlines() if line.replace(".", "").isdigit()]
+        return Rate(float(told[-1]), 0)
 
     def _timed(self, write: Callable[[], Any]) -> Rate:
         cpu, began = time.process_time(), time.perf_counter()
@@ -270,6 +299,13 @@ def _print_rates(best: dict[str, Rate], batch: int) -> None:
         print(
             f"  {what:34} {rate.rows_per_second:9,.0f} rows/s = {share:4.2f} (aim: >= {aim}),"
             f" client CPU {rate.client_us:5.1f} us a row"
+        )
+    ours = best["whole"].rows_per_second
+    for name, (_, _, aim) in _PEERS.items():
+        theirs = best[name].rows_per_second
+        print(
+            f"  {name:34} {theirs:9,.0f} rows/s = {theirs / ceiling:4.2f};"
+            f" from ended spans ours are {ours / theirs:.1f} x that (aim: >= {aim})"
         )
 
 

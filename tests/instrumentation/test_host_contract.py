@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import sys
 import traceback
 from functools import partial
 from typing import TYPE_CHECKING
@@ -265,6 +266,9 @@ def test_a_warning_of_the_sdk_names_the_line_that_calls_it(
 ) -> None:
     """Python shows a deprecation only where the app's own main module is named."""
     create = method_of(clients.anthropic, "messages.create")
+    resource = sys.modules[type(clients.anthropic.messages).__module__]
+    if "claude-2.1" not in getattr(resource, "DEPRECATED_MODELS", {}):
+        pytest.skip("this release of the SDK warns of no model")
     with pytest.warns(DeprecationWarning, match="claude-2.1") as warned:
         create(**{**MESSAGE.arguments, "model": "claude-2.1"}, **given)
     assert {warning.filename for warning in warned} == {__file__}

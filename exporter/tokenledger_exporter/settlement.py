@@ -30,6 +30,8 @@ UNIQUE_ID_LENGTH: Final = 20
 ids of OpenAI, Anthropic, Mistral and Gemini have 22 characters or more. The index over response ids
 says the same number."""
 
+_OUTPUT: Final = "output_tokens"
+
 BY_ANCESTOR: Final = "told again by a span around it"
 BY_RESPONSE: Final = "told again under the same response id"
 """Why a row was set aside."""
@@ -48,6 +50,7 @@ class Telling:
         models: every name the row has for the model.
         ancestors: identities of the spans above it that may tell of the call too.
         counts: the counts it reports, by column.
+        is_estimated: its output is no count but an estimate.
     """
 
     event_id: UUID
@@ -58,6 +61,7 @@ class Telling:
     models: frozenset[str] = frozenset()
     ancestors: tuple[UUID, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    is_estimated: bool = False
 
     @property
     def emitter(self) -> str:
@@ -134,13 +138,20 @@ class _Group:
             self.reason = BY_ANCESTOR
 
     def outcome(self) -> OneCall:
-        """What was measured stands before what was not, then ours, the fuller, the innermost."""
+        """What was measured stands before what was not, then ours, the fuller, the innermost.
+
+        Of a stream that was broken off, whoever heard it longest knows best what was generated:
+        others take the placeholder at its beginning for a count.
+        """
         known = {row.event_id for row in self.rows}
 
-        def standing(row: Telling) -> tuple[bool, bool, int, int, UUID]:
+        is_estimated = any(row.is_estimated for row in self.rows)
+
+        def standing(row: Telling) -> tuple[bool, int, bool, int, int, UUID]:
             depth = len(known.intersection(row.ancestors))
             is_ours = row.emitter == SCOPE_PREFIX
-            return bool(row.counts), is_ours, len(row.counts), depth, row.event_id
+            heard = row.counts.get(_OUTPUT, 0) if is_estimated else 0
+            return bool(row.counts), heard, is_ours, len(row.counts), depth, row.event_id
 
         winner, *losers = sorted(self.rows, key=standing, reverse=True)
         return OneCall(winner, tuple((loser, self.reason) for loser in losers))
@@ -173,9 +184,10 @@ def _sureness(one: Telling, other: Telling) -> _Sureness | None:
 
 
 def _agree(one: Telling, other: Telling) -> bool:
-    """Whether every count that both report is equal."""
+    """Whether every count that both report is equal; an estimate is no count."""
     theirs = other.counts
-    return all(count == theirs[name] for name, count in one.counts.items() if name in theirs)
+    differing = {name for name, count in one.counts.items() if theirs.get(name, count) != count}
+    return not differing or (differing == {_OUTPUT} and (one.is_estimated or other.is_estimated))
 
 
 def _may_be_unmeasured(one: Telling, other: Telling) -> bool:

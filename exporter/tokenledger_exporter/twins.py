@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.rows import LedgerRow
 
 _SQL: Final = statements("keep")
+_ESTIMATED: Final = "estimated"
 _HEX: Final = "%032x"
 _PLAIN: Final = re.compile(r"[\w.:,-]*", re.ASCII)
 
@@ -42,7 +43,7 @@ ATTRIBUTION: Final = tuple(dimension.column for dimension in DIMENSIONS if dimen
 
 _COLUMNS: Final = (
     *("event_id", "timestamp", "ended_at", "scope", "response_id", "model", "request_model"),
-    *("ancestors", *COUNTS, *ATTRIBUTION, "metadata", "settled"),
+    *("ancestors", "cost_status", *COUNTS, *ATTRIBUTION, "metadata", "settled"),
 )
 _COLUMN_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in _COLUMNS)
 _EVENTS_COLUMN_LIST: Final = sql.SQL(", ").join(
@@ -237,6 +238,7 @@ def _known(row: dict[str, Any]) -> KnownRow:
             models=frozenset(filter(None, (row["model"], row["request_model"]))),
             ancestors=tuple(row["ancestors"]),
             counts={name: row[name] for name in COUNTS if row[name] is not None},
+            is_estimated=row["cost_status"] == _ESTIMATED,
         ),
         attribution={name: row[name] for name in ATTRIBUTION},
         metadata=row["metadata"],

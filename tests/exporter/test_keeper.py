@@ -147,6 +147,22 @@ def test_a_measured_telling_stands_before_ours_that_measured_nothing(database_ur
     assert money(database_url) == [(1, ONE_CALL, 0)]
 
 
+@pytest.mark.parametrize(
+    ("counted", "standing"),
+    [(1, (OURS, 95, "estimated")), (480, (OTHER, 480, "priced"))],
+    ids=["a placeholder", "heard to its end"],
+)
+def test_of_a_broken_off_stream_the_telling_that_heard_most_stands(
+    database_url: str, counted: int, standing: tuple[str, int, str]
+) -> None:
+    """Ours estimates; another took the first chunk's placeholder, or a gateway heard all of it."""
+    ours = Told(counts=(1_000, 95), more={attributes.USAGE_ESTIMATED: True})
+    other = ours.around(counts=(1_000, counted), more={})
+    write(database_url, [ours], [other])
+    found = ask(database_url, "SELECT scope, output_tokens, cost_status FROM token_ledger_events")
+    assert found == [standing]
+
+
 def test_the_row_that_stands_takes_the_attribution_of_the_others(database_url: str) -> None:
     inner = Told(more={attributes.TEAM: "ml", "tokenledger.metadata.tier": "gold"})
     outer = inner.around(

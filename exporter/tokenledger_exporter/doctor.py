@@ -40,6 +40,7 @@ OK: Final = "ok"
 WARN: Final = "warn"
 FAIL: Final = "fail"
 
+_SETTLED_WITHIN: Final = timedelta(minutes=5)
 _LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "::1")
 # SDK -> our instrumentor's entry point, and a method that must be wrapped afterwards.
 _SDKS: Final = {"openai": "tokenledger_openai", "anthropic": "tokenledger_anthropic"}
@@ -82,6 +83,7 @@ def _inside(connection: psycopg.Connection[Any], database_url: str) -> Iterator[
     yield Check("schema", OK, status.sentence)
     yield _prices(connection)
     yield _losses(connection)
+    yield _settling(connection)
 
 
 def _tls(connection: psycopg.Connection[Any], database_url: str) -> Check:
@@ -121,6 +123,25 @@ def _losses(connection: psycopg.Connection[Any]) -> Check:
         return Check("losses", OK, "no record was ever lost")
     remedy = "see reasons in token_ledger_losses; give the spool a writable disk with room"
     return Check("losses", WARN, f"{lost} records are known to be lost", remedy)
+
+
+def _settling(connection: psycopg.Connection[Any]) -> Check:
+    oldest, suspected = connection.execute(_SQL["settling"]).fetchone() or (None, 0)
+    if oldest is not None and oldest > _SETTLED_WITHIN:
+        return Check(
+            "settling",
+            WARN,
+            f"rows have waited {oldest} for somebody to look for second tellings of their calls",
+            "run 'tokenledger keep' from cron, as a user who may UPDATE and DELETE",
+        )
+    if suspected:
+        return Check(
+            "settling",
+            OK,
+            f"settled; {suspected} response ids of the last week have rows that differ in time or "
+            "counts, see token_ledger_suspected_duplicates",
+        )
+    return Check("settling", OK, "no row waits for a second telling of its call")
 
 
 def _sdks() -> Iterator[Check]:

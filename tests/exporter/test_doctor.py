@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tokenledger_exporter import doctor
 from tokenledger_exporter.cli import main
+from tokenledger_exporter.keeper import settle_marked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +55,17 @@ def test_known_losses_are_a_warning(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("INSERT INTO token_ledger_losses (reason, records) VALUES ('x', 3)")
     assert states(database_url)["losses"] == "warn"
+
+
+def test_rows_nobody_settles_are_a_warning(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO token_ledger_marks VALUES (now(), now() - interval '6 minutes')"
+        )
+    assert states(database_url)["settling"] == "warn"
+    with psycopg.connect(database_url) as connection:
+        settle_marked(connection)
+    assert states(database_url)["settling"] == "ok"
 
 
 def test_an_old_price_book_is_a_warning(database_url: str) -> None:

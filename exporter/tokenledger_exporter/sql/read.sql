@@ -91,6 +91,21 @@ SELECT cost_usd, cost_status FROM token_ledger_events WHERE trace_id = %(trace_i
 -- Doctor leaves nothing behind.
 DELETE FROM token_ledger_events WHERE trace_id = %(trace_id)s
 
+-- name: settling
+-- How long the oldest marked minute has waited for a keeper, and how many ids were kept apart lately.
+SELECT
+    (SELECT date_trunc('second', now() - min(recorded_at)) FROM token_ledger_marks),
+    (
+        SELECT count(*)
+        FROM (
+            SELECT response_id
+            FROM token_ledger_events
+            WHERE response_id <> '' AND timestamp >= now() - interval '7 days'
+            GROUP BY response_id
+            HAVING count(*) > 1
+        ) AS suspected
+    )
+
 -- name: price_age
 -- When the price book was last compared with its list; the user's own prices make it no younger.
 SELECT COALESCE(

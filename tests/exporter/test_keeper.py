@@ -163,6 +163,19 @@ def test_of_a_broken_off_stream_the_telling_that_heard_most_stands(
     assert found == [standing]
 
 
+@pytest.mark.parametrize("sdk", [OURS, "com.anthropic.sdk.python"])
+def test_an_emitter_known_to_count_a_placeholder_twice_tells_of_the_same_call(
+    database_url: str, sdk: str
+) -> None:
+    """OpenLLMetry tells 101 output tokens of an Anthropic stream of 100, in a trace of its own."""
+    exact = Told(scope=sdk, response_id="msg_01JkVOYpRzZRpLacl3l4Kxbg")
+    miscounted = exact.around(
+        scope="opentelemetry.instrumentation.anthropic", counts=(1_000, 101), trace_id=bytes(16)
+    )
+    write(database_url, [miscounted], [exact])
+    assert ask(database_url, "SELECT scope, output_tokens FROM token_ledger_events") == [(sdk, 100)]
+
+
 def test_the_row_that_stands_takes_the_attribution_of_the_others(database_url: str) -> None:
     inner = Told(more={attributes.TEAM: "ml", "tokenledger.metadata.tier": "gold"})
     outer = inner.around(

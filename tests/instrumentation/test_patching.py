@@ -155,6 +155,45 @@ def test_a_wrapper_somebody_put_over_ours_stays_and_is_not_wrapped_again(
         setattr(owner, _CREATE, ours.__wrapped__)
 
 
+def _around(wrapped: Any, _instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ANN401 - wrapt's form
+    return wrapped(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("openai.resources.chat.completions.completions", "Completions.create"),
+        ("openai", "OpenAI.request"),
+        ("openai._base_client", "SyncAPIClient.request"),
+    ],
+    ids=lambda names: names[1],
+)
+def test_calls_below_another_tools_wrapper_are_recorded_and_work(
+    names: tuple[str, str], ledger: MemoryLedger, clients: Clients
+) -> None:
+    """OpenTelemetry's and OpenInference's instrumentors stand there, when they were first."""
+    wrapt: Any = importlib.import_module("wrapt")
+    tokenledger.unpatch_openai()
+    module, path = names
+    owner_name, _, method = path.partition(".")
+    owner: type = getattr(importlib.import_module(module), owner_name)
+    before = vars(owner).get(method)
+    wrapt.wrap_function_wrapper(module, path, _around)
+    try:
+        tokenledger.patch_openai()
+        assert run(clients, CHAT) is not None
+        assert len(ledger.spans) == 1
+    finally:
+        tokenledger.unpatch_openai()
+        if before is None:
+            delattr(owner, method)
+        else:
+            setattr(owner, method, before)
+    tokenledger.patch_openai()
+    run(clients, CHAT)
+    assert len(ledger.spans) == 2
+
+
 def test_azure_is_named_by_its_client(ledger: MemoryLedger, provider: DemoProvider) -> None:
     with openai.AzureOpenAI(
         azure_endpoint=provider.url, api_version="2024-10-21", api_key="sk-canary-key"

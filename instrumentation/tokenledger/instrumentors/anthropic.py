@@ -74,6 +74,11 @@ _TAKING: Final = (
 TABLE: Final = (
     Patch(_CLIENTS, "SyncAPIClient", "request", partial(sync_request, API)),
     Patch(_CLIENTS, "AsyncAPIClient", "request", partial(async_request, API)),
+    # The SDK has none there: what stands at these names is another tool's, and would pass us by.
+    Patch("anthropic._client", "Anthropic", "request", partial(sync_request, API), optional=True),
+    Patch(
+        "anthropic._client", "AsyncAnthropic", "request", partial(async_request, API), optional=True
+    ),
     Patch(_STREAMS, "Stream", "close", sync_close),
     Patch(_STREAMS, "AsyncStream", "close", async_close),
     *(

@@ -149,7 +149,8 @@ class Patches:
 
 def _method(standing: Any) -> Method:  # noqa: ANN401 - a function, or what another tool put there
     """What stands at a class's name, to be called with the instance first."""
-    if isinstance(standing, FunctionType):
+    # By its real type: a wrapt proxy says it is a function, and must be bound like a method.
+    if type(standing) is FunctionType:
         return standing
 
     def bound(instance: object, *args: object, **kwargs: object) -> object:

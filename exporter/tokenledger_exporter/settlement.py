@@ -33,7 +33,7 @@ says the same number."""
 _OUTPUT: Final = "output_tokens"
 
 # OpenLLMetry adds the placeholder of an Anthropic stream's first event to its last event's count
-# (its anthropic package 0.62.4, recorded 2026-11-25): 201 for 200. Placeholders are of a few tokens.
+# (its anthropic package 0.62.4, recorded 2026-11-25): 201 for 200. Placeholders are of few tokens.
 _OVERCOUNTING: Final = "opentelemetry.instrumentation.anthropic"
 _PLACEHOLDER: Final = 16
 

@@ -68,8 +68,13 @@ def test_the_first_chunk_comes_before_the_second_is_sent(
 
 @pytest.mark.parametrize("shape", ITERATED, ids=str)
 @pytest.mark.usefixtures("ledger")
-def test_reading_a_closed_stream_goes_as_bare(clients: Clients, shape: Shape) -> None:
+def test_reading_a_closed_stream_goes_as_bare(
+    clients: Clients, provider: DemoProvider, shape: Shape
+) -> None:
     def read_closed() -> tuple[str, bool]:
+        # The rest is not sent yet: what is buffered already can be read after a close.
+        stall = Stall(after_events=1)
+        provider.script(stall)
         stream = send(clients, shape)
         close = method_of(stream, "close")
         next(iter(stream))
@@ -78,6 +83,8 @@ def test_reading_a_closed_stream_goes_as_bare(clients: Clients, shape: Shape) ->
             list(stream)
         except Exception as error:  # noqa: BLE001 - whatever the SDK does
             return type(error).__name__, stream.response.is_closed
+        finally:
+            stall.release()
         return "", stream.response.is_closed
 
     bare, ours = _bare_and_ours(read_closed)

@@ -153,8 +153,8 @@ def test_stopping_lets_go_of_stalled_and_idle_connections() -> None:
 
         asking = threading.Thread(target=ask)
         asking.start()
-        assert stall.reached.wait(5)
-    asking.join(5)
+        assert stall.reached.wait(30)
+    asking.join(30)
     client.close()
     assert not asking.is_alive()
 

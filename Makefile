@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup demo test check test-oldest test-wheel sdk-suites bench lock clean
+.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -56,6 +56,9 @@ test-wheel: setup ## Quick start and zero-code launch from the built wheel in an
 
 sdk-suites: setup ## The SDKs' own offline tests, bare and patched; downloads them.
 	$(BIN)/python tests/sdk_suites
+
+emitters-together: setup ## Other instrumentations beside ours: each call is one row; downloads them.
+	$(BIN)/python tests/emitters_together
 
 lock: ## Resolve both locks again; no difference means no drift.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra all --group dev pyproject.toml -o requirements.lock

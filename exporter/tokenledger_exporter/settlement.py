@@ -7,6 +7,7 @@ the set of rows, not of the order they came in. `keeper` finds the rows and carr
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum
@@ -195,10 +196,21 @@ def _sureness(one: Telling, other: Telling) -> _Sureness | None:
 
 
 def _agree(one: Telling, other: Telling) -> bool:
-    """Whether every count that both report is equal; an estimate is no count."""
+    """Whether nothing that both report contradicts that they are one call.
+
+    Every count is equal, but an estimate is none; and no two ids are of one kind, because a gateway
+    may answer with an id of its own kind, but a call has one of each.
+    """
+    if one.response_id != other.response_id and _kind(one.response_id) == _kind(other.response_id):
+        return False
     theirs = other.counts
     differing = {name for name, count in one.counts.items() if theirs.get(name, count) != count}
     return not differing or (differing == {_OUTPUT} and _may_differ(one, other))
+
+
+def _kind(response_id: str) -> str:
+    """`msg` of `msg_01Ab`, `chatcmpl` of `chatcmpl-9`; "" of none."""
+    return re.split(r"[-_]", response_id, maxsplit=1)[0]
 
 
 def _may_differ(one: Telling, other: Telling) -> bool:

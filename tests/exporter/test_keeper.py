@@ -163,6 +163,16 @@ def test_of_a_broken_off_stream_the_telling_that_heard_most_stands(
     assert found == [standing]
 
 
+def test_a_gateway_that_answers_with_an_id_of_its_own_kind_tells_of_the_same_call(
+    database_url: str,
+) -> None:
+    """LiteLLM names an answer of Anthropic `chatcmpl-...`."""
+    inner = Told(response_id="msg_01JkVOYpRzZRpLacl3l4Kxbg")
+    outer = inner.around(scope="litellm", response_id="chatcmpl-8zwlbVxih8yoDGDmvgKWPEx55S2sN")
+    write(database_url, [outer], [inner.within(outer)])
+    assert money(database_url) == [(1, ONE_CALL, 0)]
+
+
 @pytest.mark.parametrize("sdk", [OURS, "com.anthropic.sdk.python"])
 def test_an_emitter_known_to_count_a_placeholder_twice_tells_of_the_same_call(
     database_url: str, sdk: str
@@ -245,6 +255,10 @@ TWO_CALLS = {
     "a call within a call of ours": [
         outer := Told(lasts_ms=9_000, response_id=""),
         Told(after_ms=500, response_id="").within(outer),
+    ],
+    "two ids of one kind, one within the other": [
+        around := Told(scope=OTHER, response_id="msg_01JkVOYpRzZRpLacl3l4Kxbg", lasts_ms=9_000),
+        Told(response_id="msg_01SfxxFTONPY9PxxPLQrKdRX", after_ms=10).within(around),
     ],
     "two calls below one span that counts their sum": [
         agent := Told(scope=OTHER, response_id="", lasts_ms=9_000, counts=(2_000, 200)),

@@ -1,8 +1,8 @@
 """Other instrumentations beside ours, in every order: each call must be one row, at one price.
 
 Run by `make emitters-together`. It makes an environment in a temporary folder, with the pinned
-SDKs, this project and the instrumentations of OpenTelemetry, OpenInference and OpenLLMetry, and runs
-`nine_calls.py` in it once for each line of `ORDERS`.
+SDKs, this project and the instrumentations of OpenTelemetry, OpenInference and OpenLLMetry, and
+runs `nine_calls.py` in it once for each line of `ORDERS`.
 """
 
 from __future__ import annotations

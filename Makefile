@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench lock clean
+.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench faults lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -50,6 +50,11 @@ test-oldest: ## The call paths again, with the oldest supported SDK majors.
 bench: setup ## What a call pays and what a row costs, beside what was aimed at and beside other trackers.
 	@cd tests && ../$(BIN)/python -W ignore -m bench $(ROUNDS)
 	@cd tests && ../$(BIN)/python -W ignore -m bench.write_path
+
+SEED ?=
+CASES ?=
+faults: setup ## Kill, cut and fill the disk: no billed call is lost. SEED= replays, CASES= picks.
+	@cd tests && ../$(BIN)/python -W ignore -m faults $(if $(SEED),--seed $(SEED)) $(if $(CASES),--cases "$(CASES)")
 
 test-wheel: setup ## Quick start and zero-code launch from the built wheel in an empty environment.
 	$(BIN)/pytest -m wheel

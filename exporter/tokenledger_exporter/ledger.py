@@ -110,7 +110,7 @@ class PostgresLedger:
     def append(self, payload: bytes) -> None:
         """Spool one record; with `async_mode=False`, return after its commit was tried."""
         successor = _installed.get("ledger") if self._stopped else None
-        if successor is not None and successor.folder == self.folder:
+        if successor is not None and successor is not self and successor.folder == self.folder:
             # A stream that outlived a second `configure()` ends on the ledger in force.
             successor.append(payload)
             return

@@ -31,6 +31,7 @@ from psycopg.rows import class_row, dict_row
 from tokenledger_exporter import copying, keeper, migrations, twins
 from tokenledger_exporter.database import connect, explain
 from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
+from tokenledger_exporter.impatience import ImpatientConnection
 from tokenledger_exporter.price_rows import PriceRow
 from tokenledger_exporter.prices import PriceBook
 from tokenledger_exporter.sql import statements
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 _SQL: Final = statements("write")
 _PRICES: Final = statements("prices")
 
+# A migration makes the tables before it fills this one: rows written between would have no price.
+_NO_PRICES: Final = "the price book is empty: run 'tokenledger db migrate'; calls wait until then"
 _MAX_AHEAD: Final = timedelta(days=1)
 _EARLIEST: Final = datetime(2015, 1, 1, tzinfo=timezone.utc)
 _PRICE_SECONDS: Final = 60.0
@@ -101,7 +104,11 @@ class BatchWriter:
         if book is None or time.monotonic() - read_at > _PRICE_SECONDS:
             with self._transaction() as connection:
                 cursor = connection.cursor(row_factory=class_row(PriceRow))
-                book = PriceBook(cursor.execute(_PRICES["load"], {"provider": provider}))
+                rows = cursor.execute(_PRICES["load"], {"provider": provider}).fetchall()
+                found = rows or connection.execute(_SQL["any_price"]).fetchone()
+                if not found:
+                    raise SchemaError(_NO_PRICES)
+                book = PriceBook(rows)
             self._books[provider] = (time.monotonic(), book)
         return book
 
@@ -169,7 +176,7 @@ class BatchWriter:
             raise explain(error) from None
 
     def _open(self) -> psycopg.Connection[Any]:
-        connection = connect(self._database_url)
+        connection = connect(self._database_url, ImpatientConnection)
         copying.register(connection)
         try:
             status = migrations.read_status(connection)

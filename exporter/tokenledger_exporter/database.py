@@ -40,8 +40,14 @@ CONNECT_SECONDS: Final = 5
 """How long one attempt to connect may take, unless the connection string says otherwise."""
 
 
-def connect(database_url: str) -> psycopg.Connection[Any]:
+def connect(
+    database_url: str, kind: type[psycopg.Connection[Any]] = psycopg.Connection
+) -> psycopg.Connection[Any]:
     """Open a connection.
+
+    Args:
+        database_url: where to.
+        kind: the class of connection to make.
 
     Raises:
         DatabaseUnreachableError: the string is malformed or nobody answers; the message names
@@ -63,7 +69,7 @@ def connect(database_url: str) -> psycopg.Connection[Any]:
         "keepalives_count": 4,
     }
     try:
-        return psycopg.connect(
+        return kind.connect(
             database_url,
             prepare_threshold=None,
             **{key: value for key, value in defaults.items() if key not in given},

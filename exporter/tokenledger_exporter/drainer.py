@@ -7,8 +7,6 @@ reason is logged once, and attempts go on with growing pauses.
 from __future__ import annotations
 
 import contextlib
-import logging
-import random
 import sys
 import threading
 import time
@@ -17,7 +15,10 @@ from datetime import datetime, timezone
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from tokenledger_exporter.breaker import Breaker
 from tokenledger_exporter.errors import LedgerError
+from tokenledger_exporter.events import fail, warn
+from tokenledger_exporter.open_calls import is_start, unmeasured
 from tokenledger_exporter.prices import PriceBook, plain_usd
 from tokenledger_exporter.records import decode_record
 from tokenledger_exporter.rows import build_row
@@ -27,12 +28,10 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.batch_writer import BatchWriter
     from tokenledger_exporter.rows import LedgerRow
-    from tokenledger_exporter.spool import Batch, Spool
+    from tokenledger_exporter.spool import Spool
+    from tokenledger_exporter.spool_state import Batch
+    from tokenledger_semconv.settings import Settings
 
-_log: Final = logging.getLogger("tokenledger")
-
-_FIRST_PAUSE_SECONDS: Final = 1.0
-_LONGEST_PAUSE_SECONDS: Final = 30.0
 _RECOVER_SECONDS: Final = 30.0
 
 
@@ -61,36 +60,33 @@ class Drainer:
         self,
         spool: Spool,
         writer: BatchWriter,
-        *,
-        batch_size: int,
-        interval_seconds: float,
-        debug: bool,
+        settings: Settings,
     ) -> None:
         self.state: Final = DrainState()
         self.known_prices: Final[dict[str, PriceBook]] = {}
         self._spool: Final = spool
         self._writer: Final = writer
-        self._batch_size: Final = batch_size
-        self._interval_seconds: Final = interval_seconds
-        self._debug: Final = debug
+        self._settings: Final = settings
+        self._batch_size: Final = settings.batch_size
         self._announced = 0
         self._losses_told = 0
-        self._pause_seconds = 0.0
+        self.breaker: Final = Breaker(settings)
         self._next_recovery = 0.0
         self._stopping = False
+        self._ends_process = False
         self._reset()
 
     def notice(self, number: int) -> None:
         """A record was appended: start the thread if need be, wake it when a batch is full."""
         if self._thread is None:
             self._start()
-        if number - self._spool.forgotten >= self._batch_size and not self._pause_seconds:
+        if number - self._spool.forgotten >= self._batch_size and not self.breaker.failures:
             self._ask()
 
     @property
     def is_pausing(self) -> bool:
         """Whether the last attempt failed or hangs: another call need not wait for it too."""
-        return self._pause_seconds > 0 or self._overdue
+        return self.breaker.failures > 0 or self._overdue
 
     def drain_now(self, timeout_seconds: float) -> int:
         """Ask for one attempt and wait for its end; returns the rows committed meanwhile."""
@@ -108,9 +104,10 @@ class Drainer:
         self._overdue = not in_time
         return self.state.committed_rows - before
 
-    def stop(self, timeout_seconds: float) -> None:
+    def stop(self, timeout_seconds: float, *, ends_process: bool = False) -> None:
         """Let the thread make a last attempt and wait for it; safe to call twice."""
         thread = self._thread
+        self._ends_process = ends_process
         with self._wake:
             self._stopping = True
             self._asked += 1
@@ -157,11 +154,11 @@ class Drainer:
             with self._wake:
                 self._wake.wait_for(
                     lambda: self._asked > self._served,
-                    self._pause_seconds or self._interval_seconds,
+                    self.breaker.pause_seconds or self._settings.flush_interval_seconds,
                 )
                 request, last = self._asked, self._stopping
                 asked, self._waited_for = self._waited_for or last, False
-            self._attempt(asked=asked)
+            self._attempt(asked=asked, last=last)
             with self._wake:
                 self._served = request
                 self._overdue = False
@@ -170,17 +167,21 @@ class Drainer:
                 self._writer.close()
                 return
 
-    def _attempt(self, *, asked: bool) -> None:
+    def _attempt(self, *, asked: bool, last: bool) -> None:
         """Write all that waits, this process's own and what dead ones left; never raises.
 
         Args:
             asked: somebody waits for this attempt, so what dead processes left is due now.
+            last: this process ends, so its calls in flight are told as they are.
         """
         self.state.attempts += 1
+        self.breaker.is_trying = True
         try:
-            self._spool.leave_deleted()
+            self._spool.measure()
             for batch in self._spool.own_batches(self._batch_size):
                 self._write(batch, own=True)
+            if last and self._ends_process:
+                self._write(self._spool.open_calls(), own=False)
             self._recover(asked=asked)
             self._tell_losses()
             self._writer.settle()
@@ -190,9 +191,11 @@ class Drainer:
             self._note_failure(f"unexpected {type(error).__name__} while writing the ledger")
         else:
             if self.state.last_error:
-                _log.warning("ledger_back: the ledger takes rows again")
+                warn("ledger_back", "the ledger takes rows again", failures=self.breaker.failures)
             self.state.last_error = ""
-            self._pause_seconds = 0.0
+            self.breaker.note_success()
+        finally:
+            self.breaker.is_trying = False
 
     def _recover(self, *, asked: bool) -> None:
         if not asked and time.monotonic() < self._next_recovery:
@@ -202,7 +205,7 @@ class Drainer:
         self._next_recovery = time.monotonic() + _RECOVER_SECONDS
 
     def _write(self, batch: Batch, *, own: bool) -> None:
-        if own and self._debug:
+        if own and self._settings.debug:
             self._announce(batch)
         rows = self._rows(batch, self._prices_of)
         if rows:
@@ -224,10 +227,12 @@ class Drainer:
                 raise
             except Exception as error:  # noqa: BLE001 - one record must not stop all behind it
                 if not self.state.unreadable:
-                    _log.error("record_unreadable: %s, counted as lost", type(error).__name__)
+                    kind = type(error).__name__
+                    fail("record_unreadable", f"{kind}, counted as lost", error=kind)
                 self.state.unreadable += 1
             else:
-                rows += [row] if row else []
+                if row is not None:
+                    rows.append(unmeasured(row) if is_start(payload) else row)
         return rows
 
     def _tell_losses(self) -> None:
@@ -242,16 +247,12 @@ class Drainer:
 
     def _note_failure(self, reason: str) -> None:
         self.state.failures += 1
+        self.breaker.note_failure()
         if reason != self.state.last_error:
-            _log.warning(
-                "ledger_unreachable: %s; calls that wait in the spool until then: %d",
-                reason,
-                self._spool.waiting,
-            )
+            waiting = self._spool.waiting
+            message = f"{reason}; calls that wait in the spool until then: {waiting}"
+            warn("ledger_unreachable", message, waiting=waiting, reason=reason)
         self.state.last_error = reason
-        longer = min(self._pause_seconds * 2, _LONGEST_PAUSE_SECONDS) or _FIRST_PAUSE_SECONDS
-        # Many workers that lost one database must not all return in the same moment.
-        self._pause_seconds = longer * random.uniform(0.7, 1.0)  # noqa: S311
 
     def _announce(self, batch: Batch) -> None:
         """One line a call on standard error; with the package's prices if the ledger is away."""

@@ -7,7 +7,6 @@ one installed ledger a process; installing another moves every attached provider
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 import weakref
@@ -21,10 +20,12 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.database import describe, fingerprint
 from tokenledger_exporter.drainer import Drainer, package_prices
+from tokenledger_exporter.events import fail
 from tokenledger_exporter.instant_price import price_of
 from tokenledger_exporter.processor import EXIT_SECONDS, LedgerProcessor, exit_seconds_left
 from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader, encodable
 from tokenledger_exporter.spool import Spool, spool_folder
+from tokenledger_exporter.syncing import Syncer
 from tokenledger_semconv import attributes, dimensions
 from tokenledger_semconv.settings import SettingsError
 
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.prices import PriceBook
     from tokenledger_semconv.settings import Settings
-
-_log: Final = logging.getLogger("tokenledger")
 
 _COMMIT_SECONDS: Final = 5.0
 
@@ -69,15 +68,10 @@ class PostgresLedger:
         )
         self.folder: Final = spool_folder(settings.spool_dir, identity)
         self._header: Final = header
-        self._spool: Final = Spool(self.folder, header)
+        self._spool: Final = Spool(self.folder, header, settings.buffer_size)
         self._writer: Final = BatchWriter(settings.database_url)
-        self._drainer: Final = Drainer(
-            self._spool,
-            self._writer,
-            batch_size=settings.batch_size,
-            interval_seconds=settings.flush_interval_seconds,
-            debug=settings.debug,
-        )
+        self._drainer: Final = Drainer(self._spool, self._writer, settings)
+        self._syncer: Final = Syncer(self._spool.sync)
         self._stopped = False
         # Made now: at interpreter exit the SDK can no longer make one, and the call would be lost.
         self._private: Final = TracerProvider(
@@ -109,12 +103,12 @@ class PostgresLedger:
 
     def append(self, payload: bytes) -> None:
         """Spool one record; with `async_mode=False`, return after its commit was tried."""
-        successor = _installed.get("ledger") if self._stopped else None
-        if successor is not None and successor is not self and successor.folder == self.folder:
+        if self._stopped and (successor := self._successor()) is not None:
             # A stream that outlived a second `configure()` ends on the ledger in force.
             successor.append(payload)
             return
         number = self._spool.append(payload)
+        self._syncer.notice()
         if not number:
             return
         # With the database away every call would wait for a connection: the spool has the record.
@@ -123,11 +117,19 @@ class PostgresLedger:
         else:
             self._drainer.drain_now(_COMMIT_SECONDS)
 
+    def append_start(self, payload: bytes) -> None:
+        """Spool that a call was sent; nothing is written of it while this process lives."""
+        if self._stopped and (successor := self._successor()) is not None:
+            successor.append_start(payload)
+            return
+        self._spool.append_start(payload)
+        self._syncer.notice()
+
     def count_unrecorded(self, kind: str) -> None:
         """Count a call that could not be turned into a record; the first is logged."""
         state = self._spool.state
         if not state.unrecorded:
-            _log.error("record_lost: %s while spooling a call", kind)
+            fail("record_lost", f"{kind} while spooling a call", error=kind)
         state.unrecorded += 1
 
     @property
@@ -168,10 +170,10 @@ class PostgresLedger:
             "spool_on_disk": spool.on_disk,
         }
 
-    def shutdown(self, timeout: float) -> None:
+    def shutdown(self, timeout: float, *, ends_process: bool = False) -> None:
         """Try for the last rows and close; what is left stays in the spool. Idempotent."""
         self._stopped = True
-        self._drainer.stop(timeout)
+        self._drainer.stop(timeout, ends_process=ends_process)
         self._spool.close()
         if _installed.get("ledger") is self:
             del _installed["ledger"]
@@ -181,6 +183,13 @@ class PostgresLedger:
         self._spool.after_fork()
         self._writer.after_fork()
         self._drainer.after_fork()
+        self._syncer.after_fork()
+
+    def _successor(self) -> PostgresLedger | None:
+        """The ledger in force, if it is another one of the same folder."""
+        ledger = _installed.get("ledger")
+        same = ledger is not None and ledger is not self and ledger.folder == self.folder
+        return ledger if same else None
 
 
 class UrandomIdGenerator(IdGenerator):
@@ -247,7 +256,7 @@ def _default_attributes(settings: Settings) -> dict[str, str]:
 
 def _close_all() -> None:
     for ledger in list(_living):
-        ledger.shutdown(exit_seconds_left())
+        ledger.shutdown(exit_seconds_left(), ends_process=True)
 
 
 def _fork_all() -> None:

@@ -1,6 +1,7 @@
 """The span processor that makes the ledger complete: every ended model call goes to the spool.
 
-It runs on the caller's thread, so it does one thing: one compact record, one `os.write`. A span
+It runs on the caller's thread, so it does one thing: one compact record, one `os.write`, when a
+call is sent and when it ends. A span
 that tells of a call our own instrumentor is telling of already (the anthropic SDK traces itself)
 is marked as covered when it starts and left out; it still goes to every other exporter. Below
 another emitter's span, a call notes which one: only there are both known, and the ledger must find
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-from tokenledger_exporter.records import encode_span, is_model_call, told_by
+from tokenledger_exporter.records import encode_span, encode_start, is_model_call, told_by
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ class RecordSink(Protocol):
         """Keep one record."""
         ...
 
+    def append_start(self, payload: bytes) -> None:
+        """Keep the record of a call that was sent, until its end is there."""
+        ...
+
     def count_unrecorded(self, kind: str) -> None:
         """Count a call that could not be turned into a record, and the error it failed with."""
         ...
@@ -73,12 +78,13 @@ class LedgerProcessor(SpanProcessor):
         self._below: dict[int, Ancestors] = {}
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Note spans that start below a call that our own instrumentor or another tells of."""
-        parent = trace.get_current_span(parent_context)
-        if parent is trace.INVALID_SPAN:
-            return
+        """Spool that a call of ours was sent; note spans below a call that is told of already."""
         try:
-            self._note(span, parent)
+            parent = trace.get_current_span(parent_context)
+            if parent is not trace.INVALID_SPAN:
+                self._note(span, parent)
+            if _is_ours(span):
+                self.sink.append_start(encode_start(span))
         except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
             self.sink.count_unrecorded(type(error).__name__)
 

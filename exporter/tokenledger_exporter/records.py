@@ -13,6 +13,7 @@ import msgspec
 from opentelemetry.trace import StatusCode
 
 from tokenledger_exporter.dialects.kept import KEPT_ATTRIBUTES, KEPT_PREFIXES, MARKS, REDUCED
+from tokenledger_exporter.open_calls import START_MARK, is_start
 from tokenledger_semconv import attributes, dimensions, emitters
 
 if TYPE_CHECKING:
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """Format of header and records; a reader keeps aside what it does not know."""
+
+KNOWN_VERSIONS: Final = frozenset({1, 2})
+"""Formats this release reads; 1 told of no call before its end."""
 
 _KEPT_RESOURCE: Final = (
     attributes.SERVICE_NAME,
@@ -172,9 +176,17 @@ def _encoded(
     )
 
 
+def encode_start(span: ReadableSpan) -> bytes:
+    """The record of a span of our own that has just started: what is known of its call by then."""
+    return START_MARK + encode_span(span)
+
+
 def decode_record(payload: bytes) -> SpanRecord:
     """A record back from its bytes; raises `msgspec.DecodeError` for anything else."""
-    return _RECORD_DECODER.decode(payload)
+    if not is_start(payload):
+        return _RECORD_DECODER.decode(payload)
+    record = _RECORD_DECODER.decode(payload[len(START_MARK) :])
+    return msgspec.structs.replace(record, end_ns=record.start_ns)
 
 
 def encode_header(header: SpoolHeader) -> bytes:

@@ -11,11 +11,13 @@ import contextlib
 import os
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from tokenledger_exporter.open_calls import is_start
+
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
     from pathlib import Path
 
 try:
@@ -30,6 +32,7 @@ _FRAME: Final = struct.Struct("<II")
 _pack: Final = _FRAME.pack
 _crc32: Final = zlib.crc32
 _MAX_PAYLOAD: Final = 1 << 20
+_READ_BYTES: Final = 1 << 18
 _taken_over: Final[set[int]] = set()
 
 
@@ -42,16 +45,18 @@ class ReadResult:
     """Frames read from one segment.
 
     Args:
-        payloads: whole, checked payloads in order.
+        payloads: whole, checked payloads in order, without those of calls that were only sent.
         end: offset after the last frame read.
         damaged: frames skipped because their checksum does not match.
         torn: whether bytes are left that make no whole frame.
+        starts: payloads of calls that were sent.
     """
 
     payloads: list[bytes]
     end: int
     damaged: int = 0
     torn: bool = False
+    starts: list[bytes] = field(default_factory=list[bytes])
 
 
 class Segment:
@@ -75,10 +80,21 @@ class Segment:
         length = len(payload)
         if length > _MAX_PAYLOAD:
             raise OSError(f"a record of {length} bytes is over the {_MAX_PAYLOAD} a frame takes")
-        written = os.write(self._fd, _pack(length, _crc32(payload)) + payload)
-        if written != length + _FRAME.size:
+        self._write(_pack(length, _crc32(payload)) + payload)
+
+    def append_all(self, payloads: Iterable[bytes]) -> None:
+        """Write several frames with one system call; raises as `append`."""
+        self._write(b"".join(_pack(len(one), _crc32(one)) + one for one in payloads))
+
+    def duplicate(self) -> int:
+        """Another descriptor of the file, for the caller to close."""
+        return os.dup(self._fd)
+
+    def _write(self, frame: bytes) -> None:
+        written = os.write(self._fd, frame)
+        if written != len(frame):
             os.ftruncate(self._fd, self.size)
-            raise SegmentFullError(f"the disk took {written} of {length + _FRAME.size} bytes")
+            raise SegmentFullError(f"the disk took {written} of {len(frame)} bytes")
         self.size += written
 
     def read(self, offset: int, limit: int) -> ReadResult:
@@ -108,25 +124,35 @@ class Segment:
 
 
 def read_frames(fd: int, offset: int, end: int, limit: int) -> ReadResult:
-    """Up to `limit` whole frames between two offsets of an open file."""
+    """Whole frames between two offsets of an open file, up to `limit` calls that ended."""
     result = ReadResult([], offset)
+    window, at = b"", offset
     while len(result.payloads) < limit and result.end < end:
-        head = os.pread(fd, _FRAME.size, result.end)
-        if len(head) < _FRAME.size:
+        head_at = result.end - at
+        if head_at + _FRAME.size > len(window):
+            window, at, head_at = _window(fd, result.end, end, 0), result.end, 0
+        if head_at + _FRAME.size > len(window):
             result.torn = True
             break
-        length, checksum = _FRAME.unpack(head)
+        length, checksum = _FRAME.unpack_from(window, head_at)
         after = result.end + _FRAME.size + length
         if length > _MAX_PAYLOAD or after > end:
             result.torn = True
             break
-        payload = os.pread(fd, length, result.end + _FRAME.size)
-        if _crc32(payload) == checksum:
-            result.payloads.append(payload)
-        else:
+        if after - at > len(window):
+            window, at, head_at = _window(fd, result.end, end, length), result.end, 0
+        payload = window[head_at + _FRAME.size : after - at]
+        if _crc32(payload) != checksum:
             result.damaged += 1
+        else:
+            (result.starts if is_start(payload) else result.payloads).append(payload)
         result.end = after
     return result
+
+
+def _window(fd: int, offset: int, end: int, length: int) -> bytes:
+    """Some of the file, at least one frame with a payload of that length."""
+    return os.pread(fd, min(end - offset, max(_READ_BYTES, _FRAME.size + length)), offset)
 
 
 @contextlib.contextmanager

@@ -6,76 +6,41 @@ refuses, records wait in a bounded memory queue: one warning, and what does not 
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
 import secrets
 import threading
+import time
 from collections import deque
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from tokenledger_exporter.records import FORMAT_VERSION, decode_header, encode_header
-from tokenledger_exporter.segment import (
-    SUFFIX,
-    Segment,
-    abandon_taken_over,
-    read_frames,
-    take_over,
-)
+from tokenledger_exporter.events import fail, warn
+from tokenledger_exporter.open_calls import OpenCalls, carried
+from tokenledger_exporter.records import encode_header
+from tokenledger_exporter.recovery import recovered_batches
+from tokenledger_exporter.segment import SUFFIX, Segment, abandon_taken_over
+from tokenledger_exporter.spool_state import Batch, SpoolState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from tokenledger_exporter.records import SpoolHeader
 
-_log: Final = logging.getLogger("tokenledger")
-
 MAX_BYTES: Final = 256 * 1024 * 1024
-"""Bytes one process may leave waiting; beyond, the newest record is refused and counted."""
+"""Bytes one ledger's folder may hold, dead processes' included; beyond, the newest is refused."""
 
 MAX_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 """Size at which a segment is left for a new one, so that a busy process still frees its disk."""
 
 MAX_MEMORY_RECORDS: Final = 10_000
-"""Records kept in memory while the disk takes none."""
+"""Records kept in memory while the disk takes none, unless told otherwise."""
 
 _LONGEST_WAIT_SECONDS: Final = 0.05
-
-
-@dataclass(slots=True)
-class Batch:
-    """Records handed out for writing, with what it takes to forget them.
-
-    Args:
-        header: whose records these are.
-        payloads: records in the order they were made.
-        forget: call after COMMIT.
-    """
-
-    header: SpoolHeader
-    payloads: list[bytes]
-    forget: Callable[[], None]
-
-
-@dataclass(slots=True)
-class SpoolState:
-    """What waits and what was lost, for `health` and `doctor`; `unrecorded` never became bytes."""
-
-    waiting: int = 0
-    on_disk: bool = True
-    refused: int = 0
-    damaged: int = 0
-    torn: int = 0
-    unrecorded: int = 0
-    kept_aside: list[str] = field(default_factory=list[str])
-
-    @property
-    def lost(self) -> int:
-        """Records known to be gone, whatever the reason."""
-        return self.refused + self.damaged + self.torn + self.unrecorded
+# A committed segment that only open calls keep alive is left once it is this long: after a kill no
+# more than that is read, and resent, in vain.
+_ROLL_BYTES: Final = 64 * 1024
 
 
 def spool_folder(spool_dir: str, ledger: str) -> Path:
@@ -98,23 +63,35 @@ class Spool:
     Invariant, under `_lock`: `_segments`, oldest first, hold every record that is not committed,
     the first of them from `_committed` on; the last one, `_written`, is written, and all before it
     hold `_older_bytes`. `_memory` holds what the disk refused. `appended - forgotten - refused` is
-    what waits.
+    what waits. `_open` holds the calls read from the segments that were sent and have no committed
+    END.
     """
 
-    def __init__(self, folder: Path, header: SpoolHeader) -> None:
+    def __init__(
+        self, folder: Path, header: SpoolHeader, most_in_memory: int = MAX_MEMORY_RECORDS
+    ) -> None:
         self.header: Final = header
+        self._most_in_memory: Final = most_in_memory
         self._folder: Final = folder
+        self._disk_failed = False
+        self._elsewhere_bytes = 0
+        self.state: Final = SpoolState()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._writer = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self._opened_segments = 0
         self._lock = threading.Lock()
         self._segments: deque[Segment] = deque()
         self._written: Segment | None = None
+        self._unsynced: list[Segment] = []
         self._older_bytes = 0
         self._committed = 0
         self._memory: deque[bytes] = deque()
-        self._late: deque[bytes] = deque()
-        self._disk_failed = False
-        self.appended = 0
-        self.forgotten = 0
-        self.state: Final = SpoolState()
+        self._late: deque[tuple[bytes, bool]] = deque()
+        self._open: OpenCalls[Segment | None] = OpenCalls()
+        self.oldest_waiting = 0.0
+        self.appended = self.forgotten = 0
 
     def append(self, payload: bytes) -> int:
         """Keep one record; returns its number, counted from 1, or 0 if it is kept a moment later.
@@ -122,27 +99,46 @@ class Spool:
         Never raises. A dropped stream ends its call inside garbage collection, which can run while
         this very thread holds the lock: such a record must not wait for it.
         """
-        # First without a wait: asking for one costs more, and nearly always the lock is free.
-        if not self._lock.acquire(blocking=False):
-            self._late.append(payload)
-            if not self._lock.acquire(timeout=_LONGEST_WAIT_SECONDS):
-                return 0
-            payload = b""
-        try:
-            if payload:
-                self._keep(payload)
-            if self._late:
-                self._keep_late()
-            return self.appended
-        finally:
-            self._lock.release()
+        return self._take(payload, ended=True)
 
-    def leave_deleted(self) -> None:
-        """Write on in a new file where somebody deleted ours; what waits there is still read."""
+    def append_start(self, payload: bytes) -> None:
+        """Keep the record of a call that was sent; it is no call that waits, and never raises."""
+        self._take(payload, ended=False)
+
+    def sync(self) -> None:
+        """Bring what was appended to the disk itself; never raises."""
         with self._lock:
+            unsynced, self._unsynced = self._unsynced, []
+            copies: list[int] = []
+            with contextlib.suppress(OSError):
+                copies += [segment.duplicate() for segment in unsynced]
+        for fd in copies:
+            # A disk that cannot sync says so again at the next write.
+            with contextlib.suppress(OSError):
+                _sync_data(fd)
+            os.close(fd)
+
+    def measure(self) -> None:
+        """Look at the folder: what others hold of its limit, and whether our file is still there.
+
+        Where somebody deleted it, writing goes on in a new one; what waits there is still read.
+        """
+        used = self.bytes_on_disk()
+        with self._lock:
+            own = sum(segment.size for segment in self._segments)
+            self._elsewhere_bytes = max(0, used - own)
             if self._written is not None and self._written.is_deleted:
-                _log.warning("spool_deleted: the files below %s are gone", self._folder)
+                message = f"the files below {self._folder} are gone"
+                warn("spool_deleted", message, folder=self._folder)
                 self._open_segment()
+
+    def bytes_on_disk(self) -> int:
+        """What the segments of this ledger take, of every process."""
+        used = 0
+        for path in self._folder.glob(f"*{SUFFIX}*"):
+            with contextlib.suppress(OSError):
+                used += path.stat().st_size
+        return used
 
     def own_batches(self, limit: int) -> Generator[Batch]:
         """This process's waiting records, in batches of at most `limit`."""
@@ -152,36 +148,36 @@ class Spool:
                 return
             yield batch
 
+    def open_calls(self) -> Batch:
+        """The calls of this process that were sent and have not ended, for its last moment."""
+        with self._lock:
+            return Batch(self.header, [payload for payload, _ in self._open.all()], self._end_open)
+
     def recovered_batches(self, limit: int) -> Generator[Batch]:
         """What dead processes of the same ledger left, in batches; drained segments are deleted."""
-        with self._lock:
-            own = {segment.path for segment in self._segments}
-        for path in sorted(set(self._folder.glob(f"*{SUFFIX}")) - own):
-            with take_over(path) as fd:
-                if fd is not None:
-                    yield from self._recover(path, fd, limit)
+        yield from recovered_batches(self._folder, self._writer, self.state, limit)
 
     def after_fork(self) -> None:
         """In a forked child: leave the parent's records to the parent and start afresh."""
         abandon_taken_over()
         for segment in self._segments:
             segment.abandon()
-        self._segments.clear()
-        self._written, self._older_bytes = None, 0
-        self._lock = threading.Lock()
-        self._memory.clear()
-        self._late.clear()
-        self._committed = self.appended = self.forgotten = 0
+        self._reset()
 
     def close(self) -> None:
         """Let go of the segments; those with waiting records stay for the next process."""
         with self._lock:
-            self._keep_late()
-            self._written, self._older_bytes = None, 0
+            self._append_late()
             while self._segments:
                 segment = self._segments.popleft()
-                segment.close(delete=self._committed >= segment.size)
+                settled = self._committed >= segment.size and not self._open.held_by(segment)
+                segment.close(delete=settled)
                 self._committed = 0
+            self._unsynced.clear()
+            self._written, self._older_bytes = None, 0
+            # What is appended from now on is another writer's: these segments may be taken over.
+            self._writer = f"{os.getpid()}-{secrets.token_hex(8)}"
+            self._open.clear()
 
     @property
     def waiting(self) -> int:
@@ -189,46 +185,85 @@ class Spool:
         with self._lock:
             return self.appended - self.forgotten - self.state.refused
 
-    def _keep_late(self) -> None:
+    @property
+    def waiting_in_memory(self) -> int:
+        """Those of them that a kill would take."""
+        return len(self._memory)
+
+    def _take(self, payload: bytes, *, ended: bool) -> int:
+        # The lock is nearly always free, and then a record costs no detour through the queue.
+        if not self._lock.acquire(blocking=False):
+            self._late.append((payload, ended))
+            if not self._lock.acquire(timeout=_LONGEST_WAIT_SECONDS):
+                return 0
+            payload = b""
+        # What garbage collection hands in meanwhile is kept before the lock is given back.
+        try:
+            if payload:
+                self._append(payload, ended=ended)
+            if self._late:
+                self._append_late()
+            return self.appended
+        finally:
+            self._lock.release()
+
+    def _append_late(self) -> None:
         """Keep every record handed in; called under the lock."""
         while self._late:
-            self._keep(self._late.popleft())
+            payload, ended = self._late.popleft()
+            self._append(payload, ended=ended)
 
-    def _keep(self, payload: bytes) -> None:
-        self.appended += 1
+    def _append(self, payload: bytes, *, ended: bool) -> None:
+        if ended:
+            if self.appended <= self.forgotten + self.state.refused:
+                self.oldest_waiting = time.time()
+            self.appended += 1
+        # A call that was sent is worth keeping only where a kill does not take it.
+        if not self._append_to_disk(payload) and ended:
+            self._append_to_memory(payload)
+
+    def _append_to_disk(self, payload: bytes) -> bool:
         try:
             segment = self._written
             if segment is None or segment.size > MAX_SEGMENT_BYTES:
                 segment = self._open_segment()
-            if segment.size + self._older_bytes <= MAX_BYTES:
-                segment.append(payload)
-                self.state.on_disk = True
-                return
+            if self._elsewhere_bytes + self._older_bytes + segment.size > MAX_BYTES:
+                return False
+            segment.append(payload)
         except OSError as error:
-            if not self._disk_failed:
-                self._disk_failed = True
-                _log.warning(
-                    "spool_unwritable: %s takes no record (%s); up to %d calls wait in memory, "
-                    "point TOKENLEDGER_SPOOL_DIR at a writable folder",
-                    self._folder,
-                    error.strerror or type(error).__name__,
-                    MAX_MEMORY_RECORDS,
-                )
-            self.state.on_disk = False
-        self._append_to_memory(payload)
+            self._note_disk_failure(error)
+            return False
+        if not self._unsynced or self._unsynced[-1] is not segment:
+            self._unsynced.append(segment)
+        self.state.on_disk = True
+        return True
+
+    def _note_disk_failure(self, error: OSError) -> None:
+        self.state.on_disk = False
+        if self._disk_failed:
+            return
+        self._disk_failed = True
+        reason = error.strerror or type(error).__name__
+        message = (
+            f"{self._folder} takes no record ({reason}); up to {self._most_in_memory} calls wait in "
+            "memory, point TOKENLEDGER_SPOOL_DIR at a writable folder"
+        )
+        warn("spool_unwritable", message, folder=self._folder, reason=reason)
 
     def _append_to_memory(self, payload: bytes) -> None:
-        if len(self._memory) < MAX_MEMORY_RECORDS:
+        if len(self._memory) < self._most_in_memory:
             self._memory.append(payload)
             return
         if not self.state.refused:
-            _log.error("spool_full: further calls are counted as lost until the ledger is back")
+            message = "further calls are counted as lost until the ledger is back"
+            fail("spool_full", message, folder=self._folder)
         self.state.refused += 1
 
     def _open_segment(self) -> Segment:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        name = f"{os.getpid()}-{secrets.token_hex(8)}{SUFFIX}"
+        name = f"{self._writer}-{self._opened_segments:06}{SUFFIX}"
         segment = Segment(self._folder / name, encode_header(self.header))
+        self._opened_segments += 1
         if self._written is None:
             self._committed = segment.start
         else:
@@ -239,78 +274,91 @@ class Spool:
 
     def _next_own(self, limit: int) -> Batch | None:
         with self._lock:
-            self._keep_late()
-            if self._segments and self._committed < self._segments[0].size:
+            self._append_late()
+            while self._segments and self._committed < self._segments[0].size:
                 segment = self._segments[0]
                 result = segment.read(self._committed, limit)
+                self._open.note(result.starts, segment)
                 self.state.damaged += result.damaged
                 self.state.torn += result.torn
                 # Behind a torn frame nothing can be found again: the file was changed under us.
                 end = segment.size if result.torn else result.end
-                records = len(result.payloads) + result.damaged
-                return Batch(
-                    self.header,
-                    result.payloads,
-                    lambda: self._forget_on_disk(segment, end, records),
-                )
+                payloads, records = result.payloads, len(result.payloads) + result.damaged
+                if records or result.torn:
+                    forget = partial(self._forget_on_disk, segment, end, records, payloads)
+                    return Batch(self.header, payloads, forget)
+                self._advance(segment, end)
             if self._memory:
                 payloads = [self._memory[i] for i in range(min(limit, len(self._memory)))]
-                return Batch(self.header, payloads, lambda: self._forget_in_memory(len(payloads)))
+                return Batch(self.header, payloads, partial(self._forget_in_memory, payloads))
         return None
 
-    def _forget_on_disk(self, segment: Segment, end: int, records: int) -> None:
+    def _forget_on_disk(
+        self, segment: Segment, end: int, records: int, payloads: list[bytes]
+    ) -> None:
         with self._lock:
-            self.forgotten += records
-            if not self._segments or self._segments[0] is not segment:
-                return
-            self._committed = end
-            if end < segment.size:
-                return
-            if len(self._segments) == 1:
-                segment.forget()
-                self._committed = segment.start
-            else:
-                self._segments.popleft().close(delete=True)
-                self._older_bytes -= end
-                self._committed = self._segments[0].start
+            self._forget(records, payloads)
+            if self._segments and self._segments[0] is segment:
+                self._advance(segment, end)
 
-    def _forget_in_memory(self, records: int) -> None:
+    def _forget_in_memory(self, payloads: list[bytes]) -> None:
         with self._lock:
-            self.forgotten += records
-            for _ in range(records):
+            self._forget(len(payloads), payloads)
+            for _ in payloads:
                 self._memory.popleft()
 
-    def _recover(self, path: Path, fd: int, limit: int) -> Generator[Batch]:
-        end = os.fstat(fd).st_size
-        head = read_frames(fd, 0, end, 1)
-        try:
-            header = decode_header(head.payloads[0])
-        except (IndexError, msgspec.MsgspecError):
-            header = None
-        if header is None or header.format_version != FORMAT_VERSION:
-            if end:
-                self._keep_aside(path)
-            else:
-                path.unlink()
+    def _forget(self, records: int, payloads: list[bytes]) -> None:
+        self.forgotten += records
+        # Nearly right is enough: what is left came after what has just been written.
+        self.oldest_waiting = time.time()
+        self._open.end(payloads)
+
+    def _advance(self, segment: Segment, end: int) -> None:
+        """Note how far the first segment is committed; free its disk where it is so to its end."""
+        self._committed = end
+        if end < segment.size:
             return
-        offset = head.end
-        while offset < end:
-            result = read_frames(fd, offset, end, limit)
-            self.state.damaged += result.damaged
-            if result.payloads:
-                yield Batch(header, result.payloads, _nothing)
-            if result.torn:
-                self.state.torn += 1
-                break
-            offset = result.end
-        path.unlink()
+        starts = self._open.held_by(segment)
+        if len(self._segments) == 1:
+            if not starts:
+                segment.forget()
+                self._committed = segment.start
+                return
+            if segment.size <= _ROLL_BYTES or not self._try_open_segment():
+                return
+        self._carry(starts)
+        self._segments.popleft().close(delete=True)
+        if segment in self._unsynced:
+            self._unsynced.remove(segment)
+        self._older_bytes -= end
+        self._committed = self._segments[0].start
 
-    def _keep_aside(self, path: Path) -> None:
-        aside = path.with_name(path.name + ".bad")
-        path.rename(aside)
-        self.state.kept_aside.append(str(aside))
-        _log.warning("spool_unreadable: %s is of another format and was kept aside", aside)
+    def _try_open_segment(self) -> bool:
+        try:
+            self._open_segment()
+        except OSError as error:
+            self._note_disk_failure(error)
+            return False
+        return True
+
+    def _carry(self, starts: list[bytes]) -> None:
+        """Copy open calls into the segment that is written, before theirs is deleted."""
+        if not starts:
+            return
+        copies = [carried(start) for start in starts]
+        target = self._segments[-1]
+        try:
+            target.append_all(copies)
+        except OSError as error:
+            # The disk is full, and deleting frees it: these calls are known to this process only.
+            self._note_disk_failure(error)
+            self._open.note(copies, None)
+            return
+        self._open.note(copies, target)
+
+    def _end_open(self) -> None:
+        with self._lock:
+            self._open.clear()
 
 
-def _nothing() -> None:
-    """A dead writer's segment is forgotten as a whole, by deleting it."""
+_sync_data: Final = getattr(os, "fdatasync", os.fsync)

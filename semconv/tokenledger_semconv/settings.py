@@ -55,6 +55,12 @@ class Settings:
         spool_dir: folder of the crash-safe spool; "" is the user's state folder.
         stream_usage: False never asks an OpenAI chat stream for its usage.
         provider_hosts: host -> provider, for hosts the instrumentors do not know or name otherwise.
+        buffer_size: calls kept in memory while the spool's disk takes none; 1 or more.
+        max_retries: retries after growing pauses, before the longest pause is all there is.
+        retry_backoff_base: seconds before the first retry; each further pause is twice as long.
+        retry_backoff_max: seconds no pause exceeds while the circuit is closed.
+        circuit_breaker_threshold: failures in a row that open the circuit; 1 or more.
+        circuit_breaker_timeout: seconds an open circuit leaves the database in peace.
     """
 
     database_url: str = field(default="", repr=False)
@@ -72,17 +78,28 @@ class Settings:
     spool_dir: str = ""
     stream_usage: bool = True
     provider_hosts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    buffer_size: int = 10_000
+    max_retries: int = 3
+    retry_backoff_base: float = 1.0
+    retry_backoff_max: float = 30.0
+    circuit_breaker_threshold: int = 5
+    circuit_breaker_timeout: float = 60.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch_size <= MAX_BATCH_SIZE:
             raise SettingsError(f"batch_size is {self.batch_size}: give 1 to {MAX_BATCH_SIZE} rows")
-        if not self.flush_interval_seconds > 0:
-            raise SettingsError(
-                f"flush_interval_seconds is {self.flush_interval_seconds}: give seconds above 0"
-            )
         if not 0 <= self.sample_rate <= 1:
             raise SettingsError(f"sample_rate is {self.sample_rate}: give a share, 0.0 to 1.0")
+        for option, least in _LEAST.items():
+            if getattr(self, option) < least:
+                raise SettingsError(f"{option} is {getattr(self, option)}: give {least} or more")
+        for option in _SECONDS:
+            if not getattr(self, option) > 0:
+                raise SettingsError(f"{option} is {getattr(self, option)}: give seconds above 0")
 
+
+ALIASES: Final[Mapping[str, str]] = {"flush_batch_size": "batch_size"}
+"""Names another tracker has for an option; the option's own name wins."""
 
 OPTIONS: Final = tuple(option.name for option in fields(Settings))
 """The option names, in the order of `Settings`."""
@@ -112,6 +129,10 @@ def read_settings(
     """
     environ = os.environ if environ is None else environ
     given = {name: value for name, value in (arguments or {}).items() if value is not None}
+    for alias, option in ALIASES.items():
+        if alias in given:
+            value = given.pop(alias)
+            given.setdefault(option, value)
     if unknown := given.keys() - set(OPTIONS):
         raise SettingsError(
             f"unknown option {', '.join(sorted(unknown))}: the options are {', '.join(OPTIONS)}"
@@ -126,7 +147,11 @@ def read_settings(
 
 
 def _environment_text(option: str, environ: Mapping[str, str]) -> str | None:
-    names = (environment_variable(option), launcher_variable(option), _FALL_BACKS.get(option))
+    own = (option, *(alias for alias, meant in ALIASES.items() if meant == option))
+    named = [
+        variable(name) for name in own for variable in (environment_variable, launcher_variable)
+    ]
+    names = (*named, _FALL_BACKS.get(option))
     return next((environ[name] for name in names if name and environ.get(name)), None)
 
 
@@ -134,8 +159,8 @@ def _checked(option: str, value: object) -> object:
     """A value given in code, refused where its type is not the option's."""
     if option in _NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise SettingsError(f"{option} is {value!r}: give a number")
-    if option == "batch_size" and not isinstance(value, int):
-        raise SettingsError(f"batch_size is {value!r}: give a whole number")
+    if option in _WHOLE_NUMBERS and not isinstance(value, int):
+        raise SettingsError(f"{option} is {value!r}: give a whole number")
     if option in _FLAGS and not isinstance(value, bool):
         raise SettingsError(f"{option} is {value!r}: give True or False")
     if option not in _MAPPINGS:
@@ -185,13 +210,18 @@ def _mapping(option: str, text: str) -> dict[str, Any]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-_NUMBERS: Final = ("batch_size", "flush_interval_seconds", "sample_rate")
+_LEAST: Final = {"buffer_size": 1, "max_retries": 0, "circuit_breaker_threshold": 1}
+_SECONDS: Final = (
+    *("flush_interval_seconds", "retry_backoff_base", "retry_backoff_max"),
+    "circuit_breaker_timeout",
+)
+_WHOLE_NUMBERS: Final = ("batch_size", *_LEAST)
+_NUMBERS: Final = (*_WHOLE_NUMBERS, *_SECONDS, "sample_rate")
 _FLAGS: Final = ("async_mode", "enabled", "debug", "stream_usage")
 _MAPPINGS: Final = ("default_metadata", "tags", "provider_hosts")
 _PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
-    "batch_size": _whole,
-    "flush_interval_seconds": _number,
-    "sample_rate": _number,
+    **dict.fromkeys(_NUMBERS, _number),
+    **dict.fromkeys(_WHOLE_NUMBERS, _whole),
     **dict.fromkeys(_FLAGS, _flag),
     **dict.fromkeys(_MAPPINGS, _mapping),
 }

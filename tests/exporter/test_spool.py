@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader
+from tokenledger_exporter.segment import Segment
 from tokenledger_exporter.spool import MAX_MEMORY_RECORDS, Spool
 
 if TYPE_CHECKING:
@@ -109,7 +110,9 @@ def test_a_process_that_is_never_idle_still_frees_its_disk(
     assert spool.waiting == 0
 
 
-def test_a_record_made_by_garbage_collection_inside_the_lock_is_kept(tmp_path: Path) -> None:
+def test_a_record_made_by_garbage_collection_inside_the_lock_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A dropped stream ends its call wherever collection happens to run, even in `append`."""
     spool = Spool(tmp_path, HEADER)
 
@@ -117,15 +120,15 @@ def test_a_record_made_by_garbage_collection_inside_the_lock_is_kept(tmp_path: P
         def __del__(self) -> None:
             spool.append(b"dropped")
 
-    class Handed(bytes):
-        """Drops the stream while the lock is held, where its length is asked for."""
-
-        def __len__(self) -> int:
-            dropped.clear()
-            return super().__len__()
+    def drops_the_stream(segment: Segment, payload: bytes) -> None:
+        dropped.clear()
+        really(segment, payload)
 
     dropped = [Dropped()]
-    spool.append(Handed(b"first"))
+    really = Segment.append
+    monkeypatch.setattr(Segment, "append", drops_the_stream)
+    spool.append(b"first")
+    monkeypatch.undo()
     assert waiting(spool) == [b"first", b"dropped"]
 
 

@@ -33,9 +33,9 @@ def main() -> int:
             tally = found.tally
             cells = (
                 f"{tally.made:,} | {tally.unfinished} | {tally.lost} | {tally.twice} |"
-                f" {found.seconds:.1f} | {found.notes}"
+                f" {found.seconds:.1f} | {found.failed or found.notes}"
             )
-            print(f"| {name} | {found.skipped and 'skipped: ' + found.skipped or cells} |")  # noqa: T201
+            print(f"| {name} | {(found.skipped and 'skipped: ' + found.skipped) or cells} |")  # noqa: T201
             sys.stdout.flush()
             good = good and found.is_good
     return 0 if good else 1

@@ -16,17 +16,18 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import tokenledger
-from faults.counts import CallCounter
-from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
-from tokenledger_exporter import drainer
+
+import tokenledger
+from faults.counts import CallCounter
+from tokenledger_exporter import impatience
 from tokenledger_exporter.ledger import installed_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opentelemetry import trace
     from opentelemetry.trace import Tracer
 
 MODEL: Final = "gpt-4o"
@@ -175,7 +176,7 @@ def cancelled_calls(told: dict[str, Any]) -> None:
         request = client.chat.completions.create
         user = counting.next_call()
         counting.opened()
-        answer = await request(model=MODEL, messages=messages, user=user, stream=stream)
+        answer: Any = await request(model=MODEL, messages=messages, user=user, stream=stream)
         async for _ in answer:
             pass
 
@@ -269,8 +270,8 @@ APPS: Final[dict[str, Callable[[dict[str, Any]], None]]] = {
 def main() -> None:
     """Run one program."""
     told = json.loads(sys.argv[2])
-    for name, value in told.get("drainer", {}).items():
-        setattr(drainer, name, value)
+    if seconds := told.get("answer_seconds"):
+        setattr(impatience, "ANSWER_SECONDS", float(seconds))  # noqa: B010 - a constant, elsewhere
     tokenledger.configure()
     say("ready")
     APPS[sys.argv[1]](told)

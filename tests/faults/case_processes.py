@@ -10,7 +10,7 @@ import time
 import urllib.request
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from faults.proxy import Fault
 from faults.registry import SkippedError, case
@@ -62,7 +62,8 @@ def kill_in_flight(world: World) -> None:
 @case("kill -9 of real SDK calls")
 def kill_sdk(world: World) -> None:
     with DemoProvider() as provider:
-        told = {"base_url": provider.openai_base_url, "calls": min(world.calls, 500)}
+        calls = min(world.calls, 500)
+        told: dict[str, Any] = {"base_url": provider.openai_base_url, "calls": calls}
         world.run("openai_calls", ending="kill", **told)
 
 
@@ -143,7 +144,7 @@ def cancel_stream(world: World) -> None:
 
 def _cancel(world: World, *, stream: bool) -> None:
     with DemoProvider() as provider:
-        told = {"base_url": provider.openai_base_url, "calls": 5, "stream": stream}
+        told: dict[str, Any] = {"base_url": provider.openai_base_url, "calls": 5, "stream": stream}
         child = world.start("cancelled_calls", **told)
         assert child.stdin is not None
         for _ in range(5):

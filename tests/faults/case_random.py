@@ -29,7 +29,7 @@ def schedule(world: World) -> None:
                     "until_killed",
                     {"TOKENLEDGER_BATCH_SIZE": str(world.dice.choice((1, 7, 100)))},
                     threads=world.dice.choice((1, 3)),
-                    drainer={"ANSWER_SECONDS": 0.5},
+                    answer_seconds=0.5,
                 )
             )
         elif move in {"kill", "terminate"} and living:

@@ -78,7 +78,10 @@ class Proxy:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self._run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -94,11 +97,13 @@ class Proxy:
         self._run(self._cut())
 
     def prove(self, fault: Fault) -> None:
-        """See the fault happen, then be whole again.
+        """See the fault happen, once a run, then be whole again.
 
         Raises:
             FaultNotProvenError: it did not.
         """
+        if fault in _proven:
+            return
         self.become(fault)
         try:
             outcome = self._outcome()
@@ -110,6 +115,7 @@ class Proxy:
         if outcome != wanted:
             raise FaultNotProvenError(f"{fault.value}: {outcome} instead of {wanted}")
         self.times_cut = 0
+        _proven.add(fault)
 
     def _outcome(self) -> str:
         """What a transaction through the proxy comes to."""
@@ -149,7 +155,7 @@ class Proxy:
         self._plugs.append(full)
         for _ in range(4):
             plug = socket.socket()
-            plug.setblocking(False)  # noqa: FBT003 - socket's own signature
+            plug.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 plug.connect(("127.0.0.1", self.port))
             self._plugs.append(plug)
@@ -176,9 +182,7 @@ class Proxy:
             server_reader, server_writer = await asyncio.open_connection(*self._target)
             self._open.add(server_writer)
             ends = (writer, server_writer)
-            await asyncio.gather(
-                self._requests(reader, ends), self._answers(server_reader, ends)
-            )
+            await asyncio.gather(self._requests(reader, ends), self._answers(server_reader, ends))
         except (OSError, asyncio.CancelledError):
             # Cancelled only by `_close`, as the last thing the loop does.
             writer.transport.abort()
@@ -234,6 +238,7 @@ class Proxy:
             await asyncio.sleep(0.02)
 
 
+_proven: Final[set[Fault]] = set()
 _Ends = tuple[asyncio.StreamWriter, asyncio.StreamWriter]
 
 

@@ -30,18 +30,19 @@ _SERVER: Final = {"max_connections": "60", "deadlock_timeout": "200ms"}
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a case ended; `skipped` says why it did not run."""
+    """How a case ended; `skipped` says why it did not run, `failed` what else went wrong."""
 
     name: str
     tally: Tally
     seconds: float
     notes: str
     skipped: str = ""
+    failed: str = ""
 
     @property
     def is_good(self) -> bool:
         """Whether every call is there, and once."""
-        return not self.tally.lost and not self.tally.twice
+        return not (self.tally.lost or self.tally.twice or self.failed)
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def server() -> Generator[str]:
 
 def run_case(url: str, name: str, *, calls: int, seed: int, whole: bool) -> Outcome:
     """Run one case against its own database, and count."""
-    begun = time.monotonic()
+    begun, failed = time.monotonic(), ""
     # Drawn from name and seed, so that a case alone fails as it failed among the others.
     dice = random.Random(f"{seed} {name}")  # noqa: S311
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
@@ -65,11 +66,14 @@ def run_case(url: str, name: str, *, calls: int, seed: int, whole: bool) -> Outc
                 CASES[name](world)
             except SkippedError as error:
                 return Outcome(name, Tally(0, 0, 0, 0), 0.0, "", str(error))
+            except Exception as error:  # noqa: BLE001 - its calls are counted all the same
+                failed = f"{type(error).__name__}: {error}"
             proxy.become(Fault.NONE)
             world.recover()
             tally = world.tally()
         _run(url, sql.SQL("DROP DATABASE {} WITH (FORCE)"), database.rpartition("/")[2])
-    return Outcome(name, tally, time.monotonic() - begun, "; ".join(world.notes))
+    took = time.monotonic() - begun
+    return Outcome(name, tally, took, "; ".join(world.notes), failed=failed)
 
 
 def _create(url: str, name: str, template: str) -> str:

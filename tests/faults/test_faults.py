@@ -28,5 +28,5 @@ def test_no_call_is_lost_and_none_is_stored_twice(name: str, rig_server: str) ->
     found = run_case(rig_server, name, calls=_CALLS, seed=_SEED, whole=False)
     if found.skipped:
         pytest.skip(found.skipped)
-    assert (found.tally.lost, found.tally.twice) == (0, 0), found
+    assert found.is_good, found
     assert found.tally.made + found.tally.unfinished > 0

@@ -140,13 +140,13 @@ class World:
             found = connection.execute("SELECT count(*) FROM token_ledger_events").fetchone()
         return int(found[0]) if found else 0
 
-    def recover(self) -> None:
+    def recover(self, url: str = "") -> None:
         """Let another process of the same ledger write what is left."""
         for child in self._children:
             if child.poll() is None:
                 child.kill()
             child.communicate()
-        told = {"database_url": self.proxy.url, "spool_dir": str(self.spool)}
+        told = {"database_url": url or self.proxy.url, "spool_dir": str(self.spool)}
         ledger = PostgresLedger(read_settings(told))
         deadline = time.monotonic() + _RECOVERY_SECONDS
         while time.monotonic() < deadline:

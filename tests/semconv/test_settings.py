@@ -30,6 +30,12 @@ GIVEN: dict[str, tuple[str, object]] = {
     "spool_dir": ("spool", "spool"),
     "stream_usage": ("off", False),
     "provider_hosts": ("llm.example.com=groq", {"llm.example.com": "groq"}),
+    "buffer_size": ("50", 50),
+    "max_retries": ("2", 2),
+    "retry_backoff_base": ("0.1", 0.1),
+    "retry_backoff_max": ("7", 7.0),
+    "circuit_breaker_threshold": ("4", 4),
+    "circuit_breaker_timeout": ("9.5", 9.5),
 }
 
 
@@ -71,6 +77,11 @@ def test_the_variables_other_tools_use_are_fall_backs() -> None:
         ("sample_rate", "1.5", "give a share, 0.0 to 1.0"),
         ("debug", "maybe", "give true or false"),
         ("tags", "team", "give key=value"),
+        ("buffer_size", "0", "give 1 or more"),
+        ("max_retries", "-1", "give 0 or more"),
+        ("circuit_breaker_threshold", "0", "give 1 or more"),
+        ("retry_backoff_base", "0", "give seconds above 0"),
+        ("circuit_breaker_timeout", "-1", "give seconds above 0"),
         ("default_metadata", "{", "not valid JSON"),
     ],
 )
@@ -91,3 +102,12 @@ def test_a_wrong_argument_is_named(option: str, value: object) -> None:
 
 def test_the_database_url_is_in_no_representation() -> None:
     assert "canary" not in repr(read_settings({"database_url": "postgresql://u:canary@h/db"}, {}))
+
+
+@pytest.mark.parametrize("name", ["TOKENLEDGER_", "OTEL_PYTHON_TOKENLEDGER_"])
+def test_another_trackers_name_sets_the_option_unless_its_own_name_does(name: str) -> None:
+    assert read_settings(environ={f"{name}FLUSH_BATCH_SIZE": "7"}).batch_size == 7
+    both = {f"{name}FLUSH_BATCH_SIZE": "7", "TOKENLEDGER_BATCH_SIZE": "8"}
+    assert read_settings(environ=both).batch_size == 8
+    assert read_settings({"flush_batch_size": 9}, both).batch_size == 9
+    assert read_settings({"flush_batch_size": 9, "batch_size": 10}, {}).batch_size == 10

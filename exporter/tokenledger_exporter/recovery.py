@@ -1,0 +1,125 @@
+"""What dead processes left: their segments, writer by writer, under the locks they let go.
+
+All segments of a writer are taken together, since the END of a call that was sent in one may be in
+the next. A segment is deleted when its records are committed and none of its calls is open.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from tokenledger_exporter.events import warn
+from tokenledger_exporter.open_calls import OpenCalls
+from tokenledger_exporter.records import KNOWN_VERSIONS, decode_header
+from tokenledger_exporter.segment import SUFFIX, read_frames, take_over
+from tokenledger_exporter.spool_state import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+    from tokenledger_exporter.records import SpoolHeader
+    from tokenledger_exporter.spool_state import SpoolState
+
+
+def writer_of(path: Path) -> str:
+    """Whose segment a file is: its name without the number of the segment."""
+    pid, _, rest = path.name.removesuffix(SUFFIX).partition("-")
+    return f"{pid}-{rest.partition('-')[0]}"
+
+
+def recovered_batches(
+    folder: Path, own_writer: str, state: SpoolState, limit: int
+) -> Generator[Batch]:
+    """The records of dead writers; a batch counts as committed once the next one is asked for."""
+    paths = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: (writer_of(path), path.name))
+    for writer, segments in groupby(paths, writer_of):
+        if writer == own_writer:
+            continue
+        with ExitStack() as held:
+            taken: list[tuple[Path, int]] = []
+            for path in segments:
+                fd = held.enter_context(take_over(path))
+                if fd is None:
+                    # Its writer lives, or somebody else is at it.
+                    break
+                taken.append((path, fd))
+            else:
+                yield from _Writer(state, limit).batches(taken)
+
+
+class _Writer:
+    """The segments of one dead writer."""
+
+    def __init__(self, state: SpoolState, limit: int) -> None:
+        self._state: Final = state
+        self._limit: Final = limit
+        self._open: Final[OpenCalls[tuple[Path, SpoolHeader]]] = OpenCalls()
+        self._read: list[tuple[Path, SpoolHeader]] = []
+
+    def batches(self, taken: Sequence[tuple[Path, int]]) -> Generator[Batch]:
+        """ENDs in the order they were made, then what only has a START; drained files are gone."""
+        for path, fd in taken:
+            yield from self._segment(path, fd)
+            self._delete_settled()
+        by_header = groupby(self._open.all(), lambda found: found[1][1])
+        for header, found in by_header:
+            starts = [payload for payload, _ in found]
+            for first in range(0, len(starts), self._limit):
+                yield Batch(header, starts[first : first + self._limit], _nothing)
+        self._open.clear()
+        self._delete_settled()
+
+    def _segment(self, path: Path, fd: int) -> Generator[Batch]:
+        end = os.fstat(fd).st_size
+        head = read_frames(fd, 0, end, 1)
+        header = _header(head.payloads)
+        if header is None:
+            if end:
+                self._keep_aside(path)
+            else:
+                path.unlink()
+            return
+        owner = (path, header)
+        offset = head.end
+        while offset < end:
+            result = read_frames(fd, offset, end, self._limit)
+            self._state.damaged += result.damaged
+            self._open.adopt(result.starts, owner)
+            if result.payloads:
+                yield Batch(header, result.payloads, _nothing)
+                self._open.end(result.payloads)
+            if result.torn:
+                self._state.torn += 1
+                break
+            offset = result.end
+        self._read.append(owner)
+
+    def _delete_settled(self) -> None:
+        for owner in list(self._read):
+            if not self._open.held_by(owner):
+                owner[0].unlink(missing_ok=True)
+                self._read.remove(owner)
+
+    def _keep_aside(self, path: Path) -> None:
+        aside = path.with_name(path.name + ".bad")
+        path.rename(aside)
+        self._state.kept_aside.append(str(aside))
+        warn("spool_unreadable", f"{aside} is of another format and was kept aside", file=aside)
+
+
+def _header(payloads: Sequence[bytes]) -> SpoolHeader | None:
+    try:
+        header = decode_header(payloads[0])
+    except (IndexError, msgspec.MsgspecError):
+        return None
+    return header if header.format_version in KNOWN_VERSIONS else None
+
+
+def _nothing() -> None:
+    """A dead writer's segment is forgotten as a whole, by deleting it."""

@@ -1,0 +1,62 @@
+"""Brings what is spooled to the disk itself, so that a power loss takes its last moment only.
+
+A kill of the process takes nothing anyway: the records are the kernel's. The thread sleeps until
+there is something new, gathers for a moment, and syncs once for all of it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SYNC_SECONDS: Final = 0.08
+"""How long records are gathered before they are synced."""
+
+
+class Syncer:
+    """The background thread; started with the first record.
+
+    Args:
+        sync: brings what is new to the disk; must not raise.
+    """
+
+    def __init__(self, sync: Callable[[], None]) -> None:
+        self._sync: Final = sync
+        self._due = False
+        self._thread: threading.Thread | None = None
+        self._asked: SimpleQueue[None] = SimpleQueue()
+
+    def notice(self) -> None:
+        """Something new is spooled; costs the caller one look while a sync is due anyway."""
+        if not self._due:
+            self._due = True
+            # Garbage collection may bring a record at any point: this queue takes it even then.
+            self._asked.put(None)
+            if self._thread is None:
+                self._start()
+
+    def after_fork(self) -> None:
+        """In a forked child: the thread is the parent's."""
+        self._asked = SimpleQueue()
+        self._due = False
+        self._thread = None
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="tokenledger-sync", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            # No thread can be started now; the kernel writes the file back by itself.
+            self._thread = None
+
+    def _run(self) -> None:
+        while True:
+            self._asked.get()
+            time.sleep(SYNC_SECONDS)
+            self._due = False
+            self._sync()

@@ -76,6 +76,7 @@ def examine(database_url: str) -> list[Check]:
 
 def _inside(connection: psycopg.Connection[Any], database_url: str) -> Iterator[Check]:
     yield _tls(connection, database_url)
+    yield pooler(connection)
     status = migrations.read_status(connection)
     if not status.is_current or status.older_table:
         yield Check("schema", FAIL, status.sentence, "run 'tokenledger db migrate'")
@@ -98,6 +99,15 @@ def _tls(connection: psycopg.Connection[Any], database_url: str) -> Check:
         f"the connection to {describe(database_url)} is not encrypted",
         "add sslmode=require (or verify-full) to the database URL",
     )
+
+
+def pooler(connection: psycopg.Connection[Any]) -> Check:
+    """A pooler hands out a process id of its own; the session's is the server's."""
+    found = connection.execute("SELECT pg_backend_pid()").fetchone()
+    if found and found[0] != connection.info.backend_pid:
+        detail = "there is one before the database; the ledger keeps nothing in a session"
+        return Check("pooler", OK, detail)
+    return Check("pooler", OK, "none, connected to the server itself")
 
 
 def _prices(connection: psycopg.Connection[Any]) -> Check:

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from tokenledger_exporter.batch_writer import BatchWriter
-from tokenledger_exporter.database import describe, fingerprint
+from tokenledger_exporter.database import fingerprint
 from tokenledger_exporter.drainer import Drainer, package_prices
 from tokenledger_exporter.events import fail
 from tokenledger_exporter.instant_price import price_of
@@ -26,6 +26,7 @@ from tokenledger_exporter.processor import EXIT_SECONDS, LedgerProcessor, exit_s
 from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader, encodable
 from tokenledger_exporter.spool import Spool, spool_folder
 from tokenledger_exporter.syncing import Syncer
+from tokenledger_exporter.vitals import Vitals, measure
 from tokenledger_semconv import attributes, dimensions
 from tokenledger_semconv.settings import SettingsError
 
@@ -72,6 +73,7 @@ class PostgresLedger:
         self._writer: Final = BatchWriter(settings.database_url)
         self._drainer: Final = Drainer(self._spool, self._writer, settings)
         self._syncer: Final = Syncer(self._spool.sync)
+        self.vitals: Final = Vitals(settings.database_url, self.folder, self._spool, self._drainer)
         self._stopped = False
         # Made now: at interpreter exit the SDK can no longer make one, and the call would be lost.
         self._private: Final = TracerProvider(
@@ -158,17 +160,7 @@ class PostgresLedger:
 
     def health(self) -> dict[str, object]:
         """Where the rows are: waiting, committed, lost, and the last error in words."""
-        state, spool = self._drainer.state, self._spool.state
-        return {
-            "database": describe(self.settings.database_url),
-            "waiting": self.waiting,
-            "committed": state.committed_rows,
-            "lost": spool.lost + state.unreadable,
-            "last_commit_at": state.last_commit_at.isoformat() if state.last_commit_at else None,
-            "last_error": state.last_error or None,
-            "spool_folder": str(self.folder),
-            "spool_on_disk": spool.on_disk,
-        }
+        return self.vitals.health()
 
     def shutdown(self, timeout: float, *, ends_process: bool = False) -> None:
         """Try for the last rows and close; what is left stays in the spool. Idempotent."""
@@ -221,6 +213,9 @@ def install(provider: AnyTracerProvider | None, settings: Settings) -> PostgresL
         else:
             resource = provider.resource if isinstance(provider, TracerProvider) else None
             ledger = _installed["ledger"] = PostgresLedger(settings, resource)
+            if not _measured:
+                _measured.append(True)
+                measure(_installed_vitals)
             for attached in list(_attached):
                 ledger.attach(attached)
             if previous is not None:
@@ -233,6 +228,11 @@ def install(provider: AnyTracerProvider | None, settings: Settings) -> PostgresL
 def installed_ledger() -> PostgresLedger | None:
     """The ledger `install` made, if any."""
     return _installed.get("ledger")
+
+
+def _installed_vitals() -> Vitals | None:
+    ledger = _installed.get("ledger")
+    return None if ledger is None else ledger.vitals
 
 
 def feeds_installed_ledger(resource: Resource, database_url: str) -> bool:
@@ -272,6 +272,7 @@ _UNLIMITED: Final = SpanLimits(
 )
 _installing = threading.Lock()
 _attaching = threading.Lock()
+_measured: Final[list[bool]] = []
 _installed: Final[dict[str, PostgresLedger]] = {}
 _attached: Final[weakref.WeakKeyDictionary[TracerProvider, LedgerProcessor]] = (
     weakref.WeakKeyDictionary()

@@ -245,8 +245,8 @@ class Spool:
         self._disk_failed = True
         reason = error.strerror or type(error).__name__
         message = (
-            f"{self._folder} takes no record ({reason}); up to {self._most_in_memory} calls wait in "
-            "memory, point TOKENLEDGER_SPOOL_DIR at a writable folder"
+            f"{self._folder} takes no record ({reason}); up to {self._most_in_memory} calls wait "
+            "in memory, point TOKENLEDGER_SPOOL_DIR at a writable folder"
         )
         warn("spool_unwritable", message, folder=self._folder, reason=reason)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokenledger.attributing import attribution
     from tokenledger.lifecycle import (
+        aflush,
         configure,
         flush,
         health,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tokenledger.tracking import atrack, atrack_many, track, track_cost, track_many
 
 __all__ = [
+    "aflush",
     "atrack",
     "atrack_many",
     "attribution",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tokenledger import failures
 from tokenledger.runtime import RUNTIME, SHUTDOWN_TIMEOUT_SECONDS
@@ -41,6 +41,13 @@ def configure(  # noqa: PLR0913 - one keyword per option
     spool_dir: str | None = None,
     stream_usage: bool | None = None,
     provider_hosts: Mapping[str, str] | None = None,
+    buffer_size: int | None = None,
+    max_retries: int | None = None,
+    retry_backoff_base: float | None = None,
+    retry_backoff_max: float | None = None,
+    circuit_breaker_threshold: int | None = None,
+    circuit_breaker_timeout: float | None = None,
+    flush_batch_size: int | None = None,
 ) -> None:
     """Open the ledger. Call it again to change options.
 
@@ -66,6 +73,14 @@ def configure(  # noqa: PLR0913 - one keyword per option
             out as the app wrote it, and the stream's tokens are not known.
         provider_hosts: host -> provider, like `{"llm.example.com": "groq"}`; the ending of a host
             names all hosts below it.
+        buffer_size: calls kept in memory while the spool's disk takes none.
+        max_retries: retries of a failed write after growing pauses; then the longest pause is all
+            there is. Nothing is given up: calls wait in the spool.
+        retry_backoff_base: seconds before the first retry; each further pause is twice as long.
+        retry_backoff_max: the longest pause, in seconds.
+        circuit_breaker_threshold: failures in a row after which the database is left in peace.
+        circuit_breaker_timeout: for how many seconds.
+        flush_batch_size: another name of `batch_size`.
 
     Raises:
         tokenledger_semconv.settings.SettingsError: an option has a value it cannot take.
@@ -88,6 +103,13 @@ def configure(  # noqa: PLR0913 - one keyword per option
                 "spool_dir": spool_dir,
                 "stream_usage": stream_usage,
                 "provider_hosts": provider_hosts,
+                "buffer_size": buffer_size,
+                "max_retries": max_retries,
+                "retry_backoff_base": retry_backoff_base,
+                "retry_backoff_max": retry_backoff_max,
+                "circuit_breaker_threshold": circuit_breaker_threshold,
+                "circuit_breaker_timeout": circuit_breaker_timeout,
+                "flush_batch_size": flush_batch_size,
             }
         )
     )
@@ -132,6 +154,14 @@ def flush(timeout: float = FLUSH_TIMEOUT_SECONDS) -> int:
         with failures.Guard("flushing the ledger"):
             return ledger.flush(timeout)
     return 0
+
+
+async def aflush(timeout: float = FLUSH_TIMEOUT_SECONDS) -> int:  # noqa: ASYNC109 - as `flush`'s
+    """`flush`, while the event loop goes on."""
+    # Loaded here: an app without an event loop need not wait for it.
+    asyncio: Any = importlib.import_module("asyncio")
+    rows: int = await asyncio.get_running_loop().run_in_executor(None, flush, timeout)
+    return rows
 
 
 def health() -> dict[str, object]:

@@ -20,6 +20,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from faults.proxy import Fault
 from faults.registry import SkippedError, case
 from tokenledger_exporter import migrations
+from tokenledger_exporter.database import session
+from tokenledger_exporter.doctor import pooler
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -237,6 +239,8 @@ def pooled(world: World) -> None:
             for _ in range(3)
         ]
         world.until(lambda: world.made() > 50, "calls are made")
+        with session(url) as connection:
+            assert "before the database" in pooler(connection).detail
         restart_it()
         for child in children:
             world.end(child)

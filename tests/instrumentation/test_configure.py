@@ -15,7 +15,7 @@ import tokenledger
 from instrumentation.calls import CHAT, MESSAGE, run
 from tokenledger import failures, runtime
 from tokenledger import ledger as seam
-from tokenledger_semconv.settings import OPTIONS, Settings, SettingsError
+from tokenledger_semconv.settings import ALIASES, OPTIONS, Settings, SettingsError
 
 if TYPE_CHECKING:
     from instrumentation.calls import Clients
@@ -37,11 +37,17 @@ _GIVEN: dict[str, Any] = {
     "stream_usage": False,
     "provider_hosts": {"llm.example.com": "groq"},
     "spool_dir": "spool",
+    "buffer_size": 50,
+    "max_retries": 2,
+    "retry_backoff_base": 0.1,
+    "retry_backoff_max": 7.0,
+    "circuit_breaker_threshold": 4,
+    "circuit_breaker_timeout": 9.5,
 }
 
 
 def test_every_option_is_a_keyword_and_reaches_the_ledger(ledgers: list[MemoryLedger]) -> None:
-    assert tuple(inspect.signature(tokenledger.configure).parameters) == OPTIONS
+    assert tuple(inspect.signature(tokenledger.configure).parameters) == (*OPTIONS, *ALIASES)
     assert _GIVEN.keys() == set(OPTIONS)
     tokenledger.configure(**_GIVEN)
     assert ledgers[0].settings == Settings(**_GIVEN)

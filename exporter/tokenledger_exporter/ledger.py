@@ -110,7 +110,8 @@ class PostgresLedger:
             successor.append(payload)
             return
         number = self._spool.append(payload)
-        self._syncer.notice()
+        if not self._syncer.due:
+            self._syncer.notice()
         if not number:
             return
         # With the database away every call would wait for a connection: the spool has the record.
@@ -125,7 +126,8 @@ class PostgresLedger:
             successor.append_start(payload)
             return
         self._spool.append_start(payload)
-        self._syncer.notice()
+        if not self._syncer.due:
+            self._syncer.notice()
 
     def count_unrecorded(self, kind: str) -> None:
         """Count a call that could not be turned into a record; the first is logged."""

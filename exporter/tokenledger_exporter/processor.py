@@ -83,7 +83,8 @@ class LedgerProcessor(SpanProcessor):
             parent = trace.get_current_span(parent_context)
             if parent is not trace.INVALID_SPAN:
                 self._note(span, parent)
-            if _is_ours(span):
+            scope = span.instrumentation_scope
+            if scope is not None and scope.name.startswith(attributes.SCOPE_PREFIX):
                 self.sink.append_start(encode_start(span))
         except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
             self.sink.count_unrecorded(type(error).__name__)

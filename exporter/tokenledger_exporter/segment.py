@@ -29,6 +29,7 @@ SUFFIX: Final = ".seg"
 """Segments end with this; what cannot be read is renamed to `.seg.bad` and kept."""
 
 _FRAME: Final = struct.Struct("<II")
+_FRAME_BYTES: Final = _FRAME.size
 _pack: Final = _FRAME.pack
 _crc32: Final = zlib.crc32
 _MAX_PAYLOAD: Final = 1 << 20
@@ -67,7 +68,7 @@ class Segment:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
         self._fd = os.open(path, flags, 0o600)
         _lock(self._fd)
-        self.size = 0
+        self.size = self.synced = 0
         self.append(header)
         self.start: Final = self.size
 
@@ -80,22 +81,25 @@ class Segment:
         length = len(payload)
         if length > _MAX_PAYLOAD:
             raise OSError(f"a record of {length} bytes is over the {_MAX_PAYLOAD} a frame takes")
-        self._write(_pack(length, _crc32(payload)) + payload)
+        frame = _pack(length, _crc32(payload)) + payload
+        if os.write(self._fd, frame) != length + _FRAME_BYTES:
+            self._cut_back(length + _FRAME_BYTES)
+        self.size += length + _FRAME_BYTES
 
     def append_all(self, payloads: Iterable[bytes]) -> None:
         """Write several frames with one system call; raises as `append`."""
-        self._write(b"".join(_pack(len(one), _crc32(one)) + one for one in payloads))
+        frames = b"".join(_pack(len(one), _crc32(one)) + one for one in payloads)
+        if os.write(self._fd, frames) != len(frames):
+            self._cut_back(len(frames))
+        self.size += len(frames)
 
     def duplicate(self) -> int:
         """Another descriptor of the file, for the caller to close."""
         return os.dup(self._fd)
 
-    def _write(self, frame: bytes) -> None:
-        written = os.write(self._fd, frame)
-        if written != len(frame):
-            os.ftruncate(self._fd, self.size)
-            raise SegmentFullError(f"the disk took {written} of {len(frame)} bytes")
-        self.size += written
+    def _cut_back(self, wanted: int) -> None:
+        os.ftruncate(self._fd, self.size)
+        raise SegmentFullError(f"the disk took only a part of {wanted} bytes")
 
     def read(self, offset: int, limit: int) -> ReadResult:
         """Up to `limit` frames from `offset` on, from the file itself."""

@@ -10,15 +10,16 @@ import contextlib
 import os
 import secrets
 import threading
-import time
 from collections import deque
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from tokenledger_exporter.events import fail, warn
 from tokenledger_exporter.open_calls import OpenCalls, carried
-from tokenledger_exporter.records import encode_header
+from tokenledger_exporter.records import decode_record, encode_header
 from tokenledger_exporter.recovery import recovered_batches
 from tokenledger_exporter.segment import SUFFIX, Segment, abandon_taken_over
 from tokenledger_exporter.spool_state import Batch, SpoolState
@@ -84,13 +85,11 @@ class Spool:
         self._lock = threading.Lock()
         self._segments: deque[Segment] = deque()
         self._written: Segment | None = None
-        self._unsynced: list[Segment] = []
         self._older_bytes = 0
         self._committed = 0
         self._memory: deque[bytes] = deque()
         self._late: deque[tuple[bytes, bool]] = deque()
         self._open: OpenCalls[Segment | None] = OpenCalls()
-        self.oldest_waiting = 0.0
         self.appended = self.forgotten = 0
 
     def append(self, payload: bytes) -> int:
@@ -99,19 +98,37 @@ class Spool:
         Never raises. A dropped stream ends its call inside garbage collection, which can run while
         this very thread holds the lock: such a record must not wait for it.
         """
-        return self._take(payload, ended=True)
+        # First without a wait: asking for one costs more, and nearly always the lock is free.
+        if not self._lock.acquire(False):
+            return self._keep_later(payload, ended=True)
+        try:
+            self._keep(payload, True)
+            if self._late:
+                self._keep_late()
+            return self.appended
+        finally:
+            self._lock.release()
 
     def append_start(self, payload: bytes) -> None:
         """Keep the record of a call that was sent; it is no call that waits, and never raises."""
-        self._take(payload, ended=False)
+        if not self._lock.acquire(False):
+            self._keep_later(payload, ended=False)
+            return
+        try:
+            self._keep(payload, False)
+            if self._late:
+                self._keep_late()
+        finally:
+            self._lock.release()
 
     def sync(self) -> None:
         """Bring what was appended to the disk itself; never raises."""
-        with self._lock:
-            unsynced, self._unsynced = self._unsynced, []
-            copies: list[int] = []
-            with contextlib.suppress(OSError):
-                copies += [segment.duplicate() for segment in unsynced]
+        copies: list[int] = []
+        with self._lock, contextlib.suppress(OSError):
+            for segment in self._segments:
+                if segment.synced != segment.size:
+                    segment.synced = segment.size
+                    copies.append(segment.duplicate())
         for fd in copies:
             # A disk that cannot sync says so again at the next write.
             with contextlib.suppress(OSError):
@@ -167,13 +184,12 @@ class Spool:
     def close(self) -> None:
         """Let go of the segments; those with waiting records stay for the next process."""
         with self._lock:
-            self._append_late()
+            self._keep_late()
             while self._segments:
                 segment = self._segments.popleft()
                 settled = self._committed >= segment.size and not self._open.held_by(segment)
                 segment.close(delete=settled)
                 self._committed = 0
-            self._unsynced.clear()
             self._written, self._older_bytes = None, 0
             # What is appended from now on is another writer's: these segments may be taken over.
             self._writer = f"{os.getpid()}-{secrets.token_hex(8)}"
@@ -190,53 +206,48 @@ class Spool:
         """Those of them that a kill would take."""
         return len(self._memory)
 
-    def _take(self, payload: bytes, *, ended: bool) -> int:
-        # The lock is nearly always free, and then a record costs no detour through the queue.
-        if not self._lock.acquire(blocking=False):
-            self._late.append((payload, ended))
-            if not self._lock.acquire(timeout=_LONGEST_WAIT_SECONDS):
-                return 0
-            payload = b""
-        # What garbage collection hands in meanwhile is kept before the lock is given back.
+    def oldest_waiting_ns(self) -> int:
+        """When the oldest waiting call ended, nanoseconds since 1970; 0 if none waits."""
+        with self._lock:
+            payloads = list(self._memory)[:1]
+            if self._segments and self._committed < self._segments[0].size:
+                payloads = self._segments[0].read(self._committed, 1).payloads or payloads
         try:
-            if payload:
-                self._append(payload, ended=ended)
-            if self._late:
-                self._append_late()
+            return decode_record(payloads[0]).end_ns if payloads else 0
+        except msgspec.MsgspecError:
+            return 0
+
+    def _keep_later(self, payload: bytes, *, ended: bool) -> int:
+        self._late.append((payload, ended))
+        if not self._lock.acquire(timeout=_LONGEST_WAIT_SECONDS):
+            return 0
+        try:
+            self._keep_late()
             return self.appended
         finally:
             self._lock.release()
 
-    def _append_late(self) -> None:
+    def _keep_late(self) -> None:
         """Keep every record handed in; called under the lock."""
         while self._late:
             payload, ended = self._late.popleft()
-            self._append(payload, ended=ended)
+            self._keep(payload, ended)
 
-    def _append(self, payload: bytes, *, ended: bool) -> None:
-        if ended:
-            if self.appended <= self.forgotten + self.state.refused:
-                self.oldest_waiting = time.time()
-            self.appended += 1
-        # A call that was sent is worth keeping only where a kill does not take it.
-        if not self._append_to_disk(payload) and ended:
-            self._append_to_memory(payload)
-
-    def _append_to_disk(self, payload: bytes) -> bool:
+    def _keep(self, payload: bytes, ended: bool) -> None:
+        self.appended += ended
         try:
             segment = self._written
             if segment is None or segment.size > MAX_SEGMENT_BYTES:
                 segment = self._open_segment()
-            if self._elsewhere_bytes + self._older_bytes + segment.size > MAX_BYTES:
-                return False
-            segment.append(payload)
+            if self._elsewhere_bytes + self._older_bytes + segment.size <= MAX_BYTES:
+                segment.append(payload)
+                self.state.on_disk = True
+                return
         except OSError as error:
             self._note_disk_failure(error)
-            return False
-        if not self._unsynced or self._unsynced[-1] is not segment:
-            self._unsynced.append(segment)
-        self.state.on_disk = True
-        return True
+        # A call that was sent is worth keeping only where a kill does not take it.
+        if ended:
+            self._append_to_memory(payload)
 
     def _note_disk_failure(self, error: OSError) -> None:
         self.state.on_disk = False
@@ -274,7 +285,7 @@ class Spool:
 
     def _next_own(self, limit: int) -> Batch | None:
         with self._lock:
-            self._append_late()
+            self._keep_late()
             while self._segments and self._committed < self._segments[0].size:
                 segment = self._segments[0]
                 result = segment.read(self._committed, limit)
@@ -309,8 +320,6 @@ class Spool:
 
     def _forget(self, records: int, payloads: list[bytes]) -> None:
         self.forgotten += records
-        # Nearly right is enough: what is left came after what has just been written.
-        self.oldest_waiting = time.time()
         self._open.end(payloads)
 
     def _advance(self, segment: Segment, end: int) -> None:
@@ -328,8 +337,6 @@ class Spool:
                 return
         self._carry(starts)
         self._segments.popleft().close(delete=True)
-        if segment in self._unsynced:
-            self._unsynced.remove(segment)
         self._older_bytes -= end
         self._committed = self._segments[0].start
 

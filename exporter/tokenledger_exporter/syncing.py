@@ -27,23 +27,22 @@ class Syncer:
 
     def __init__(self, sync: Callable[[], None]) -> None:
         self._sync: Final = sync
-        self._due = False
+        self.due = False
         self._thread: threading.Thread | None = None
         self._asked: SimpleQueue[None] = SimpleQueue()
 
     def notice(self) -> None:
-        """Something new is spooled; costs the caller one look while a sync is due anyway."""
-        if not self._due:
-            self._due = True
-            # Garbage collection may bring a record at any point: this queue takes it even then.
-            self._asked.put(None)
-            if self._thread is None:
-                self._start()
+        """Something new is spooled; need not be said while a sync is `due` anyway."""
+        self.due = True
+        # Garbage collection may bring a record at any point: this queue takes it even then.
+        self._asked.put(None)
+        if self._thread is None:
+            self._start()
 
     def after_fork(self) -> None:
         """In a forked child: the thread is the parent's."""
         self._asked = SimpleQueue()
-        self._due = False
+        self.due = False
         self._thread = None
 
     def _start(self) -> None:
@@ -58,5 +57,5 @@ class Syncer:
         while True:
             self._asked.get()
             time.sleep(SYNC_SECONDS)
-            self._due = False
+            self.due = False
             self._sync()

@@ -48,9 +48,8 @@ class Vitals:
     @property
     def oldest_waiting_seconds(self) -> float:
         """How long the oldest of them has waited; 0 if none does."""
-        if not self.waiting:
-            return 0.0
-        return max(0.0, time.time() - self._spool.oldest_waiting)
+        ended_ns = self._spool.oldest_waiting_ns()
+        return max(0.0, (time.time_ns() - ended_ns) / 1e9) if ended_ns else 0.0
 
     @property
     def lost(self) -> int:
@@ -102,7 +101,7 @@ def _circuit_is_open(vitals: Vitals) -> int:
 
 
 def measure(vitals: Callable[[], Vitals | None]) -> None:
-    """Make the metrics on the app's meter provider; without one of its own, they are read by nobody.
+    """Make the metrics on the app's meter provider; where it has none, nobody reads them.
 
     Args:
         vitals: what to read, of the ledger that is in force whenever somebody looks.

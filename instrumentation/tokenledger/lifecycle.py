@@ -156,7 +156,7 @@ def flush(timeout: float = FLUSH_TIMEOUT_SECONDS) -> int:
     return 0
 
 
-async def aflush(timeout: float = FLUSH_TIMEOUT_SECONDS) -> int:  # noqa: ASYNC109 - as `flush`'s
+async def aflush(timeout: float = FLUSH_TIMEOUT_SECONDS) -> int:
     """`flush`, while the event loop goes on."""
     # Loaded here: an app without an event loop need not wait for it.
     asyncio: Any = importlib.import_module("asyncio")

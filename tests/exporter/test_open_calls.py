@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import Span, TracerProvider
 from opentelemetry.trace import SpanKind
 
 from exporter.made import ask
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-    from opentelemetry.sdk.trace import Span
+    from opentelemetry.trace import Tracer
 
     from tokenledger_exporter.ledger import PostgresLedger
 
@@ -43,7 +43,7 @@ ROWS = (
 )
 
 
-def started(tracer: object, user: str = "u") -> Span:
+def started(tracer: Tracer, user: str = "u") -> Span:
     """A call that is in flight."""
     told = {
         "gen_ai.operation.name": "chat",
@@ -51,7 +51,8 @@ def started(tracer: object, user: str = "u") -> Span:
         "gen_ai.request.model": "gpt-4o",
         "user.id": user,
     }
-    span: Span = tracer.start_span("chat", kind=SpanKind.CLIENT, attributes=told)  # type: ignore[attr-defined] # pyright: ignore
+    span = tracer.start_span("chat", kind=SpanKind.CLIENT, attributes=told)
+    assert isinstance(span, Span)
     return span
 
 

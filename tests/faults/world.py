@@ -88,7 +88,7 @@ class World:
             "TOKENLEDGER_DATABASE_URL": self.url if direct else self.proxy.url,
             "TOKENLEDGER_SPOOL_DIR": str(self.spool),
             "FAULTS_COUNTS": str(self.counts),
-            "PYTHONPATH": str(_TESTS),
+            "PYTHONPATH": os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")]),
         }
 
     def start(

@@ -10,7 +10,7 @@ import pytest
 
 from tokenledger import environment_variables, runtime
 from tokenledger.launch import before_instrumentors, is_asked_for
-from tokenledger_semconv.settings import OPTIONS, environment_variable, launcher_variable
+from tokenledger_semconv.settings import ALIASES, OPTIONS, environment_variable, launcher_variable
 
 if TYPE_CHECKING:
     from instrumentation.harness import MemoryLedger
@@ -90,8 +90,8 @@ def test_every_option_has_its_launcher_flag_and_no_other_exists() -> None:
         if name.startswith("OTEL_")
     }
     assert all(name == value for name, value in flags.items())
-    assert list(flags) == [launcher_variable(option) for option in OPTIONS]
-    names = [environment_variable(option) for option in OPTIONS]
+    assert list(flags) == [launcher_variable(option) for option in (*OPTIONS, *ALIASES)]
+    names = [environment_variable(option) for option in (*OPTIONS, *ALIASES)]
     assert [name.replace("OTEL_PYTHON_", "") for name in flags] == names
 
 

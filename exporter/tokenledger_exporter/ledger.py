@@ -168,6 +168,7 @@ class PostgresLedger:
         """Try for the last rows and close; what is left stays in the spool. Idempotent."""
         self._stopped = True
         self._drainer.stop(timeout, ends_process=ends_process)
+        self._syncer.stop()
         self._spool.close()
         if _installed.get("ledger") is self:
             del _installed["ledger"]

@@ -7,7 +7,6 @@ there is something new, gathers for a moment, and syncs once for all of it.
 from __future__ import annotations
 
 import threading
-import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +29,7 @@ class Syncer:
         self.due = False
         self._thread: threading.Thread | None = None
         self._asked: SimpleQueue[None] = SimpleQueue()
+        self._stopped = threading.Event()
 
     def notice(self) -> None:
         """Something new is spooled; need not be said while a sync is `due` anyway."""
@@ -39,9 +39,18 @@ class Syncer:
         if self._thread is None:
             self._start()
 
+    def stop(self) -> None:
+        """End the thread; what is spooled from now on is left to the kernel."""
+        self.due = True
+        self._stopped.set()
+        self._asked.put(None)
+        if self._thread is not None:
+            self._thread.join(timeout=1.0)
+
     def after_fork(self) -> None:
         """In a forked child: the thread is the parent's."""
         self._asked = SimpleQueue()
+        self._stopped = threading.Event()
         self.due = False
         self._thread = None
 
@@ -54,8 +63,8 @@ class Syncer:
             self._thread = None
 
     def _run(self) -> None:
-        while True:
+        while not self._stopped.is_set():
             self._asked.get()
-            time.sleep(SYNC_SECONDS)
-            self.due = False
+            self._stopped.wait(SYNC_SECONDS)
+            self.due = self._stopped.is_set()
             self._sync()

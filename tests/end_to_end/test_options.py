@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import tokenledger
 from end_to_end.money import mtok
 from exporter.made import ask
+from tokenledger_exporter.breaker import Breaker
 from tokenledger_exporter.demo.scripts import Use
+from tokenledger_exporter.ledger import PostgresLedger, installed_ledger
 from tokenledger_semconv.attributes import ANTHROPIC_SDK_SCOPE, SCOPE_PREFIX
 from tokenledger_semconv.settings import OPTIONS, environment_variable
 
@@ -160,6 +163,28 @@ class Tried:
             time.sleep(0.02)
         return self.count() == count
 
+    def failed(self, times: int) -> Breaker:
+        """The breaker of a ledger with these settings, after failures in a row."""
+        ledger = installed_ledger()
+        assert ledger is not None
+        breaker = Breaker(ledger.settings)
+        for _ in range(times):
+            breaker.note_failure()
+        return breaker
+
+    def lost_without_disk(self, calls: int) -> object:
+        """Calls lost by a ledger with these settings whose disk and database are away."""
+        ledger = installed_ledger()
+        assert ledger is not None
+        self.folder.write_bytes(b"no folder")
+        away = {"database_url": "postgresql://127.0.0.1:1/x", "spool_dir": str(self.folder)}
+        broken = PostgresLedger(replace(ledger.settings, **away))
+        for _ in range(calls):
+            broken.append(b"a call")
+        lost = broken.health()["lost"]
+        broken.shutdown(timeout=5.0)
+        return lost
+
     def asks_for_usage(self) -> bool:
         """Whether a stream that says nothing of its usage is asked for it."""
         with OpenAI() as client:
@@ -193,6 +218,12 @@ EFFECTS: dict[str, tuple[str, Callable[[Tried], bool]]] = {
     "spool_dir": ("FOLDER", lambda tried: any(tried.folder.rglob("*"))),
     "stream_usage": ("false", lambda tried: not tried.asks_for_usage()),
     "provider_hosts": ("127.0.0.1=groq", lambda tried: tried.column("provider") == {"groq"}),
+    "buffer_size": ("2", lambda tried: tried.lost_without_disk(5) == 3),
+    "max_retries": ("0", lambda tried: tried.failed(1).pause_seconds >= 0.7 * 30),
+    "retry_backoff_base": ("8", lambda tried: 0.7 * 8 <= tried.failed(1).pause_seconds <= 8),
+    "retry_backoff_max": ("2", lambda tried: tried.failed(3).pause_seconds <= 2),
+    "circuit_breaker_threshold": ("1", lambda tried: tried.failed(1).state == "open"),
+    "circuit_breaker_timeout": ("7", lambda tried: tried.failed(5).pause_seconds <= 7),
 }
 """Option -> its variable's value, and what must be seen of it."""
 

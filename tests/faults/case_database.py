@@ -32,10 +32,15 @@ if TYPE_CHECKING:
 _ANSWER_SECONDS = 1.0
 
 
+def _rate(world: World) -> float:
+    """Calls a second, so that the fault comes in the middle of them."""
+    return max(200.0, world.calls / 10)
+
+
 def _outage(world: World, fault: Fault, seconds: float, per_second: float = 100.0) -> None:
     """Calls go on at a steady rate, before, during and after."""
     world.proxy.prove(fault)
-    calls = max(world.calls, round(per_second * (seconds + 1)))
+    calls = max(min(world.calls, 1_000), round(per_second * (seconds + 5)))
     child = world.start(
         "spans",
         {"TOKENLEDGER_CIRCUIT_BREAKER_TIMEOUT": "1"},
@@ -124,7 +129,7 @@ def cut_after(world: World) -> None:
 @case("restart of the database in mid-COMMIT")
 def restart(world: World) -> None:
     """Every session of the ledger is ended by the server, as a restart does, again and again."""
-    child = world.start("spans", calls=world.calls, per_second=400.0, flush=30.0)
+    child = world.start("spans", calls=world.calls, per_second=_rate(world), flush=30.0)
     for _ in range(5):
         with psycopg.connect(world.url, autocommit=True) as connection:
             connection.execute(
@@ -137,7 +142,7 @@ def restart(world: World) -> None:
 
 @case("failover to a server that is read-only at first")
 def failover(world: World) -> None:
-    child = world.start("spans", calls=world.calls, per_second=400.0, flush=30.0)
+    child = world.start("spans", calls=world.calls, per_second=_rate(world), flush=30.0)
     world.until(lambda: world.made() > 20, "calls are made")
     _set(world, "default_transaction_read_only", "on")
     world.proxy.cut()
@@ -164,7 +169,7 @@ def crowded(world: World) -> None:
             with contextlib.suppress(psycopg.OperationalError):
                 for _ in range(100):
                     crowd.enter_context(psycopg.connect(world.url))
-            child = world.start("spans", calls=world.calls, per_second=400.0, flush=30.0)
+            child = world.start("spans", calls=world.calls, per_second=_rate(world), flush=30.0)
             time.sleep(1.0)
         connection.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT -1").format(database))
     world.end(child)
@@ -173,7 +178,7 @@ def crowded(world: World) -> None:
 @case("deadlock with another writer")
 def deadlock(world: World) -> None:
     """Another session locks what the writer locks, in the other order."""
-    child = world.start("spans", calls=world.calls, per_second=400.0, flush=30.0)
+    child = world.start("spans", calls=world.calls, per_second=_rate(world), flush=30.0)
     stop = threading.Event()
     seen = 0
 
@@ -220,7 +225,7 @@ def database_full(world: World) -> None:
             "CREATE TRIGGER full_disk BEFORE INSERT ON token_ledger_events"
             " FOR EACH ROW EXECUTE FUNCTION full_disk()"
         )
-        child = world.start("spans", calls=world.calls, per_second=400.0, flush=30.0)
+        child = world.start("spans", calls=world.calls, per_second=_rate(world), flush=30.0)
         time.sleep(1.0)
         assert world.rows() == 0
         connection.execute("DROP TRIGGER full_disk ON token_ledger_events")

@@ -210,9 +210,9 @@ class Drainer:
         rows = self._rows(batch, self._prices_of)
         if rows:
             self._writer.write(rows)
+            self.state.last_commit_at = datetime.now(timezone.utc)
         batch.forget()
         self.state.committed_rows += len(rows)
-        self.state.last_commit_at = datetime.now(timezone.utc)
 
     def _prices_of(self, provider: str) -> PriceBook:
         book = self.known_prices[provider] = self._writer.prices_of(provider)

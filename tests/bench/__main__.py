@@ -12,6 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
+from bench.durable import added_to_a_call
 from bench.first_chunk import first_chunk_delay
 from bench.imports import FIRST_USE, import_cost
 from bench.measures import bytecodes, cpu_microseconds
@@ -44,6 +45,11 @@ def main() -> None:
         loop.close()
         delay = first_chunk_delay(compared, stubs, rounds)
         print(f"first chunk delayed by {delay:.1f} us (aim: <= 50)")
+    added = added_to_a_call()
+    print(
+        f"START and END on disk: median {added.median_us:.1f} us (aim: <= 8),"
+        f" p99 {added.p99_us:.1f} us (aim: <= 100)"
+    )
     for what, used in (("alone", ""), ("and its first use", FIRST_USE)):
         cost = import_cost(used)
         print(

@@ -85,6 +85,7 @@ class Spool:
         self._lock = threading.Lock()
         self._segments: deque[Segment] = deque()
         self._written: Segment | None = None
+        self._has_new_file = False
         self._older_bytes = 0
         self._committed = 0
         self._memory: deque[bytes] = deque()
@@ -129,10 +130,14 @@ class Spool:
                 if segment.synced != segment.size:
                     segment.synced = segment.size
                     copies.append(segment.duplicate())
+            if self._has_new_file:
+                # Else a power loss could take the file's name, and with it all that is in it.
+                self._has_new_file = False
+                copies.append(os.open(self._folder, os.O_RDONLY))
         for fd in copies:
             # A disk that cannot sync says so again at the next write.
             with contextlib.suppress(OSError):
-                _sync_data(fd)
+                sync_data(fd)
             os.close(fd)
 
     def measure(self) -> None:
@@ -281,6 +286,7 @@ class Spool:
             self._older_bytes += self._written.size
         self._segments.append(segment)
         self._written = segment
+        self._has_new_file = True
         return segment
 
     def _next_own(self, limit: int) -> Batch | None:
@@ -368,4 +374,5 @@ class Spool:
             self._open.clear()
 
 
-_sync_data: Final = getattr(os, "fdatasync", os.fsync)
+sync_data: Final = getattr(os, "fdatasync", os.fsync)
+"""Brings a file's content to its disk; what only dates it may come later."""

@@ -125,6 +125,31 @@ def test_a_system_short_of_threads_loses_no_call(
         assert ledger.flush(timeout=10.0) == 1
 
 
+def test_calls_wait_for_a_price_book_that_is_not_filled_yet(database_url: str) -> None:
+    """As while a migration has made the tables: rows without prices would stay unpriced."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("CREATE TABLE kept AS TABLE token_ledger_prices")
+        connection.execute("TRUNCATE token_ledger_prices CASCADE")
+    with opened(database_url) as ledger:
+        call(ledger)
+        assert ledger.flush(timeout=10.0) == 0
+        assert "price book is empty" in str(ledger.health()["last_error"])
+        with psycopg.connect(database_url) as connection:
+            connection.execute("INSERT INTO token_ledger_prices TABLE kept")
+        ledger.flush(timeout=10.0)
+    assert ask(database_url, "SELECT cost_status FROM token_ledger_events") == [("priced",)]
+
+
+def test_a_call_that_ends_between_the_last_attempt_and_the_end_is_kept(database_url: str) -> None:
+    """Its ledger is stopped and still the one in force: it must not hand the call on to itself."""
+    ledger = install(TracerProvider(), read_settings({"database_url": database_url}))
+    vars(ledger)["_stopped"] = True
+    call(ledger)
+    assert ledger.waiting == 1
+    ledger.shutdown(timeout=5.0)
+    assert ask(database_url, COUNT) == [(1,)]
+
+
 def test_everything_that_ends_at_exit_shares_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tokenledger_exporter.processor._exit_began", list[float]())
     first = exit_seconds_left()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -126,7 +128,23 @@ def cut_after(world: World) -> None:
     _cut(world, Fault.CUT_AFTER_COMMIT)
 
 
-@case("restart of the database in mid-COMMIT")
+@case("crash and recovery of the database in mid-COMMIT")
+def crash(world: World) -> None:
+    """A killed session makes Postgres end all others and recover from its log."""
+    child = world.start("spans", calls=world.calls, per_second=_rate(world), flush=30.0)
+    world.until(lambda: world.rows() > 0, "the first rows arrive")
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        found = connection.execute(
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'tokenledger'"
+        ).fetchone()
+    assert found is not None
+    os.kill(int(found[0]), signal.SIGKILL)
+    world.until(lambda: _connects(world.url), "the database is back")
+    world.end(child)
+
+
+@case("sessions ended by the database in mid-COMMIT")
 def restart(world: World) -> None:
     """Every session of the ledger is ended by the server, as a restart does, again and again."""
     child = world.start("spans", calls=world.calls, per_second=_rate(world), flush=30.0)

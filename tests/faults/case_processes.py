@@ -101,6 +101,19 @@ def exit_down(world: World) -> None:
         world.proxy.become(Fault.NONE)
 
 
+@case("frozen, thawed and killed")
+def frozen(world: World) -> None:
+    """As a suspended laptop or container: its connections are gone when it goes on."""
+    child = world.start("until_killed")
+    world.until(lambda: world.made() >= world.calls // 2, "half the calls are made")
+    child.send_signal(signal.SIGSTOP)
+    world.proxy.cut()
+    time.sleep(0.5)
+    child.send_signal(signal.SIGCONT)
+    world.until(lambda: world.made() >= world.calls, "the calls are made")
+    child.kill()
+
+
 @case("os._exit")
 def os_exit(world: World) -> None:
     world.run("spans", calls=world.calls, ending="os_exit")

@@ -153,7 +153,7 @@ def _encoded(
 ) -> bytes:
     context, parent = span.get_span_context(), span.parent
     start_ns, end_ns = span.start_time or 0, span.end_time or 0
-    if not 0 <= start_ns <= end_ns <= _MOST:
+    if not (0 <= start_ns <= _MOST and 0 <= end_ns <= _MOST):
         start_ns, end_ns = _bounded(start_ns), _bounded(end_ns)
     resource, scope = span.resource, span.instrumentation_scope
     origin = _origins.get((id(resource), id(scope)))

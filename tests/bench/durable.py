@@ -18,14 +18,16 @@ from tokenledger_semconv.settings import read_settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_TOLD: Final = {
+    from opentelemetry.util.types import AttributeValue
+
+_TOLD: Final[dict[str, AttributeValue]] = {
     "gen_ai.operation.name": "chat",
     "gen_ai.provider.name": "openai",
     "gen_ai.request.model": "gpt-4o",
     "user.id": "ada",
     "server.port": 443,
 }
-_FOUND: Final = {
+_FOUND: Final[dict[str, AttributeValue]] = {
     "gen_ai.response.model": "gpt-4o-2024-08-06",
     "gen_ai.response.id": "chatcmpl-0123456789",
     "gen_ai.usage.input_tokens": 1_000,

@@ -177,8 +177,10 @@ class Tried:
         ledger = installed_ledger()
         assert ledger is not None
         self.folder.write_bytes(b"no folder")
-        away = {"database_url": "postgresql://127.0.0.1:1/x", "spool_dir": str(self.folder)}
-        broken = PostgresLedger(replace(ledger.settings, **away))
+        away = "postgresql://127.0.0.1:1/x"
+        broken = PostgresLedger(
+            replace(ledger.settings, database_url=away, spool_dir=str(self.folder))
+        )
         for _ in range(calls):
             broken.append(b"a call")
         lost = broken.health()["lost"]

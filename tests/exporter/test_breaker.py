@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import tokenledger
 from exporter.made import ask
-from exporter.test_ledger import DOWN, _eventually, call, opened
+from exporter.test_ledger import DOWN, call, eventually, opened
 from tokenledger_exporter import impatience
 from tokenledger_exporter.breaker import CLOSED, HALF_OPEN, OPEN, Breaker
 from tokenledger_exporter.ledger import install
@@ -54,7 +54,7 @@ def test_a_dead_database_opens_the_circuit_and_the_call_waits() -> None:
         DOWN, circuit_breaker_threshold=2, circuit_breaker_timeout=600.0, **QUICK
     ) as ledger:
         call(ledger)
-        assert _eventually(lambda: ledger.health()["circuit"] == OPEN)
+        assert eventually(lambda: ledger.health()["circuit"] == OPEN)
         health = ledger.health()
         assert (health["failed_attempts"], health["waiting"], health["lost"]) == (2, 1, 0)
 
@@ -65,7 +65,7 @@ def test_a_flush_tries_even_an_open_circuit_and_closes_it(empty_database_url: st
     told = {**QUICK, "circuit_breaker_threshold": 1, "circuit_breaker_timeout": 600.0}
     with opened(empty_database_url, **told) as ledger:
         call(ledger)
-        assert _eventually(lambda: ledger.health()["circuit"] == OPEN)
+        assert eventually(lambda: ledger.health()["circuit"] == OPEN)
         migrations.migrate(empty_database_url)
         assert ledger.flush(timeout=10.0) == 1
         assert ledger.health()["circuit"] == CLOSED
@@ -79,7 +79,7 @@ def test_a_server_that_says_nothing_is_given_up(
         with psycopg.connect(database_url) as holder:
             holder.execute("LOCK TABLE token_ledger_events IN ACCESS EXCLUSIVE MODE")
             call(ledger)
-            assert _eventually(lambda: ledger.health()["failed_attempts"] != 0)
+            assert eventually(lambda: ledger.health()["failed_attempts"] != 0)
         ledger.flush(timeout=10.0)
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(1,)]
 

@@ -79,13 +79,13 @@ def test_a_full_batch_is_written_without_waiting_for_the_interval(database_url: 
     with opened(database_url, batch_size=5, flush_interval_seconds=600.0) as ledger:
         for _ in range(5):
             call(ledger)
-        assert _eventually(lambda: ledger.health()["committed"] == 5)
+        assert eventually(lambda: ledger.health()["committed"] == 5)
 
 
 def test_the_flush_interval_bounds_a_rows_age(database_url: str) -> None:
     with opened(database_url, flush_interval_seconds=0.2) as ledger:
         call(ledger)
-        assert _eventually(lambda: ledger.health()["committed"] == 1)
+        assert eventually(lambda: ledger.health()["committed"] == 1)
 
 
 def test_async_mode_off_returns_after_commit(database_url: str) -> None:
@@ -367,7 +367,7 @@ def test_ids_are_random_even_if_the_app_seeds_random() -> None:
     assert ids[0] != ids[1]
 
 
-def _eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

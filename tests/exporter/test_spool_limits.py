@@ -52,7 +52,11 @@ def test_what_is_spooled_is_synced_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = threading.Event()
-    monkeypatch.setattr("tokenledger_exporter.spool.sync_data", lambda _fd: synced.set())
+
+    def note(_fd: int) -> None:
+        synced.set()
+
+    monkeypatch.setattr("tokenledger_exporter.spool.sync_data", note)
     with opened(DOWN, spool_dir=str(tmp_path)) as ledger:
         call(ledger)
         assert synced.wait(5.0)

@@ -29,10 +29,12 @@ class CallCounter:
 
     def __init__(self, folder: Path) -> None:
         self.name: Final = f"{os.getpid()}.{secrets.token_hex(4)}"
-        path = folder / self.name
+        # Whole before the rig can see it.
+        path = folder / f".{self.name}"
         path.write_bytes(bytes(_COUNTS.size))
         with path.open("r+b") as file:
             self._memory: Final = mmap.mmap(file.fileno(), _COUNTS.size)
+        path.rename(folder / self.name)
         self._opened = self._made = 0
 
     def next_call(self) -> str:
@@ -64,6 +66,6 @@ class Counted:
 
 def read_counts(folder: Path) -> Iterator[Counted]:
     """Every counter's last word."""
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.glob("[!.]*")):
         opened, made = _COUNTS.unpack(path.read_bytes())
         yield Counted(path.name, opened, made)

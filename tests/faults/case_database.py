@@ -225,7 +225,7 @@ def migration(world: World) -> None:
     with psycopg.connect(world.url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
-    child = world.start("spans", calls=world.calls, per_second=200.0, flush=30.0)
+    child = world.start("spans", calls=world.calls, per_second=_rate(world), flush=30.0)
     world.until(lambda: world.made() > 20, "calls are made")
     migrations.migrate(world.url)
     world.end(child)
@@ -258,7 +258,9 @@ def pooled(world: World) -> None:
     with _pgbouncer(world, program) as (url, restart_it):
         environment = {"TOKENLEDGER_DATABASE_URL": url}
         children = [
-            world.start("spans", environment, calls=world.calls // 3, per_second=200.0, flush=30.0)
+            world.start(
+                "spans", environment, calls=world.calls // 3, per_second=_rate(world), flush=30.0
+            )
             for _ in range(3)
         ]
         world.until(lambda: world.made() > 50, "calls are made")

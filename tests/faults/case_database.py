@@ -42,7 +42,7 @@ def _rate(world: World) -> float:
 def _outage(world: World, fault: Fault, seconds: float, per_second: float = 100.0) -> None:
     """Calls go on at a steady rate, before, during and after."""
     world.proxy.prove(fault)
-    calls = max(min(world.calls, 1_000), round(per_second * (seconds + 5)))
+    calls = max(min(world.calls, 1_000), round(per_second * (seconds + (5 if world.whole else 1))))
     child = world.start(
         "spans",
         {"TOKENLEDGER_CIRCUIT_BREAKER_TIMEOUT": "1"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import AsyncGenerator, Generator
 
     from tokenledger_exporter.errors import LedgerError
 
@@ -35,6 +35,14 @@ _IDENTITY: Final = {
 _HOSTS: Final = re.compile(r"[\w.,:\[\]/-]*")
 _PORTS: Final = re.compile(r"[\d,]*")
 _NAME: Final = re.compile(r"[^@/:]*")
+
+# What an attempt to connect raises.
+_UNREACHABLE: Final = (
+    psycopg.OperationalError,
+    psycopg.ProgrammingError,
+    OSError,
+    UnicodeError,
+)
 
 CONNECT_SECONDS: Final = 5
 """How long one attempt to connect may take, unless the connection string says otherwise."""
@@ -53,32 +61,11 @@ def connect(
         DatabaseUnreachableError: the string is malformed or nobody answers; the message names
             host, port and database, never user secrets.
     """
+    options = _options(database_url)
     try:
-        given = conninfo_to_dict(database_url)
-    except psycopg.ProgrammingError:
-        raise DatabaseUnreachableError(
-            "the database URL is malformed: give postgresql://user:password@host:5432/database "
-            "in TOKENLEDGER_DATABASE_URL or configure(database_url=...)"
-        ) from None
-    defaults: dict[str, Any] = {
-        "connect_timeout": CONNECT_SECONDS,
-        "application_name": "tokenledger",
-        # A dead peer is noticed in half a minute instead of two hours.
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
-        "keepalives_count": 4,
-    }
-    try:
-        return kind.connect(
-            database_url,
-            prepare_threshold=None,
-            **{key: value for key, value in defaults.items() if key not in given},
-        )
-    except (psycopg.OperationalError, psycopg.ProgrammingError, OSError, UnicodeError) as error:
-        raise DatabaseUnreachableError(
-            f"no connection to {describe(database_url)} ({_reason(error)}): "
-            "check that Postgres runs there and that TOKENLEDGER_DATABASE_URL is right"
-        ) from None
+        return kind.connect(database_url, **options)
+    except _UNREACHABLE as error:
+        raise _unreachable(database_url, error) from None
 
 
 @contextmanager
@@ -89,6 +76,41 @@ def session(database_url: str) -> Generator[psycopg.Connection[Any]]:
         LedgerError: whatever the database says, in one clear line.
     """
     with connect(database_url) as connection:
+        try:
+            yield connection
+        except psycopg.Error as error:
+            raise explain(error) from None
+
+
+@contextmanager
+def reading(database_url: str) -> Generator[psycopg.Connection[Any]]:
+    """A connection for reading alone; in a transaction of it, the ledger stands still.
+
+    Raises:
+        LedgerError: as `session`.
+    """
+    with connect(database_url) as connection:
+        connection.autocommit = True
+        connection.read_only = True
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        try:
+            yield connection
+        except psycopg.Error as error:
+            raise explain(error) from None
+
+
+@asynccontextmanager
+async def areading(database_url: str) -> AsyncGenerator[psycopg.AsyncConnection[Any]]:
+    """As `reading`, for a coroutine."""
+    options = _options(database_url)
+    try:
+        opened = await psycopg.AsyncConnection.connect(database_url, **options)
+    except _UNREACHABLE as error:
+        raise _unreachable(database_url, error) from None
+    async with opened as connection:
+        await connection.set_autocommit(True)
+        await connection.set_read_only(True)
+        await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
         try:
             yield connection
         except psycopg.Error as error:
@@ -146,6 +168,34 @@ def fingerprint(database_url: str) -> str:
         str(parts.get(name) or os.environ.get(variable, "")) for name, variable in _IDENTITY.items()
     )
     return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _options(database_url: str) -> dict[str, Any]:
+    """What every connection is opened with, unless the connection string says otherwise."""
+    try:
+        given = conninfo_to_dict(database_url)
+    except psycopg.ProgrammingError:
+        raise DatabaseUnreachableError(
+            "the database URL is malformed: give postgresql://user:password@host:5432/database "
+            "in TOKENLEDGER_DATABASE_URL or configure(database_url=...)"
+        ) from None
+    defaults: dict[str, Any] = {
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": "tokenledger",
+        # A dead peer is noticed in half a minute instead of two hours.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 4,
+    }
+    wanted = {key: value for key, value in defaults.items() if key not in given}
+    return {"prepare_threshold": None, **wanted}
+
+
+def _unreachable(database_url: str, error: Exception) -> DatabaseUnreachableError:
+    return DatabaseUnreachableError(
+        f"no connection to {describe(database_url)} ({_reason(error)}): "
+        "check that Postgres runs there and that TOKENLEDGER_DATABASE_URL is right"
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from tokenledger_exporter.dimension_columns import UTC
 from tokenledger_exporter.listing import safe_cell
 from tokenledger_exporter.prices import plain_usd
 from tokenledger_exporter.report import SCHEMA_VERSION
@@ -56,7 +57,17 @@ def as_document(report: Report) -> dict[str, Any]:
         },
         **({"as_of": report.as_of.isoformat()} if report.as_of else {}),
         **({"as_if": report.as_if} if report.as_if else {}),
+        **({"timezone": report.zone} if report.zone != UTC else {}),
+        **({"where": {k: list(v) for k, v in report.where.items()}} if report.where else {}),
+        **_compared(report),
     }
+
+
+def _compared(report: Report) -> dict[str, Any]:
+    if report.compared_since is None or report.previous is None:
+        return {}
+    stretch = {"since": report.compared_since.isoformat(), "until": report.since.isoformat()}
+    return {"compared_with": {**stretch, "coverage": asdict(report.previous)}}
 
 
 def _body(report: Report) -> tuple[ReportRow, ...]:
@@ -66,7 +77,11 @@ def _body(report: Report) -> tuple[ReportRow, ...]:
 
 def _plain_figures(row: ReportRow) -> dict[str, Any]:
     figures: dict[str, Any] = {name: getattr(row, name) for name in _FIGURES}
-    return {**figures, "cost_usd": plain_usd(row.cost_usd), "without_cost": _without_cost(row)}
+    figures |= {"cost_usd": plain_usd(row.cost_usd), "without_cost": _without_cost(row)}
+    if row.previous_cost_usd is not None and row.change_usd is not None:
+        figures["previous_cost_usd"] = plain_usd(row.previous_cost_usd)
+        figures["change_usd"] = plain_usd(row.change_usd)
+    return figures
 
 
 def _without_cost(row: ReportRow) -> int:
@@ -80,15 +95,16 @@ def _json(report: Report) -> str:
 def _csv(report: Report) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*report.by, *_FIGURES, "without_cost"])
+    writer.writerow([*report.by, *_plain_figures(report.totals)])
     for row in _body(report):
         writer.writerow([*map(safe_cell, row.labels), *_plain_figures(row).values()])
     return text.getvalue()
 
 
 def _markdown(report: Report) -> str:
-    titles = [*map(_cell, report.by), *_FIGURES, _NO_COST]
-    lines = [_line(titles), _line(["---"] * len(report.by) + ["---:"] * (len(_FIGURES) + 1))]
+    figures = [name.replace("without_cost", _NO_COST) for name in _plain_figures(report.totals)]
+    titles = [*map(_cell, report.by), *figures]
+    lines = [_line(titles), _line(["---"] * len(report.by) + ["---:"] * len(figures))]
     for row in _body(report):
         labels = [_cell(label) or "-" for label in row.labels]
         lines.append(_line([*labels, *map(str, _plain_figures(row).values())]))
@@ -130,7 +146,11 @@ def _is_wide() -> bool:
 def _shown_figures(row: ReportRow) -> dict[str, str]:
     shown = {"cost $": f"{row.cost_usd:,.6f}"}
     shown |= {name.replace("_", " "): f"{getattr(row, name):,}" for name in _FIGURES[1:]}
-    return {**shown, _NO_COST: f"{_without_cost(row):,}"}
+    shown[_NO_COST] = f"{_without_cost(row):,}"
+    if row.previous_cost_usd is not None and row.change_usd is not None:
+        shown["before $"] = f"{row.previous_cost_usd:,.6f}"
+        shown["change $"] = f"{row.change_usd:+,.6f}"
+    return shown
 
 
 _SHAPES: Final[Mapping[str, Callable[[Report], str]]] = {

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
-from psycopg.rows import dict_row
 
+from tokenledger_exporter.asking import Question, ask
+from tokenledger_exporter.dimension_columns import BUCKETS, UTC, group, label_columns, narrowed
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.sql import statements
-from tokenledger_semconv.dimensions import DIMENSIONS, METADATA_DIMENSION_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from decimal import Decimal
+    from collections.abc import Mapping, Sequence
+    from datetime import date
 
     import psycopg
-    from typing_extensions import LiteralString
+
+    from tokenledger_exporter.asking import Plan
+    from tokenledger_exporter.dimension_columns import Where
 
 _SQL: Final = statements("read")
+_ZERO: Final = Decimal(0)
 
 SCHEMA_VERSION: Final = 1
 """Version of the JSON a report prints."""
@@ -28,9 +32,14 @@ SCHEMA_VERSION: Final = 1
 OLD_PRICES: Final = timedelta(days=30)
 """A price book not compared with its list for longer than this is said to be old."""
 
-_COLUMNS: Final = {dimension.name: dimension.column for dimension in DIMENSIONS}
-_BUCKETS: Final = {"hour": "YYYY-MM-DD HH24:00", "day": "YYYY-MM-DD", "month": "YYYY-MM"}
-_EVERYTHING: Final = 1_000_000
+EVERYTHING: Final = 1_000_000
+"""More groups than a report will ever have."""
+
+ORDERS: Final = ("cost_usd", "calls", "input_tokens", "output_tokens", "cached_tokens")
+"""What the groups of a report can be ordered by, the most first."""
+
+STATES: Final = sql.SQL(_SQL["states"])
+"""The counts of a `Coverage` as columns of a SELECT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,11 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class ReportRow:
-    """One group: its labels in the order asked for, its money (US dollars) and its counts."""
+    """One group: its labels in the order asked for, its money (US dollars) and its counts.
+
+    Args:
+        previous_cost_usd: its cost in the stretch before; `None` if nobody compared.
+    """
 
     labels: tuple[str, ...]
     cost_usd: Decimal
@@ -85,6 +98,14 @@ class ReportRow:
     output_tokens: int
     cached_tokens: int
     coverage: Coverage
+    previous_cost_usd: Decimal | None = None
+
+    @property
+    def change_usd(self) -> Decimal | None:
+        """How much more it cost than in the stretch before; negative if less."""
+        if self.previous_cost_usd is None:
+            return None
+        return self.cost_usd - self.previous_cost_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +116,11 @@ class Report:
         as_of: the time the ledger is looked at; `None` is now.
         as_if: the model whose prices stand in for each call's own; "" is none.
         notes: what a reader must know of the figures, a sentence each.
+        zone: time zone of its hours, days and months.
+        where: what it is narrowed to; `lost` counts every loss all the same, since nobody knows
+            whose those calls were.
+        compared_since: start of the stretch before, which ends at `since`; `None` if not compared.
+        previous: coverage of that stretch.
     """
 
     by: tuple[str, ...]
@@ -105,6 +131,10 @@ class Report:
     as_of: datetime | None = None
     as_if: str = ""
     notes: tuple[str, ...] = ()
+    zone: str = UTC
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    compared_since: datetime | None = None
+    previous: Coverage | None = None
 
     @property
     def coverage(self) -> Coverage:
@@ -112,130 +142,165 @@ class Report:
         return self.totals.coverage
 
 
-def build_report(  # noqa: PLR0913 - what is asked, one argument each
-    connection: psycopg.Connection[Any],
-    by: Sequence[str],
-    since: datetime,
-    until: datetime,
-    *,
-    limit: int = _EVERYTHING,
-    as_of: datetime | None = None,
-) -> Report:
-    """Sum the ledger from `since` (included) to `until` (not included).
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a report is to tell.
 
     Args:
-        connection: the ledger.
-        by: dimension names, `metadata.<key>`, or `hour`, `day`, `month` (UTC); none is the total,
-            and a name said twice counts once.
-        since: start, with a time zone.
-        until: end, with a time zone.
+        by: dimension names, `metadata.<key>`, or `hour`, `day`, `month`; none is the total, and a
+            name said twice counts once.
+        since: start, included, with a time zone.
+        until: end, not included, with a time zone.
         limit: most groups to return; the total always covers all.
         as_of: rows known then, at the cost they had then; `None` is now.
+        where: what to narrow it to; each dimension must have one of its values.
+        zone: time zone of hours, days and months, by its IANA name.
+        order_by: one of `ORDERS`.
+    """
+
+    by: Sequence[str]
+    since: datetime
+    until: datetime
+    limit: int = EVERYTHING
+    as_of: datetime | None = None
+    where: Where | None = None
+    zone: str = UTC
+    order_by: str = ORDERS[0]
+
+
+def build_report(connection: psycopg.Connection[Any], asked: Asked) -> Report:
+    """Sum the ledger.
 
     Raises:
-        UsageError: a dimension does not exist; the message lists those that do. Or the stretch
-            ends before it starts.
+        UsageError: a dimension, time zone or order does not exist; the message lists those that do.
+            Or the stretch ends before it starts.
     """
-    by, groups = checked_groups(by, since, until)
-    stretch = {"since": since, "until": until, "limit": limit, "as_of": as_of}
-    statement = _SQL["report" if as_of is None else "report_as_of"]
-    rows = _select(connection, statement, groups, stretch) if groups else []
-    total = _select(connection, statement, [], stretch)[0]
-    known_until = until if as_of is None else min(until, as_of)
+    return ask(connection, report_plan(asked))
+
+
+def report_plan(asked: Asked) -> Plan[Report]:
+    """As `build_report`, for any connection."""
+    by, groups = checked_groups(asked)
+    rows = (yield _groups(asked, groups)) if groups else []
+    [total] = yield _groups(asked, [])
+    until = asked.until if asked.as_of is None else min(asked.until, asked.as_of)
+    lost = yield from losses_plan(asked.since, until)
+    notes = yield from notes_plan()
     return Report(
         by=by,
-        since=since,
-        until=until,
+        since=asked.since,
+        until=asked.until,
         rows=tuple(_row(found, len(by), lost=0) for found in rows),
-        totals=_row(total, 0, lost=count_losses(connection, since, known_until)),
-        as_of=as_of,
-        notes=price_book_notes(connection),
+        totals=_row(total, 0, lost=lost),
+        as_of=asked.as_of,
+        notes=notes,
+        zone=asked.zone,
+        where=plain_where(asked.where),
     )
 
 
-def checked_groups(
-    by: Sequence[str], since: datetime, until: datetime
-) -> tuple[tuple[str, ...], list[sql.Composable]]:
-    """The dimensions, each once, and their SQL; raises as `build_report`."""
-    if since > until:
+def compared_plan(asked: Asked) -> Plan[Report]:
+    """The report beside the cost of the stretch before, which is as long.
+
+    A group that had calls only then costs nothing now.
+    """
+    if asked.as_of is not None:
+        raise UsageError("what stood at an earlier time cannot be compared: leave as-of out")
+    if stretches := [name for name in asked.by if name in BUCKETS]:
         raise UsageError(
-            f"the start {since.isoformat()} is after the end {until.isoformat()}: swap them"
+            f"{stretches[0]!r} is a stretch of time and is never in both: compare by others"
         )
-    names = tuple(dict.fromkeys(by))
-    return names, [_group(name) for name in names]
+    now = yield from report_plan(asked)
+    try:
+        since = asked.since - (asked.until - asked.since)
+    except OverflowError:
+        raise UsageError("the stretch before leads to before the year 1: take less") from None
+    earlier = replace(asked, since=since, until=asked.since, limit=EVERYTHING)
+    before = yield from report_plan(earlier)
+    costs = {row.labels: row.cost_usd for row in before.rows}
+    here = [replace(row, previous_cost_usd=costs.pop(row.labels, _ZERO)) for row in now.rows]
+    if len(here) < asked.limit:
+        gone = [_nothing(row) for row in before.rows if row.labels in costs]
+        here += gone[: asked.limit - len(here)]
+    return replace(
+        now,
+        rows=tuple(here),
+        totals=replace(now.totals, previous_cost_usd=before.totals.cost_usd),
+        compared_since=since,
+        previous=before.coverage,
+    )
 
 
-def count_losses(connection: psycopg.Connection[Any], since: datetime, until: datetime) -> int:
+def _nothing(row: ReportRow) -> ReportRow:
+    """A group of the stretch before that has no call in this one."""
+    return ReportRow(row.labels, _ZERO, 0, 0, 0, 0, Coverage(), row.cost_usd)
+
+
+def checked_groups(asked: Asked) -> tuple[tuple[str, ...], list[sql.Composable]]:
+    """The dimensions, each once, and their SQL; raises as `build_report`."""
+    if asked.since > asked.until:
+        raise UsageError(
+            f"the start {asked.since.isoformat()} is after the end {asked.until.isoformat()}: "
+            "swap them"
+        )
+    if asked.order_by not in ORDERS:
+        raise UsageError(f"{asked.order_by!r} is no order: take one of {', '.join(ORDERS)}")
+    names = tuple(dict.fromkeys(asked.by))
+    return names, [group(name, asked.zone) for name in names]
+
+
+def plain_where(where: Where | None) -> dict[str, tuple[str, ...]]:
+    """Every value as one of several."""
+    return {
+        name: (given,) if isinstance(given, str) else tuple(given)
+        for name, given in (where or {}).items()
+    }
+
+
+def losses_plan(since: datetime, until: datetime) -> Plan[int]:
     """Records known to be gone in a stretch."""
-    found = connection.execute(_SQL["losses"], {"since": since, "until": until}).fetchone()
-    return int(found[0]) if found else 0
+    [found] = yield Question(sql.SQL(_SQL["losses"]), {"since": since, "until": until})
+    return int(found["records"])
 
 
-def price_book_notes(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
+def notes_plan() -> Plan[tuple[str, ...]]:
     """One sentence where the price book was last compared with its list too long ago."""
-    found = connection.execute(_SQL["price_age"]).fetchone()
-    if not found or found[0] is None:
+    [found] = yield Question(sql.SQL(_SQL["price_age"]))
+    checked_on: date | None = found["checked_on"]
+    if checked_on is None:
         return ()
-    age = datetime.now(timezone.utc).date() - found[0]
+    age = datetime.now(timezone.utc).date() - checked_on
     if age <= OLD_PRICES:
         return ()
     sentence = (
-        f"the price book was last checked {found[0]}, {age.days} days ago: upgrade genai-prices "
+        f"the price book was last checked {checked_on}, {age.days} days ago: upgrade genai-prices "
         "and run 'tokenledger prices update'"
     )
     return (sentence,)
 
 
-def dimension_names() -> tuple[str, ...]:
-    """What a report can be grouped by."""
-    return (*_COLUMNS, *_BUCKETS, f"{METADATA_DIMENSION_PREFIX}<key>")
-
-
-def _group(name: str) -> sql.Composable:
-    if name in _COLUMNS:
-        return sql.Identifier(_COLUMNS[name])
-    if name in _BUCKETS:
-        shape = sql.Literal(_BUCKETS[name])
-        return sql.SQL("to_char(timestamp AT TIME ZONE 'UTC', {})").format(shape)
-    key = name.removeprefix(METADATA_DIMENSION_PREFIX)
-    if key != name and key and _is_storable(key):
-        # The query takes parameters, where a bare % would begin one.
-        return sql.SQL("COALESCE(metadata ->> {}, '')").format(sql.Literal(key.replace("%", "%%")))
-    raise UsageError(
-        f"{name!r} is no dimension: group by one or more of {', '.join(dimension_names())}"
-    )
-
-
-def _is_storable(key: str) -> bool:
-    """Whether Postgres can hold it: a shell's bytes that are no UTF-8 arrive as lone surrogates."""
-    return "\0" not in key and not any("\ud800" <= letter <= "\udfff" for letter in key)
-
-
-def label_columns(groups: list[sql.Composable]) -> sql.Composed:
-    """The groups as columns `label_0`, `label_1` ... at the head of a SELECT."""
-    labels = [
-        sql.SQL("{} AS {},").format(group, sql.Identifier(f"label_{number}"))
-        for number, group in enumerate(groups)
-    ]
-    return sql.SQL(" ").join(labels)
-
-
-def _select(
-    connection: psycopg.Connection[Any],
-    statement: LiteralString,
-    groups: list[sql.Composable],
-    stretch: dict[str, Any],
-) -> list[dict[str, Any]]:
+def _groups(asked: Asked, groups: list[sql.Composable]) -> Question:
     grouping: sql.Composable = sql.SQL("")
     if groups:
-        grouping = sql.SQL(_SQL["grouping"]).format(groups=sql.SQL(", ").join(groups))
-    query = sql.SQL(statement).format(labels=label_columns(groups), grouping=grouping)
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query, stretch).fetchall()
+        grouping = sql.SQL(_SQL["grouping"]).format(
+            groups=sql.SQL(", ").join(groups), order=sql.Identifier(asked.order_by)
+        )
+    where, values = narrowed(asked.where)
+    statement = _SQL["report" if asked.as_of is None else "report_as_of"]
+    query = sql.SQL(statement).format(
+        labels=label_columns(groups), states=STATES, where=where, grouping=grouping
+    )
+    stretch = {"since": asked.since, "until": asked.until}
+    return Question(query, {**stretch, **values, "limit": asked.limit, "as_of": asked.as_of})
+
+
+def coverage_of(found: Mapping[str, Any], *, lost: int = 0) -> Coverage:
+    """The coverage in a row that holds `STATES`."""
+    states = {state.name: found[state.name] for state in fields(Coverage) if state.name in found}
+    return Coverage(**states, lost=lost)
 
 
 def _row(found: dict[str, Any], labels: int, *, lost: int) -> ReportRow:
-    states = {state.name: found[state.name] for state in fields(Coverage) if state.name in found}
     return ReportRow(
         labels=tuple(str(found[f"label_{number}"]) for number in range(labels)),
         cost_usd=found["cost_usd"],
@@ -243,5 +308,5 @@ def _row(found: dict[str, Any], labels: int, *, lost: int) -> ReportRow:
         input_tokens=found["input_tokens"],
         output_tokens=found["output_tokens"],
         cached_tokens=found["cached_tokens"],
-        coverage=Coverage(**states, lost=lost),
+        coverage=coverage_of(found, lost=lost),
     )

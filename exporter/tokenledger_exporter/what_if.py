@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from tokenledger_exporter.asking import ask
 from tokenledger_exporter.costing import Charge, charge
+from tokenledger_exporter.dimension_columns import label_columns, narrowed
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.price_questions import books_of
 from tokenledger_exporter.price_rows import MONEY
@@ -25,21 +27,21 @@ from tokenledger_exporter.report import (
     Report,
     ReportRow,
     checked_groups,
-    count_losses,
-    label_columns,
-    price_book_notes,
+    losses_plan,
+    notes_plan,
+    plain_where,
 )
 from tokenledger_exporter.sql import statements
 from tokenledger_exporter.stored_call import COLUMN_LIST, stored_call
 from tokenledger_semconv.families import provider_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterator
 
     import psycopg
 
     from tokenledger_exporter.prices import PriceBook
+    from tokenledger_exporter.report import Asked
     from tokenledger_exporter.stored_call import StoredCall
 
 _SQL: Final = statements("read")
@@ -94,31 +96,23 @@ def model_and_provider(given: str) -> tuple[str, str]:
     raise UsageError(f"whose model {given!r} is cannot be told: write it as provider/model")
 
 
-def build_as_if(  # noqa: PLR0913 - the report's own arguments and the model
-    connection: psycopg.Connection[Any],
-    by: Sequence[str],
-    since: datetime,
-    until: datetime,
-    *,
-    limit: int,
-    model: str,
-) -> Report:
-    """The report of a stretch with another model's prices; arguments and errors as `build_report`.
+def build_as_if(connection: psycopg.Connection[Any], asked: Asked, model: str) -> Report:
+    """The report of a stretch with another model's prices; errors as `build_report`.
 
     `model` is `provider/model`, or a model whose maker is known by its name; one that has no price
-    is a `UsageError` too.
+    is a `UsageError` too. Groups are ordered by their cost.
     """
-    names, groups = checked_groups(by, since, until)
+    names, groups = checked_groups(asked)
     provider, name = model_and_provider(model)
     sums: defaultdict[tuple[str, ...], _Sum] = defaultdict(_Sum)
     total, actual, reasons = _Sum(), Decimal(0), Counter[str]()
     prices_of = books_of(connection)
-    if not prices_of(provider).sheet(provider, name, until):
+    if not prices_of(provider).sheet(provider, name, asked.until):
         raise UsageError(
             f"no price for {name!r} at {provider!r}: 'tokenledger prices list --provider "
             f"{provider}' shows the models that have one"
         )
-    for labels, call in _calls(connection, groups, since, until):
+    for labels, call in _calls(connection, groups, asked):
         money = _other_cost(call, provider, name, prices_of)
         for group in (sums[labels], total):
             group.add(call, money)
@@ -127,28 +121,31 @@ def build_as_if(  # noqa: PLR0913 - the report's own arguments and the model
             reasons[f"{money.status}: {money.note}"] += 1
     rows = [group.as_row(labels, lost=0) for labels, group in sums.items()] if names else []
     rows.sort(key=lambda row: (-row.cost_usd, row.labels))
+    lost = ask(connection, losses_plan(asked.since, asked.until))
     return Report(
         by=names,
-        since=since,
-        until=until,
-        rows=tuple(rows[:limit]),
-        totals=total.as_row((), lost=count_losses(connection, since, until)),
+        since=asked.since,
+        until=asked.until,
+        rows=tuple(rows[: asked.limit]),
+        totals=total.as_row((), lost=lost),
         as_if=f"{provider}/{name}",
-        notes=(*_notes(provider, name, actual, reasons), *price_book_notes(connection)),
+        notes=(*_notes(provider, name, actual, reasons), *ask(connection, notes_plan())),
+        zone=asked.zone,
+        where=plain_where(asked.where),
     )
 
 
 def _calls(
-    connection: psycopg.Connection[Any],
-    groups: list[sql.Composable],
-    since: datetime,
-    until: datetime,
+    connection: psycopg.Connection[Any], groups: list[sql.Composable], asked: Asked
 ) -> Iterator[tuple[tuple[str, ...], StoredCall]]:
     columns = sql.SQL("event_id, timestamp, scope, {}").format(COLUMN_LIST)
-    query = sql.SQL(_SQL["rows_as_if"]).format(labels=label_columns(groups), columns=columns)
+    where, values = narrowed(asked.where)
+    query = sql.SQL(_SQL["rows_as_if"]).format(
+        labels=label_columns(groups), columns=columns, where=where
+    )
     with connection.cursor("tokenledger_as_if", row_factory=dict_row) as cursor:
         cursor.itersize = _FETCHED_ROWS
-        for row in cursor.execute(query, {"since": since, "until": until}):
+        for row in cursor.execute(query, {"since": asked.since, "until": asked.until, **values}):
             labels = tuple(str(row[f"label_{number}"]) for number in range(len(groups)))
             yield labels, stored_call(row)
 

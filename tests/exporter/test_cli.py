@@ -157,6 +157,49 @@ def test_a_dimension_said_twice_counts_once() -> None:
 
 
 @pytest.mark.usefixtures("ledger_url")
+def test_where_narrows_a_report_and_values_of_one_dimension_add_up() -> None:
+    words = ("report", "--by", "", "--format", "json", "--where", "feature=chat")
+    one = json.loads(run(*words).stdout)
+    assert one["totals"]["cost_usd"] == "0.3"
+    assert one["where"] == {"feature": ["chat"]}
+    two = json.loads(run(*words, "--where", "feature=search").stdout)
+    assert two["totals"]["cost_usd"] == "0.300000001"
+    none = json.loads(run(*words, "--where", "model=a=b' OR true").stdout)
+    assert none["totals"]["calls"] == 0
+    for wrong in ("feature", "nonsense=1", "day=2026-01-01"):
+        assert run("report", "--where", wrong).exit_code == 2, wrong
+
+
+@pytest.mark.usefixtures("ledger_url")
+def test_a_report_keeps_the_days_of_the_zone_asked_for() -> None:
+    words = ("report", "--by", "hour", "--format", "json")
+    utc, kathmandu = (
+        json.loads(run(*words, "--timezone", zone).stdout) for zone in ("UTC", "Asia/Kathmandu")
+    )
+    assert "timezone" not in utc
+    assert kathmandu["timezone"] == "Asia/Kathmandu"
+    assert utc["rows"][0]["hour"] != kathmandu["rows"][0]["hour"]
+    assert run("report", "--timezone", "Mars/Olympus").exit_code == 2
+    since = json.loads(run(*words, "--timezone", "Asia/Tokyo", "--since", "2026-01-01").stdout)
+    assert since["since"] == "2026-01-01T00:00:00+09:00"
+
+
+@pytest.mark.usefixtures("ledger_url")
+def test_a_comparison_stands_beside_the_cost() -> None:
+    document = json.loads(run("report", "--by", "model", "--compare", "--format", "json").stdout)
+    assert document["totals"]["previous_cost_usd"] == "0"
+    assert document["totals"]["change_usd"] == "0.300000001"
+    assert document["compared_with"]["until"] == document["since"]
+    assert document["compared_with"]["coverage"]["priced"] == 0
+    assert "change $" in run("report", "--compare").stdout
+    assert run("report", "--compare", "--format", "csv").stdout.startswith(
+        "model,cost_usd,calls,input_tokens,output_tokens,cached_tokens,without_cost,"
+        "previous_cost_usd,change_usd"
+    )
+    assert run("report", "--compare", "--as-of", "now").exit_code == 2
+
+
+@pytest.mark.usefixtures("ledger_url")
 def test_a_report_by_nothing_is_the_total_alone() -> None:
     markdown, comma_separated, table, document = (
         run("report", "--by", "", "--format", shape).stdout

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from exporter.made import HEADER, ask, chat_attributes, package_book, record, row
 from tokenledger_exporter.batch_writer import BatchWriter, WriteResult
 from tokenledger_exporter.queries import TokenLedgerQueries
-from tokenledger_exporter.report import build_report
+from tokenledger_exporter.report import Asked, build_report
 from tokenledger_exporter.rows import build_row
 from tokenledger_semconv import attributes
 
@@ -59,7 +59,9 @@ def test_an_estimate_counts_in_sums_and_is_shown_apart(database_url: str) -> Non
     _write(database_url, rows)
     now = datetime.now(timezone.utc)
     with psycopg.connect(database_url) as connection:
-        report = build_report(connection, [], now - timedelta(days=1), now + timedelta(days=1))
+        report = build_report(
+            connection, Asked([], now - timedelta(days=1), now + timedelta(days=1))
+        )
     assert report.totals.cost_usd == 2 * Decimal("0.0035")
     assert (report.coverage.priced, report.coverage.estimated) == (1, 1)
     assert report.coverage.sentence == "coverage: 1 of 2 calls priced (50.0 %), 1 estimated"

@@ -24,6 +24,14 @@ from tokenledger_exporter.cli.outcome import explained
 )
 @click.option("--as-of", metavar="TIME", help="The ledger as it stood then: rows and costs.")
 @click.option("--as-if", metavar="MODEL", help="With the prices of [PROVIDER/]MODEL instead.")
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="DIMENSION=VALUE",
+    help="Only such calls; again for more: of one dimension any value will do.",
+)
+@click.option("--timezone", default="UTC", metavar="NAME", help="Whose days, like Europe/Berlin.")
+@click.option("--compare", is_flag=True, help="Beside the stretch before, which is as long.")
 @database_option
 @explained
 def command(  # noqa: PLR0913 - one argument an option
@@ -35,30 +43,57 @@ def command(  # noqa: PLR0913 - one argument an option
     shape: str,
     as_of: str | None,
     as_if: str | None,
+    where: tuple[str, ...],
+    timezone: str,
+    compare: bool,
     database_url: str | None,
 ) -> None:
-    """What calls cost, dearest first, with the coverage line. Times are UTC."""
-    from tokenledger_exporter.database import session
+    """What calls cost, dearest first, with the coverage line. Times are UTC unless said."""
+    from tokenledger_exporter.asking import ask
+    from tokenledger_exporter.database import reading
+    from tokenledger_exporter.dimension_columns import zone_of
     from tokenledger_exporter.errors import UsageError
     from tokenledger_exporter.formats import render
-    from tokenledger_exporter.report import build_report
+    from tokenledger_exporter.report import Asked, compared_plan, report_plan
     from tokenledger_exporter.timespan import parse_moment
     from tokenledger_exporter.what_if import build_as_if
 
-    if as_of and as_if:
-        raise UsageError("--as-of and --as-if cannot be asked for together: give one of them")
-    start, end = parse_moment(since), parse_moment(until)
+    if sum(map(bool, (as_of, as_if, compare))) > 1:
+        raise UsageError(
+            "--as-of, --as-if and --compare cannot be asked for together: give one of them"
+        )
+    zone = zone_of(timezone)
+    start, end = parse_moment(since, zone=zone), parse_moment(until, zone=zone)
     if until.strip().lower() == "now":
         # Clocks of app and reader differ a little; a call of this second belongs in.
         end += timedelta(minutes=1)
-    names = [name.strip() for name in by.split(",") if name.strip()]
-    known = parse_moment(as_of) if as_of else None
-    with open_database(database_url) as url, session(url) as connection:
-        found = (
-            build_as_if(connection, names, start, end, limit=limit, model=as_if)
-            if as_if
-            else build_report(connection, names, start, end, limit=limit, as_of=known)
-        )
+    asked = Asked(
+        by=[name.strip() for name in by.split(",") if name.strip()],
+        since=start,
+        until=end,
+        limit=limit,
+        as_of=parse_moment(as_of, zone=zone) if as_of else None,
+        where=_conditions(where),
+        zone=timezone,
+    )
+    with open_database(database_url) as url, reading(url) as connection, connection.transaction():
+        if as_if:
+            found = build_as_if(connection, asked, as_if)
+        else:
+            found = ask(connection, compared_plan(asked) if compare else report_plan(asked))
     click.echo(render(found, shape), nl=False)
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
+
+
+def _conditions(given: tuple[str, ...]) -> dict[str, list[str]]:
+    """Dimension -> values, of `dimension=value`; a value may hold further equals signs."""
+    from tokenledger_exporter.errors import UsageError
+
+    found: dict[str, list[str]] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"{text!r} is no condition: write it as dimension=value")
+        found.setdefault(name.strip(), []).append(value)
+    return found

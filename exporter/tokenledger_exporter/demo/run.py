@@ -24,7 +24,7 @@ from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.formats import render
 from tokenledger_exporter.ledger import PostgresLedger
 from tokenledger_exporter.migrations import migrate
-from tokenledger_exporter.report import build_report
+from tokenledger_exporter.report import Asked, build_report
 from tokenledger_semconv.settings import Settings
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _write_what_waits(database_url: str, folder: Path) -> None:
 
 def _print_reports(connection: psycopg.Connection[Any], since: datetime) -> None:
     until = datetime.now(timezone.utc) + timedelta(minutes=1)
-    reports = [build_report(connection, [name], since, until) for name in _VIEWS]
+    reports = [build_report(connection, Asked([name], since, until)) for name in _VIEWS]
     for report in reports:
         _say(f"\nCost by {report.by[0]}\n{_table(report)}")
     coverage = reports[0].coverage

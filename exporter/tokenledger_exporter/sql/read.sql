@@ -1,4 +1,5 @@
--- Statements that answer questions. `{groups}` and `{labels}` are columns from a fixed list.
+-- Statements that answer questions. `{groups}` and `{labels}` are columns from a fixed list, `{where}`
+-- conditions over parameters, `{states}` the counts of a coverage.
 
 -- name: report
 -- Money and calls by any dimensions, dearest first.
@@ -9,14 +10,9 @@ SELECT
     COALESCE(sum(output_tokens), 0)::bigint AS output_tokens,
     COALESCE(sum(cached_tokens), 0)::bigint AS cached_tokens,
     COALESCE(sum(cost_usd), 0) AS cost_usd,
-    count(*) FILTER (WHERE cost_status = 'priced') AS priced,
-    count(*) FILTER (WHERE cost_status = 'partial') AS partial,
-    count(*) FILTER (WHERE cost_status = 'estimated') AS estimated,
-    count(*) FILTER (WHERE cost_status = 'unpriced') AS unpriced,
-    count(*) FILTER (WHERE cost_status = 'unmeasured') AS unmeasured,
-    count(*) FILTER (WHERE NOT settled) AS not_settled
+    {states}
 FROM token_ledger_events
-WHERE timestamp >= %(since)s AND timestamp < %(until)s
+WHERE timestamp >= %(since)s AND timestamp < %(until)s {where}
 {grouping}
 
 -- name: report_as_of
@@ -54,7 +50,7 @@ FROM (
     ) AS later ON true
     WHERE events.recorded_at <= %(as_of)s
 ) AS known
-WHERE timestamp >= %(since)s AND timestamp < %(until)s
+WHERE timestamp >= %(since)s AND timestamp < %(until)s {where}
 {grouping}
 
 -- name: rows_as_if
@@ -63,17 +59,26 @@ SELECT
     {labels}
     {columns}
 FROM token_ledger_events
-WHERE timestamp >= %(since)s AND timestamp < %(until)s
+WHERE timestamp >= %(since)s AND timestamp < %(until)s {where}
+
+-- name: states
+-- What the sums of a group rest on.
+    count(*) FILTER (WHERE cost_status = 'priced') AS priced,
+    count(*) FILTER (WHERE cost_status = 'partial') AS partial,
+    count(*) FILTER (WHERE cost_status = 'estimated') AS estimated,
+    count(*) FILTER (WHERE cost_status = 'unpriced') AS unpriced,
+    count(*) FILTER (WHERE cost_status = 'unmeasured') AS unmeasured,
+    count(*) FILTER (WHERE NOT settled) AS not_settled
 
 -- name: grouping
 -- Ties are broken by the labels, so that a report is the same every time.
 GROUP BY {groups}
-ORDER BY cost_usd DESC, {groups}
+ORDER BY {order} DESC, {groups}
 LIMIT %(limit)s
 
 -- name: losses
 -- Records known to be gone in a stretch of time.
-SELECT COALESCE(sum(records), 0)::bigint
+SELECT COALESCE(sum(records), 0)::bigint AS records
 FROM token_ledger_losses
 WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
 
@@ -111,5 +116,5 @@ SELECT
 SELECT COALESCE(
     max(checked_on) FILTER (WHERE source LIKE 'genai-prices %%'),
     max(checked_on)
-)
+) AS checked_on
 FROM token_ledger_prices

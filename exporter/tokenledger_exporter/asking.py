@@ -1,0 +1,90 @@
+"""Questions put to the ledger, the same for a plain and for an async connection.
+
+A plan is a generator: it yields statements, is sent their rows, and returns the answer. What the
+rows mean is said once, and only who waits for them differs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import psycopg
+from psycopg.rows import dict_row
+
+from tokenledger_exporter.database import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from typing import TypeAlias
+
+    from psycopg import sql
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One statement and its parameters."""
+
+    statement: sql.SQL | sql.Composed
+    values: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+Plan: TypeAlias = "Generator[Question, list[dict[str, Any]], T]"
+"""Statements to run one after another, and the answer made of their rows."""
+
+
+def ask(connection: psycopg.Connection[Any], plan: Plan[T]) -> T:
+    """Carry out a plan; its answer is of one moment if the connection is `database.reading`'s.
+
+    Raises:
+        LedgerError: whatever the database says.
+    """
+    asked = _Asked(plan)
+    try:
+        with connection.cursor(row_factory=dict_row) as cursor:
+            while question := asked.question:
+                cursor.execute(question.statement, question.values)
+                asked.hear(cursor.fetchall())
+    except psycopg.Error as error:
+        raise explain(error) from None
+    return asked.answer()
+
+
+async def aask(connection: psycopg.AsyncConnection[Any], plan: Plan[T]) -> T:
+    """As `ask`, on an async connection."""
+    asked = _Asked(plan)
+    try:
+        async with connection.cursor(row_factory=dict_row) as cursor:
+            while question := asked.question:
+                await cursor.execute(question.statement, question.values)
+                asked.hear(await cursor.fetchall())
+    except psycopg.Error as error:
+        raise explain(error) from None
+    return asked.answer()
+
+
+class _Asked(Generic[T]):
+    """A plan on its way: the next question, until there is an answer."""
+
+    def __init__(self, plan: Plan[T]) -> None:
+        self._plan = plan
+        self._answers: list[T] = []
+        self.question: Question | None = None
+        self._go_on(None)
+
+    def hear(self, rows: list[dict[str, Any]]) -> None:
+        """What the question brought."""
+        self._go_on(rows)
+
+    def answer(self) -> T:
+        """What the plan returned, once there is no question left."""
+        return self._answers[0]
+
+    def _go_on(self, rows: list[dict[str, Any]] | None) -> None:
+        try:
+            self.question = next(self._plan) if rows is None else self._plan.send(rows)
+        except StopIteration as done:
+            self.question = None
+            self._answers.append(done.value)

@@ -1,0 +1,40 @@
+"""Cost questions from Python, with the names users of the older trackers know."""
+
+from tokenledger_exporter.queries.answers import (
+    Aggregate,
+    CacheSavings,
+    CostSummary,
+    DailyCost,
+    ErrorRate,
+    HourlyCost,
+    Latency,
+    ModelCost,
+    Percentiles,
+    ProjectedMonth,
+    TopError,
+    Trend,
+    UserCost,
+)
+from tokenledger_exporter.queries.asynchronous import AsyncTokenLedgerQueries
+from tokenledger_exporter.queries.paging import RawPage, UsageEvent
+from tokenledger_exporter.queries.plain import TokenLedgerQueries
+
+__all__ = [
+    "Aggregate",
+    "AsyncTokenLedgerQueries",
+    "CacheSavings",
+    "CostSummary",
+    "DailyCost",
+    "ErrorRate",
+    "HourlyCost",
+    "Latency",
+    "ModelCost",
+    "Percentiles",
+    "ProjectedMonth",
+    "RawPage",
+    "TokenLedgerQueries",
+    "TopError",
+    "Trend",
+    "UsageEvent",
+    "UserCost",
+]

@@ -28,7 +28,7 @@ from psycopg import errors as pg_errors
 from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
-from tokenledger_exporter import copying, keeper, migrations, twins
+from tokenledger_exporter import copying, erasure, keeper, migrations, twins
 from tokenledger_exporter.database import connect, explain
 from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
 from tokenledger_exporter.impatience import ImpatientConnection
@@ -124,9 +124,11 @@ class BatchWriter:
             batch = _Batch(connection)
             months = sorted(batch.by_month(rows).items())
             batch.look(list(chain.from_iterable(group for _, group in months)))
+            # Asked under the lock: whoever is erased after this finds these rows.
+            erased = erasure.read_tombstones(connection)
             for month, group in months:
-                batch.write_month(month, group)
-            batch.keep_set_aside()
+                batch.write_month(month, [*map(erased.row, group)] if erased else group)
+            batch.keep_set_aside(erased)
         self._owes_settling |= bool(batch.result.unsettled)
         return batch.result
 
@@ -276,12 +278,13 @@ class _Batch:
             return False
         return True
 
-    def keep_set_aside(self) -> None:
-        """Store what was set aside where it can be found."""
-        for row, reason in self._refused:
+    def keep_set_aside(self, erased: erasure.Tombstones) -> None:
+        """Store what was set aside where it can be found, without the ids of the erased."""
+        for refused, reason in self._refused:
+            row = erased.row(refused)
             values = {"event_id": row.event_id, "reason": reason, "event": row.as_json()}
             self._connection.execute(_SQL["keep_rejected"], values)
-        for row in self._conflicting:
+        for row in map(erased.row, self._conflicting):
             hashed = {"event_id": row.event_id, "usage_hash": row.usage_hash}
             self._connection.execute(_SQL["keep_conflict"], {**hashed, "event": row.as_json()})
         self.result.rejected = len(self._refused)

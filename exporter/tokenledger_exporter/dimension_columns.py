@@ -15,7 +15,7 @@ from tokenledger_exporter.errors import UsageError
 from tokenledger_semconv.dimensions import DIMENSIONS, METADATA_DIMENSION_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import TypeAlias
 
 Where: TypeAlias = "Mapping[str, str | Sequence[str]]"
@@ -81,6 +81,17 @@ def narrowed(where: Where | None) -> tuple[sql.Composable, dict[str, object]]:
     Raises:
         UsageError: there is no such dimension.
     """
+    return _narrowed(where, group)
+
+
+def narrowed_event(where: Where | None) -> tuple[sql.Composable, dict[str, object]]:
+    """The same conditions on a row kept whole in a column `event`."""
+    return _narrowed(where, _in_event)
+
+
+def _narrowed(
+    where: Where | None, column: Callable[[str], sql.Composable]
+) -> tuple[sql.Composable, dict[str, object]]:
     parts: list[sql.Composable] = [sql.SQL("")]
     values: dict[str, object] = {}
     for number, (name, wanted) in enumerate((where or {}).items()):
@@ -90,8 +101,15 @@ def narrowed(where: Where | None) -> tuple[sql.Composable, dict[str, object]]:
         given = [wanted] if isinstance(wanted, str) else list(wanted)
         values[parameter] = [value for value in given if is_storable(value)]
         condition = sql.SQL("AND {} = ANY({}::text[])")
-        parts.append(condition.format(group(name), sql.Placeholder(parameter)))
+        parts.append(condition.format(column(name), sql.Placeholder(parameter)))
     return sql.SQL(" ").join(parts), values
+
+
+def _in_event(name: str) -> sql.Composable:
+    if name in _COLUMNS:
+        return sql.SQL("COALESCE(event ->> {}, '')").format(sql.Literal(_COLUMNS[name]))
+    key = sql.Literal(name.removeprefix(METADATA_DIMENSION_PREFIX).replace("%", "%%"))
+    return sql.SQL("COALESCE(token_ledger_document(event -> 'metadata') ->> {}, '')").format(key)
 
 
 def is_storable(text: str) -> bool:

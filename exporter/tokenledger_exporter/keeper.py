@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql
 
-from tokenledger_exporter import twins
+from tokenledger_exporter import erasure, twins
 from tokenledger_exporter.database import explain
 from tokenledger_exporter.settlement import settle
 from tokenledger_exporter.sql import statements
@@ -83,6 +83,7 @@ def _settle_some(connection: psycopg.Connection[Any], kept: Kept) -> bool:
         twins.lock(connection)
         marks = connection.execute(_SQL["take_marks"], {"limit": _MINUTES}).fetchall()
         for minute in sorted({minute for (minute,) in marks}):
+            erasure.erase_unsettled(connection, minute)
             while rows := twins.unsettled_rows(connection, minute, _ROWS):
                 _settle_rows(connection, rows, kept)
         return bool(marks)

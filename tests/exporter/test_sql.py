@@ -9,7 +9,17 @@ import pytest
 
 from tokenledger_exporter.sql import migration_files, statements
 
-FILES = ("schema", "prices", "write", "read", "older_table", "repricing", "keep", "answers")
+FILES = (
+    "schema",
+    "prices",
+    "write",
+    "read",
+    "older_table",
+    "repricing",
+    "keep",
+    "answers",
+    "purge",
+)
 STATEMENTS = [(file, name) for file in FILES for name in statements(file)]
 # What the reader and the writer put into a statement's braces, from their fixed lists.
 BRACES = {
@@ -28,11 +38,14 @@ BRACES = {
     "{figures}": "count(*) AS calls",
     "{metrics}": "count(*) AS sum_input",
     "{after}": "",
+    "{events}": "true",
+    "{event}": "true",
+    "{table}": "token_ledger_rejected",
 }
 # Fragments of another statement, and what EXPLAIN does not take; other tests run them.
 NOT_EXPLAINABLE = (
     *("grouping", "insert_rows", "copy_", "stage", "create_history", "bound_waiting"),
-    *("states", "figures", "metrics", "after", "by_groups"),
+    *("states", "figures", "metrics", "after", "by_groups", "stretch", "event_stretch"),
 )
 OLDER = "CREATE TABLE token_ledger_events_v0 (LIKE token_ledger_events)"
 STAGED = "CREATE TEMPORARY TABLE token_ledger_prices_staged (LIKE token_ledger_prices)"

@@ -4,7 +4,17 @@ from importlib.metadata import version
 
 import click
 
-from tokenledger_exporter.cli import db, doctor, explain, keep, prices, report, reprice, spool
+from tokenledger_exporter.cli import (
+    db,
+    doctor,
+    explain,
+    keep,
+    prices,
+    purge,
+    report,
+    reprice,
+    spool,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -13,5 +23,6 @@ def main() -> None:
     """What your LLM features cost, from your own Postgres."""
 
 
-for _module in (db, doctor, explain, keep, prices, report, reprice, spool):
+for _module in (db, doctor, explain, keep, prices, purge, report, reprice, spool):
     main.add_command(_module.command)
+main.add_command(purge.erase_command)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import click
 
+from tokenledger_exporter.cli.conditions import conditions
 from tokenledger_exporter.cli.database import database_option, open_database
 from tokenledger_exporter.cli.outcome import explained
 
@@ -73,7 +74,7 @@ def command(  # noqa: PLR0913 - one argument an option
         until=end,
         limit=limit,
         as_of=parse_moment(as_of, zone=zone) if as_of else None,
-        where=_conditions(where),
+        where=conditions(where),
         zone=timezone,
     )
     with open_database(database_url) as url, reading(url) as connection, connection.transaction():
@@ -84,16 +85,3 @@ def command(  # noqa: PLR0913 - one argument an option
     click.echo(render(found, shape), nl=False)
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
-
-
-def _conditions(given: tuple[str, ...]) -> dict[str, list[str]]:
-    """Dimension -> values, of `dimension=value`; a value may hold further equals signs."""
-    from tokenledger_exporter.errors import UsageError
-
-    found: dict[str, list[str]] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"{text!r} is no condition: write it as dimension=value")
-        found.setdefault(name.strip(), []).append(value)
-    return found

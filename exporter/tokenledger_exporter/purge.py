@@ -1,0 +1,201 @@
+"""Deletes the calls of a project, user, organization or any other dimension, and says what went.
+
+Rows kept aside go with them: second tellings, conflicts, rejected rows, and the history of their
+costs. One transaction, under the lock that settling rows takes. A simulation counts by the very
+conditions the deletion uses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from tokenledger_exporter import twins
+from tokenledger_exporter.database import reading, session
+from tokenledger_exporter.dimension_columns import narrowed, narrowed_event
+from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.sql import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import psycopg
+
+    from tokenledger_exporter.dimension_columns import Where
+
+_SQL: Final = statements("purge")
+_BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
+_END: Final = datetime.max.replace(tzinfo=timezone.utc)
+
+# What is kept aside goes first: what belongs to a row is found by that row.
+_TABLES: Final = ("duplicates", "conflicts", "rejected", "repricings", "events")
+
+# Whose values may be logged: a project is no person.
+_NAMELESS: Final = frozenset({"project", "organization", "provider", "model", "operation", "app"})
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What a purge deleted, or would delete, in rows.
+
+    Args:
+        events: calls.
+        duplicates: second tellings of calls.
+        conflicts: other content under a call's identity.
+        rejected: rows the ledger had not taken.
+        repricings: entries in the history of the calls' costs.
+        cost_usd: known cost of the calls, US dollars.
+        simulated: whether nothing was changed.
+    """
+
+    events: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    rejected: int = 0
+    repricings: int = 0
+    cost_usd: Decimal = Decimal(0)
+    simulated: bool = False
+
+    @property
+    def events_deleted(self) -> int:
+        """Calls, by the name users of Token Usage Metrics know."""
+        return self.events
+
+
+def purge(  # noqa: PLR0913 - what to delete, one argument each
+    database_url: str,
+    *,
+    project: str | None = None,
+    user: str | None = None,
+    organization: str | None = None,
+    time_from: datetime | None = None,
+    time_to: datetime | None = None,
+    where: Where | None = None,
+    simulate: bool = False,
+    include_aggregates: bool = True,
+) -> Purged:
+    """Delete the calls all conditions hold for.
+
+    Args:
+        database_url: the ledger, as a user who may delete from it.
+        project: calls of this project.
+        user: calls of this user.
+        organization: calls of this organization.
+        time_from: start, included, to the microsecond; without a zone it is UTC.
+        time_to: end, not included.
+        where: conditions on other dimensions.
+        simulate: count and change nothing.
+        include_aggregates: known from Token Usage Metrics. Every aggregate here is computed from
+            the rows, so that none can outlive them, whatever this says.
+
+    Raises:
+        UsageError: there is no condition, or it names no dimension.
+        LedgerError: whatever the database says; nothing was deleted.
+    """
+    del include_aggregates
+    given = {"project": project, "user": user, "organization": organization}
+    wanted = {
+        **(where or {}),
+        **{name: value for name, value in given.items() if value is not None},
+    }
+    if not wanted:
+        raise UsageError(
+            "nothing to purge by: give a project, user, organization or another dimension"
+        )
+    bounds = (_with_zone(time_from), _with_zone(time_to))
+    if simulate:
+        with reading(database_url) as connection, connection.transaction():
+            return _run(connection, "count", wanted, bounds)
+    with session(database_url) as connection, connection.transaction():
+        twins.lock(connection)
+        purged = _run(connection, "delete", wanted, bounds)
+        shown = {name: value if name in _NAMELESS else "" for name, value in wanted.items()}
+        log_act(connection, "purge", asdict(purged), shown, bounds)
+        return purged
+
+
+async def apurge(  # noqa: PLR0913 - as `purge`
+    database_url: str,
+    *,
+    project: str | None = None,
+    user: str | None = None,
+    organization: str | None = None,
+    time_from: datetime | None = None,
+    time_to: datetime | None = None,
+    where: Where | None = None,
+    simulate: bool = False,
+    include_aggregates: bool = True,
+) -> Purged:
+    """As `purge`, in a thread, for coroutines."""
+    return await asyncio.to_thread(
+        purge,
+        database_url,
+        project=project,
+        user=user,
+        organization=organization,
+        time_from=time_from,
+        time_to=time_to,
+        where=where,
+        simulate=simulate,
+        include_aggregates=include_aggregates,
+    )
+
+
+def log_act(
+    connection: psycopg.Connection[Any],
+    act: str,
+    counts: Mapping[str, object],
+    dimensions: Mapping[str, object] | None = None,
+    bounds: tuple[datetime | None, datetime | None] = (None, None),
+) -> None:
+    """Note who did what in `token_ledger_acts`, within the transaction that does it."""
+    values = {
+        "act": act,
+        "dimensions": json.dumps(dimensions or {}),
+        "time_from": bounds[0],
+        "time_to": bounds[1],
+        "counts": json.dumps(counts, default=str),
+    }
+    connection.execute(_SQL["log_act"], values)
+
+
+def _run(
+    connection: psycopg.Connection[Any],
+    verb: str,
+    where: Where,
+    bounds: tuple[datetime | None, datetime | None],
+) -> Purged:
+    conditions, values = narrowed(where)
+    event_conditions, _ = narrowed_event(where)
+    pieces = {
+        "events": sql.SQL(_SQL["stretch"]).format(where=conditions),
+        "event": sql.SQL(_SQL["event_stretch"]).format(where=event_conditions),
+    }
+    since, until = bounds
+    values |= {
+        "since": since or _BEGINNING,
+        "until": until or _END,
+        "whole": since is None and until is None,
+    }
+    counts: dict[str, Any] = {}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        for table in _TABLES:
+            statement = sql.SQL(_SQL[f"{verb}_{table}"]).format(**pieces)
+            found = cursor.execute(statement, values).fetchone() or {}
+            counts[table] = found["rows"]
+            if table == "events":
+                counts["cost_usd"] = found["cost_usd"]
+    return Purged(**counts, simulated=verb == "count")
+
+
+def _with_zone(moment: datetime | None) -> datetime | None:
+    if moment is None or moment.tzinfo:
+        return moment
+    return moment.replace(tzinfo=timezone.utc)

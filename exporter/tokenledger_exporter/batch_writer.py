@@ -28,7 +28,7 @@ from psycopg import errors as pg_errors
 from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
-from tokenledger_exporter import copying, erasure, keeper, migrations, twins
+from tokenledger_exporter import copying, erasure, keeper, migrations, retention, twins
 from tokenledger_exporter.database import connect, explain
 from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
 from tokenledger_exporter.impatience import ImpatientConnection
@@ -93,6 +93,7 @@ class BatchWriter:
         self._connection: psycopg.Connection[Any] | None = None
         self._books: dict[str, tuple[float, PriceBook]] = {}
         self._owes_settling = False
+        self._horizon = _EARLIEST
 
     def prices_of(self, provider: str) -> PriceBook:
         """One provider's price book, read again after a minute.
@@ -121,7 +122,7 @@ class BatchWriter:
             SchemaError: the tables are missing, older or newer; nothing was written.
         """
         with self._transaction() as connection:
-            batch = _Batch(connection)
+            batch = _Batch(connection, self._horizon)
             months = sorted(batch.by_month(rows).items())
             batch.look(list(chain.from_iterable(group for _, group in months)))
             # Asked under the lock: whoever is erased after this finds these rows.
@@ -182,6 +183,8 @@ class BatchWriter:
         copying.register(connection)
         try:
             status = migrations.read_status(connection)
+            if status.is_current:
+                self._horizon = retention.read_horizon(connection) or _EARLIEST
             connection.rollback()
         except psycopg.Error as error:
             connection.close()
@@ -199,8 +202,9 @@ _inherited: Final[list[psycopg.Connection[Any]]] = []
 class _Batch:
     """One batch on its way into the ledger, inside one transaction."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], horizon: datetime = _EARLIEST) -> None:
         self.result: Final = WriteResult()
+        self._horizon: Final = horizon
         self._connection: Final = connection
         self._refused: list[tuple[LedgerRow, str]] = []
         self._conflicting: list[LedgerRow] = []
@@ -212,7 +216,10 @@ class _Batch:
         unique: dict[int, LedgerRow] = {}
         for row in rows:
             number = row.event_id.int
-            if not _EARLIEST <= row.timestamp <= latest:
+            if _EARLIEST <= row.timestamp < self._horizon:
+                reason = f"it is from before {self._horizon:%Y-%m-%d}, when the ledger begins"
+                self._refused.append((row, reason))
+            elif not _EARLIEST <= row.timestamp <= latest:
                 self._refused.append((row, "its time is before 2015 or over a day ahead"))
             elif number in unique:
                 unique[number] = self._settled(unique[number], row)

@@ -86,7 +86,7 @@ class Tombstones:
         """The row without erased ids."""
         if not self._rows:
             return row
-        told = json.loads(row.metadata) if row.metadata else {}
+        told: dict[str, Any] = json.loads(row.metadata or "{}")
         user_id, metadata = self.renamed(row.user_id, told)
         if (user_id, metadata) == (row.user_id, told):
             return row

@@ -46,6 +46,7 @@ BRACES = {
 NOT_EXPLAINABLE = (
     *("grouping", "insert_rows", "copy_", "stage", "create_history", "bound_waiting"),
     *("states", "figures", "metrics", "after", "by_groups", "stretch", "event_stretch"),
+    *("hold_still", "detach", "remove_month", "copy_month"),
 )
 OLDER = "CREATE TABLE token_ledger_events_v0 (LIKE token_ledger_events)"
 STAGED = "CREATE TEMPORARY TABLE token_ledger_prices_staged (LIKE token_ledger_prices)"

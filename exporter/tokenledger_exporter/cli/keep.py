@@ -1,4 +1,4 @@
-"""`tokenledger keep`: settles which rows tell of one call, once for cron or for ever."""
+"""`tokenledger keep`: makes months ahead and settles rows, once for cron or for ever."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from tokenledger_exporter.cli.outcome import explained
 def command(*, every_seconds: float | None, database_url: str | None) -> None:
     """Settle the rows that no writer could: then every call is one row, however many spans told it.
 
-    Writers settle most rows themselves as they write them. Two keepers at once do no harm.
+    Writers settle most rows themselves as they write them. Two keepers at once do no harm. Tables
+    for this month and three ahead are made first.
     """
     import threading
 
@@ -44,8 +45,11 @@ def _keep(url: str, *, quiet: bool = False) -> str:
     """Settle once; what was done, or nothing where that was nothing and nobody wants to know."""
     from tokenledger_exporter.database import session
     from tokenledger_exporter.keeper import Kept, settle_marked
+    from tokenledger_exporter.retention import make_months_ahead
 
     with session(url) as connection:
+        if why := make_months_ahead(connection):
+            click.echo(f"tokenledger: {why}", err=True)
         kept = settle_marked(connection)
     if quiet and kept == Kept():
         return ""

@@ -13,6 +13,7 @@ from tokenledger_exporter.cli import (
     purge,
     report,
     reprice,
+    retention,
     spool,
 )
 
@@ -23,6 +24,6 @@ def main() -> None:
     """What your LLM features cost, from your own Postgres."""
 
 
-for _module in (db, doctor, explain, keep, prices, purge, report, reprice, spool):
+for _module in (db, doctor, explain, keep, prices, purge, report, reprice, retention, spool):
     main.add_command(_module.command)
 main.add_command(purge.erase_command)

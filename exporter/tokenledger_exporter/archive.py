@@ -1,0 +1,113 @@
+"""One month of calls as a file: Parquet where pyarrow is installed, else CSV under gzip.
+
+A file has its name only once it is whole and on disk. Money is text in both, with all its digits.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import importlib.util
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg import sql
+from psycopg.rows import dict_row, tuple_row
+
+from tokenledger_exporter.sql import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import psycopg
+
+_SQL: Final = statements("retention")
+_ROWS: Final = 10_000
+
+# Postgres type -> what pyarrow calls it; every other is text.
+_ARROW: Final = {
+    "bigint": "int64",
+    "double precision": "float64",
+    "boolean": "bool_",
+    "bytea": "binary",
+}
+
+
+def archive_month(connection: psycopg.Connection[Any], leaf: str, folder: Path) -> tuple[Path, int]:
+    """Write a partition's rows; returns the file and how many rows are in it.
+
+    Raises:
+        OSError: the file could not be written; none is left under its name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    is_parquet = importlib.util.find_spec("pyarrow") is not None
+    file = _free_name(folder, leaf, "parquet" if is_parquet else "csv.gz")
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        rows = (_write_parquet if is_parquet else _write_csv)(connection, leaf, unfinished)
+        with unfinished.open("rb") as written:
+            os.fsync(written.fileno())
+        unfinished.chmod(0o600)
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return file, rows
+
+
+def _free_name(folder: Path, leaf: str, ending: str) -> Path:
+    """A name no earlier archive has: a month may come back with late rows and go again."""
+    number, file = 1, folder / f"{leaf}.{ending}"
+    while file.exists():
+        number += 1
+        file = folder / f"{leaf}-{number}.{ending}"
+    return file
+
+
+def _write_csv(connection: psycopg.Connection[Any], leaf: str, file: Path) -> int:
+    statement = sql.SQL(_SQL["copy_month"]).format(leaf=sql.Identifier(leaf))
+    with gzip.open(file, "wb") as written, connection.cursor() as cursor:
+        with cursor.copy(statement) as copy:
+            for part in copy:
+                written.write(part)
+        return cursor.rowcount
+
+
+def _write_parquet(connection: psycopg.Connection[Any], leaf: str, file: Path) -> int:
+    # Typed by hand: pyarrow ships no types, and is there only with the extra `archive`.
+    arrow: Any = importlib.import_module("pyarrow")
+    parquet: Any = importlib.import_module("pyarrow.parquet")
+    with connection.cursor(row_factory=dict_row) as cursor:
+        columns = cursor.execute(_SQL["columns"], {"leaf": leaf}).fetchall()
+    schema = arrow.schema([(c["name"], _arrow_type(arrow, c["kind"])) for c in columns])
+    rows = 0
+    with parquet.ParquetWriter(file, schema) as writer:
+        for batch in _batches(connection, leaf, columns):
+            rows += len(batch)
+            values = [list(column) for column in zip(*batch, strict=True)]
+            writer.write_table(arrow.table(values, schema=schema))
+    return rows
+
+
+def _batches(
+    connection: psycopg.Connection[Any], leaf: str, columns: list[dict[str, Any]]
+) -> Iterator[list[tuple[Any, ...]]]:
+    parts = [
+        sql.Identifier(column["name"])
+        if column["kind"] in _ARROW or column["kind"].startswith("timestamp")
+        else sql.SQL("{}::text").format(sql.Identifier(column["name"]))
+        for column in columns
+    ]
+    query = sql.SQL(_SQL["read_month"]).format(
+        columns=sql.SQL(", ").join(parts), leaf=sql.Identifier(leaf)
+    )
+    with connection.cursor("tokenledger_archive", row_factory=tuple_row) as cursor:
+        cursor.execute(query)
+        while batch := cursor.fetchmany(_ROWS):
+            yield batch
+
+
+def _arrow_type(arrow: Any, kind: str) -> Any:  # noqa: ANN401 - pyarrow has no types
+    if kind.startswith("timestamp"):
+        return arrow.timestamp("us", tz="UTC")
+    return getattr(arrow, _ARROW.get(kind, "string"))()

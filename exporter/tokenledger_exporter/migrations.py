@@ -151,6 +151,7 @@ def migrate(database_url: str) -> SchemaStatus:
         for migration in known_migrations():
             _apply(connection, migration)
         import_package_prices(connection)
+        connection.execute(_SQL["close_to_api"])
         connection.commit()
         return read_status(connection)
 
@@ -172,7 +173,8 @@ def script() -> str:
                 f"VALUES ('{migration.name}', '{migration.checksum}');"
             ),
         ]
-    return "\n\n".join([*parts, price_import.script(), "COMMIT;", ""])
+    parts += [price_import.script(), _SQL["close_to_api"].split("\n", 1)[1].strip() + ";"]
+    return "\n\n".join([*parts, "COMMIT;", ""])
 
 
 def _applied(connection: psycopg.Connection[Any]) -> tuple[Applied, ...]:

@@ -46,7 +46,7 @@ BRACES = {
 NOT_EXPLAINABLE = (
     *("grouping", "insert_rows", "copy_", "stage", "create_history", "bound_waiting"),
     *("states", "figures", "metrics", "after", "by_groups", "stretch", "event_stretch"),
-    *("hold_still", "detach", "remove_month", "copy_month"),
+    *("hold_still", "detach", "remove_month", "copy_month", "close_to_api"),
 )
 OLDER = "CREATE TABLE token_ledger_events_v0 (LIKE token_ledger_events)"
 STAGED = "CREATE TEMPORARY TABLE token_ledger_prices_staged (LIKE token_ledger_prices)"
@@ -62,6 +62,8 @@ def test_postgres_understands_every_statement(database_url: str) -> None:
         connection.execute(OLDER)
         connection.execute(STAGED)
         for file, name in STATEMENTS:
+            if file == "roles":
+                continue
             if name.startswith(NOT_EXPLAINABLE) and (file, name) != ("older_table", "copy_rows"):
                 continue
             text = re.sub(r"%\(\w+\)s", "NULL", statements(file)[name])

@@ -74,6 +74,28 @@ def print_script() -> None:
     click.echo(migrations.script(), nl=False)
 
 
+@command.command("roles")
+@click.option("--prefix", default="tokenledger", help="What the roles' names begin with.")
+@click.option("--sql", "only_print", is_flag=True, help="Print the statements and run nothing.")
+@database_option
+@explained
+def make_roles(*, prefix: str, only_print: bool, database_url: str | None) -> None:
+    """Make the roles writer, keeper and reader with their grants; again after every migration.
+
+    From then on rows are shown by row-level security to everybody but the tables' owner.
+    """
+    from tokenledger_exporter import roles
+
+    if only_print:
+        click.echo(roles.script(prefix), nl=False)
+        return
+    with open_database(database_url) as url:
+        names = roles.create_roles(url, prefix)
+    click.echo(
+        f"{', '.join(names)} are ready: CREATE ROLE app LOGIN PASSWORD '...' IN ROLE {names[0]}"
+    )
+
+
 @command.command("import-v0")
 @database_option
 @explained

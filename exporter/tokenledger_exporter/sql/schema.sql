@@ -39,3 +39,13 @@ SELECT
 -- name: bound_waiting
 -- A migration gives up rather than queue behind a long transaction and block the app behind it.
 SET LOCAL lock_timeout = '5s'
+
+-- name: close_to_api
+-- What a migration made is not for the public roles of a web API.
+DO $do$
+BEGIN
+    IF to_regproc('token_ledger_close_to_api') IS NOT NULL THEN
+        PERFORM token_ledger_close_to_api();
+    END IF;
+END
+$do$

@@ -343,3 +343,27 @@ def test_every_dimension_groups_and_narrows_alike(queries: TokenLedgerQueries) -
             assert narrowed.total_cost == told.cost_usd, name
             assert groups[told.labels[0]].metrics["sum_cost"] == told.cost_usd
             assert len(queries.fetch_raw(where={name: told.labels[0]}).events) == told.calls
+
+
+@pytest.mark.parametrize("prepare", [True, False], ids=["prepared", "for a pooler"])
+def test_plans_are_kept_only_where_asked_for(database_url: str, *, prepare: bool) -> None:
+    """Through a transaction pooler, a statement prepared in one session is run in another."""
+    told = f"{database_url}?application_name=asks"
+
+    async def ask_again() -> int:
+        async with AsyncTokenLedgerQueries(told, prepare=prepare) as shared:
+            return sum([len((await shared.fetch_raw()).events) for _ in range(8)])
+
+    with TokenLedgerQueries(told, prepare=prepare) as shared:
+        for _ in range(8):
+            shared.fetch_raw()
+        [(plans,)] = ask_on(shared, "SELECT count(*) FROM pg_prepared_statements")
+    assert (plans > 0) is prepare
+    assert asyncio.run(ask_again()) == 0
+
+
+def ask_on(queries: TokenLedgerQueries, question: str) -> list[tuple[int]]:
+    """What the questions' own session knows of itself."""
+    connection = queries._connection  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    assert connection is not None
+    return connection.execute(question.encode()).fetchall()

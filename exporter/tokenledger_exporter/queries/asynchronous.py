@@ -54,19 +54,24 @@ class AsyncTokenLedgerQueries:
 
     Args:
         database_url: connection string; else that of `configure()`, else of the environment.
+        prepare: the shared connection keeps the plans of statements asked before, which takes most
+            of the time of a small page. Not through a transaction pooler.
 
     Raises:
         UsageError: no database URL is known. From any question: what was asked does not exist.
     """
 
-    def __init__(self, database_url: str | None = None) -> None:
+    def __init__(self, database_url: str | None = None, *, prepare: bool = False) -> None:
         self._database_url: Final = known_database_url(database_url)
+        self._prepares: Final = prepare
         self._kept: Final = AsyncExitStack()
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._turn: Final = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         self._connection = await self._kept.enter_async_context(areading(self._database_url))
+        if self._prepares:
+            self._connection.prepare_threshold = 0
         return self
 
     async def __aexit__(

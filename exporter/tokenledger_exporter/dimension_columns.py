@@ -6,6 +6,7 @@ no Postgres can hold (NUL, half a surrogate pair) is a value no row has.
 
 from __future__ import annotations
 
+from datetime import timezone
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from tokenledger_semconv.dimensions import DIMENSIONS, METADATA_DIMENSION_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import tzinfo
     from typing import TypeAlias
 
 Where: TypeAlias = "Mapping[str, str | Sequence[str]]"
@@ -36,17 +38,20 @@ def dimension_names() -> tuple[str, ...]:
     return (*_COLUMNS, *_BUCKETS, f"{METADATA_DIMENSION_PREFIX}<key>")
 
 
-def zone_of(name: str) -> ZoneInfo:
-    """The time zone of a name such as `Europe/Berlin`.
+def zone_of(name: str) -> tzinfo:
+    """The time zone of a name such as `Europe/Berlin`; UTC needs no data of the machine's.
 
     Raises:
         UsageError: there is none.
     """
+    if name == UTC:
+        return timezone.utc
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise UsageError(
-            f"{name!r} is no time zone: write it as in the IANA list, like Europe/Berlin"
+            f"{name!r} is no time zone: write it as in the IANA list, like Europe/Berlin (on a "
+            "machine without that list, pip install tzdata)"
         ) from None
 
 
@@ -64,8 +69,9 @@ def group(name: str, zone: str = UTC) -> sql.Composable:
         return sql.Identifier(_COLUMNS[name])
     if name in _BUCKETS:
         shape = sql.Literal(_BUCKETS[name])
-        zoned = sql.Literal(zone_of(zone).key)
-        return sql.SQL("to_char(timestamp AT TIME ZONE {}, {})").format(zoned, shape)
+        zone_of(zone)
+        told = sql.SQL("to_char(timestamp AT TIME ZONE {}, {})")
+        return told.format(sql.Literal(zone), shape)
     key = name.removeprefix(METADATA_DIMENSION_PREFIX)
     if key != name and key and is_storable(key):
         # The query takes parameters, where a bare % would begin one.

@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import psycopg
 import pytest
@@ -133,6 +133,21 @@ def test_a_zone_or_stretch_that_does_not_exist_is_named(queries: TokenLedgerQuer
         queries.get_hourly_costs(0)
     with pytest.raises(UsageError, match="is no stretch of days"):
         queries.get_daily_trend(10**9)
+
+
+def test_utc_needs_no_list_of_zones(
+    queries: TokenLedgerQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slim containers have none."""
+
+    def none_is_there(name: str) -> None:
+        raise ZoneInfoNotFoundError(name)
+
+    monkeypatch.setattr("tokenledger_exporter.dimension_columns.ZoneInfo", none_is_there)
+    assert len(queries.get_daily_trend(days=3)) == 3
+    assert len(queries.aggregate("day")) == 3
+    with pytest.raises(UsageError, match="pip install tzdata"):
+        queries.get_daily_trend(timezone="Europe/Berlin")
 
 
 def test_errors_are_counted_and_the_commonest_come_first(queries: TokenLedgerQueries) -> None:

@@ -15,8 +15,7 @@ from tokenledger_exporter.report import Asked, Coverage, losses_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import date
-    from zoneinfo import ZoneInfo
+    from datetime import date, tzinfo
 
     from tokenledger_exporter.asking import Plan
     from tokenledger_exporter.dimension_columns import Where
@@ -36,7 +35,7 @@ def daily_plan(days: int, zone_name: str, where: Where | None) -> Plan[Trend[Dai
     last = until.astimezone(zone).date()
     dates = [last - timedelta(days=ago) for ago in reversed(range(days))]
     asked = Asked((), _midnight(dates[0], zone), until, where=where, zone=zone_name)
-    rows = yield question("days", asked, zone=zone.key)
+    rows = yield question("days", asked, zone=zone_name)
     lost = yield from losses_plan(asked.since, asked.until)
     known = {row["bucket"]: row for row in rows}
     buckets = tuple(DailyCost(*_figures(known.get(day)), date=day) for day in dates)
@@ -50,7 +49,7 @@ def hourly_plan(hours: int, zone_name: str, where: Where | None) -> Plan[Trend[H
     until = until_now()
     starts = list(hour_starts(until - timedelta(hours=hours - 1), until, zone))
     asked = Asked((), starts[0], until, where=where, zone=zone_name)
-    rows = yield question("hours", asked, zone=zone.key)
+    rows = yield question("hours", asked, zone=zone_name)
     lost = yield from losses_plan(asked.since, asked.until)
     known = {row["bucket"].astimezone(timezone.utc): row for row in rows}
     buckets = tuple(
@@ -59,7 +58,7 @@ def hourly_plan(hours: int, zone_name: str, where: Where | None) -> Plan[Trend[H
     return Trend(buckets, _whole(buckets, lost))
 
 
-def hour_starts(since: datetime, until: datetime, zone: ZoneInfo) -> Iterator[datetime]:
+def hour_starts(since: datetime, until: datetime, zone: tzinfo) -> Iterator[datetime]:
     """The starts, in UTC, of all hours from that of `since` to that of `until`, as Postgres cuts.
 
     An hour begins where the zone's clock shows no minutes; where a clock jumps by half an hour, the
@@ -77,13 +76,13 @@ def hour_starts(since: datetime, until: datetime, zone: ZoneInfo) -> Iterator[da
         yield start
 
 
-def _hour_of(moment: datetime, zone: ZoneInfo) -> datetime:
+def _hour_of(moment: datetime, zone: tzinfo) -> datetime:
     local = moment.astimezone(zone)
     into = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
     return moment.astimezone(timezone.utc) - into
 
 
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
+def _midnight(day: date, zone: tzinfo) -> datetime:
     """The first moment of a day in a zone."""
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(timezone.utc)
 

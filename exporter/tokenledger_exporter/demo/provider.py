@@ -112,12 +112,15 @@ class DemoProvider:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving, let go of stalled answers and close every connection."""
+        """Stop serving, close every connection and let go of stalled answers, in this order.
+
+        An answer that was let go first could still be sent.
+        """
         self._server.shutdown()
         self._thread.join()
+        self._server.disconnect()
         for stall in self._stalls:
             stall.release()
-        self._server.disconnect()
         self._server.server_close()
 
     def __enter__(self) -> Self:

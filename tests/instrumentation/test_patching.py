@@ -162,7 +162,7 @@ def _around(wrapped: Any, _instance: object, args: Any, kwargs: Any) -> Any:  # 
 @pytest.mark.parametrize(
     "names",
     [
-        ("openai.resources.chat.completions.completions", "Completions.create"),
+        ("openai.resources.chat.completions", "Completions.create"),
         ("openai", "OpenAI.request"),
         ("openai._base_client", "SyncAPIClient.request"),
     ],

@@ -138,7 +138,8 @@ class Spool:
             # A disk that cannot sync says so again at the next write.
             with contextlib.suppress(OSError):
                 sync_data(fd)
-            os.close(fd)
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
     def measure(self) -> None:
         """Look at the folder: what others hold of its limit, and whether our file is still there.

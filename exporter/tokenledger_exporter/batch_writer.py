@@ -180,7 +180,6 @@ class BatchWriter:
 
     def _open(self) -> psycopg.Connection[Any]:
         connection = connect(self._database_url, ImpatientConnection)
-        copying.register(connection)
         try:
             status = migrations.read_status(connection)
             if status.is_current:
@@ -300,12 +299,11 @@ class _Batch:
     def _copy(self, leaf: sql.Identifier, rows: list[LedgerRow]) -> None:
         if not rows:
             return
-        columns, types, values = copying.sent_columns(rows, self._unsettled)
+        columns, parts = copying.encoded(rows, self._unsettled)
         statement = sql.SQL(_SQL["copy_rows"]).format(leaf=leaf, columns=columns)
         with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.set_types(types)
-            for row in values:
-                copy.write_row(row)
+            for part in parts:
+                copy.write(part)
 
     def _new_rows(self, leaf: sql.Identifier, rows: list[LedgerRow]) -> list[LedgerRow]:
         """The rows whose key the ledger does not hold yet, room made for those that are better."""

@@ -188,7 +188,8 @@ def _options(database_url: str) -> dict[str, Any]:
         "keepalives_count": 4,
     }
     wanted = {key: value for key, value in defaults.items() if key not in given}
-    return {"prepare_threshold": None, **wanted}
+    # A COPY says its texts in this encoding, whatever PGCLIENTENCODING or the string say.
+    return {"prepare_threshold": None, "client_encoding": "UTF8", **wanted}
 
 
 def _unreachable(database_url: str, error: Exception) -> DatabaseUnreachableError:

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.records import Ancestors
 
-EXIT_SECONDS: Final = 2.0
-"""How long interpreter exit or a provider's shutdown may wait for the last rows."""
+EXIT_SECONDS: Final = 1.6
+"""How long interpreter exit or a provider's shutdown may wait for the last rows.
+
+Two seconds are promised for the whole exit; the interpreter's own end takes some of them.
+"""
 
 # Agents call agents; what tells of the same call is the next few spans above it.
 _MOST_ANCESTORS: Final = 8

@@ -97,7 +97,7 @@ def exit_down(world: World) -> None:
         took = time.monotonic() - begun
         world.notes.append(f"{fault.value}: {took:.1f} s")
         # Two seconds of ours; the rest is the interpreter's own end.
-        assert took < 2.6, f"exit took {took:.1f} s with a database that would {fault.value}"
+        assert took < 2.4, f"exit took {took:.1f} s with a database that would {fault.value}"
         world.proxy.become(Fault.NONE)
 
 

@@ -1,25 +1,17 @@
-"""How processes end: killed, crashed, asked to leave, forked, recycled."""
+"""How processes end: killed, crashed, asked to leave, forked."""
 
 from __future__ import annotations
 
 import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from faults.proxy import Fault
-from faults.registry import SkippedError, case
+from faults.registry import case
 from tokenledger_exporter.demo.provider import DemoProvider
 from tokenledger_exporter.demo.scripts import Stall
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from faults.world import World
 
 
@@ -169,72 +161,3 @@ def _cancel(world: World, *, stream: bool) -> None:
             world.expect(child, "cancelled")
             stall.release()
         world.end(child)
-
-
-@case("gunicorn TERM")
-def gunicorn_term(world: World) -> None:
-    with _gunicorn(world) as (master, port):
-        _ask(port, min(world.calls, 300))
-        master.terminate()
-        master.wait(timeout=30)
-
-
-@case("gunicorn --max-requests 20")
-def gunicorn_recycled(world: World) -> None:
-    with _gunicorn(world, "--max-requests", "20", "--preload") as (master, port):
-        _ask(port, min(world.calls, 300))
-        master.terminate()
-        master.wait(timeout=30)
-
-
-@case("gunicorn worker kill -9")
-def gunicorn_killed(world: World) -> None:
-    with _gunicorn(world) as (master, port):
-        for _ in range(3):
-            _ask(port, min(world.calls, 300) // 3)
-            found = subprocess.run(
-                ["pgrep", "-P", str(master.pid)], capture_output=True, text=True, check=True
-            )
-            for pid in found.stdout.split():
-                subprocess.run(["kill", "-9", pid], check=False)
-
-
-@contextmanager
-def _gunicorn(world: World, *options: str) -> Generator[tuple[subprocess.Popen[bytes], int]]:
-    if find_spec("gunicorn") is None:
-        raise SkippedError("gunicorn is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    command = [sys.executable, "-W", "ignore", "-m", "gunicorn", "--workers", "2", *options]
-    command += ["--bind", f"127.0.0.1:{port}", "--log-level", "error", "faults.web:application"]
-    master = subprocess.Popen(command, env=world.environment())
-    try:
-        world.until(lambda: _answers(port), "gunicorn answers")
-        yield master, port
-    finally:
-        master.terminate()
-        master.wait(timeout=30)
-
-
-def _answers(port: int) -> bool:
-    try:
-        _ask(port, 1)
-    except OSError:
-        return False
-    return True
-
-
-def _ask(port: int, times: int) -> None:
-    done = 0
-    deadline = time.monotonic() + 60
-    while done < times:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
-                answer.read()
-            done += 1
-        except OSError:
-            # A worker that is being recycled drops its connection; the call was counted if made.
-            if times == 1 or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)

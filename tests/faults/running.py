@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 from psycopg import sql
 
-from faults import case_database, case_disk, case_load, case_processes, case_random
+from faults import (
+    case_database,
+    case_disk,
+    case_load,
+    case_processes,
+    case_random,
+    case_servers,
+)
 from faults.proxy import Fault, Proxy
 from faults.registry import CASES, SkippedError
 from faults.world import Tally, World
@@ -23,7 +30,15 @@ from tokenledger_exporter.embedded_postgres import temporary_postgres
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["Outcome", "case_database", "case_disk", "case_load", "case_processes", "case_random"]
+__all__ = [
+    "Outcome",
+    "case_database",
+    "case_disk",
+    "case_load",
+    "case_processes",
+    "case_random",
+    "case_servers",
+]
 
 _SERVER: Final = {"max_connections": "60", "deadlock_timeout": "200ms"}
 

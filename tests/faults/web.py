@@ -1,4 +1,4 @@
-"""A web app under gunicorn: each request is one call, counted in a counter of its worker."""
+"""A web app: each request is one call, counted in a counter of its worker."""
 
 from __future__ import annotations
 
@@ -24,5 +24,6 @@ def application(
     """Make one call."""
     counting = _counters.get(os.getpid()) or _counters.setdefault(os.getpid(), apps.counter())
     apps.make_calls(1, counting=counting)
-    start_response("200 OK", [("Content-Length", "2")])
-    return [b"ok"]
+    worker = str(os.getpid()).encode()
+    start_response("200 OK", [("Content-Length", str(len(worker)))])
+    return [worker]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import chain
 from operator import attrgetter
@@ -39,6 +39,7 @@ from tokenledger_semconv.dimensions import DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from uuid import UUID
 
     from tokenledger_exporter.rows import LedgerRow
 
@@ -56,9 +57,17 @@ _RACES: Final = 5
 _number: Final = attrgetter("event_id.int")
 
 _UNMEASURED: Final = "unmeasured"
+_CONFLICT: Final = "the ledger has this span with other usage"
 # Whoever made the call knows best whom it was for; whoever fetched its result may not know at all.
 _ATTRIBUTION: Final = tuple(d.column for d in DIMENSIONS if d.keys)
 _ATTRIBUTION_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in _ATTRIBUTION)
+
+
+def may_settle(connection: psycopg.Connection[Any]) -> bool:
+    """Whether this database user may do the keeper's work; leaves no transaction open."""
+    found = connection.execute(_SQL["may_settle"]).fetchone()
+    connection.rollback()
+    return bool(found and found[0])
 
 
 def _is_better(row: LedgerRow, known_status: str) -> bool:
@@ -76,6 +85,7 @@ class WriteResult:
         conflicting: rows whose key was there with other content.
         rejected: rows the ledger cannot take.
         unsettled: new rows that a keeper must look at.
+        refusals: identity of a row that conflicts or was rejected -> why; it is kept elsewhere.
     """
 
     stored: int = 0
@@ -83,13 +93,21 @@ class WriteResult:
     conflicting: int = 0
     rejected: int = 0
     unsettled: int = 0
+    refusals: dict[UUID, str] = field(default_factory=dict["UUID", str], compare=False)
 
 
 class BatchWriter:
-    """One connection to the ledger, opened when needed; used by one thread at a time."""
+    """One connection to the ledger, opened when needed; used by one thread at a time.
 
-    def __init__(self, database_url: str) -> None:
+    Args:
+        database_url: the ledger.
+        is_patient: wait for another writer or a keeper to finish, so that rows are settled as they
+            are stored; for who writes so much that nobody could settle it afterwards.
+    """
+
+    def __init__(self, database_url: str, *, is_patient: bool = False) -> None:
         self._database_url: Final = database_url
+        self._is_patient: Final = is_patient
         self._connection: psycopg.Connection[Any] | None = None
         self._books: dict[str, tuple[float, PriceBook]] = {}
         self._owes_settling = False
@@ -122,7 +140,7 @@ class BatchWriter:
             SchemaError: the tables are missing, older or newer; nothing was written.
         """
         with self._transaction() as connection:
-            batch = _Batch(connection, self._horizon)
+            batch = _Batch(connection, self._horizon, is_patient=self._is_patient)
             months = sorted(batch.by_month(rows).items())
             batch.look(list(chain.from_iterable(group for _, group in months)))
             # Asked under the lock: whoever is erased after this finds these rows.
@@ -138,9 +156,7 @@ class BatchWriter:
         if not self._owes_settling:
             return
         with self._usable() as connection:
-            found = connection.execute(_SQL["may_settle"]).fetchone()
-            connection.rollback()
-            if found and found[0]:
+            if may_settle(connection):
                 keeper.settle_marked(connection)
         self._owes_settling = False
 
@@ -201,8 +217,15 @@ _inherited: Final[list[psycopg.Connection[Any]]] = []
 class _Batch:
     """One batch on its way into the ledger, inside one transaction."""
 
-    def __init__(self, connection: psycopg.Connection[Any], horizon: datetime = _EARLIEST) -> None:
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        horizon: datetime = _EARLIEST,
+        *,
+        is_patient: bool = False,
+    ) -> None:
         self.result: Final = WriteResult()
+        self._is_patient: Final = is_patient
         self._horizon: Final = horizon
         self._connection: Final = connection
         self._refused: list[tuple[LedgerRow, str]] = []
@@ -234,7 +257,9 @@ class _Batch:
         if not rows:
             return
         twins.note_nestings(self._connection, rows)
-        if twins.try_lock(self._connection):
+        if twins.try_lock(self._connection) or (
+            self._is_patient and twins.wait_for_lock(self._connection)
+        ):
             self._unsettled = twins.have_relatives(self._connection, rows)
         else:
             self._unsettled = {row.event_id.int for row in rows}
@@ -293,6 +318,10 @@ class _Batch:
         for row in map(erased.row, self._conflicting):
             hashed = {"event_id": row.event_id, "usage_hash": row.usage_hash}
             self._connection.execute(_SQL["keep_conflict"], {**hashed, "event": row.as_json()})
+        self.result.refusals = {
+            **{row.event_id: _CONFLICT for row in self._conflicting},
+            **{row.event_id: reason for row, reason in self._refused},
+        }
         self.result.rejected = len(self._refused)
         self.result.conflicting = len(self._conflicting)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
+from psycopg import errors as pg_errors
 from psycopg import sql
 from psycopg.rows import dict_row
 
@@ -100,6 +101,16 @@ def try_lock(connection: psycopg.Connection[Any]) -> bool:
     """Take the lock for the rest of the transaction; False if somebody else holds it."""
     found = connection.execute(_SQL["try_lock"]).fetchone()
     return bool(found and found[0])
+
+
+def wait_for_lock(connection: psycopg.Connection[Any]) -> bool:
+    """As `lock`, inside a transaction that goes on without it; False if it was not to be had."""
+    try:
+        with connection.transaction():
+            lock(connection)
+    except pg_errors.LockNotAvailable:
+        return False
+    return True
 
 
 def lock(connection: psycopg.Connection[Any]) -> None:

@@ -56,6 +56,7 @@ class SpoolHeader(msgspec.Struct, frozen=True, kw_only=True):
         app_name: fills the row's app where set.
         environment: fills the row's environment where set.
         defaults: span attributes of calls that say nothing else.
+        organization: whose every record is, whatever it claims itself, where set.
     """
 
     format_version: int
@@ -63,13 +64,14 @@ class SpoolHeader(msgspec.Struct, frozen=True, kw_only=True):
     app_name: str = ""
     environment: str = ""
     defaults: dict[str, str] = {}
+    organization: str = ""
 
 
 Ancestors = tuple[tuple[int, int], ...]
 """Span id and start of the spans above one that may tell of a call too, the nearest first."""
 
 
-class SpanRecord(msgspec.Struct, frozen=True, array_like=True):
+class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One ended span: identity, times in nanoseconds since 1970, and the kept attributes."""
 
     trace_id: bytes
@@ -145,7 +147,7 @@ def encode_span(
             except (OverflowError, UnicodeEncodeError):
                 # A number beyond 64 bits or a lone surrogate: below, each value is looked at.
                 pass
-    return _encoded(span, _kept(told), ancestors, failed)
+    return _encoded(span, kept_attributes(told), ancestors, failed)
 
 
 def _encoded(
@@ -204,8 +206,8 @@ def encodable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _kept(found: Mapping[str, object]) -> dict[str, AttributeValue]:
-    """The kept attributes; what follows runs on the caller's thread, once a value."""
+def kept_attributes(found: Mapping[str, object]) -> dict[str, AttributeValue]:
+    """What is kept of a span's attributes; runs on the caller's thread, once a value."""
     kept: dict[str, AttributeValue] = {}
     metadata_keys = 0
     for key, value in found.items():
@@ -227,12 +229,17 @@ def _kept(found: Mapping[str, object]) -> dict[str, AttributeValue]:
     return kept
 
 
+def is_class_name(name: object) -> bool:
+    """Whether what a span calls the class of its exception is one, and not the exception's text."""
+    return isinstance(name, str) and _CLASS_NAME.fullmatch(name) is not None
+
+
 def _error_class(events: Sequence[Event]) -> str:
     """The class of the exception a span recorded, where its emitter names none; never its text."""
     for event in reversed(events):
         name = (event.attributes or {}).get(emitters.EXCEPTION_TYPE)
-        if isinstance(name, str) and _CLASS_NAME.fullmatch(name):
-            return name
+        if is_class_name(name):
+            return str(name)
     return ""
 
 
@@ -278,9 +285,7 @@ def _bounded(number: int) -> int:
 
 def _read_origin(resource: Resource, scope: InstrumentationScope | None) -> _Origin:
     """Whose a span is: the scope's name and the kept attributes of both, read and encoded once."""
-    kept = _read_resource(resource.attributes)
-    if scope is not None and (version := (scope.attributes or {}).get(attributes.SDK_VERSION)):
-        kept[attributes.SDK_VERSION] = encodable(str(version)[: dimensions.MAX_VALUE_LENGTH])
+    kept = kept_resource(resource.attributes, (scope.attributes or {}) if scope else {})
     if len(_origins) >= _MOST_ORIGINS:
         _origins.clear()
     name = encodable(scope.name) if scope else ""
@@ -289,7 +294,8 @@ def _read_origin(resource: Resource, scope: InstrumentationScope | None) -> _Ori
     return found
 
 
-def _read_resource(found: Mapping[str, object]) -> dict[str, str]:
+def kept_resource(found: Mapping[str, object], scope: Mapping[str, object]) -> dict[str, str]:
+    """What is kept of the attributes of a span's resource and of its scope."""
     kept = {
         key: encodable(str(found[key])[: dimensions.MAX_VALUE_LENGTH])
         for key in _KEPT_RESOURCE
@@ -297,4 +303,6 @@ def _read_resource(found: Mapping[str, object]) -> dict[str, str]:
     }
     if kept.get(attributes.SERVICE_NAME, "").startswith(_UNNAMED_SERVICE):
         del kept[attributes.SERVICE_NAME]
+    if version := scope.get(attributes.SDK_VERSION):
+        kept[attributes.SDK_VERSION] = encodable(str(version)[: dimensions.MAX_VALUE_LENGTH])
     return kept

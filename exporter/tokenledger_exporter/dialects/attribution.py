@@ -45,6 +45,7 @@ def attribute_call(
     for column, found in draft.columns.items():
         text = found if isinstance(found, str) else str(found)
         columns[column] = text[: dimensions.MAX_VALUE_LENGTH]
+    columns["organization_id"] = header.organization or columns["organization_id"]
     columns["app_name"] = header.app_name or columns["app_name"]
     columns["environment"] = header.environment or columns["environment"]
     return columns, metadata

@@ -1,0 +1,295 @@
+"""The slim decoder and the JSON decoder tell what the stock classes tell, of any request."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+
+from exporter.dialects.recorded import EMITTERS, calls
+from exporter.server import stock
+from tokenledger_exporter.dialects.kept import KEPT_ATTRIBUTES, KEPT_PREFIXES, REDUCED
+from tokenledger_exporter.dialects.registry import DIALECTS
+from tokenledger_exporter.server.decoding import decode_traces
+from tokenledger_exporter.server.json_decoding import decode_json_traces
+from tokenledger_exporter.server.received import MalformedError, TooLargeError
+from tokenledger_semconv import attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tokenledger_exporter.records import SpanRecord
+    from tokenledger_exporter.server.received import Received
+
+_EXAMPLES = int(os.environ.get("TOKENLEDGER_TEST_EXAMPLES", "200"))
+_FOREIGN = ["http.request.method", "gen_ai.input.messages", "x"]
+_FURTHER = [
+    f"{prefix}{key}"
+    for prefix in (attributes.METADATA_PREFIX, *sorted(KEPT_PREFIXES))
+    for key in ("tier", "user")
+]
+_NAMES = st.sampled_from([*sorted(KEPT_ATTRIBUTES), *sorted(REDUCED), *_FURTHER, *_FOREIGN])
+_SCOPES = st.sampled_from(
+    ["", "tokenledger.openai", "my.app", *(s for d in DIALECTS for s in d.scopes)]
+)
+_PLAIN = st.one_of(
+    st.text(max_size=300).map(lambda told: AnyValue(string_value=told)),
+    st.sampled_from(["chat", "openai", '{"input_tokens": 3, "output_tokens": 4}', "x" * 9_000]).map(
+        lambda told: AnyValue(string_value=told)
+    ),
+    st.integers(-(2**63), 2**63 - 1).map(lambda told: AnyValue(int_value=told)),
+    st.integers(0, 70_000).map(lambda told: AnyValue(int_value=told)),
+    st.booleans().map(lambda told: AnyValue(bool_value=told)),
+    st.floats(allow_nan=False).map(lambda told: AnyValue(double_value=told)),
+    st.just(AnyValue()),
+)
+_VALUES = st.one_of(
+    _PLAIN,
+    st.lists(_PLAIN, max_size=3).map(lambda told: AnyValue(array_value=ArrayValue(values=told))),
+    st.binary(max_size=8).map(lambda told: AnyValue(bytes_value=told)),
+    st.just(AnyValue(kvlist_value=KeyValueList(values=[KeyValue(key="k")]))),
+)
+# A name occurs once (OTLP: "attribute keys MUST be unique").
+_PAIRS = st.lists(
+    st.builds(KeyValue, key=_NAMES, value=_VALUES), max_size=12, unique_by=lambda pair: pair.key
+)
+_TIMES = st.integers(0, 2**63 - 1)
+_SPANS = st.builds(
+    Span,
+    trace_id=st.binary(min_size=16, max_size=16).filter(any),
+    span_id=st.binary(min_size=8, max_size=8).filter(any),
+    parent_span_id=st.one_of(st.just(b""), st.binary(min_size=8, max_size=8).filter(any)),
+    start_time_unix_nano=_TIMES,
+    end_time_unix_nano=_TIMES,
+    attributes=_PAIRS,
+    status=st.builds(Status, code=st.sampled_from([0, 1, 2])),
+    events=st.lists(
+        st.builds(
+            Span.Event,
+            name=st.just("exception"),
+            attributes=st.lists(
+                st.builds(
+                    KeyValue,
+                    key=st.just("exception.type"),
+                    value=st.sampled_from(["RateLimitError", "not a class"]).map(
+                        lambda told: AnyValue(string_value=told)
+                    ),
+                ),
+                max_size=1,
+            ),
+        ),
+        max_size=2,
+    ),
+)
+_REQUESTS = st.builds(
+    ExportTraceServiceRequest,
+    resource_spans=st.lists(
+        st.builds(
+            ResourceSpans,
+            scope_spans=st.lists(
+                st.builds(ScopeSpans, spans=st.lists(_SPANS, max_size=3)), max_size=2
+            ),
+        ),
+        max_size=2,
+    ),
+)
+
+
+def without_nesting(received: Received) -> list[SpanRecord]:
+    """The records alone: what lies within what, another test looks at."""
+    return [replace(record, ancestors=()) for record in received.records]
+
+
+def as_json(request: ExportTraceServiceRequest) -> bytes:
+    """OTLP/JSON: protobuf's, with the ids in hexadecimal."""
+    told: dict[str, Any] = MessageToDict(request)
+    for of_resource in told.get("resourceSpans", ()):
+        for group in of_resource.get("scopeSpans", ()):
+            for span in group.get("spans", ()):
+                for name in ("traceId", "spanId", "parentSpanId"):
+                    if name in span:
+                        span[name] = base64.b64decode(span[name]).hex()
+    return json.dumps(told).encode()
+
+
+@given(request=_REQUESTS, scope=_SCOPES)
+@settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_every_decoder_reads_a_request_as_the_stock_classes_do(
+    request: ExportTraceServiceRequest, scope: str
+) -> None:
+    for of_resource in request.resource_spans:
+        for group in of_resource.scope_spans:
+            group.scope.name = scope
+    body = request.SerializeToString()
+    expected = stock.records(body)
+    assert without_nesting(decode_traces(body)) == expected
+    assert without_nesting(decode_json_traces(as_json(request))) == expected
+
+
+@pytest.mark.parametrize("emitter", EMITTERS)
+def test_recorded_spans_are_read_as_the_stock_classes_read_them(emitter: str) -> None:
+    spans = [span for told in calls(emitter).values() for span in told]
+    request = encode_spans(spans)
+    expected = stock.records(request.SerializeToString())
+    assert expected
+    assert without_nesting(decode_traces(request.SerializeToString())) == expected
+    assert without_nesting(decode_json_traces(as_json(request))) == expected
+
+
+def test_a_field_that_two_older_names_contest_is_read_in_the_senders_order() -> None:
+    """A map has no order; which of two aliases comes first decides what is billed."""
+    for names in (
+        (attributes.CACHE_READ_TOKENS_OLDER, attributes.CACHE_WRITE_TOKENS_OLDER),
+        (attributes.CACHE_WRITE_TOKENS_OLDER, attributes.CACHE_WRITE_TOKENS_UNTIL_1_42),
+        (attributes.CACHE_WRITE_TOKENS_UNTIL_1_42, attributes.CACHE_WRITE_TOKENS_OLDER),
+    ):
+        body = request_of(
+            span_of(
+                {attributes.OPERATION_NAME: "chat", **{name: n for n, name in enumerate(names)}}
+            )
+        )
+        (record,) = decode_traces(body).records
+        told = [name for name in record.attributes if name in names]
+        if set(names) == {
+            attributes.CACHE_WRITE_TOKENS_OLDER,
+            attributes.CACHE_WRITE_TOKENS_UNTIL_1_42,
+        }:
+            assert told == list(names)
+        assert record.attributes == stock.records(body)[0].attributes
+
+
+def test_a_call_within_the_span_of_another_knows_it() -> None:
+    outer = span_of({attributes.OPERATION_NAME: "chat"}, span_id=b"outer678")
+    between = span_of({}, span_id=b"between8", parent=b"outer678")
+    inner = span_of({attributes.OPERATION_NAME: "chat"}, span_id=b"inner678", parent=b"between8")
+    records = decode_traces(request_of(inner, between, outer)).records
+    assert [record.ancestors for record in records] == [
+        ((int.from_bytes(b"outer678", "big"), 1_000),),
+        (),
+    ]
+
+
+@pytest.mark.parametrize("bad", [b"", b"short", bytes(16), b"x" * 17], ids=repr)
+def test_a_span_without_a_valid_id_is_set_aside_and_its_neighbour_is_not(bad: bytes) -> None:
+    good = span_of({attributes.OPERATION_NAME: "chat"})
+    wrong = span_of({attributes.OPERATION_NAME: "chat"}, trace_id=bad)
+    for received in (
+        decode_traces(request_of(good, wrong)),
+        decode_json_traces(as_json(ExportTraceServiceRequest.FromString(request_of(good, wrong)))),
+    ):
+        assert len(received.records) == 1
+        assert received.set_aside.total() == 1
+
+
+def test_text_that_is_no_utf8_does_not_lose_the_span() -> None:
+    data = request_of(span_of({attributes.OPERATION_NAME: "chat", attributes.USER_ID: "abcdef"}))
+    (record,) = decode_traces(data.replace(b"abcdef", b"ab\xffdef")).records
+    assert record.attributes[attributes.USER_ID] == "ab\ufffddef"
+
+
+def nested(depth: int) -> AnyValue:
+    """Arrays in arrays, encoded by hand: the stock class makes none that deep."""
+    data = b""
+    for _ in range(depth):
+        data = b"\x2a" + _length(inner := b"\x0a" + _length(data) + data) + inner
+    return data  # type: ignore[return-value] # the bytes of one
+
+
+def _length(data: bytes) -> bytes:
+    number, out = len(data), bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def _wrapped(number: int, data: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _length(data) + data
+
+
+def deep_request(depth: int) -> bytes:
+    """A request with one span that has one attribute, so deep."""
+    pair = _wrapped(1, b"x") + _wrapped(2, nested(depth))  # type: ignore[arg-type] # as above
+    span = _wrapped(1, b"t" * 16) + _wrapped(2, b"s" * 8) + _wrapped(9, pair)
+    return _wrapped(1, _wrapped(2, _wrapped(2, span)))
+
+
+def deep_json(depth: int) -> bytes:
+    value = '{"arrayValue":{"values":[' * depth + "]}}" * depth
+    span = f'{{"attributes":[{{"key":"x","value":{value}}}]}}'
+    return f'{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("decode", "body"),
+    [
+        (decode_traces, deep_request(10_000)),
+        (decode_json_traces, deep_json(10_000)),
+        (decode_json_traces, b'{"unknown":' + b"[" * 10_000 + b"]" * 10_000 + b"}"),
+        (decode_traces, b"\x0a\xff"),
+        (decode_json_traces, b"{"),
+        (decode_json_traces, b'{"resourceSpans": 7}'),
+    ],
+    ids=["deep", "deep JSON", "deep unknown JSON", "torn", "torn JSON", "other JSON"],
+)
+def test_what_is_no_request_is_refused(decode: Callable[[bytes], Received], body: bytes) -> None:
+    with pytest.raises(MalformedError):
+        decode(body)
+
+
+@pytest.mark.parametrize(
+    ("decode", "body"),
+    [
+        (decode_traces, b"\x0a\x00" * 70_000),
+        (decode_traces, _wrapped(1, b"\x12\x00" * 70_000)),
+        (decode_traces, _wrapped(1, _wrapped(2, b"\x12\x00" * 70_000))),
+        (decode_json_traces, b'{"resourceSpans":[' + b"{}," * 600_000 + b"{}]}"),
+    ],
+    ids=["resources", "scopes", "spans", "JSON"],
+)
+def test_a_flood_of_elements_is_refused(decode: Callable[[bytes], Received], body: bytes) -> None:
+    with pytest.raises(TooLargeError):
+        decode(body)
+
+
+def span_of(
+    told: dict[str, str | int],
+    trace_id: bytes = b"0123456789abcdef",
+    span_id: bytes = b"01234567",
+    parent: bytes = b"",
+) -> Span:
+    pairs = [
+        KeyValue(
+            key=key,
+            value=AnyValue(string_value=value)
+            if isinstance(value, str)
+            else AnyValue(int_value=value),
+        )
+        for key, value in told.items()
+    ]
+    return Span(
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_span_id=parent,
+        start_time_unix_nano=1_000,
+        end_time_unix_nano=2_000,
+        attributes=pairs,
+    )
+
+
+def request_of(*spans: Span) -> bytes:
+    group = ScopeSpans(spans=spans)
+    return ExportTraceServiceRequest(
+        resource_spans=[ResourceSpans(scope_spans=[group])]
+    ).SerializeToString()

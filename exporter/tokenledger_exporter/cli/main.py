@@ -14,6 +14,7 @@ from tokenledger_exporter.cli import (
     report,
     reprice,
     retention,
+    serve,
     spool,
 )
 
@@ -24,6 +25,8 @@ def main() -> None:
     """What your LLM features cost, from your own Postgres."""
 
 
-for _module in (db, doctor, explain, keep, prices, purge, report, reprice, retention, spool):
+_MODULES = (db, doctor, explain, keep, prices, purge, report, reprice, retention, serve, spool)
+
+for _module in _MODULES:
     main.add_command(_module.command)
 main.add_command(purge.erase_command)

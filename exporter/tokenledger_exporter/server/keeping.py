@@ -1,0 +1,81 @@
+"""The keeper beside the service: settles what the workers could not, and makes months ahead.
+
+One thread of the process that was started, however many workers there are. A database user who may
+not do it leaves it to `tokenledger keep`.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from tokenledger_exporter.batch_writer import may_settle
+from tokenledger_exporter.database import session
+from tokenledger_exporter.errors import LedgerError
+from tokenledger_exporter.events import warn
+from tokenledger_exporter.keeper import settle_marked
+from tokenledger_exporter.retention import make_months_ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEEP_SECONDS: Final = 2.0
+"""Pause between two rounds."""
+
+_MONTHS_EVERY: Final = 1_800
+_STOP_SECONDS: Final = 10.0
+
+
+class Keeping:
+    """The thread.
+
+    Args:
+        database_url: the ledger.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url: Final = database_url
+        self._stopped: Final = threading.Event()
+        self._thread: Final = threading.Thread(
+            target=self._run, name="tokenledger-keep", daemon=True
+        )
+        self._last_error = ""
+        self._rounds = 0
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the round that is on."""
+        self._stopped.set()
+        self._thread.join(_STOP_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(KEEP_SECONDS if self._rounds else 0):
+            self._try(self._round)
+            self._rounds += 1
+        # What the workers wrote last is settled as well.
+        self._try(self._round)
+
+    def _round(self) -> None:
+        with session(self._database_url) as connection:
+            if self._rounds % _MONTHS_EVERY == 0 and (why := make_months_ahead(connection)):
+                warn("months", why)
+            connection.commit()
+            if may_settle(connection):
+                settle_marked(connection)
+
+    def _try(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except LedgerError as error:
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - the thread must live; the marks stay
+            reason = f"unexpected {type(error).__name__} while settling"
+        else:
+            self._last_error = ""
+            return
+        if reason != self._last_error:
+            warn("keeper", reason)
+        self._last_error = reason

@@ -1,0 +1,193 @@
+"""An answer is a promise: what it says of a request holds through outages, kills and ends."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import psycopg
+import pytest
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+
+from exporter.made import ask
+from exporter.server.requests import COST, body, call, request_of
+from exporter.server.serving import exporting, serving, until
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from exporter.server.serving import Running
+
+COUNT = "SELECT count(*), count(DISTINCT event_id), sum(cost_usd) FROM token_ledger_events"
+
+
+@contextlib.contextmanager
+def locked(url: str) -> Generator[None]:
+    """Nobody gets a row into the ledger while the block runs."""
+    with psycopg.connect(url) as connection:
+        connection.execute("LOCK TABLE token_ledger_events IN ACCESS EXCLUSIVE MODE")
+        yield
+        connection.rollback()
+
+
+@contextlib.contextmanager
+def away(server: str, url: str) -> Generator[None]:
+    """The database lets nobody in, and those who were in are out."""
+    name = url.rpartition("/")[2]
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+        yield
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+
+
+def test_while_the_database_is_away_senders_are_told_to_come_back(
+    postgres_server: str, database_url: str
+) -> None:
+    sent = body(call())
+    with serving(database_url, grpc=True) as service:
+        with away(postgres_server, database_url):
+            answer = service.ask("/v1/traces", sent)
+            assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+            assert b"nothing was stored: no connection to" in answer.body
+            assert service.ask("/ready").status == 503
+            assert service.ask("/health").status == 200
+            with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
+                refused = _refusal(channel, sent)
+            assert refused.code() is grpc.StatusCode.UNAVAILABLE
+            assert _retry_seconds(refused) == 5
+        until(lambda: service.ask("/v1/traces", sent).status == 200)
+        assert service.ask("/ready").status == 200
+    assert ask(database_url, COUNT) == [(1, 1, COST)]
+
+
+def test_a_full_queue_refuses_and_what_was_refused_can_be_sent_again(database_url: str) -> None:
+    requests = [body(*(call() for _ in range(40))) for _ in range(3)]
+    with serving(database_url, "--max-waiting", "60", grpc=True) as service:
+        assert service.ask("/v1/traces", body(call())).status == 200
+        with locked(database_url), ThreadPoolExecutor() as pool:
+            waiting = pool.submit(service.ask, "/v1/traces", requests[0])
+            until(lambda: b'"waiting": 40' in service.ask("/health").body)
+            answer = service.ask("/v1/traces", requests[1])
+            assert (answer.status, answer.headers["retry-after"]) == (429, "1")
+            # Nobody waits for ever: who waits longer than a Collector would is told so.
+            assert waiting.result().status == 503
+        for sent in requests:
+            until(partial(service.takes, sent))
+    assert ask(database_url, COUNT) == [(121, 121, 121 * COST)]
+
+
+def test_without_tables_it_says_what_to_run(empty_database_url: str) -> None:
+    with serving(empty_database_url) as service:
+        answer = service.ask("/v1/traces", body(call()))
+        assert answer.status == 503
+        assert b"tokenledger db migrate" in answer.body
+
+
+def test_a_request_in_flight_is_answered_and_stored_before_the_end(database_url: str) -> None:
+    with serving(database_url) as service:
+        assert service.ask("/v1/traces", body(call())).status == 200
+        with ThreadPoolExecutor() as pool:
+            with locked(database_url):
+                answer = pool.submit(service.ask, "/v1/traces", body(call()))
+                until(lambda: b'"waiting": 1' in service.ask("/health").body)
+                service.process.send_signal(signal.SIGTERM)
+                until(lambda: not _listens(service))
+            assert answer.result().status == 200
+    assert ask(database_url, COUNT) == [(2, 2, 2 * COST)]
+
+
+def test_a_kill_takes_nothing_that_was_answered_and_a_resend_doubles_nothing(
+    database_url: str,
+) -> None:
+    requests = [body(call()) for _ in range(200)]
+    answered: list[int] = []
+    with contextlib.suppress(AssertionError), serving(database_url) as service:
+        killer = threading.Event()
+
+        def send() -> None:
+            for number, sent in enumerate(requests):
+                with contextlib.suppress(OSError):
+                    if service.ask("/v1/traces", sent).status == 200:
+                        answered.append(number)
+                if len(answered) == 20:
+                    killer.set()
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        assert killer.wait(60)
+        service.process.kill()
+        sender.join()
+    stored = ask(database_url, "SELECT count(*) FROM token_ledger_events")[0][0]
+    assert 20 <= len(answered) <= stored < len(requests)
+    with serving(database_url) as service:
+        assert {service.ask("/v1/traces", sent).status for sent in requests} == {200}
+    assert ask(database_url, COUNT) == [(200, 200, 200 * COST)]
+
+
+def test_several_services_with_several_workers_share_a_ledger(database_url: str) -> None:
+    """Requests go to both, as from a sender that lost an answer: no deadlock, no row twice."""
+    requests = [body(*(call() for _ in range(25))) for _ in range(40)]
+    with (
+        serving(database_url, "--workers", "2") as one,
+        serving(database_url, "--workers", "2", "--no-keep") as other,
+        ThreadPoolExecutor(8) as pool,
+    ):
+
+        def send(number: int) -> int:
+            service = (one, other)[number % 2]
+            sent = requests[number // 2 if number % 4 < 2 else -1 - number // 2]
+            return service.ask("/v1/traces", sent).status
+
+        assert set(pool.map(send, range(80))) == {200}
+        for sent in requests:
+            assert one.ask("/v1/traces", sent).status == 200
+        unsettled = "SELECT count(*) FROM token_ledger_events WHERE NOT settled"
+        until(lambda: ask(database_url, unsettled) == [(0,)])
+    assert ask(database_url, COUNT) == [(1_000, 1_000, 1_000 * COST)]
+
+
+def test_two_tellings_of_one_call_are_settled_to_one_row(database_url: str) -> None:
+    """A framework's span around an SDK's, of different requests; the keeper runs beside."""
+    outer = call({"gen_ai.response.id": "chatcmpl-0123456789abcdef"})
+    inner = call({"gen_ai.response.id": "chatcmpl-0123456789abcdef", "user.id": "known"})
+    inner.trace_id = outer.trace_id
+    inner.start_time_unix_nano = outer.start_time_unix_nano
+    inner.end_time_unix_nano = outer.end_time_unix_nano
+    with serving(database_url) as service:
+        for span, scope in ((outer, "a.framework"), (inner, "an.sdk")):
+            sent = request_of(span, scope=scope).SerializeToString()
+            assert service.ask("/v1/traces", sent).body == b""
+        told = "SELECT count(*), bool_and(settled), max(user_id) FROM token_ledger_events"
+        until(lambda: ask(database_url, told) == [(1, True, "known")])
+
+
+def _listens(service: Running) -> bool:
+    with contextlib.suppress(OSError):
+        service.ask("/health")
+        return True
+    return False
+
+
+def _refusal(channel: grpc.Channel, sent: bytes) -> grpc.RpcError:
+    with pytest.raises(grpc.RpcError) as refused:
+        exporting(channel)(sent)
+    return refused.value
+
+
+def _retry_seconds(refused: grpc.RpcError) -> int:
+    """What OTLP's clients look for in the trailers."""
+    trailers: Any = refused.trailing_metadata()
+    told = RetryInfo()
+    details = dict(trailers)["grpc-status-details-bin"]
+    assert Status.FromString(details).details[0].Unpack(told)
+    seconds: int = told.retry_delay.seconds
+    return seconds

@@ -1,0 +1,177 @@
+"""Who may send, and for whom."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from click.testing import CliRunner
+
+from exporter.made import ask
+from exporter.server.requests import body, call
+from exporter.server.serving import exporting, serving, until
+from tokenledger_exporter.cli import main
+from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.server.options import ServeOptions
+from tokenledger_exporter.server.tokens import Tokens, new_token, token_line
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from exporter.server.serving import Running
+
+ACME, ANY, ROTATED = new_token(), new_token(), new_token()
+
+
+@pytest.fixture(scope="module")
+def tokens_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("tokens") / "tokens"
+    lines = ["# who may send", token_line("acme", ACME), "", token_line("*", ANY)]
+    file.write_text("\n".join(lines))
+    return file
+
+
+@pytest.fixture(scope="module")
+def service(ledger_url: str, tokens_file: Path) -> Generator[Running]:
+    with serving(ledger_url, "--tokens-file", str(tokens_file), grpc=True) as running:
+        yield running
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, bearer("wrong"), {"authorization": f"Basic {ACME}"}, bearer(""), bearer(ACME[:-1])],
+    ids=["none", "wrong", "basic", "empty", "cut"],
+)
+def test_without_a_valid_token_it_is_401(service: Running, headers: dict[str, str]) -> None:
+    for path in ("/v1/traces", "/v1/logs"):
+        answer = service.ask(path, b"", headers)
+        assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_only_the_operators_token_sees_what_is_counted(service: Running) -> None:
+    assert service.ask("/ready").body == b'{"status": "ok"}'
+    assert service.ask("/ready", headers=bearer(ACME)).body == b'{"status": "ok"}'
+    assert b'"stored"' in service.ask("/ready", headers=bearer(ANY)).body
+
+
+def test_the_401_comes_before_the_body(service: Running) -> None:
+    head = b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+        connection.sendall(head)
+        assert connection.recv(12) == b"HTTP/1.1 401"
+
+
+def test_the_tokens_organization_stands_against_what_the_span_claims(
+    service: Running, ledger_url: str
+) -> None:
+    claims = {"tokenledger.organization_id": "other", "user.id": "claim", "organization_id": "x"}
+    for token in (ACME, ANY):
+        assert service.ask("/v1/traces", body(call(claims)), bearer(token)).body == b""
+    told = "SELECT organization_id FROM token_ledger_events WHERE user_id = 'claim' ORDER BY 1"
+    assert ask(ledger_url, told) == [("acme",), ("other",)]
+
+
+def test_grpc_asks_for_the_token_as_well(service: Running, ledger_url: str) -> None:
+    sent = body(call({"user.id": "grpc token"}))
+    with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
+        export = exporting(channel)
+        with pytest.raises(grpc.RpcError) as refused:
+            export(sent)
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        export(sent, metadata=(("authorization", f"Bearer {ACME}"),))
+    told = "SELECT organization_id FROM token_ledger_events WHERE user_id = 'grpc token'"
+    assert ask(ledger_url, told) == [("acme",)]
+
+
+def test_a_token_is_exchanged_while_senders_go_on(service: Running, tokens_file: Path) -> None:
+    """Both are valid, the older one until its line goes; a broken file changes nothing."""
+    before = tokens_file.read_text()
+    tokens_file.write_text(f"{before}\n{token_line('acme', ROTATED)}")
+    until(lambda: service.ask("/v1/traces", b"", bearer(ROTATED)).status == 200)
+    assert service.ask("/v1/traces", b"", bearer(ACME)).status == 200
+    tokens_file.write_text(token_line("acme", ROTATED))
+    until(lambda: service.ask("/v1/traces", b"", bearer(ACME)).status == 401)
+    tokens_file.write_text("acme:no hash")
+    until(lambda: any("tokens_kept" in line for line in service.lines) or _asked(service))
+    assert service.ask("/v1/traces", b"", bearer(ROTATED)).status == 200
+
+
+def _asked(service: Running) -> bool:
+    """Ask, so that the file is looked at; what is logged shows that it was."""
+    service.ask("/v1/traces", b"", bearer(ROTATED))
+    return False
+
+
+def test_the_command_makes_a_token_and_its_line() -> None:
+    done = CliRunner().invoke(main, ["serve", "--new-token", "acme"])
+    token, line = (told.split()[-1] for told in done.output.splitlines())
+    tokens = Tokens(line)
+    assert tokens.organization_of(f"bearer {token}") == "acme"
+    assert token not in line
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a:b", "a,b", "x" * 256])
+def test_an_organization_that_would_break_the_line_is_refused(name: str) -> None:
+    assert CliRunner().invoke(main, ["serve", "--new-token", name]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["acme", "acme:abc", ":" + "0" * 64, "acme:" + "g" * 64], ids=lambda text: text[:8]
+)
+def test_a_wrong_line_is_named_by_its_number_and_not_shown(text: str) -> None:
+    with pytest.raises(UsageError, match=r"item 2 of TOKENLEDGER_SERVER_TOKENS") as wrong:
+        Tokens(f"# first\n{text}")
+    assert text[5:] not in str(wrong.value) or len(text) < 6
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "ledger.example.com"])  # noqa: S104 - that is the point
+def test_an_address_others_can_reach_needs_a_token(host: str) -> None:
+    with pytest.raises(UsageError, match="--tokens-file"):
+        ServeOptions(database_url="", host=host).check()
+    ServeOptions(database_url="", host=host, tokens=token_line("acme", ACME)).check()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_this_machine_alone_needs_none(host: str) -> None:
+    ServeOptions(database_url="", host=host).check()
+
+
+def test_the_command_refuses_to_start_open_to_all(ledger_url: str) -> None:
+    arguments = ["serve", "--host", "0.0.0.0", "--database-url", ledger_url]  # noqa: S104 - as above
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2
+    assert "anybody there could write to the ledger" in done.output
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"tls_cert": __file__}, "go together"),
+        ({"tls_client_ca": __file__}, "needs --tls-cert"),
+        ({"tls_cert": "nowhere", "tls_key": __file__}, "nowhere cannot be read"),
+        ({"port": 4000, "grpc_port": 4000}, "give two ports"),
+        ({"grpc_port": 70_000}, "70000 is no port"),
+        ({"tokens_file": "nowhere"}, "nowhere cannot be read"),
+    ],
+    ids=["key", "authority", "certificate", "same", "port", "tokens"],
+)
+def test_options_that_cannot_work_are_named(given: dict[str, str | int], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        ServeOptions(database_url="", **given).check()  # type: ignore[arg-type] # one field each
+
+
+def test_a_port_that_is_taken_is_named(ledger_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        arguments = ["serve", "--database-url", ledger_url]
+        for taking in (("--port", port), ("--port", "0", "--grpc-port", port)):
+            done = CliRunner().invoke(main, [*arguments, *taking])
+            assert done.exit_code == 2
+            assert f"cannot listen on 127.0.0.1:{port}" in done.output

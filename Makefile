@@ -47,9 +47,10 @@ test-oldest: ## The call paths again, with the oldest supported SDK majors.
 	@$(MAKE) --no-print-directory setup VENV=.venv-oldest LOCK=requirements.oldest.lock
 	.venv-oldest/bin/pytest $(PARALLEL) tests/instrumentation tests/end_to_end/test_recorded_traffic.py
 
-bench: setup ## What a call pays and what a row costs, beside what was aimed at and beside other trackers.
+bench: setup ## What a call pays, what a row costs and what the service takes, beside what was aimed at and beside other trackers.
 	@cd tests && ../$(BIN)/python -W ignore -m bench $(ROUNDS)
 	@cd tests && ../$(BIN)/python -W ignore -m bench.write_path
+	@cd tests && ../$(BIN)/python -W ignore -m bench.service
 
 SEED ?=
 CASES ?=

@@ -54,7 +54,7 @@ _TABLES: Final = (
 _RESENT_EVERY: Final = 5
 _CALCULATIONS: Final = 20_000
 _ROUNDS: Final = 10
-_SERVER: Final = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
+SERVER: Final = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def main(rows: int = 20_000, batch: int = 5_000, rounds: int = 3) -> None:
     book = PriceBook(package_rows())
     # What the bench itself holds is no rubbish of the writer's: no collection looks through it.
     gc.freeze()
-    with temporary_postgres(_SERVER) as url, tempfile.TemporaryDirectory() as folder:
+    with temporary_postgres(SERVER) as url, tempfile.TemporaryDirectory() as folder:
         migrations.migrate(url)
-        bench = _Bench(url, Path(folder), spans, batch, book)
+        bench = Bench(url, Path(folder), spans, batch, book)
         turns: dict[str, Callable[[], Rate]] = {
             "ceiling": bench.ceiling,
             "ready": bench.ready_rows,
@@ -102,7 +102,7 @@ def main(rows: int = 20_000, batch: int = 5_000, rounds: int = 3) -> None:
     _print_price(book)
 
 
-class _Bench:
+class Bench:
     """The paths that are compared, over the same rows."""
 
     def __init__(
@@ -135,7 +135,7 @@ class _Bench:
 
     def ready_rows(self) -> Rate:
         """COPY of rows that are ready into the ledger with its key and indexes, and no question."""
-        self._empty()
+        self.empty()
         with closing(BatchWriter(self._url)) as writer:
 
             def write() -> None:
@@ -146,7 +146,7 @@ class _Bench:
 
     def guaranteed(self) -> Rate:
         """Rows that are ready, every fifth batch with one that is there already, all settled."""
-        self._empty()
+        self.empty()
         with closing(BatchWriter(self._url)) as writer:
 
             def write() -> None:
@@ -163,7 +163,7 @@ class _Bench:
 
     def whole_path(self) -> Rate:
         """Ended spans to committed rows in one process: encoded, decoded, read, priced, written."""
-        self._empty()
+        self.empty()
         with closing(BatchWriter(self._url)) as writer:
 
             def write() -> None:
@@ -213,7 +213,8 @@ class _Bench:
                 for data in copy:
                     file.write(data)
 
-    def _empty(self) -> None:
+    def empty(self) -> None:
+        """Take every row out of the ledger."""
         self._execute(f"TRUNCATE {_TABLES}")
 
     def _check(self) -> None:

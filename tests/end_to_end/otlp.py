@@ -43,10 +43,9 @@ class Receiver:
 
     def __init__(self, folder: Path) -> None:
         self._folder: Final = folder
-        self._sink: Final = _Sink()
-        self._thread: Final = threading.Thread(target=self._sink.serve_forever, args=[0.02])
-        self._http_port: Final = _free_port()
-        self._grpc_port: Final = _free_port()
+        self._sink: Final = Sink()
+        self._http_port: Final = free_port()
+        self._grpc_port: Final = free_port()
 
     @property
     def endpoint(self) -> str:
@@ -56,25 +55,22 @@ class Receiver:
     @property
     def spans(self) -> list[Arrived]:
         """Everything the receiver handed on."""
-        return [span for body in self._sink.bodies for span in _decoded(body)]
+        return self._sink.spans
 
     @contextlib.contextmanager
     def running(self) -> Generator[None]:
         """Receive while the block runs, and hand everything on before it ends."""
-        self._thread.start()
-        try:
-            with subprocess.Popen(self._command(), stdout=subprocess.DEVNULL) as process:
-                try:
-                    self._await(process)
-                    yield
-                finally:
-                    # On SIGTERM rotel sends on what it holds, then ends.
-                    process.terminate()
-                    _end(process)
-        finally:
-            self._sink.shutdown()
-            self._thread.join()
-            self._sink.server_close()
+        with (
+            self._sink.running(),
+            subprocess.Popen(self._command(), stdout=subprocess.DEVNULL) as process,
+        ):
+            try:
+                self._await(process)
+                yield
+            finally:
+                # On SIGTERM rotel sends on what it holds, then ends.
+                process.terminate()
+                _end(process)
 
     def _command(self) -> list[str]:
         return [
@@ -84,7 +80,7 @@ class Receiver:
             *("--otlp-grpc-endpoint", f"127.0.0.1:{self._grpc_port}"),
             *("--otlp-http-endpoint", f"127.0.0.1:{self._http_port}"),
             *("--exporter", "otlp", "--otlp-exporter-protocol", "http"),
-            *("--otlp-exporter-endpoint", f"http://127.0.0.1:{self._sink.server_port}"),
+            *("--otlp-exporter-endpoint", self._sink.endpoint),
         ]
 
     def _await(self, process: subprocess.Popen[bytes]) -> None:
@@ -99,8 +95,8 @@ class Receiver:
         pytest.fail("rotel does not listen")
 
 
-class _Sink(ThreadingHTTPServer):
-    """Keeps the bodies that are posted to it."""
+class Sink(ThreadingHTTPServer):
+    """An OTLP/HTTP backend that keeps what is posted to it."""
 
     daemon_threads = False
 
@@ -108,12 +104,34 @@ class _Sink(ThreadingHTTPServer):
         self.bodies: Final[list[bytes]] = []
         super().__init__(("127.0.0.1", 0), _Handler)
 
+    @property
+    def endpoint(self) -> str:
+        """What an OTLP/HTTP exporter is given."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def spans(self) -> list[Arrived]:
+        """Everything that came in so far."""
+        return [span for body in list(self.bodies) for span in _decoded(body)]
+
+    @contextlib.contextmanager
+    def running(self) -> Generator[Sink]:
+        """Take requests while the block runs."""
+        thread = threading.Thread(target=self.serve_forever, args=[0.02])
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.shutdown()
+            thread.join()
+            self.server_close()
+
 
 class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         zipped = self.headers.get("content-encoding") == "gzip"
-        assert isinstance(self.server, _Sink)
+        assert isinstance(self.server, Sink)
         self.server.bodies.append(gzip.decompress(body) if zipped else body)
         self.send_response(200)
         self.send_header("content-type", "application/x-protobuf")
@@ -141,7 +159,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         raise
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port nobody listens on at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port

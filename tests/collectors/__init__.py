@@ -1,0 +1,1 @@
+"""Pipelines of `collector-config/` on a real Collector."""

@@ -1,0 +1,95 @@
+"""Programs the tests start: each listens on free ports and ends with its test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+import urllib.request
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+_START_SECONDS: Final = 60.0
+_END_SECONDS: Final = 30.0
+_PAUSE_SECONDS: Final = 0.05
+
+
+class Program:
+    """One program that can be started, stopped, killed, and started again.
+
+    Args:
+        command: its words.
+        log: the file its output goes to.
+        environment: variables it gets beside the tests' own.
+    """
+
+    def __init__(
+        self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._command: Final = command
+        self._log: Final = log
+        self._environment: Final = environment or {}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it takes requests."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | self._environment,
+            )
+        wait_until(self._answers, f"{self._command[0]} starts: see {self._log}")
+
+    def stop(self) -> None:
+        """Ask it to end, and wait for that."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def ready(self) -> bool:
+        """Whether it takes requests now."""
+        raise NotImplementedError
+
+    def _answers(self) -> bool:
+        process = self._process
+        assert process is not None
+        assert process.poll() is None, self._log.read_text(errors="replace")[-2_000:]
+        return self.ready()
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = _START_SECONDS) -> None:
+    """Wait for what another program does; it has no way to tell us."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(_PAUSE_SECONDS)
+
+
+def is_ok(url: str) -> bool:
+    """Whether a GET is answered with 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - our own address
+            status: int = answer.status
+    except OSError:
+        return False
+    return status == HTTPStatus.OK

@@ -1,0 +1,192 @@
+"""Every pipeline of `collector-config/`, on a real Collector, into a real ledger."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import pytest
+import yaml
+
+from collectors.otelcol import CONFIGURATIONS, Collector, Service, binary
+from collectors.processes import wait_until
+from collectors.senders import PatientSender, model_calls, requests, send
+from end_to_end.otlp import Sink
+from exporter.dialects.recorded import EMITTERS, calls, rows
+from exporter.made import ask
+from tokenledger_exporter.dialects.kept import MARKS
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+NAMES: Final = ("agent", "gateway", "kafka", "redaction")
+WITH_FILTER: Final = ("agent", "gateway", "kafka")
+
+# gpt-4o: 1,000 tokens in at 2.50 dollars a million, 100 out at 10.
+ONE_CALL: Final = Decimal("0.0025") + Decimal("0.001")
+
+
+@pytest.fixture
+def service(database_url: str, tmp_path: Path) -> Generator[Service]:
+    made = Service(database_url, tmp_path)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def tracing() -> Generator[Sink]:
+    with Sink().running() as sink:
+        yield sink
+
+
+def _behind(service: Service, tracing: Sink) -> dict[str, str]:
+    return {"TOKENLEDGER_ENDPOINT": service.endpoint, "TRACING_ENDPOINT": tracing.endpoint}
+
+
+def _stored(database_url: str) -> tuple[int, int, Decimal]:
+    """Rows, different spans, dollars."""
+    question = "SELECT count(*), count(DISTINCT span_id), sum(cost_usd) FROM token_ledger_events"
+    [(count, different, cost)] = ask(database_url, question)
+    return count, different, cost or Decimal(0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_collector_takes_the_configuration(name: str) -> None:
+    command = (binary(), "validate", "--config", str(CONFIGURATIONS / f"{name}.yaml"))
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_configuration_opens_with_when_to_use_it(name: str) -> None:
+    text = (CONFIGURATIONS / f"{name}.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# When to use it: ")
+
+
+@pytest.mark.parametrize("name", WITH_FILTER)
+def test_the_filter_keeps_every_mark_the_ledger_knows_a_call_by(name: str) -> None:
+    config = yaml.safe_load((CONFIGURATIONS / f"{name}.yaml").read_text(encoding="utf-8"))
+    [condition] = config["processors"]["filter/model_calls"]["traces"]["span"]
+    unmarked = [mark for mark in MARKS if f'attributes["{mark}"] == nil' not in condition]
+    assert unmarked == []
+
+
+@pytest.mark.parametrize("by", ["http", "grpc"])
+def test_an_agent_gives_the_ledger_the_calls_and_the_tracing_ui_everything(
+    database_url: str,
+    service: Service,
+    tracing: Sink,
+    tmp_path: Path,
+    by: Literal["http", "grpc"],
+) -> None:
+    spans = [*model_calls(3), *requests(2)]
+    collector = Collector("agent", tmp_path, _behind(service, tracing))
+    collector.start()
+    try:
+        send(spans, collector.endpoint if by == "http" else collector.grpc_endpoint, by=by)
+        wait_until(lambda: _stored(database_url)[0] == len(spans) - 2, "the calls are rows")
+        wait_until(lambda: len(tracing.spans) == len(spans), "the spans are traced")
+    finally:
+        collector.stop()
+    assert _stored(database_url) == (3, 3, 3 * ONE_CALL)
+    wanted = {f"{context.span_id:016x}" for span in spans if (context := span.get_span_context())}
+    assert {span.span_id for span in tracing.spans} == wanted
+
+
+def test_a_gateway_keeps_calls_on_disk_while_the_ledger_is_away_and_the_collector_dies(
+    database_url: str, service: Service, tracing: Sink, tmp_path: Path
+) -> None:
+    collector = Collector("gateway", tmp_path, _behind(service, tracing))
+    service.kill()
+    collector.start()
+    try:
+        sender = PatientSender(collector.endpoint)
+        for _ in range(5):
+            sender.send(model_calls(100))
+        collector.kill()
+        assert _stored(database_url)[0] == 0
+        collector.start()
+        sender.send(model_calls(100))
+        service.start()
+        wait_until(lambda: _stored(database_url)[0] == 600, "every call is a row")
+    finally:
+        collector.stop()
+    assert _stored(database_url) == (600, 600, 600 * ONE_CALL)
+
+
+def test_a_gateway_samples_the_traces_and_never_the_ledger(
+    database_url: str, service: Service, tracing: Sink, tmp_path: Path
+) -> None:
+    sampled = {"TRACES_PERCENT": "0", "DECISION_WAIT": "1s"}
+    collector = Collector("gateway", tmp_path, _behind(service, tracing) | sampled)
+    collector.start()
+    try:
+        send([*model_calls(20), *model_calls(2, failed=True)], collector.endpoint)
+        wait_until(lambda: len(tracing.spans) >= 2, "the failed calls are traced")
+        wait_until(lambda: _stored(database_url)[0] == 22, "every call is a row")
+    finally:
+        collector.stop()
+    assert len(tracing.spans) == 2
+
+
+CANARY: Final = "the secret of the canary"
+SAID: Final[dict[str, Any]] = {
+    "gen_ai.input.messages": json.dumps([{"role": "user", "content": CANARY}]),
+    "gen_ai.output.messages": json.dumps([{"role": "assistant", "content": CANARY}]),
+    "gen_ai.system_instructions": CANARY,
+    "gen_ai.prompt.0.content": CANARY,
+    "gen_ai.completion.0.content": CANARY,
+    "gen_ai.tool.call.arguments": CANARY,
+    "llm.input_messages.0.message.content": CANARY,
+    "llm.prompts": CANARY,
+    "input.value": CANARY,
+    "traceloop.entity.input": CANARY,
+    "ai.prompt": CANARY,
+    "ai.prompt.messages": CANARY,
+    "ai.response.text": CANARY,
+    "langfuse.observation.input": CANARY,
+    "request_data": json.dumps({"messages": [CANARY]}),
+}
+
+
+def test_redaction_leaves_nothing_that_was_said(
+    database_url: str, service: Service, tracing: Sink, tmp_path: Path
+) -> None:
+    spans = model_calls(1, **{key.replace(".", "__"): value for key, value in SAID.items()})
+    collector = Collector("redaction", tmp_path, _behind(service, tracing))
+    collector.start()
+    try:
+        send(spans, collector.endpoint)
+        wait_until(lambda: _stored(database_url)[0] == 1, "the call is a row")
+        wait_until(lambda: len(tracing.spans) == 1, "the span is traced")
+    finally:
+        collector.stop()
+    assert all(CANARY.encode() not in body for body in tracing.bodies)
+    assert not SAID.keys() & tracing.spans[0].attributes.keys()
+    assert tracing.spans[0].attributes["gen_ai.request.model"] == "gpt-4o"
+    assert _stored(database_url) == (1, 1, ONE_CALL)
+
+
+def test_redaction_leaves_every_emitters_bill_as_it_is(
+    database_url: str, service: Service, tracing: Sink, tmp_path: Path
+) -> None:
+    spans = [span for emitter in EMITTERS for told in calls(emitter).values() for span in told]
+    wanted = Counter((row.span_id, row.model, row.cost_usd) for row in rows(spans))
+    collector = Collector("redaction", tmp_path, _behind(service, tracing))
+    collector.start()
+    try:
+        send(spans, collector.endpoint)
+        wait_until(lambda: bool(tracing.spans), "the spans are traced")
+    finally:
+        collector.stop()
+    question = (
+        "SELECT span_id, model, cost_usd FROM token_ledger_events UNION ALL "
+        "SELECT event ->> 'span_id', event ->> 'model', (event ->> 'cost_usd')::numeric "
+        "FROM token_ledger_duplicates"
+    )
+    assert Counter(ask(database_url, question)) == wanted

@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench faults lock clean
+.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench faults collector lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -56,6 +56,22 @@ SEED ?=
 CASES ?=
 faults: setup ## Kill, cut and fill the disk: no billed call is lost. SEED= replays, CASES= picks.
 	@cd tests && ../$(BIN)/python -W ignore -m faults $(if $(SEED),--seed $(SEED)) $(if $(CASES),--cases "$(CASES)")
+
+COLLECTOR := collector-config/build/otelcol
+COLLECTOR_BUILDER := go.opentelemetry.io/collector/cmd/builder@v0.155.0
+export GOFLAGS := -buildvcs=false
+collector: $(COLLECTOR) ## Build the OpenTelemetry Collector that collector-config/ runs on (needs Go).
+
+# The builder's own `go mod tidy` stops at modules that nothing but other modules' tests need: what it
+# fetches is fetched again here, without them (-e), and the compiler says if one is missing.
+$(COLLECTOR): collector-config/builder.yaml
+	@command -v go >/dev/null || { echo "no Go here: install it, or put a Collector's otelcol on PATH; without one the pipeline tests are skipped"; exit 1; }
+	@echo "==> writing the Collector's sources"
+	@cd collector-config && go run $(COLLECTOR_BUILDER) --config builder.yaml --skip-compilation >builder.log 2>&1 || test -f build/go.mod || { cat builder.log; exit 1; }
+	@rm collector-config/builder.log
+	@cd collector-config/build && go mod tidy -e 2>/dev/null || true
+	@echo "==> compiling it: minutes the first time"
+	@cd collector-config/build && go build -trimpath -ldflags="-s -w" -o otelcol .
 
 test-wheel: setup ## Quick start and zero-code launch from the built wheel in an empty environment.
 	$(BIN)/pytest -m wheel

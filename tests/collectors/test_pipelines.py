@@ -150,6 +150,7 @@ SAID: Final[dict[str, Any]] = {
     "ai.prompt.messages": CANARY,
     "ai.response.text": CANARY,
     "langfuse.observation.input": CANARY,
+    "gcp.vertex.agent.llm_response": f"{CANARY} that is cut off {{",
     "request_data": json.dumps({"messages": [CANARY]}),
 }
 

@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench faults collector lock clean
+.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench faults collector broker many-spans lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -72,6 +72,16 @@ $(COLLECTOR): collector-config/builder.yaml
 	@cd collector-config/build && go mod tidy -e 2>/dev/null || true
 	@echo "==> compiling it: minutes the first time"
 	@cd collector-config/build && go build -trimpath -ldflags="-s -w" -o otelcol .
+
+broker: build/kafka ## Fetch the Kafka broker of the pipeline tests (needs Java and Maven).
+
+build/kafka: tests/collectors/kafka/pom.xml
+	@mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$@
+	@touch $@
+
+SPANS ?= 1000000
+many-spans: setup collector ## A million spans through a Collector that dies on the way: one row each. SPANS= how many.
+	@cd tests && ../$(BIN)/python -W ignore -m collectors.many --spans $(SPANS)
 
 test-wheel: setup ## Quick start and zero-code launch from the built wheel in an empty environment.
 	$(BIN)/pytest -m wheel

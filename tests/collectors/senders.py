@@ -52,15 +52,17 @@ def send(
     spans: Sequence[ReadableSpan], endpoint: str, *, by: Literal["http", "grpc"] = "http"
 ) -> None:
     """Send them once; whoever answers has taken all of them."""
-    exporter: SpanExporter = (
-        GrpcExporter(endpoint, insecure=True, timeout=_SECONDS)
-        if by == "grpc"
-        else HttpExporter(f"{endpoint}/v1/traces", timeout=_SECONDS)
-    )
+    exporter = _exporter(endpoint, by)
     try:
         assert exporter.export(spans) is SpanExportResult.SUCCESS
     finally:
         exporter.shutdown()
+
+
+def _exporter(endpoint: str, by: Literal["http", "grpc"]) -> SpanExporter:
+    if by == "grpc":
+        return GrpcExporter(endpoint, insecure=True, timeout=_SECONDS)
+    return HttpExporter(f"{endpoint}/v1/traces", timeout=_SECONDS)
 
 
 class PatientSender:

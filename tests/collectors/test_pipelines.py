@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pytest
 import yaml
 
+from collectors import many
+from collectors.broker import Broker
 from collectors.otelcol import CONFIGURATIONS, Collector, Service, binary
 from collectors.processes import wait_until
 from collectors.senders import PatientSender, model_calls, requests, send
@@ -191,3 +193,37 @@ def test_redaction_leaves_every_emitters_bill_as_it_is(
         "FROM token_ledger_duplicates"
     )
     assert Counter(ask(database_url, question)) == wanted
+
+
+def test_calls_wait_in_kafka_while_the_ledger_is_away_and_become_one_row_each(
+    database_url: str, service: Service, tracing: Sink, tmp_path: Path
+) -> None:
+    broker = Broker(tmp_path)
+    broker.start()
+    environment = _behind(service, tracing) | {"KAFKA_BROKERS": broker.address}
+    collector = Collector("kafka", tmp_path, environment)
+    try:
+        collector.start()
+        sender = PatientSender(collector.endpoint)
+        sender.send(model_calls(100))
+        wait_until(lambda: _stored(database_url)[0] == 100, "the first calls are rows")
+        service.kill()
+        for _ in range(5):
+            sender.send(model_calls(100))
+        # The tier that reads dies with calls it has read and nobody has stored.
+        collector.kill()
+        collector.start()
+        service.start()
+        wait_until(lambda: _stored(database_url)[0] == 600, "every call is a row")
+    finally:
+        collector.stop()
+        broker.stop()
+    assert _stored(database_url) == (600, 600, 600 * ONE_CALL)
+
+
+def test_spans_on_their_way_while_collector_and_ledger_die_are_one_row_each(
+    database_url: str, tmp_path: Path
+) -> None:
+    found = many.run(database_url, tmp_path, 20_000)
+    assert (found.sent, found.rows, found.different) == (20_000, 20_000, 20_000)
+    assert found.faults == 5

@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench faults collector broker many-spans lock clean
+.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench faults collector broker many-spans grafana lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -82,6 +82,9 @@ build/kafka: tests/collectors/kafka/pom.xml
 SPANS ?= 1000000
 many-spans: setup collector ## A million spans through a Collector that dies on the way: one row each. SPANS= how many.
 	@cd tests && ../$(BIN)/python -W ignore -m collectors.many --spans $(SPANS)
+
+grafana: setup ## Write the dashboards of collector-config/grafana from code.
+	$(BIN)/python collector-config/grafana/generate.py
 
 test-wheel: setup ## Quick start and zero-code launch from the built wheel in an empty environment.
 	$(BIN)/pytest -m wheel

@@ -1,0 +1,141 @@
+"""Dockerfile, compose and Kubernetes files: sound by their schemas, pinned, nobody root."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from collectors.otelcol import CONFIGURATIONS
+
+_ROOT: Final = CONFIGURATIONS.parent
+_BIN: Final = Path(sys.executable).parent
+_KUBERNETES: Final = "1.34"
+_DOCUMENTS: Final[dict[str, dict[str, Any]]] = {
+    f"{path.stem}-{document['kind']}": document
+    for path in sorted((CONFIGURATIONS / "kubernetes").glob("*.yaml"))
+    for document in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+}
+_EACH: Final = pytest.mark.parametrize("document", _DOCUMENTS.values(), ids=_DOCUMENTS)
+
+
+def _compose() -> dict[str, Any]:
+    text = (_ROOT / "compose.yaml").read_text(encoding="utf-8")
+    services: dict[str, Any] = yaml.safe_load(text)["services"]
+    return services
+
+
+def _containers(document: dict[str, Any]) -> list[dict[str, Any]]:
+    template = document.get("spec", {}).get("template", {})
+    containers: list[dict[str, Any]] = template.get("spec", {}).get("containers", [])
+    return containers
+
+
+def test_compose_is_sound_by_its_schema() -> None:
+    command = (str(_BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec")
+    done = subprocess.run(
+        (*command, str(_ROOT / "compose.yaml")), check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_compose_mounts_files_that_are_there_and_opens_no_port_to_others() -> None:
+    services = _compose()
+    mounted = [
+        volume.partition(":")[0]
+        for service in services.values()
+        for volume in service.get("volumes", [])
+        if volume.startswith("./")
+    ]
+    assert mounted
+    assert [path for path in mounted if not (_ROOT / path).exists()] == []
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+
+
+def test_postgres_comes_up_without_anything_being_set_or_built() -> None:
+    postgres = _compose()["postgres"]
+    assert "build" not in postgres
+    assert "depends_on" not in postgres
+    text = (_ROOT / "compose.yaml").read_text(encoding="utf-8")
+    without_default = [name for name in re.findall(r"\$\{([^}]*)\}", text) if ":-" not in name]
+    assert without_default == []
+
+
+def test_every_manifest_is_sound_by_its_schema() -> None:
+    files = sorted((CONFIGURATIONS / "kubernetes").glob("*.yaml"))
+    command = (str(_BIN / "kubernetes-validate"), "--strict", "--kubernetes-version", _KUBERNETES)
+    done = subprocess.run((*command, *map(str, files)), check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@_EACH
+def test_no_container_of_a_manifest_may_be_root(document: dict[str, Any]) -> None:
+    for container in _containers(document):
+        pod = document["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_every_image_has_a_version() -> None:
+    images = [service["image"] for service in _compose().values()]
+    images += [one["image"] for document in _DOCUMENTS.values() for one in _containers(document)]
+    assert [image for image in images if not re.search(r":\d", image)] == []
+
+
+def test_kustomize_finds_what_it_names() -> None:
+    told = yaml.safe_load((CONFIGURATIONS / "kustomization.yaml").read_text(encoding="utf-8"))
+    files = [*told["resources"], *told["configMapGenerator"][0]["files"]]
+    assert [name for name in files if not (CONFIGURATIONS / name).exists()] == []
+
+
+def test_the_image_runs_as_nobody_and_installs_by_hash() -> None:
+    text = (CONFIGURATIONS / "Dockerfile").read_text(encoding="utf-8")
+    [user] = re.findall(r"^USER (\S+)$", text, re.MULTILINE)
+    assert int(user) > 0
+    assert "--require-hashes" in text
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE)
+    ignored = (_ROOT / ".dockerignore").read_text(encoding="utf-8")
+    for source in " ".join(copied).split():
+        assert (_ROOT / source).exists()
+        assert f"!{source}" in ignored
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(_compose()[name]["command"], id=f"compose-{name}")
+        for name in ("serve", "migrate")
+    ]
+    + [
+        pytest.param(container["args"], id=f"kubernetes-{container['name']}")
+        for document in _DOCUMENTS.values()
+        for container in _containers(document)
+        if container["image"].startswith("tokenledger:")
+    ],
+)
+def test_the_commands_of_the_containers_are_ones_we_have(words: list[str]) -> None:
+    done = subprocess.run(
+        (str(_BIN / "tokenledger"), *words, "--help"), check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        _ROOT / "compose.yaml",
+        CONFIGURATIONS / "Dockerfile",
+        CONFIGURATIONS / "kustomization.yaml",
+        *sorted((CONFIGURATIONS / "kubernetes").glob("*.yaml")),
+    ],
+    ids=lambda path: path.name,
+)
+def test_a_file_opens_with_when_to_use_it(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").startswith("# When to use it: ")

@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench faults collector broker many-spans grafana lock clean
+.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench faults collector broker node-sender many-spans grafana lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -85,6 +85,12 @@ many-spans: setup collector ## A million spans through a Collector that dies on 
 
 grafana: setup ## Write the dashboards of collector-config/grafana from code.
 	$(BIN)/python collector-config/grafana/generate.py
+
+node-sender: tests/collectors/node/node_modules ## Install Vercel's AI SDK, a sender of the tests (needs Node and npm).
+
+tests/collectors/node/node_modules: tests/collectors/node/package-lock.json
+	@cd tests/collectors/node && npm ci --silent --no-audit --no-fund
+	@touch $@
 
 test-wheel: setup ## Quick start and zero-code launch from the built wheel in an empty environment.
 	$(BIN)/pytest -m wheel

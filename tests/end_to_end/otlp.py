@@ -39,11 +39,17 @@ class Arrived:
 
 
 class Receiver:
-    """rotel and the sink behind it; `spans` is complete after the block."""
+    """rotel and the sink behind it; `spans` is complete after the block.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where its files go.
+        to: whom it hands on to instead of the sink.
+    """
+
+    def __init__(self, folder: Path, to: str = "") -> None:
         self._folder: Final = folder
         self._sink: Final = Sink()
+        self._to: Final = to or self._sink.endpoint
         self._http_port: Final = free_port()
         self._grpc_port: Final = free_port()
 
@@ -51,6 +57,11 @@ class Receiver:
     def endpoint(self) -> str:
         """What `OTEL_EXPORTER_OTLP_ENDPOINT` takes for HTTP."""
         return f"http://127.0.0.1:{self._http_port}"
+
+    @property
+    def grpc_endpoint(self) -> str:
+        """The same for gRPC."""
+        return f"http://127.0.0.1:{self._grpc_port}"
 
     @property
     def spans(self) -> list[Arrived]:
@@ -80,7 +91,7 @@ class Receiver:
             *("--otlp-grpc-endpoint", f"127.0.0.1:{self._grpc_port}"),
             *("--otlp-http-endpoint", f"127.0.0.1:{self._http_port}"),
             *("--exporter", "otlp", "--otlp-exporter-protocol", "http"),
-            *("--otlp-exporter-endpoint", self._sink.endpoint),
+            *("--otlp-exporter-endpoint", self._to),
         ]
 
     def _await(self, process: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,96 @@
+"""Whoever speaks OTLP fills the ledger: another language, another collector, or us."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from collectors.otelcol import Collector, Service
+from collectors.processes import wait_until
+from collectors.senders import model_calls, send
+from end_to_end.otlp import Receiver, Sink
+from exporter.made import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+_NODE: Final = Path(__file__).parent / "node"
+_SECONDS: Final = 60
+
+# gpt-4o: 2.50 dollars a million tokens in, 1.25 from a cache, 10 out.
+_VERCEL_CALL: Final = (400 * Decimal("2.5") + 600 * Decimal("1.25") + 200 * Decimal(10)) / 1_000_000
+
+
+@pytest.fixture
+def service(database_url: str, tmp_path: Path) -> Generator[Service]:
+    made = Service(database_url, tmp_path)
+    made.start()
+    yield made
+    made.stop()
+
+
+def _node() -> str:
+    node = shutil.which("node")
+    if node is None or not (_NODE / "node_modules").is_dir():
+        pytest.skip("no Node sender: `make node-sender` installs it where Node and npm are")
+    return node
+
+
+def _run_node(endpoint: str) -> None:
+    done = subprocess.run(
+        (_node(), "send.mjs"),
+        cwd=_NODE,
+        env=os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("through_a_collector", [False, True], ids=["straight", "collector"])
+def test_vercels_ai_sdk_on_node_fills_the_ledger(
+    database_url: str, service: Service, tmp_path: Path, *, through_a_collector: bool
+) -> None:
+    question = (
+        "SELECT response_id, provider, input_tokens, cached_tokens, output_tokens, cost_usd,"
+        " user_id FROM token_ledger_events ORDER BY response_id"
+    )
+    if through_a_collector:
+        with Sink().running() as tracing:
+            behind = {
+                "TOKENLEDGER_ENDPOINT": service.endpoint,
+                "TRACING_ENDPOINT": tracing.endpoint,
+            }
+            collector = Collector("agent", tmp_path, behind)
+            collector.start()
+            try:
+                _run_node(collector.endpoint)
+                wait_until(lambda: len(ask(database_url, question)) == 2, "the calls are rows")
+            finally:
+                collector.stop()
+    else:
+        _run_node(service.endpoint)
+    rest = ("openai", 1_000, 600, 200, _VERCEL_CALL, "ada")
+    assert ask(database_url, question) == [
+        ("chatcmpl-of-the-streamed-answer", *rest),
+        ("chatcmpl-of-the-whole-answer", *rest),
+    ]
+
+
+def test_rotel_hands_on_to_the_ledger(database_url: str, service: Service, tmp_path: Path) -> None:
+    receiver = Receiver(tmp_path, to=service.endpoint)
+    with receiver.running():
+        send(model_calls(50), receiver.endpoint)
+        send(model_calls(50), receiver.grpc_endpoint, by="grpc")
+    question = "SELECT count(*), sum(cost_usd) FROM token_ledger_events"
+    # 1,000 tokens in at 2.50 dollars a million, 100 out at 10.
+    wait_until(lambda: ask(database_url, question)[0][0] == 100, "the calls are rows")
+    assert ask(database_url, question) == [(100, 100 * Decimal("0.0035"))]

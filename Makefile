@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench faults collector broker node-sender many-spans grafana lock clean
+.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench faults collector broker node-sender phoenix jaeger many-spans grafana lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -91,6 +91,20 @@ node-sender: tests/collectors/node/node_modules ## Install Vercel's AI SDK, a se
 tests/collectors/node/node_modules: tests/collectors/node/package-lock.json
 	@cd tests/collectors/node && npm ci --silent --no-audit --no-fund
 	@touch $@
+
+phoenix: .venv-phoenix/.ready ## Install Arize Phoenix, a tracing UI of the tests, in an environment of its own.
+
+.venv-phoenix/.ready: $(VENV)/.ready tests/collectors/phoenix.lock
+	@test -x .venv-phoenix/bin/python || $(PYTHON) -m venv .venv-phoenix
+	@$(BIN)/uv pip sync --quiet --python .venv-phoenix/bin/python --require-hashes tests/collectors/phoenix.lock
+	@touch $@
+
+jaeger: build/jaeger/jaeger ## Build Jaeger, a tracing UI of the tests (needs Go).
+
+build/jaeger/jaeger: tests/collectors/jaeger/go.mod tests/collectors/jaeger/go.sum
+	@mkdir -p build/jaeger
+	@echo "==> compiling Jaeger: minutes the first time"
+	@cd tests/collectors/jaeger && go build -trimpath -ldflags="-s -w" -o $(CURDIR)/$@ github.com/jaegertracing/jaeger/cmd/jaeger
 
 test-wheel: setup ## Quick start and zero-code launch from the built wheel in an empty environment.
 	$(BIN)/pytest -m wheel

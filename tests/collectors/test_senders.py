@@ -13,12 +13,15 @@ import pytest
 
 from collectors.otelcol import Collector, Service
 from collectors.processes import wait_until
-from collectors.senders import model_calls, send
+from collectors.senders import model_calls, requests, send
+from collectors.tracing import Jaeger, Phoenix
 from end_to_end.otlp import Receiver, Sink
 from exporter.made import ask
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from opentelemetry.sdk.trace import ReadableSpan
 
 _NODE: Final = Path(__file__).parent / "node"
 _SECONDS: Final = 60
@@ -94,3 +97,48 @@ def test_rotel_hands_on_to_the_ledger(database_url: str, service: Service, tmp_p
     # 1,000 tokens in at 2.50 dollars a million, 100 out at 10.
     wait_until(lambda: ask(database_url, question)[0][0] == 100, "the calls are rows")
     assert ask(database_url, question) == [(100, 100 * Decimal("0.0035"))]
+
+
+def _span_ids(spans: list[ReadableSpan]) -> set[str]:
+    contexts = (span.get_span_context() for span in spans)
+    return {f"{context.span_id:016x}" for context in contexts if context is not None}
+
+
+def test_phoenix_shows_the_spans_the_ledger_bills(
+    database_url: str, service: Service, tmp_path: Path
+) -> None:
+    phoenix = Phoenix(tmp_path)
+    phoenix.start()
+    behind = {"TOKENLEDGER_ENDPOINT": service.endpoint, "TRACING_ENDPOINT": phoenix.endpoint}
+    spans = [*model_calls(3), *requests(2)]
+    collector = Collector("agent", tmp_path, behind)
+    try:
+        collector.start()
+        send(spans, collector.endpoint)
+        wait_until(lambda: phoenix.span_ids() == _span_ids(spans), "Phoenix shows every span")
+        wait_until(lambda: _billed(database_url) == _span_ids(spans[:3]), "the calls are rows")
+    finally:
+        collector.stop()
+        phoenix.stop()
+
+
+def test_jaeger_shows_the_spans_the_ledger_bills(
+    database_url: str, service: Service, tmp_path: Path
+) -> None:
+    jaeger = Jaeger(tmp_path)
+    jaeger.start()
+    behind = {"TOKENLEDGER_ENDPOINT": service.endpoint, "TRACING_ENDPOINT": jaeger.endpoint}
+    spans = [*model_calls(3), *requests(2)]
+    collector = Collector("agent", tmp_path, behind)
+    try:
+        collector.start()
+        send(spans, collector.endpoint)
+        wait_until(lambda: jaeger.span_ids("sender") == _span_ids(spans), "Jaeger shows every span")
+        wait_until(lambda: _billed(database_url) == _span_ids(spans[:3]), "the calls are rows")
+    finally:
+        collector.stop()
+        jaeger.stop()
+
+
+def _billed(database_url: str) -> set[str]:
+    return {span_id for (span_id,) in ask(database_url, "SELECT span_id FROM token_ledger_events")}

@@ -51,6 +51,7 @@ bench: setup ## What a call pays, what a row costs and what the service takes, b
 	@cd tests && ../$(BIN)/python -W ignore -m bench $(ROUNDS)
 	@cd tests && ../$(BIN)/python -W ignore -m bench.write_path
 	@cd tests && ../$(BIN)/python -W ignore -m bench.service
+	@cd tests && ../$(BIN)/python -W ignore -m bench.scale
 
 SEED ?=
 CASES ?=

@@ -45,6 +45,9 @@ _LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "::1")
 # SDK -> our instrumentor's entry point, and a method that must be wrapped afterwards.
 _SDKS: Final = {"openai": "tokenledger_openai", "anthropic": "tokenledger_anthropic"}
 _RIVALS: Final = ("openai", "anthropic")
+_EXTENSIONS: Final = {"citus": "Citus", "timescaledb": "TimescaleDB"}
+# What speaks Postgres' protocol and says in version() that it is something else.
+_RELATIVES: Final = {"-YB-": "YugabyteDB", "CockroachDB": "CockroachDB"}
 _PROBE: Final = "synthetic span"
 _PROBE_MODEL: Final = "gpt-4o"
 
@@ -77,6 +80,7 @@ def examine(database_url: str) -> list[Check]:
 def _inside(connection: psycopg.Connection[Any], database_url: str) -> Iterator[Check]:
     yield _tls(connection, database_url)
     yield pooler(connection)
+    yield _engine(connection)
     status = migrations.read_status(connection)
     if not status.is_current or status.older_table:
         yield Check("schema", FAIL, status.sentence, "run 'tokenledger db migrate'")
@@ -108,6 +112,21 @@ def pooler(connection: psycopg.Connection[Any]) -> Check:
         detail = "there is one before the database; the ledger keeps nothing in a session"
         return Check("pooler", OK, detail)
     return Check("pooler", OK, "none, connected to the server itself")
+
+
+def _engine(connection: psycopg.Connection[Any]) -> Check:
+    """Plain Postgres is what every test runs on; of what builds upon it, nothing was run."""
+    told, extensions = connection.execute(_SQL["engine"]).fetchone() or ("", [])
+    others = [_EXTENSIONS[name] for name in extensions]
+    others += [name for mark, name in _RELATIVES.items() if mark in told]
+    if not others:
+        return Check("engine", OK, told.partition(" on ")[0])
+    return Check(
+        "engine",
+        WARN,
+        f"{' and '.join(others)}: untested, the schema follows its written rules only",
+        "see docs/scale.md, and tell us how it goes",
+    )
 
 
 def _prices(connection: psycopg.Connection[Any]) -> Check:

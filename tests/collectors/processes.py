@@ -35,6 +35,12 @@ class Program:
         self._environment: Final = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """The running process."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, and wait until it takes requests."""
         with self._log.open("ab") as log:

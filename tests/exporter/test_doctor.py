@@ -57,6 +57,19 @@ def test_known_losses_are_a_warning(database_url: str) -> None:
     assert states(database_url)["losses"] == "warn"
 
 
+def test_an_engine_nobody_ran_the_ledger_on_is_named(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        # The wheel has no Citus: a name in the catalogue is all that doctor looks at.
+        connection.execute("SET allow_system_table_mods = on")
+        connection.execute(
+            "INSERT INTO pg_extension SELECT 99999, 'citus', extowner, extnamespace,"
+            " extrelocatable, extversion FROM pg_extension LIMIT 1"
+        )
+    found = {check.name: check for check in doctor.examine(database_url)}["engine"]
+    assert found.state == "warn"
+    assert found.detail.startswith("Citus: untested")
+
+
 def test_rows_nobody_settles_are_a_warning(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute(

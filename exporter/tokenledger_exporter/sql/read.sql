@@ -118,3 +118,14 @@ SELECT COALESCE(
     max(checked_on)
 ) AS checked_on
 FROM token_ledger_prices
+
+-- name: engine
+-- What the database says it is, and what of the known extensions makes it more than Postgres.
+SELECT
+    version(),
+    ARRAY(
+        SELECT extname::text
+        FROM pg_extension
+        WHERE extname IN ('citus', 'timescaledb')
+        ORDER BY extname
+    )

@@ -116,11 +116,12 @@ def pooler(connection: psycopg.Connection[Any]) -> Check:
 
 def _engine(connection: psycopg.Connection[Any]) -> Check:
     """Plain Postgres is what every test runs on; of what builds upon it, nothing was run."""
-    told, extensions = connection.execute(_SQL["engine"]).fetchone() or ("", [])
-    others = [_EXTENSIONS[name] for name in extensions]
-    others += [name for mark, name in _RELATIVES.items() if mark in told]
+    found = connection.execute(_SQL["engine"]).fetchall()
+    version_text = str(found[0][0])
+    others = [_EXTENSIONS[name] for _, name in found if name]
+    others += [name for mark, name in _RELATIVES.items() if mark in version_text]
     if not others:
-        return Check("engine", OK, told.partition(" on ")[0])
+        return Check("engine", OK, version_text.partition(" on ")[0])
     return Check(
         "engine",
         WARN,

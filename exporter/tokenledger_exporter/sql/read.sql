@@ -120,12 +120,8 @@ SELECT COALESCE(
 FROM token_ledger_prices
 
 -- name: engine
--- What the database says it is, and what of the known extensions makes it more than Postgres.
-SELECT
-    version(),
-    ARRAY(
-        SELECT extname::text
-        FROM pg_extension
-        WHERE extname IN ('citus', 'timescaledb')
-        ORDER BY extname
-    )
+-- What the database says it is, and which of the known extensions make it more than Postgres.
+SELECT version(), extname::text
+FROM (SELECT) AS once
+LEFT JOIN pg_extension ON extname IN ('citus', 'timescaledb')
+ORDER BY extname

@@ -2,9 +2,10 @@
 
 Codex CLI writes `codex.sse_event` with the counts of a response that completed (openai/codex,
 codex-rs/otel/src/events/session_telemetry.rs, read 2026-11-26: counts as text; input includes the
-cached tokens, output the reasoning). Claude Code writes `api_request` (Claude Code documentation,
-"Monitoring", read 2026-11-26: input leaves out what a cache read or wrote). Each is one call, told
-once it has ended; every other log record is dropped.
+cached tokens, output the reasoning). Claude Code writes `api_request` (read 2026-11-26 from public
+collectors of its telemetry and from repositories that quote its "Monitoring" page, not from that
+page: input leaves out what a cache read or wrote). Each is one call, told once it has ended; every
+other log record is dropped.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Names in the log records of coding agents, which report their usage in no span.
 
-Codex CLI: openai/codex, codex-rs/otel/src/events/session_telemetry.rs. Claude Code: public collectors
-of its telemetry and repositories that quote its "Monitoring" page. Read 2026-11-26. Values are what the agent writes; each line says
-what it means.
+Codex CLI: openai/codex, codex-rs/otel/src/events/session_telemetry.rs. Claude Code: public
+collectors of its telemetry and repositories that quote its "Monitoring" page. Read 2026-11-26.
+Values are what the agent writes; each line says what it means.
 """
 
 from typing import Final

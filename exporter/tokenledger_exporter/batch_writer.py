@@ -8,7 +8,8 @@ known only to have been sent gives way to its measured report, which may come ho
 
 A batch is written under the lock of `twins` where it is free: then a row of which nobody else tells
 is settled as it is stored. Rows of which somebody may, and batches that met another writer, are
-stored unsettled and marked, and a keeper looks at them.
+stored unsettled and marked, and a keeper looks at them. The slices a batch changes are marked with
+it, for the roll-ups.
 """
 
 from __future__ import annotations
@@ -28,7 +29,15 @@ from psycopg import errors as pg_errors
 from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
-from tokenledger_exporter import copying, erasure, keeper, migrations, retention, twins
+from tokenledger_exporter import (
+    copying,
+    erasure,
+    keeper,
+    migrations,
+    retention,
+    rollups,
+    twins,
+)
 from tokenledger_exporter.database import connect, explain
 from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
 from tokenledger_exporter.impatience import ImpatientConnection
@@ -51,6 +60,7 @@ _NO_PRICES: Final = "the price book is empty: run 'tokenledger db migrate'; call
 _MAX_AHEAD: Final = timedelta(days=1)
 _EARLIEST: Final = datetime(2015, 1, 1, tzinfo=timezone.utc)
 _PRICE_SECONDS: Final = 60.0
+_ROLLUP_SECONDS: Final = 2.0
 _RACES: Final = 5
 
 # An identity's order and equality as a plain number: a UUID's own are Python's, and slow.
@@ -111,6 +121,8 @@ class BatchWriter:
         self._connection: psycopg.Connection[Any] | None = None
         self._books: dict[str, tuple[float, PriceBook]] = {}
         self._owes_settling = False
+        self._owes_rollup = False
+        self._rolled_up_at = 0.0
         self._horizon = _EARLIEST
 
     def prices_of(self, provider: str) -> PriceBook:
@@ -142,13 +154,17 @@ class BatchWriter:
         with self._transaction() as connection:
             batch = _Batch(connection, self._horizon, is_patient=self._is_patient)
             months = sorted(batch.by_month(rows).items())
-            batch.look(list(chain.from_iterable(group for _, group in months)))
+            every = list(chain.from_iterable(group for _, group in months))
+            batch.look(every)
+            # A partition has no trigger that would do it.
+            rollups.mark(connection, (row.timestamp for row in every))
             # Asked under the lock: whoever is erased after this finds these rows.
             erased = erasure.read_tombstones(connection)
             for month, group in months:
                 batch.write_month(month, [*map(erased.row, group)] if erased else group)
             batch.keep_set_aside(erased)
         self._owes_settling |= bool(batch.result.unsettled)
+        self._owes_rollup = True
         return batch.result
 
     def settle(self) -> None:
@@ -159,6 +175,21 @@ class BatchWriter:
             if may_settle(connection):
                 keeper.settle_marked(connection)
         self._owes_settling = False
+
+    def refresh_rollups(self) -> None:
+        """Roll up what was written, every few seconds, where this user may; raises as `write`.
+
+        Nothing where a keeper is at it. The past of a ledger that never had roll-ups is a keeper's.
+        """
+        now = time.monotonic()
+        if not self._owes_rollup or now - self._rolled_up_at < _ROLLUP_SECONDS:
+            return
+        with self._usable() as connection:
+            may = rollups.may_refresh(connection)
+            connection.rollback()
+            if may:
+                rollups.refresh(connection, build=False)
+        self._owes_rollup, self._rolled_up_at = False, time.monotonic()
 
     def count_loss(self, app_name: str, reason: str, records: int) -> None:
         """Note records that are gone in `token_ledger_losses`; raises as `write`."""
@@ -364,7 +395,8 @@ class _Batch:
         try:
             with self._connection.transaction():
                 keys = {"event_ids": [row.event_id for row in better]}
-                self._connection.execute(statement, keys)
+                gone = self._connection.execute(statement, keys).fetchall()
+                rollups.mark(self._connection, (moment for (moment,) in gone))
         except pg_errors.InsufficientPrivilege:
             return False
         return True

@@ -22,6 +22,7 @@ from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.ledger import PostgresLedger
 from tokenledger_exporter.prices import plain_usd
 from tokenledger_exporter.report import OLD_PRICES
+from tokenledger_exporter.rollup_check import days_of, rebuild, verify
 from tokenledger_exporter.segment import SUFFIX
 from tokenledger_exporter.spool import spool_folder
 from tokenledger_exporter.sql import statements
@@ -35,12 +36,14 @@ if TYPE_CHECKING:
     import psycopg
 
 _SQL: Final = statements("read")
+_ROLLUPS: Final = statements("rollups")
 
 OK: Final = "ok"
 WARN: Final = "warn"
 FAIL: Final = "fail"
 
 _SETTLED_WITHIN: Final = timedelta(minutes=5)
+_MOST_NAMED: Final = 20
 _LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "::1")
 # SDK -> our instrumentor's entry point, and a method that must be wrapped afterwards.
 _SDKS: Final = {"openai": "tokenledger_openai", "anthropic": "tokenledger_anthropic"}
@@ -77,6 +80,25 @@ def examine(database_url: str) -> list[Check]:
     return checks
 
 
+def compare_rollups(database_url: str, *, repair: bool = False) -> list[Check]:
+    """Every sum that is not what its calls are; built anew where that is asked for.
+
+    Raises:
+        LedgerError: whatever the database says.
+    """
+    found = verify(database_url)
+    if not found:
+        return [Check("roll-ups", OK, "every sum is that of its calls")]
+    remedy = "run 'tokenledger doctor --verify-rollups --repair' as a user who may keep them"
+    if repair:
+        rebuild(database_url, days_of(found))
+        remedy = "built anew"
+    checks = [Check("roll-ups", FAIL, told.sentence, remedy) for told in found[:_MOST_NAMED]]
+    if more := len(found) - len(checks):
+        checks.append(Check("roll-ups", FAIL, f"and {more} more", remedy))
+    return checks
+
+
 def _inside(connection: psycopg.Connection[Any], database_url: str) -> Iterator[Check]:
     yield _tls(connection, database_url)
     yield pooler(connection)
@@ -89,6 +111,7 @@ def _inside(connection: psycopg.Connection[Any], database_url: str) -> Iterator[
     yield _prices(connection)
     yield _losses(connection)
     yield _settling(connection)
+    yield _rolling_up(connection)
 
 
 def _tls(connection: psycopg.Connection[Any], database_url: str) -> Check:
@@ -172,6 +195,19 @@ def _settling(connection: psycopg.Connection[Any]) -> Check:
             "counts, see token_ledger_suspected_duplicates",
         )
     return Check("settling", OK, "no row waits for a second telling of its call")
+
+
+def _rolling_up(connection: psycopg.Connection[Any]) -> Check:
+    """Answers are exact without a keeper, and slower the more it leaves undone."""
+    [(waited,)] = connection.execute(_ROLLUPS["lag"]).fetchall()
+    if waited is not None and waited > _SETTLED_WITHIN:
+        return Check(
+            "roll-ups",
+            WARN,
+            f"sums have waited {waited} to be brought up to date: answers are exact, and slow",
+            "run 'tokenledger keep --every 2', as a user who may keep them",
+        )
+    return Check("roll-ups", OK, "up to date but for what came within minutes")
 
 
 def _sdks() -> Iterator[Check]:

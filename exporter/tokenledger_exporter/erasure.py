@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tokenledger_exporter import twins
+from tokenledger_exporter import rollups, twins
 from tokenledger_exporter.database import session
 from tokenledger_exporter.dimension_columns import is_storable
 from tokenledger_exporter.errors import UsageError
@@ -114,6 +114,7 @@ def erase(database_url: str, user: str) -> Erased:
         raise UsageError("whom to erase must be said: give the user's id")
     with session(database_url) as connection, connection.transaction():
         twins.lock(connection)
+        rollups.lock(connection)
         pseudonym = read_tombstones(connection).pseudonym_of(user)
         if pseudonym is None:
             salt, pseudonym = os.urandom(_SALT_BYTES), f"erased-{os.urandom(8).hex()}"
@@ -125,6 +126,8 @@ def erase(database_url: str, user: str) -> Erased:
             table = sql.Identifier(f"token_ledger_{name}")
             statement = sql.SQL(_SQL["erase_kept"]).format(table=table)
             counts[name] = connection.execute(statement, values).rowcount
+        # Sums of months whose calls were let go have nothing else they could be made of again.
+        rollups.rename_user(connection, user, pseudonym)
         log_act(connection, "erase", counts, {"user": ""})
     return Erased(pseudonym, **counts)
 

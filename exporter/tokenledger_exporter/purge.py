@@ -1,15 +1,16 @@
 """Deletes the calls of a project, user, organization or any other dimension, and says what went.
 
 Rows kept aside go with them: second tellings, conflicts, rejected rows, and the history of their
-costs. One transaction, under the lock that settling rows takes. A simulation counts by the very
-conditions the deletion uses.
+costs. Roll-ups follow the rows; of months that retention let go there are none, and sums of them go
+where that is asked for. One transaction, under the lock that settling rows takes. A simulation
+counts by the very conditions the deletion uses.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tokenledger_exporter import twins
+from tokenledger_exporter import rollups, twins
 from tokenledger_exporter.database import reading, session
-from tokenledger_exporter.dimension_columns import narrowed, narrowed_event
+from tokenledger_exporter.dimension_columns import is_storable, narrowed, narrowed_event
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.sql import statements
+from tokenledger_semconv.dimensions import ROLLED_UP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,11 +33,15 @@ if TYPE_CHECKING:
     from tokenledger_exporter.dimension_columns import Where
 
 _SQL: Final = statements("purge")
+_ROLLUPS: Final = statements("rollups")
 _BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
 _END: Final = datetime.max.replace(tzinfo=timezone.utc)
 
 # What is kept aside goes first: what belongs to a row is found by that row.
 _TABLES: Final = ("duplicates", "conflicts", "rejected", "repricings", "events")
+
+# What every sum but a user's is divided by.
+_OVERALL: Final = ("provider", "model")
 
 # Whose values may be logged: a project is no person.
 _NAMELESS: Final = frozenset({"project", "organization", "provider", "model", "operation", "app"})
@@ -52,6 +58,7 @@ class Purged:
         rejected: rows the ledger had not taken.
         repricings: entries in the history of the calls' costs.
         cost_usd: known cost of the calls, US dollars.
+        aggregates: sums by hour of months that retention had let go.
         simulated: whether nothing was changed.
     """
 
@@ -61,12 +68,18 @@ class Purged:
     rejected: int = 0
     repricings: int = 0
     cost_usd: Decimal = Decimal(0)
+    aggregates: int = 0
     simulated: bool = False
 
     @property
     def events_deleted(self) -> int:
         """Calls, by the name users of Token Usage Metrics know."""
         return self.events
+
+    @property
+    def aggregates_deleted(self) -> int:
+        """Sums of months let go, by the name users of Token Usage Metrics know."""
+        return self.aggregates
 
 
 def purge(  # noqa: PLR0913 - what to delete, one argument each
@@ -92,14 +105,15 @@ def purge(  # noqa: PLR0913 - what to delete, one argument each
         time_to: end, not included.
         where: conditions on other dimensions.
         simulate: count and change nothing.
-        include_aggregates: known from Token Usage Metrics. Every aggregate here is computed from
-            the rows, so that none can outlive them, whatever this says.
+        include_aggregates: roll-ups follow the rows whatever this says. It is about months whose
+            rows retention let go: their sums by the dimension named go too. Sums by other
+            dimensions stay, and so do all where the conditions are of two dimensions that are no
+            provider or model: nobody knows any more which part of a sum was whose.
 
     Raises:
         UsageError: there is no condition, or it names no dimension.
         LedgerError: whatever the database says; nothing was deleted.
     """
-    del include_aggregates
     given = {"project": project, "user": user, "organization": organization}
     wanted = {
         **(where or {}),
@@ -110,15 +124,18 @@ def purge(  # noqa: PLR0913 - what to delete, one argument each
             "nothing to purge by: give a project, user, organization or another dimension"
         )
     bounds = (_with_zone(time_from), _with_zone(time_to))
-    if simulate:
-        with reading(database_url) as connection, connection.transaction():
-            return _run(connection, "count", wanted, bounds)
-    with session(database_url) as connection, connection.transaction():
-        twins.lock(connection)
-        purged = _run(connection, "delete", wanted, bounds)
-        shown = {name: value if name in _NAMELESS else "" for name, value in wanted.items()}
-        log_act(connection, "purge", asdict(purged), shown, bounds)
-        return purged
+    with (reading if simulate else session)(database_url) as connection, connection.transaction():
+        if not simulate:
+            twins.lock(connection)
+            rollups.lock(connection)
+        verb = "count" if simulate else "delete"
+        purged = _run(connection, verb, wanted, bounds)
+        if include_aggregates:
+            purged = replace(purged, aggregates=_sums_let_go(connection, verb, wanted, bounds))
+        if not simulate:
+            shown = {name: value if name in _NAMELESS else "" for name, value in wanted.items()}
+            log_act(connection, "purge", asdict(purged), shown, bounds)
+    return purged
 
 
 async def apurge(  # noqa: PLR0913 - as `purge`
@@ -193,6 +210,39 @@ def _run(
             if table == "events":
                 counts["cost_usd"] = found["cost_usd"]
     return Purged(**counts, simulated=verb == "count")
+
+
+def _sums_let_go(
+    connection: psycopg.Connection[Any],
+    verb: str,
+    where: Where,
+    bounds: tuple[datetime | None, datetime | None],
+) -> int:
+    """Count or delete the sums of months without rows that are of these calls alone."""
+    by_dimension = {known.name for known in ROLLED_UP}
+    named = [name for name in where if name not in _OVERALL]
+    mixed = set(named) & rollups.UNDIVIDED and len(named) < len(where)
+    if len(named) > 1 or not by_dimension.issuperset(named) or mixed:
+        return 0
+    conditions: list[sql.Composable] = [
+        sql.SQL("AND hours.dimension = {}").format(sql.Literal(name)) for name in named
+    ]
+    values: dict[str, object] = {"since": bounds[0] or _BEGINNING, "until": bounds[1] or _END}
+    for name, wanted in where.items():
+        column = sql.Identifier("hours", name if name in _OVERALL else "value")
+        conditions.append(sql.SQL("AND {} = ANY({})").format(column, sql.Placeholder(name)))
+        told = [wanted] if isinstance(wanted, str) else wanted
+        values[name] = [value for value in told if is_storable(value)]
+    statement = _ROLLUPS["count_let_go" if verb == "count" else "forget_let_go"]
+    query = sql.SQL(statement).format(
+        where=sql.SQL(" ").join(conditions),
+        named_sums=rollups.listed("sum({name}) AS {name}"),
+        subtracted=rollups.listed("{name} = kept.{name} - fewer.{name}"),
+    )
+    [(rows,)] = connection.execute(query, values).fetchall()
+    if rows and verb == "delete":
+        connection.execute(_ROLLUPS["forget_empty_days"])
+    return int(rows)
 
 
 def _with_zone(moment: datetime | None) -> datetime | None:

@@ -12,6 +12,7 @@ from psycopg import sql
 from tokenledger_exporter.asking import Question, ask
 from tokenledger_exporter.dimension_columns import BUCKETS, UTC, group, label_columns, narrowed
 from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.rolled_up import ROWS, calls_of
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ EVERYTHING: Final = 1_000_000
 
 ORDERS: Final = ("cost_usd", "calls", "input_tokens", "output_tokens", "cached_tokens")
 """What the groups of a report can be ordered by, the most first."""
-
-STATES: Final = sql.SQL(_SQL["states"])
-"""The counts of a `Coverage` as columns of a SELECT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,22 +278,28 @@ def notes_plan() -> Plan[tuple[str, ...]]:
 
 
 def _groups(asked: Asked, groups: list[sql.Composable]) -> Question:
+    calls = ROWS
+    if asked.as_of is None:
+        names = {*(asked.by if groups else ()), *(asked.where or ())}
+        calls = calls_of(names, asked.since, asked.until, asked.zone)
     grouping: sql.Composable = sql.SQL("")
     if groups:
         grouping = sql.SQL(_SQL["grouping"]).format(
-            groups=sql.SQL(", ").join(groups), order=sql.Identifier(asked.order_by)
+            groups=sql.SQL(", ").join(groups),
+            order=sql.Identifier(asked.order_by),
+            having=calls.having,
         )
     where, values = narrowed(asked.where)
     statement = _SQL["report" if asked.as_of is None else "report_as_of"]
     query = sql.SQL(statement).format(
-        labels=label_columns(groups), states=STATES, where=where, grouping=grouping
+        labels=label_columns(groups), where=where, grouping=grouping, **calls.braces
     )
-    stretch = {"since": asked.since, "until": asked.until}
+    stretch = {"since": asked.since, "until": asked.until, **calls.values}
     return Question(query, {**stretch, **values, "limit": asked.limit, "as_of": asked.as_of})
 
 
 def coverage_of(found: Mapping[str, Any], *, lost: int = 0) -> Coverage:
-    """The coverage in a row that holds `STATES`."""
+    """The coverage in a row that holds its counts."""
     states = {state.name: found[state.name] for state in fields(Coverage) if state.name in found}
     return Coverage(**states, lost=lost)
 

@@ -1,14 +1,15 @@
 """Keeps the ledger's months: makes them ahead of time, and lets go of those that are old enough.
 
 Nothing expires unless somebody sets for how long calls are kept. Only whole months go, each in one
-transaction that waits two seconds for its locks and else leaves the month for another time.
+transaction that waits two seconds for its locks and else leaves the month for another time. Their
+sums stay, brought up to date in that very transaction.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ from psycopg import errors as pg_errors
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from tokenledger_exporter import rollups
 from tokenledger_exporter.archive import archive_month
 from tokenledger_exporter.database import session
 from tokenledger_exporter.errors import LedgerError, UsageError
@@ -113,7 +115,13 @@ def run_retention(database_url: str, *, simulate: bool = False) -> list[Month]:
         old = [name for name in names if _is_older(name, retention.horizon)]
         if simulate:
             return [_count(connection, name) for name in old]
-        gone = [_let_go(connection, name, retention.archive_to) for name in old]
+        rollups.refresh(connection)
+        gone: list[Month] = []
+        for name in old:
+            gone.append(_let_go(connection, name, retention.archive_to))
+            # Sums end with the last month that went: a later one may not go before an earlier one.
+            if gone[-1].waits:
+                return gone
         with connection.transaction():
             connection.execute(_SQL["drop_second_tellings"], {"horizon": retention.horizon})
             connection.execute(_SQL["drop_nestings"], {"horizon": retention.horizon})
@@ -159,8 +167,10 @@ def _let_go(connection: psycopg.Connection[Any], name: str, archive_to: str) -> 
     try:
         with connection.transaction():
             connection.execute(_SQL["bound_waiting"])
+            rollups.lock(connection)
             connection.execute(sql.SQL(_SQL["hold_still"]).format(leaf=leaf))
             month = _count(connection, name)
+            rollups.freeze_month(connection, *_bounds(name))
             if archive_to:
                 file = _archive(connection, month, Path(archive_to))
             connection.execute(sql.SQL(_SQL["detach"]).format(leaf=leaf))
@@ -202,11 +212,15 @@ def _count(connection: psycopg.Connection[Any], name: str) -> Month:
 
 def _is_older(name: str, horizon: datetime) -> bool:
     """Whether a partition's month is over before the horizon; tables of another name are left."""
-    found = _LEAF.match(name)
-    if found is None:
-        return False
     # The horizon is the start of a month.
-    return datetime(int(found[1]), int(found[2]), 1, tzinfo=timezone.utc) < horizon
+    return bool(_LEAF.match(name)) and _bounds(name)[0] < horizon
+
+
+def _bounds(name: str) -> tuple[datetime, datetime]:
+    """The start of a partition's month and that of the next."""
+    year, month = map(int, name.split("_")[-2:])
+    since = datetime(year, month, 1, tzinfo=timezone.utc)
+    return since, (since + timedelta(days=31)).replace(day=1)
 
 
 def _interval(keep: str) -> str | None:

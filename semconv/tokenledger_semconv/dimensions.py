@@ -42,6 +42,12 @@ DIMENSIONS: Final = (
 )
 """Every fixed dimension; `metadata.<key>` groups by any other key the app attributed by."""
 
+ROLLED_UP: Final = tuple(
+    dimension for dimension in DIMENSIONS if dimension.name not in {"provider", "model", "session"}
+)
+"""Dimensions with sums of their own by hour and day. Every sum but a user's is divided by provider
+and model anyway; of sessions there are nearly as many as of calls."""
+
 ATTRIBUTION_KEYS: Final[dict[str, str]] = {
     key: dimension.attribute for dimension in DIMENSIONS for key in dimension.keys
 }

@@ -29,6 +29,7 @@ from tokenledger_exporter.purge import purge
 from tokenledger_exporter.queries import TokenLedgerQueries
 from tokenledger_exporter.retention import make_months_ahead, run_retention, set_retention
 from tokenledger_exporter.roles import create_roles, script
+from tokenledger_exporter.rollups import refresh
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def test_a_bound_reader_sees_its_organization_alone(logins: Logins) -> None:
     assert len(queries.fetch_raw().events) == 1
     assert ask(logins.bound, "SELECT count(*) FROM token_ledger_repricings") == [(1,)]
     for (view,) in ask(logins.owner, VIEWS):
-        if view != "token_ledger_suspected_duplicates":
+        if view not in {"token_ledger_suspected_duplicates", "token_ledger_rollup_stale"}:
             assert ask(logins.bound, f"SELECT sum(calls) FROM {view}") == [(1,)], view
     # Neither acting as the role all readers share nor a setting of its own frees it.
     role = f"{logins.prefix}_reader"
@@ -268,6 +269,26 @@ def test_a_bound_reader_sees_its_organization_alone(logins: Logins) -> None:
     for name, is_partition in ask(logins.owner, TABLES):
         if is_partition:
             assert is_refused(logins.bound, f"SELECT * FROM {name}")
+
+
+def test_a_reader_reads_sums_and_a_bound_one_makes_its_own(logins: Logins) -> None:
+    """Sums are of every organization: whoever sees one of them sees no sum."""
+    fill(logins.owner)
+    with psycopg.connect(logins.keeper, autocommit=True) as connection:
+        assert refresh(connection).slices
+    with psycopg.connect(logins.owner) as connection:
+        connection.execute("UPDATE token_ledger_rollup_days SET calls = 100, priced = 100")
+    everything = "SELECT sum(calls) FROM token_ledger_daily_costs"
+    narrowed = make_conninfo(logins.reader, options="-c tokenledger.organization=acme")
+    assert ask(logins.reader, everything) == [(100,)], "the sum, as somebody has changed it"
+    for login in (logins.bound, narrowed):
+        assert ask(login, everything) == [(1,)]
+        assert TokenLedgerQueries(login).get_cost_summary().total_requests == 1
+        for table in ("slices", "hours", "days", "state", "marks"):
+            assert ask(login, f"SELECT count(*) FROM token_ledger_rollup_{table}") == [(0,)], table
+    for login in (logins.writer, logins.reader):
+        assert is_refused(login, "DELETE FROM token_ledger_rollup_days")
+        assert is_refused(login, "UPDATE token_ledger_rollup_state SET since = 'infinity'")
 
 
 def test_a_setting_narrows_any_reader(logins: Logins) -> None:

@@ -14,15 +14,20 @@ from tokenledger_exporter.cli.outcome import FINDINGS, UNREACHABLE, explained
 
 @click.command("doctor")
 @click.option("--format", "shape", default="text", type=click.Choice(["text", "json"]))
+@click.option("--verify-rollups", is_flag=True, help="Recompute every sum from the calls instead.")
+@click.option("--repair", is_flag=True, help="Build the days anew that differ.")
 @database_option
 @explained
-def command(shape: str, database_url: str | None) -> None:
+def command(*, shape: str, verify_rollups: bool, repair: bool, database_url: str | None) -> None:
     """Check everything a call passes; exit 0 ok, 1 findings, 3 database unreachable."""
-    from tokenledger_exporter.doctor import FAIL, OK, examine
+    from tokenledger_exporter.doctor import FAIL, OK, compare_rollups, examine
+    from tokenledger_exporter.errors import UsageError
     from tokenledger_exporter.report import SCHEMA_VERSION
 
+    if repair and not verify_rollups:
+        raise UsageError("--repair is about roll-ups: say --verify-rollups too")
     with open_database(database_url) as url:
-        checks = examine(url)
+        checks = compare_rollups(url, repair=repair) if verify_rollups else examine(url)
     if shape == "json":
         document = {
             "schema_version": SCHEMA_VERSION,

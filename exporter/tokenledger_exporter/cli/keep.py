@@ -1,11 +1,16 @@
-"""`tokenledger keep`: makes months ahead and settles rows, once for cron or for ever."""
+"""`tokenledger keep`: makes months ahead, settles, rolls up and lets go, once or for ever."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
 from tokenledger_exporter.cli.outcome import explained
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.keeping import Round
 
 
 @click.command("keep")
@@ -21,39 +26,39 @@ from tokenledger_exporter.cli.outcome import explained
 def command(*, every_seconds: float | None, database_url: str | None) -> None:
     """Settle the rows that no writer could: then every call is one row, however many spans told it.
 
-    Writers settle most rows themselves as they write them. Two keepers at once do no harm. Tables
-    for this month and three ahead are made first.
+    Writers settle most rows themselves as they write them. Then the roll-ups that reports read are
+    brought up to date, and months that are older than 'tokenledger retention' says are let go. Two
+    keepers at once do no harm. Tables for this month and three ahead are made first.
     """
     import threading
 
     from tokenledger_exporter.errors import DatabaseUnreachableError
+    from tokenledger_exporter.keeping import Keeper
 
     with open_database(database_url) as url:
+        keeper = Keeper(url)
         if every_seconds is None:
-            click.echo(_keep(url))
+            _say(keeper.round(), quiet=False)
             return
         while True:
             try:
-                if done := _keep(url, quiet=True):
-                    click.echo(done)
+                _say(keeper.round(), quiet=True)
             except DatabaseUnreachableError as error:
                 click.echo(f"tokenledger: {error}", err=True)
             threading.Event().wait(every_seconds)
 
 
-def _keep(url: str, *, quiet: bool = False) -> str:
-    """Settle once; what was done, or nothing where that was nothing and nobody wants to know."""
-    from tokenledger_exporter.database import session
-    from tokenledger_exporter.keeper import Kept, settle_marked
-    from tokenledger_exporter.retention import make_months_ahead
-
-    with session(url) as connection:
-        if why := make_months_ahead(connection):
-            click.echo(f"tokenledger: {why}", err=True)
-        kept = settle_marked(connection)
-    if quiet and kept == Kept():
-        return ""
-    return (
-        f"{kept.settled} rows settled, {kept.set_aside} set aside as second tellings, "
-        f"{kept.restored} restored"
-    )
+def _say(done: Round, *, quiet: bool) -> None:
+    """What was done; where nobody wants to know of every round, only what is not of every one."""
+    for trouble in done.troubles:
+        click.echo(f"tokenledger: {trouble}", err=True)
+    kept, sums = done.kept, done.rolled_up
+    if not quiet or kept != type(kept)():
+        click.echo(
+            f"{kept.settled} rows settled, {kept.set_aside} set aside as second tellings, "
+            f"{kept.restored} restored"
+        )
+    if sums.days or (not quiet and sums != type(sums)()):
+        click.echo(f"rolled up: {sums.slices} slices, {sums.hours} hours, {sums.days} days before")
+    for month in done.months:
+        click.echo(f"{month.name} let go, {month.rows} calls")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--include-aggregates",
     is_flag=True,
-    help="Accepted for old habits: aggregates are computed from the rows and never outlive them.",
+    help="Their sums of months that retention let go, too; other sums follow the calls anyway.",
 )
 @click.option("--erase", "erase_user", is_flag=True, help="As 'tokenledger erase --user'.")
 @database_option
@@ -100,4 +100,5 @@ def _told(done: Purged) -> str:
     aside = ", ".join(
         f"{counts[name]} {name}" for name in ("duplicates", "conflicts", "rejected", "repricings")
     )
-    return f"{verb} {done.events} calls (${plain_usd(done.cost_usd)}), {aside}"
+    sums = f", {done.aggregates} sums of months let go" if done.aggregates else ""
+    return f"{verb} {done.events} calls (${plain_usd(done.cost_usd)}), {aside}{sums}"

@@ -22,7 +22,8 @@ from tokenledger_exporter.asking import Question
 from tokenledger_exporter.dimension_columns import group, label_columns, narrowed
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.queries.answers import Aggregate
-from tokenledger_exporter.report import STATES, Coverage, coverage_of
+from tokenledger_exporter.report import Coverage, coverage_of
+from tokenledger_exporter.rolled_up import calls_of
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
@@ -208,18 +209,22 @@ def aggregate_plan(
     asked = [group_by] if isinstance(group_by, str) else list(group_by)
     names = tuple(dict.fromkeys(name for told in asked for name in _GROUPS.get(told, (told,))))
     groups = [group(name, zone) for name in names]
+    where, values = narrowed(stretch.where)
+    calls = calls_of({*names, *(stretch.where or ())}, stretch.since, stretch.until, zone)
     grouping: sql.Composable = sql.SQL("")
     if groups:
-        grouping = sql.SQL(_SQL["by_groups"]).format(groups=sql.SQL(", ").join(groups))
-    where, values = narrowed(stretch.where)
+        grouping = sql.SQL(_SQL["by_groups"]).format(
+            groups=sql.SQL(", ").join(groups), having=calls.having
+        )
+    braces = {
+        **calls.braces,
+        "metrics": sql.SQL(_SQL["metrics"]).format(counted=calls.counted),
+    }
     query = sql.SQL(_SQL["aggregate"]).format(
-        labels=label_columns(groups),
-        metrics=sql.SQL(_SQL["metrics"]),
-        states=STATES,
-        where=where,
-        grouping=grouping,
+        labels=label_columns(groups), where=where, grouping=grouping, **braces
     )
-    rows = yield Question(query, {"since": stretch.since, "until": stretch.until, **values})
+    asked_of = {"since": stretch.since, "until": stretch.until, **calls.values}
+    rows = yield Question(query, {**asked_of, **values})
     return [
         Aggregate(
             groups={name: row[f"label_{number}"] for number, name in enumerate(names)},

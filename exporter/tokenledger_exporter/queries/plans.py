@@ -22,12 +22,12 @@ from tokenledger_exporter.queries.answers import (
 )
 from tokenledger_exporter.report import (
     EVERYTHING,
-    STATES,
     Asked,
     coverage_of,
     losses_plan,
     report_plan,
 )
+from tokenledger_exporter.rolled_up import ROWS, calls_of
 from tokenledger_exporter.sql import statements
 from tokenledger_exporter.timespan import days_before
 
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from tokenledger_exporter.report import Coverage, ReportRow
 
 _SQL: Final = statements("answers")
-_FIGURES: Final = sql.SQL(_SQL["figures"])
+# What a statement groups by beside the dimensions.
+_BUCKETS: Final = {"days": "day", "hours": "hour"}
+_OF_SINGLE_CALLS: Final = frozenset({"top_errors", "latency", "cached_by_sheet", "cache_totals"})
 
 METHOD: Final = "mean of the last 7 days x 30"
 """How a month is projected."""
@@ -154,8 +156,12 @@ def question(name: str, asked: Asked, **values: object) -> Question:
     """A statement of answers.sql over a stretch."""
     where, conditions = narrowed(asked.where)
     statement: LiteralString = _SQL[name]
-    query = sql.SQL(statement).format(where=where, states=STATES, figures=_FIGURES)
-    stretch = {"since": asked.since, "until": asked.until, "limit": asked.limit}
+    names = {*(asked.where or ()), _BUCKETS.get(name, "")} - {""}
+    calls = ROWS
+    if name not in _OF_SINGLE_CALLS:
+        calls = calls_of(names, asked.since, asked.until, asked.zone)
+    query = sql.SQL(statement).format(where=where, **calls.braces)
+    stretch = {"since": asked.since, "until": asked.until, "limit": asked.limit, **calls.values}
     return Question(query, {**stretch, **conditions, **values})
 
 

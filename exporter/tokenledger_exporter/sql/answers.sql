@@ -1,4 +1,5 @@
--- Statements of `TokenLedgerQueries`. Braces as in read.sql; `{metrics}` are sums from a fixed list.
+-- Statements of `TokenLedgerQueries`. Braces as in read.sql; `{metrics}` are sums from a fixed list,
+-- `{counted}` the number of calls and `{having}` what keeps groups without calls out.
 
 -- name: days
 -- Money and calls by calendar day of a time zone.
@@ -6,9 +7,9 @@ SELECT
     (timestamp AT TIME ZONE %(zone)s::text)::date AS bucket,
     {figures},
     {states}
-FROM token_ledger_events
-WHERE timestamp >= %(since)s AND timestamp < %(until)s {where}
+FROM {calls} {where}
 GROUP BY 1
+{having}
 
 -- name: hours
 -- Money and calls by hour as the clocks of a time zone show it; an hour shown twice is two.
@@ -16,25 +17,21 @@ SELECT
     date_trunc('hour', timestamp, %(zone)s::text) AS bucket,
     {figures},
     {states}
-FROM token_ledger_events
-WHERE timestamp >= %(since)s AND timestamp < %(until)s {where}
+FROM {calls} {where}
 GROUP BY 1
-
--- name: figures
--- The sums every answer about money has.
-count(*) AS calls,
-COALESCE(sum(input_tokens), 0)::bigint AS input_tokens,
-COALESCE(sum(output_tokens), 0)::bigint AS output_tokens,
-COALESCE(sum(cost_usd), 0) AS cost_usd
+{having}
 
 -- name: errors
 -- How many calls ended how.
 SELECT
-    count(*) AS calls,
-    count(*) FILTER (WHERE status = 'error') AS errors,
+    {failures},
     {states}
-FROM token_ledger_events
-WHERE timestamp >= %(since)s AND timestamp < %(until)s {where}
+FROM {calls} {where}
+
+-- name: failures
+-- What is summed of calls for it.
+    count(*) AS calls,
+    count(*) FILTER (WHERE status = 'error') AS errors
 
 -- name: top_errors
 -- The commonest failures.
@@ -131,13 +128,13 @@ SELECT
     {labels}
     {metrics},
     {states}
-FROM token_ledger_events
-WHERE timestamp >= %(since)s AND timestamp < %(until)s {where}
+FROM {calls} {where}
 {grouping}
 
 -- name: by_groups
 -- How an aggregate is grouped.
 GROUP BY {groups}
+{having}
 ORDER BY {groups}
 
 -- name: metrics
@@ -146,4 +143,4 @@ COALESCE(sum(input_tokens), 0)::bigint AS sum_input,
 COALESCE(sum(output_tokens), 0)::bigint AS sum_output,
 COALESCE(sum(total_tokens), 0)::bigint AS sum_total,
 COALESCE(sum(cost_usd), 0) AS sum_cost,
-count(*) AS count_requests
+{counted} AS count_requests

@@ -1,19 +1,27 @@
 -- Statements that answer questions. `{groups}` and `{labels}` are columns from a fixed list, `{where}`
--- conditions over parameters, `{states}` the counts of a coverage.
+-- conditions over parameters, `{states}` the counts of a coverage. `{calls}` are the calls of a stretch or
+-- sums of them, with the beginning of a WHERE, and `{figures}` what is summed of either.
 
 -- name: report
 -- Money and calls by any dimensions, dearest first.
 SELECT
     {labels}
+    {figures},
+    {states}
+FROM {calls} {where}
+{grouping}
+
+-- name: calls
+-- The calls of a stretch.
+token_ledger_events WHERE timestamp >= %(since)s AND timestamp < %(until)s
+
+-- name: figures
+-- What is summed of calls.
     count(*) AS calls,
     COALESCE(sum(input_tokens), 0)::bigint AS input_tokens,
     COALESCE(sum(output_tokens), 0)::bigint AS output_tokens,
     COALESCE(sum(cached_tokens), 0)::bigint AS cached_tokens,
-    COALESCE(sum(cost_usd), 0) AS cost_usd,
-    {states}
-FROM token_ledger_events
-WHERE timestamp >= %(since)s AND timestamp < %(until)s {where}
-{grouping}
+    COALESCE(sum(cost_usd), 0) AS cost_usd
 
 -- name: report_as_of
 -- The same as it stood at an earlier time: rows known then, at the cost they had then. What the next
@@ -73,6 +81,7 @@ WHERE timestamp >= %(since)s AND timestamp < %(until)s {where}
 -- name: grouping
 -- Ties are broken by the labels, so that a report is the same every time.
 GROUP BY {groups}
+{having}
 ORDER BY {order} DESC, {groups}
 LIMIT %(limit)s
 

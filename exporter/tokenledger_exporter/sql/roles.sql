@@ -21,7 +21,9 @@ GRANT SELECT, INSERT, DELETE ON token_ledger_events TO {writer}
 
 -- name: write_aside
 -- What a writer notes beside the rows.
-GRANT INSERT ON token_ledger_conflicts, token_ledger_rejected, token_ledger_losses, token_ledger_marks
+GRANT INSERT ON
+token_ledger_conflicts, token_ledger_rejected, token_ledger_losses, token_ledger_marks,
+token_ledger_rollup_marks
 TO {writer}
 
 -- name: write_nestings
@@ -40,7 +42,9 @@ TO {writer}
 GRANT SELECT, INSERT, UPDATE, DELETE ON
 token_ledger_events, token_ledger_duplicates, token_ledger_conflicts, token_ledger_rejected,
 token_ledger_losses, token_ledger_marks, token_ledger_nestings, token_ledger_prices,
-token_ledger_repricings, token_ledger_erasures, token_ledger_retention
+token_ledger_repricings, token_ledger_erasures, token_ledger_retention,
+token_ledger_rollup_slices, token_ledger_rollup_hours, token_ledger_rollup_days,
+token_ledger_rollup_state, token_ledger_rollup_marks
 TO {keeper}
 
 -- name: keeper_notes
@@ -59,7 +63,9 @@ GRANT EXECUTE ON FUNCTION token_ledger_add_partitions(date, date) TO {writer}, {
 -- What reports and views are made of; never a partition, never what was set aside.
 GRANT SELECT ON
 token_ledger_events, token_ledger_prices, token_ledger_repricings, token_ledger_losses,
-token_ledger_migrations, token_ledger_retention
+token_ledger_migrations, token_ledger_retention, token_ledger_rollup_slices,
+token_ledger_rollup_hours, token_ledger_rollup_days, token_ledger_rollup_state,
+token_ledger_rollup_marks
 TO {reader}
 
 -- name: read_views
@@ -89,6 +95,24 @@ ALTER TABLE token_ledger_events ENABLE ROW LEVEL SECURITY
 -- The history of costs too.
 ALTER TABLE token_ledger_repricings ENABLE ROW LEVEL SECURITY
 
+-- name: secure_rollups
+-- Sums over every organization too.
+DO $do$
+DECLARE
+    known record;
+BEGIN
+    FOR known IN
+        SELECT oid::regclass AS name
+        FROM pg_class
+        WHERE
+            relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+            AND relname LIKE 'token\_ledger\_rollup\_%' AND relkind = 'r'
+    LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', known.name);
+    END LOOP;
+END
+$do$
+
 -- name: policies
 -- Writers and keepers see every row their grants let them at; where row-level security is off, this
 -- is without effect.
@@ -110,7 +134,15 @@ BEGIN
             policy, known.name, {writer_name}, {keeper_name}
         );
         EXECUTE format('DROP POLICY IF EXISTS %I ON %s', {reader_name}, known.name);
-        IF known.relname NOT IN ('token_ledger_events', 'token_ledger_repricings') THEN
+        IF known.relname LIKE 'token\_ledger\_rollup\_%' THEN
+            -- All or nothing: who is bound or narrowed sees no roll-up, and is answered by the calls.
+            EXECUTE format(
+                'CREATE POLICY %I ON %s FOR SELECT TO %I USING ('
+                '(SELECT token_ledger_readable_organizations(current_user)) IS NULL '
+                'AND NULLIF(current_setting(''tokenledger.organization'', true), '''') IS NULL)',
+                {reader_name}, known.name, {reader_name}
+            );
+        ELSIF known.relname NOT IN ('token_ledger_events', 'token_ledger_repricings') THEN
             EXECUTE format(
                 'CREATE POLICY %I ON %s FOR SELECT TO %I USING (true)',
                 {reader_name}, known.name, {reader_name}

@@ -13,6 +13,7 @@ WHERE event_id = ANY(%(event_ids)s)
 -- name: drop_unmeasured
 -- Rows of calls that were only known to have been sent, and whose measured report is here now.
 DELETE FROM {leaf} WHERE event_id = ANY(%(event_ids)s) AND cost_status = 'unmeasured'
+RETURNING timestamp
 
 -- name: add_partition
 -- The month a row belongs to, where the keeper has not made it yet.

@@ -1,0 +1,91 @@
+"""One round of a keeper's work: months ahead, settling, roll-ups, and months that are old enough.
+
+`tokenledger keep` runs it once or for ever, and so may any service beside the ledger: two at once
+do no harm, each part is done by whoever comes first.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tokenledger_exporter.database import session
+from tokenledger_exporter.errors import DatabaseUnreachableError, LedgerError
+from tokenledger_exporter.keeper import Kept, settle_marked
+from tokenledger_exporter.retention import make_months_ahead, run_retention
+from tokenledger_exporter.rollups import Refreshed, may_refresh, refresh
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.retention import Month
+
+_RETENTION_SECONDS: Final = 3600.0
+
+_MAY_NOT: Final = (
+    "nothing was rolled up, this database user may not: run 'tokenledger db roles' as the tables' "
+    "owner"
+)
+
+
+@dataclass(slots=True)
+class Round:
+    """What a round did.
+
+    Args:
+        kept: rows that were settled.
+        rolled_up: what was recomputed.
+        months: months that retention let go.
+        troubles: what could not be done and will be tried again, a sentence each.
+    """
+
+    kept: Kept = field(default_factory=Kept)
+    rolled_up: Refreshed = field(default_factory=Refreshed)
+    months: list[Month] = field(default_factory=list["Month"])
+    troubles: list[str] = field(default_factory=list[str])
+
+
+class Keeper:
+    """Rounds over one ledger; retention is looked at in the first and then once an hour.
+
+    Args:
+        database_url: the ledger, as a user who may settle; letting months go takes the owner.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url: Final = database_url
+        self._let_go_at = float("-inf")
+
+    def round(self) -> Round:
+        """Do what is to be done.
+
+        Raises:
+            LedgerError: whatever the database says; what was committed stays.
+        """
+        done = Round()
+        with session(self._database_url) as connection:
+            if why := make_months_ahead(connection):
+                done.troubles.append(why)
+            done.kept = settle_marked(connection)
+            may = may_refresh(connection)
+            connection.commit()
+            if may:
+                done.rolled_up = refresh(connection)
+            else:
+                done.troubles.append(_MAY_NOT)
+        if time.monotonic() - self._let_go_at >= _RETENTION_SECONDS:
+            self._let_go_at = time.monotonic()
+            self._let_go(done)
+        return done
+
+    def _let_go(self, done: Round) -> None:
+        """Let old months go, where it is set for how long calls are kept."""
+        try:
+            done.months = run_retention(self._database_url)
+        except DatabaseUnreachableError:
+            raise
+        except LedgerError as error:
+            # A keeper that may not, or an archive that is full, must not keep rows from settling.
+            done.troubles.append(f"no month was let go: {error}")
+        waiting = [month for month in done.months if month.waits]
+        done.months = [month for month in done.months if not month.waits]
+        done.troubles += [f"{month.name} stays: {month.waits}" for month in waiting]

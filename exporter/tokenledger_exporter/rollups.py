@@ -1,0 +1,317 @@
+"""Keeps the roll-ups: sums of calls by slice, hour and day that are the same as the calls' own.
+
+Whoever changes calls marks their slices (five seconds) in the same transaction. A refresher takes
+marks and then, in a statement that sees no less, adds the difference between the calls and what is
+rolled up of them to every level. Until it commits, marks and old sums stand; from then on neither
+does. So in every snapshot the roll-up, less what is marked, plus the calls of what is marked, is
+the sum of the calls. Of older hours there are no slices: there the whole hour is marked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from tokenledger_exporter.database import explain
+from tokenledger_exporter.sql import statements
+from tokenledger_semconv.dimensions import ROLLED_UP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from typing_extensions import LiteralString
+
+_SQL: Final = statements("rollups")
+
+SLICE: Final = timedelta(seconds=5)
+"""What is marked: short, so that the calls of a marked slice are few even at a high rate."""
+
+FIGURES: Final = (
+    *("calls", "input_tokens", "output_tokens", "total_tokens", "cached_tokens", "cost_usd"),
+    *("errors", "priced", "partial", "estimated", "unpriced", "unmeasured", "not_settled"),
+)
+"""The columns of sums."""
+
+LEVELS: Final = ("slices", "hours", "days")
+"""What there are sums of."""
+
+UNDIVIDED: Final = frozenset({"user"})
+"""Dimensions whose roll-up is not divided by provider and model: their values are too many."""
+
+_SECONDS: Final = int(SLICE.total_seconds())
+_HOUR: Final = timedelta(hours=1)
+_BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
+_END: Final = datetime.max.replace(tzinfo=timezone.utc)
+
+_HOT_SLICES: Final = 240
+"""Slices a transaction recomputes."""
+
+_COLD_HOURS: Final = 6
+"""Whole hours a transaction recomputes: slices that are marked meanwhile wait for it."""
+
+
+@dataclass(slots=True)
+class Refreshed:
+    """What a refresh did.
+
+    Args:
+        slices: slices that were recomputed.
+        hours: whole hours that were recomputed.
+        days: days of the past that were rolled up for the first time.
+    """
+
+    slices: int = 0
+    hours: int = 0
+    days: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Marks that were taken: slices, and hours that have no slices."""
+
+    slices: tuple[datetime, ...] = ()
+    hours: tuple[datetime, ...] = ()
+
+
+def slices_of(moments: Iterable[datetime]) -> list[datetime]:
+    """The starts of the slices of some moments, each once."""
+    # Seconds as a float are exact to less than a microsecond, and slices begin at whole seconds.
+    numbers = {moment.timestamp() // _SECONDS for moment in moments}
+    return [datetime.fromtimestamp(number * _SECONDS, timezone.utc) for number in sorted(numbers)]
+
+
+def mark(connection: psycopg.Connection[Any], moments: Iterable[datetime]) -> None:
+    """Say that calls of these moments change in this transaction.
+
+    For who writes to a partition; changes through `token_ledger_events` are marked by a trigger.
+    """
+    if slices := slices_of(moments):
+        connection.execute(_SQL["mark"], {"slices": slices})
+
+
+def refresh(connection: psycopg.Connection[Any], *, build: bool = True) -> Refreshed:
+    """Bring the roll-ups up to date, a few at a time; nothing where somebody else is at it.
+
+    Args:
+        connection: the ledger, with no transaction open; the user may keep the roll-ups.
+        build: roll up calls of before the roll-ups began, too.
+
+    Raises:
+        LedgerError: whatever the database says; what was committed stays right.
+    """
+    done = Refreshed()
+    try:
+        while _refresh_some(connection, done):
+            pass
+        while build and _build_some(connection, done):
+            # What was marked meanwhile does not wait for the past.
+            while _refresh_some(connection, done):
+                pass
+    except psycopg.Error as error:
+        raise explain(error) from None
+    return done
+
+
+def may_refresh(connection: psycopg.Connection[Any]) -> bool:
+    """Whether this database user may keep the roll-ups."""
+    found = connection.execute(_SQL["may_refresh"]).fetchone()
+    return bool(found and found[0])
+
+
+def try_lock(connection: psycopg.Connection[Any]) -> bool:
+    """Be the one refresher for the rest of the transaction; False if somebody else is."""
+    found = connection.execute(_SQL["try_lock"]).fetchone()
+    return bool(found and found[0])
+
+
+def lock(connection: psycopg.Connection[Any]) -> None:
+    """Wait to be the one refresher, as long as `lock_timeout` says."""
+    connection.execute(_SQL["lock"])
+
+
+def take(
+    connection: psycopg.Connection[Any], since: datetime = _BEGINNING, until: datetime = _END
+) -> Taken:
+    """Take the marks of some slices and hours; what is taken must be recomputed.
+
+    Args:
+        connection: the ledger, under the lock, `READ COMMITTED`: what changed before a mark was
+            taken is seen by the statements after that.
+        since: start of the stretch, included.
+        until: end, not included.
+    """
+    stretch = {"since": since, "until": until}
+    hot = connection.execute(_SQL["take_hot"], {**stretch, "limit": _HOT_SLICES}).fetchall()
+    cold = connection.execute(_SQL["take_cold"], {**stretch, "limit": _COLD_HOURS}).fetchall()
+    return Taken(
+        slices=tuple(sorted({bucket for (bucket,) in hot})),
+        hours=tuple(sorted(bucket for bucket, is_rolled_up in cold if is_rolled_up)),
+    )
+
+
+def recompute(connection: psycopg.Connection[Any], taken: Taken) -> None:
+    """Make the sums of what was taken those of its calls."""
+    connection.execute(_SQL["room"])
+    if taken.slices:
+        _add_difference(connection, "slices", taken.slices)
+    if taken.hours:
+        _add_difference(connection, "hours", taken.hours)
+
+
+def freeze_month(connection: psycopg.Connection[Any], since: datetime, until: datetime) -> None:
+    """Bring a month's sums up to date for good, within the transaction that lets its calls go.
+
+    Calls of a month that went before and came again are added to what is known of it.
+
+    Args:
+        connection: the ledger, under `lock`; nobody else can write to the month.
+        since: start of the month.
+        until: start of the next.
+    """
+    while (newest := _unbuilt(connection)) and newest >= since:
+        _build_day(connection, newest)
+    [(is_frozen,)] = connection.execute(_SQL["is_frozen"], {"until": until}).fetchall()
+    if is_frozen:
+        hours = connection.execute(_SQL["hours_between"], {"since": since, "until": until})
+        if found := [bucket for (bucket,) in hours.fetchall()]:
+            connection.execute(_SQL["room"])
+            _add_difference(connection, "hours", found, add=True)
+    while (taken := take(connection, since, until)) != Taken():
+        recompute(connection, taken)
+    connection.execute(_SQL["forget_slices"], {"since": since, "until": until})
+    connection.execute(_SQL["freeze"], {"until": until})
+
+
+def rename_user(connection: psycopg.Connection[Any], user: str, pseudonym: str) -> None:
+    """Put a user's sums under another name; the caller holds `lock` and renames the calls."""
+    for level in LEVELS:
+        statement = sql.SQL(_SQL["rename_user"]).format(
+            level=sql.Identifier(f"token_ledger_rollup_{level}"),
+            figures=listed("{name}"),
+            added=listed("{name} = kept.{name} + excluded.{name}"),
+        )
+        connection.execute(statement, {"user": user, "pseudonym": pseudonym})
+
+
+def _refresh_some(connection: psycopg.Connection[Any], done: Refreshed) -> bool:
+    with connection.transaction():
+        if not try_lock(connection):
+            return False
+        connection.execute(_SQL["move_on"])
+        taken = take(connection)
+        if taken != Taken():
+            recompute(connection, taken)
+    done.slices += len(taken.slices)
+    done.hours += len(taken.hours)
+    return bool(len(taken.slices) == _HOT_SLICES or taken.hours)
+
+
+def _build_some(connection: psycopg.Connection[Any], done: Refreshed) -> bool:
+    """Roll up one day more of the past, the newest first."""
+    with connection.transaction():
+        if not try_lock(connection):
+            return False
+        newest = _unbuilt(connection)
+        if newest is None:
+            connection.execute(_SQL["built_all"])
+            return False
+        _build_day(connection, newest)
+    done.days += 1
+    return True
+
+
+def _unbuilt(connection: psycopg.Connection[Any]) -> datetime | None:
+    found = connection.execute(_SQL["unbuilt"]).fetchone()
+    return found[0] if found else None
+
+
+def _build_day(connection: psycopg.Connection[Any], newest: datetime) -> None:
+    values = {"newest": newest}
+    connection.execute(_SQL["begin_at"], values)
+    connection.execute(_SQL["take_day"], values)
+    hours = [bucket for (bucket,) in connection.execute(_SQL["hours_of_day"], values).fetchall()]
+    connection.execute(_SQL["room"])
+    _add_difference(connection, "hours", hours)
+    connection.execute(_SQL["built"], values)
+
+
+def _add_difference(
+    connection: psycopg.Connection[Any],
+    level: str,
+    buckets: Sequence[datetime],
+    *,
+    add: bool = False,
+) -> None:
+    """Add what the calls of some buckets are more, or less, than what is rolled up of them.
+
+    Args:
+        connection: the ledger, under the lock.
+        level: slices or hours.
+        buckets: their starts.
+        add: what is rolled up is of other calls, so all of these are more.
+    """
+    is_hot = level == "slices"
+    values = {
+        "buckets": list(buckets),
+        "length": SLICE if is_hot else _HOUR,
+        "is_hot": is_hot,
+        "add": add,
+    }
+    with connection.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(_RECOMPUTE[level], values).fetchone()
+        if found and found["fewer"]:
+            cursor.execute(_SQL["forget_empty"], values)
+
+
+def listed(template: LiteralString, names: Iterable[str] = FIGURES) -> sql.Composed:
+    """A template a name, with commas between."""
+    return sql.SQL(", ").join(sql.SQL(template).format(name=sql.Identifier(name)) for name in names)
+
+
+def zeros() -> sql.Composed:
+    """A nothing a figure."""
+    return sql.SQL(", ").join([sql.SQL("0")] * len(FIGURES))
+
+
+def grouping_sets() -> dict[str, sql.Composable]:
+    """What a statement over calls puts into `{sets}`, `{dimension}`, `{value}` and `{columns}`."""
+    provider, model = sql.Identifier("provider"), sql.Identifier("model")
+    sets: list[sql.Composable] = [sql.SQL("(bucket, provider, model)")]
+    dimension: list[sql.Composable] = []
+    value: list[sql.Composable] = []
+    for known in ROLLED_UP:
+        column = sql.Identifier(known.column)
+        told = "(bucket, {})" if known.name in UNDIVIDED else "(bucket, {}, provider, model)"
+        sets.append(sql.SQL(told).format(column))
+        case = sql.SQL("WHEN GROUPING({}) = 0 THEN {}")
+        dimension.append(case.format(column, sql.Literal(known.name)))
+        value.append(case.format(column, column))
+    columns = [provider, model, *(sql.Identifier(known.column) for known in ROLLED_UP)]
+    cases = sql.SQL("CASE {} ELSE '' END")
+    return {
+        "sets": sql.SQL(", ").join(sets),
+        "dimension": cases.format(sql.SQL(" ").join(dimension)),
+        "value": cases.format(sql.SQL(" ").join(value)),
+        "columns": sql.SQL(", ").join(columns),
+    }
+
+
+def _recompute_statement(level: str) -> sql.Composed:
+    return sql.SQL(_SQL["recompute"]).format(
+        **grouping_sets(),
+        level=sql.Identifier(f"token_ledger_rollup_{level}"),
+        figures=listed("{name}"),
+        sums=listed("sum({name})"),
+        named_sums=listed("sum({name}) AS {name}"),
+        negated=listed("-stored.{name}"),
+        added=listed("{name} = kept.{name} + excluded.{name}"),
+        zeros=zeros(),
+    )
+
+
+_RECOMPUTE: Final = {level: _recompute_statement(level) for level in ("slices", "hours")}

@@ -1,0 +1,606 @@
+-- Statements that keep the roll-ups. `{figures}` are the columns of sums, `{sums}` those summed
+-- and `{named_sums}` under their names, `{negated}` those of `stored` with the other sign, `{added}` those of `excluded` added to what is there.
+-- `{level}` is a table of sums, `{keys}` the columns of it a question reads beside the sums, `{columns}` the
+-- same of calls.
+
+-- name: try_lock
+-- One refresher at a time: two go wrong for ever. In a statement of its own, before any that counts.
+SELECT pg_try_advisory_xact_lock(
+    hashtextextended('token_ledger_rollups ' || current_schema(), 0)
+) AS is_ours
+
+-- name: lock
+-- The same, waiting for whoever holds it.
+SELECT pg_advisory_xact_lock(hashtextextended('token_ledger_rollups ' || current_schema(), 0))
+
+-- name: room
+-- Sums of many values at once stay in memory.
+SET LOCAL work_mem = '64MB'
+
+-- name: mark
+-- Slices whose calls change in this transaction.
+INSERT INTO token_ledger_rollup_marks (bucket)
+SELECT unnest(%(slices)s::timestamptz[])
+
+-- name: move_on
+-- Slices of before the last whole hour are in the hours, and from now on found there.
+WITH moved AS (
+    UPDATE token_ledger_rollup_state
+    SET hot_since = date_trunc('hour', now(), 'UTC') - interval '1 hour'
+    WHERE hot_since < date_trunc('hour', now(), 'UTC') - interval '1 hour'
+    RETURNING hot_since
+)
+
+DELETE FROM token_ledger_rollup_slices
+USING moved
+WHERE token_ledger_rollup_slices.bucket < moved.hot_since
+
+-- name: take_hot
+-- Marked slices, the oldest first; whoever commits after this has marks of their own.
+DELETE FROM token_ledger_rollup_marks
+WHERE bucket IN (
+    SELECT DISTINCT marks.bucket
+    FROM token_ledger_rollup_marks AS marks
+    CROSS JOIN token_ledger_rollup_state AS state
+    WHERE
+        marks.bucket >= state.hot_since
+        AND marks.bucket >= %(since)s
+        AND marks.bucket < %(until)s
+    ORDER BY marks.bucket
+    LIMIT %(limit)s
+)
+RETURNING bucket
+
+-- name: take_cold
+-- All marks of some hours that have no slices, the newest first. Marks of calls that are not rolled
+-- up, or whose roll-up is all there is, go without a recomputation.
+WITH hours AS (
+    SELECT DISTINCT date_trunc('hour', marks.bucket, 'UTC') AS bucket
+    FROM token_ledger_rollup_marks AS marks
+    CROSS JOIN token_ledger_rollup_state AS state
+    WHERE
+        marks.bucket < state.hot_since
+        AND marks.bucket >= %(since)s
+        AND marks.bucket < %(until)s
+    ORDER BY 1 DESC
+    LIMIT %(limit)s
+),
+
+taken AS (
+    DELETE FROM token_ledger_rollup_marks
+    WHERE date_trunc('hour', bucket, 'UTC') IN (SELECT hours.bucket FROM hours)
+    RETURNING date_trunc('hour', bucket, 'UTC') AS bucket
+)
+
+SELECT
+    taken.bucket,
+    bool_and(taken.bucket >= state.since AND taken.bucket >= state.frozen_before) AS is_rolled_up
+FROM taken
+CROSS JOIN token_ledger_rollup_state AS state
+GROUP BY taken.bucket
+
+-- name: recompute
+-- The difference between the calls of some buckets and their roll-up is added to every level: one
+-- statement, so both are of one snapshot.
+WITH calls AS MATERIALIZED (
+    SELECT
+        asked.bucket,
+        {columns},
+        found.input_tokens,
+        found.output_tokens,
+        found.total_tokens,
+        found.cached_tokens,
+        found.cost_usd,
+        found.status,
+        found.cost_status,
+        found.settled
+    FROM unnest(%(buckets)s::timestamptz[]) AS asked (bucket)
+    CROSS JOIN LATERAL (
+        SELECT *
+        FROM token_ledger_events AS events
+        WHERE
+            events.timestamp >= asked.bucket
+            AND events.timestamp < asked.bucket + %(length)s::interval
+        OFFSET 0
+    ) AS found
+),
+
+fresh AS (
+    SELECT
+        bucket,
+        {dimension} AS dimension,
+        {value} AS value,
+        COALESCE(provider, '') AS provider,
+        COALESCE(model, '') AS model,
+        count(*) AS calls,
+        COALESCE(sum(input_tokens), 0) AS input_tokens,
+        COALESCE(sum(output_tokens), 0) AS output_tokens,
+        COALESCE(sum(total_tokens), 0) AS total_tokens,
+        COALESCE(sum(cached_tokens), 0) AS cached_tokens,
+        COALESCE(sum(cost_usd), 0) AS cost_usd,
+        count(*) FILTER (WHERE status = 'error') AS errors,
+        count(*) FILTER (WHERE cost_status = 'priced') AS priced,
+        count(*) FILTER (WHERE cost_status = 'partial') AS partial,
+        count(*) FILTER (WHERE cost_status = 'estimated') AS estimated,
+        count(*) FILTER (WHERE cost_status = 'unpriced') AS unpriced,
+        count(*) FILTER (WHERE cost_status = 'unmeasured') AS unmeasured,
+        count(*) FILTER (WHERE NOT settled) AS not_settled
+    FROM calls
+    GROUP BY GROUPING SETS ({sets})
+),
+
+difference AS MATERIALIZED (
+    SELECT bucket, dimension, value, provider, model, {named_sums}
+    FROM (
+        SELECT bucket, dimension, value, provider, model, {figures} FROM fresh
+        UNION ALL
+        SELECT bucket, dimension, value, provider, model, {negated}
+        FROM {level} AS stored
+        WHERE stored.bucket = ANY(%(buckets)s::timestamptz[]) AND NOT %(add)s::boolean
+    ) AS both_sides
+    GROUP BY bucket, dimension, value, provider, model
+    HAVING ({sums}) <> ({zeros})
+),
+
+of_slices AS (
+    INSERT INTO token_ledger_rollup_slices AS kept (
+        bucket, dimension, value, provider, model, {figures}
+    )
+    SELECT bucket, dimension, value, provider, model, {figures}
+    FROM difference
+    WHERE %(is_hot)s::boolean
+    ON CONFLICT (bucket, dimension, value, provider, model) DO UPDATE SET {added}
+),
+
+of_hours AS (
+    INSERT INTO token_ledger_rollup_hours AS kept (
+        bucket, dimension, value, provider, model, {figures}
+    )
+    SELECT date_trunc('hour', bucket, 'UTC') AS hour, dimension, value, provider, model, {sums}
+    FROM difference
+    GROUP BY hour, dimension, value, provider, model
+    ON CONFLICT (bucket, dimension, value, provider, model) DO UPDATE SET {added}
+),
+
+of_days AS (
+    INSERT INTO token_ledger_rollup_days AS kept (
+        bucket, dimension, value, provider, model, {figures}
+    )
+    SELECT (bucket AT TIME ZONE 'UTC')::date AS day, dimension, value, provider, model, {sums}
+    FROM difference
+    GROUP BY day, dimension, value, provider, model
+    ON CONFLICT (dimension, bucket, value, provider, model) DO UPDATE SET {added}
+)
+
+SELECT count(*) AS changed, count(*) FILTER (WHERE calls < 0) AS fewer FROM difference
+
+-- name: forget_empty
+-- What has no call any more is no longer named.
+WITH of_slices AS (
+    DELETE FROM token_ledger_rollup_slices
+    WHERE bucket = ANY(%(buckets)s::timestamptz[]) AND calls = 0
+),
+
+of_hours AS (
+    DELETE FROM token_ledger_rollup_hours
+    WHERE
+        calls = 0
+        AND bucket IN (
+            SELECT date_trunc('hour', told, 'UTC') FROM unnest(%(buckets)s::timestamptz[]) AS told
+        )
+)
+
+DELETE FROM token_ledger_rollup_days
+WHERE
+    calls = 0
+    AND bucket IN (
+        SELECT (told AT TIME ZONE 'UTC')::date FROM unnest(%(buckets)s::timestamptz[]) AS told
+    )
+
+-- name: unbuilt
+-- The newest calls that are not rolled up, where there are any.
+SELECT max(events.timestamp) AS newest
+FROM token_ledger_events AS events
+WHERE events.timestamp < (SELECT state.since FROM token_ledger_rollup_state AS state)
+
+-- name: begin_at
+-- Where the building of a ledger's past begins: slices begin after every call there is.
+UPDATE token_ledger_rollup_state
+SET hot_since = date_trunc('hour', %(newest)s::timestamptz, 'UTC') + interval '1 hour'
+WHERE since = 'infinity'
+
+-- name: take_day
+-- Marks of the hours that are built next; those of later calls stay, and are looked at like any.
+DELETE FROM token_ledger_rollup_marks
+USING token_ledger_rollup_state AS state
+WHERE
+    bucket >= date_trunc('day', %(newest)s::timestamptz, 'UTC')
+    AND bucket < date_trunc('day', %(newest)s::timestamptz, 'UTC') + interval '1 day'
+    AND bucket < state.hot_since
+
+-- name: hours_of_day
+-- The hours to build: of the day of the newest call that is not rolled up, all that have no slices.
+SELECT hours.bucket
+FROM token_ledger_rollup_state AS state
+CROSS JOIN LATERAL generate_series(
+    date_trunc('day', %(newest)s::timestamptz, 'UTC'),
+    date_trunc('day', %(newest)s::timestamptz, 'UTC') + interval '23 hours',
+    interval '1 hour'
+) AS hours (bucket)
+WHERE hours.bucket < state.hot_since
+
+-- name: built
+-- The day is rolled up.
+UPDATE token_ledger_rollup_state
+SET since = date_trunc('day', %(newest)s::timestamptz, 'UTC')
+
+-- name: built_all
+-- There are no earlier calls.
+UPDATE token_ledger_rollup_state
+SET
+    since = '-infinity',
+    hot_since = CASE
+        WHEN hot_since = 'infinity' THEN date_trunc('hour', now(), 'UTC') ELSE hot_since
+    END
+WHERE since > '-infinity'
+
+-- name: freeze
+-- Calls before a moment are let go: what was rolled up of them is all there is.
+UPDATE token_ledger_rollup_state
+SET frozen_before = GREATEST(frozen_before, %(until)s)
+
+-- name: is_frozen
+-- Whether calls of before a moment were let go before.
+SELECT frozen_before >= %(until)s AS is_frozen FROM token_ledger_rollup_state
+
+-- name: hours_between
+-- The hours of a stretch that have calls.
+SELECT DISTINCT date_trunc('hour', timestamp, 'UTC') AS bucket
+FROM token_ledger_events
+WHERE timestamp >= %(since)s AND timestamp < %(until)s
+ORDER BY bucket
+
+-- name: forget_slices
+-- Slices of a stretch that is let go.
+DELETE FROM token_ledger_rollup_slices
+WHERE bucket >= %(since)s AND bucket < %(until)s
+
+-- name: lag
+-- How long the oldest mark has waited.
+SELECT now() - min(recorded_at) AS waited FROM token_ledger_rollup_marks
+
+-- name: may_refresh
+-- Whether this user may keep the roll-ups.
+SELECT bool_and(has_table_privilege(name, privilege)) AS may
+FROM (
+    VALUES
+        ('token_ledger_events', 'SELECT'), ('token_ledger_rollup_marks', 'DELETE'),
+        ('token_ledger_rollup_slices', 'DELETE'), ('token_ledger_rollup_hours', 'DELETE'),
+        ('token_ledger_rollup_days', 'UPDATE'), ('token_ledger_rollup_state', 'UPDATE')
+) AS needed (name, privilege)
+
+-- name: rename_user
+-- A user's sums under another name, added to what is there under it.
+WITH renamed AS (
+    DELETE FROM {level}
+    WHERE dimension = 'user' AND value = %(user)s
+    RETURNING *
+)
+
+INSERT INTO {level} AS kept (bucket, dimension, value, provider, model, {figures})
+SELECT bucket, dimension, %(pseudonym)s, provider, model, {figures}
+FROM renamed
+ON CONFLICT (bucket, dimension, value, provider, model) DO UPDATE SET {added}
+
+-- name: count_let_go
+-- Sums by one dimension of months whose calls were let go.
+SELECT count(*) AS rows
+FROM token_ledger_rollup_hours AS hours
+INNER JOIN token_ledger_rollup_state AS state ON hours.bucket < state.frozen_before
+WHERE hours.bucket >= %(since)s AND hours.bucket <= %(until)s::timestamptz - interval '1 hour' {where}
+
+-- name: forget_let_go
+-- The same sums, and out of their days.
+WITH gone AS (
+    DELETE FROM token_ledger_rollup_hours AS hours
+    USING token_ledger_rollup_state AS state
+    WHERE
+        hours.bucket < state.frozen_before
+        AND hours.bucket >= %(since)s
+        AND hours.bucket <= %(until)s::timestamptz - interval '1 hour' {where}
+    RETURNING hours.*
+),
+
+of_days AS (
+    UPDATE token_ledger_rollup_days AS kept
+    SET {subtracted}
+    FROM (
+        SELECT
+            (bucket AT TIME ZONE 'UTC')::date AS day, dimension, value, provider, model,
+            {named_sums}
+        FROM gone
+        GROUP BY day, dimension, value, provider, model
+    ) AS fewer
+    WHERE
+        kept.bucket = fewer.day
+        AND kept.dimension = fewer.dimension
+        AND kept.value = fewer.value
+        AND kept.provider = fewer.provider
+        AND kept.model = fewer.model
+)
+
+SELECT count(*) AS rows FROM gone
+
+-- name: forget_empty_days
+-- Days of which nothing is left.
+DELETE FROM token_ledger_rollup_days
+USING token_ledger_rollup_state AS state
+WHERE calls = 0 AND bucket < (state.frozen_before AT TIME ZONE 'UTC')::date
+
+-- name: of_days
+-- Whole days.
+SELECT (bucket::timestamp AT TIME ZONE 'UTC') AS timestamp, {keys} {figures}
+FROM token_ledger_rollup_days
+WHERE
+    dimension = {dimension}
+    AND bucket >= %(first_day)s::date
+    AND bucket < %(end_day)s::date
+    AND EXISTS (SELECT FROM token_ledger_rollup_state)
+
+-- name: of_hours
+-- Whole hours before the first and after the last whole day.
+SELECT bucket AS timestamp, {keys} {figures}
+FROM token_ledger_rollup_hours
+WHERE
+    dimension = {dimension}
+    AND bucket >= {since}
+    AND bucket < {until}
+    AND EXISTS (SELECT FROM token_ledger_rollup_state)
+
+-- name: off_slices
+-- Less what is out of date of the slices.
+SELECT stored.bucket AS timestamp, {keys} {negated}
+FROM token_ledger_rollup_stale AS stale
+INNER JOIN token_ledger_rollup_slices AS stored ON stored.bucket = stale.bucket
+WHERE
+    stale.is_hot
+    AND stored.dimension = {dimension}
+    AND stale.bucket >= %(first_hour)s
+    AND stale.bucket < %(end_hour)s
+
+-- name: off_hours
+-- Less what is out of date of the hours that have no slices.
+SELECT stored.bucket AS timestamp, {keys} {negated}
+FROM token_ledger_rollup_stale AS stale
+INNER JOIN token_ledger_rollup_hours AS stored ON stored.bucket = stale.bucket
+WHERE
+    NOT stale.is_hot
+    AND stored.dimension = {dimension}
+    AND stale.bucket >= %(first_hour)s
+    AND stale.bucket < %(end_hour)s
+
+-- name: stale_calls
+-- And the calls of what is out of date instead.
+SELECT calls.timestamp, {columns} {of_a_call}
+FROM token_ledger_rollup_stale AS stale
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM token_ledger_events AS found
+    WHERE found.timestamp >= stale.bucket AND found.timestamp < stale.until
+    OFFSET 0
+) AS calls
+WHERE stale.bucket >= %(first_hour)s AND stale.bucket < %(end_hour)s
+
+-- name: edge_calls
+-- The calls of an hour that is in the stretch in part.
+SELECT calls.timestamp, {columns} {of_a_call}
+FROM token_ledger_events AS calls
+WHERE calls.timestamp >= {since} AND calls.timestamp < {until}
+
+-- name: unbuilt_calls
+-- The calls of before the roll-ups begin; all of them for whoever sees no roll-up.
+SELECT calls.timestamp, {columns} {of_a_call}
+FROM token_ledger_events AS calls
+WHERE
+    COALESCE((SELECT state.since FROM token_ledger_rollup_state AS state), 'infinity')
+    > %(first_hour)s
+    AND calls.timestamp >= %(first_hour)s
+    AND calls.timestamp < LEAST(
+        %(end_hour)s,
+        COALESCE((SELECT state.since FROM token_ledger_rollup_state AS state), 'infinity')
+    )
+
+-- name: of_a_call
+-- A call as sums of its own.
+1::bigint AS calls,
+COALESCE(calls.input_tokens, 0) AS input_tokens,
+COALESCE(calls.output_tokens, 0) AS output_tokens,
+COALESCE(calls.total_tokens, 0) AS total_tokens,
+COALESCE(calls.cached_tokens, 0) AS cached_tokens,
+COALESCE(calls.cost_usd, 0) AS cost_usd,
+(calls.status = 'error')::int AS errors,
+(calls.cost_status = 'priced')::int AS priced,
+(calls.cost_status = 'partial')::int AS partial,
+(calls.cost_status = 'estimated')::int AS estimated,
+(calls.cost_status = 'unpriced')::int AS unpriced,
+(calls.cost_status = 'unmeasured')::int AS unmeasured,
+(NOT calls.settled)::int AS not_settled
+
+-- name: off
+-- Less what is in another part.
+SELECT stored.timestamp, {keys} {negated}
+FROM ({part}) AS stored
+
+-- name: told
+-- All parts, as the calls are told of elsewhere.
+({parts}) AS rolled_up WHERE true
+
+-- name: figures
+-- What is summed of sums, as of calls.
+    COALESCE(sum(calls), 0)::bigint AS calls,
+    COALESCE(sum(input_tokens), 0)::bigint AS input_tokens,
+    COALESCE(sum(output_tokens), 0)::bigint AS output_tokens,
+    COALESCE(sum(cached_tokens), 0)::bigint AS cached_tokens,
+    COALESCE(sum(cost_usd), 0) AS cost_usd
+
+-- name: failures
+-- The same for how calls ended.
+    COALESCE(sum(calls), 0)::bigint AS calls,
+    COALESCE(sum(errors), 0)::bigint AS errors
+
+-- name: states
+-- The same for what sums rest on.
+    COALESCE(sum(priced), 0)::bigint AS priced,
+    COALESCE(sum(partial), 0)::bigint AS partial,
+    COALESCE(sum(estimated), 0)::bigint AS estimated,
+    COALESCE(sum(unpriced), 0)::bigint AS unpriced,
+    COALESCE(sum(unmeasured), 0)::bigint AS unmeasured,
+    COALESCE(sum(not_settled), 0)::bigint AS not_settled
+
+-- name: counted
+-- The same for the number of calls.
+COALESCE(sum(calls), 0)::bigint
+
+-- name: having
+-- A group whose parts cancel out has no call.
+HAVING sum(calls) <> 0
+
+-- name: days_to_check
+-- Every day with calls or sums, of those that are rolled up and still have their calls.
+SELECT DISTINCT day
+FROM (
+    SELECT date_trunc('day', timestamp, 'UTC') AS day FROM token_ledger_events
+    UNION
+    SELECT date_trunc('day', bucket, 'UTC') FROM token_ledger_rollup_hours
+    UNION
+    SELECT bucket::timestamp AT TIME ZONE 'UTC' FROM token_ledger_rollup_days
+) AS known
+CROSS JOIN token_ledger_rollup_state AS state
+WHERE known.day >= state.since AND known.day >= state.frozen_before
+ORDER BY day
+
+-- name: compare
+-- Sums of a day that are not those of its calls, and levels that are not the sum of the level below. An
+-- hour with a mark is out of date and says so: only its levels are compared.
+WITH calls AS (
+    SELECT
+        date_trunc('hour', timestamp, 'UTC') AS bucket,
+        {columns},
+        input_tokens,
+        output_tokens,
+        total_tokens,
+        cached_tokens,
+        cost_usd,
+        status,
+        cost_status,
+        settled
+    FROM token_ledger_events
+    WHERE timestamp >= %(since)s AND timestamp < %(until)s
+),
+
+fresh AS (
+    SELECT
+        bucket,
+        {dimension} AS dimension,
+        {value} AS value,
+        COALESCE(provider, '') AS provider,
+        COALESCE(model, '') AS model,
+        count(*) AS calls,
+        COALESCE(sum(input_tokens), 0) AS input_tokens,
+        COALESCE(sum(output_tokens), 0) AS output_tokens,
+        COALESCE(sum(total_tokens), 0) AS total_tokens,
+        COALESCE(sum(cached_tokens), 0) AS cached_tokens,
+        COALESCE(sum(cost_usd), 0) AS cost_usd,
+        count(*) FILTER (WHERE status = 'error') AS errors,
+        count(*) FILTER (WHERE cost_status = 'priced') AS priced,
+        count(*) FILTER (WHERE cost_status = 'partial') AS partial,
+        count(*) FILTER (WHERE cost_status = 'estimated') AS estimated,
+        count(*) FILTER (WHERE cost_status = 'unpriced') AS unpriced,
+        count(*) FILTER (WHERE cost_status = 'unmeasured') AS unmeasured,
+        count(*) FILTER (WHERE NOT settled) AS not_settled
+    FROM calls
+    GROUP BY GROUPING SETS ({sets})
+),
+
+sides AS (
+    SELECT 'hour' AS level, bucket, dimension, value, provider, model, 1 AS side, {figures}
+    FROM fresh
+    WHERE bucket NOT IN (SELECT date_trunc('hour', marks.bucket, 'UTC') FROM token_ledger_rollup_marks AS marks)
+    UNION ALL
+    SELECT 'hour', bucket, dimension, value, provider, model, -1, {negated}
+    FROM token_ledger_rollup_hours AS stored
+    WHERE
+        bucket >= %(since)s
+        AND bucket < %(until)s
+        AND bucket NOT IN (SELECT date_trunc('hour', marks.bucket, 'UTC') FROM token_ledger_rollup_marks AS marks)
+    UNION ALL
+    SELECT
+        'slices of hour', date_trunc('hour', bucket, 'UTC'), dimension, value, provider, model, 1,
+        {figures}
+    FROM token_ledger_rollup_slices
+    WHERE bucket >= %(since)s AND bucket < %(until)s
+    UNION ALL
+    SELECT 'slices of hour', bucket, dimension, value, provider, model, -1, {negated}
+    FROM token_ledger_rollup_hours AS stored
+    WHERE
+        bucket >= %(since)s
+        AND bucket < %(until)s
+        AND bucket >= (SELECT state.hot_since FROM token_ledger_rollup_state AS state)
+    UNION ALL
+    SELECT
+        'day', date_trunc('day', bucket, 'UTC'), dimension, value, provider, model, 1, {figures}
+    FROM token_ledger_rollup_hours
+    WHERE bucket >= %(since)s AND bucket < %(until)s
+    UNION ALL
+    SELECT
+        'day', bucket::timestamp AT TIME ZONE 'UTC', dimension, value, provider, model, -1,
+        {negated}
+    FROM token_ledger_rollup_days AS stored
+    WHERE bucket = (%(since)s::timestamptz AT TIME ZONE 'UTC')::date
+)
+
+SELECT
+    level,
+    bucket,
+    dimension,
+    value,
+    provider,
+    model,
+    COALESCE(sum(calls) FILTER (WHERE side = 1), 0)::bigint AS right_calls,
+    COALESCE(sum(cost_usd) FILTER (WHERE side = 1), 0) AS right_usd,
+    COALESCE(-sum(calls) FILTER (WHERE side = -1), 0)::bigint AS stored_calls,
+    COALESCE(-sum(cost_usd) FILTER (WHERE side = -1), 0) AS stored_usd
+FROM sides
+GROUP BY level, bucket, dimension, value, provider, model
+HAVING ({sums}) <> ({zeros})
+ORDER BY bucket, level, dimension, value, provider, model
+
+-- name: forget_marks
+-- Marks of a day that is built anew.
+DELETE FROM token_ledger_rollup_marks
+WHERE bucket >= %(since)s AND bucket < %(until)s
+
+-- name: forget_sums
+-- What is rolled up of it.
+WITH of_slices AS (
+    DELETE FROM token_ledger_rollup_slices WHERE bucket >= %(since)s AND bucket < %(until)s
+),
+
+of_hours AS (
+    DELETE FROM token_ledger_rollup_hours WHERE bucket >= %(since)s AND bucket < %(until)s
+)
+
+DELETE FROM token_ledger_rollup_days
+WHERE bucket = (%(since)s::timestamptz AT TIME ZONE 'UTC')::date
+
+-- name: buckets_of
+-- The slices of a stretch that has some, and the hours of one that has none, of those with calls.
+SELECT DISTINCT
+    events.timestamp >= state.hot_since AS is_hot,
+    CASE
+        WHEN events.timestamp >= state.hot_since THEN token_ledger_slice(events.timestamp)
+        ELSE date_trunc('hour', events.timestamp, 'UTC')
+    END AS bucket
+FROM token_ledger_events AS events
+CROSS JOIN token_ledger_rollup_state AS state
+WHERE events.timestamp >= %(since)s AND events.timestamp < %(until)s

@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One statement and its parameters."""
+    """One statement, as bytes if it was put together before, and its parameters."""
 
-    statement: sql.SQL | sql.Composed
+    statement: sql.SQL | sql.Composed | bytes
     values: Mapping[str, object] = field(default_factory=dict[str, object])
 
 

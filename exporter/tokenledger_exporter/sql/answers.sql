@@ -116,7 +116,7 @@ SELECT {columns}
 FROM token_ledger_events
 WHERE timestamp >= %(since)s AND timestamp < %(until)s {where} {after}
 ORDER BY timestamp, event_id
-LIMIT %(limit)s
+LIMIT {limit}
 
 -- name: after
 -- The place a page ended at.

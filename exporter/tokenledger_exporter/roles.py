@@ -17,9 +17,10 @@ from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _SQL: Final = statements("roles")
+_BINDING: Final = statements("binding")
 
 ROLES: Final = ("writer", "keeper", "reader")
 """What a role's name ends with."""
@@ -42,6 +43,34 @@ def create_roles(database_url: str, prefix: str = DEFAULT_PREFIX) -> tuple[str, 
         for statement in _statements(prefix, str(found[0]) if found else "public"):
             connection.execute(statement)
     return names
+
+
+def bind_reader(database_url: str, reader: str, organizations: Sequence[str]) -> list[str]:
+    """Let a reader see these organizations alone, beside those it is bound to already.
+
+    Args:
+        database_url: the ledger, as the tables' owner.
+        reader: a login or role that exists; a name that does not would bind nobody.
+        organizations: their ids.
+
+    Returns:
+        All it is bound to now.
+
+    Raises:
+        UsageError: there is no such role, or row-level security is not on yet.
+        LedgerError: whatever the database says; nothing was changed.
+    """
+    with session(database_url) as connection, connection.transaction():
+        found = connection.execute(_BINDING["known_reader"], {"reader": reader}).fetchone()
+        if not found or not found[0]:
+            raise UsageError(
+                f"there is no role {reader!r}: make it first, IN ROLE {DEFAULT_PREFIX}_reader"
+            )
+        if not found[1]:
+            raise UsageError("rows are not shown by policy yet: run 'tokenledger db roles' first")
+        values = {"reader": reader, "organizations": list(organizations)}
+        connection.execute(_BINDING["bind_reader"], values)
+        return [name for (name,) in connection.execute(_BINDING["bound_to"], {"reader": reader})]
 
 
 def script(prefix: str = DEFAULT_PREFIX, schema: str = "public") -> str:

@@ -291,6 +291,27 @@ def test_a_reader_reads_sums_and_a_bound_one_makes_its_own(logins: Logins) -> No
         assert is_refused(login, "UPDATE token_ledger_rollup_state SET since = 'infinity'")
 
 
+def test_the_command_binds_a_reader(logins: Logins, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(logins.owner)
+    monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", logins.owner)
+
+    def bind(*words: str) -> tuple[int, str]:
+        done = CliRunner().invoke(main, ["db", "roles", *words])
+        return done.exit_code, done.stdout or done.stderr
+
+    reader = f"{logins.prefix}_reader_login"
+    seen = "SELECT DISTINCT organization_id FROM token_ledger_events ORDER BY 1"
+    assert len(ask(logins.reader, seen)) == 3
+    assert bind("--reader", reader, "--organization", "globex") == (
+        0,
+        f"{reader} sees globex alone\n",
+    )
+    assert ask(logins.reader, seen) == [("globex",)]
+    assert bind("--reader", reader, "--organization", "acme")[1].endswith("acme, globex alone\n")
+    assert "there is no role 'nobody'" in bind("--reader", "nobody", "--organization", "acme")[1]
+    assert bind("--reader", reader)[0] == 2
+
+
 def test_a_setting_narrows_any_reader(logins: Logins) -> None:
     fill(logins.owner)
     narrowed = make_conninfo(logins.reader, options="-c tokenledger.organization=globex")

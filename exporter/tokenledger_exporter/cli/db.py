@@ -77,15 +77,41 @@ def print_script() -> None:
 @command.command("roles")
 @click.option("--prefix", default="tokenledger", help="What the roles' names begin with.")
 @click.option("--sql", "only_print", is_flag=True, help="Print the statements and run nothing.")
+@click.option("--reader", metavar="NAME", help="Bind this login or role, and make no role.")
+@click.option(
+    "--organization",
+    "organizations",
+    multiple=True,
+    metavar="ORG",
+    help="What --reader may see; again for more, and beside what it may see already.",
+)
 @database_option
 @explained
-def make_roles(*, prefix: str, only_print: bool, database_url: str | None) -> None:
+def make_roles(
+    *,
+    prefix: str,
+    only_print: bool,
+    reader: str | None,
+    organizations: tuple[str, ...],
+    database_url: str | None,
+) -> None:
     """Make the roles writer, keeper and reader with their grants; again after every migration.
 
-    From then on rows are shown by row-level security to everybody but the tables' owner.
+    From then on rows are shown by row-level security to everybody but the tables' owner. With
+    --reader and --organization, a reader is bound to what it may see.
     """
     from tokenledger_exporter import roles
+    from tokenledger_exporter.errors import UsageError
 
+    if bool(reader) != bool(organizations):
+        raise UsageError(
+            "a reader is bound to organizations: give both --reader and --organization"
+        )
+    if reader:
+        with open_database(database_url) as url:
+            bound = roles.bind_reader(url, reader, organizations)
+        click.echo(f"{reader} sees {', '.join(bound)} alone")
+        return
     if only_print:
         click.echo(roles.script(prefix), nl=False)
         return

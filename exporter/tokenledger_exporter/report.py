@@ -12,6 +12,7 @@ from psycopg import sql
 from tokenledger_exporter.asking import Question, ask
 from tokenledger_exporter.dimension_columns import BUCKETS, UTC, group, label_columns, narrowed
 from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.price_rows import MONEY
 from tokenledger_exporter.rolled_up import ROWS, calls_of
 from tokenledger_exporter.sql import statements
 
@@ -179,8 +180,14 @@ def build_report(connection: psycopg.Connection[Any], asked: Asked) -> Report:
 def report_plan(asked: Asked) -> Plan[Report]:
     """As `build_report`, for any connection."""
     by, groups = checked_groups(asked)
-    rows = (yield _groups(asked, groups)) if groups else []
-    [total] = yield _groups(asked, [])
+    found = (yield _groups(asked, groups)) if groups else []
+    rows = [_row(told, len(by), lost=0) for told in found]
+    if groups and len(rows) < asked.limit:
+        # Every group is here. What is newest is read as calls: not twice.
+        total = _sum(rows)
+    else:
+        [whole] = yield _groups(asked, [])
+        total = _row(whole, 0, lost=0)
     until = asked.until if asked.as_of is None else min(asked.until, asked.as_of)
     lost = yield from losses_plan(asked.since, until)
     notes = yield from notes_plan()
@@ -188,8 +195,8 @@ def report_plan(asked: Asked) -> Plan[Report]:
         by=by,
         since=asked.since,
         until=asked.until,
-        rows=tuple(_row(found, len(by), lost=0) for found in rows),
-        totals=_row(total, 0, lost=lost),
+        rows=tuple(rows),
+        totals=replace(total, coverage=replace(total.coverage, lost=lost)),
         as_of=asked.as_of,
         notes=notes,
         zone=asked.zone,
@@ -226,6 +233,34 @@ def compared_plan(asked: Asked) -> Plan[Report]:
         totals=replace(now.totals, previous_cost_usd=before.totals.cost_usd),
         compared_since=since,
         previous=before.coverage,
+    )
+
+
+def _sum(rows: Sequence[ReportRow]) -> ReportRow:
+    """The total of all groups."""
+    cost_usd = _ZERO
+    for row in rows:
+        cost_usd = MONEY.add(cost_usd, row.cost_usd)
+    return ReportRow(
+        labels=(),
+        cost_usd=cost_usd,
+        calls=sum(row.calls for row in rows),
+        input_tokens=sum(row.input_tokens for row in rows),
+        output_tokens=sum(row.output_tokens for row in rows),
+        cached_tokens=sum(row.cached_tokens for row in rows),
+        coverage=sum_coverage([row.coverage for row in rows]),
+    )
+
+
+def sum_coverage(parts: Sequence[Coverage]) -> Coverage:
+    """The coverage of several groups together, what is lost left out."""
+    return Coverage(
+        priced=sum(part.priced for part in parts),
+        partial=sum(part.partial for part in parts),
+        estimated=sum(part.estimated for part in parts),
+        unpriced=sum(part.unpriced for part in parts),
+        unmeasured=sum(part.unmeasured for part in parts),
+        not_settled=sum(part.not_settled for part in parts),
     )
 
 

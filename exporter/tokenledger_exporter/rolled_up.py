@@ -218,15 +218,8 @@ class _Parts:
             yield self._part("of_days")
             yield self._between("of_hours", "first_hour", "first_midnight")
             yield self._between("of_hours", "end_midnight", "end_hour")
-        for name in ("off_slices", "off_hours", "stale_calls", "unbuilt_calls"):
+        for name in ("off_slices", "off_hours", "of_calls"):
             yield self._part(name)
-        if stretch.since < stretch.first_hour:
-            yield self._between("edge_calls", "since", "first_hour")
-        if stretch.end_hour < stretch.until:
-            yield self._between("edge_calls", "end_hour", "until")
-        if stretch.until < stretch.end_hour:
-            after = self._between("edge_calls", "until", "end_hour")
-            yield sql.SQL(_SQL["off"]).format(part=after, **self._braces(keys=self._columns))
 
     def _between(self, name: str, since: str, until: str) -> sql.Composable:
         """A part between two moments that are parameters."""
@@ -235,9 +228,9 @@ class _Parts:
     def _part(self, name: str, **braces: sql.Composable) -> sql.Composable:
         return sql.SQL(_SQL[name]).format(**self._braces(), **braces)
 
-    def _braces(self, keys: sql.Composable | None = None) -> dict[str, sql.Composable]:
+    def _braces(self) -> dict[str, sql.Composable]:
         return {
-            "keys": self._keys if keys is None else keys,
+            "keys": self._keys,
             "columns": self._columns,
             "dimension": sql.Literal(self.dimension),
             "figures": listed("{name}"),

@@ -1,6 +1,6 @@
 """Keeps the roll-ups: sums of calls by slice, hour and day that are the same as the calls' own.
 
-Whoever changes calls marks their slices (five seconds) in the same transaction. A refresher takes
+Whoever changes calls marks their slices (two seconds) in the same transaction. A refresher takes
 marks and then, in a statement that sees no less, adds the difference between the calls and what is
 rolled up of them to every level. Until it commits, marks and old sums stand; from then on neither
 does. So in every snapshot the roll-up, less what is marked, plus the calls of what is marked, is
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("rollups")
 
-SLICE: Final = timedelta(seconds=5)
+SLICE: Final = timedelta(seconds=2)
 """What is marked: short, so that the calls of a marked slice are few even at a high rate."""
 
 FIGURES: Final = (
@@ -48,7 +48,7 @@ _HOUR: Final = timedelta(hours=1)
 _BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
 _END: Final = datetime.max.replace(tzinfo=timezone.utc)
 
-_HOT_SLICES: Final = 240
+_HOT_SLICES: Final = 600
 """Slices a transaction recomputes."""
 
 _COLD_HOURS: Final = 6
@@ -232,10 +232,14 @@ def _unbuilt(connection: psycopg.Connection[Any]) -> datetime | None:
 
 def _build_day(connection: psycopg.Connection[Any], newest: datetime) -> None:
     values = {"newest": newest}
-    connection.execute(_SQL["begin_at"], values)
+    begun = connection.execute(_SQL["begin"]).fetchone()
     connection.execute(_SQL["take_day"], values)
-    hours = [bucket for (bucket,) in connection.execute(_SQL["hours_of_day"], values).fetchall()]
     connection.execute(_SQL["room"])
+    if begun:
+        stretch = {"since": begun[0], "until": _END}
+        hot = connection.execute(_SQL["buckets_of"], stretch).fetchall()
+        _add_difference(connection, "slices", sorted(bucket for _, bucket in hot))
+    hours = [bucket for (bucket,) in connection.execute(_SQL["hours_of_day"], values).fetchall()]
     _add_difference(connection, "hours", hours)
     connection.execute(_SQL["built"], values)
 

@@ -20,6 +20,7 @@ FILES = (
     "answers",
     "purge",
     "rollups",
+    "binding",
 )
 STATEMENTS = [(file, name) for file in FILES for name in statements(file)]
 # What the reader and the writer put into a statement's braces, from their fixed lists.
@@ -39,6 +40,7 @@ BRACES = {
     "{figures}": "count(*) AS calls",
     "{metrics}": "count(*) AS sum_input",
     "{after}": "",
+    "{limit}": "1",
     "{events}": "true",
     "{event}": "true",
     "{table}": "token_ledger_rejected",
@@ -65,8 +67,9 @@ NOT_EXPLAINABLE = (
 )
 # The same, by the whole name; the sums a roll-up is made of are run with every refresh.
 FRAGMENTS = {
-    *("calls", "failures", "off", "told", "counted", "having", "of_a_call"),
-    *("recompute", "compare", "rename_user", "count_let_go", "forget_let_go", "room"),
+    *("calls", "failures", "told", "counted", "having", "of_a_call"),
+    *("of_days", "of_hours", "of_calls", "off_slices", "off_hours", "recompute", "compare"),
+    *("rename_user", "count_let_go", "forget_let_go", "room"),
 }
 OLDER = "CREATE TABLE token_ledger_events_v0 (LIKE token_ledger_events)"
 STAGED = "CREATE TEMPORARY TABLE token_ledger_prices_staged (LIKE token_ledger_prices)"

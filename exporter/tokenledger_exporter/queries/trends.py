@@ -11,7 +11,7 @@ from tokenledger_exporter.dimension_columns import zone_of
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.queries.answers import DailyCost, HourlyCost, Trend
 from tokenledger_exporter.queries.plans import figures_of, question, until_now
-from tokenledger_exporter.report import Asked, Coverage, losses_plan
+from tokenledger_exporter.report import Asked, Coverage, losses_plan, sum_coverage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -97,13 +97,4 @@ def _figures(found: Mapping[str, Any] | None) -> tuple[Decimal, int, int, int, C
 
 
 def _whole(buckets: tuple[DailyCost, ...] | tuple[HourlyCost, ...], lost: int) -> Coverage:
-    parts = [bucket.coverage for bucket in buckets]
-    whole = Coverage(
-        priced=sum(part.priced for part in parts),
-        partial=sum(part.partial for part in parts),
-        estimated=sum(part.estimated for part in parts),
-        unpriced=sum(part.unpriced for part in parts),
-        unmeasured=sum(part.unmeasured for part in parts),
-        not_settled=sum(part.not_settled for part in parts),
-    )
-    return replace(whole, lost=lost)
+    return replace(sum_coverage([bucket.coverage for bucket in buckets]), lost=lost)

@@ -203,20 +203,25 @@ SELECT max(events.timestamp) AS newest
 FROM token_ledger_events AS events
 WHERE events.timestamp < (SELECT state.since FROM token_ledger_rollup_state AS state)
 
--- name: begin_at
--- Where the building of a ledger's past begins: slices begin after every call there is.
+-- name: begin
+-- Where the building of a ledger's past begins, if it has not: slices are of the last whole hour and on.
 UPDATE token_ledger_rollup_state
-SET hot_since = date_trunc('hour', %(newest)s::timestamptz, 'UTC') + interval '1 hour'
+SET hot_since = date_trunc('hour', now(), 'UTC') - interval '1 hour'
 WHERE since = 'infinity'
+RETURNING hot_since
 
 -- name: take_day
--- Marks of the hours that are built next; those of later calls stay, and are looked at like any.
+-- Marks of the hours that are built next, and with the first of them of all slices; those of other
+-- hours stay, and are looked at like any.
 DELETE FROM token_ledger_rollup_marks
 USING token_ledger_rollup_state AS state
 WHERE
-    bucket >= date_trunc('day', %(newest)s::timestamptz, 'UTC')
-    AND bucket < date_trunc('day', %(newest)s::timestamptz, 'UTC') + interval '1 day'
-    AND bucket < state.hot_since
+    (
+        bucket >= date_trunc('day', %(newest)s::timestamptz, 'UTC')
+        AND bucket < date_trunc('day', %(newest)s::timestamptz, 'UTC') + interval '1 day'
+        AND bucket < state.hot_since
+    )
+    OR (state.since = 'infinity' AND bucket >= state.hot_since)
 
 -- name: hours_of_day
 -- The hours to build: of the day of the newest call that is not rolled up, all that have no slices.
@@ -360,80 +365,79 @@ WHERE
 -- name: off_slices
 -- Less what is out of date of the slices.
 SELECT stored.bucket AS timestamp, {keys} {negated}
-FROM token_ledger_rollup_stale AS stale
+FROM stale
 INNER JOIN token_ledger_rollup_slices AS stored ON stored.bucket = stale.bucket
-WHERE
-    stale.is_hot
-    AND stored.dimension = {dimension}
-    AND stale.bucket >= %(first_hour)s
-    AND stale.bucket < %(end_hour)s
+WHERE stale.is_hot AND stored.dimension = {dimension}
 
 -- name: off_hours
 -- Less what is out of date of the hours that have no slices.
 SELECT stored.bucket AS timestamp, {keys} {negated}
-FROM token_ledger_rollup_stale AS stale
+FROM stale
 INNER JOIN token_ledger_rollup_hours AS stored ON stored.bucket = stale.bucket
-WHERE
-    NOT stale.is_hot
-    AND stored.dimension = {dimension}
-    AND stale.bucket >= %(first_hour)s
-    AND stale.bucket < %(end_hour)s
+WHERE NOT stale.is_hot AND stored.dimension = {dimension}
 
--- name: stale_calls
--- And the calls of what is out of date instead.
+-- name: of_calls
+-- Calls: of what is out of date; of hours that are in the stretch in part; of before the roll-ups
+-- begin, which are all of them for whoever sees no roll-up. One walk for all of it: a partitioned
+-- table takes long to plan for.
 SELECT calls.timestamp, {columns} {of_a_call}
-FROM token_ledger_rollup_stale AS stale
+FROM (
+    SELECT bucket AS since, until, 1 AS sign FROM stale
+    UNION ALL
+    SELECT since, until, sign
+    FROM (
+        VALUES
+            (%(since)s::timestamptz, %(first_hour)s::timestamptz, 1),
+            (%(end_hour)s, %(until)s, 1),
+            (%(until)s, %(end_hour)s, -1),
+            (
+                %(first_hour)s,
+                LEAST(
+                    %(end_hour)s::timestamptz,
+                    COALESCE(
+                        (SELECT state.since FROM token_ledger_rollup_state AS state), 'infinity'
+                    )
+                ),
+                1
+            )
+    ) AS edges (since, until, sign)
+    WHERE since < until
+) AS stretches
 CROSS JOIN LATERAL (
     SELECT *
     FROM token_ledger_events AS found
-    WHERE found.timestamp >= stale.bucket AND found.timestamp < stale.until
+    WHERE found.timestamp >= stretches.since AND found.timestamp < stretches.until
     OFFSET 0
 ) AS calls
-WHERE stale.bucket >= %(first_hour)s AND stale.bucket < %(end_hour)s
-
--- name: edge_calls
--- The calls of an hour that is in the stretch in part.
-SELECT calls.timestamp, {columns} {of_a_call}
-FROM token_ledger_events AS calls
-WHERE calls.timestamp >= {since} AND calls.timestamp < {until}
-
--- name: unbuilt_calls
--- The calls of before the roll-ups begin; all of them for whoever sees no roll-up.
-SELECT calls.timestamp, {columns} {of_a_call}
-FROM token_ledger_events AS calls
-WHERE
-    COALESCE((SELECT state.since FROM token_ledger_rollup_state AS state), 'infinity')
-    > %(first_hour)s
-    AND calls.timestamp >= %(first_hour)s
-    AND calls.timestamp < LEAST(
-        %(end_hour)s,
-        COALESCE((SELECT state.since FROM token_ledger_rollup_state AS state), 'infinity')
-    )
 
 -- name: of_a_call
 -- A call as sums of its own.
-1::bigint AS calls,
-COALESCE(calls.input_tokens, 0) AS input_tokens,
-COALESCE(calls.output_tokens, 0) AS output_tokens,
-COALESCE(calls.total_tokens, 0) AS total_tokens,
-COALESCE(calls.cached_tokens, 0) AS cached_tokens,
-COALESCE(calls.cost_usd, 0) AS cost_usd,
-(calls.status = 'error')::int AS errors,
-(calls.cost_status = 'priced')::int AS priced,
-(calls.cost_status = 'partial')::int AS partial,
-(calls.cost_status = 'estimated')::int AS estimated,
-(calls.cost_status = 'unpriced')::int AS unpriced,
-(calls.cost_status = 'unmeasured')::int AS unmeasured,
-(NOT calls.settled)::int AS not_settled
-
--- name: off
--- Less what is in another part.
-SELECT stored.timestamp, {keys} {negated}
-FROM ({part}) AS stored
+stretches.sign::bigint AS calls,
+stretches.sign * COALESCE(calls.input_tokens, 0) AS input_tokens,
+stretches.sign * COALESCE(calls.output_tokens, 0) AS output_tokens,
+stretches.sign * COALESCE(calls.total_tokens, 0) AS total_tokens,
+stretches.sign * COALESCE(calls.cached_tokens, 0) AS cached_tokens,
+stretches.sign * COALESCE(calls.cost_usd, 0) AS cost_usd,
+stretches.sign * (calls.status = 'error')::int AS errors,
+stretches.sign * (calls.cost_status = 'priced')::int AS priced,
+stretches.sign * (calls.cost_status = 'partial')::int AS partial,
+stretches.sign * (calls.cost_status = 'estimated')::int AS estimated,
+stretches.sign * (calls.cost_status = 'unpriced')::int AS unpriced,
+stretches.sign * (calls.cost_status = 'unmeasured')::int AS unmeasured,
+stretches.sign * (NOT calls.settled)::int AS not_settled
 
 -- name: told
 -- All parts, as the calls are told of elsewhere.
-({parts}) AS rolled_up WHERE true
+(
+    WITH stale AS MATERIALIZED (
+        SELECT bucket, until, is_hot
+        FROM token_ledger_rollup_stale
+        WHERE bucket >= %(first_hour)s AND bucket < %(end_hour)s
+    )
+
+    {parts}
+) AS rolled_up
+WHERE true
 
 -- name: figures
 -- What is summed of sums, as of calls.

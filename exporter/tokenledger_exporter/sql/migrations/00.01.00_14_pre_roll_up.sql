@@ -24,7 +24,7 @@ CREATE TABLE token_ledger_rollup_slices (
     not_settled bigint NOT NULL,
     PRIMARY KEY (bucket, dimension, value, provider, model)
 ) WITH (fillfactor = 80);
-COMMENT ON TABLE token_ledger_rollup_slices IS 'Sums by five seconds of the last one or two hours: what the keeper recomputes when a slice changed';
+COMMENT ON TABLE token_ledger_rollup_slices IS 'Sums by two seconds of the last one or two hours: what the keeper recomputes when a slice changed';
 COMMENT ON COLUMN token_ledger_rollup_slices.bucket IS 'Start of the slice';
 COMMENT ON COLUMN token_ledger_rollup_slices.dimension IS 'Name of the dimension; empty for all calls of a provider and model';
 COMMENT ON COLUMN token_ledger_rollup_slices.value IS 'Its value';
@@ -84,12 +84,12 @@ CREATE TABLE token_ledger_rollup_marks (
     recorded_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE token_ledger_rollup_marks IS 'Slices whose roll-up is out of date: read from the calls until the keeper has recomputed it';
-COMMENT ON COLUMN token_ledger_rollup_marks.bucket IS 'Start of the slice of five seconds';
+COMMENT ON COLUMN token_ledger_rollup_marks.bucket IS 'Start of the slice of two seconds';
 COMMENT ON COLUMN token_ledger_rollup_marks.recorded_at IS 'When the calls changed';
 
 CREATE FUNCTION token_ledger_slice(moment timestamptz) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT date_bin(interval '5 seconds', moment, timestamptz '2000-01-01 00:00:00+00')
+    SELECT date_bin(interval '2 seconds', moment, timestamptz '2000-01-01 00:00:00+00')
 $$;
 COMMENT ON FUNCTION token_ledger_slice(timestamptz) IS 'Start of the slice a moment is in';
 
@@ -144,7 +144,7 @@ SELECT DISTINCT
         ELSE date_trunc('hour', marks.bucket, 'UTC')
     END AS bucket,
     CASE
-        WHEN marks.bucket >= state.hot_since THEN marks.bucket + interval '5 seconds'
+        WHEN marks.bucket >= state.hot_since THEN marks.bucket + interval '2 seconds'
         ELSE date_trunc('hour', marks.bucket, 'UTC') + interval '1 hour'
     END AS until,
     marks.bucket >= state.hot_since AS is_hot

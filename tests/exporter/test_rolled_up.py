@@ -1,0 +1,167 @@
+"""Whatever is asked, the roll-ups answer as the rows do; what they cannot, the rows answer."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Final
+from unittest import mock
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tokenledger_exporter import report, rollups
+from tokenledger_exporter.asking import ask
+from tokenledger_exporter.database import reading
+from tokenledger_exporter.queries import paging, plans, trends
+from tokenledger_exporter.report import Asked, report_plan
+from tokenledger_exporter.rolled_up import ROWS, calls_of
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from tokenledger_exporter.rolled_up import Calls
+
+NOW: Final = datetime.now(timezone.utc)
+# Some are rolled up and some came after; some of those in an hour without slices.
+ROWS_OF: Final = """
+SELECT token_ledger_add_partitions((now() - interval '2 months')::date, now()::date);
+INSERT INTO token_ledger_events (
+    timestamp, provider, model, user_id, feature, session_id, input_tokens, output_tokens,
+    total_tokens, cost_usd, cost_status, status, settled, metadata
+)
+SELECT
+    now() - number * interval '%(minutes)s minutes', 'p' || number %% 2, 'm' || number %% 3,
+    'u' || number %% 4, 'f' || number %% 2, 's' || number %% 5, number, 1, number + 1,
+    CASE WHEN number %% 7 <> 0 THEN number * 0.01 END,
+    CASE WHEN number %% 7 <> 0 THEN 'priced' ELSE 'unmeasured' END,
+    CASE WHEN number %% 5 = 0 THEN 'error' ELSE 'success' END, number %% 11 <> 0,
+    jsonb_build_object('tier', 't' || number %% 2)
+FROM generate_series(0, %(last)s) AS number
+"""
+NAMES: Final = (
+    *("provider", "model", "user", "feature", "session", "team", "metadata.tier"),
+    *("hour", "day", "month"),
+)
+VALUES: Final = {"provider": "p1", "model": "m0", "user": "u1", "feature": "f0", "session": "s1"}
+ZONES: Final = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", "Pacific/Auckland")
+MOMENT: Final = st.one_of(
+    st.integers(0, 60 * 24 * 20).map(lambda minutes: NOW - timedelta(minutes=minutes)),
+    st.sampled_from([NOW + timedelta(minutes=1), NOW + timedelta(days=2)]),
+    st.integers(0, 20).map(
+        lambda days: NOW.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days)
+    ),
+)
+
+
+@pytest.fixture
+def connection(database_url: str) -> Generator[psycopg.Connection[Any]]:
+    with psycopg.connect(database_url, autocommit=True) as filling:
+        filling.execute(
+            ROWS_OF.replace("%(minutes)s", "97")
+            .replace("%(last)s", "300")
+            .replace("%%", "%")
+            .encode()
+        )
+        rollups.refresh(filling)
+        filling.execute(
+            ROWS_OF.replace("%(minutes)s", "411")
+            .replace("%(last)s", "9")
+            .replace("%%", "%")
+            .encode()
+        )
+    with reading(database_url) as opened:
+        yield opened
+
+
+@settings(
+    max_examples=120,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    by=st.lists(st.sampled_from(NAMES), max_size=3, unique=True),
+    where=st.lists(st.sampled_from(sorted(VALUES)), max_size=2, unique=True),
+    ends=st.tuples(MOMENT, MOMENT).map(sorted),
+    zone=st.sampled_from(ZONES),
+    order=st.sampled_from(["cost_usd", "calls"]),
+)
+def test_a_report_says_what_it_says_of_the_rows(  # noqa: PLR0913 - what is asked, one each
+    connection: psycopg.Connection[Any],
+    *,
+    by: list[str],
+    where: list[str],
+    ends: list[datetime],
+    zone: str,
+    order: str,
+) -> None:
+    asked = Asked(
+        by,
+        ends[0],
+        ends[1],
+        where={name: VALUES[name] for name in where},
+        zone=zone,
+        order_by=order,
+    )
+
+    def rows_only(*_arguments: object) -> Calls:
+        return ROWS
+
+    told = ask(connection, report_plan(asked))
+    with mock.patch.object(report, "calls_of", rows_only):
+        assert told == ask(connection, report_plan(asked))
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_trends_errors_and_aggregates_say_what_they_say_of_the_rows(
+    connection: psycopg.Connection[Any], zone: str
+) -> None:
+    def answers() -> list[object]:
+        stretch = paging.Stretch(NOW - timedelta(days=9), None, {"feature": "f1"})
+        return [
+            ask(connection, trends.daily_plan(15, zone, {"user": ["u1", "u2"]})),
+            ask(connection, trends.hourly_plan(50, zone, None)),
+            ask(connection, plans.errors_plan(plans.asked_days(9))),
+            ask(connection, paging.aggregate_plan(stretch, "day", paging.METRICS, zone)),
+            ask(connection, paging.aggregate_plan(paging.Stretch(), "none", ["sum_cost"], zone)),
+        ]
+
+    def rows_only(*_arguments: object) -> Calls:
+        return ROWS
+
+    until = NOW + timedelta(minutes=1)
+    with (
+        mock.patch.object(plans, "until_now", return_value=until),
+        mock.patch.object(trends, "until_now", return_value=until),
+    ):
+        told = answers()
+        with (
+            mock.patch.object(plans, "calls_of", rows_only),
+            mock.patch.object(paging, "calls_of", rows_only),
+        ):
+            assert told == answers()
+
+
+@pytest.mark.parametrize(
+    ("names", "is_rolled_up"),
+    [
+        ((), True),
+        (("provider", "model", "day"), True),
+        (("feature", "model", "hour"), True),
+        (("user",), True),
+        (("user", "day"), True),
+        (("user", "model"), False),
+        (("feature", "team"), False),
+        (("session",), False),
+        (("metadata.tier",), False),
+    ],
+    ids=str,
+)
+def test_what_one_roll_up_knows_is_read_from_it(names: tuple[str, ...], is_rolled_up: bool) -> None:
+    since, until = NOW - timedelta(days=3), NOW
+    assert (calls_of(names, since, until) is not ROWS) == is_rolled_up
+    assert calls_of(names, until - timedelta(minutes=50), until) is ROWS
+    by_day = {*names, "day"}
+    assert calls_of(by_day, since, until, "Asia/Kathmandu") is ROWS
+    assert (calls_of(by_day, since, until, "Europe/Berlin") is not ROWS) == is_rolled_up

@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench faults collector broker node-sender phoenix jaeger many-spans grafana lock clean
+.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers faults collector broker node-sender phoenix jaeger many-spans grafana lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -52,6 +52,11 @@ bench: setup ## What a call pays, what a row costs and what the service takes, b
 	@cd tests && ../$(BIN)/python -W ignore -m bench.write_path
 	@cd tests && ../$(BIN)/python -W ignore -m bench.service
 	@cd tests && ../$(BIN)/python -W ignore -m bench.scale
+
+ROWS ?= 3000000
+SECONDS_ASKED ?= 60
+bench-answers: setup ## Questions over ROWS calls while more are written, for SECONDS_ASKED each; takes minutes.
+	@cd tests && ../$(BIN)/python -W ignore -m bench.answers $(ROWS) $(SECONDS_ASKED)
 
 SEED ?=
 CASES ?=

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from tokenledger_exporter.database import session
 from tokenledger_exporter.errors import DatabaseUnreachableError, LedgerError
 from tokenledger_exporter.keeper import Kept, settle_marked
-from tokenledger_exporter.retention import make_months_ahead, run_retention
+from tokenledger_exporter.retention import make_months_ahead, may_run, run_retention
 from tokenledger_exporter.rollups import Refreshed, may_refresh, refresh
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ _RETENTION_SECONDS: Final = 3600.0
 _MAY_NOT: Final = (
     "nothing was rolled up, this database user may not: run 'tokenledger db roles' as the tables' "
     "owner"
+)
+
+_NOT_OWNER: Final = (
+    "months are old enough to go, and this database user may not let them: run 'tokenledger "
+    "retention run' as the tables' owner"
 )
 
 
@@ -80,11 +85,16 @@ class Keeper:
     def _let_go(self, done: Round) -> None:
         """Let old months go, where it is set for how long calls are kept."""
         try:
+            if not run_retention(self._database_url, simulate=True):
+                return
+            if not may_run(self._database_url):
+                done.troubles.append(_NOT_OWNER)
+                return
             done.months = run_retention(self._database_url)
         except DatabaseUnreachableError:
             raise
         except LedgerError as error:
-            # A keeper that may not, or an archive that is full, must not keep rows from settling.
+            # An archive that is full must not keep rows from settling.
             done.troubles.append(f"no month was let go: {error}")
         waiting = [month for month in done.months if month.waits]
         done.months = [month for month in done.months if not month.waits]

@@ -128,6 +128,13 @@ def run_retention(database_url: str, *, simulate: bool = False) -> list[Month]:
         return gone
 
 
+def may_run(database_url: str) -> bool:
+    """Whether this database user may let months go: the tables' owner alone."""
+    with session(database_url) as connection:
+        found = connection.execute(_SQL["is_owner"]).fetchone()
+    return bool(found and found[0])
+
+
 def read_horizon(connection: psycopg.Connection[Any]) -> datetime | None:
     """The first moment calls are kept of; `None` if they are kept for ever."""
     found = connection.execute(_SQL["horizon"]).fetchone()

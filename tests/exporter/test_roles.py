@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -25,6 +26,7 @@ from tokenledger_exporter.cli import main
 from tokenledger_exporter.erasure import erase
 from tokenledger_exporter.errors import SchemaError, UsageError
 from tokenledger_exporter.keeper import settle_marked
+from tokenledger_exporter.keeping import Keeper
 from tokenledger_exporter.purge import purge
 from tokenledger_exporter.queries import TokenLedgerQueries
 from tokenledger_exporter.retention import make_months_ahead, run_retention, set_retention
@@ -289,6 +291,17 @@ def test_a_reader_reads_sums_and_a_bound_one_makes_its_own(logins: Logins) -> No
     for login in (logins.writer, logins.reader):
         assert is_refused(login, "DELETE FROM token_ledger_rollup_days")
         assert is_refused(login, "UPDATE token_ledger_rollup_state SET since = 'infinity'")
+
+
+def test_a_keeper_leaves_old_months_to_the_owner(logins: Logins) -> None:
+    with closing(BatchWriter(logins.owner)) as writer:
+        writer.write([replace(row(), timestamp=NOW - timedelta(days=200))])
+    set_retention(logins.owner, "2mo")
+    done = Keeper(logins.keeper).round()
+    assert done.months == []
+    assert [trouble for trouble in done.troubles if "as the tables' owner" in trouble]
+    assert done.rolled_up.hours == 1
+    assert len(Keeper(logins.owner).round().months) == 1
 
 
 def test_the_command_binds_a_reader(logins: Logins, monkeypatch: pytest.MonkeyPatch) -> None:

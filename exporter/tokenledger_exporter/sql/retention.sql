@@ -89,3 +89,9 @@ WHERE to_regclass(
 SELECT token_ledger_add_partitions(
     (now() AT TIME ZONE 'UTC')::date, ((now() AT TIME ZONE 'UTC') + interval '3 months')::date
 )
+
+-- name: is_owner
+-- Whether this user may detach a month.
+SELECT pg_has_role(relowner, 'USAGE') AS is_owner
+FROM pg_class
+WHERE oid = 'token_ledger_events'::regclass

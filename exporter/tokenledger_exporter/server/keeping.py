@@ -1,4 +1,4 @@
-"""The keeper beside the service: settles what the workers could not, and makes months ahead.
+"""The keeper beside the service: settles what the workers could not, rolls up, makes months ahead.
 
 One thread of the process that was started, however many workers there are. A database user who may
 not do it leaves it to `tokenledger keep`.
@@ -15,6 +15,7 @@ from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.events import warn
 from tokenledger_exporter.keeper import settle_marked
 from tokenledger_exporter.retention import make_months_ahead
+from tokenledger_exporter.rollups import may_refresh, refresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +66,11 @@ class Keeping:
             connection.commit()
             if may_settle(connection):
                 settle_marked(connection)
+            may = may_refresh(connection)
+            connection.commit()
+            if may:
+                # Who waits for the end does not wait for a ledger's past.
+                refresh(connection, build=not self._stopped.is_set())
 
     def _try(self, work: Callable[[], None]) -> None:
         try:

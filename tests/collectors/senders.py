@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter
 
+SERVICE: Final = "sender"
+"""Whose spans they are."""
+
 _SECONDS: Final = 20
 _TRIES: Final = 100
 
@@ -37,7 +40,7 @@ def requests(count: int) -> list[ReadableSpan]:
 
 def _ended(count: int, name: str, told: dict[str, Any], *, failed: bool) -> list[ReadableSpan]:
     exporter = InMemorySpanExporter()
-    provider = TracerProvider(resource=Resource({"service.name": "sender"}), shutdown_on_exit=False)
+    provider = TracerProvider(resource=Resource({"service.name": SERVICE}), shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("some.instrumentation")
     for _ in range(count):

@@ -19,9 +19,11 @@ from end_to_end.otlp import Receiver, Sink
 from exporter.made import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from opentelemetry.sdk.trace import ReadableSpan
+
+    from collectors.tracing import TracingUi
 
 _NODE: Final = Path(__file__).parent / "node"
 _SECONDS: Final = 60
@@ -104,40 +106,23 @@ def _span_ids(spans: list[ReadableSpan]) -> set[str]:
     return {f"{context.span_id:016x}" for context in contexts if context is not None}
 
 
-def test_phoenix_shows_the_spans_the_ledger_bills(
-    database_url: str, service: Service, tmp_path: Path
+@pytest.mark.parametrize("kind", [Phoenix, Jaeger])
+def test_a_tracing_ui_shows_the_spans_the_ledger_bills(
+    database_url: str, service: Service, tmp_path: Path, kind: Callable[[Path], TracingUi]
 ) -> None:
-    phoenix = Phoenix(tmp_path)
-    phoenix.start()
-    behind = {"TOKENLEDGER_ENDPOINT": service.endpoint, "TRACING_ENDPOINT": phoenix.endpoint}
+    tracing = kind(tmp_path)
+    tracing.start()
+    behind = {"TOKENLEDGER_ENDPOINT": service.endpoint, "TRACING_ENDPOINT": tracing.endpoint}
     spans = [*model_calls(3), *requests(2)]
     collector = Collector("agent", tmp_path, behind)
     try:
         collector.start()
         send(spans, collector.endpoint)
-        wait_until(lambda: phoenix.span_ids() == _span_ids(spans), "Phoenix shows every span")
+        wait_until(lambda: tracing.span_ids() == _span_ids(spans), "it shows every span")
         wait_until(lambda: _billed(database_url) == _span_ids(spans[:3]), "the calls are rows")
     finally:
         collector.stop()
-        phoenix.stop()
-
-
-def test_jaeger_shows_the_spans_the_ledger_bills(
-    database_url: str, service: Service, tmp_path: Path
-) -> None:
-    jaeger = Jaeger(tmp_path)
-    jaeger.start()
-    behind = {"TOKENLEDGER_ENDPOINT": service.endpoint, "TRACING_ENDPOINT": jaeger.endpoint}
-    spans = [*model_calls(3), *requests(2)]
-    collector = Collector("agent", tmp_path, behind)
-    try:
-        collector.start()
-        send(spans, collector.endpoint)
-        wait_until(lambda: jaeger.span_ids("sender") == _span_ids(spans), "Jaeger shows every span")
-        wait_until(lambda: _billed(database_url) == _span_ids(spans[:3]), "the calls are rows")
-    finally:
-        collector.stop()
-        jaeger.stop()
+        tracing.stop()
 
 
 def _billed(database_url: str) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import urllib.request
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import pytest
 from typing_extensions import override
 
 from collectors.processes import Program, is_ok
+from collectors.senders import SERVICE
 from end_to_end.otlp import free_port
 
 _ROOT: Final = Path(__file__).parents[2]
@@ -23,7 +25,17 @@ def _get(url: str) -> dict[str, Any]:
     return told
 
 
-class Phoenix(Program):
+class TracingUi(Program, ABC):
+    """What shows spans; it takes OTLP/HTTP at `endpoint`."""
+
+    endpoint: str
+
+    @abstractmethod
+    def span_ids(self) -> set[str]:
+        """The spans it shows."""
+
+
+class Phoenix(TracingUi):
     """Arize Phoenix with its data in the test's folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -31,7 +43,7 @@ class Phoenix(Program):
         if not python.exists():
             pytest.skip("no Phoenix: `make phoenix` installs it (Python 3.11 or newer)")
         port = free_port()
-        self.endpoint: Final = f"http://127.0.0.1:{port}"
+        self.endpoint = f"http://127.0.0.1:{port}"
         environment = {
             "PHOENIX_WORKING_DIR": str(folder / "phoenix"),
             "PHOENIX_HOST": "127.0.0.1",
@@ -46,13 +58,13 @@ class Phoenix(Program):
     def ready(self) -> bool:
         return is_ok(f"{self.endpoint}/healthz")
 
+    @override
     def span_ids(self) -> set[str]:
-        """The spans it shows."""
         told = _get(f"{self.endpoint}/v1/projects/default/spans?limit=100")
         return {span["context"]["span_id"] for span in told["data"]}
 
 
-class Jaeger(Program):
+class Jaeger(TracingUi):
     """Jaeger with its data in memory."""
 
     def __init__(self, folder: Path) -> None:
@@ -61,7 +73,7 @@ class Jaeger(Program):
         if program is None:
             pytest.skip("no Jaeger: `make jaeger` builds it where Go is installed")
         http, self._query, health = (free_port() for _ in range(3))
-        self.endpoint: Final = f"http://127.0.0.1:{http}"
+        self.endpoint = f"http://127.0.0.1:{http}"
         self._health: Final = f"http://127.0.0.1:{health}/status"
         config = folder / "jaeger.yaml"
         config.write_text(
@@ -73,9 +85,9 @@ class Jaeger(Program):
     def ready(self) -> bool:
         return is_ok(self._health)
 
-    def span_ids(self, service: str) -> set[str]:
-        """The spans it shows of a service."""
-        told = _get(f"http://127.0.0.1:{self._query}/api/traces?service={service}&limit=100")
+    @override
+    def span_ids(self) -> set[str]:
+        told = _get(f"http://127.0.0.1:{self._query}/api/traces?service={SERVICE}&limit=100")
         return {span["spanID"] for trace in told["data"] for span in trace["spans"]}
 
 

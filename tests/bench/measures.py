@@ -38,6 +38,8 @@ def bytecodes(turn: Turn) -> int:
     # A collection that falls into this call would add the finalizers of whatever it finds.
     gc.collect()
     gc.disable()
+    # That took so long that the disk was synced meanwhile, which the next call asks for anew.
+    turn.call()
     sys.settrace(trace)
     try:
         turn.call()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
+    from tokenledger_exporter.settlement import Telling
     from tokenledger_exporter.twins import KnownRow
 
 _SQL: Final = statements("keep")
@@ -34,6 +35,7 @@ _MINUTES: Final = 10
 _ROWS: Final = 5_000
 
 _METADATA: Final = "metadata."
+_ORGANIZATION: Final = "organization_id"
 
 _NAMES: Final = [sql.Identifier(name) for name in twins.ATTRIBUTION]
 _ATTRIBUTE: Final = sql.SQL(_SQL["attribute"]).format(
@@ -156,6 +158,11 @@ class _Decision:
     reason: str = ""
     given: list[str] = field(default_factory=list[str])
 
+    @property
+    def told(self) -> Telling:
+        """What decides which call it is; whose it is, by its own word and no other telling's."""
+        return replace(self.row.told, organization=self.attribution[_ORGANIZATION])
+
 
 def _decide(family: _Family) -> list[_Decision]:
     """Which rows stand and which are set aside, each with the attribution that is its own."""
@@ -163,12 +170,13 @@ def _decide(family: _Family) -> list[_Decision]:
     taken: defaultdict[UUID | None, set[str]] = defaultdict(set)
     for row in family.aside.values():
         taken[row.winner_event_id].update(row.given)
+    own = {event_id: _own(row, taken) for event_id, row in known.items()}
     decisions: list[_Decision] = []
-    for call in settle(row.told for row in known.values()):
-        winner = _own(known[call.winner.event_id], taken)
+    for call in settle(decision.told for decision in own.values()):
+        winner = own[call.winner.event_id]
         decisions.append(winner)
         for told, reason in call.losers:
-            loser = _own(known[told.event_id], taken)
+            loser = own[told.event_id]
             loser.winner_event_id, loser.reason = call.winner.event_id, reason
             loser.given = _give(loser, winner)
             decisions.append(loser)

@@ -57,6 +57,7 @@ class Telling:
         ancestors: identities of the spans above it that may tell of the call too.
         counts: the counts it reports, by column.
         is_estimated: its output is no count but an estimate.
+        organization: whose call it is by this telling, "" if it is not told.
     """
 
     event_id: UUID
@@ -68,6 +69,7 @@ class Telling:
     ancestors: tuple[UUID, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
     is_estimated: bool = False
+    organization: str = ""
 
     @property
     def overcounts(self) -> bool:
@@ -182,7 +184,7 @@ def _links(rows: Sequence[Telling]) -> Iterable[_Link]:
 
 
 def _sureness(one: Telling, other: Telling) -> _Sureness | None:
-    nested = one.event_id in other.ancestors or other.event_id in one.ancestors
+    nested = _are_nested(one, other)
     same_id = bool(one.response_id) and one.response_id == other.response_id
     measured = bool(one.counts.keys() & other.counts.keys())
     if one.emitter == other.emitter:
@@ -195,12 +197,20 @@ def _sureness(one: Telling, other: Telling) -> _Sureness | None:
     return _Sureness.SAME_ID if same_id and len(one.response_id) >= UNIQUE_ID_LENGTH else None
 
 
+def _are_nested(one: Telling, other: Telling) -> bool:
+    return one.event_id in other.ancestors or other.event_id in one.ancestors
+
+
 def _agree(one: Telling, other: Telling) -> bool:
     """Whether nothing that both report contradicts that they are one call.
 
     Every count is equal, but an estimate is none; and no two ids are of one kind, because a gateway
-    may answer with an id of its own kind, but a call has one of each.
+    may answer with an id of its own kind, but a call has one of each. Spans of two organizations
+    are one call only inside one another: whoever learned a response id must not take another's row.
     """
+    organizations = {one.organization, other.organization} - {""}
+    if len(organizations) > 1 and not _are_nested(one, other):
+        return False
     if one.response_id != other.response_id and _kind(one.response_id) == _kind(other.response_id):
         return False
     theirs = other.counts

@@ -203,6 +203,28 @@ def test_the_row_that_stands_takes_the_attribution_of_the_others(database_url: s
     assert sorted(given) == ["metadata.run", "user_id"]
 
 
+def test_a_stranger_never_takes_a_row_that_took_its_organization_from_another(
+    database_url: str,
+) -> None:
+    ours = Told(more={attributes.USER_ID: "ada"})
+    gateway = ours.around(more={attributes.ORGANIZATION_ID: "acme"})
+    # Its times are further from ours than the gateway's: the closest telling is found first.
+    stranger = ours.around(
+        scope=THIRD,
+        lasts_ms=2_007,
+        more={attributes.ORGANIZATION_ID: "rival", attributes.TEAM: "spies"},
+    )
+    for order in ([ours, gateway, stranger], [stranger, gateway, ours]):
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute(f"TRUNCATE {TABLES}".encode())
+        write(database_url, *[[told] for told in order])
+        rows = ask(
+            database_url,
+            "SELECT organization_id, user_id, team FROM token_ledger_events ORDER BY 1",
+        )
+        assert rows == [("acme", "ada", ""), ("rival", "", "spies")]
+
+
 def test_a_better_telling_that_comes_late_takes_over_and_gives_the_rest_back(
     database_url: str,
 ) -> None:
@@ -249,6 +271,10 @@ TWO_CALLS = {
     "one id of a server that has 999": [
         Told(response_id="chatcmpl-417"),
         Told(scope=OTHER, response_id="chatcmpl-417", after_ms=500),
+    ],
+    "one id, claimed by another organization": [
+        Told(more={attributes.ORGANIZATION_ID: "acme"}),
+        Told(scope=OTHER, after_ms=1, more={attributes.ORGANIZATION_ID: "rival"}),
     ],
     "one id, other counts": [Told(), Told(scope=OTHER, counts=(1_000, 101))],
     "a cached answer served twice at once": [Told(), Told(after_ms=5)],
@@ -347,6 +373,8 @@ def histories(draw: st.DrawFn) -> tuple[int, list[list[Told]]]:
         if nested:
             outer = outer.within(outermost)
             inner = inner.within(outer)
+        organization = draw(st.sampled_from(["", "acme"]))
+        outer = replace(outer, more={**outer.more, attributes.ORGANIZATION_ID: organization})
         emitters = draw(st.integers(1, 3))
         spans += [inner, outer, outermost][:emitters]
     order = draw(st.permutations(spans))

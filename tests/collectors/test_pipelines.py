@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import urllib.request
 from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -19,6 +20,7 @@ from collectors.senders import PatientSender, model_calls, requests, send
 from end_to_end.otlp import Sink
 from exporter.dialects.recorded import EMITTERS, calls, rows
 from exporter.made import ask
+from exporter.server import agents
 from tokenledger_exporter.dialects.kept import MARKS
 
 if TYPE_CHECKING:
@@ -193,6 +195,26 @@ def test_redaction_leaves_every_emitters_bill_as_it_is(
         "FROM token_ledger_duplicates"
     )
     assert Counter(ask(database_url, question)) == wanted
+
+
+@pytest.mark.parametrize("name", ["agent", "gateway", "redaction"])
+def test_what_coding_agents_log_is_billed_through_a_collector(
+    database_url: str, service: Service, tracing: Sink, tmp_path: Path, name: str
+) -> None:
+    collector = Collector(name, tmp_path, _behind(service, tracing))
+    collector.start()
+    try:
+        logs = agents.request(agents.log(agents.CODEX), agents.log(agents.CLAUDE, "said"))
+        posted = urllib.request.Request(  # noqa: S310 - our own address
+            f"{collector.endpoint}/v1/logs",
+            logs.SerializeToString(),
+            {"content-type": "application/x-protobuf"},
+        )
+        urllib.request.urlopen(posted, timeout=10).close()  # noqa: S310 - as above
+        wait_until(lambda: _stored(database_url)[0] == 2, "both are rows")
+    finally:
+        collector.stop()
+    assert _stored(database_url)[2] == agents.CODEX_COST + agents.CLAUDE_COST
 
 
 def test_calls_wait_in_kafka_while_the_ledger_is_away_and_become_one_row_each(

@@ -87,7 +87,9 @@ def encoded(
     Raises:
         psycopg.DataError: while the parts are made; a value is none its column can hold.
     """
-    columns: list[Sequence[object]] = list(zip(*map(astuple, rows), strict=True))
+    # One list of all values, and every so-manieth of it: a third of what `zip` takes for so many.
+    values: list[object] = list(chain.from_iterable(map(astuple, rows)))
+    columns: list[Sequence[object]] = [values[n :: len(COLUMNS)] for n in range(len(COLUMNS))]
     columns.append([row.event_id.int not in unsettled for row in rows] if unsettled else (True,))
     used = [number for number, column in enumerate(columns) if _says_something(number, column)]
     names = sql.SQL(", ").join(sql.Identifier(_COLUMNS[number]) for number in used)
@@ -231,16 +233,38 @@ _dump_amount: Final = psycopg.adapters.get_dumper_by_oid(_NUMERIC_OID, pq.Format
 
 
 def _amounts(column: Sequence[Decimal | None]) -> Iterable[bytes]:
-    # Half of a row's amounts are nothing, which costs nothing to say.
+    # Half of a row's amounts are nothing, which costs nothing to say. The others are known by their
+    # text: as numbers, 1.5 and 1.50 would be the same.
     return [
-        _NULL if amount is None else _encode_amount(amount) if amount else _NO_MONEY
+        _NULL if amount is None else _known_amounts[str(amount)] if amount else _NO_MONEY
         for amount in column
     ]
 
 
-def _encode_amount(amount: Decimal) -> bytes:
-    data = _dump_amount(amount)
-    return _NULL if data is None else _pack_length(len(data)) + bytes(data)
+# Digits of a numeric are base 10,000: here one before the point and four behind it.
+_BASE: Final = 10_000
+_DOLLAR_DIGITS, _DECIMALS = 4, 16
+_pack_amount: Final = struct.Struct(">ihhhhhhhhh").pack
+
+
+def _encode_amount(text: str) -> bytes:
+    """A numeric, of an amount's text; what no call costs is left to psycopg, which takes longer.
+
+    Postgres itself drops the zeros on either side.
+    """
+    dollars, _, decimals = text.partition(".")
+    scale = len(decimals)
+    is_usual = len(dollars) <= _DOLLAR_DIGITS and scale <= _DECIMALS
+    if not (is_usual and (dollars + decimals).isdigit()):
+        data = _dump_amount(Decimal(text))
+        return _NULL if data is None else _with_length(bytes(data))
+    rest, fourth = divmod(int(decimals.ljust(_DECIMALS, "0")), _BASE)
+    rest, third = divmod(rest, _BASE)
+    first, second = divmod(rest, _BASE)
+    return _pack_amount(18, 5, 0, 0, scale, int(dollars), first, second, third, fourth)
+
+
+_known_amounts: Final = _Known(_encode_amount)
 
 
 _ENCODERS: Final[dict[str, Callable[[Sequence[Any]], Iterable[bytes]]]] = {

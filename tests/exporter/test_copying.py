@@ -128,6 +128,33 @@ def test_an_amount_keeps_every_digit_it_was_written_with(
     assert found == [("0.00000045",), ("1.50",)]
 
 
+def _amount(digits: int, exponent: int) -> Decimal:
+    return Decimal(digits).scaleb(exponent)
+
+
+_ANY_AMOUNT: Final = st.decimals() | st.builds(
+    _amount, st.integers(-(10**20), 10**20) | st.integers(0, 10**9), st.integers(-20, 3)
+)
+
+
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(amounts=st.lists(_ANY_AMOUNT.filter(bool), min_size=1, max_size=40))
+def test_every_amount_is_stored_as_psycopg_stores_it(
+    connection: psycopg.Connection[Any], amounts: list[Decimal]
+) -> None:
+    first = datetime(2026, 11, 1, tzinfo=timezone.utc)
+    rows = [
+        replace(row(), timestamp=first + timedelta(seconds=number), cost_usd=amount)
+        for number, amount in enumerate(amounts)
+    ]
+    _copied(connection, rows, set())
+    found = connection.execute("SELECT cost_usd::text FROM copied ORDER BY timestamp")
+    wanted = connection.execute("SELECT unnest(%b::numeric[])::text", [amounts])
+    assert found.fetchall() == wanted.fetchall()
+
+
 def test_a_column_that_is_empty_in_every_row_is_not_sent() -> None:
     columns, _ = encoded([row(), row()], set())
     sent = columns.as_string(None)

@@ -23,7 +23,7 @@ from tokenledger_semconv.dimensions import DIMENSIONS
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from decimal import Decimal
 
     from tokenledger_exporter.dialects import CallFacts
@@ -34,6 +34,7 @@ _dimensions: Final = itemgetter(*(d.column for d in DIMENSIONS if d.attribute))
 _ENCODER: Final = msgspec.json.Encoder()
 _PACKER: Final = msgspec.msgpack.Encoder()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _MAX_INTEGER: Final = 2**63 - 1
 
 
@@ -83,6 +84,7 @@ class LedgerRow(msgspec.Struct, frozen=True, gc=False):
     cost_status: str
     price_id: str
     cost_note: str
+    usage: str | None
     scope: str
     provider: str
     model: str
@@ -92,7 +94,6 @@ class LedgerRow(msgspec.Struct, frozen=True, gc=False):
     service_tier: str
     inference_geo: str
     error_type: str
-    usage: str | None
     details: str
     metadata: str
     user_id: str
@@ -141,14 +142,14 @@ def build_row(
     call = read_call(record, header)
     if call is None:
         return None
-    started_ns = _started_ns(record)
+    event_id, started_ns = _identity(record, call.dimensions["organization_id"])
     started = _moment(started_ns)
     money = charge(call, started, prices_of)
     tokens = _bounded(call.tokens)
     total = tokens.total_tokens
     status = "error" if call.failed else "success"
+    usage = call.usage
     texts = (
-        money.note,
         record.scope,
         call.provider,
         call.model,
@@ -158,14 +159,17 @@ def build_row(
         call.service_tier,
         call.inference_geo,
         call.error_type,
-        call.usage,
         _json(call.details),
         _json(call.metadata),
         *_dimensions(call.dimensions),
     )
+    note = money.note
+    if not _are_storable(note, usage or "", *texts):
+        note = _clean(note)
+        usage, texts = usage and _clean(usage), tuple(map(_clean, texts))
     # Column by column, in their order: by name, each would cost as much again.
     values: tuple[Any, ...] = (
-        _identity(record, started_ns, call.dimensions["organization_id"]),
+        event_id,
         started,
         _moment(record.end_ns),
         (record.end_ns - record.start_ns) / 1e6,
@@ -181,7 +185,9 @@ def build_row(
         *money.amounts,
         money.status,
         money.price_id,
-        *(texts if _are_storable(texts) else map(_clean, texts)),
+        note,
+        usage,
+        *texts,
     )
     return LedgerRow(*values)
 
@@ -203,29 +209,27 @@ def _bounded(tokens: TokenVector) -> TokenVector:
     return TokenVector(*(None if count is None else min(count, _MAX_INTEGER) for count in tokens))
 
 
-def _are_storable(texts: Iterable[str | None]) -> bool:
+def _are_storable(*texts: str) -> bool:
     """Whether none holds what Postgres cannot: a NUL, also escaped inside JSON."""
-    text = "".join(filter(None, texts))
-    return "\x00" not in text and "\\u0000" not in text
+    text = "".join(texts)
+    return "\x00" not in text and ("\\" not in text or "\\u0000" not in text)
 
 
-def _started_ns(record: SpanRecord) -> int:
-    """When the call began: by the provider's clock where the emitter gives it with a call id.
+def _identity(record: SpanRecord, organization_id: str) -> tuple[UUID, int]:
+    """Of the span, or of the call's own id within its organization; and when the call began.
 
-    A result that is fetched twice is told by two spans; only that clock makes them one row.
+    A result that is fetched twice is told by two spans; only the provider's clock, where the
+    emitter gives it with a call id, makes them one row.
     """
-    told = record.attributes.get(attributes.CALL_STARTED_NS)
-    if type(told) is int and 0 < told <= _MAX_INTEGER and attributes.CALL_ID in record.attributes:
-        return told
-    return record.start_ns
-
-
-def _identity(record: SpanRecord, started_ns: int, organization_id: str) -> UUID:
-    """Of the span, or of the call's own id within its organization."""
-    call_id = record.attributes.get(attributes.CALL_ID)
+    found, started_ns = record.attributes, record.start_ns
+    if attributes.CALL_ID not in found:
+        return _span_event_id(record.trace_id, record.span_id, started_ns), started_ns
+    told, call_id = found.get(attributes.CALL_STARTED_NS), found[attributes.CALL_ID]
+    if type(told) is int and 0 < told <= _MAX_INTEGER:
+        started_ns = told
     if not call_id:
-        return _span_event_id(record.trace_id, record.span_id, started_ns)
-    return _event_id(started_ns, f"{organization_id}\x1f{call_id}".encode())
+        return _span_event_id(record.trace_id, record.span_id, started_ns), started_ns
+    return _event_id(started_ns, f"{organization_id}\x1f{call_id}".encode()), started_ns
 
 
 def _span_event_id(trace_id: bytes, span_id: int, started_ns: int) -> UUID:
@@ -239,9 +243,14 @@ def _event_id(started_ns: int, told: bytes) -> UUID:
     value = (started_ns // 1_000_000 & (1 << 48) - 1) << 80 | int.from_bytes(hashed.digest(), "big")
     # As its constructor does, without the questions it asks first.
     made = object.__new__(UUID)
-    object.__setattr__(made, "int", value & _UNVERSIONED | _VERSION)
-    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    _set_int(made, value & _UNVERSIONED | _VERSION)
+    _set_safety(made, SafeUUID.unknown)
     return made
+
+
+# A UUID refuses to be changed by name.
+_set_int: Final = vars(UUID)["int"].__set__
+_set_safety: Final = vars(UUID)["is_safe"].__set__
 
 
 # A hash object is copied in a third of the time it is made in.
@@ -287,12 +296,12 @@ def _usage_hash(call: CallFacts, status: str, tokens: TokenVector) -> bytes:
 
 def _moment(nanoseconds: int) -> datetime:
     # Integer microseconds: a float holds today's nanoseconds only to 256 ns.
-    return _EPOCH + timedelta(0, 0, nanoseconds // 1000)
+    return _EPOCH + _MICROSECOND * (nanoseconds // 1000)
 
 
-def _clean(text: str | None) -> str | None:
+def _clean(text: str) -> str:
     """Text Postgres can hold."""
-    return text and text.replace("\x00", "\ufffd").replace("\\u0000", "\\ufffd")
+    return text.replace("\x00", "\ufffd").replace("\\u0000", "\\ufffd")
 
 
 def _plain(value: object) -> str:

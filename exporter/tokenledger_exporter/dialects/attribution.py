@@ -28,27 +28,35 @@ _COLUMN_OF_KEY: Final = {
 }
 
 
-def attribute_call(
-    draft: Draft, resource: Mapping[str, str], header: SpoolHeader
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Columns and metadata of a call."""
+def attributed(
+    told: Mapping[str, str],
+    metadata: dict[str, str],
+    resource: Mapping[str, str],
+    header: SpoolHeader,
+) -> dict[str, str]:
+    """Columns of a call.
+
+    Args:
+        told: the span's own.
+        metadata: the span's own; the app's and the ledger's are added.
+        resource: the app's.
+        header: the ledger's.
+    """
     columns = _EMPTY.copy()
-    metadata = {key: _text(value) for key, value in draft.metadata.items()}
-    for told in (header.defaults, resource):
-        for attribute, value in told.items():
+    for given in (header.defaults, resource):
+        for attribute, value in given.items():
             known = _COLUMN_OF.get(attribute)
             if known is not None:
                 if value and (known[1] or not columns[known[0]]):
                     columns[known[0]] = value[: dimensions.MAX_VALUE_LENGTH]
             elif attribute.startswith(attributes.METADATA_PREFIX):
                 metadata.setdefault(attribute[len(attributes.METADATA_PREFIX) :], value)
-    for column, found in draft.columns.items():
-        text = found if isinstance(found, str) else str(found)
-        columns[column] = text[: dimensions.MAX_VALUE_LENGTH]
+    for column, text in told.items():
+        columns[column] = text[: dimensions.MAX_VALUE_LENGTH] or columns[column]
     columns["organization_id"] = header.organization or columns["organization_id"]
     columns["app_name"] = header.app_name or columns["app_name"]
     columns["environment"] = header.environment or columns["environment"]
-    return columns, metadata
+    return columns
 
 
 def add_metadata(draft: Draft, dialect: Dialect, attribute: str, value: AttributeValue) -> None:
@@ -71,7 +79,8 @@ def keep_key(draft: Draft, key: str, text: str) -> None:
         draft.columns.setdefault(column, text)
 
 
-def _text(value: AttributeValue) -> str:
+def metadata_text(value: AttributeValue) -> str:
+    """A value as metadata keeps it."""
     if isinstance(value, list):
         return ", ".join(value)[: dimensions.MAX_VALUE_LENGTH]
     return value if isinstance(value, str) else str(value)

@@ -17,7 +17,7 @@ _WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderation"})
 _BEDROCK: Final = "aws"
 
 
-class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
+class CallFacts(msgspec.Struct, frozen=True):
     """One model call as its span tells it, before any price.
 
     Args:

@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+import msgspec
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from tokenledger_exporter.records import AttributeValue
+    from tokenledger_semconv.tokens import TokenVector
 
 COUNT, VALUE, COLUMN, DETAIL, METADATA, USAGE = range(6)
 """Groups a field can belong to: a count of the token vector, a fact of the call, a dimension's
@@ -45,7 +48,44 @@ class Draft:
     usage: dict[str, AttributeValue]
 
 
-@dataclass(frozen=True, slots=True)
+TEXTS: Final = (
+    *("operation", "provider", "model", "request_model", "response_id", "error_type"),
+    *("service_tier", "speed", "inference_geo", "usage"),
+)
+"""Facts of a call that are texts, in the order in which `Told` has them."""
+
+OTHERS: Final = ("first_chunk_seconds", "estimated", "reported_cost")
+"""Facts of a call that are none, in the same way."""
+
+
+class Told(msgspec.Struct, frozen=True, gc=False):
+    """What a span tells of its call, each value in its place.
+
+    Args:
+        tokens: counts, as the emitter takes them.
+        is_counted: whether it tells any.
+        texts: by `TEXTS`; "" where nothing was told.
+        others: by `OTHERS`, `None` where nothing was told.
+        columns: dimension -> text.
+        details: settings, by attribute.
+        metadata: further attribution.
+        usage: the provider's own usage object, where it was read already.
+        refused: the provider refused the call.
+    """
+
+    tokens: TokenVector
+    is_counted: bool
+    texts: Sequence[str]
+    others: Sequence[AttributeValue | None]
+    columns: dict[str, str]
+    details: dict[str, AttributeValue]
+    metadata: dict[str, str]
+    usage: str | None = None
+    refused: bool = False
+
+
+# A dialect is one of few, and known by itself: plans are looked up by it.
+@dataclass(frozen=True, slots=True, eq=False)
 class Dialect:
     """How one emitter tells of a model call.
 

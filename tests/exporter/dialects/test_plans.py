@@ -1,0 +1,136 @@
+"""What is read by the places of a span's attributes is what the walk over them finds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from exporter.dialects.recorded import EMITTERS, calls
+from exporter.made import HEADER, chat_attributes, record
+from tokenledger_exporter.dialects import read_call, reading
+from tokenledger_exporter.dialects.conventions import CONVENTIONS, OURS
+from tokenledger_exporter.dialects.langfuse import LANGFUSE
+from tokenledger_exporter.dialects.plans import told_plainly
+from tokenledger_exporter.dialects.registry import DIALECTS
+from tokenledger_exporter.dialects.table import COUNT, OTHERS
+from tokenledger_exporter.records import SpoolHeader, decode_record, encode_span
+from tokenledger_semconv import attributes, emitters
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.dialects.table import Dialect
+    from tokenledger_exporter.records import AttributeValue, SpanRecord
+
+_HEADERS: Final = (
+    HEADER,
+    SpoolHeader(
+        format_version=1,
+        ledger="test",
+        app_name="shop",
+        defaults={attributes.TEAM: "ops", attributes.METADATA_PREFIX + "tier": "gold"},
+        organization="acme",
+    ),
+)
+_RESOURCES: Final[tuple[dict[str, str], ...]] = (
+    {},
+    {attributes.SERVICE_NAME: "app", attributes.SDK_VERSION: "3.57", attributes.USER_ID: "u0"},
+)
+
+_COUNTS: Final = st.integers(0, 5_000)
+_TEXTS: Final = st.sampled_from(
+    ["chat", "openai", "gpt-4o", "default", "fast", "us", "u1", '{"a": [1, null]}', "x" * 300, ""]
+)
+_ANYTHING: Final = st.one_of(
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(),
+    st.booleans(),
+    st.text(max_size=9),
+    st.lists(st.text(max_size=3), max_size=2),
+)
+
+
+def _value(dialect: Dialect, attribute: str) -> st.SearchStrategy[Any]:
+    group, name, _ = dialect.slots.get(attribute, (None, "", False))
+    if group == COUNT:
+        return _COUNTS
+    return _ANYTHING if name in OTHERS else _TEXTS
+
+
+@st.composite
+def _spans(draw: st.DrawFn) -> SpanRecord:
+    """A span of any dialect: nearly every value of the kind that belongs there, in any order."""
+    dialect = draw(st.sampled_from((OURS, CONVENTIONS, *DIALECTS)))
+    others = (
+        *(attributes.METADATA_PREFIX + key for key in ("tier", "k", "")),
+        *(f"{prefix}{key}" for prefix in dialect.prefixes for key in ("user_id", "k")),
+        *("nobody.reads.this", attributes.SERVER_ADDRESS),
+    )
+    counts = [name for name, slot in dialect.slots.items() if slot[0] == COUNT]
+    names = draw(st.lists(st.sampled_from(counts), max_size=5, unique=True))
+    names += draw(st.lists(st.sampled_from((*dialect.slots, *others)), max_size=12, unique=True))
+    names = draw(st.permutations(list(dict.fromkeys(names))))
+    told = {name: draw(_value(dialect, name)) for name in names}
+    if told and not draw(st.integers(0, 3)):
+        told[draw(st.sampled_from(names))] = draw(_ANYTHING)
+    made = record(told, failed=draw(st.integers(0, 5)) == 0, resource=draw(_any_resource))
+    return replace(made, scope=draw(st.sampled_from((*dialect.scopes, *dialect.exclusive))))
+
+
+_any_resource: Final = st.sampled_from(_RESOURCES)
+
+
+def _walked(span: SpanRecord, header: SpoolHeader) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "told_plainly", _never)
+        return repr(read_call(span, header))
+
+
+def _never(_dialect: Dialect, _found: dict[str, AttributeValue]) -> None:
+    return None
+
+
+@settings(deadline=None, max_examples=1_000)
+@given(span=_spans(), header=st.sampled_from(_HEADERS))
+def test_any_span_is_read_by_places_as_the_walk_reads_it(
+    span: SpanRecord, header: SpoolHeader
+) -> None:
+    assert repr(read_call(span, header)) == _walked(span, header)
+
+
+@pytest.mark.parametrize("emitter", EMITTERS)
+def test_recorded_spans_are_read_by_places_as_the_walk_reads_them(emitter: str) -> None:
+    for spans in calls(emitter).values():
+        for span in map(decode_record, map(encode_span, spans)):
+            assert repr(read_call(span, HEADER)) == _walked(span, HEADER)
+
+
+def test_a_plain_span_needs_no_walk() -> None:
+    told = chat_attributes(user__id="u1", tokenledger__metadata__tier="gold")
+    for dialect in (OURS, CONVENTIONS):
+        assert told_plainly(dialect, told) is not None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {attributes.OUTPUT_TOKENS: True},
+        {attributes.OUTPUT_TOKENS: -1},
+        {attributes.OUTPUT_TOKENS: 2**63},
+        {attributes.REQUEST_MODEL: 4},
+        {attributes.OPENAI_SYSTEM_FINGERPRINT: ""},
+        {attributes.INPUT_TOKENS_UNTIL_1_26: 7},
+        {attributes.CACHE_WRITE_5M_TOKENS: 7},
+        {attributes.CACHED_AUDIO_TOKENS: 7},
+    ],
+    ids=str,
+)
+def test_what_is_out_of_the_ordinary_is_left_to_the_walk(more: dict[str, AttributeValue]) -> None:
+    assert told_plainly(OURS, chat_attributes() | more) is None
+
+
+def test_a_dialects_own_keys_of_attribution_are_left_to_the_walk() -> None:
+    told = chat_attributes() | {emitters.LANGFUSE_METADATA_PREFIX + "user_id": "u1"}
+    assert told_plainly(LANGFUSE, told) is None

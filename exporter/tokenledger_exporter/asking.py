@@ -15,23 +15,29 @@ from psycopg.rows import dict_row
 from tokenledger_exporter.database import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from typing import TypeAlias
 
     from psycopg import sql
+    from psycopg.rows import RowMaker
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One statement, as bytes if it was put together before, and its parameters."""
+    """One statement, as bytes if it was put together before, and its parameters.
+
+    Args:
+        row_factory: what its rows are.
+    """
 
     statement: sql.SQL | sql.Composed | bytes
     values: Mapping[str, object] = field(default_factory=dict[str, object])
+    row_factory: Callable[[Any], RowMaker[Any]] = dict_row
 
 
-Plan: TypeAlias = "Generator[Question, list[dict[str, Any]], T]"
+Plan: TypeAlias = "Generator[Question, list[Any], T]"
 """Statements to run one after another, and the answer made of their rows."""
 
 
@@ -43,8 +49,9 @@ def ask(connection: psycopg.Connection[Any], plan: Plan[T]) -> T:
     """
     asked = _Asked(plan)
     try:
-        with connection.cursor(row_factory=dict_row) as cursor:
+        with connection.cursor() as cursor:
             while question := asked.question:
+                cursor.row_factory = question.row_factory
                 cursor.execute(question.statement, question.values)
                 asked.hear(cursor.fetchall())
     except psycopg.Error as error:
@@ -56,8 +63,9 @@ async def aask(connection: psycopg.AsyncConnection[Any], plan: Plan[T]) -> T:
     """As `ask`, on an async connection."""
     asked = _Asked(plan)
     try:
-        async with connection.cursor(row_factory=dict_row) as cursor:
+        async with connection.cursor() as cursor:
             while question := asked.question:
+                cursor.row_factory = question.row_factory
                 await cursor.execute(question.statement, question.values)
                 asked.hear(await cursor.fetchall())
     except psycopg.Error as error:
@@ -74,7 +82,7 @@ class _Asked(Generic[T]):
         self.question: Question | None = None
         self._go_on(None)
 
-    def hear(self, rows: list[dict[str, Any]]) -> None:
+    def hear(self, rows: list[Any]) -> None:
         """What the question brought."""
         self._go_on(rows)
 
@@ -82,7 +90,7 @@ class _Asked(Generic[T]):
         """What the plan returned, once there is no question left."""
         return self._answers[0]
 
-    def _go_on(self, rows: list[dict[str, Any]] | None) -> None:
+    def _go_on(self, rows: list[Any] | None) -> None:
         try:
             self.question = next(self._plan) if rows is None else self._plan.send(rows)
         except StopIteration as done:

@@ -6,14 +6,17 @@ Works through a transaction pooler: no prepared statements, no session state.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import psycopg
 from psycopg import errors as pg_errors
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.json import set_json_loads
 
 from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
 
@@ -93,6 +96,7 @@ def reading(database_url: str) -> Generator[psycopg.Connection[Any]]:
         connection.autocommit = True
         connection.read_only = True
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        set_json_loads(_read_json, connection)
         try:
             yield connection
         except psycopg.Error as error:
@@ -111,10 +115,23 @@ async def areading(database_url: str) -> AsyncGenerator[psycopg.AsyncConnection[
         await connection.set_autocommit(True)
         await connection.set_read_only(True)
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+        set_json_loads(_read_json, connection)
         try:
             yield connection
         except psycopg.Error as error:
             raise explain(error) from None
+
+
+_DECODER: Final = msgspec.json.Decoder()
+
+
+def _read_json(text: bytes | str) -> object:
+    """A document; reading the metadata of a page took longer than everything else of it."""
+    try:
+        return _DECODER.decode(text)
+    except msgspec.DecodeError:
+        # A number too large for a float, which the standard library reads as infinite.
+        return json.loads(text)
 
 
 def explain(error: psycopg.Error) -> LedgerError:

@@ -90,6 +90,15 @@ def narrowed(where: Where | None) -> tuple[sql.Composable, dict[str, object]]:
     return _narrowed(where, group)
 
 
+def narrowing_values(where: Where | None) -> dict[str, object]:
+    """The parameters of those conditions, for a statement that was put together before."""
+    values: dict[str, object] = {}
+    for number, wanted in enumerate((where or {}).values()):
+        given = [wanted] if isinstance(wanted, str) else list(wanted)
+        values[f"where_{number}"] = [value for value in given if is_storable(value)]
+    return values
+
+
 def narrowed_event(where: Where | None) -> tuple[sql.Composable, dict[str, object]]:
     """The same conditions on a row kept whole in a column `event`."""
     return _narrowed(where, _in_event)
@@ -99,16 +108,12 @@ def _narrowed(
     where: Where | None, column: Callable[[str], sql.Composable]
 ) -> tuple[sql.Composable, dict[str, object]]:
     parts: list[sql.Composable] = [sql.SQL("")]
-    values: dict[str, object] = {}
-    for number, (name, wanted) in enumerate((where or {}).items()):
-        parameter = f"where_{number}"
+    for number, name in enumerate(where or {}):
         if name in _BUCKETS:
             raise UsageError(f"{name!r} is a stretch of time: give its start and end instead")
-        given = [wanted] if isinstance(wanted, str) else list(wanted)
-        values[parameter] = [value for value in given if is_storable(value)]
         condition = sql.SQL("AND {} = ANY({}::text[])")
-        parts.append(condition.format(column(name), sql.Placeholder(parameter)))
-    return sql.SQL(" ").join(parts), values
+        parts.append(condition.format(column(name), sql.Placeholder(f"where_{number}")))
+    return sql.SQL(" ").join(parts), narrowing_values(where)
 
 
 def _in_event(name: str) -> sql.Composable:

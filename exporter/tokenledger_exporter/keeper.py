@@ -82,6 +82,9 @@ def settle_marked(connection: psycopg.Connection[Any]) -> Kept:
 
 def _settle_some(connection: psycopg.Connection[Any], kept: Kept) -> bool:
     with connection.transaction():
+        # A batch that meets the lock is stored unsettled: it is not taken for nothing.
+        if not connection.execute(_SQL["any_marks"]).fetchone():
+            return False
         twins.lock(connection)
         marks = connection.execute(_SQL["take_marks"], {"limit": _MINUTES}).fetchall()
         for minute in sorted({minute for (minute,) in marks}):

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
 from tokenledger_exporter.asking import Question, ask
-from tokenledger_exporter.dimension_columns import BUCKETS, UTC, group, label_columns, narrowed
+from tokenledger_exporter.dimension_columns import (
+    BUCKETS,
+    UTC,
+    group,
+    label_columns,
+    narrowed,
+    narrowing_values,
+)
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.price_rows import MONEY
 from tokenledger_exporter.rolled_up import ROWS, calls_of
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.asking import Plan
     from tokenledger_exporter.dimension_columns import Where
+    from tokenledger_exporter.rolled_up import Calls
 
 _SQL: Final = statements("read")
 _ZERO: Final = Decimal(0)
@@ -180,17 +189,16 @@ def build_report(connection: psycopg.Connection[Any], asked: Asked) -> Report:
 def report_plan(asked: Asked) -> Plan[Report]:
     """As `build_report`, for any connection."""
     by, groups = checked_groups(asked)
-    found = (yield _groups(asked, groups)) if groups else []
-    rows = [_row(told, len(by), lost=0) for told in found]
-    if groups and len(rows) < asked.limit:
+    found = (yield _groups(asked, by)) if groups else []
+    rows = [_row(told, len(by)) for told in found]
+    if not found or len(rows) >= asked.limit:
+        found = yield _groups(asked, ())
+        total = _row(found[0], 0)
+    else:
         # Every group is here. What is newest is read as calls: not twice.
         total = _sum(rows)
-    else:
-        [whole] = yield _groups(asked, [])
-        total = _row(whole, 0, lost=0)
-    until = asked.until if asked.as_of is None else min(asked.until, asked.as_of)
-    lost = yield from losses_plan(asked.since, until)
-    notes = yield from notes_plan()
+    notes = _notes(found[0]["checked_on"])
+    lost: int = found[0]["lost"]
     return Report(
         by=by,
         since=asked.since,
@@ -299,7 +307,10 @@ def losses_plan(since: datetime, until: datetime) -> Plan[int]:
 def notes_plan() -> Plan[tuple[str, ...]]:
     """One sentence where the price book was last compared with its list too long ago."""
     [found] = yield Question(sql.SQL(_SQL["price_age"]))
-    checked_on: date | None = found["checked_on"]
+    return _notes(found["checked_on"])
+
+
+def _notes(checked_on: date | None) -> tuple[str, ...]:
     if checked_on is None:
         return ()
     age = datetime.now(timezone.utc).date() - checked_on
@@ -312,34 +323,75 @@ def notes_plan() -> Plan[tuple[str, ...]]:
     return (sentence,)
 
 
-def _groups(asked: Asked, groups: list[sql.Composable]) -> Question:
+def _groups(asked: Asked, by: tuple[str, ...]) -> Question:
     calls = ROWS
     if asked.as_of is None:
-        names = {*(asked.by if groups else ()), *(asked.where or ())}
+        names = {*by, *(asked.where or ())}
         calls = calls_of(names, asked.since, asked.until, asked.zone)
-    grouping: sql.Composable = sql.SQL("")
-    if groups:
-        grouping = sql.SQL(_SQL["grouping"]).format(
-            groups=sql.SQL(", ").join(groups),
-            order=sql.Identifier(asked.order_by),
-            having=calls.having,
-        )
-    where, values = narrowed(asked.where)
-    statement = _SQL["report" if asked.as_of is None else "report_as_of"]
-    query = sql.SQL(statement).format(
-        labels=label_columns(groups), where=where, grouping=grouping, **calls.braces
+    values = narrowing_values(asked.where)
+    name = "report" if asked.as_of is None else "report_as_of"
+    if by and len(by) == 1 and calls.told is not None and asked.limit < EVERYTHING:
+        name = "report_of_most"
+    statement = _statement(
+        name,
+        calls,
+        by=by,
+        where=tuple(asked.where or ()),
+        zone=asked.zone,
+        order_by=asked.order_by,
     )
-    stretch = {"since": asked.since, "until": asked.until, **calls.values}
-    return Question(query, {**stretch, **values, "limit": asked.limit, "as_of": asked.as_of})
+    lost_until = asked.until if asked.as_of is None else min(asked.until, asked.as_of)
+    stretch = {"since": asked.since, "until": asked.until, "lost_until": lost_until}
+    more = {"limit": asked.limit, "as_of": asked.as_of}
+    return Question(statement, {**stretch, **calls.values, **values, **more})
+
+
+@lru_cache(maxsize=256)
+def _statement(  # noqa: PLR0913 - what a statement depends on, one argument each
+    name: str,
+    calls: Calls,
+    *,
+    by: tuple[str, ...],
+    where: tuple[str, ...],
+    zone: str,
+    order_by: str,
+) -> bytes:
+    """A report by these groups, narrowed to values of these dimensions."""
+    groups = [group(each, zone) for each in by]
+    conditions, _ = narrowed(dict.fromkeys(where, ""))
+    braces: dict[str, sql.Composable] = {
+        **calls.braces,
+        "labels": label_columns(groups),
+        "where": conditions,
+        "beside": sql.SQL(_SQL["beside"]),
+        "grouping": sql.SQL(""),
+    }
+    if groups:
+        braces |= {"groups": sql.SQL(", ").join(groups), "order": sql.Identifier(order_by)}
+        braces["grouping"] = sql.SQL(_SQL["grouping"]).format(**braces)
+    if name == "report_of_most" and calls.told is not None:
+        braces |= {"told": calls.told, "chosen": _one_of_chosen(groups[0])}
+    return sql.SQL(_SQL[name]).format(**braces).as_bytes(None)
+
+
+def _one_of_chosen(column: sql.Composable) -> sql.Composable:
+    return sql.SQL(_SQL["one_of_chosen"]).format(group=column, label=sql.Identifier("label_0"))
 
 
 def coverage_of(found: Mapping[str, Any], *, lost: int = 0) -> Coverage:
     """The coverage in a row that holds its counts."""
-    states = {state.name: found[state.name] for state in fields(Coverage) if state.name in found}
-    return Coverage(**states, lost=lost)
+    return Coverage(
+        priced=found["priced"],
+        partial=found["partial"],
+        estimated=found["estimated"],
+        unpriced=found["unpriced"],
+        unmeasured=found["unmeasured"],
+        lost=lost,
+        not_settled=found["not_settled"],
+    )
 
 
-def _row(found: dict[str, Any], labels: int, *, lost: int) -> ReportRow:
+def _row(found: dict[str, Any], labels: int) -> ReportRow:
     return ReportRow(
         labels=tuple(str(found[f"label_{number}"]) for number in range(labels)),
         cost_usd=found["cost_usd"],
@@ -347,5 +399,5 @@ def _row(found: dict[str, Any], labels: int, *, lost: int) -> ReportRow:
         input_tokens=found["input_tokens"],
         output_tokens=found["output_tokens"],
         cached_tokens=found["cached_tokens"],
-        coverage=coverage_of(found, lost=lost),
+        coverage=coverage_of(found),
     )

@@ -8,8 +8,9 @@ read instead, in the same statement.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
@@ -39,9 +40,10 @@ _COLUMNS: Final = {dimension.name: dimension.column for dimension in ROLLED_UP}
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What a statement reads calls from, and how it sums them.
+    """What a statement reads calls from, and how it sums them; equal where the statement is.
 
     Args:
+        shape: what the statement depends on; none for rows.
         source: what stands after FROM, with the beginning of a WHERE.
         figures: counts and money.
         states: the counts of a `Coverage`.
@@ -49,15 +51,18 @@ class Calls:
         counted: the number of calls.
         having: what keeps groups without calls out.
         values: parameters of the source.
+        told: the head of a statement that reads sums of many values twice; else `None`.
     """
 
-    source: sql.Composable
-    figures: sql.Composable
-    states: sql.Composable
-    failures: sql.Composable
-    counted: sql.Composable
-    having: sql.Composable
-    values: Mapping[str, object] = field(default_factory=dict[str, object])
+    shape: _Shape | None
+    source: sql.Composable = field(compare=False)
+    figures: sql.Composable = field(compare=False)
+    states: sql.Composable = field(compare=False)
+    failures: sql.Composable = field(compare=False)
+    counted: sql.Composable = field(compare=False)
+    having: sql.Composable = field(compare=False)
+    values: Mapping[str, object] = field(default_factory=dict[str, object], compare=False)
+    told: sql.Composable | None = field(default=None, compare=False)
 
     @property
     def braces(self) -> dict[str, sql.Composable]:
@@ -73,6 +78,7 @@ class Calls:
 
 
 ROWS: Final = Calls(
+    shape=None,
     source=sql.SQL(_READ["calls"]),
     figures=sql.SQL(_READ["figures"]),
     states=sql.SQL(_READ["states"]),
@@ -83,7 +89,14 @@ ROWS: Final = Calls(
 """The rows themselves, of the stretch `since` to `until`."""
 
 
-def calls_of(names: Collection[str], since: datetime, until: datetime, zone: str = UTC) -> Calls:
+def calls_of(
+    names: Collection[str],
+    since: datetime,
+    until: datetime,
+    zone: str = UTC,
+    *,
+    with_errors: bool = False,
+) -> Calls:
     """What a question is answered from.
 
     Args:
@@ -91,22 +104,23 @@ def calls_of(names: Collection[str], since: datetime, until: datetime, zone: str
         since: start, included.
         until: end, not included.
         zone: time zone of its hours, days and months.
+        with_errors: whether it asks how many calls failed.
     """
     dimension = _dimension(names)
     stretch = _Stretch.of(since, until)
     if dimension is None or stretch is None or not _are_whole(names, zone, since, until):
         return ROWS
-    by_hour = "hour" in names or (zone != UTC and bool(set(BUCKETS) & set(names)))
-    parts = _Parts(dimension, stretch, by_hour=by_hour)
-    return Calls(
-        source=sql.SQL(_SQL["told"]).format(parts=sql.SQL(" UNION ALL ").join(parts.all())),
-        figures=sql.SQL(_SQL["figures"]),
-        states=sql.SQL(_SQL["states"]),
-        failures=sql.SQL(_SQL["failures"]),
-        counted=sql.SQL(_SQL["counted"]),
-        having=sql.SQL(_SQL["having"]),
-        values=stretch.values,
+    by_time = bool(set(BUCKETS) & set(names))
+    by_time = bool(set(BUCKETS) & set(names))
+    first_day, end_day = stretch.days
+    shape = _Shape(
+        dimension=dimension,
+        overall=tuple(name for name in _OVERALL if name in names),
+        by_time=by_time,
+        by_day=first_day < end_day and "hour" not in names and not (by_time and zone != UTC),
+        with_errors=with_errors,
     )
+    return replace(_calls_of(shape), values=stretch.values)
 
 
 def _dimension(names: Collection[str]) -> str | None:
@@ -201,25 +215,46 @@ class _Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
-    """The statements whose rows together are the calls of a stretch, as sums."""
+class _Shape:
+    """The statements whose rows together are the calls of a stretch, as sums.
+
+    Args:
+        dimension: the one whose sums are read.
+        overall: which of provider and model the question reads.
+        by_time: whether it asks of hours, days or months.
+        by_day: whether sums of whole days will do, and there are some.
+        with_errors: whether it asks how many calls failed.
+    """
 
     dimension: str
-    stretch: _Stretch
-    by_hour: bool
+    overall: tuple[str, ...]
+    by_time: bool
+    by_day: bool
+    with_errors: bool
 
     def all(self) -> Iterator[sql.Composable]:
         """Every part that can have rows."""
-        stretch = self.stretch
-        first_day, end_day = stretch.days
-        if self.by_hour or first_day >= end_day:
-            yield self._between("of_hours", "first_hour", "end_hour")
-        else:
+        yield from self._sums()
+        yield self._part("of_calls")
+
+    def told_twice(self) -> sql.Composable:
+        """All of them as the head of a statement."""
+        return sql.SQL(_SQL["told_twice"]).format(
+            of_calls=self._part("of_calls"),
+            sums=sql.SQL(" UNION ALL ").join(self._sums()),
+            columns=self._columns,
+            figures=listed("{name}"),
+        )
+
+    def _sums(self) -> Iterator[sql.Composable]:
+        if self.by_day:
             yield self._part("of_days")
             yield self._between("of_hours", "first_hour", "first_midnight")
             yield self._between("of_hours", "end_midnight", "end_hour")
-        for name in ("off_slices", "off_hours", "of_calls"):
-            yield self._part(name)
+        else:
+            yield self._between("of_hours", "first_hour", "end_hour")
+        yield self._part("off_slices")
+        yield self._part("off_hours")
 
     def _between(self, name: str, since: str, until: str) -> sql.Composable:
         """A part between two moments that are parameters."""
@@ -235,27 +270,38 @@ class _Parts:
             "dimension": sql.Literal(self.dimension),
             "figures": listed("{name}"),
             "negated": listed("-stored.{name}"),
-            "of_a_call": sql.SQL(_SQL["of_a_call"]),
+            "hour": sql.SQL(_SQL["hour_of_a_call" if self.by_time else "any_hour"]),
+            "errors": sql.SQL(_SQL["errors_of_calls" if self.with_errors else "errors_unasked"]),
         }
 
     @property
-    def _names(self) -> tuple[str, ...]:
-        """The columns the question may read beside the sums."""
-        overall = () if self.dimension in UNDIVIDED else _OVERALL
-        return (*overall, *([_COLUMNS[self.dimension]] if self.dimension else []))
-
-    @property
     def _columns(self) -> sql.Composable:
-        """Those columns of a call, each with a comma after it."""
-        return sql.SQL(" ").join(sql.SQL("{},").format(sql.Identifier(n)) for n in self._names)
+        """The columns of a call the question reads beside the sums, each with a comma after it."""
+        names = (*self.overall, *([_COLUMNS[self.dimension]] if self.dimension else []))
+        return sql.SQL(" ").join(sql.SQL("{},").format(sql.Identifier(name)) for name in names)
 
     @property
     def _keys(self) -> sql.Composable:
         """The same columns of a roll-up."""
-        told = [
-            sql.SQL("{},").format(sql.Identifier(name))
-            if name in _OVERALL
-            else sql.SQL("value AS {},").format(sql.Identifier(name))
-            for name in self._names
+        told: list[sql.Composable] = [
+            sql.SQL("{},").format(sql.Identifier(name)) for name in self.overall
         ]
+        if self.dimension:
+            column = sql.Identifier(_COLUMNS[self.dimension])
+            told.append(sql.SQL("value AS {},").format(column))
         return sql.SQL(" ").join(told)
+
+
+@lru_cache(maxsize=256)
+def _calls_of(shape: _Shape) -> Calls:
+    """All but the values: putting a statement together takes longer than many an answer."""
+    return Calls(
+        shape=shape,
+        source=sql.SQL(_SQL["told"]).format(parts=sql.SQL(" UNION ALL ").join(shape.all())),
+        figures=sql.SQL(_SQL["figures"]),
+        states=sql.SQL(_SQL["states"]),
+        failures=sql.SQL(_SQL["failures"]),
+        counted=sql.SQL(_SQL["counted"]),
+        having=sql.SQL(_SQL["having"]),
+        told=shape.told_twice() if shape.dimension in UNDIVIDED else None,
+    )

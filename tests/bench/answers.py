@@ -171,7 +171,7 @@ def _answered(times: list[float]) -> Answered:
 def _from_rows(url: str) -> dict[str, Answered]:
     """The same questions without roll-ups, with nobody writing."""
 
-    def rows_only(*_arguments: object) -> rolled_up.Calls:
+    def rows_only(*_arguments: object, **_named: object) -> rolled_up.Calls:
         return rolled_up.ROWS
 
     found: dict[str, Answered] = {}

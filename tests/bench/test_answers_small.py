@@ -25,8 +25,8 @@ NEW = 40
 def calls_read(connection: psycopg.Connection[Any], question: Question) -> int:
     """How many rows of the ledger itself a statement reads."""
     statement = question.statement
-    assert not isinstance(statement, bytes)
-    explained = b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement.as_bytes(connection)
+    text = statement if isinstance(statement, bytes) else statement.as_bytes(connection)
+    explained = b"EXPLAIN (ANALYZE, FORMAT JSON) " + text
     [(found,)] = connection.execute(explained, question.values).fetchall()
     return sum(
         round(node["Actual Rows"] * node["Actual Loops"])

@@ -105,7 +105,7 @@ def test_a_report_says_what_it_says_of_the_rows(  # noqa: PLR0913 - what is aske
         order_by=order,
     )
 
-    def rows_only(*_arguments: object) -> Calls:
+    def rows_only(*_arguments: object, **_named: object) -> Calls:
         return ROWS
 
     told = ask(connection, report_plan(asked))
@@ -127,7 +127,7 @@ def test_trends_errors_and_aggregates_say_what_they_say_of_the_rows(
             ask(connection, paging.aggregate_plan(paging.Stretch(), "none", ["sum_cost"], zone)),
         ]
 
-    def rows_only(*_arguments: object) -> Calls:
+    def rows_only(*_arguments: object, **_named: object) -> Calls:
         return ROWS
 
     until = NOW + timedelta(minutes=1)

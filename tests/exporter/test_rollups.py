@@ -331,7 +331,7 @@ def test_every_rolled_up_dimension_has_its_sums(database_url: str) -> None:
 
 
 def test_whoever_had_the_calls_has_the_sums_after_migrating(empty_database_url: str) -> None:
-    names = list(migration_files())
+    names = [name for name in migration_files() if name <= "00.01.00_14_pre_roll_up"]
     with psycopg.connect(empty_database_url) as connection:
         for name in names[:-1]:
             connection.execute(migration_files()[name])

@@ -46,13 +46,13 @@ BRACES = {
     "{table}": "token_ledger_rejected",
     "{calls}": "token_ledger_events WHERE true",
     "{failures}": "count(*) AS calls",
+    "{beside}": "0 AS lost",
     "{having}": "HAVING count(*) <> 0",
     "{counted}": "count(*)",
     "{level}": "token_ledger_rollup_hours",
     "{dimension}": "'team'",
     "{value}": "team",
     "{keys}": "provider,",
-    "{of_a_call}": "1 AS calls",
     "{sets}": "(bucket, team, provider, model)",
     "{sums}": "sum(calls)",
     "{zeros}": "0",
@@ -67,7 +67,17 @@ NOT_EXPLAINABLE = (
 )
 # The same, by the whole name; the sums a roll-up is made of are run with every refresh.
 FRAGMENTS = {
-    *("calls", "failures", "told", "counted", "having", "of_a_call"),
+    *("calls", "failures", "told", "counted", "having"),
+    *(
+        "told_twice",
+        "report_of_most",
+        "one_of_chosen",
+        "beside",
+        "hour_of_a_call",
+        "any_hour",
+        "errors_of_calls",
+        "errors_unasked",
+    ),
     *("of_days", "of_hours", "of_calls", "off_slices", "off_hours", "recompute", "compare"),
     *("rename_user", "count_let_go", "forget_let_go", "room"),
 }

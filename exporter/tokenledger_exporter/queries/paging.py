@@ -14,13 +14,18 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 from psycopg import sql
 
 from tokenledger_exporter.asking import Question
-from tokenledger_exporter.dimension_columns import group, label_columns, narrowed
+from tokenledger_exporter.dimension_columns import (
+    group,
+    label_columns,
+    narrowed,
+    narrowing_values,
+)
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.queries.answers import Aggregate
 from tokenledger_exporter.report import Coverage, coverage_of
@@ -28,7 +33,7 @@ from tokenledger_exporter.rolled_up import calls_of
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tokenledger_exporter.asking import Plan
     from tokenledger_exporter.dimension_columns import Where
@@ -95,6 +100,14 @@ class UsageEvent(NamedTuple):
         return self.operation
 
 
+_make_event: Final[Callable[[Sequence[Any]], UsageEvent]] = UsageEvent._make
+
+
+def _event_factory(_cursor: object) -> Callable[[Sequence[Any]], UsageEvent]:
+    """Rows as events at once; their columns are asked for in the order of the fields."""
+    return _make_event
+
+
 _COLUMN_LIST: Final = sql.SQL(", ").join(map(sql.Identifier, UsageEvent._fields))
 
 
@@ -145,15 +158,16 @@ def page_plan(stretch: Stretch, limit: int, cursor: str | None) -> Plan[RawPage]
     """
     if not 1 <= limit <= MOST_ROWS:
         raise UsageError(f"{limit} is no page: give a limit of 1 to {MOST_ROWS:,}")
-    _, values = narrowed(stretch.where)
+    values = narrowing_values(stretch.where)
     since = stretch.since
     if cursor is not None:
         timestamp, event_id = _place(cursor)
         values |= {"after_timestamp": timestamp, "after_event_id": event_id}
         since = max(since, timestamp)
     query = _page_statement(tuple(stretch.where or ()), limit, is_next=cursor is not None)
-    rows = yield Question(query, {"since": since, "until": stretch.until, **values})
-    events = tuple(UsageEvent(*row.values()) for row in rows[:limit])
+    told = {"since": since, "until": stretch.until, **values}
+    rows: list[UsageEvent] = yield Question(query, told, _event_factory)
+    events = tuple(rows[:limit])
     states = Counter(event.cost_status for event in events)
     not_settled = sum(not event.settled for event in events)
     return RawPage(

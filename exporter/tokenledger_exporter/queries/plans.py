@@ -159,7 +159,7 @@ def question(name: str, asked: Asked, **values: object) -> Question:
     names = {*(asked.where or ()), _BUCKETS.get(name, "")} - {""}
     calls = ROWS
     if name not in _OF_SINGLE_CALLS:
-        calls = calls_of(names, asked.since, asked.until, asked.zone)
+        calls = calls_of(names, asked.since, asked.until, asked.zone, with_errors=name == "errors")
     query = sql.SQL(statement).format(where=where, **calls.braces)
     stretch = {"since": asked.since, "until": asked.until, "limit": asked.limit, **calls.values}
     return Question(query, {**stretch, **conditions, **values})

@@ -139,6 +139,10 @@ WHERE event_id = ANY(%(event_ids)s::uuid[])
 INSERT INTO token_ledger_marks (minute)
 SELECT unnest(%(minutes)s::timestamptz[])
 
+-- name: any_marks
+-- Whether there is anything to settle.
+SELECT true FROM token_ledger_marks LIMIT 1
+
 -- name: take_marks
 -- The oldest marked minutes; whoever commits after this has marks of its own.
 DELETE FROM token_ledger_marks

@@ -7,9 +7,39 @@
 SELECT
     {labels}
     {figures},
-    {states}
+    {states},
+    {beside}
 FROM {calls} {where}
 {grouping}
+
+-- name: report_of_most
+-- The same for a few of many groups: which they are is known from one sum, the others are summed of them.
+{told},
+
+chosen AS MATERIALIZED (
+    SELECT
+        {labels}
+        COALESCE(sum({order}), 0) AS most
+    FROM told
+    WHERE true {where}
+    GROUP BY {groups}
+    {having}
+    ORDER BY most DESC, {groups}
+    LIMIT %(limit)s
+)
+
+SELECT
+    {labels}
+    {figures},
+    {states},
+    {beside}
+FROM told
+WHERE true {where} AND {chosen}
+{grouping}
+
+-- name: one_of_chosen
+-- One of the groups that were chosen, said so that an index can find each.
+{group} = ANY((SELECT array_agg({label}) FROM chosen)::text[])
 
 -- name: calls
 -- The calls of a stretch.
@@ -38,7 +68,8 @@ SELECT
     count(*) FILTER (WHERE known_cost_status = 'estimated') AS estimated,
     count(*) FILTER (WHERE known_cost_status = 'unpriced') AS unpriced,
     count(*) FILTER (WHERE known_cost_status = 'unmeasured') AS unmeasured,
-    count(*) FILTER (WHERE NOT settled) AS not_settled
+    count(*) FILTER (WHERE NOT settled) AS not_settled,
+    {beside}
 FROM (
     SELECT
         events.*,
@@ -91,6 +122,22 @@ SELECT COALESCE(sum(records), 0)::bigint AS records
 FROM token_ledger_losses
 WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
 
+-- name: beside
+-- What a report says beside its groups, in each of its rows: a question less.
+(
+    SELECT COALESCE(sum(losses.records), 0)::bigint
+    FROM token_ledger_losses AS losses
+    WHERE losses.recorded_at >= %(since)s AND losses.recorded_at < %(lost_until)s
+) AS lost,
+COALESCE(
+    (
+        SELECT max(prices.checked_on)
+        FROM token_ledger_prices AS prices
+        WHERE prices.source LIKE 'genai-prices %%'
+    ),
+    (SELECT max(prices.checked_on) FROM token_ledger_prices AS prices)
+) AS checked_on
+
 -- name: privileges
 -- Whether this user may write a row, and remove one: doctor's own must not stay.
 SELECT
@@ -123,10 +170,9 @@ SELECT
 -- name: price_age
 -- When the price book was last compared with its list; the user's own prices make it no younger.
 SELECT COALESCE(
-    max(checked_on) FILTER (WHERE source LIKE 'genai-prices %%'),
-    max(checked_on)
+    (SELECT max(checked_on) FROM token_ledger_prices WHERE source LIKE 'genai-prices %%'),
+    (SELECT max(checked_on) FROM token_ledger_prices)
 ) AS checked_on
-FROM token_ledger_prices
 
 -- name: engine
 -- What the database says it is, and which of the known extensions make it more than Postgres.

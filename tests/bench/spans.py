@@ -26,14 +26,14 @@ _HOUR: Final = 3_600_000 * _MILLISECOND
 _USERS, _ORGANIZATIONS, _FEATURES = 1_000, 50, 12
 
 
-def chat_spans(count: int, seed: int = 1) -> Sequence[ReadableSpan]:
-    """So many ended spans, one a millisecond, of two seconds each, an hour ago."""
+def chat_spans(count: int, seed: int = 1, ago_ns: int = _HOUR) -> Sequence[ReadableSpan]:
+    """So many ended spans, one a millisecond, of two seconds each, the first so long ago."""
     drawn = random.Random(seed)  # noqa: S311 - the same spans in every run
     exporter = InMemorySpanExporter()
     provider = TracerProvider(resource=Resource.create({"service.name": "bench"}))
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer(f"{attributes.SCOPE_PREFIX}openai")
-    began = time.time_ns() - _HOUR
+    began = time.time_ns() - ago_ns
     for number in range(count):
         start = began + number * _MILLISECOND
         told = _attributes(drawn)

@@ -119,10 +119,90 @@ def _split(view: str, column: str, title: str) -> bargauge.Panel:
     )
 
 
+_KNOWN: Final = f"FROM token_ledger_daily_costs WHERE {_DAYS}"
+_COVERAGE: Final = f"FROM token_ledger_coverage WHERE {_DAYS}"
+
+
+def _totals() -> list[stat.Panel]:
+    """The stretch in four numbers."""
+    return [
+        _number(
+            "Cost",
+            f"SELECT coalesce(sum(cost_usd), 0)::float8 AS cost_usd {_KNOWN}",
+            _USD,
+            "US dollars known; calls without a price are counted beside it, never as zero",
+        ),
+        _number(
+            "Calls", f"SELECT coalesce(sum(calls), 0) AS calls {_KNOWN}", _COUNT, "Model calls"
+        ),
+        _number(
+            "Calls without a cost",
+            f"SELECT coalesce(sum(unpriced + unmeasured), 0) AS calls {_COVERAGE}",
+            _COUNT,
+            "No price is known, or the call was sent and never measured",
+        ),
+        _number(
+            "Calls lost",
+            f"SELECT coalesce(sum(lost), 0) AS calls {_COVERAGE}",
+            _COUNT,
+            "Counted drops: the spool was full, or a record could not be read",
+        ),
+    ]
+
+
+def _by_day() -> list[timeseries.Panel]:
+    """How money and cache go day by day."""
+    return [
+        _bars(
+            "Cost by model and day",
+            "SELECT day::timestamptz AS time, model AS metric, sum(cost_usd)::float8 AS cost_usd"
+            f" {_KNOWN} GROUP BY 1, 2 ORDER BY 1, 2",
+            _USD,
+            "US dollars known",
+        ),
+        _lines(
+            "Input read from a cache",
+            "SELECT day::timestamptz AS time, provider AS metric,"
+            " (sum(cached_tokens) / nullif(sum(input_tokens), 0))::float8 AS share"
+            f" {_KNOWN} GROUP BY 1, 2 ORDER BY 1, 2",
+            _SHARE,
+            "Share of the input tokens that a cache served",
+        ),
+    ]
+
+
+def _durations() -> timeseries.Panel:
+    return _lines(
+        "Duration, median and 95th percentile",
+        "SELECT $__timeGroup(timestamp, $__interval) AS time,"
+        " percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms) AS p50,"
+        " percentile_cont(0.95) WITHIN GROUP (ORDER BY duration_ms) AS p95"
+        " FROM token_ledger_events WHERE $__timeFilter(timestamp) AND duration_ms IS NOT NULL"
+        " GROUP BY 1 ORDER BY 1",
+        _MILLISECONDS,
+        "From request to the end of the answer",
+    )
+
+
+def _errors() -> table.Panel:
+    sql = (
+        "SELECT error_type, provider, model, count(*) AS calls FROM token_ledger_events"
+        " WHERE $__timeFilter(timestamp) AND status = 'error'"
+        " GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1 LIMIT 50"
+    )
+    return (
+        table.Panel()
+        .title("Errors")
+        .description("Failed calls by class of error")
+        .datasource(_SOURCE)
+        .height(9)
+        .span(12)
+        .with_target(_Query(sql, "table"))
+    )
+
+
 def costs() -> dashboard.Dashboard:
     """What it cost, by everything a call is attributed to, and how whole that number is."""
-    known = f"FROM token_ledger_daily_costs WHERE {_DAYS}"
-    coverage = f"FROM token_ledger_coverage WHERE {_DAYS}"
     made = (
         dashboard.Dashboard("TokenLedger: what it cost")
         .uid("tokenledger-costs")
@@ -132,77 +212,10 @@ def costs() -> dashboard.Dashboard:
         .time("now-30d", "now")
         .refresh("1m")
     )
-    for panel in (
-        _number(
-            "Cost",
-            f"SELECT coalesce(sum(cost_usd), 0)::float8 AS cost_usd {known}",
-            _USD,
-            "US dollars known; calls without a price are counted beside it, never as zero",
-        ),
-        _number("Calls", f"SELECT coalesce(sum(calls), 0) AS calls {known}", _COUNT, "Model calls"),
-        _number(
-            "Calls without a cost",
-            f"SELECT coalesce(sum(unpriced + unmeasured), 0) AS calls {coverage}",
-            _COUNT,
-            "No price is known, or the call was sent and never measured",
-        ),
-        _number(
-            "Calls lost",
-            f"SELECT coalesce(sum(lost), 0) AS calls {coverage}",
-            _COUNT,
-            "Counted drops: the spool was full, or a record could not be read",
-        ),
-    ):
+    splits = [_split(view, column, title) for view, column, title in _SPLITS]
+    for panel in (*_totals(), *_by_day(), *splits, _durations(), _errors()):
         made = made.with_panel(panel)
-    made = made.with_panel(
-        _bars(
-            "Cost by model and day",
-            "SELECT day::timestamptz AS time, model AS metric, sum(cost_usd)::float8 AS cost_usd"
-            f" {known} GROUP BY 1, 2 ORDER BY 1, 2",
-            _USD,
-            "US dollars known",
-        )
-    )
-    made = made.with_panel(
-        _lines(
-            "Input read from a cache",
-            "SELECT day::timestamptz AS time, provider AS metric,"
-            " (sum(cached_tokens) / nullif(sum(input_tokens), 0))::float8 AS share"
-            f" {known} GROUP BY 1, 2 ORDER BY 1, 2",
-            _SHARE,
-            "Share of the input tokens that a cache served",
-        )
-    )
-    for view, column, title in _SPLITS:
-        made = made.with_panel(_split(view, column, title))
-    made = made.with_panel(
-        _lines(
-            "Duration, median and 95th percentile",
-            "SELECT $__timeGroup(timestamp, $__interval) AS time,"
-            " percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms) AS p50,"
-            " percentile_cont(0.95) WITHIN GROUP (ORDER BY duration_ms) AS p95"
-            " FROM token_ledger_events WHERE $__timeFilter(timestamp) AND duration_ms IS NOT NULL"
-            " GROUP BY 1 ORDER BY 1",
-            _MILLISECONDS,
-            "From request to the end of the answer",
-        )
-    )
-    return made.with_panel(
-        table.Panel()
-        .title("Errors")
-        .description("Failed calls by class of error")
-        .datasource(_SOURCE)
-        .height(9)
-        .span(12)
-        .with_target(
-            _Query(
-                "SELECT error_type, provider, model, count(*) AS calls FROM token_ledger_events"
-                " WHERE $__timeFilter(timestamp) AND status = 'error'"
-                " GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1 LIMIT 50",
-                "table",
-            )
-        )
-    )
+    return made
 
 
 def as_json(made: dashboard.Dashboard) -> str:

@@ -24,10 +24,8 @@ from genai_prices import Usage, calc_price
 
 from bench.spans import chat_spans
 from tokenledger_exporter import migrations
-from tokenledger_exporter.batch_writer import (
-    BatchWriter,
-    _Batch,  # pyright: ignore[reportPrivateUsage]
-)
+from tokenledger_exporter.batch import Batch
+from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.copying import encoded
 from tokenledger_exporter.embedded_postgres import temporary_postgres
 from tokenledger_exporter.price_import import package_rows
@@ -245,7 +243,7 @@ def copy_buffer(rows: list[LedgerRow]) -> int:
 def _copy_only(writer: BatchWriter, rows: list[LedgerRow]) -> None:
     """The writer's fast path without its questions: who else tells of these calls."""
     with writer._transaction() as connection:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-        batch = _Batch(connection)
+        batch = Batch(connection)
         for month, group in sorted(batch.by_month(rows).items()):
             batch.write_month(month, group)
 

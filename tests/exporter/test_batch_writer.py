@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from psycopg.conninfo import make_conninfo
 
 from exporter.made import ask, chat_attributes, row
-from tokenledger_exporter.batch_writer import BatchWriter, WriteResult
+from tokenledger_exporter.batch import WriteResult
+from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
 from tokenledger_semconv import attributes
 from tokenledger_semconv.tokens import TokenVector

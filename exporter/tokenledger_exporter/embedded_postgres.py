@@ -292,11 +292,17 @@ class EmbeddedPostgres:
 @contextlib.contextmanager
 def temporary_postgres(server_options: Mapping[str, str] | None = None) -> Generator[str]:
     """A server on a throw-away folder; yields its connection string, leaves nothing behind."""
+    with temporary_home() as home, EmbeddedPostgres(home / "server", server_options) as server:
+        yield server.database_url
+
+
+@contextlib.contextmanager
+def temporary_home() -> Generator[Path]:
+    """A throw-away folder whose parents the server's user can enter, for the homes of servers."""
     with tempfile.TemporaryDirectory(prefix="tokenledger-postgres-") as folder:
         home = Path(folder)
         home.chmod(0o755)
-        with EmbeddedPostgres(home / "server", server_options) as server:
-            yield server.database_url
+        yield home
 
 
 def _locked_within(file: int, seconds: float, *, exclusive: bool) -> bool:

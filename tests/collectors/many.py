@@ -1,8 +1,8 @@
 """Many spans through a gateway whose Collector and ledger die on the way: `make many-spans`.
 
 The sender is an app's exporter: it sends a batch again until somebody takes it. Meanwhile the
-Collector and the service are killed and the database ends every session, at moments spread over the
-run. In the end every span is one row.
+Collector, the service and Postgres are killed with -9 and started again, and Postgres ends every
+session, at moments spread over the run. In the end every span is one row.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from collectors.otelcol import Collector, Service
 from collectors.processes import wait_until
 from end_to_end.otlp import Sink
+from exporter.crashes import crash
 from exporter.made import ask
 from tokenledger_exporter import migrations
-from tokenledger_exporter.embedded_postgres import temporary_postgres
+from tokenledger_exporter.embedded_postgres import EmbeddedPostgres, temporary_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,9 +70,10 @@ class Counted:
     seconds: float = 0.0
 
 
-def run(database_url: str, folder: Path, count: int) -> Counted:
-    """Send so many spans, with a fault in every sixth of them, and count."""
+def run(server: EmbeddedPostgres, folder: Path, count: int) -> Counted:
+    """Send so many spans, with a fault in every seventh of them, and count."""
     counted, lock = Counted(), threading.Lock()
+    database_url = server.database_url
     with Sink().running() as tracing:
         service = Service(database_url, folder)
         environment = {
@@ -102,7 +104,7 @@ def run(database_url: str, folder: Path, count: int) -> Counted:
         for thread in senders:
             thread.start()
         try:
-            for share, fault in _faults(service, collector, database_url):
+            for share, fault in _faults(service, collector, server):
                 wait_until(
                     lambda share=share: counted.sent >= count * share,  # type: ignore[misc]
                     "the senders go on",
@@ -124,7 +126,7 @@ def run(database_url: str, folder: Path, count: int) -> Counted:
 
 
 def _faults(
-    service: Service, collector: Collector, database_url: str
+    service: Service, collector: Collector, server: EmbeddedPostgres
 ) -> Iterator[tuple[float, Callable[[], object]]]:
     def crash_service() -> None:
         service.kill()
@@ -134,10 +136,17 @@ def _faults(
         collector.kill()
         collector.start()
 
-    def end_sessions() -> None:
-        ask(database_url, _END_SESSIONS)
+    def crash_database() -> None:
+        crash(server)
+        server.start()
 
-    faults = (crash_service, crash_collector, end_sessions, crash_collector, crash_service)
+    def end_sessions() -> None:
+        ask(server.database_url, _END_SESSIONS)
+
+    faults = (
+        *(crash_service, crash_collector, crash_database),
+        *(end_sessions, crash_collector, crash_service),
+    )
     for number, fault in enumerate(faults, start=1):
         yield number / (len(faults) + 1), fault
 
@@ -198,9 +207,13 @@ def main() -> int:
     asked = argparse.ArgumentParser(prog="make many-spans")
     asked.add_argument("--spans", type=int, default=1_000_000)
     count = asked.parse_args().spans
-    with temporary_postgres() as url, tempfile.TemporaryDirectory() as folder:
-        migrations.migrate(url)
-        found = run(url, Path(folder), count)
+    with (
+        temporary_home() as home,
+        EmbeddedPostgres(home / "server") as server,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        migrations.migrate(server.database_url)
+        found = run(server, Path(folder), count)
     print(  # noqa: T201 - what the target is for
         f"{count:,} spans sent in {found.tries:,} requests of up to {SPANS_A_BATCH}, with "
         f"{found.faults} faults on the way: {found.rows:,} rows, {found.different:,} different, "

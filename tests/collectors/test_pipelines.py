@@ -21,7 +21,9 @@ from end_to_end.otlp import Sink
 from exporter.dialects.recorded import EMITTERS, calls, rows
 from exporter.made import ask
 from exporter.server import agents
+from tokenledger_exporter import migrations
 from tokenledger_exporter.dialects.kept import MARKS
+from tokenledger_exporter.embedded_postgres import EmbeddedPostgres, temporary_home
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -244,8 +246,10 @@ def test_calls_wait_in_kafka_while_the_ledger_is_away_and_become_one_row_each(
 
 
 def test_spans_on_their_way_while_collector_and_ledger_die_are_one_row_each(
-    database_url: str, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    found = many.run(database_url, tmp_path, 20_000)
+    with temporary_home() as home, EmbeddedPostgres(home / "server") as server:
+        migrations.migrate(server.database_url)
+        found = many.run(server, tmp_path, 20_000)
     assert (found.sent, found.rows, found.different) == (20_000, 20_000, 20_000)
-    assert found.faults == 5
+    assert found.faults == 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +16,7 @@ from psycopg import sql
 from faults import (
     case_database,
     case_disk,
+    case_failover,
     case_load,
     case_processes,
     case_random,
@@ -34,6 +35,7 @@ __all__ = [
     "Outcome",
     "case_database",
     "case_disk",
+    "case_failover",
     "case_load",
     "case_processes",
     "case_random",
@@ -75,8 +77,8 @@ def run_case(url: str, name: str, *, calls: int, seed: int, whole: bool) -> Outc
     dice = random.Random(f"{seed} {name}")  # noqa: S311
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         database = _create(url, f"case_{time.monotonic_ns()}", "template_ledger")
-        with Proxy(database) as proxy:
-            world = World(database, proxy, Path(folder), calls, dice, whole)
+        with Proxy(database) as proxy, ExitStack() as outliving:
+            world = World(database, proxy, Path(folder), calls, dice, whole, outliving)
             try:
                 CASES[name](world)
             except SkippedError as error:

@@ -20,6 +20,7 @@ from tokenledger_semconv.settings import read_settings
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
+    from contextlib import ExitStack
 
     from faults.proxy import Proxy
 
@@ -56,6 +57,7 @@ class World:
         calls: how many calls its processes make together.
         dice: what the case draws from.
         whole: whether this is the long form.
+        outliving: what a case starts and needs until its calls are counted.
     """
 
     url: str
@@ -64,6 +66,7 @@ class World:
     calls: int
     dice: random.Random
     whole: bool
+    outliving: ExitStack
     notes: list[str] = field(default_factory=list[str])
     _children: list[subprocess.Popen[str]] = field(default_factory=list["subprocess.Popen[str]"])
 

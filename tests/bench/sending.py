@@ -1,7 +1,8 @@
 """Sends ready requests as fast as they are taken, as a process: `python -m bench.sending`.
 
 Arguments: port, a file of length-prefixed bodies, connections, requests a second (0 for no pause).
-Prints one JSON line: seconds from the first request to the last answer, and the answers by status.
+Prints one JSON line: seconds from the first request until the last was sent and until the last was
+answered, and the answers by status.
 """
 
 from __future__ import annotations
@@ -48,9 +49,10 @@ async def _send(
 ) -> dict[str, object]:
     waiting = deque(requests)
     statuses: Counter[str] = Counter()
-    began = time.perf_counter()
+    began = sent = time.perf_counter()
 
     async def connection() -> None:
+        nonlocal sent
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while waiting:
             request = waiting.popleft()
@@ -58,6 +60,7 @@ async def _send(
                 due = began + (len(requests) - len(waiting)) / per_second
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
             writer.write(request)
+            sent = time.perf_counter()
             head = await reader.readuntil(b"\r\n\r\n")
             statuses[head[9:12].decode()] += 1
             length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
@@ -65,7 +68,11 @@ async def _send(
         writer.close()
 
     await asyncio.gather(*(connection() for _ in range(connections)))
-    return {"seconds": time.perf_counter() - began, "statuses": dict(statuses)}
+    return {
+        "sent_seconds": sent - began,
+        "seconds": time.perf_counter() - began,
+        "statuses": dict(statuses),
+    }
 
 
 def main() -> None:

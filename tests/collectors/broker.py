@@ -1,4 +1,4 @@
-"""A real Kafka broker of one node (KRaft), on free ports."""
+"""Kafka on free ports: a real broker of one node (KRaft), and three that librdkafka plays."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from confluent_kafka.admin import AdminClient
 from typing_extensions import override
 
 from collectors.processes import Program
@@ -38,10 +39,40 @@ group.initial.rebalance.delay.ms=0
 """
 
 
+# The mock cannot answer a newer client's first question (librdkafka 2.16.1, run 2026-11-26).
+_OLDER: Final = "2.1.0"
+# The least it lets a member be away, so that a killed one's partitions are soon another's.
+_SESSION: Final = "6s"
+
+
+class MockCluster:
+    """Three brokers as librdkafka plays them, in this process; nothing of it is on a disk."""
+
+    def __init__(self, _folder: Path) -> None:
+        self.options: Final = (
+            f"--set=exporters::kafka::protocol_version={_OLDER}",
+            f"--set=receivers::kafka::protocol_version={_OLDER}",
+            f"--set=receivers::kafka::session_timeout={_SESSION}",
+        )
+        self.address = ""
+        self._playing: AdminClient | None = None
+
+    def start(self) -> None:
+        """Let them listen."""
+        self._playing = AdminClient({"test.mock.num.brokers": 3, "log_level": 4})
+        brokers = self._playing.list_topics(timeout=10).brokers.values()
+        self.address = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+
+    def stop(self) -> None:
+        """Let them end."""
+        self._playing = None
+
+
 class Broker(Program):
     """A broker whose data is in the test's folder."""
 
     def __init__(self, folder: Path) -> None:
+        self.options: Final = ()
         self.address: Final = f"127.0.0.1:{free_port()}"
         properties = folder / "kafka.properties"
         properties.write_text(

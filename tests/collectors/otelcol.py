@@ -14,7 +14,7 @@ from collectors.processes import Program, is_ok
 from end_to_end.otlp import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 CONFIGURATIONS: Final = Path(__file__).parents[2] / "collector-config"
 """Where the pipelines are."""
@@ -34,9 +34,16 @@ class Collector(Program):
         name: which configuration.
         folder: where its log and its queue go.
         environment: what its configuration asks of the environment.
+        options: further words of its command.
     """
 
-    def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        options: Sequence[str] = (),
+    ) -> None:
         self.endpoint: Final = f"http://127.0.0.1:{free_port()}"
         self.grpc_endpoint: Final = f"http://127.0.0.1:{free_port()}"
         self._health: Final = f"127.0.0.1:{free_port()}"
@@ -46,7 +53,7 @@ class Collector(Program):
             "HEALTH_ENDPOINT": self._health,
             "QUEUE_DIRECTORY": str(folder / "queue"),
         }
-        command = (binary(), "--config", str(CONFIGURATIONS / f"{name}.yaml"))
+        command = (binary(), "--config", str(CONFIGURATIONS / f"{name}.yaml"), *options)
         super().__init__(command, folder / f"{name}.log", {**ports, **environment})
 
     @override

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from collectors import many
-from collectors.broker import Broker
+from collectors.broker import Broker, MockCluster
 from collectors.otelcol import CONFIGURATIONS, Collector, Service, binary
 from collectors.processes import wait_until
 from collectors.senders import PatientSender, model_calls, requests, send
@@ -219,13 +219,18 @@ def test_what_coding_agents_log_is_billed_through_a_collector(
     assert _stored(database_url)[2] == agents.CODEX_COST + agents.CLAUDE_COST
 
 
+@pytest.mark.parametrize("kafka", [Broker, MockCluster])
 def test_calls_wait_in_kafka_while_the_ledger_is_away_and_become_one_row_each(
-    database_url: str, service: Service, tracing: Sink, tmp_path: Path
+    database_url: str,
+    service: Service,
+    tracing: Sink,
+    tmp_path: Path,
+    kafka: type[Broker | MockCluster],
 ) -> None:
-    broker = Broker(tmp_path)
+    broker = kafka(tmp_path)
     broker.start()
     environment = _behind(service, tracing) | {"KAFKA_BROKERS": broker.address}
-    collector = Collector("kafka", tmp_path, environment)
+    collector = Collector("kafka", tmp_path, environment, broker.options)
     try:
         collector.start()
         sender = PatientSender(collector.endpoint)

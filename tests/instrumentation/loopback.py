@@ -32,6 +32,7 @@ class Reply:
     body: bytes
     content_type: str = "application/json"
     status: int = 200
+    content_encoding: str = "identity"
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         reply = self._loopback.reply(self.path)
         self.send_response(reply.status)
         self.send_header("content-type", reply.content_type)
+        self.send_header("content-encoding", reply.content_encoding)
         self.send_header("content-length", str(len(reply.body)))
         self.end_headers()
         self.wfile.write(reply.body)

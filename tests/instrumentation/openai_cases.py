@@ -180,6 +180,15 @@ HEARD_EVENTS = streamed(
     )
 )
 SPOKEN = Reply(b"\x00\x01{not json\xff", "audio/mpeg")
+SPOKEN_EVENTS = streamed(
+    (
+        {"type": "speech.audio.delta", "audio": "AAEC"},
+        {
+            "type": "speech.audio.done",
+            "usage": {"input_tokens": 14, "output_tokens": 101, "total_tokens": 115},
+        },
+    )
+)
 _MODERATED = said({"id": "modr-1", "model": "omni-moderation-latest", "results": []})
 
 

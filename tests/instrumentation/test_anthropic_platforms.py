@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import gzip
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -215,6 +216,51 @@ async def test_the_async_stream_helper_is_a_call(
     async with method_of(async_client, "messages.stream")(**asked(platform)) as stream:
         assert (await stream.get_final_message()).content
     check(ledger, platform)
+
+
+@pytest.mark.parametrize("how", ["iter_bytes", "iter_raw"])
+def test_a_stream_whose_bytes_the_app_reads_itself_is_a_call(
+    ledger: MemoryLedger, server: Loopback, client: Sdk, platform: Platform, how: str
+) -> None:
+    server.on("*", platform.stream)
+    reading = method_of(client, "messages.with_streaming_response.create")
+    with reading(**asked(platform, stream=True)) as unread:
+        assert b"".join(getattr(unread.http_response, how)()) == platform.stream.body
+    check(ledger, platform)
+
+
+@pytest.mark.parametrize("how", ["aiter_bytes", "aiter_raw"])
+@pytest.mark.asyncio
+async def test_an_async_stream_whose_bytes_the_app_reads_itself_is_a_call(
+    ledger: MemoryLedger, server: Loopback, async_client: Sdk, platform: Platform, how: str
+) -> None:
+    server.on("*", platform.stream)
+    reading = method_of(async_client, "messages.with_streaming_response.create")
+    async with reading(**asked(platform, stream=True)) as unread:
+        read = [data async for data in getattr(unread.http_response, how)()]
+    assert b"".join(read) == platform.stream.body
+    check(ledger, platform)
+
+
+def test_a_packed_stream_whose_bytes_the_app_reads_as_they_come_is_a_call(
+    ledger: MemoryLedger, server: Loopback, client: Sdk, platform: Platform
+) -> None:
+    packed = gzip.compress(platform.stream.body)
+    server.on("*", replace(platform.stream, body=packed, content_encoding="gzip"))
+    reading = method_of(client, "messages.with_streaming_response.create")
+    with reading(**asked(platform, stream=True)) as unread:
+        assert b"".join(unread.http_response.iter_raw(chunk_size=32)) == packed
+    check(ledger, platform)
+
+
+def test_a_stream_that_the_app_stops_reading_is_a_call(
+    ledger: MemoryLedger, server: Loopback, client: Sdk, platform: Platform
+) -> None:
+    server.on("*", platform.stream)
+    reading = method_of(client, "messages.with_streaming_response.create")
+    with reading(**asked(platform, stream=True)) as unread:
+        assert next(unread.http_response.iter_raw(chunk_size=64))
+    assert ledger.only()[attributes.PROVIDER_NAME] == platform.provider
 
 
 @pytest.mark.parametrize("api", ["messages", "beta.messages"])

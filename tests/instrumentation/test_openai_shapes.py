@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import openai
@@ -10,7 +11,7 @@ import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI, OpenAI
 
-from instrumentation.harness import vector
+from instrumentation.harness import row_of, vector
 from instrumentation.loopback import Loopback, Reply, method_of, said
 from instrumentation.openai_cases import (
     CASES,
@@ -19,6 +20,7 @@ from instrumentation.openai_cases import (
     MESSAGES,
     PROMPT,
     SPOKEN,
+    SPOKEN_EVENTS,
     Weather,
     completion,
 )
@@ -163,6 +165,45 @@ def test_speech_reaches_the_app_byte_for_byte(
         spoken = client.audio.speech.create(model="tts-1", voice="alloy", input=PROMPT)
         assert spoken.read() == SPOKEN.body
     assert ledger.only()[attributes.INPUT_CHARACTERS] == len(PROMPT)
+
+
+_SPEAK = {"model": "gpt-4o-mini-tts", "voice": "alloy", "input": PROMPT, "stream_format": "sse"}
+# gpt-4o-mini-tts: 14 tokens of text at 0.60 dollars a million, 101 of sound at 12.
+_SPOKEN_COST = Decimal("0.0000084") + Decimal("0.001212")
+
+
+@pytest.mark.parametrize("how", ["create", "with_raw_response.create"])
+def test_speech_as_events_is_billed_by_its_tokens(
+    ledger: MemoryLedger, server: Loopback, client: Sdk, how: str
+) -> None:
+    server.on("/audio/speech", SPOKEN_EVENTS)
+    answer = method_of(client, f"audio.speech.{how}")(**_SPEAK)
+    assert answer.content == SPOKEN_EVENTS.body
+    assert (ledger.only()[attributes.INPUT_TOKENS], ledger.only()[attributes.OUTPUT_TOKENS]) == (
+        14,
+        101,
+    )
+    row = row_of(ledger.spans[0])
+    assert (row.cost_status, row.cost_usd) == ("priced", _SPOKEN_COST)
+
+
+def test_speech_as_events_that_the_app_reads_itself_is_billed_by_its_tokens(
+    ledger: MemoryLedger, server: Loopback, client: Sdk
+) -> None:
+    server.on("/audio/speech", SPOKEN_EVENTS)
+    with method_of(client, "audio.speech.with_streaming_response.create")(**_SPEAK) as unread:
+        assert [line for line in unread.iter_lines() if line.startswith("data:")]
+    assert row_of(ledger.spans[0]).cost_usd == _SPOKEN_COST
+
+
+@pytest.mark.parametrize("how", ["create", "with_raw_response.create"])
+@pytest.mark.asyncio
+async def test_async_speech_as_events_is_billed_by_its_tokens(
+    ledger: MemoryLedger, server: Loopback, async_client: Sdk, how: str
+) -> None:
+    server.on("/audio/speech", SPOKEN_EVENTS)
+    await method_of(async_client, f"audio.speech.{how}")(**_SPEAK)
+    assert row_of(ledger.spans[0]).cost_usd == _SPOKEN_COST
 
 
 @pytest.mark.parametrize("method", ["chat.completions.stream", "chat.completions.create"])

@@ -1,18 +1,27 @@
 """Watching the body of a bare HTTP response that an app reads by itself.
 
 `with_streaming_response`, and `with_raw_response` on a stream, hand out the response before its
-body is read, and every way to read it passes through the response's `iter_bytes`. So that method is
-exchanged on the one response object. What passes is read and forgotten; it is never kept beyond
-the end of the call.
+body is read, and every way to read it passes through the response's `iter_bytes` or, for the bytes
+as they came, `iter_raw`. So these are exchanged on the one response object. What passes is read and
+forgotten; it is never kept beyond the end of the call.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tokenledger.failures import Guard
+from tokenledger.instrumentors.event_bodies import (
+    AWS_EVENTS,
+    SERVER_SENT_EVENTS,
+    AwsEvents,
+    Events,
+    event_of,
+)
 from tokenledger.instrumentors.streams import Watch
 
 if TYPE_CHECKING:
@@ -22,9 +31,9 @@ if TYPE_CHECKING:
     from tokenledger.instrumentors.streams import StreamReader
     from tokenledger.reading import Found
 
-_DATA: Final = b"data:"
-_DONE: Final = b"[DONE]"
+_GZIP_OR_ZLIB: Final = 47
 _MOST_KEPT_BYTES: Final = 32 * 1024 * 1024
+_JSON_STARTS: Final = (b"{", b"[", b" ", b"\r", b"\n", b"\t")
 _LINE_STARTS: Final = (b"{", b"\n")
 
 
@@ -51,6 +60,14 @@ def read_json(body: bytes) -> object:
         return None
 
 
+def read_events(response: Any) -> list[object]:  # noqa: ANN401 - of httpx or of httpx2
+    """The server-sent events of a response whose body was read; none if it holds anything else."""
+    if not holds_events(response):
+        return []
+    found = map(event_of, response.content.split(b"\n"))
+    return [event for event in found if event is not None]
+
+
 def told_by(answer: Any) -> object:  # noqa: ANN401 - whatever an SDK hands out
     """An SDK's object, or the JSON of a bare response that was read."""
     response = getattr(answer, "http_response", None)
@@ -71,10 +88,10 @@ def watch_body(
     *,
     is_async: bool,
 ) -> None:
-    """Finish a call with what passes through a response's body.
+    """Finish a call with a response's body: as it passes, or at once if it was read.
 
     Args:
-        response: the HTTP response, its body unread.
+        response: the HTTP response.
         call: the call to finish.
         reader: of the stream, or of the whole JSON answer.
         is_async: whether the body is read by `await`.
@@ -83,8 +100,24 @@ def watch_body(
     if callable(reader):
         body = _Json(call, reader)
     else:
-        body = _Events(Watch(call, reader, partial(request_body, response.request)))
-    watch_bytes(response, body, is_async=is_async)
+        watching = Watch(call, reader, partial(request_body, response.request))
+        body = (AwsEvents if kind_of(response) == AWS_EVENTS else Events)(watching)
+    if response.is_closed:
+        body.feed(response.content)
+        body.end(whole=True)
+    else:
+        watch_bytes(response, body, is_async=is_async)
+
+
+def kind_of(response: Any) -> str:  # noqa: ANN401 - of httpx or of httpx2
+    """The media type of a response's body, without its parameters."""
+    kind: str = response.headers.get("content-type", "")
+    return kind.partition(";")[0].strip().lower()
+
+
+def holds_events(response: Any) -> bool:  # noqa: ANN401 - of httpx or of httpx2
+    """Whether a response's body is a stream of server-sent events."""
+    return kind_of(response) == SERVER_SENT_EVENTS
 
 
 def watch_bytes(response: Any, body: Body, *, is_async: bool) -> None:  # noqa: ANN401
@@ -93,30 +126,82 @@ def watch_bytes(response: Any, body: Body, *, is_async: bool) -> None:  # noqa: 
     # every weak reference by then. `_let_go` ends the circle with the body.
     kind: Any = response.__class__
     if is_async:
-        response.aiter_bytes = partial(_async_bytes, kind.aiter_bytes, response, body)
+        response.aiter_bytes = partial(_async_bytes, kind.aiter_bytes, response, body, _as_it_is)
+        response.aiter_raw = partial(_async_raw, kind.aiter_raw, response, body)
         response.aclose = partial(_aclose, kind.aclose, response, body)
     else:
-        response.iter_bytes = partial(_bytes, kind.iter_bytes, response, body)
+        response.iter_bytes = partial(_bytes, kind.iter_bytes, response, body, _as_it_is)
+        response.iter_raw = partial(_raw, kind.iter_raw, response, body)
         response.close = partial(_close, kind.close, response, body)
 
 
 def _let_go(response: Any) -> None:  # noqa: ANN401
     """Leave a response as it was, once its body has ended."""
-    for name in ("iter_bytes", "close", "aiter_bytes", "aclose"):
+    for name in ("iter_bytes", "iter_raw", "close", "aiter_bytes", "aiter_raw", "aclose"):
         response.__dict__.pop(name, None)
 
 
-def _bytes(
+def _as_it_is(data: bytes) -> bytes:
+    return data
+
+
+def _unpacking(response: Any) -> Callable[[bytes], bytes]:  # noqa: ANN401
+    """Unpacks what came as it came; to nothing, where we cannot."""
+    packed = response.headers.get("content-encoding", "identity").strip().lower()
+    if packed == "identity":
+        return _as_it_is
+    stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+
+    def unpack(data: bytes) -> bytes:
+        try:
+            return stream.decompress(data)
+        except zlib.error:
+            return b""
+
+    return unpack
+
+
+def _raw(
     method: Callable[..., Any],
     this: Any,  # noqa: ANN401
     body: Body,
     *args: Any,  # noqa: ANN401
     **kwargs: Any,  # noqa: ANN401
 ) -> Generator[bytes]:
+    # `iter_bytes` comes by here as well, and has seen to it.
+    if body.is_reading:
+        yield from method(this, *args, **kwargs)
+    else:
+        yield from _bytes(method, this, body, _unpacking(this), *args, **kwargs)
+
+
+async def _async_raw(
+    method: Callable[..., Any],
+    this: Any,  # noqa: ANN401
+    body: Body,
+    *args: Any,  # noqa: ANN401
+    **kwargs: Any,  # noqa: ANN401
+) -> AsyncGenerator[bytes]:
+    passing = method(this, *args, **kwargs)
+    if not body.is_reading:
+        passing = _async_bytes(method, this, body, _unpacking(this), *args, **kwargs)
+    async with aclosing(passing):
+        async for data in passing:
+            yield data
+
+
+def _bytes(
+    method: Callable[..., Any],
+    this: Any,  # noqa: ANN401
+    body: Body,
+    unpack: Callable[[bytes], bytes],
+    *args: Any,  # noqa: ANN401
+    **kwargs: Any,  # noqa: ANN401
+) -> Generator[bytes]:
     body.is_reading = True
     try:
         for data in method(this, *args, **kwargs):
-            body.feed(data)
+            body.feed(unpack(data))
             body.is_reading = False
             yield data
             body.is_reading = True
@@ -132,13 +217,14 @@ async def _async_bytes(
     method: Callable[..., Any],
     this: Any,  # noqa: ANN401
     body: Body,
+    unpack: Callable[[bytes], bytes],
     *args: Any,  # noqa: ANN401
     **kwargs: Any,  # noqa: ANN401
 ) -> AsyncGenerator[bytes]:
     body.is_reading = True
     try:
         async for data in method(this, *args, **kwargs):
-            body.feed(data)
+            body.feed(unpack(data))
             body.is_reading = False
             yield data
             body.is_reading = True
@@ -181,6 +267,9 @@ class _Json:
         self._size = 0
 
     def feed(self, data: bytes) -> None:
+        if data and not self._size and not data.startswith(_JSON_STARTS):
+            # Sound or plain text, which says nothing and may be long.
+            self._size = _MOST_KEPT_BYTES
         self._size += len(data)
         if self._size <= _MOST_KEPT_BYTES:
             self._kept.append(data)
@@ -195,38 +284,6 @@ class _Json:
 
     def __del__(self) -> None:
         self.end()
-
-
-class _Events:
-    """Server-sent events."""
-
-    is_reading = False
-
-    def __init__(self, watching: Watch) -> None:
-        self._watching = watching
-        self._rest = b""
-
-    def feed(self, data: bytes) -> None:
-        self._watching.call.first_chunk()
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._read(line)
-
-    def end(self, error: BaseException | None = None, *, whole: bool = False) -> None:
-        self._read(self._rest)
-        self._rest = b""
-        self._watching.end(error, whole=whole)
-
-    def _read(self, line: bytes) -> None:
-        text = line.removeprefix(_DATA).strip()
-        if not line.startswith(_DATA) or text == _DONE:
-            return
-        try:
-            event = json.loads(text)
-        except ValueError:
-            # Cut in the middle, or no JSON: nothing to be read off it.
-            return
-        self._watching.look(event)
 
 
 def request_body(request: Any) -> bytes:  # noqa: ANN401 - of httpx or of httpx2

@@ -24,7 +24,9 @@ from tokenledger.instrumentors.openai_events import (
     RESPONSE_TEXT,
     TRANSCRIPT_TEXT,
     image_stream,
+    read_speech,
     response_stream,
+    speech_stream,
     transcript_stream,
 )
 from tokenledger.instrumentors.openai_realtime import async_received, received
@@ -132,7 +134,9 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "/audio/translations": Shape({_OPERATION: "translation"}, read_audio),
     "/audio/speech": Shape(
         {_OPERATION: "speech", names.OUTPUT_TYPE: "speech"},
-        None,
+        read_speech,
+        speech_stream,
+        NO_TEXT,
         note=_note_characters,
     ),
 }

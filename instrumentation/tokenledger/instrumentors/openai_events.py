@@ -8,6 +8,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenledger.instrumentors.body import read_events
 from tokenledger.instrumentors.estimate import (
     ONE_CHUNK,
     OPENAI_TOOL_CALL,
@@ -117,6 +118,8 @@ RESPONSE_TEXT: Final = TypedText(
 TRANSCRIPT_TEXT: Final = TypedText(("transcript.text.delta",))
 """The text of a transcription stream."""
 
+_SPEECH_DONE: Final = "speech.audio.done"
+
 NO_TEXT: Final = TypedText(())
 """Streams of images and speech bring none."""
 
@@ -136,6 +139,20 @@ def image_stream() -> EventStream:
 def transcript_stream() -> EventStream:
     """A transcription stream; its last event brings the usage."""
     return EventStream(read_audio, {"transcript.text.done": ""}, TRANSCRIPT_TEXT.texts)
+
+
+def speech_stream() -> EventStream:
+    """Speech asked for as events (`stream_format="sse"`); the last one brings the usage."""
+    return EventStream(read_audio, {_SPEECH_DONE: ""}, {})
+
+
+def read_speech(answer: object) -> Found:
+    """Speech that was read whole; sound alone tells nothing."""
+    response = getattr(answer, "response", None)
+    reader = speech_stream()
+    for event in [] if response is None else read_events(response):
+        reader.note(event)
+    return reader.found()
 
 
 def _read_streamed_image(event: object) -> Found:

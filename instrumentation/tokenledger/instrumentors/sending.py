@@ -6,11 +6,15 @@ Sync and async differ by the `await` only.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tokenledger.failures import Guard, report
 from tokenledger.instrumentors import usage_request
-from tokenledger.instrumentors.body import read_json, request_body, watch_body
+from tokenledger.instrumentors.body import (
+    holds_events,
+    request_body,
+    watch_body,
+)
 from tokenledger.instrumentors.openai_usage import ChatStream
 from tokenledger.instrumentors.streams import Watch, watch
 
@@ -21,9 +25,6 @@ if TYPE_CHECKING:
     from tokenledger.instrumentors.shape import Body, Shape
     from tokenledger.instrumentors.streams import StreamReader
     from tokenledger.reading import Found
-
-UNREAD: Final = "stream"
-"""What the raw-response header says where the body is left to the app."""
 
 
 def finish_with(call: Call, read: Callable[[object], Found] | None, answer: object) -> None:
@@ -141,14 +142,13 @@ class Sending:
     def _observe_raw(self, answer: Any, *, is_async: bool) -> None:  # noqa: ANN401
         response = answer.http_response
         shape = self._shape
-        if self._stream and shape.stream is not None:
-            watch_body(response, self.call, shape.stream(), is_async=is_async)
-        elif shape.read is None:
+        reader: StreamReader | Callable[[object], Found] | None = shape.read
+        if shape.stream is not None and (self._stream or holds_events(response)):
+            reader = shape.stream()
+        if reader is None:
             self.call.finish()
-        elif self._raw == UNREAD:
-            watch_body(response, self.call, shape.read, is_async=is_async)
         else:
-            self.call.finish(shape.read(read_json(response.content)))
+            watch_body(response, self.call, reader, is_async=is_async)
 
     def _ask(self) -> None:
         self._options.json_data = usage_request.asking(self._body)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -16,11 +17,11 @@ import msgspec
 from tokenledger_exporter.events import warn
 from tokenledger_exporter.open_calls import OpenCalls
 from tokenledger_exporter.records import KNOWN_VERSIONS, decode_header
-from tokenledger_exporter.segment import SUFFIX, read_frames, take_over
+from tokenledger_exporter.segment import SUFFIX, read_frames, take_over, was_deleted
 from tokenledger_exporter.spool_state import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from tokenledger_exporter.records import SpoolHeader
@@ -41,7 +42,10 @@ def recovered_batches(
     for writer, segments in groupby(paths, writer_of):
         if writer == own_writer:
             continue
+        writing = _Writer(state, limit)
         with ExitStack() as held:
+            # Last of all, when nobody has them open any more.
+            held.callback(writing.finish)
             taken: list[tuple[Path, int]] = []
             for path in segments:
                 fd = held.enter_context(take_over(path))
@@ -50,7 +54,7 @@ def recovered_batches(
                     break
                 taken.append((path, fd))
             else:
-                yield from _Writer(state, limit).batches(taken)
+                yield from writing.batches(taken)
 
 
 class _Writer:
@@ -61,6 +65,12 @@ class _Writer:
         self._limit: Final = limit
         self._open: Final[OpenCalls[tuple[Path, SpoolHeader]]] = OpenCalls()
         self._read: list[tuple[Path, SpoolHeader]] = []
+        self._left: list[Callable[[], object]] = []
+
+    def finish(self) -> None:
+        """Do what Windows does only to files that nobody has open."""
+        for do in self._left:
+            do()
 
     def batches(self, taken: Sequence[tuple[Path, int]]) -> Generator[Batch]:
         """ENDs in the order they were made, then what only has a START; drained files are gone."""
@@ -83,7 +93,7 @@ class _Writer:
             if end:
                 self._keep_aside(path)
             else:
-                path.unlink()
+                self._delete(path)
             return
         owner = (path, header)
         offset = head.end
@@ -103,12 +113,19 @@ class _Writer:
     def _delete_settled(self) -> None:
         for owner in list(self._read):
             if not self._open.held_by(owner):
-                owner[0].unlink(missing_ok=True)
+                self._delete(owner[0])
                 self._read.remove(owner)
+
+    def _delete(self, path: Path) -> None:
+        if not was_deleted(path):
+            self._left.append(partial(was_deleted, path))
 
     def _keep_aside(self, path: Path) -> None:
         aside = path.with_name(path.name + ".bad")
-        path.rename(aside)
+        try:
+            path.rename(aside)
+        except PermissionError:
+            self._left.append(partial(path.rename, aside))
         self._state.kept_aside.append(str(aside))
         warn("spool_unreadable", f"{aside} is of another format and was kept aside", file=aside)
 

@@ -1,8 +1,9 @@
 """One file of the spool: frames of length, CRC-32 and payload, appended by one living process.
 
 The writer holds a `flock` for as long as it lives, so a free lock means a dead writer, whatever
-its pid says. Reading never trusts a length: a torn tail ends the segment, a flipped bit skips one
-frame, and both are counted.
+its pid says. Windows has none, and neither renames nor deletes a file that somebody has open: there
+a file that can be renamed is a dead writer's, and one is deleted once it is closed. Reading never
+trusts a length: a torn tail ends the segment, a flipped bit skips one frame, and both are counted.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 try:
     import fcntl
-except ImportError:  # Windows: no flock; a segment is taken over only once its file can be deleted.
+except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 SUFFIX: Final = ".seg"
@@ -34,6 +35,8 @@ _pack: Final = _FRAME.pack
 _crc32: Final = zlib.crc32
 _MAX_PAYLOAD: Final = 1 << 20
 _READ_BYTES: Final = 1 << 18
+# As it is, on Windows too, and not for the programs that a process starts.
+_AS_IT_IS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _taken_over: Final[set[int]] = set()
 
 
@@ -65,9 +68,12 @@ class Segment:
 
     def __init__(self, path: Path, header: bytes) -> None:
         self.path: Final = path
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | _AS_IT_IS
         self._fd = os.open(path, flags, 0o600)
         _lock(self._fd)
+        # Where reading moves the place that is written to, it has a descriptor of its own.
+        has_pread = hasattr(os, "pread")
+        self._read_fd = self._fd if has_pread else os.open(path, os.O_RDONLY | _AS_IT_IS)
         self.size = self.synced = 0
         self.append(header)
         self.start: Final = self.size
@@ -103,7 +109,7 @@ class Segment:
 
     def read(self, offset: int, limit: int) -> ReadResult:
         """Up to `limit` frames from `offset` on, from the file itself."""
-        return read_frames(self._fd, offset, self.size, limit)
+        return read_frames(self._read_fd, offset, self.size, limit)
 
     def forget(self) -> None:
         """Drop every record, keep the header: all of them are committed."""
@@ -112,10 +118,10 @@ class Segment:
 
     def close(self, *, delete: bool) -> None:
         """Let go of the file; with `delete`, remove it: nothing in it is still wanted."""
-        if delete:
-            with contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
-        os.close(self._fd)
+        is_gone = not delete or was_deleted(self.path)
+        self.abandon()
+        if not is_gone:
+            was_deleted(self.path)
 
     @property
     def is_deleted(self) -> bool:
@@ -123,8 +129,10 @@ class Segment:
         return os.fstat(self._fd).st_nlink == 0
 
     def abandon(self) -> None:
-        """Close the inherited descriptor in a forked child; the parent keeps file and lock."""
+        """Close the descriptors, as in a forked child, whose parent keeps file and lock."""
         os.close(self._fd)
+        if self._read_fd != self._fd:
+            os.close(self._read_fd)
 
 
 def read_frames(fd: int, offset: int, end: int, limit: int) -> ReadResult:
@@ -156,16 +164,31 @@ def read_frames(fd: int, offset: int, end: int, limit: int) -> ReadResult:
 
 def _window(fd: int, offset: int, end: int, length: int) -> bytes:
     """Some of the file, at least one frame with a payload of that length."""
-    return os.pread(fd, min(end - offset, max(_READ_BYTES, _FRAME.size + length)), offset)
+    size = min(end - offset, max(_READ_BYTES, _FRAME.size + length))
+    if hasattr(os, "pread"):
+        return os.pread(fd, size, offset)
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.read(fd, size)
+
+
+def was_deleted(path: Path) -> bool:
+    """Delete a segment; whether it is gone now: Windows keeps what somebody has open."""
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
 def take_over(path: Path) -> Generator[int | None]:
     """Open a dead writer's segment; yields its descriptor, or None if somebody holds or took it."""
     try:
-        fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        if fcntl is None:
+            path.rename(path)
+        fd = os.open(path, os.O_RDWR | _AS_IT_IS)
     except OSError:
-        # Gone meanwhile, or another user's: theirs to recover.
+        # Gone meanwhile, or another user's: theirs to recover. Or somebody has it open (Windows).
         yield None
         return
     _taken_over.add(fd)

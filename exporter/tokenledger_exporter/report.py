@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from tokenledger_exporter.asking import Question, ask
+from tokenledger_exporter.coverage import Coverage, coverage_of, sum_coverage
 from tokenledger_exporter.dimension_columns import (
     BUCKETS,
     UTC,
@@ -48,47 +49,6 @@ EVERYTHING: Final = 1_000_000
 
 ORDERS: Final = ("cost_usd", "calls", "input_tokens", "output_tokens", "cached_tokens")
 """What the groups of a report can be ordered by, the most first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """How many calls have which kind of cost.
-
-    Args:
-        lost: records known to be gone; none of the calls.
-        not_settled: calls, whatever their cost, that a second row may tell of.
-    """
-
-    priced: int = 0
-    partial: int = 0
-    estimated: int = 0
-    unpriced: int = 0
-    unmeasured: int = 0
-    lost: int = 0
-    not_settled: int = 0
-
-    @property
-    def calls(self) -> int:
-        """Calls in the ledger, lost ones not among them."""
-        known = self.priced + self.partial + self.estimated
-        return known + self.unpriced + self.unmeasured
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every call has its whole cost, once."""
-        return self.priced == self.calls and not self.lost and not self.not_settled
-
-    @property
-    def sentence(self) -> str:
-        """One line for people: what share is priced, and every other state that occurs."""
-        if not self.calls and not self.lost:
-            return "coverage: no calls yet"
-        share = f"{100 * self.priced / self.calls:.1f} %" if self.calls else "0 %"
-        states = ("partial", "estimated", "unpriced", "unmeasured", "lost")
-        others = [f"{getattr(self, state)} {state}" for state in states if getattr(self, state)]
-        others += [f"{self.not_settled} not settled"] if self.not_settled else []
-        tail = ", " + ", ".join(others) if others else ""
-        return f"coverage: {self.priced} of {self.calls} calls priced ({share}){tail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,18 +220,6 @@ def _sum(rows: Sequence[ReportRow]) -> ReportRow:
     )
 
 
-def sum_coverage(parts: Sequence[Coverage]) -> Coverage:
-    """The coverage of several groups together, what is lost left out."""
-    return Coverage(
-        priced=sum(part.priced for part in parts),
-        partial=sum(part.partial for part in parts),
-        estimated=sum(part.estimated for part in parts),
-        unpriced=sum(part.unpriced for part in parts),
-        unmeasured=sum(part.unmeasured for part in parts),
-        not_settled=sum(part.not_settled for part in parts),
-    )
-
-
 def _nothing(row: ReportRow) -> ReportRow:
     """A group of the stretch before that has no call in this one."""
     return ReportRow(row.labels, _ZERO, 0, 0, 0, 0, Coverage(), row.cost_usd)
@@ -376,19 +324,6 @@ def _statement(  # noqa: PLR0913 - what a statement depends on, one argument eac
 
 def _one_of_chosen(column: sql.Composable) -> sql.Composable:
     return sql.SQL(_SQL["one_of_chosen"]).format(group=column, label=sql.Identifier("label_0"))
-
-
-def coverage_of(found: Mapping[str, Any], *, lost: int = 0) -> Coverage:
-    """The coverage in a row that holds its counts."""
-    return Coverage(
-        priced=found["priced"],
-        partial=found["partial"],
-        estimated=found["estimated"],
-        unpriced=found["unpriced"],
-        unmeasured=found["unmeasured"],
-        lost=lost,
-        not_settled=found["not_settled"],
-    )
 
 
 def _row(found: dict[str, Any], labels: int) -> ReportRow:

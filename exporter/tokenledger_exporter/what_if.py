@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 
 from tokenledger_exporter.asking import ask
 from tokenledger_exporter.costing import Charge, charge
+from tokenledger_exporter.coverage import Coverage
 from tokenledger_exporter.dimension_columns import label_columns, narrowed
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.price_questions import books_of
@@ -23,7 +24,6 @@ from tokenledger_exporter.price_rows import MONEY
 from tokenledger_exporter.prices import plain_usd
 from tokenledger_exporter.providers import ledger_name
 from tokenledger_exporter.report import (
-    Coverage,
     Report,
     ReportRow,
     checked_groups,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date, datetime
 
-    from tokenledger_exporter.report import Coverage
+    from tokenledger_exporter.coverage import Coverage
 
 
 @dataclass(frozen=True, slots=True)

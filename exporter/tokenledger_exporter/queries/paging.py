@@ -20,6 +20,7 @@ from uuid import UUID
 from psycopg import sql
 
 from tokenledger_exporter.asking import Question
+from tokenledger_exporter.coverage import Coverage, coverage_of
 from tokenledger_exporter.dimension_columns import (
     group,
     label_columns,
@@ -28,7 +29,6 @@ from tokenledger_exporter.dimension_columns import (
 )
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.queries.answers import Aggregate
-from tokenledger_exporter.report import Coverage, coverage_of
 from tokenledger_exporter.rolled_up import calls_of
 from tokenledger_exporter.sql import statements
 

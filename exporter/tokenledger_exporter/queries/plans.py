@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from tokenledger_exporter.asking import Question
+from tokenledger_exporter.coverage import coverage_of
 from tokenledger_exporter.dimension_columns import UTC, narrowed
 from tokenledger_exporter.queries.answers import (
     CostSummary,
@@ -23,7 +24,6 @@ from tokenledger_exporter.queries.answers import (
 from tokenledger_exporter.report import (
     EVERYTHING,
     Asked,
-    coverage_of,
     losses_plan,
     report_plan,
 )
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from typing_extensions import LiteralString
 
     from tokenledger_exporter.asking import Plan
+    from tokenledger_exporter.coverage import Coverage
     from tokenledger_exporter.dimension_columns import Where
-    from tokenledger_exporter.report import Coverage, ReportRow
+    from tokenledger_exporter.report import ReportRow
 
 _SQL: Final = statements("answers")
 # What a statement groups by beside the dimensions.

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from tokenledger_exporter.asking import Question
+from tokenledger_exporter.coverage import coverage_of
 from tokenledger_exporter.price_rows import MONEY, PriceRow
 from tokenledger_exporter.prices import PriceBook
 from tokenledger_exporter.queries.answers import CacheSavings
 from tokenledger_exporter.queries.plans import question
-from tokenledger_exporter.report import coverage_of, losses_plan
+from tokenledger_exporter.report import losses_plan
 from tokenledger_exporter.sql import statements
 from tokenledger_semconv.tokens import TokenVector
 

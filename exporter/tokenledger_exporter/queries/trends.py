@@ -7,11 +7,12 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenledger_exporter.coverage import Coverage, sum_coverage
 from tokenledger_exporter.dimension_columns import zone_of
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.queries.answers import DailyCost, HourlyCost, Trend
 from tokenledger_exporter.queries.plans import figures_of, question, until_now
-from tokenledger_exporter.report import Asked, Coverage, losses_plan, sum_coverage
+from tokenledger_exporter.report import Asked, losses_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -22,7 +22,7 @@ from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.ledger import PostgresLedger
 from tokenledger_exporter.prices import plain_usd
 from tokenledger_exporter.report import OLD_PRICES
-from tokenledger_exporter.rollup_check import days_of, rebuild, verify
+from tokenledger_exporter.rollup_check import days_of, rebuild, verify, weeks_of
 from tokenledger_exporter.segment import SUFFIX
 from tokenledger_exporter.spool import spool_folder
 from tokenledger_exporter.sql import statements
@@ -91,7 +91,7 @@ def compare_rollups(database_url: str, *, repair: bool = False) -> list[Check]:
         return [Check("roll-ups", OK, "every sum is that of its calls")]
     remedy = "run 'tokenledger doctor --verify-rollups --repair' as a user who may keep them"
     if repair:
-        rebuild(database_url, days_of(found))
+        rebuild(database_url, days_of(found), weeks_of(found))
         remedy = "built anew"
     checks = [Check("roll-ups", FAIL, told.sentence, remedy) for told in found[:_MOST_NAMED]]
     if more := len(found) - len(checks):

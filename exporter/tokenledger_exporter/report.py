@@ -150,8 +150,10 @@ def report_plan(asked: Asked) -> Plan[Report]:
     """As `build_report`, for any connection."""
     by, groups = checked_groups(asked)
     found = (yield _groups(asked, by)) if groups else []
-    rows = [_row(told, len(by)) for told in found]
-    if not found or len(rows) >= asked.limit:
+    rows = [_row(told, len(by)) for told in found if not told.get("is_total")]
+    if len(rows) < len(found):
+        total = _row(found[-1], 0)
+    elif not found or len(rows) >= asked.limit:
         found = yield _groups(asked, ())
         total = _row(found[0], 0)
     else:
@@ -278,7 +280,7 @@ def _groups(asked: Asked, by: tuple[str, ...]) -> Question:
         calls = calls_of(names, asked.since, asked.until, asked.zone)
     values = narrowing_values(asked.where)
     name = "report" if asked.as_of is None else "report_as_of"
-    if by and len(by) == 1 and calls.told is not None and asked.limit < EVERYTHING:
+    if by and calls.told is not None and asked.limit < EVERYTHING and not asked.where:
         name = "report_of_most"
     statement = _statement(
         name,

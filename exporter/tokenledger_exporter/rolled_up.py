@@ -33,6 +33,7 @@ _DAY: Final = timedelta(days=1)
 _WEEK: Final = timedelta(days=7)
 _BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
 _END: Final = datetime.max.replace(tzinfo=timezone.utc)
+_LAST: Final = _END - _WEEK
 _FIRST_YEAR: Final = datetime(2015, 1, 1, tzinfo=timezone.utc)
 _OVERALL: Final = ("provider", "model")
 _COLUMNS: Final = {dimension.name: dimension.column for dimension in ROLLED_UP}
@@ -111,13 +112,15 @@ def calls_of(
     if dimension is None or stretch is None or not _are_whole(names, zone, since, until):
         return ROWS
     by_time = bool(set(BUCKETS) & set(names))
-    by_time = bool(set(BUCKETS) & set(names))
     first_day, end_day = stretch.days
+    first_week, end_week = stretch.weeks
+    by_day = first_day < end_day and "hour" not in names and not (by_time and zone != UTC)
     shape = _Shape(
         dimension=dimension,
         overall=tuple(name for name in _OVERALL if name in names),
         by_time=by_time,
-        by_day=first_day < end_day and "hour" not in names and not (by_time and zone != UTC),
+        by_day=by_day,
+        by_week=by_day and not by_time and first_week < end_week,
         with_errors=with_errors,
     )
     return replace(_calls_of(shape), values=stretch.values)
@@ -161,6 +164,11 @@ def _at_or_after(moment: datetime, unit: timedelta) -> datetime:
     return _BEGINNING - (_BEGINNING - moment) // unit * unit
 
 
+def _nearest(day: datetime) -> datetime:
+    """The Monday next to a day."""
+    return _at_or_before(day + _WEEK // 2, _WEEK) if day < _LAST else day
+
+
 @dataclass(frozen=True, slots=True)
 class _Stretch:
     """Which whole hours and days are read as sums; what of the edges is not in them is calls.
@@ -201,9 +209,21 @@ class _Stretch:
         return first, max(first, end)
 
     @property
+    def weeks(self) -> tuple[datetime, datetime]:
+        """The Mondays next to those days: what a week has more than the stretch is taken off.
+
+        Of the week we are in there are only days that are over.
+        """
+        first_day, end_day = self.days
+        if end_day < datetime.now(timezone.utc):
+            return _nearest(first_day), _nearest(end_day)
+        return _nearest(first_day), _at_or_after(end_day, _WEEK) if end_day < _LAST else end_day
+
+    @property
     def values(self) -> dict[str, object]:
         """The parameters of the parts."""
         first_day, end_day = self.days
+        first_week, end_week = self.weeks
         return {
             "first_hour": self.first_hour,
             "end_hour": self.end_hour,
@@ -211,6 +231,8 @@ class _Stretch:
             "end_midnight": end_day,
             "first_day": first_day.date(),
             "end_day": end_day.date(),
+            "first_week": first_week.date(),
+            "end_week": end_week.date(),
         }
 
 
@@ -223,6 +245,7 @@ class _Shape:
         overall: which of provider and model the question reads.
         by_time: whether it asks of hours, days or months.
         by_day: whether sums of whole days will do, and there are some.
+        by_week: whether sums of whole weeks will.
         with_errors: whether it asks how many calls failed.
     """
 
@@ -230,25 +253,32 @@ class _Shape:
     overall: tuple[str, ...]
     by_time: bool
     by_day: bool
+    by_week: bool
     with_errors: bool
 
     def all(self) -> Iterator[sql.Composable]:
         """Every part that can have rows."""
-        yield from self._sums()
+        yield from self.sums()
         yield self._part("of_calls")
 
     def told_twice(self) -> sql.Composable:
         """All of them as the head of a statement."""
         return sql.SQL(_SQL["told_twice"]).format(
             of_calls=self._part("of_calls"),
-            sums=sql.SQL(" UNION ALL ").join(self._sums()),
+            sums=sql.SQL(" UNION ALL ").join(self.sums()),
+            overall=sql.SQL(" UNION ALL ").join(replace(self, dimension="").sums()),
             columns=self._columns,
             figures=listed("{name}"),
         )
 
-    def _sums(self) -> Iterator[sql.Composable]:
-        if self.by_day:
+    def sums(self) -> Iterator[sql.Composable]:
+        if self.by_week:
+            yield self._part("of_weeks")
+            yield self._part("beside_weeks")
+            yield self._part("off_weeks")
+        elif self.by_day:
             yield self._part("of_days")
+        if self.by_day:
             yield self._between("of_hours", "first_hour", "first_midnight")
             yield self._between("of_hours", "end_midnight", "end_hour")
         else:

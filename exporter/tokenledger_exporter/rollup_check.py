@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("rollups")
 _DAY: Final = timedelta(days=1)
+_WEEK: Final = "week"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class Difference:
     """One sum that is not what it is a sum of.
 
     Args:
-        level: hour (of calls), slices of hour (of slices), day (of hours).
-        bucket: start of the hour or day.
+        level: hour (of calls), slices of hour (of slices), day (of hours), week (of days).
+        bucket: start of the hour, day or week.
         dimension: its name; "" is all calls of a provider and model.
         value: its value.
         right_calls: calls as they are.
@@ -80,15 +81,23 @@ def verify(database_url: str) -> list[Difference]:
         for (day,) in connection.execute(_SQL["days_to_check"]).fetchall():
             cursor = connection.cursor(row_factory=class_row(Difference))
             found += cursor.execute(_COMPARE, {"since": day, "until": day + _DAY})
+        found += wrong_weeks(connection)
     return found
 
 
-def rebuild(database_url: str, days: Iterable[datetime]) -> None:
+def wrong_weeks(connection: psycopg.Connection[Any]) -> list[Difference]:
+    """Weeks that are not the sum of their days."""
+    cursor = connection.cursor(row_factory=class_row(Difference))
+    return cursor.execute(_COMPARE_WEEKS).fetchall()
+
+
+def rebuild(database_url: str, days: Iterable[datetime], weeks: Iterable[datetime] = ()) -> None:
     """Build the sums of some days anew, each in a transaction of its own.
 
     Args:
         database_url: the ledger, as a user who may keep the roll-ups.
         days: their starts, UTC; days whose calls were let go must not be among them.
+        weeks: starts of weeks whose days are right.
 
     Raises:
         LedgerError: whatever the database says; days done before that are right.
@@ -98,14 +107,24 @@ def rebuild(database_url: str, days: Iterable[datetime]) -> None:
         for day in sorted(set(days)):
             with connection.transaction():
                 _rebuild(connection, day)
+        for day in sorted(set(weeks)):
+            with connection.transaction():
+                rollups.lock(connection)
+                _remake_week(connection, day)
 
 
 def days_of(differences: Iterable[Difference]) -> set[datetime]:
-    """The days that have to be built anew."""
+    """The days that have to be built anew, their weeks with them."""
     return {
         found.bucket - timedelta(hours=found.bucket.hour, minutes=found.bucket.minute)
         for found in differences
+        if found.level != _WEEK
     }
+
+
+def weeks_of(differences: Iterable[Difference]) -> set[datetime]:
+    """The weeks that have to be made of their days anew."""
+    return {found.bucket for found in differences if found.level == _WEEK}
 
 
 def _rebuild(connection: psycopg.Connection[Any], day: datetime) -> None:
@@ -119,8 +138,23 @@ def _rebuild(connection: psycopg.Connection[Any], day: datetime) -> None:
         hours=tuple(sorted(bucket for is_hot, bucket in buckets if not is_hot)),
     )
     rollups.recompute(connection, taken)
+    _remake_week(connection, day)
 
 
+def _remake_week(connection: psycopg.Connection[Any], day: datetime) -> None:
+    connection.execute(_SQL["forget_week"], {"day": day})
+    connection.execute(_REMAKE_WEEK, {"day": day})
+
+
+_REMAKE_WEEK: Final = sql.SQL(_SQL["remake_week"]).format(
+    figures=rollups.listed("{name}"), sums=rollups.listed("sum(days.{name})")
+)
+_COMPARE_WEEKS: Final = sql.SQL(_SQL["compare_weeks"]).format(
+    figures=rollups.listed("{name}"),
+    negated=rollups.listed("-stored.{name}"),
+    sums=rollups.listed("sum({name})"),
+    zeros=rollups.zeros(),
+)
 _COMPARE: Final = sql.SQL(_SQL["compare"]).format(
     **rollups.grouping_sets(),
     figures=rollups.listed("{name}"),

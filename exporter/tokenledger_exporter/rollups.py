@@ -37,7 +37,7 @@ FIGURES: Final = (
 )
 """The columns of sums."""
 
-LEVELS: Final = ("slices", "hours", "days")
+LEVELS: Final = ("slices", "hours", "days", "weeks")
 """What there are sums of."""
 
 UNDIVIDED: Final = frozenset({"user"})
@@ -107,6 +107,8 @@ def refresh(connection: psycopg.Connection[Any], *, build: bool = True) -> Refre
     done = Refreshed()
     try:
         while _refresh_some(connection, done):
+            pass
+        while _close_days(connection):
             pass
         while build and _build_some(connection, done):
             # What was marked meanwhile does not wait for the past.
@@ -211,6 +213,15 @@ def _refresh_some(connection: psycopg.Connection[Any], done: Refreshed) -> bool:
     return bool(len(taken.slices) == _HOT_SLICES or taken.hours)
 
 
+def _close_days(connection: psycopg.Connection[Any]) -> bool:
+    """Add days that are over to their week; whether there may be more."""
+    with connection.transaction():
+        if not try_lock(connection):
+            return False
+        done = connection.execute(_CLOSE_DAYS, {"dimensions": _DIMENSIONS})
+        return bool(done.rowcount)
+
+
 def _build_some(connection: psycopg.Connection[Any], done: Refreshed) -> bool:
     """Roll up one day more of the past, the newest first."""
     with connection.transaction():
@@ -263,7 +274,6 @@ def _add_difference(
     values = {
         "buckets": list(buckets),
         "length": SLICE if is_hot else _HOUR,
-        "is_hot": is_hot,
         "add": add,
     }
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -305,17 +315,26 @@ def grouping_sets() -> dict[str, sql.Composable]:
     }
 
 
+_ADDED: Final = listed("{name} = kept.{name} + excluded.{name}")
+_SUMS: Final = listed("sum({name})")
+
+
 def _recompute_statement(level: str) -> sql.Composed:
+    beside = "add_to_slices" if level == "slices" else "add_to_weeks"
+    adding = {"figures": listed("{name}"), "sums": _SUMS, "added": _ADDED}
     return sql.SQL(_SQL["recompute"]).format(
         **grouping_sets(),
+        **adding,
+        beside_hours=sql.SQL(_SQL[beside]).format(**adding),
         level=sql.Identifier(f"token_ledger_rollup_{level}"),
-        figures=listed("{name}"),
-        sums=listed("sum({name})"),
         named_sums=listed("sum({name}) AS {name}"),
         negated=listed("-stored.{name}"),
-        added=listed("{name} = kept.{name} + excluded.{name}"),
         zeros=zeros(),
     )
 
 
+_CLOSE_DAYS: Final = sql.SQL(_SQL["close_days"]).format(
+    figures=listed("{name}"), sums=listed("sum(days.{name})"), added=_ADDED
+)
+_DIMENSIONS: Final = ["", *(dimension.name for dimension in ROLLED_UP)]
 _RECOMPUTE: Final = {level: _recompute_statement(level) for level in ("slices", "hours")}

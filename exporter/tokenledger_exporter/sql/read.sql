@@ -13,7 +13,8 @@ FROM {calls} {where}
 {grouping}
 
 -- name: report_of_most
--- The same for a few of many groups: which they are is known from one sum, the others are summed of them.
+-- The same for a few of many groups, and their total: which they are is known from one sum, the others are
+-- summed of them.
 {told},
 
 chosen AS MATERIALIZED (
@@ -21,7 +22,6 @@ chosen AS MATERIALIZED (
         {labels}
         COALESCE(sum({order}), 0) AS most
     FROM told
-    WHERE true {where}
     GROUP BY {groups}
     {having}
     ORDER BY most DESC, {groups}
@@ -29,13 +29,23 @@ chosen AS MATERIALIZED (
 )
 
 SELECT
+    false AS is_total,
     {labels}
     {figures},
     {states},
     {beside}
 FROM told
-WHERE true {where} AND {chosen}
-{grouping}
+WHERE {chosen}
+GROUP BY {groups}
+UNION ALL
+SELECT
+    true AS is_total,
+    '' AS label_0,
+    {figures},
+    {states},
+    {beside}
+FROM overall
+ORDER BY is_total, {order} DESC, label_0
 
 -- name: one_of_chosen
 -- One of the groups that were chosen, said so that an index can find each.

@@ -44,7 +44,7 @@ token_ledger_events, token_ledger_duplicates, token_ledger_conflicts, token_ledg
 token_ledger_losses, token_ledger_marks, token_ledger_nestings, token_ledger_prices,
 token_ledger_repricings, token_ledger_erasures, token_ledger_retention,
 token_ledger_rollup_slices, token_ledger_rollup_hours, token_ledger_rollup_days,
-token_ledger_rollup_state, token_ledger_rollup_marks
+token_ledger_rollup_weeks, token_ledger_rollup_state, token_ledger_rollup_marks
 TO {keeper}
 
 -- name: keeper_notes
@@ -64,8 +64,8 @@ GRANT EXECUTE ON FUNCTION token_ledger_add_partitions(date, date) TO {writer}, {
 GRANT SELECT ON
 token_ledger_events, token_ledger_prices, token_ledger_repricings, token_ledger_losses,
 token_ledger_migrations, token_ledger_retention, token_ledger_rollup_slices,
-token_ledger_rollup_hours, token_ledger_rollup_days, token_ledger_rollup_state,
-token_ledger_rollup_marks
+token_ledger_rollup_hours, token_ledger_rollup_days, token_ledger_rollup_weeks,
+token_ledger_rollup_state, token_ledger_rollup_marks
 TO {reader}
 
 -- name: read_views

@@ -142,15 +142,7 @@ difference AS MATERIALIZED (
     HAVING ({sums}) <> ({zeros})
 ),
 
-of_slices AS (
-    INSERT INTO token_ledger_rollup_slices AS kept (
-        bucket, dimension, value, provider, model, {figures}
-    )
-    SELECT bucket, dimension, value, provider, model, {figures}
-    FROM difference
-    WHERE %(is_hot)s::boolean
-    ON CONFLICT (bucket, dimension, value, provider, model) DO UPDATE SET {added}
-),
+{beside_hours},
 
 of_hours AS (
     INSERT INTO token_ledger_rollup_hours AS kept (
@@ -174,6 +166,81 @@ of_days AS (
 
 SELECT count(*) AS changed, count(*) FILTER (WHERE calls < 0) AS fewer FROM difference
 
+-- name: add_to_slices
+-- The same for the level below hours, where there are slices.
+of_slices AS (
+    INSERT INTO token_ledger_rollup_slices AS kept (
+        bucket, dimension, value, provider, model, {figures}
+    )
+    SELECT bucket, dimension, value, provider, model, {figures}
+    FROM difference
+    ON CONFLICT (bucket, dimension, value, provider, model) DO UPDATE SET {added}
+)
+
+-- name: add_to_weeks
+-- And for the level above days, which days that have slices are not in.
+of_weeks AS (
+    INSERT INTO token_ledger_rollup_weeks AS kept (
+        bucket, dimension, value, provider, model, {figures}
+    )
+    SELECT
+        date_trunc('week', bucket AT TIME ZONE 'UTC')::date AS week,
+        dimension,
+        value,
+        provider,
+        model,
+        {sums}
+    FROM difference
+    WHERE
+        (bucket AT TIME ZONE 'UTC')::date
+        < (SELECT state.weeks_until FROM token_ledger_rollup_state AS state)
+    GROUP BY week, dimension, value, provider, model
+    ON CONFLICT (dimension, bucket, value, provider, model) DO UPDATE SET {added}
+)
+
+-- name: close_days
+-- Days without slices go into their week, those of one week at a time; once they are there, what changes
+-- of them changes there too.
+WITH next AS (
+    SELECT
+        state.weeks_until AS since,
+        LEAST(
+            (LEAST(state.hot_since, now()) AT TIME ZONE 'UTC')::date,
+            date_trunc('week', first.bucket::timestamp)::date + 7
+        ) AS until
+    FROM token_ledger_rollup_state AS state
+    CROSS JOIN LATERAL (
+        SELECT min(days.bucket) AS bucket
+        FROM token_ledger_rollup_days AS days
+        WHERE days.dimension = '' AND days.bucket >= state.weeks_until
+    ) AS first
+    WHERE first.bucket < (LEAST(state.hot_since, now()) AT TIME ZONE 'UTC')::date
+),
+
+added AS (
+    INSERT INTO token_ledger_rollup_weeks AS kept (
+        bucket, dimension, value, provider, model, {figures}
+    )
+    SELECT
+        date_trunc('week', days.bucket::timestamp)::date AS week,
+        days.dimension,
+        days.value,
+        days.provider,
+        days.model,
+        {sums}
+    FROM next
+    INNER JOIN token_ledger_rollup_days AS days
+        ON days.bucket >= next.since AND days.bucket < next.until
+    WHERE days.dimension = ANY(%(dimensions)s::text[])
+    GROUP BY week, days.dimension, days.value, days.provider, days.model
+    ORDER BY days.dimension, week, days.value, days.provider, days.model
+    ON CONFLICT (dimension, bucket, value, provider, model) DO UPDATE SET {added}
+)
+
+UPDATE token_ledger_rollup_state
+SET weeks_until = next.until
+FROM next
+
 -- name: forget_empty
 -- What has no call any more is no longer named.
 WITH of_slices AS (
@@ -187,6 +254,16 @@ of_hours AS (
         calls = 0
         AND bucket IN (
             SELECT date_trunc('hour', told, 'UTC') FROM unnest(%(buckets)s::timestamptz[]) AS told
+        )
+),
+
+of_weeks AS (
+    DELETE FROM token_ledger_rollup_weeks
+    WHERE
+        calls = 0
+        AND bucket IN (
+            SELECT date_trunc('week', told AT TIME ZONE 'UTC')::date
+            FROM unnest(%(buckets)s::timestamptz[]) AS told
         )
 )
 
@@ -332,12 +409,43 @@ of_days AS (
         AND kept.value = fewer.value
         AND kept.provider = fewer.provider
         AND kept.model = fewer.model
+),
+
+of_weeks AS (
+    UPDATE token_ledger_rollup_weeks AS kept
+    SET {subtracted}
+    FROM (
+        SELECT
+            date_trunc('week', bucket AT TIME ZONE 'UTC')::date AS week,
+            dimension,
+            value,
+            provider,
+            model,
+            {named_sums}
+        FROM gone
+        WHERE
+            (bucket AT TIME ZONE 'UTC')::date
+            < (SELECT state.weeks_until FROM token_ledger_rollup_state AS state)
+        GROUP BY week, dimension, value, provider, model
+    ) AS fewer
+    WHERE
+        kept.bucket = fewer.week
+        AND kept.dimension = fewer.dimension
+        AND kept.value = fewer.value
+        AND kept.provider = fewer.provider
+        AND kept.model = fewer.model
 )
 
 SELECT count(*) AS rows FROM gone
 
 -- name: forget_empty_days
--- Days of which nothing is left.
+-- Days and weeks of which nothing is left.
+WITH of_weeks AS (
+    DELETE FROM token_ledger_rollup_weeks
+    USING token_ledger_rollup_state AS state
+    WHERE calls = 0 AND bucket < (state.frozen_before AT TIME ZONE 'UTC')::date
+)
+
 DELETE FROM token_ledger_rollup_days
 USING token_ledger_rollup_state AS state
 WHERE calls = 0 AND bucket < (state.frozen_before AT TIME ZONE 'UTC')::date
@@ -351,6 +459,58 @@ WHERE
     AND bucket >= %(first_day)s::date
     AND bucket < %(end_day)s::date
     AND EXISTS (SELECT FROM token_ledger_rollup_state)
+
+-- name: of_weeks
+-- Whole weeks, of which the days that are over are in there.
+SELECT (bucket::timestamp AT TIME ZONE 'UTC') AS timestamp, {keys} {figures}
+FROM token_ledger_rollup_weeks
+WHERE
+    dimension = {dimension}
+    AND bucket >= %(first_week)s::date
+    AND bucket < %(end_week)s::date
+    AND EXISTS (SELECT FROM token_ledger_rollup_state)
+
+-- name: beside_weeks
+-- Whole days before the first and after the last week, and those that are not in their week yet: found
+-- by the index, few as they are, and not by a walk over all days.
+SELECT (days.bucket::timestamp AT TIME ZONE 'UTC') AS timestamp, {keys} {figures}
+FROM token_ledger_rollup_state AS state
+CROSS JOIN LATERAL (
+    VALUES
+        (%(first_day)s::date, %(first_week)s::date),
+        (
+            GREATEST(%(first_week)s, %(first_day)s, LEAST(state.weeks_until, %(end_week)s)),
+            %(end_day)s
+        )
+) AS edges (since, until)
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM token_ledger_rollup_days AS found
+    WHERE
+        found.dimension = {dimension}
+        AND found.bucket >= edges.since
+        AND found.bucket < edges.until
+    OFFSET 0
+) AS days
+
+-- name: off_weeks
+-- Less the days of the first and the last week that are not in the stretch.
+SELECT (stored.bucket::timestamp AT TIME ZONE 'UTC') AS timestamp, {keys} {negated}
+FROM token_ledger_rollup_state AS state
+CROSS JOIN LATERAL (
+    VALUES
+        (%(first_week)s::date, LEAST(%(first_day)s::date, state.weeks_until)),
+        (%(end_day)s, LEAST(%(end_week)s, state.weeks_until))
+) AS edges (since, until)
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM token_ledger_rollup_days AS found
+    WHERE
+        found.dimension = {dimension}
+        AND found.bucket >= edges.since
+        AND found.bucket < edges.until
+    OFFSET 0
+) AS stored
 
 -- name: of_hours
 -- Whole hours before the first and after the last whole day.
@@ -484,7 +644,7 @@ NULL::timestamptz
 WHERE true
 
 -- name: told_twice
--- The same for a statement that reads them twice: calls are summed once.
+-- The same for a statement that reads them twice, and sums of all values beside them: calls are summed once.
 WITH stale AS MATERIALIZED (
     SELECT bucket, until, is_hot
     FROM token_ledger_rollup_stale
@@ -499,6 +659,12 @@ told AS NOT MATERIALIZED (
     {sums}
     UNION ALL
     SELECT timestamp, {columns} {figures} FROM fresh
+),
+
+overall AS NOT MATERIALIZED (
+    {overall}
+    UNION ALL
+    SELECT timestamp, {figures} FROM fresh
 )
 
 -- name: figures
@@ -640,6 +806,61 @@ FROM sides
 GROUP BY level, bucket, dimension, value, provider, model
 HAVING ({sums}) <> ({zeros})
 ORDER BY bucket, level, dimension, value, provider, model
+
+-- name: compare_weeks
+-- Weeks that are not the sum of their days.
+SELECT
+    'week' AS level,
+    bucket::timestamp AT TIME ZONE 'UTC' AS bucket,
+    dimension,
+    value,
+    provider,
+    model,
+    COALESCE(sum(calls) FILTER (WHERE side = 1), 0)::bigint AS right_calls,
+    COALESCE(sum(cost_usd) FILTER (WHERE side = 1), 0) AS right_usd,
+    COALESCE(-sum(calls) FILTER (WHERE side = -1), 0)::bigint AS stored_calls,
+    COALESCE(-sum(cost_usd) FILTER (WHERE side = -1), 0) AS stored_usd
+FROM (
+    SELECT
+        date_trunc('week', bucket::timestamp)::date AS bucket,
+        dimension,
+        value,
+        provider,
+        model,
+        1 AS side,
+        {figures}
+    FROM token_ledger_rollup_days
+    WHERE bucket < (SELECT state.weeks_until FROM token_ledger_rollup_state AS state)
+    UNION ALL
+    SELECT bucket, dimension, value, provider, model, -1, {negated}
+    FROM token_ledger_rollup_weeks AS stored
+) AS sides
+GROUP BY bucket, dimension, value, provider, model
+HAVING ({sums}) <> ({zeros})
+ORDER BY bucket, dimension, value, provider, model
+
+-- name: forget_week
+-- A week's sums, before they are made of its days anew.
+DELETE FROM token_ledger_rollup_weeks
+WHERE bucket = date_trunc('week', %(day)s::timestamptz AT TIME ZONE 'UTC')::date
+
+-- name: remake_week
+-- They, of its days that are over.
+INSERT INTO token_ledger_rollup_weeks (bucket, dimension, value, provider, model, {figures})
+SELECT
+    date_trunc('week', days.bucket::timestamp)::date AS week,
+    days.dimension,
+    days.value,
+    days.provider,
+    days.model,
+    {sums}
+FROM token_ledger_rollup_days AS days
+CROSS JOIN token_ledger_rollup_state AS state
+WHERE
+    days.bucket < state.weeks_until
+    AND days.bucket >= date_trunc('week', %(day)s::timestamptz AT TIME ZONE 'UTC')::date
+    AND days.bucket < date_trunc('week', %(day)s::timestamptz AT TIME ZONE 'UTC')::date + 7
+GROUP BY week, days.dimension, days.value, days.provider, days.model
 
 -- name: forget_marks
 -- Marks of a day that is built anew.

@@ -7,12 +7,13 @@ rows mean is said once, and only who waits for them differs.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
 
 from tokenledger_exporter.database import explain
+from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from psycopg import sql
     from psycopg.rows import RowMaker
+
+_SQL: Final = statements("read")
 
 T = TypeVar("T")
 
@@ -30,15 +33,35 @@ class Question:
 
     Args:
         row_factory: what its rows are.
+        keeps_plan: planning it takes as long as carrying it out, and its plan is the same whatever
+            the values. A question that walks over calls is planned for its stretch each time.
     """
 
     statement: sql.SQL | sql.Composed | bytes
     values: Mapping[str, object] = field(default_factory=dict[str, object])
     row_factory: Callable[[Any], RowMaker[Any]] = dict_row
+    keeps_plan: bool = False
+
+    @property
+    def prepare(self) -> bool | None:
+        """What psycopg is told: never, or as the connection is set."""
+        return None if self.keeps_plan else False
 
 
 Plan: TypeAlias = "Generator[Question, list[Any], T]"
 """Statements to run one after another, and the answer made of their rows."""
+
+
+def keep_plans(connection: psycopg.Connection[Any]) -> None:
+    """Let a direct connection plan once what `keeps_plan`; not through a transaction pooler."""
+    connection.prepare_threshold = 0
+    connection.execute(_SQL["keep_plans"])
+
+
+async def akeep_plans(connection: psycopg.AsyncConnection[Any]) -> None:
+    """As `keep_plans`, on an async connection."""
+    connection.prepare_threshold = 0
+    await connection.execute(_SQL["keep_plans"])
 
 
 def ask(connection: psycopg.Connection[Any], plan: Plan[T]) -> T:
@@ -52,7 +75,7 @@ def ask(connection: psycopg.Connection[Any], plan: Plan[T]) -> T:
         with connection.cursor() as cursor:
             while question := asked.question:
                 cursor.row_factory = question.row_factory
-                cursor.execute(question.statement, question.values)
+                cursor.execute(question.statement, question.values, prepare=question.prepare)
                 asked.hear(cursor.fetchall())
     except psycopg.Error as error:
         raise explain(error) from None
@@ -66,7 +89,7 @@ async def aask(connection: psycopg.AsyncConnection[Any], plan: Plan[T]) -> T:
         async with connection.cursor() as cursor:
             while question := asked.question:
                 cursor.row_factory = question.row_factory
-                await cursor.execute(question.statement, question.values)
+                await cursor.execute(question.statement, question.values, prepare=question.prepare)
                 asked.hear(await cursor.fetchall())
     except psycopg.Error as error:
         raise explain(error) from None

@@ -293,7 +293,8 @@ def _groups(asked: Asked, by: tuple[str, ...]) -> Question:
     lost_until = asked.until if asked.as_of is None else min(asked.until, asked.as_of)
     stretch = {"since": asked.since, "until": asked.until, "lost_until": lost_until}
     more = {"limit": asked.limit, "as_of": asked.as_of}
-    return Question(statement, {**stretch, **calls.values, **values, **more})
+    values = {**stretch, **calls.values, **values, **more}
+    return Question(statement, values, keeps_plan=calls.shape is not None)
 
 
 @lru_cache(maxsize=256)

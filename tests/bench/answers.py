@@ -33,7 +33,7 @@ from bench.stream_of_calls import (
     of_now,
 )
 from tokenledger_exporter import migrations, report, rolled_up, rollups
-from tokenledger_exporter.asking import ask
+from tokenledger_exporter.asking import ask, keep_plans
 from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.database import reading
 from tokenledger_exporter.embedded_postgres import temporary_postgres
@@ -144,7 +144,7 @@ def _questions_under_load(name: str, url: str, seconds: float) -> dict[str, Answ
     """Ask in turn while calls are written and rolled up."""
     taken: dict[str, list[float]] = {question: [] for question in questions()}
     with _beside(url, rate=2_000, batch=200, seconds=seconds + 10), reading(url) as connection:
-        connection.prepare_threshold = 0
+        keep_plans(connection)
         # The first seconds fill the caches, and the first plans of each question are its own.
         for measured, until in ((False, 5.0), (True, seconds)):
             began = time.monotonic()

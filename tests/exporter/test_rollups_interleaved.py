@@ -19,8 +19,8 @@ from tokenledger_exporter.rollup_check import wrong_weeks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Five hours up to now, whatever the clock says: some of them have slices, and some have not. And some
-# calls of the days before, which go into their weeks in a keeper's whole round.
+# Five hours up to now, whatever the clock says: some of them have slices, and some have not. And
+# some calls of the days before, which go into their weeks in a keeper's whole round.
 NOW: Final = datetime.now(timezone.utc)
 EMPTY: Final = (
     "TRUNCATE token_ledger_events, token_ledger_rollup_marks, token_ledger_rollup_slices,"

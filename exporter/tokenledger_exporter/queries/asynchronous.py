@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.asking import aask
+from tokenledger_exporter.asking import aask, akeep_plans
 from tokenledger_exporter.database import areading
 from tokenledger_exporter.dimension_columns import UTC
 from tokenledger_exporter.queries import plans, trends
@@ -71,7 +71,7 @@ class AsyncTokenLedgerQueries:
     async def __aenter__(self) -> Self:
         self._connection = await self._kept.enter_async_context(areading(self._database_url))
         if self._prepares:
-            self._connection.prepare_threshold = 0
+            await akeep_plans(self._connection)
         return self
 
     async def __aexit__(

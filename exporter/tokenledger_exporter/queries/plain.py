@@ -6,7 +6,7 @@ import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.asking import ask
+from tokenledger_exporter.asking import ask, keep_plans
 from tokenledger_exporter.database import reading
 from tokenledger_exporter.dimension_columns import UTC
 from tokenledger_exporter.queries import plans, trends
@@ -72,7 +72,7 @@ class TokenLedgerQueries:
     def __enter__(self) -> Self:
         self._connection = self._kept.enter_context(reading(self._database_url))
         if self._prepares:
-            self._connection.prepare_threshold = 0
+            keep_plans(self._connection)
         return self
 
     def __exit__(

@@ -163,7 +163,8 @@ def question(name: str, asked: Asked, **values: object) -> Question:
         calls = calls_of(names, asked.since, asked.until, asked.zone, with_errors=name == "errors")
     query = sql.SQL(statement).format(where=where, **calls.braces)
     stretch = {"since": asked.since, "until": asked.until, "limit": asked.limit, **calls.values}
-    return Question(query, {**stretch, **conditions, **values})
+    values = {**stretch, **conditions, **values}
+    return Question(query, values, keeps_plan=calls.shape is not None)
 
 
 def figures_of(found: Mapping[str, Any]) -> tuple[Decimal, int, int, int, Coverage]:

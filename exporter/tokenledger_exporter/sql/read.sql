@@ -2,6 +2,11 @@
 -- conditions over parameters, `{states}` the counts of a coverage. `{calls}` are the calls of a stretch or
 -- sums of them, with the beginning of a WHERE, and `{figures}` what is summed of either.
 
+-- name: keep_plans
+-- What is prepared is planned once: Postgres would rather plan for every stretch of time anew, which takes
+-- as long as the answer.
+SET plan_cache_mode = force_generic_plan
+
 -- name: report
 -- Money and calls by any dimensions, dearest first.
 SELECT

@@ -91,9 +91,13 @@ WITH calls AS MATERIALIZED (
         found.total_tokens,
         found.cached_tokens,
         found.cost_usd,
-        found.status,
-        found.cost_status,
-        found.settled
+        found.status = 'error' AS is_error,
+        found.cost_status = 'priced' AS is_priced,
+        found.cost_status = 'partial' AS is_partial,
+        found.cost_status = 'estimated' AS is_estimated,
+        found.cost_status = 'unpriced' AS is_unpriced,
+        found.cost_status = 'unmeasured' AS is_unmeasured,
+        NOT found.settled AS is_not_settled
     FROM unnest(%(buckets)s::timestamptz[]) AS asked (bucket)
     CROSS JOIN LATERAL (
         SELECT *
@@ -118,13 +122,13 @@ fresh AS (
         COALESCE(sum(total_tokens), 0) AS total_tokens,
         COALESCE(sum(cached_tokens), 0) AS cached_tokens,
         COALESCE(sum(cost_usd), 0) AS cost_usd,
-        count(*) FILTER (WHERE status = 'error') AS errors,
-        count(*) FILTER (WHERE cost_status = 'priced') AS priced,
-        count(*) FILTER (WHERE cost_status = 'partial') AS partial,
-        count(*) FILTER (WHERE cost_status = 'estimated') AS estimated,
-        count(*) FILTER (WHERE cost_status = 'unpriced') AS unpriced,
-        count(*) FILTER (WHERE cost_status = 'unmeasured') AS unmeasured,
-        count(*) FILTER (WHERE NOT settled) AS not_settled
+        count(*) FILTER (WHERE is_error) AS errors,
+        count(*) FILTER (WHERE is_priced) AS priced,
+        count(*) FILTER (WHERE is_partial) AS partial,
+        count(*) FILTER (WHERE is_estimated) AS estimated,
+        count(*) FILTER (WHERE is_unpriced) AS unpriced,
+        count(*) FILTER (WHERE is_unmeasured) AS unmeasured,
+        count(*) FILTER (WHERE is_not_settled) AS not_settled
     FROM calls
     GROUP BY GROUPING SETS ({sets})
 ),
@@ -539,7 +543,8 @@ WHERE NOT stale.is_hot AND stored.dimension = {dimension}
 -- name: of_calls
 -- Calls, summed by the hour: of what is out of date; of hours that are in the stretch in part; of before
 -- the roll-ups begin, which are all of them for whoever sees no roll-up. One walk for all of it: a
--- partitioned table takes long to plan for.
+-- partitioned table takes long to plan for. Each state of a cost is a group of its own, and not asked of
+-- every call.
 SELECT
     calls.hour AS timestamp,
     {columns}
@@ -550,12 +555,12 @@ SELECT
     (stretches.sign * calls.cached_tokens)::bigint AS cached_tokens,
     stretches.sign * calls.cost_usd AS cost_usd,
     stretches.sign * calls.errors AS errors,
-    stretches.sign * calls.priced AS priced,
-    stretches.sign * calls.partial AS partial,
-    stretches.sign * calls.estimated AS estimated,
-    stretches.sign * calls.unpriced AS unpriced,
-    stretches.sign * calls.unmeasured AS unmeasured,
-    stretches.sign * calls.not_settled AS not_settled
+    CASE calls.cost_status WHEN 'priced' THEN stretches.sign * calls.calls ELSE 0 END AS priced,
+    CASE calls.cost_status WHEN 'partial' THEN stretches.sign * calls.calls ELSE 0 END AS partial,
+    CASE calls.cost_status WHEN 'estimated' THEN stretches.sign * calls.calls ELSE 0 END AS estimated,
+    CASE calls.cost_status WHEN 'unpriced' THEN stretches.sign * calls.calls ELSE 0 END AS unpriced,
+    CASE calls.cost_status WHEN 'unmeasured' THEN stretches.sign * calls.calls ELSE 0 END AS unmeasured,
+    CASE WHEN calls.settled THEN 0 ELSE stretches.sign * calls.calls END AS not_settled
 FROM (
     SELECT bucket AS since, until, 1 AS sign FROM stale
     UNION ALL
@@ -589,12 +594,8 @@ CROSS JOIN LATERAL (
         COALESCE(sum(cached_tokens), 0) AS cached_tokens,
         COALESCE(sum(cost_usd), 0) AS cost_usd,
         {errors} AS errors,
-        count(*) FILTER (WHERE cost_status = 'priced') AS priced,
-        count(*) FILTER (WHERE cost_status = 'partial') AS partial,
-        count(*) FILTER (WHERE cost_status = 'estimated') AS estimated,
-        count(*) FILTER (WHERE cost_status = 'unpriced') AS unpriced,
-        count(*) FILTER (WHERE cost_status = 'unmeasured') AS unmeasured,
-        count(*) FILTER (WHERE NOT settled) AS not_settled
+        cost_status,
+        settled
     FROM (
         SELECT
             {hour} AS hour,
@@ -611,7 +612,7 @@ CROSS JOIN LATERAL (
         WHERE found.timestamp >= stretches.since AND found.timestamp < stretches.until
         OFFSET 0
     ) AS found
-    GROUP BY {columns} hour
+    GROUP BY {columns} hour, cost_status, settled
 ) AS calls
 
 -- name: errors_of_calls

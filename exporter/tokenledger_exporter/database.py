@@ -85,6 +85,55 @@ def session(database_url: str) -> Generator[psycopg.Connection[Any]]:
             raise explain(error) from None
 
 
+class KeptSession:
+    """Sessions on one connection, for who has work every few seconds.
+
+    Args:
+        database_url: where to.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url: Final = database_url
+        self._connection: psycopg.Connection[Any] | None = None
+
+    @contextmanager
+    def session(self) -> Generator[psycopg.Connection[Any]]:
+        """As `session`; after a failure the next one is on a new connection.
+
+        Raises:
+            LedgerError: whatever the database says, in one clear line.
+        """
+        connection = self._connection
+        if connection is None or not _answers(connection):
+            self.close()
+            connection = self._connection = connect(self._database_url)
+        try:
+            yield connection
+            connection.commit()
+        except psycopg.Error as error:
+            self.close()
+            raise explain(error) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the connection, if there is one; what was not committed is not done."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _answers(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server is still there: it may have been started anew since."""
+    try:
+        connection.execute("SELECT")
+        connection.commit()
+    except psycopg.Error:
+        return False
+    return True
+
+
 @contextmanager
 def reading(database_url: str) -> Generator[psycopg.Connection[Any]]:
     """A connection for reading alone; in a transaction of it, the ledger stands still.

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 _SQL: Final = statements("keep")
 
 _MINUTES: Final = 10
-"""Marked minutes a transaction takes: the lock is not held long."""
+"""Marked minutes a transaction takes."""
 
-_ROWS: Final = 5_000
+_ROWS: Final = 2_000
+"""Rows a transaction settles: writers wait for the lock no longer than these take."""
 
 _METADATA: Final = "metadata."
 _ORGANIZATION: Final = "organization_id"
@@ -63,7 +64,7 @@ class Kept:
 
 
 def settle_marked(connection: psycopg.Connection[Any]) -> Kept:
-    """Settle every marked minute, a few minutes a transaction.
+    """Settle every marked minute, a few rows a transaction.
 
     Args:
         connection: the ledger, with no transaction open; the user may DELETE and UPDATE.
@@ -87,10 +88,19 @@ def _settle_some(connection: psycopg.Connection[Any], kept: Kept) -> bool:
             return False
         twins.lock(connection)
         marks = connection.execute(_SQL["take_marks"], {"limit": _MINUTES}).fetchall()
-        for minute in sorted({minute for (minute,) in marks}):
-            erasure.erase_unsettled(connection, minute)
-            while rows := twins.unsettled_rows(connection, minute, _ROWS):
-                _settle_rows(connection, rows, kept)
+        # A minute has a mark a batch: the first says how long it waits.
+        waiting = dict(sorted(marks, reverse=True))
+        left = _ROWS
+        for minute, recorded_at in sorted(waiting.items()):
+            if left:
+                erasure.erase_unsettled(connection, minute)
+                rows = twins.unsettled_rows(connection, minute, left)
+                if rows:
+                    _settle_rows(connection, rows, kept)
+                left -= len(rows)
+            if not left:
+                again = {"minute": minute, "recorded_at": recorded_at}
+                connection.execute(_SQL["put_back"], again)
         return bool(marks)
 
 

@@ -10,13 +10,17 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.database import session
+from tokenledger_exporter.database import KeptSession
 from tokenledger_exporter.errors import DatabaseUnreachableError, LedgerError
 from tokenledger_exporter.keeper import Kept, settle_marked
 from tokenledger_exporter.retention import make_months_ahead, may_run, run_retention
 from tokenledger_exporter.rollups import Refreshed, may_refresh, refresh
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
     from tokenledger_exporter.retention import Month
 
 _RETENTION_SECONDS: Final = 3600.0
@@ -52,13 +56,27 @@ class Round:
 class Keeper:
     """Rounds over one ledger; retention is looked at in the first and then once an hour.
 
+    Used as a context manager: its connection is kept from round to round and closed at the end.
+
     Args:
         database_url: the ledger, as a user who may settle; letting months go takes the owner.
     """
 
     def __init__(self, database_url: str) -> None:
         self._database_url: Final = database_url
+        self._kept: Final = KeptSession(database_url)
         self._let_go_at = float("-inf")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._kept.close()
 
     def round(self) -> Round:
         """Do what is to be done.
@@ -67,7 +85,7 @@ class Keeper:
             LedgerError: whatever the database says; what was committed stays.
         """
         done = Round()
-        with session(self._database_url) as connection:
+        with self._kept.session() as connection:
             if why := make_months_ahead(connection):
                 done.troubles.append(why)
             done.kept = settle_marked(connection)

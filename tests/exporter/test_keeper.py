@@ -7,7 +7,7 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import pytest
@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 
 from exporter.made import ask
 from exporter.tellings import OTHER, OURS, THIRD, Told
+from tokenledger_exporter import keeper, twins
 from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.keeper import settle_marked
+from tokenledger_exporter.keeper import Kept, settle_marked
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from datetime import datetime
 
 ONE_CALL = Decimal("0.0035")  # gpt-4o: 1,000 x 2.50/M + 100 x 10/M
 TABLES = (
@@ -33,6 +35,11 @@ TABLES = (
 
 LOCK: Final = (
     "SELECT pg_advisory_xact_lock(hashtextextended('token_ledger_settle ' || current_schema(), 0))"
+)
+# What is left to settle, and since when the oldest mark waits.
+PORTION: Final = (
+    "SELECT count(*), (SELECT min(recorded_at) FROM token_ledger_marks) FROM token_ledger_events"
+    " WHERE NOT settled"
 )
 COMMAND: Final = "from tokenledger_exporter.cli import main; main()"
 MONEY: Final = (
@@ -324,6 +331,37 @@ def test_a_row_that_loses_its_twin_comes_back(database_url: str) -> None:
     write(database_url, [ours.around()])
     assert money(database_url) == [(2, 2 * ONE_CALL, 0)]
     assert aside(database_url) == [(OTHER, "told again under the same response id")]
+
+
+def test_a_keeper_with_nothing_to_settle_does_not_wait_for_a_writer(database_url: str) -> None:
+    with psycopg.connect(database_url) as holder, psycopg.connect(database_url) as connection:
+        holder.execute(LOCK)
+        assert settle_marked(connection) == Kept()
+
+
+def test_many_rows_are_settled_in_portions_and_the_lock_is_let_go_between(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(database_url) as busy, closing(BatchWriter(database_url)) as writer:
+        busy.execute(LOCK)
+        calls = [Told(response_id="").row for _ in range(5)]
+        assert writer.write(calls).unsettled == 5
+    [(waits_since,)] = ask(database_url, "SELECT min(recorded_at) FROM token_ledger_marks")
+    monkeypatch.setattr(keeper, "_ROWS", 2)
+    seen: list[tuple[int, datetime]] = []
+
+    def lock(connection: psycopg.Connection[Any]) -> None:
+        # What the portions before did is committed: another session sees it.
+        seen.extend(ask(database_url, PORTION))
+        twins_lock(connection)
+
+    twins_lock = twins.lock
+    monkeypatch.setattr(twins, "lock", lock)
+    with psycopg.connect(database_url) as connection:
+        assert settle_marked(connection).settled == 5
+    assert seen == [(left, waits_since) for left in (5, 3, 1)]
+    assert money(database_url) == [(5, 5 * ONE_CALL, 0)]
+    assert ask(database_url, "SELECT count(*) FROM token_ledger_marks") == [(0,)]
 
 
 def test_the_command_settles_once_or_for_ever(database_url: str) -> None:

@@ -297,11 +297,13 @@ def test_a_keeper_leaves_old_months_to_the_owner(logins: Logins) -> None:
     with closing(BatchWriter(logins.owner)) as writer:
         writer.write([replace(row(), timestamp=NOW - timedelta(days=200))])
     set_retention(logins.owner, "2mo")
-    done = Keeper(logins.keeper).round()
+    with Keeper(logins.keeper) as keeper:
+        done = keeper.round()
     assert done.months == []
     assert [trouble for trouble in done.troubles if "as the tables' owner" in trouble]
     assert done.rolled_up.hours == 1
-    assert len(Keeper(logins.owner).round().months) == 1
+    with Keeper(logins.owner) as keeper:
+        assert len(keeper.round().months) == 1
 
 
 def test_the_command_binds_a_reader(logins: Logins, monkeypatch: pytest.MonkeyPatch) -> None:

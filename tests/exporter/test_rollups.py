@@ -311,14 +311,26 @@ def test_hand_made_changes_are_named_and_repaired(
 def test_a_keeper_rolls_up_and_lets_months_go(database_url: str, tmp_path: Path) -> None:
     write(database_url, of("ada"), of("ada", months_ago(6)))
     set_retention(database_url, "4mo", str(tmp_path))
-    keeper = Keeper(database_url)
-    done = keeper.round()
-    assert done.troubles == []
-    assert (done.rolled_up.slices, done.rolled_up.hours) == (1, 1)
-    assert [month.rows for month in done.months] == [1]
-    assert len(list(tmp_path.iterdir())) == 1
-    assert keeper.round().months == []
+    with Keeper(database_url) as keeper:
+        done = keeper.round()
+        assert done.troubles == []
+        assert (done.rolled_up.slices, done.rolled_up.hours) == (1, 1)
+        assert [month.rows for month in done.months] == [1]
+        assert len(list(tmp_path.iterdir())) == 1
+        assert keeper.round().months == []
     assert ask(database_url, MARKS) == [(0,)]
+
+
+def test_a_keeper_goes_on_where_its_connection_was_cut(database_url: str) -> None:
+    with Keeper(database_url) as keeper:
+        keeper.round()
+        write(database_url, of("ada"))
+        cut = (
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert ask(database_url, cut) == [(True,)]
+        assert keeper.round().rolled_up.slices == 1
 
 
 def test_every_rolled_up_dimension_has_its_sums(database_url: str) -> None:

@@ -81,7 +81,7 @@ FRAGMENTS = {
     *("of_days", "of_hours", "of_calls", "off_slices", "off_hours", "recompute", "compare"),
     *("of_weeks", "beside_weeks", "off_weeks", "add_to_slices", "add_to_weeks"),
     *("close_days", "compare_weeks", "remake_week"),
-    *("rename_user", "count_let_go", "forget_let_go", "room"),
+    *("rename_user", "count_let_go", "forget_let_go", "room", "keep_plans"),
 }
 OLDER = "CREATE TABLE token_ledger_events_v0 (LIKE token_ledger_events)"
 STAGED = "CREATE TEMPORARY TABLE token_ledger_prices_staged (LIKE token_ledger_prices)"

@@ -35,8 +35,7 @@ def command(*, every_seconds: float | None, database_url: str | None) -> None:
     from tokenledger_exporter.errors import DatabaseUnreachableError
     from tokenledger_exporter.keeping import Keeper
 
-    with open_database(database_url) as url:
-        keeper = Keeper(url)
+    with open_database(database_url) as url, Keeper(url) as keeper:
         if every_seconds is None:
             _say(keeper.round(), quiet=False)
             return

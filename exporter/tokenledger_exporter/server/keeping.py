@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.batch_writer import may_settle
-from tokenledger_exporter.database import session
+from tokenledger_exporter.database import KeptSession
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.events import warn
 from tokenledger_exporter.keeper import settle_marked
@@ -35,7 +35,7 @@ class Keeping:
     """
 
     def __init__(self, database_url: str) -> None:
-        self._database_url: Final = database_url
+        self._kept: Final = KeptSession(database_url)
         self._stopped: Final = threading.Event()
         self._thread: Final = threading.Thread(
             target=self._run, name="tokenledger-keep", daemon=True
@@ -58,13 +58,17 @@ class Keeping:
             self._rounds += 1
         # What the workers wrote last is settled as well.
         self._try(self._round)
+        self._kept.close()
 
     def _round(self) -> None:
-        with session(self._database_url) as connection:
+        with self._kept.session() as connection:
             if self._rounds % _MONTHS_EVERY == 0 and (why := make_months_ahead(connection)):
                 warn("months", why)
             connection.commit()
-            if may_settle(connection):
+            settles = may_settle(connection)
+            # Each portion is a transaction of its own, and holds the writers' lock no longer.
+            connection.commit()
+            if settles:
                 settle_marked(connection)
             may = may_refresh(connection)
             connection.commit()

@@ -147,7 +147,12 @@ SELECT true FROM token_ledger_marks LIMIT 1
 -- The oldest marked minutes; whoever commits after this has marks of its own.
 DELETE FROM token_ledger_marks
 WHERE minute IN (SELECT DISTINCT minute FROM token_ledger_marks ORDER BY minute LIMIT %(limit)s)
-RETURNING minute
+RETURNING minute, recorded_at
+
+-- name: put_back
+-- A mark of a minute that was not looked at to its end, as old as it was.
+INSERT INTO token_ledger_marks (minute, recorded_at)
+VALUES (%(minute)s, %(recorded_at)s)
 
 -- name: unsettled
 -- The next rows of a minute that nobody has looked at.

@@ -55,8 +55,9 @@ bench: setup ## What a call pays, what a row costs and what the service takes, b
 
 ROWS ?= 3000000
 SECONDS_ASKED ?= 60
-bench-answers: setup ## Questions over ROWS calls while more are written, for SECONDS_ASKED each; takes minutes.
-	@cd tests && ../$(BIN)/python -W ignore -m bench.answers $(ROWS) $(SECONDS_ASKED)
+SUMS ?= 0
+bench-answers: setup ## Questions over ROWS calls while more are written, for SECONDS_ASKED each, and again with SUMS rows of sums; takes minutes.
+	@cd tests && ../$(BIN)/python -W ignore -m bench.answers $(ROWS) $(SECONDS_ASKED) $(SUMS)
 
 SEED ?=
 CASES ?=

@@ -74,8 +74,15 @@ class Answered:
     times: int
 
 
-def main(rows: int = 3_000_000, seconds: float = 60.0) -> None:
-    """Measure and print every figure of reading."""
+def main(rows: int = 3_000_000, seconds: float = 60.0, sums: int = 0) -> None:
+    """Measure and print every figure of reading.
+
+    Args:
+        rows: calls in the larger ledger.
+        seconds: how long each ledger is asked.
+        sums: rows of sums by hour to ask again with, of years whose calls were let go; 100 million
+            take 28 GiB and a quarter of an hour.
+    """
     with temporary_postgres(_SERVER) as url:
         small = made_ledger(url, "small", rows // 10)
         large = made_ledger(url, "large", rows)
@@ -87,6 +94,10 @@ def main(rows: int = 3_000_000, seconds: float = 60.0) -> None:
         _print_burst(large, min(seconds, 30.0))
         _print_upkeep(small)
         _print_pages(url, large, rows // 10)
+        if sums:
+            add_sums(large, sums)
+            with_sums = _questions_under_load("with sums", large, seconds)
+            _print_with_sums(sums, asked["large"], with_sums)
         wrong = verify(small)
         print(f"every sum recomputed from the {rows // 10:,} calls: {len(wrong)} differ (aim: 0)")
 
@@ -122,6 +133,56 @@ def made_ledger(server: str, name: str, rows: int) -> str:
     told = ", ".join(f"{size / 2**20:,.0f} MiB" for size in map(int, sizes))
     print(f"{rows:,} calls of {_DAYS} days rolled up in {took:.1f} s; calls, hours, days: {told}")
     return url
+
+
+_MONTHS_BEFORE: Final = """
+INSERT INTO token_ledger_rollup_{level} (bucket, dimension, value, provider, model, {figures})
+SELECT
+    bucket - %(number)s * {days} - {between} AS before, dimension, value, provider, model,
+    {figures}
+FROM token_ledger_rollup_{level}
+WHERE bucket >= current_date - {days} AND bucket < current_date
+ORDER BY dimension, before, value, provider, model
+"""
+
+
+def add_sums(url: str, count: int) -> None:
+    """Sums of years before, until there are so many by hour: the last 28 days again and again.
+
+    They are written straight into the tables, as if retention had let the calls go.
+    """
+    began, number = time.perf_counter(), 0
+    figures = ", ".join(rollups.FIGURES)
+    units = {
+        "hours": {"days": "interval '28 days'", "between": "interval '7 days'"},
+        "days": {"days": "28", "between": "7"},
+    }
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE token_ledger_rollup_state"
+            " SET frozen_before = date_trunc('month', now() - interval '30 days'),"
+            " weeks_until = '-infinity'"
+        )
+        connection.execute("TRUNCATE token_ledger_rollup_weeks")
+        [(there,)] = connection.execute("SELECT count(*) FROM token_ledger_rollup_hours").fetchall()
+        while there < count:
+            number += 1
+            for level, unit in units.items():
+                statement = _MONTHS_BEFORE.format(level=level, figures=figures, **unit)
+                written = connection.execute(statement.encode(), {"number": number}).rowcount
+                there += written if level == "hours" else 0
+        rollups.refresh(connection)
+        connection.execute("VACUUM ANALYZE")
+    print(f"{there:,} sums by hour of {number} months before: {time.perf_counter() - began:.0f} s")
+
+
+def _print_with_sums(sums: int, before: dict[str, Answered], after: dict[str, Answered]) -> None:
+    for question, found in after.items():
+        print(
+            f"  {question:26} with {sums:,} sums by hour median {found.median_ms:6.1f} ms, p99"
+            f" {found.p99_ms:6.1f} ms (aim: <= {_AIM_MS:.0f}) of {found.times}:"
+            f" {found.median_ms / before[question].median_ms:.2f} x the median before"
+        )
 
 
 def _stretch(by: tuple[str, ...], where: dict[str, str] | None = None, limit: int = 1_000) -> Asked:
@@ -273,7 +334,8 @@ def _print_upkeep(url: str) -> None:
         print(
             f"upkeep, batches of {batch:,}: {min(with_marks):.1f} us of the writer's backend a row,"
             f" {min(without):.1f} without marks = {ratio:.2f} (aim: <= 1.15); the keeper's backend"
-            f" spends {min(refreshing):.1f} us a row in one refresh"
+            f" spends {min(refreshing):.1f} us a row in one refresh, with which it is"
+            f" {(min(with_marks) + min(refreshing)) / min(without):.2f}"
         )
     # What was written without marks is not in the sums.
     with psycopg.connect(url, autocommit=True) as connection:
@@ -370,6 +432,6 @@ def _their_pages(python: Path, url: str, rows: int) -> list[float]:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        main(int(sys.argv[1]), float(sys.argv[2]))
+        main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))
     else:
         main()

@@ -86,6 +86,7 @@ def connection(database_url: str) -> Generator[psycopg.Connection[Any]]:
     ends=st.tuples(MOMENT, MOMENT).map(sorted),
     zone=st.sampled_from(ZONES),
     order=st.sampled_from(["cost_usd", "calls"]),
+    limit=st.sampled_from([report.EVERYTHING, 1_000, 2]),
 )
 def test_a_report_says_what_it_says_of_the_rows(  # noqa: PLR0913 - what is asked, one each
     connection: psycopg.Connection[Any],
@@ -95,6 +96,7 @@ def test_a_report_says_what_it_says_of_the_rows(  # noqa: PLR0913 - what is aske
     ends: list[datetime],
     zone: str,
     order: str,
+    limit: int,
 ) -> None:
     asked = Asked(
         by,
@@ -103,6 +105,7 @@ def test_a_report_says_what_it_says_of_the_rows(  # noqa: PLR0913 - what is aske
         where={name: VALUES[name] for name in where},
         zone=zone,
         order_by=order,
+        limit=limit,
     )
 
     def rows_only(*_arguments: object, **_named: object) -> Calls:
@@ -111,6 +114,26 @@ def test_a_report_says_what_it_says_of_the_rows(  # noqa: PLR0913 - what is aske
     told = ask(connection, report_plan(asked))
     with mock.patch.object(report, "calls_of", rows_only):
         assert told == ask(connection, report_plan(asked))
+
+
+@pytest.mark.parametrize(("limit", "users"), [(3, 3), (4, 4), (9, 4)])
+def test_the_dearest_users_and_the_total_of_all_are_one_question(
+    connection: psycopg.Connection[Any], limit: int, users: int
+) -> None:
+    asked = Asked(["user"], NOW - timedelta(days=15), NOW + timedelta(minutes=1), limit=limit)
+    plan = report_plan(asked)
+    question = next(plan)
+    with connection.cursor(row_factory=question.row_factory) as cursor:
+        rows = cursor.execute(question.statement, question.values).fetchall()
+    assert [row["is_total"] for row in rows] == [False] * users + [True]
+    with pytest.raises(StopIteration) as told:
+        plan.send(rows)
+
+    def rows_only(*_arguments: object, **_named: object) -> Calls:
+        return ROWS
+
+    with mock.patch.object(report, "calls_of", rows_only):
+        assert told.value.value == ask(connection, report_plan(asked))
 
 
 @pytest.mark.parametrize("zone", ZONES)

@@ -308,6 +308,22 @@ def test_hand_made_changes_are_named_and_repaired(
     assert is_exact(database_url)
 
 
+def test_a_week_that_is_not_its_days_is_named_and_made_anew(database_url: str) -> None:
+    arguments = ["doctor", "--verify-rollups", "--database-url", database_url]
+    write(database_url, of("ada", NOW - timedelta(days=9)), of("bob", NOW - timedelta(days=9)))
+    refresh(database_url)
+    weeks = "SELECT value, calls FROM token_ledger_rollup_weeks WHERE dimension = 'user' ORDER BY 1"
+    assert ask(database_url, weeks) == [("ada", 1), ("bob", 1)]
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DELETE FROM token_ledger_rollup_weeks WHERE value = 'bob'")
+    told = CliRunner().invoke(main, arguments)
+    assert "user='bob': rolled up as 0 calls ($0), which are 1 ($0.0035)" in told.stdout
+    assert "fail  roll-ups: week " in told.stdout
+    assert CliRunner().invoke(main, [*arguments, "--repair"]).exit_code == 1
+    assert ask(database_url, weeks) == [("ada", 1), ("bob", 1)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+
+
 def test_a_keeper_rolls_up_and_lets_months_go(database_url: str, tmp_path: Path) -> None:
     write(database_url, of("ada"), of("ada", months_ago(6)))
     set_retention(database_url, "4mo", str(tmp_path))
@@ -351,10 +367,22 @@ def test_whoever_had_the_calls_has_the_sums_after_migrating(empty_database_url: 
             connection.execute(f"CREATE ROLE {role}".encode())
             connection.execute(f"GRANT SELECT, {right} ON token_ledger_events TO {role}".encode())
         connection.execute(migration_files()[names[-1]])
+        connection.execute("ALTER TABLE token_ledger_rollup_days ENABLE ROW LEVEL SECURITY")
+        policy = "CREATE POLICY known ON token_ledger_rollup_days FOR SELECT TO reading"
+        connection.execute(f"{policy} USING (calls > 0)".encode())
+        connection.execute(migration_files()["00.01.00_16_pre_sum_weeks"])
+        policies = (
+            "SELECT policyname, roles::text, cmd, qual, with_check FROM pg_policies"
+            " WHERE tablename = %s"
+        )
+        assert [
+            connection.execute(policies, (f"token_ledger_rollup_{level}",)).fetchall()
+            for level in ("days", "weeks")
+        ] == [[("known", "{reading}", "SELECT", "(calls > 0)", None)]] * 2
         rights = (
-            "SELECT has_table_privilege(%(role)s, 'token_ledger_rollup_days', 'SELECT'),"
+            "SELECT has_table_privilege(%(role)s, 'token_ledger_rollup_weeks', 'SELECT'),"
             " has_table_privilege(%(role)s, 'token_ledger_rollup_marks', 'INSERT'),"
-            " has_table_privilege(%(role)s, 'token_ledger_rollup_days', 'UPDATE')"
+            " has_table_privilege(%(role)s, 'token_ledger_rollup_weeks', 'UPDATE')"
         )
         told = {
             role: connection.execute(rights, {"role": role}).fetchall()

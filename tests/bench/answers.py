@@ -160,7 +160,7 @@ def add_sums(url: str, count: int) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "UPDATE token_ledger_rollup_state"
-            " SET frozen_before = date_trunc('month', now() - interval '30 days'),"
+            " SET frozen_before = date_trunc('day', now() - interval '30 days', 'UTC'),"
             " weeks_until = '-infinity'"
         )
         connection.execute("TRUNCATE token_ledger_rollup_weeks")

@@ -74,13 +74,20 @@ class Drainer:
         self._next_recovery = 0.0
         self._stopping = False
         self._ends_process = False
+        self._full_batch_told = False
         self._reset()
 
     def notice(self, number: int) -> None:
         """A record was appended: start the thread if need be, wake it when a batch is full."""
         if self._thread is None:
             self._start()
-        if number - self._spool.forgotten >= self._batch_size and not self.breaker.failures:
+        if (
+            not self._full_batch_told
+            and number - self._spool.forgotten >= self._batch_size
+            and not self.breaker.failures
+        ):
+            # Once an attempt: while one runs, every further call would wake the thread in vain.
+            self._full_batch_told = True
             self._ask()
 
     @property
@@ -125,6 +132,7 @@ class Drainer:
         self._thread: threading.Thread | None = None
         self._asked = self._served = 0
         self._waited_for = self._overdue = False
+        self._full_batch_told = False
 
     def _start(self) -> None:
         # Whoever is refused the lock need not wait: a thread is being started, maybe further down
@@ -156,6 +164,7 @@ class Drainer:
                     lambda: self._asked > self._served,
                     self.breaker.pause_seconds or self._settings.flush_interval_seconds,
                 )
+                self._full_batch_told = False
                 request, last = self._asked, self._stopping
                 asked, self._waited_for = self._waited_for or last, False
             self._attempt(asked=asked, last=last)

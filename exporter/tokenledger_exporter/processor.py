@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-from tokenledger_exporter.records import encode_span, encode_start, is_model_call, told_by
+from tokenledger_exporter.records import encode_call, encode_start, is_model_call
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -83,27 +83,26 @@ class LedgerProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Spool that a call of ours was sent; note spans below a call that is told of already."""
         try:
-            parent = trace.get_current_span(parent_context)
-            if parent is not trace.INVALID_SPAN:
-                self._note(span, parent)
-            scope = span.instrumentation_scope
-            if scope is not None and scope.name.startswith(attributes.SCOPE_PREFIX):
-                self.sink.append_start(encode_start(span))
+            if span.parent is not None:
+                self._note(span, trace.get_current_span(parent_context))
+            if (payload := encode_start(span)) is not None:
+                self.sink.append_start(payload)
         except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
             self.sink.count_unrecorded(type(error).__name__)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Spool a model call; never raises into the app."""
         try:
-            context = span.get_span_context()
-            span_id = context.span_id if context is not None else 0
-            ancestors = self._below.pop(span_id, ()) if self._below else ()
-            if span_id in self._covered:
-                self._covered.discard(span_id)
-                return
-            told = told_by(span)
-            if is_model_call(span, told):
-                self.sink.append(encode_span(span, ancestors, told))
+            ancestors: Ancestors = ()
+            if self._below or self._covered:
+                context = span.get_span_context()
+                span_id = context.span_id if context is not None else 0
+                ancestors = self._below.pop(span_id, ())
+                if span_id in self._covered:
+                    self._covered.discard(span_id)
+                    return
+            if (payload := encode_call(span, ancestors)) is not None:
+                self.sink.append(payload)
         except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
             self.sink.count_unrecorded(type(error).__name__)
 

@@ -7,7 +7,8 @@ another process can write what a dead one left.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, cast
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 from opentelemetry.trace import StatusCode
@@ -17,11 +18,12 @@ from tokenledger_exporter.open_calls import START_MARK, is_start
 from tokenledger_semconv import attributes, dimensions, emitters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Event, ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import SpanContext, Status
 
 FORMAT_VERSION: Final = 2
 """Format of header and records; a reader keeps aside what it does not know."""
@@ -88,8 +90,60 @@ class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 # A process has few of both; an app that makes them anew for each request must not fill memory.
 _MOST_ORIGINS: Final = 1_024
-_Origin = tuple["Resource", "InstrumentationScope | None", str, msgspec.Raw]
+
+
+class _Origin(NamedTuple):
+    """Whose a span is, read once: its scope's name, and the kept attributes of both, encoded.
+
+    Args:
+        resource: the span's.
+        scope: the span's.
+        name: of the scope.
+        kept: of both.
+        is_ours: whether our own instrumentation made it.
+    """
+
+    resource: Resource
+    scope: InstrumentationScope | None
+    name: str
+    kept: msgspec.Raw
+    is_ours: bool
+
+
 _origins: Final[dict[tuple[int, int], _Origin]] = {}
+_Facts = tuple[
+    "SpanContext | None",
+    "SpanContext | None",
+    "int | None",
+    "int | None",
+    "Resource",
+    "InstrumentationScope | None",
+    "Status",
+    "Mapping[str, object] | None",
+]
+"""Identity, parent, start, end, resource, scope, status and attributes of a span."""
+
+# Fields of `ReadableSpan` and `BoundedAttributes` in opentelemetry-sdk 1.45.2, read 2026-11-26.
+_held: Final[Callable[[ReadableSpan], Any]] = attrgetter(
+    "_context",
+    "_parent",
+    "_start_time",
+    "_end_time",
+    "_resource",
+    "_instrumentation_scope",
+    "_status",
+    "_attributes._dict",
+)
+_public: Final[Callable[[ReadableSpan], _Facts]] = attrgetter(
+    "context",
+    "parent",
+    "start_time",
+    "end_time",
+    "resource",
+    "instrumentation_scope",
+    "status",
+    "attributes",
+)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _RECORD_DECODER: Final = msgspec.msgpack.Decoder(SpanRecord)
 _HEADER_DECODER: Final = msgspec.msgpack.Decoder(SpoolHeader)
@@ -127,40 +181,74 @@ def encode_span(
         ancestors: the spans above it that may tell of the same call.
         told: what `told_by` gave, where that is known; it may be changed here.
     """
-    if told is None:
-        told = told_by(span)
-    failed = span.status.status_code is StatusCode.ERROR
+    facts, found = _facts_of(span)
+    return _record(span, facts, _origin_of(facts), found if told is None else told, ancestors)
+
+
+def encode_call(span: ReadableSpan, ancestors: Ancestors) -> bytes | None:
+    """The record of an ended span if it may tell of a model call; runs on the caller's thread."""
+    facts, told = _facts_of(span)
+    origin = _origin_of(facts)
+    if not origin.is_ours and MARKS.isdisjoint(told):
+        return None
+    return _record(span, facts, origin, told, ancestors)
+
+
+def _facts_of(span: ReadableSpan) -> tuple[_Facts, dict[str, object]]:
+    """What the SDK holds of a span, and a copy of its attributes."""
+    # The SDK's own fields in one go: each property would be a call, on every call of the app.
+    # A span that keeps them elsewhere is asked by what is public.
+    try:
+        facts: _Facts = _held(span)
+        kept = facts[-1]
+        if kept.__class__ is dict:
+            return facts, kept.copy()
+    except AttributeError:
+        pass
+    return _public(span), told_by(span)
+
+
+def _record(
+    span: ReadableSpan,
+    facts: _Facts,
+    origin: _Origin,
+    told: dict[str, object],
+    ancestors: Ancestors,
+) -> bytes:
+    failed = facts[6].status_code is StatusCode.ERROR
     if failed and attributes.ERROR_TYPE not in told and (error := _error_class(span.events)):
         told[attributes.ERROR_TYPE] = error
     # Our own spans hold short plain values only. They are checked all at once, names and classes
     # as sets: a loop over them costs ten times as much.
     if told.keys() <= KEPT_ATTRIBUTES:
-        reasons = told.pop(attributes.FINISH_REASONS, None)
-        is_plain = _PLAIN_TYPES.issuperset(map(type, told.values()))
-        if reasons is not None:
+        if attributes.FINISH_REASONS in told:
+            reasons = told.pop(attributes.FINISH_REASONS)
+            is_plain = _PLAIN_TYPES.issuperset(map(type, told.values()))
             told[attributes.FINISH_REASONS] = _list(reasons)
+        else:
+            is_plain = _PLAIN_TYPES.issuperset(map(type, told.values()))
         if is_plain:
             try:
-                record = _encoded(span, told, ancestors, failed)
+                record = _encoded(facts, origin, told, ancestors, failed)
                 if len(record) <= _MAX_TEXT:
                     return record
             except (OverflowError, UnicodeEncodeError):
                 # A number beyond 64 bits or a lone surrogate: below, each value is looked at.
                 pass
-    return _encoded(span, kept_attributes(told), ancestors, failed)
+    return _encoded(facts, origin, kept_attributes(told), ancestors, failed)
 
 
 def _encoded(
-    span: ReadableSpan, kept: Mapping[str, object], ancestors: Ancestors, failed: bool
+    facts: _Facts,
+    origin: _Origin,
+    kept: Mapping[str, object],
+    ancestors: Ancestors,
+    failed: bool,
 ) -> bytes:
-    context, parent = span.get_span_context(), span.parent
-    start_ns, end_ns = span.start_time or 0, span.end_time or 0
+    context, parent, start_ns, end_ns = facts[:4]
+    start_ns, end_ns = start_ns or 0, end_ns or 0
     if not (0 <= start_ns <= _MOST and 0 <= end_ns <= _MOST):
         start_ns, end_ns = _bounded(start_ns), _bounded(end_ns)
-    resource, scope = span.resource, span.instrumentation_scope
-    origin = _origins.get((id(resource), id(scope)))
-    if origin is None or origin[0] is not resource or origin[1] is not scope:
-        origin = _read_origin(resource, scope)
     # Positions are SpanRecord's fields: the struct itself would only cost the caller's thread.
     return _ENCODER.encode(
         (
@@ -169,18 +257,20 @@ def _encoded(
             parent.span_id if parent else 0,
             start_ns,
             end_ns,
-            origin[2],
+            origin.name,
             failed,
             kept,
-            origin[3],
+            origin.kept,
             ancestors,
         )
     )
 
 
-def encode_start(span: ReadableSpan) -> bytes:
-    """The record of a span of our own that has just started: what is known of its call by then."""
-    return START_MARK + encode_span(span)
+def encode_start(span: ReadableSpan) -> bytes | None:
+    """What is known of a call whose span has just started; `None` for spans that are not ours."""
+    facts, told = _facts_of(span)
+    origin = _origin_of(facts)
+    return START_MARK + _record(span, facts, origin, told, ()) if origin.is_ours else None
 
 
 def decode_record(payload: bytes) -> SpanRecord:
@@ -283,13 +373,21 @@ def _bounded(number: int) -> int:
     return max(_LEAST, min(number, _MOST))
 
 
+def _origin_of(facts: _Facts) -> _Origin:
+    resource, scope = facts[4], facts[5]
+    origin = _origins.get((id(resource), id(scope)))
+    if origin is None or origin.resource is not resource or origin.scope is not scope:
+        origin = _read_origin(resource, scope)
+    return origin
+
+
 def _read_origin(resource: Resource, scope: InstrumentationScope | None) -> _Origin:
-    """Whose a span is: the scope's name and the kept attributes of both, read and encoded once."""
     kept = kept_resource(resource.attributes, (scope.attributes or {}) if scope else {})
     if len(_origins) >= _MOST_ORIGINS:
         _origins.clear()
     name = encodable(scope.name) if scope else ""
-    found = resource, scope, name, msgspec.Raw(_ENCODER.encode(kept))
+    is_ours = name.startswith(attributes.SCOPE_PREFIX)
+    found = _Origin(resource, scope, name, msgspec.Raw(_ENCODER.encode(kept)), is_ours)
     _origins[id(resource), id(scope)] = found
     return found
 

@@ -100,7 +100,8 @@ class Spool:
         this very thread holds the lock: such a record must not wait for it.
         """
         # First without a wait: asking for one costs more, and nearly always the lock is free.
-        if not self._lock.acquire(False):
+        lock = self._lock
+        if not lock.acquire(False):
             return self._keep_later(payload, ended=True)
         try:
             self._keep(payload, True)
@@ -108,7 +109,7 @@ class Spool:
                 self._keep_late()
             return self.appended
         finally:
-            self._lock.release()
+            lock.release()
 
     def append_start(self, payload: bytes) -> None:
         """Keep the record of a call that was sent; it is no call that waits, and never raises."""

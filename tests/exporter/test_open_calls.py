@@ -63,6 +63,7 @@ def made(number: int = 1) -> list[tuple[bytes, bytes]]:
     for _ in range(number):
         span = started(tracer)
         start = encode_start(span)
+        assert start is not None
         span.end()
         pairs.append((start, encode_span(span)))
     return pairs

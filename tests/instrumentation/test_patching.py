@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import subprocess
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -55,6 +57,18 @@ def test_uninstrument_restores_every_line_of_the_tables(ledgers: list[MemoryLedg
     assert len(ledgers) == 1
     assert all(ours is not original for ours, original in zip(patched, bare, strict=True))
     assert all(now is original for now, original in zip(_standing(), bare, strict=True))
+
+
+def test_patching_for_each_job_gathers_nothing(ledgers: list[MemoryLedger]) -> None:
+    clients: Any = importlib.import_module("openai._base_client")
+    tokenledger.init()
+    wrapper = weakref.ref[Any](vars(clients.SyncAPIClient)["request"])
+    assert wrapper() is not None
+    tokenledger.unpatch_openai()
+    tokenledger.unpatch_anthropic()
+    gc.collect()
+    assert wrapper() is None
+    assert len(ledgers) == 1
 
 
 def test_patching_twice_is_one_span(ledgers: list[MemoryLedger], clients: Clients) -> None:

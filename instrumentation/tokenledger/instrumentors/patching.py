@@ -11,6 +11,7 @@ from functools import partial
 from threading import Lock
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from weakref import WeakSet
 
 from tokenledger.failures import Guard
 from tokenledger.instrumentors.content import is_content_asked_for
@@ -95,7 +96,8 @@ class Patches:
     def __init__(self, table: Sequence[Patch]) -> None:
         self._table = table
         self._applied: dict[Patch, _Applied] = {}
-        self._made: list[object] = []
+        # Those in use alone: an app that patches for each job must not gather them.
+        self._made: WeakSet[Method] = WeakSet()
         self._host: Host | None = None
         self._lock = Lock()
 
@@ -136,12 +138,13 @@ class Patches:
             wrapped = functools.wraps(original)(patch.around(self._host, _method(original)))
             setattr(owner, patch.method, wrapped)
             self._applied[patch] = _Applied(owner, original, wrapped)
-            self._made.append(wrapped)
+            self._made.add(wrapped)
 
     def _is_ours(self, standing: object) -> bool:
         """Whether one of our wrappers stands there still, below somebody else's."""
         while standing is not None:
-            if any(standing is made for made in self._made):
+            # A proxy of another tool may equal what it wraps: only our own functions are ours.
+            if type(standing) is FunctionType and standing in self._made:
                 return True
             standing = getattr(standing, "__wrapped__", None)
         return False

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import deque
 from typing import TYPE_CHECKING
+
+from bench.measures import AFTER_SWITCH
 
 if TYPE_CHECKING:
     from bench.stub_calls import StubCalls
@@ -20,6 +23,8 @@ def first_chunk_delay(compared: Variants, stubs: StubCalls, rounds: int) -> floa
             ("ours", compared.ours(stubs.chat)),
         ):
             turn.prepare()
+            for _ in range(AFTER_SWITCH):
+                deque(stubs.chat_stream(2), maxlen=0)
             stream = stubs.chat_stream(2)
             begun = time.thread_time_ns()
             next(stream)

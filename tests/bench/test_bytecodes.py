@@ -57,7 +57,7 @@ def test_booking_a_call_twice_when_sent_and_when_ended_costs_half_a_span_more(
     compared: Variants, stubs: StubCalls, call: str
 ) -> None:
     made = getattr(stubs, call)
-    assert bytecodes(compared.booked(made)) - bytecodes(compared.ours(made)) <= 1_080
+    assert bytecodes(compared.booked(made)) - bytecodes(compared.ours(made)) <= 900
 
 
 def test_a_chunk_of_text_costs_one_look(compared: Variants, stubs: StubCalls) -> None:

@@ -200,9 +200,10 @@ def _facts_of(span: ReadableSpan) -> tuple[_Facts, dict[str, object]]:
     # A span that keeps them elsewhere is asked by what is public.
     try:
         facts: _Facts = _held(span)
-        kept = facts[-1]
+        kept: Any = facts[-1]
         if kept.__class__ is dict:
-            return facts, kept.copy()
+            told: dict[str, object] = kept.copy()
+            return facts, told
     except AttributeError:
         pass
     return _public(span), told_by(span)

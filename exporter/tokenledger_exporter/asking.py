@@ -72,9 +72,8 @@ def ask(connection: psycopg.Connection[Any], plan: Plan[T]) -> T:
     """
     asked = _Asked(plan)
     try:
-        with connection.cursor() as cursor:
-            while question := asked.question:
-                cursor.row_factory = question.row_factory
+        while question := asked.question:
+            with _cursor(connection, question) as cursor:
                 cursor.execute(question.statement, question.values, prepare=question.prepare)
                 asked.hear(cursor.fetchall())
     except psycopg.Error as error:
@@ -86,14 +85,38 @@ async def aask(connection: psycopg.AsyncConnection[Any], plan: Plan[T]) -> T:
     """As `ask`, on an async connection."""
     asked = _Asked(plan)
     try:
-        async with connection.cursor() as cursor:
-            while question := asked.question:
-                cursor.row_factory = question.row_factory
+        while question := asked.question:
+            async with _async_cursor(connection, question) as cursor:
                 await cursor.execute(question.statement, question.values, prepare=question.prepare)
                 asked.hear(await cursor.fetchall())
     except psycopg.Error as error:
         raise explain(error) from None
     return asked.answer()
+
+
+def _cursor(connection: psycopg.Connection[Any], question: Question) -> psycopg.Cursor[Any]:
+    kind: type[psycopg.Cursor[Any]] = psycopg.Cursor
+    if _must_plan_anew(connection, question):
+        kind = psycopg.ClientCursor
+    return kind(connection, row_factory=question.row_factory)
+
+
+def _async_cursor(
+    connection: psycopg.AsyncConnection[Any], question: Question
+) -> psycopg.AsyncCursor[Any]:
+    kind: type[psycopg.AsyncCursor[Any]] = psycopg.AsyncCursor
+    if _must_plan_anew(connection, question):
+        kind = psycopg.AsyncClientCursor
+    return kind(connection, row_factory=question.row_factory)
+
+
+def _must_plan_anew(connection: psycopg.BaseConnection[Any], question: Question) -> bool:
+    """Whether the values must stand in the statement: beside it they would not be planned for.
+
+    `force_generic_plan` holds for every statement with parameters, prepared or not (PostgreSQL 18,
+    `choose_custom_plan` of plancache.c; seen 2026-11-26).
+    """
+    return not question.keeps_plan and connection.prepare_threshold == 0
 
 
 class _Asked(Generic[T]):

@@ -280,7 +280,7 @@ def _groups(asked: Asked, by: tuple[str, ...]) -> Question:
         calls = calls_of(names, asked.since, asked.until, asked.zone)
     values = narrowing_values(asked.where)
     name = "report" if asked.as_of is None else "report_as_of"
-    if by and calls.told is not None and asked.limit < EVERYTHING and not asked.where:
+    if len(by) == 1 and calls.told is not None and asked.limit < EVERYTHING and not asked.where:
         name = "report_of_most"
     statement = _statement(
         name,

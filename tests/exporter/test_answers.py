@@ -13,9 +13,11 @@ import psycopg
 import pytest
 
 from exporter.made import ask, chat_attributes, row
+from exporter.server.serving import until
 from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.errors import DatabaseUnreachableError, UsageError
 from tokenledger_exporter.queries import AsyncTokenLedgerQueries, TokenLedgerQueries
+from tokenledger_exporter.queries.paging import METRICS
 from tokenledger_exporter.queries.trends import hour_starts
 from tokenledger_semconv import attributes
 from tokenledger_semconv.dimensions import DIMENSIONS
@@ -277,6 +279,67 @@ def test_pages_have_every_call_once_whatever_is_written_meanwhile(
                 " VALUES (now() - interval '40 days', 'late', 'late')"
             )
     assert seen == expected
+
+
+_ASKED: Final[tuple[Callable[[TokenLedgerQueries], object], ...]] = (
+    lambda queries: queries.get_cost_summary(30, user_id="u1"),
+    lambda queries: queries.get_costs_by_model(),
+    lambda queries: queries.get_costs_by_user(limit=2),
+    lambda queries: queries.get_costs_by("metadata.tier", "user", where={"project": "web"}).rows,
+    lambda queries: queries.get_daily_costs(timezone="Asia/Kolkata"),
+    lambda queries: queries.get_error_rate(),
+    lambda queries: queries.get_top_errors(),
+    lambda queries: queries.get_latency_percentiles(),
+    lambda queries: queries.aggregate("project_and_type", METRICS),
+    lambda queries: queries.fetch_raw(limit=2),
+)
+
+
+@pytest.mark.parametrize("asked", _ASKED, ids=range(len(_ASKED)))
+def test_an_answer_is_the_same_where_plans_are_kept(
+    queries: TokenLedgerQueries, database_url: str, asked: Callable[[TokenLedgerQueries], object]
+) -> None:
+    with TokenLedgerQueries(database_url, prepare=True) as keeping:
+        assert asked(keeping) == asked(keeping) == asked(queries)
+
+
+_CALLS_OF_A_PAGE: Final = 100
+_READ: Final = (
+    "SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0) FROM pg_stat_user_tables"
+    " WHERE relname LIKE 'token_ledger_events_%'"
+)
+
+
+def _rows_read(database_url: str) -> int:
+    [(count,)] = ask(database_url, _READ)
+    return int(count)
+
+
+@pytest.mark.parametrize("bounded", [False, True], ids=["all", "between two moments"])
+def test_a_page_reads_no_more_than_it_shows(database_url: str, *, bounded: bool) -> None:
+    ask(
+        database_url,
+        "WITH written AS (INSERT INTO token_ledger_events (timestamp, provider, model)"
+        " SELECT now() + n * interval '1 ms', 'p', 'm' FROM generate_series(1, 3000) AS n"
+        " RETURNING 1) SELECT count(*) FROM written",
+    )
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE token_ledger_events")
+    since, to = datetime(2020, 1, 1, tzinfo=timezone.utc), datetime(2100, 1, 1, tzinfo=timezone.utc)
+    stretch = (since, to) if bounded else (None, None)
+    before = _rows_read(database_url)
+    with TokenLedgerQueries(database_url, prepare=True) as queries:
+        cursor = None
+        for _ in range(3):
+            page = queries.fetch_raw(
+                time_from=stretch[0], time_to=stretch[1], limit=_CALLS_OF_A_PAGE, cursor=cursor
+            )
+            cursor = page.next_cursor
+            assert len(page.events) == _CALLS_OF_A_PAGE
+    # A session tells what it read when it has ended.
+    until(lambda: _rows_read(database_url) > before)
+    # Each page reads one row more, to know whether there is a next one.
+    assert _rows_read(database_url) - before <= 3 * (_CALLS_OF_A_PAGE + 1)
 
 
 def test_pages_narrow_to_project_type_and_time(queries: TokenLedgerQueries) -> None:

@@ -8,7 +8,7 @@ from unittest import mock
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tokenledger_exporter import report, rollups
@@ -87,6 +87,14 @@ def connection(database_url: str) -> Generator[psycopg.Connection[Any]]:
     zone=st.sampled_from(ZONES),
     order=st.sampled_from(["cost_usd", "calls"]),
     limit=st.sampled_from([report.EVERYTHING, 1_000, 2]),
+)
+@example(
+    by=["user", "hour"],
+    where=[],
+    ends=[NOW - timedelta(days=3), NOW],
+    zone="UTC",
+    order="cost_usd",
+    limit=1_000,
 )
 def test_a_report_says_what_it_says_of_the_rows(  # noqa: PLR0913 - what is asked, one each
     connection: psycopg.Connection[Any],

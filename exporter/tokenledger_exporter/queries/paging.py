@@ -113,6 +113,7 @@ def _event_factory(_cursor: object) -> Callable[[Sequence[Any]], UsageEvent]:
     return _make_event
 
 
+_BOUNDS: Final = ("since", "until")
 _COST_STATUS: Final = attrgetter("cost_status")
 _SETTLED: Final = attrgetter("settled")
 _COLUMN_LIST: Final = sql.SQL(", ").join(map(sql.Identifier, UsageEvent._fields))
@@ -166,14 +167,22 @@ def page_plan(stretch: Stretch, limit: int, cursor: str | None) -> Plan[RawPage]
     if not 1 <= limit <= MOST_ROWS:
         raise UsageError(f"{limit} is no page: give a limit of 1 to {MOST_ROWS:,}")
     values = narrowing_values(stretch.where)
-    since = stretch.since
+    bounds: list[str] = []
+    if stretch.time_from is not None or cursor is not None:
+        bounds.append("since")
+        values["since"] = stretch.since
+    if stretch.time_to is not None:
+        bounds.append("until")
+        values["until"] = stretch.until
+    # A plan for any two bounds takes what lies between for little, reads it all, and sorts it.
+    keeps_plan = len(bounds) < len(_BOUNDS)
     if cursor is not None:
         timestamp, event_id = _place(cursor)
         values |= {"after_timestamp": timestamp, "after_event_id": event_id}
-        since = max(since, timestamp)
-    query = _page_statement(tuple(stretch.where or ()), limit, is_next=cursor is not None)
-    told = {"since": since, "until": stretch.until, **values}
-    rows: list[UsageEvent] = yield Question(query, told, _event_factory, keeps_plan=True)
+        values["since"] = max(stretch.since, timestamp)
+        bounds.append("after")
+    query = _page_statement(tuple(stretch.where or ()), limit, tuple(bounds))
+    rows: list[UsageEvent] = yield Question(query, values, _event_factory, keeps_plan=keeps_plan)
     events = tuple(rows[:limit])
     states = Counter(map(_COST_STATUS, events))
     not_settled = len(events) - sum(map(_SETTLED, events))
@@ -185,7 +194,7 @@ def page_plan(stretch: Stretch, limit: int, cursor: str | None) -> Plan[RawPage]
 
 
 @lru_cache(maxsize=64)
-def _page_statement(names: tuple[str, ...], limit: int, *, is_next: bool) -> bytes:
+def _page_statement(names: tuple[str, ...], limit: int, bounds: tuple[str, ...]) -> bytes:
     """A page narrowed to values of these dimensions; a small page is quicker than its statement.
 
     The limit is said in words and not as a parameter: a plan for any limit would be one for many
@@ -195,7 +204,7 @@ def _page_statement(names: tuple[str, ...], limit: int, *, is_next: bool) -> byt
     query = sql.SQL(_SQL["page"]).format(
         columns=_COLUMN_LIST,
         where=where,
-        after=sql.SQL(_SQL["after"] if is_next else ""),
+        **{name: sql.SQL(_SQL[name] if name in bounds else "") for name in (*_BOUNDS, "after")},
         # One row more tells whether there is a next page.
         limit=sql.Literal(limit + 1),
     )

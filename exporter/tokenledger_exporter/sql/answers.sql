@@ -114,9 +114,17 @@ WHERE price_id = ANY(%(price_ids)s::text[])
 -- The next calls after a place in the order of time.
 SELECT {columns}
 FROM token_ledger_events
-WHERE timestamp >= %(since)s AND timestamp < %(until)s {where} {after}
+WHERE true {since} {until} {where} {after}
 ORDER BY timestamp, event_id
 LIMIT {limit}
+
+-- name: since
+-- Where a page begins at the earliest.
+AND timestamp >= %(since)s
+
+-- name: until
+-- Where it ends at the latest.
+AND timestamp < %(until)s
 
 -- name: after
 -- The place a page ended at.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import pytest_asyncio
 from openai import AsyncOpenAI, OpenAI
 
 from instrumentation.harness import row_of, vector
-from instrumentation.loopback import Loopback, Reply, method_of, said
+from instrumentation.loopback import Loopback, Reply, method_of, said, streamed
 from instrumentation.openai_cases import (
     CASES,
     CHAT_CHUNKS,
@@ -222,6 +223,27 @@ def test_usage_the_app_did_not_ask_for_is_kept_from_it(
             chunks = [event.chunk for event in stream if event.type == "chunk"]
     assert all(chunk.choices for chunk in chunks)
     assert not any("usage" in chunk.model_dump(exclude_unset=True) for chunk in chunks)
+    assert vector(ledger.only()) == COMPLETION_COUNTS
+
+
+def test_a_moderation_beside_that_usage_reaches_the_app(
+    ledger: MemoryLedger, server: Loopback, client: Sdk
+) -> None:
+    found: dict[str, object] = {"type": "moderation_results", "model": "m", "results": []}
+    *chunks, last = (
+        json.loads(line.removeprefix(b"data: "))
+        for line in CHAT_CHUNKS.body.splitlines()
+        if line.startswith(b"data: {")
+    )
+    assert last["usage"]
+    last["moderation"] = {"input": found, "output": found}
+    server.on("/chat/completions", streamed([*chunks, last]))
+    seen: list[Sdk] = list(
+        client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True)
+    )
+    sent = {key: value for key, value in last.items() if key != "usage"}
+    assert seen[-1].model_dump(exclude_unset=True) == sent
+    assert seen[-1].usage is None
     assert vector(ledger.only()) == COMPLETION_COUNTS
 
 

@@ -263,6 +263,11 @@ class ChatStream:
             return False
         self._usage = usage
         if self.hides_usage and (sent := getattr(chunk, "__pydantic_fields_set__", None)):
+            if told.get("moderation") is not None:
+                # Of a moderated completion this came without being asked for; the usage did not.
+                vars(chunk)["usage"] = None
+                sent.discard("usage")
+                return False
             # Taken off with what asking for it puts on every chunk, but this one has it.
             sent.add("usage")
         return self.hides_usage and not choices

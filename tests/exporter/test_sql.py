@@ -81,6 +81,7 @@ FRAGMENTS = {
     *("of_days", "of_hours", "of_calls", "off_slices", "off_hours", "recompute", "compare"),
     *("of_weeks", "beside_weeks", "off_weeks", "add_to_slices", "add_to_weeks"),
     *("close_days", "compare_weeks", "remake_week"),
+    *("page_since", "page_until"),
     *("rename_user", "count_let_go", "forget_let_go", "room", "keep_plans"),
 }
 OLDER = "CREATE TABLE token_ledger_events_v0 (LIKE token_ledger_events)"

@@ -113,7 +113,6 @@ def _event_factory(_cursor: object) -> Callable[[Sequence[Any]], UsageEvent]:
     return _make_event
 
 
-_BOUNDS: Final = ("since", "until")
 _COST_STATUS: Final = attrgetter("cost_status")
 _SETTLED: Final = attrgetter("settled")
 _COLUMN_LIST: Final = sql.SQL(", ").join(map(sql.Identifier, UsageEvent._fields))
@@ -169,13 +168,13 @@ def page_plan(stretch: Stretch, limit: int, cursor: str | None) -> Plan[RawPage]
     values = narrowing_values(stretch.where)
     bounds: list[str] = []
     if stretch.time_from is not None or cursor is not None:
-        bounds.append("since")
+        bounds.append("page_since")
         values["since"] = stretch.since
     if stretch.time_to is not None:
-        bounds.append("until")
+        bounds.append("page_until")
         values["until"] = stretch.until
     # A plan for any two bounds takes what lies between for little, reads it all, and sorts it.
-    keeps_plan = len(bounds) < len(_BOUNDS)
+    keeps_plan = len(bounds) <= 1
     if cursor is not None:
         timestamp, event_id = _place(cursor)
         values |= {"after_timestamp": timestamp, "after_event_id": event_id}
@@ -204,7 +203,7 @@ def _page_statement(names: tuple[str, ...], limit: int, bounds: tuple[str, ...])
     query = sql.SQL(_SQL["page"]).format(
         columns=_COLUMN_LIST,
         where=where,
-        **{name: sql.SQL(_SQL[name] if name in bounds else "") for name in (*_BOUNDS, "after")},
+        after=sql.SQL(" ").join(sql.SQL(_SQL[name]) for name in bounds),
         # One row more tells whether there is a next page.
         limit=sql.Literal(limit + 1),
     )

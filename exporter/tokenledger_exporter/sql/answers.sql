@@ -114,15 +114,15 @@ WHERE price_id = ANY(%(price_ids)s::text[])
 -- The next calls after a place in the order of time.
 SELECT {columns}
 FROM token_ledger_events
-WHERE true {since} {until} {where} {after}
+WHERE true {where} {after}
 ORDER BY timestamp, event_id
 LIMIT {limit}
 
--- name: since
+-- name: page_since
 -- Where a page begins at the earliest.
 AND timestamp >= %(since)s
 
--- name: until
+-- name: page_until
 -- Where it ends at the latest.
 AND timestamp < %(until)s
 

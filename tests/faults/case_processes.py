@@ -150,11 +150,16 @@ def cancel_stream(world: World) -> None:
 
 
 def _cancel(world: World, *, stream: bool) -> None:
+    calls = min(world.calls, 500) if world.whole else 5
     with DemoProvider() as provider:
-        told: dict[str, Any] = {"base_url": provider.openai_base_url, "calls": 5, "stream": stream}
+        told: dict[str, Any] = {
+            "base_url": provider.openai_base_url,
+            "calls": calls,
+            "stream": stream,
+        }
         child = world.start("cancelled_calls", **told)
         assert child.stdin is not None
-        for _ in range(5):
+        for _ in range(calls):
             stall = Stall(after_events=2 if stream else None)
             provider.script(stall)
             assert stall.reached.wait(30)

@@ -22,8 +22,9 @@ from tokenledger_exporter.database import fingerprint
 from tokenledger_exporter.drainer import Drainer, package_prices
 from tokenledger_exporter.events import fail
 from tokenledger_exporter.instant_price import price_of
+from tokenledger_exporter.origins import encodable
 from tokenledger_exporter.processor import EXIT_SECONDS, LedgerProcessor, exit_seconds_left
-from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader, encodable
+from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader
 from tokenledger_exporter.spool import Spool, spool_folder
 from tokenledger_exporter.syncing import Syncer
 from tokenledger_exporter.vitals import Vitals, measure
@@ -125,7 +126,7 @@ class PostgresLedger:
         if self._stopped and (successor := self._successor()) is not None:
             successor.append_start(payload)
             return
-        self._spool.append_start(payload)
+        self._spool.append(payload, ended=False)
         if not self._syncer.due:
             self._syncer.notice()
 

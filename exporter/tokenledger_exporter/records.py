@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from opentelemetry.trace import StatusCode
 
 from tokenledger_exporter.dialects.kept import KEPT_ATTRIBUTES, KEPT_PREFIXES, MARKS, REDUCED
 from tokenledger_exporter.open_calls import START_MARK, is_start
+from tokenledger_exporter.origins import encodable, origin_of
 from tokenledger_semconv import attributes, dimensions, emitters
 
 if TYPE_CHECKING:
@@ -25,25 +26,23 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import SpanContext, Status
 
+    from tokenledger_exporter.origins import Origin
+
 FORMAT_VERSION: Final = 2
 """Format of header and records; a reader keeps aside what it does not know."""
 
 KNOWN_VERSIONS: Final = frozenset({1, 2})
 """Formats this release reads; 1 told of no call before its end."""
 
-_KEPT_RESOURCE: Final = (
-    attributes.SERVICE_NAME,
-    attributes.SERVICE_VERSION,
-    attributes.DEPLOYMENT_ENVIRONMENT,
-    attributes.DEPLOYMENT_ENVIRONMENT_UNTIL_1_26,
-)
 _CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
-_UNNAMED_SERVICE: Final = "unknown_service"
-_MAX_TEXT: Final = 8_192
+MAX_TEXT: Final = 8_192
+"""The longest text kept of an attribute, in characters, and the longest record that needs no look
+at each of its values, in bytes."""
+
 # As the SDK's own limit: an exporter that lifts it must not fill the spool with metadata.
 _MOST_KEPT: Final = 128
-_LEAST, _MOST, _MOST_ENCODED = -(2**63), 2**63 - 1, 2**64 - 1
-_PLAIN_TYPES: Final = frozenset((str, int, float, bool))
+_LEAST, MOST_NS, _MOST_ENCODED = -(2**63), 2**63 - 1, 2**64 - 1
+PLAIN_TYPES: Final = frozenset((str, int, float, bool))
 
 AttributeValue = str | bool | int | float | list[str]
 """A span attribute as the spool keeps it."""
@@ -88,29 +87,6 @@ class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ancestors: Ancestors = ()
 
 
-# A process has few of both; an app that makes them anew for each request must not fill memory.
-_MOST_ORIGINS: Final = 1_024
-
-
-class _Origin(NamedTuple):
-    """Whose a span is, read once: its scope's name, and the kept attributes of both, encoded.
-
-    Args:
-        resource: the span's.
-        scope: the span's.
-        name: of the scope.
-        kept: of both.
-        is_ours: whether our own instrumentation made it.
-    """
-
-    resource: Resource
-    scope: InstrumentationScope | None
-    name: str
-    kept: msgspec.Raw
-    is_ours: bool
-
-
-_origins: Final[dict[tuple[int, int], _Origin]] = {}
 _Facts = tuple[
     "SpanContext | None",
     "SpanContext | None",
@@ -182,13 +158,15 @@ def encode_span(
         told: what `told_by` gave, where that is known; it may be changed here.
     """
     facts, found = _facts_of(span)
-    return _record(span, facts, _origin_of(facts), found if told is None else told, ancestors)
+    return _record(
+        span, facts, origin_of(facts[4], facts[5]), found if told is None else told, ancestors
+    )
 
 
 def encode_call(span: ReadableSpan, ancestors: Ancestors) -> bytes | None:
     """The record of an ended span if it may tell of a model call; runs on the caller's thread."""
     facts, told = _facts_of(span)
-    origin = _origin_of(facts)
+    origin = origin_of(facts[4], facts[5])
     if not origin.is_ours and MARKS.isdisjoint(told):
         return None
     return _record(span, facts, origin, told, ancestors)
@@ -212,7 +190,7 @@ def _facts_of(span: ReadableSpan) -> tuple[_Facts, dict[str, object]]:
 def _record(
     span: ReadableSpan,
     facts: _Facts,
-    origin: _Origin,
+    origin: Origin,
     told: dict[str, object],
     ancestors: Ancestors,
 ) -> bytes:
@@ -224,14 +202,14 @@ def _record(
     if told.keys() <= KEPT_ATTRIBUTES:
         if attributes.FINISH_REASONS in told:
             reasons = told.pop(attributes.FINISH_REASONS)
-            is_plain = _PLAIN_TYPES.issuperset(map(type, told.values()))
+            is_plain = PLAIN_TYPES.issuperset(map(type, told.values()))
             told[attributes.FINISH_REASONS] = _list(reasons)
         else:
-            is_plain = _PLAIN_TYPES.issuperset(map(type, told.values()))
+            is_plain = PLAIN_TYPES.issuperset(map(type, told.values()))
         if is_plain:
             try:
                 record = _encoded(facts, origin, told, ancestors, failed)
-                if len(record) <= _MAX_TEXT:
+                if len(record) <= MAX_TEXT:
                     return record
             except (OverflowError, UnicodeEncodeError):
                 # A number beyond 64 bits or a lone surrogate: below, each value is looked at.
@@ -241,14 +219,14 @@ def _record(
 
 def _encoded(
     facts: _Facts,
-    origin: _Origin,
+    origin: Origin,
     kept: Mapping[str, object],
     ancestors: Ancestors,
     failed: bool,
 ) -> bytes:
     context, parent, start_ns, end_ns = facts[:4]
     start_ns, end_ns = start_ns or 0, end_ns or 0
-    if not (0 <= start_ns <= _MOST and 0 <= end_ns <= _MOST):
+    if not (0 <= start_ns <= MOST_NS and 0 <= end_ns <= MOST_NS):
         start_ns, end_ns = _bounded(start_ns), _bounded(end_ns)
     # Positions are SpanRecord's fields: the struct itself would only cost the caller's thread.
     return _ENCODER.encode(
@@ -270,7 +248,7 @@ def _encoded(
 def encode_start(span: ReadableSpan) -> bytes | None:
     """What is known of a call whose span has just started; `None` for spans that are not ours."""
     facts, told = _facts_of(span)
-    origin = _origin_of(facts)
+    origin = origin_of(facts[4], facts[5])
     return START_MARK + _record(span, facts, origin, told, ()) if origin.is_ours else None
 
 
@@ -292,11 +270,6 @@ def decode_header(payload: bytes) -> SpoolHeader:
     return _HEADER_DECODER.decode(payload)
 
 
-def encodable(text: str) -> str:
-    """Text without lone surrogates, which an environment that is no UTF-8 brings in."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
 def kept_attributes(found: Mapping[str, object]) -> dict[str, AttributeValue]:
     """What is kept of a span's attributes; runs on the caller's thread, once a value."""
     kept: dict[str, AttributeValue] = {}
@@ -305,7 +278,7 @@ def kept_attributes(found: Mapping[str, object]) -> dict[str, AttributeValue]:
         if key in KEPT_ATTRIBUTES:
             # Nearly every value is short plain text or a small number: it pays no call.
             if type(value) is str:
-                fits = len(value) <= _MAX_TEXT and value.isascii()
+                fits = len(value) <= MAX_TEXT and value.isascii()
                 kept[key] = value if fits else _plain(value)
             elif type(value) is int:
                 kept[key] = value if _LEAST <= value <= _MOST_ENCODED else str(value)
@@ -367,41 +340,8 @@ def _plain(value: object) -> AttributeValue:
     if isinstance(value, (list, tuple)):
         items = cast("Sequence[object]", value)
         return [encodable(str(item)[: dimensions.MAX_VALUE_LENGTH]) for item in items]
-    return encodable(str(value)[:_MAX_TEXT])
+    return encodable(str(value)[:MAX_TEXT])
 
 
 def _bounded(number: int) -> int:
-    return max(_LEAST, min(number, _MOST))
-
-
-def _origin_of(facts: _Facts) -> _Origin:
-    resource, scope = facts[4], facts[5]
-    origin = _origins.get((id(resource), id(scope)))
-    if origin is None or origin.resource is not resource or origin.scope is not scope:
-        origin = _read_origin(resource, scope)
-    return origin
-
-
-def _read_origin(resource: Resource, scope: InstrumentationScope | None) -> _Origin:
-    kept = kept_resource(resource.attributes, (scope.attributes or {}) if scope else {})
-    if len(_origins) >= _MOST_ORIGINS:
-        _origins.clear()
-    name = encodable(scope.name) if scope else ""
-    is_ours = name.startswith(attributes.SCOPE_PREFIX)
-    found = _Origin(resource, scope, name, msgspec.Raw(_ENCODER.encode(kept)), is_ours)
-    _origins[id(resource), id(scope)] = found
-    return found
-
-
-def kept_resource(found: Mapping[str, object], scope: Mapping[str, object]) -> dict[str, str]:
-    """What is kept of the attributes of a span's resource and of its scope."""
-    kept = {
-        key: encodable(str(found[key])[: dimensions.MAX_VALUE_LENGTH])
-        for key in _KEPT_RESOURCE
-        if key in found
-    }
-    if kept.get(attributes.SERVICE_NAME, "").startswith(_UNNAMED_SERVICE):
-        del kept[attributes.SERVICE_NAME]
-    if version := scope.get(attributes.SDK_VERSION):
-        kept[attributes.SDK_VERSION] = encodable(str(version)[: dimensions.MAX_VALUE_LENGTH])
-    return kept
+    return max(_LEAST, min(number, MOST_NS))

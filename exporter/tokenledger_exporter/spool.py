@@ -63,9 +63,10 @@ class Spool:
 
     Invariant, under `_lock`: `_segments`, oldest first, hold every record that is not committed,
     the first of them from `_committed` on; the last one, `_written`, is written, and all before it
-    hold `_older_bytes`. `_memory` holds what the disk refused. `appended - forgotten - refused` is
-    what waits. `_open` holds the calls read from the segments that were sent and have no committed
-    END.
+    hold `_older_bytes`. Up to a size of `_plain_until` the last one takes a record without another
+    look; that is 0 where anything changed or failed. `_memory` holds what the disk refused.
+    `appended - forgotten - refused` is what waits. `_open` holds the calls read from the segments
+    that were sent and have no committed END.
     """
 
     def __init__(
@@ -87,41 +88,47 @@ class Spool:
         self._written: Segment | None = None
         self._has_new_file = False
         self._older_bytes = 0
+        self._plain_until = 0
         self._committed = 0
         self._memory: deque[bytes] = deque()
         self._late: deque[tuple[bytes, bool]] = deque()
         self._open: OpenCalls[Segment | None] = OpenCalls()
         self.appended = self.forgotten = 0
 
-    def append(self, payload: bytes) -> int:
+    def append(self, payload: bytes, *, ended: bool = True) -> int:
         """Keep one record; returns its number, counted from 1, or 0 if it is kept a moment later.
 
         Never raises. A dropped stream ends its call inside garbage collection, which can run while
         this very thread holds the lock: such a record must not wait for it.
+
+        Args:
+            payload: the record.
+            ended: whether its call has ended; one that was only sent is no call that waits, and is
+                kept only where a kill does not take it.
         """
         # First without a wait: asking for one costs more, and nearly always the lock is free.
         lock = self._lock
         if not lock.acquire(False):
-            return self._keep_later(payload, ended=True)
+            return self._keep_later(payload, ended=ended)
         try:
-            self._keep(payload, True)
+            segment = self._written
+            if segment is not None and segment.size <= self._plain_until:
+                segment.append(payload)
+                self.appended += ended
+            else:
+                self._keep(payload, ended)
             if self._late:
                 self._keep_late()
+        except OSError as error:
+            self.appended += ended
+            self._note_disk_failure(error)
+            if ended:
+                self._append_to_memory(payload)
+            return self.appended
+        else:
             return self.appended
         finally:
             lock.release()
-
-    def append_start(self, payload: bytes) -> None:
-        """Keep the record of a call that was sent; it is no call that waits, and never raises."""
-        if not self._lock.acquire(False):
-            self._keep_later(payload, ended=False)
-            return
-        try:
-            self._keep(payload, False)
-            if self._late:
-                self._keep_late()
-        finally:
-            self._lock.release()
 
     def sync(self) -> None:
         """Bring what was appended to the disk itself; never raises."""
@@ -151,6 +158,7 @@ class Spool:
         with self._lock:
             own = sum(segment.size for segment in self._segments)
             self._elsewhere_bytes = max(0, used - own)
+            self._plain_until = 0
             if self._written is not None and self._written.is_deleted:
                 message = f"the files below {self._folder} are gone"
                 warn("spool_deleted", message, folder=self._folder)
@@ -198,6 +206,7 @@ class Spool:
                 segment.close(delete=settled)
                 self._committed = 0
             self._written, self._older_bytes = None, 0
+            self._plain_until = 0
             # What is appended from now on is another writer's: these segments may be taken over.
             self._writer = f"{os.getpid()}-{secrets.token_hex(8)}"
             self._open.clear()
@@ -246,9 +255,11 @@ class Spool:
             segment = self._written
             if segment is None or segment.size > MAX_SEGMENT_BYTES:
                 segment = self._open_segment()
-            if self._elsewhere_bytes + self._older_bytes + segment.size <= MAX_BYTES:
+            room = MAX_BYTES - self._elsewhere_bytes - self._older_bytes
+            if segment.size <= room:
                 segment.append(payload)
                 self.state.on_disk = True
+                self._plain_until = min(room, MAX_SEGMENT_BYTES)
                 return
         except OSError as error:
             self._note_disk_failure(error)
@@ -258,6 +269,7 @@ class Spool:
 
     def _note_disk_failure(self, error: OSError) -> None:
         self.state.on_disk = False
+        self._plain_until = 0
         if self._disk_failed:
             return
         self._disk_failed = True
@@ -288,6 +300,7 @@ class Spool:
             self._older_bytes += self._written.size
         self._segments.append(segment)
         self._written = segment
+        self._plain_until = 0
         self._has_new_file = True
         return segment
 

@@ -27,9 +27,10 @@ from exporter.server.serving import serving, until
 from tokenledger_exporter import migrations
 from tokenledger_exporter.dialects.kept import MARKS
 from tokenledger_exporter.embedded_postgres import temporary_postgres
+from tokenledger_exporter.origins import kept_resource
 from tokenledger_exporter.price_import import package_rows
 from tokenledger_exporter.prices import PriceBook
-from tokenledger_exporter.records import SpanRecord, kept_attributes, kept_resource
+from tokenledger_exporter.records import SpanRecord, kept_attributes
 from tokenledger_exporter.server.decoding import decode_traces
 
 if TYPE_CHECKING:

@@ -126,9 +126,9 @@ def test_a_call_in_flight_outlives_the_segment_it_was_sent_in(
     monkeypatch.setattr("tokenledger_exporter.spool._ROLL_BYTES", 1_000)
     spool = Spool(tmp_path, HEADER)
     [(start, end)] = made()
-    spool.append_start(start)
+    spool.append(start, ended=False)
     for pair in made(50):
-        spool.append_start(pair[0])
+        spool.append(pair[0], ended=False)
         spool.append(pair[1])
         waiting(spool)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 3_000
@@ -146,7 +146,7 @@ def test_the_end_in_a_later_segment_of_the_same_writer_cancels_the_start(
     spool = Spool(tmp_path, HEADER)
     pairs = made(5)
     for start, _ in pairs:
-        spool.append_start(start)
+        spool.append(start, ended=False)
     for _, end in pairs:
         spool.append(end)
     spool.close()
@@ -160,7 +160,7 @@ def test_a_start_nobody_can_keep_costs_its_caller_nothing(tmp_path: Path) -> Non
     blocked.touch()
     spool = Spool(blocked / "spool", HEADER)
     [(start, end)] = made()
-    spool.append_start(start)
+    spool.append(start, ended=False)
     spool.append(end)
     assert waiting(spool) == [end]
     assert spool.state.lost == 0

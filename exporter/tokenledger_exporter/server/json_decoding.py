@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 
 from tokenledger_exporter.dialects.kept import KEPT_ATTRIBUTES, KEPT_PREFIXES, MARKS, REDUCED
+from tokenledger_exporter.origins import kept_resource
 from tokenledger_exporter.records import (
     SpanRecord,
     is_class_name,
     kept_attributes,
-    kept_resource,
 )
 from tokenledger_exporter.server.nesting import note_ancestors
 from tokenledger_exporter.server.received import (

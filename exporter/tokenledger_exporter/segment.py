@@ -88,9 +88,10 @@ class Segment:
         if length > _MAX_PAYLOAD:
             raise OSError(f"a record of {length} bytes is over the {_MAX_PAYLOAD} a frame takes")
         frame = _pack(length, _crc32(payload)) + payload
-        if os.write(self._fd, frame) != length + _FRAME_BYTES:
-            self._cut_back(length + _FRAME_BYTES)
-        self.size += length + _FRAME_BYTES
+        length += _FRAME_BYTES
+        if os.write(self._fd, frame) != length:
+            self._cut_back(length)
+        self.size += length
 
     def append_all(self, payloads: Iterable[bytes]) -> None:
         """Write several frames with one system call; raises as `append`."""

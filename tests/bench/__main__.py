@@ -10,8 +10,10 @@ import asyncio
 import functools
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import tokenledger
 from bench.durable import added_to_a_call
 from bench.first_chunk import first_chunk_delay
 from bench.imports import FIRST_USE, import_cost
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from bench.variants import Variants
 
     Stream = Callable[[int], Iterator[object]]
+
+OWN_CODE: Final = str(Path(tokenledger.__file__).parent)
+"""Folder of what runs in the app, without the SDK's code that it makes run."""
 
 _AT_ONCE: Final = 50
 _FEW, _MANY = 20, 220
@@ -81,18 +86,20 @@ def _print_chunks(compared: Variants, stubs: StubCalls) -> None:
         "anthropic": stubs.message_stream,
     }
     for name, stream in streams.items():
-        print(f"  {name:45} {chunk_bytecodes(compared, stream):5.1f}")
+        added, own = chunk_bytecodes(compared, stream), chunk_bytecodes(compared, stream, OWN_CODE)
+        print(f"  {name:45} {added:5.1f}  of them in our code {own:5.1f}")
 
 
-def chunk_bytecodes(compared: Variants, stream: Stream) -> float:
-    """Bytecodes we add to each chunk of text in a stream."""
+def chunk_bytecodes(compared: Variants, stream: Stream, below: str = "") -> float:
+    """Bytecodes we add to each chunk of text in a stream, in code below a folder where told."""
 
     def read(chunks: int) -> Callable[[], object]:
         return lambda: list(stream(chunks))
 
     # The difference of two lengths leaves out what a stream costs once.
     few, many = (
-        bytecodes(compared.ours(read(chunks))) - bytecodes(compared.bare(read(chunks)))
+        bytecodes(compared.ours(read(chunks)), below)
+        - bytecodes(compared.bare(read(chunks)), below)
         for chunks in (_FEW, _MANY)
     )
     return (many - few) / (_MANY - _FEW)
@@ -124,6 +131,11 @@ def _print_async(
         "ours": compared.ours(run),
         "booked": compared.booked(run),
     }
+    bare, floor, ours, booked = (bytecodes(turn) / _AT_ONCE for turn in turns.values())
+    print(
+        f"bytecodes added, async x{_AT_ONCE}: floor {floor - bare:,.0f}  ours {ours - bare:,.0f}"
+        f" = {(ours - bare) / (floor - bare):4.2f} x  with spool {booked - bare:,.0f}"
+    )
     # One turn's call is fifty calls at once.
     times = cpu_microseconds(turns, max(4, rounds // 4), 2, time.process_time_ns, after_switch=1)
     _print_ratios("async x50", {name: taken / _AT_ONCE for name, taken in times.items()})

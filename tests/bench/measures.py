@@ -23,8 +23,13 @@ times, and every time the interpreter forgets what it had learned of the SDK's c
 calls behind it take up to twice as long, the bare SDK's too, and more behind a patch."""
 
 
-def bytecodes(turn: Turn) -> int:
-    """Bytecodes one call executes in this thread: exact, and the same under any load."""
+def bytecodes(turn: Turn, below: str = "") -> int:
+    """Bytecodes one call executes in this thread: exact, and the same under any load.
+
+    Args:
+        turn: the call.
+        below: counts code of files below this folder only; all code unless told.
+    """
     turn.prepare()
     for _ in range(_WARM_UP):
         turn.call()
@@ -32,7 +37,7 @@ def bytecodes(turn: Turn) -> int:
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:  # noqa: ANN401 - of sys.settrace
         nonlocal executed
-        frame.f_trace_opcodes = True
+        frame.f_trace_opcodes = frame.f_code.co_filename.startswith(below)
         frame.f_trace_lines = False
         if event == "opcode":
             executed += 1

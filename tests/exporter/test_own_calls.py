@@ -1,0 +1,167 @@
+"""The short way to a record of our own call says what the long way says, byte for byte."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Span, TracerProvider
+from opentelemetry.trace import SpanKind, StatusCode
+
+from tokenledger_exporter import own_calls, records
+from tokenledger_semconv import attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.trace import Tracer
+    from opentelemetry.util.types import AttributeValue
+
+    Change = Callable[[Span], None]
+
+TOLD: dict[str, AttributeValue] = {
+    attributes.OPERATION_NAME: "chat",
+    attributes.PROVIDER_NAME: "openai",
+    attributes.REQUEST_MODEL: "gpt-4o",
+    attributes.USER_ID: "ada",
+    attributes.SERVER_PORT: 443,
+}
+FOUND: dict[str, AttributeValue] = {
+    attributes.RESPONSE_MODEL: "gpt-4o-2024-08-06",
+    attributes.INPUT_TOKENS: 1_000,
+    attributes.OUTPUT_TOKENS: 100,
+    attributes.FINISH_REASONS: ("stop",),
+}
+
+
+@pytest.fixture
+def tracer() -> Tracer:
+    return TracerProvider(shutdown_on_exit=False).get_tracer("tokenledger.openai")
+
+
+def _call(tracer: Tracer) -> Span:
+    span = tracer.start_span("chat gpt-4o", kind=SpanKind.CLIENT, attributes=TOLD)
+    assert isinstance(span, Span)
+    span.set_attributes(FOUND)
+    return span
+
+
+def _long_way_is_closed(_span: object, _ancestors: object = ()) -> bytes:
+    raise AssertionError("went the long way")
+
+
+def _is_same(span: Span) -> bool:
+    """Whether both ways tell the same of a call, while it is in flight and once it has ended."""
+    # The first span of a scope is read the long way.
+    own_calls.encode_start(span)
+    sent = own_calls.encode_start(span) == records.encode_start(span)
+    span.end()
+    ended = own_calls.encode_call(span, ((7, 9),)) == records.encode_call(span, ((7, 9),))
+    return sent and ended
+
+
+def test_a_plain_call_goes_the_short_way(tracer: Tracer, monkeypatch: pytest.MonkeyPatch) -> None:
+    span = _call(tracer)
+    own_calls.encode_start(span)
+    monkeypatch.setattr(records, "encode_start", _long_way_is_closed)
+    monkeypatch.setattr(records, "encode_call", _long_way_is_closed)
+    sent = tracer.start_span("chat", attributes=TOLD)
+    assert isinstance(sent, Span)
+    start = own_calls.encode_start(sent)
+    assert start is not None
+    assert records.decode_record(start).attributes == TOLD
+    span.end()
+    end = own_calls.encode_call(span, ())
+    assert end is not None
+    assert records.decode_record(end).attributes == {
+        **TOLD,
+        **FOUND,
+        attributes.FINISH_REASONS: ["stop"],
+    }
+
+
+def _as_it_is(_span: Span) -> None:
+    """Changes nothing."""
+
+
+def _set(name: str, value: Any) -> Change:  # noqa: ANN401 - what an app may set
+    def change(span: Span) -> None:
+        span.set_attribute(name, value)
+
+    return change
+
+
+def _hold(field: str, value: object) -> Change:
+    def change(span: Span) -> None:
+        setattr(span, field, value)
+
+    return change
+
+
+def _fail(span: Span) -> None:
+    span.set_status(StatusCode.ERROR)
+
+
+def _note_an_exception(span: Span) -> None:
+    span.record_exception(ValueError("never kept"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _as_it_is,
+        _set(attributes.FEATURE, "set by the app in between"),
+        _set(attributes.METADATA_PREFIX + "tier", "gold"),
+        _set("app.secret", "kept out of the spool"),
+        _set(attributes.USER_ID, "x" * 10_000),
+        _set(attributes.USER_ID, "\ud800"),
+        _set(attributes.USER_ID, (1, 2)),
+        _set(attributes.FINISH_REASONS, ("stop", "length")),
+        _set(attributes.FINISH_REASONS, ("x" * 1_000,)),
+        _set(attributes.FINISH_REASONS, ()),
+        _set(attributes.FINISH_REASONS, "stop"),
+        _set(attributes.OUTPUT_TOKENS, 2**70),
+        _fail,
+        _note_an_exception,
+        _hold("_start_time", -1),
+        _hold("_start_time", 2**70),
+        _hold("_parent", None),
+        _hold("_resource", Resource({attributes.SERVICE_NAME: "forked"})),
+    ],
+    ids=[
+        "as it is",
+        "a feature",
+        "metadata",
+        "a name that is not kept",
+        "a long text",
+        "no text at all",
+        "a list in a text's place",
+        "two reasons",
+        "a long reason",
+        "no reason",
+        "a reason that is no list",
+        "beyond 64 bits",
+        "a failure",
+        "an exception noted",
+        "before 1970",
+        "beyond all time",
+        "no parent",
+        "another resource",
+    ],
+)
+def test_whatever_stands_on_the_span_is_booked_as_before(tracer: Tracer, change: Change) -> None:
+    with trace.use_span(tracer.start_span("above")):
+        span = _call(tracer)
+    change(span)
+    assert _is_same(span)
+
+
+def test_a_span_of_another_emitter_is_no_call_of_ours() -> None:
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("another")
+    assert _is_same(_call(tracer))
+    assert own_calls.encode_start(_call(tracer)) is None
+    other = tracer.start_span("GET /")
+    assert isinstance(other, Span)
+    assert own_calls.encode_call(other, ()) is None

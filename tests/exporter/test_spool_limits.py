@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,39 @@ def test_a_dead_process_that_is_recovered_makes_room(
     spool.append(b"on disk")
     assert spool.waiting_in_memory == 1
     assert waiting(spool) == [b"on disk", b"in memory"]
+
+
+def test_what_others_take_of_the_limit_counts_from_the_next_look_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tokenledger_exporter.spool.MAX_BYTES", 5_000)
+    spool = Spool(tmp_path, HEADER)
+    for _ in range(2):
+        spool.append(b"on disk")
+    (tmp_path / "1-dead-000000.seg").write_bytes(b"0" * 6_000)
+    spool.measure()
+    spool.append(b"in memory")
+    assert (spool.waiting, spool.waiting_in_memory) == (3, 1)
+
+
+def test_a_disk_that_takes_records_again_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path, HEADER)
+    for _ in range(2):
+        spool.append(b"on disk")
+    with monkeypatch.context() as disk:
+        disk.setattr("tokenledger_exporter.segment.os.write", _refused)
+        assert spool.append(b"in memory") == 3
+        assert spool.append(b"sent and gone", ended=False) == 3
+    assert not spool.state.on_disk
+    assert spool.append(b"on disk again") == 4
+    assert spool.state.on_disk
+    assert waiting(spool) == [b"on disk", b"on disk", b"on disk again", b"in memory"]
+
+
+def _refused(_fd: int, _frame: bytes) -> int:
+    raise OSError(errno.ENOSPC, "no space left")
 
 
 def test_what_is_spooled_is_synced_by_itself(

@@ -1,8 +1,8 @@
 """The records of our own calls, by the shortest way; what that does not fit goes the long one.
 
-A call of an SDK leaves nothing of ours in the processor's caches, so each step behind it costs some
-60 ns, ten times what a loop over it shows. Hence one function a record, and no step twice. Nothing
-is taken on trust: what another processor or the app put on a span is read off it as it stands.
+A call of an SDK leaves little of ours in the processor's caches, so each step behind it costs three
+times what a loop over it shows. Hence one function a record, and no step twice. Nothing is taken on
+trust: what another processor or the app put on a span is read off it as it stands.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from typing_extensions import override
 
+from ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -168,13 +170,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         raise
-
-
-def free_port() -> int:
-    """A port nobody listens on at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def _decoded(body: bytes) -> list[Arrived]:

@@ -21,6 +21,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from faults.proxy import Fault
 from faults.registry import SkippedError, case
+from ports import free_port
 from tokenledger_exporter import migrations
 from tokenledger_exporter.database import session
 from tokenledger_exporter.doctor import pooler
@@ -276,7 +277,7 @@ def pooled(world: World) -> None:
 @contextmanager
 def _pgbouncer(world: World, program: str) -> Generator[tuple[str, Any]]:
     told = {key: str(value) for key, value in conninfo_to_dict(world.proxy.url).items()}
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="faults-pgbouncer-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -313,11 +314,3 @@ def _connects(url: str) -> bool:
     except psycopg.OperationalError:
         return False
     return True
-
-
-def _free_port() -> int:
-    import socket  # noqa: PLC0415 - one use
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

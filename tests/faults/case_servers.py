@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from faults.registry import SkippedError, case
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -96,9 +96,7 @@ def _server(
 ) -> Generator[tuple[subprocess.Popen[bytes], int]]:
     if find_spec(program) is None:
         raise SkippedError(f"{program} is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     address = {
         "gunicorn": ("--bind", f"127.0.0.1:{port}"),
         "uvicorn": ("--host", "127.0.0.1", "--port", str(port)),

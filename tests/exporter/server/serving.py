@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
+from ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
@@ -147,9 +149,3 @@ def exporting(channel: grpc.Channel) -> grpc.UnaryUnaryMultiCallable[bytes, byte
     untyped = cast("Any", channel)
     export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = untyped.unary_unary(method)
     return export
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

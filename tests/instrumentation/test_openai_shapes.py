@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import openai
 import pytest
@@ -168,7 +168,13 @@ def test_speech_reaches_the_app_byte_for_byte(
     assert ledger.only()[attributes.INPUT_CHARACTERS] == len(PROMPT)
 
 
-_SPEAK = {"model": "gpt-4o-mini-tts", "voice": "alloy", "input": PROMPT, "stream_format": "sse"}
+_SPEAK: Final = {
+    "model": "gpt-4o-mini-tts",
+    "voice": "alloy",
+    "input": PROMPT,
+    # Older releases have no argument of that name.
+    "extra_body": {"stream_format": "sse"},
+}
 # gpt-4o-mini-tts: 14 tokens of text at 0.60 dollars a million, 101 of sound at 12.
 _SPOKEN_COST = Decimal("0.0000084") + Decimal("0.001212")
 

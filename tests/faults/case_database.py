@@ -236,6 +236,8 @@ def migration(world: World) -> None:
 def database_full(world: World) -> None:
     """What Postgres does when its disk is full, raised where it would be, for a second."""
     with psycopg.connect(world.url, autocommit=True) as connection:
+        # Where the writer's locks and these cross, the writer gives way: it tries again.
+        connection.execute("SET deadlock_timeout = '1min'")
         connection.execute(
             "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
             " RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$"

@@ -39,7 +39,7 @@ _held: Final[Callable[[ReadableSpan], Any]] = attrgetter(
     "_attributes._dict",
 )
 _encode: Final = msgspec.msgpack.Encoder().encode
-_are_plain: Final = records.PLAIN_TYPES.issuperset
+_are_plain: Final = frozenset((str, int, float, bool)).issuperset
 _MOST_NS: Final = records.MOST_NS
 _MOST_BYTES: Final = records.MAX_TEXT
 _FAILED: Final = StatusCode.ERROR

@@ -7,8 +7,7 @@ another process can write what a dead one left.
 from __future__ import annotations
 
 import re
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 from opentelemetry.trace import StatusCode
@@ -19,12 +18,9 @@ from tokenledger_exporter.origins import encodable, origin_of
 from tokenledger_semconv import attributes, dimensions, emitters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Event, ReadableSpan
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import SpanContext, Status
 
     from tokenledger_exporter.origins import Origin
 
@@ -42,7 +38,6 @@ at each of its values, in bytes."""
 # As the SDK's own limit: an exporter that lifts it must not fill the spool with metadata.
 _MOST_KEPT: Final = 128
 _LEAST, MOST_NS, _MOST_ENCODED = -(2**63), 2**63 - 1, 2**64 - 1
-PLAIN_TYPES: Final = frozenset((str, int, float, bool))
 
 AttributeValue = str | bool | int | float | list[str]
 """A span attribute as the spool keeps it."""
@@ -87,39 +82,6 @@ class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ancestors: Ancestors = ()
 
 
-_Facts = tuple[
-    "SpanContext | None",
-    "SpanContext | None",
-    "int | None",
-    "int | None",
-    "Resource",
-    "InstrumentationScope | None",
-    "Status",
-    "Mapping[str, object] | None",
-]
-"""Identity, parent, start, end, resource, scope, status and attributes of a span."""
-
-# Fields of `ReadableSpan` and `BoundedAttributes` in opentelemetry-sdk 1.45.2, read 2026-11-26.
-_held: Final[Callable[[ReadableSpan], Any]] = attrgetter(
-    "_context",
-    "_parent",
-    "_start_time",
-    "_end_time",
-    "_resource",
-    "_instrumentation_scope",
-    "_status",
-    "_attributes._dict",
-)
-_public: Final[Callable[[ReadableSpan], _Facts]] = attrgetter(
-    "context",
-    "parent",
-    "start_time",
-    "end_time",
-    "resource",
-    "instrumentation_scope",
-    "status",
-    "attributes",
-)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _RECORD_DECODER: Final = msgspec.msgpack.Decoder(SpanRecord)
 _HEADER_DECODER: Final = msgspec.msgpack.Decoder(SpoolHeader)
@@ -134,111 +96,50 @@ def told_by(span: ReadableSpan) -> dict[str, object]:
     return dict(told) if copy is None else copy()
 
 
-def is_model_call(span: ReadableSpan, told: Mapping[str, object] | None = None) -> bool:
-    """Whether a span may tell of a model call; the dialect decides for good.
-
-    Args:
-        span: the span.
-        told: what `told_by` gave, where that is known.
-    """
+def is_model_call(span: ReadableSpan) -> bool:
+    """Whether a span may tell of a model call; the dialect decides for good."""
     scope = span.instrumentation_scope
     if scope is not None and scope.name.startswith(attributes.SCOPE_PREFIX):
         return True
-    return not MARKS.isdisjoint(told_by(span) if told is None else told)
+    return not MARKS.isdisjoint(told_by(span))
 
 
-def encode_span(
-    span: ReadableSpan, ancestors: Ancestors = (), told: dict[str, object] | None = None
-) -> bytes:
-    """The record of an ended span; runs on the caller's thread.
+def encode_span(span: ReadableSpan) -> bytes:
+    """The record of an ended span; runs on the caller's thread."""
+    return _record(span, origin_of(span.resource, span.instrumentation_scope), told_by(span), ())
+
+
+def encode_call(span: ReadableSpan, ancestors: Ancestors) -> bytes | None:
+    """The record of an ended span if it may tell of a model call; runs on the caller's thread.
 
     Args:
         span: the span.
         ancestors: the spans above it that may tell of the same call.
-        told: what `told_by` gave, where that is known; it may be changed here.
     """
-    facts, found = _facts_of(span)
-    return _record(
-        span, facts, origin_of(facts[4], facts[5]), found if told is None else told, ancestors
-    )
-
-
-def encode_call(span: ReadableSpan, ancestors: Ancestors) -> bytes | None:
-    """The record of an ended span if it may tell of a model call; runs on the caller's thread."""
-    facts, told = _facts_of(span)
-    origin = origin_of(facts[4], facts[5])
+    origin, told = origin_of(span.resource, span.instrumentation_scope), told_by(span)
     if not origin.is_ours and MARKS.isdisjoint(told):
         return None
-    return _record(span, facts, origin, told, ancestors)
-
-
-def _facts_of(span: ReadableSpan) -> tuple[_Facts, dict[str, object]]:
-    """What the SDK holds of a span, and a copy of its attributes."""
-    # The SDK's own fields in one go: each property would be a call, on every call of the app.
-    # A span that keeps them elsewhere is asked by what is public.
-    try:
-        facts: _Facts = _held(span)
-        kept: Any = facts[-1]
-        if kept.__class__ is dict:
-            told: dict[str, object] = kept.copy()
-            return facts, told
-    except AttributeError:
-        pass
-    return _public(span), told_by(span)
+    return _record(span, origin, told, ancestors)
 
 
 def _record(
-    span: ReadableSpan,
-    facts: _Facts,
-    origin: Origin,
-    told: dict[str, object],
-    ancestors: Ancestors,
+    span: ReadableSpan, origin: Origin, told: dict[str, object], ancestors: Ancestors
 ) -> bytes:
-    failed = facts[6].status_code is StatusCode.ERROR
+    failed = span.status.status_code is StatusCode.ERROR
     if failed and attributes.ERROR_TYPE not in told and (error := _error_class(span.events)):
         told[attributes.ERROR_TYPE] = error
-    # Our own spans hold short plain values only. They are checked all at once, names and classes
-    # as sets: a loop over them costs ten times as much.
-    if told.keys() <= KEPT_ATTRIBUTES:
-        if attributes.FINISH_REASONS in told:
-            reasons = told.pop(attributes.FINISH_REASONS)
-            is_plain = PLAIN_TYPES.issuperset(map(type, told.values()))
-            told[attributes.FINISH_REASONS] = _list(reasons)
-        else:
-            is_plain = PLAIN_TYPES.issuperset(map(type, told.values()))
-        if is_plain:
-            try:
-                record = _encoded(facts, origin, told, ancestors, failed)
-                if len(record) <= MAX_TEXT:
-                    return record
-            except (OverflowError, UnicodeEncodeError):
-                # A number beyond 64 bits or a lone surrogate: below, each value is looked at.
-                pass
-    return _encoded(facts, origin, kept_attributes(told), ancestors, failed)
-
-
-def _encoded(
-    facts: _Facts,
-    origin: Origin,
-    kept: Mapping[str, object],
-    ancestors: Ancestors,
-    failed: bool,
-) -> bytes:
-    context, parent, start_ns, end_ns = facts[:4]
-    start_ns, end_ns = start_ns or 0, end_ns or 0
-    if not (0 <= start_ns <= MOST_NS and 0 <= end_ns <= MOST_NS):
-        start_ns, end_ns = _bounded(start_ns), _bounded(end_ns)
+    context, parent = span.context, span.parent
     # Positions are SpanRecord's fields: the struct itself would only cost the caller's thread.
     return _ENCODER.encode(
         (
             (context.trace_id if context else 0).to_bytes(16, "big"),
             context.span_id if context else 0,
             parent.span_id if parent else 0,
-            start_ns,
-            end_ns,
+            _bounded(span.start_time or 0),
+            _bounded(span.end_time or 0),
             origin.name,
             failed,
-            kept,
+            kept_attributes(told),
             origin.kept,
             ancestors,
         )
@@ -247,9 +148,8 @@ def _encoded(
 
 def encode_start(span: ReadableSpan) -> bytes | None:
     """What is known of a call whose span has just started; `None` for spans that are not ours."""
-    facts, told = _facts_of(span)
-    origin = origin_of(facts[4], facts[5])
-    return START_MARK + _record(span, facts, origin, told, ()) if origin.is_ours else None
+    origin = origin_of(span.resource, span.instrumentation_scope)
+    return START_MARK + _record(span, origin, told_by(span), ()) if origin.is_ours else None
 
 
 def decode_record(payload: bytes) -> SpanRecord:
@@ -317,15 +217,6 @@ def _keep_foreign(kept: dict[str, AttributeValue], key: str, value: object) -> N
     elif key.startswith(KEPT_PREFIXES) and len(kept) < _MOST_KEPT:
         short = value[: dimensions.MAX_VALUE_LENGTH] if isinstance(value, str) else value
         kept[encodable(key)] = _plain(short)
-
-
-def _list(values: object) -> AttributeValue:
-    """The values of a list: nearly always one short text."""
-    if values.__class__ is tuple and len(items := cast("tuple[object, ...]", values)) == 1:
-        text = items[0]
-        if type(text) is str and text.isascii() and len(text) <= dimensions.MAX_VALUE_LENGTH:
-            return [text]
-    return _plain(values)
 
 
 def _plain(value: object) -> AttributeValue:

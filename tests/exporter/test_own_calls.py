@@ -171,3 +171,27 @@ def test_a_span_of_another_emitter_is_no_call_of_ours() -> None:
     other = tracer.start_span("GET /")
     assert isinstance(other, Span)
     assert own_calls.encode_call(other, ()) is None
+
+
+def test_a_span_that_keeps_its_fields_elsewhere_than_the_sdk_is_booked_the_same(
+    tracer: Tracer,
+) -> None:
+    span: Any = _call(tracer)
+    span.set_status(StatusCode.ERROR)
+    span.end()
+
+    class Elsewhere:
+        """Only what is public of a span."""
+
+        context, parent, events = span.context, span.parent, span.events
+        start_time, end_time = span.start_time, span.end_time
+        resource, instrumentation_scope = span.resource, span.instrumentation_scope
+        status, attributes = span.status, span.attributes
+
+    elsewhere: Any = Elsewhere()
+    payload = own_calls.encode_call(elsewhere, ())
+    assert payload == own_calls.encode_call(span, ())
+    assert payload is not None
+    record = records.decode_record(payload)
+    assert record.failed
+    assert record.attributes == {**TOLD, **FOUND}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import StatusCode
 
 from tokenledger_exporter.dialects.kept import KEPT_ATTRIBUTES
 from tokenledger_exporter.records import decode_record, encode_span
@@ -52,31 +51,6 @@ def test_the_sdks_release_is_kept_off_the_scope() -> None:
         assert kept[attributes.SDK_VERSION] == "openai 3.54.0"
     other = ReadableSpan("chat", resource=span.resource)
     assert attributes.SDK_VERSION not in decode_record(encode_span(other)).resource
-
-
-def test_a_span_is_read_the_same_whether_it_keeps_its_fields_as_the_sdk_does_or_not() -> None:
-    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("tokenledger.openai")
-    told: dict[str, AttributeValue] = {
-        attributes.REQUEST_MODEL: "gpt-4o",
-        attributes.SERVER_PORT: 1,
-    }
-    span: Any = tracer.start_span("chat", attributes=told)
-    span.set_status(StatusCode.ERROR)
-    span.end()
-
-    class Elsewhere:
-        """Only what is public of a span."""
-
-        context, parent, events = span.context, span.parent, span.events
-        start_time, end_time = span.start_time, span.end_time
-        resource, instrumentation_scope = span.resource, span.instrumentation_scope
-        status, attributes = span.status, span.attributes
-
-    elsewhere: Any = Elsewhere()
-    record = encode_span(span)
-    assert record == encode_span(elsewhere)
-    assert decode_record(record).failed
-    assert decode_record(record).attributes == told
 
 
 def test_several_finish_reasons_are_a_list() -> None:

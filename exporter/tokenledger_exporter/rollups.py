@@ -247,12 +247,20 @@ def _build_day(connection: psycopg.Connection[Any], newest: datetime) -> None:
     connection.execute(_SQL["take_day"], values)
     connection.execute(_SQL["room"])
     if begun:
-        stretch = {"since": begun[0], "until": _END}
-        hot = connection.execute(_SQL["buckets_of"], stretch).fetchall()
-        _add_difference(connection, "slices", sorted(bucket for _, bucket in hot))
+        _add_difference(connection, "slices", with_calls(connection, begun[0], _END).slices)
     hours = [bucket for (bucket,) in connection.execute(_SQL["hours_of_day"], values).fetchall()]
     _add_difference(connection, "hours", hours)
     connection.execute(_SQL["built"], values)
+
+
+def with_calls(connection: psycopg.Connection[Any], since: datetime, until: datetime) -> Taken:
+    """What has calls from one moment up to another: slices, and hours that have no slices."""
+    stretch = {"since": since, "until": until}
+    found = connection.execute(_SQL["buckets_of"], stretch).fetchall()
+    return Taken(
+        slices=tuple(sorted(bucket for is_hot, bucket in found if is_hot)),
+        hours=tuple(sorted(bucket for is_hot, bucket in found if not is_hot)),
+    )
 
 
 def _add_difference(
@@ -292,8 +300,8 @@ def zeros() -> sql.Composed:
     return sql.SQL(", ").join([sql.SQL("0")] * len(FIGURES))
 
 
-def grouping_sets() -> dict[str, sql.Composable]:
-    """What a statement over calls puts into `{sets}`, `{dimension}`, `{value}` and `{columns}`."""
+def over_calls() -> dict[str, sql.Composable]:
+    """A statement's `{columns}` and `{figures_of_calls}`, and `{summed_calls}`, their sums."""
     provider, model = sql.Identifier("provider"), sql.Identifier("model")
     sets: list[sql.Composable] = [sql.SQL("(bucket, provider, model)")]
     dimension: list[sql.Composable] = []
@@ -308,10 +316,13 @@ def grouping_sets() -> dict[str, sql.Composable]:
     columns = [provider, model, *(sql.Identifier(known.column) for known in ROLLED_UP)]
     cases = sql.SQL("CASE {} ELSE '' END")
     return {
-        "sets": sql.SQL(", ").join(sets),
-        "dimension": cases.format(sql.SQL(" ").join(dimension)),
-        "value": cases.format(sql.SQL(" ").join(value)),
         "columns": sql.SQL(", ").join(columns),
+        "figures_of_calls": sql.SQL(_SQL["figures_of_calls"]),
+        "summed_calls": sql.SQL(_SQL["summed_calls"]).format(
+            dimension=cases.format(sql.SQL(" ").join(dimension)),
+            value=cases.format(sql.SQL(" ").join(value)),
+            sets=sql.SQL(", ").join(sets),
+        ),
     }
 
 
@@ -323,7 +334,7 @@ def _recompute_statement(level: str) -> sql.Composed:
     beside = "add_to_slices" if level == "slices" else "add_to_weeks"
     adding = {"figures": listed("{name}"), "sums": _SUMS, "added": _ADDED}
     return sql.SQL(_SQL["recompute"]).format(
-        **grouping_sets(),
+        **over_calls(),
         **adding,
         beside_hours=sql.SQL(_SQL[beside]).format(**adding),
         level=sql.Identifier(f"token_ledger_rollup_{level}"),

@@ -20,6 +20,8 @@ FILES = (
     "answers",
     "purge",
     "rollups",
+    "rolled_up",
+    "rollup_check",
     "binding",
 )
 STATEMENTS = [(file, name) for file in FILES for name in statements(file)]
@@ -80,7 +82,7 @@ FRAGMENTS = {
     ),
     *("of_days", "of_hours", "of_calls", "off_slices", "off_hours", "recompute", "compare"),
     *("of_weeks", "beside_weeks", "off_weeks", "add_to_slices", "add_to_weeks"),
-    *("close_days", "compare_weeks", "remake_week"),
+    *("close_days", "compare_weeks", "remake_week", "figures_of_calls", "summed_calls"),
     *("page_since", "page_until"),
     *("rename_user", "count_let_go", "forget_let_go", "room", "keep_plans"),
 }

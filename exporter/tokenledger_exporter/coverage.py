@@ -33,11 +33,6 @@ class Coverage:
         return known + self.unpriced + self.unmeasured
 
     @property
-    def is_complete(self) -> bool:
-        """Whether every call has its whole cost, once."""
-        return self.priced == self.calls and not self.lost and not self.not_settled
-
-    @property
     def sentence(self) -> str:
         """One line for people: what share is priced, and every other state that occurs."""
         if not self.calls and not self.lost:

@@ -40,7 +40,6 @@ class DrainState:
     """What the drainer did so far, for `health`."""
 
     committed_rows: int = 0
-    attempts: int = 0
     failures: int = 0
     last_error: str = ""
     last_commit_at: datetime | None = None
@@ -183,7 +182,6 @@ class Drainer:
             asked: somebody waits for this attempt, so what dead processes left is due now.
             last: this process ends, so its calls in flight are told as they are.
         """
-        self.state.attempts += 1
         self.breaker.is_trying = True
         try:
             self._spool.measure()

@@ -44,7 +44,7 @@ ATTRIBUTION: Final = tuple(dimension.column for dimension in DIMENSIONS if dimen
 
 _COLUMNS: Final = (
     *("event_id", "timestamp", "ended_at", "scope", "response_id", "model", "request_model"),
-    *("ancestors", "cost_status", *COUNTS, *ATTRIBUTION, "metadata", "settled"),
+    *("ancestors", "cost_status", *COUNTS, *ATTRIBUTION, "metadata"),
 )
 _COLUMN_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in _COLUMNS)
 _EVENTS_COLUMN_LIST: Final = sql.SQL(", ").join(
@@ -71,7 +71,6 @@ class KnownRow:
         told: what decides which call it is.
         attribution: column -> value.
         metadata: further attribution.
-        is_settled: whether somebody has looked at it.
         winner_event_id: the row it was set aside for; `None` if it is in the ledger.
         given: what that row took from it.
     """
@@ -79,7 +78,6 @@ class KnownRow:
     told: Telling
     attribution: Mapping[str, str]
     metadata: Mapping[str, Any]
-    is_settled: bool
     winner_event_id: UUID | None
     given: Sequence[str]
 
@@ -253,7 +251,6 @@ def _known(row: dict[str, Any]) -> KnownRow:
         ),
         attribution={name: row[name] for name in ATTRIBUTION},
         metadata=row["metadata"],
-        is_settled=row["settled"],
         winner_event_id=row["winner_event_id"],
         given=row["given"] or (),
     )

@@ -51,7 +51,6 @@ class EventStream:
         self._texts = texts
         self._found: Found = {}
         self._is_whole = False
-        self._names_calls = 0
 
     def note(self, chunk: object) -> bool:
         """Read one event; none is ever kept from the app."""

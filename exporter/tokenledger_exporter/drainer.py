@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final
 from tokenledger_exporter.breaker import Breaker
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.events import fail, warn
-from tokenledger_exporter.open_calls import is_start, unmeasured
+from tokenledger_exporter.open_calls import is_start
 from tokenledger_exporter.prices import PriceBook, plain_usd
 from tokenledger_exporter.records import decode_record
-from tokenledger_exporter.rows import build_row
+from tokenledger_exporter.rows import build_row, unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,14 +7,13 @@ END. One of a living writer is carried along from segment to segment.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tokenledger_exporter.rows import LedgerRow
 
 # 0xC1 begins nothing in msgpack (its specification, read 2026-11-25).
 START_MARK: Final = b"\xc1S"
@@ -25,9 +24,6 @@ CARRIED_MARK: Final = b"\xc1C"
 
 MAX_OPEN: Final = 50_000
 """Open calls a process keeps in mind, 200 bytes each; those beyond are known by their END only."""
-
-UNFINISHED_NOTE: Final = "the call was sent and its end was never seen"
-"""`cost_note` of a row made of a START alone."""
 
 _Owner = TypeVar("_Owner")
 
@@ -95,17 +91,6 @@ class OpenCalls(Generic[_Owner]):
 def carried(start: bytes) -> bytes:
     """The record as it is copied into another segment."""
     return CARRIED_MARK + start[len(START_MARK) :]
-
-
-def unmeasured(row: LedgerRow) -> LedgerRow:
-    """What is known of a call that never ended: that it was sent, when, by whom and for whom."""
-    nothing: dict[str, Any] = {name: None for name in row.__struct_fields__ if _is_cost(name)}
-    told = {"cost_status": "unmeasured", "price_id": "", "cost_note": UNFINISHED_NOTE}
-    return msgspec.structs.replace(row, **nothing, **told)
-
-
-def _is_cost(column: str) -> bool:
-    return column.endswith("cost_usd")
 
 
 def _identity(payload: bytes) -> _Identity | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from opentelemetry.trace import StatusCode
 
-from tokenledger_exporter import records
+from tokenledger_exporter import recording
 from tokenledger_exporter.dialects.kept import KEPT_ATTRIBUTES
 from tokenledger_exporter.open_calls import START_MARK
 from tokenledger_exporter.origins import KNOWN_ORIGINS
@@ -40,8 +40,8 @@ _held: Final[Callable[[ReadableSpan], Any]] = attrgetter(
 )
 _encode: Final = msgspec.msgpack.Encoder().encode
 _are_plain: Final = frozenset((str, int, float, bool)).issuperset
-_MOST_NS: Final = records.MOST_NS
-_MOST_BYTES: Final = records.MAX_TEXT
+_MOST_NS: Final = recording.MOST_NS
+_MOST_BYTES: Final = recording.MAX_TEXT
 _FAILED: Final = StatusCode.ERROR
 # As openai 3.54.0 and anthropic 2.12.0 declare them, read 2026-11-26; one that is missing here only
 # goes the long way, as several at once do.
@@ -96,7 +96,7 @@ def encode_start(span: ReadableSpan) -> bytes | None:
                     return START_MARK + record
     except _OTHERWISE:
         pass
-    return records.encode_start(span)
+    return recording.encode_start(span)
 
 
 def encode_call(span: ReadableSpan, ancestors: Ancestors) -> bytes | None:
@@ -141,4 +141,4 @@ def encode_call(span: ReadableSpan, ancestors: Ancestors) -> bytes | None:
                     return record
     except _OTHERWISE:
         pass
-    return records.encode_call(span, ancestors)
+    return recording.encode_call(span, ancestors)

@@ -17,7 +17,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from tokenledger_exporter.own_calls import encode_call, encode_start
-from tokenledger_exporter.records import is_model_call
+from tokenledger_exporter.recording import is_model_call
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:

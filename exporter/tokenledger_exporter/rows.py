@@ -35,6 +35,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 _PACKER: Final = msgspec.msgpack.Encoder()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_UNFINISHED_NOTE: Final = "the call was sent and its end was never seen"
 _MAX_INTEGER: Final = 2**63 - 1
 
 
@@ -190,6 +191,13 @@ def build_row(
         *texts,
     )
     return LedgerRow(*values)
+
+
+def unmeasured(row: LedgerRow) -> LedgerRow:
+    """What is known of a call that never ended: that it was sent, when, by whom and for whom."""
+    nothing: dict[str, Any] = {name: None for name in COLUMNS if name.endswith("cost_usd")}
+    told = {"cost_status": "unmeasured", "price_id": "", "cost_note": _UNFINISHED_NOTE}
+    return msgspec.structs.replace(row, **nothing, **told)
 
 
 def _ancestors(record: SpanRecord) -> list[UUID]:

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from tokenledger_exporter.ledger import PostgresLedger, feeds_installed_ledger
 from tokenledger_exporter.processor import exit_seconds_left
-from tokenledger_exporter.records import encode_span, is_model_call
+from tokenledger_exporter.recording import encode_span, is_model_call
 from tokenledger_semconv import attributes
 from tokenledger_semconv.settings import SettingsError, read_settings
 

@@ -14,7 +14,7 @@ from tokenledger_semconv.settings import read_settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tokenledger.instrumentors.patching import TableInstrumentor
+    from tokenledger.instrumentors.table_instrumentor import TableInstrumentor
 
 _INSTRUMENTORS: Final = {
     "openai": ("tokenledger.instrumentors.openai", "OpenAIInstrumentor"),

@@ -30,7 +30,8 @@ from tokenledger_exporter.embedded_postgres import temporary_postgres
 from tokenledger_exporter.origins import kept_resource
 from tokenledger_exporter.price_import import package_rows
 from tokenledger_exporter.prices import PriceBook
-from tokenledger_exporter.records import SpanRecord, kept_attributes
+from tokenledger_exporter.recording import kept_attributes
+from tokenledger_exporter.records import SpanRecord
 from tokenledger_exporter.server.decoding import decode_traces
 
 if TYPE_CHECKING:

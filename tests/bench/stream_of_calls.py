@@ -20,7 +20,8 @@ from bench.spans import chat_spans
 from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.price_import import package_rows
 from tokenledger_exporter.prices import PriceBook
-from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader, decode_record, encode_span
+from tokenledger_exporter.recording import encode_span
+from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader, decode_record
 from tokenledger_exporter.rows import build_row
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from opentelemetry.trace import SpanKind
 from exporter.made import ask
 from exporter.test_ledger import DOWN, opened
 from exporter.test_spool import HEADER, recovered, waiting
-from tokenledger_exporter.open_calls import UNFINISHED_NOTE, is_start
-from tokenledger_exporter.records import decode_record, encode_span, encode_start
+from tokenledger_exporter.open_calls import is_start
+from tokenledger_exporter.recording import encode_span, encode_start
+from tokenledger_exporter.records import decode_record
 from tokenledger_exporter.spool import Spool
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.ledger import PostgresLedger
 
+UNFINISHED = "the call was sent and its end was never seen"
 CHILD = """
 import os, sys
 from exporter.test_open_calls import started
@@ -89,7 +91,7 @@ def test_a_killed_process_leaves_one_unmeasured_row_for_a_call_in_flight(databas
     with opened(database_url) as ledger:
         ledger.flush(timeout=10.0)
     assert ask(database_url, ROWS) == [
-        ("abandoned", "unmeasured", True, UNFINISHED_NOTE, 0),
+        ("abandoned", "unmeasured", True, UNFINISHED, 0),
         ("finished", "priced", False, "", ask(database_url, ROWS)[1][4]),
     ]
 

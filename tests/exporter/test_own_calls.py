@@ -10,7 +10,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
-from tokenledger_exporter import own_calls, records
+from tokenledger_exporter import own_calls, recording, records
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -53,20 +53,20 @@ def _long_way_is_closed(_span: object, _ancestors: object = ()) -> bytes:
 
 def _is_same(span: Span) -> bool:
     """Whether both ways tell the same of a call, while it is in flight and once it has ended."""
-    sent = own_calls.encode_start(span) == records.encode_start(span)
+    sent = own_calls.encode_start(span) == recording.encode_start(span)
     # The answer's last: with a list on it, a START goes the long way.
     if attributes.FINISH_REASONS not in (span.attributes or {}):
         span.set_attribute(attributes.FINISH_REASONS, ("stop",))
     span.end()
-    ended = own_calls.encode_call(span, ((7, 9),)) == records.encode_call(span, ((7, 9),))
+    ended = own_calls.encode_call(span, ((7, 9),)) == recording.encode_call(span, ((7, 9),))
     return sent and ended
 
 
 def test_a_plain_call_goes_the_short_way(tracer: Tracer, monkeypatch: pytest.MonkeyPatch) -> None:
     span = _call(tracer)
     own_calls.encode_start(span)
-    monkeypatch.setattr(records, "encode_start", _long_way_is_closed)
-    monkeypatch.setattr(records, "encode_call", _long_way_is_closed)
+    monkeypatch.setattr(recording, "encode_start", _long_way_is_closed)
+    monkeypatch.setattr(recording, "encode_call", _long_way_is_closed)
     sent = tracer.start_span("chat", attributes=TOLD)
     assert isinstance(sent, Span)
     start = own_calls.encode_start(sent)

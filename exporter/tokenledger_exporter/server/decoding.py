@@ -13,11 +13,8 @@ from google.protobuf.message import DecodeError
 
 from tokenledger_exporter.dialects.kept import KEPT_ATTRIBUTES, KEPT_PREFIXES, MARKS, REDUCED
 from tokenledger_exporter.origins import kept_resource
-from tokenledger_exporter.records import (
-    SpanRecord,
-    is_class_name,
-    kept_attributes,
-)
+from tokenledger_exporter.recording import is_class_name, kept_attributes
+from tokenledger_exporter.records import SpanRecord
 from tokenledger_exporter.server import schema
 from tokenledger_exporter.server.nesting import note_ancestors
 from tokenledger_exporter.server.received import (

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from google.protobuf.message import DecodeError
 
-from tokenledger_exporter.records import SpanRecord, kept_attributes
+from tokenledger_exporter.recording import kept_attributes
+from tokenledger_exporter.records import SpanRecord
 from tokenledger_exporter.server import json_decoding, schema
 from tokenledger_exporter.server.decoding import groups
 from tokenledger_exporter.server.received import (

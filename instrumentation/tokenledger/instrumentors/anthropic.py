@@ -15,9 +15,10 @@ from tokenledger.instrumentors.exchange import (
     sync_close,
     sync_request,
 )
-from tokenledger.instrumentors.patching import Patch, Patches, TableInstrumentor
+from tokenledger.instrumentors.patching import Patch, Patches
 from tokenledger.instrumentors.per_request import takes_attribution
 from tokenledger.instrumentors.shape import COMMON_SETTINGS, Shape
+from tokenledger.instrumentors.table_instrumentor import TableInstrumentor
 from tokenledger.reading import fields_of
 from tokenledger_semconv import attributes as names
 

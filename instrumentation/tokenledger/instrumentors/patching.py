@@ -1,4 +1,4 @@
-"""One table of what is wrapped, walked by both `_instrument` and `_uninstrument`."""
+"""One table of what is wrapped, walked when it is wrapped and when it is put back."""
 
 from __future__ import annotations
 
@@ -10,40 +10,16 @@ from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from tokenledger.failures import Guard
-from tokenledger.instrumentors.content import is_content_asked_for
-from tokenledger.runtime import RUNTIME
-from tokenledger.tracing import CallTracer
-from tokenledger.trust import note_remote_baggage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-    from opentelemetry.trace import TracerProvider
-
-    from tokenledger.instrumentors.exchange import Api
-
-    class BaseInstrumentor:
-        """What is used of OpenTelemetry's class, which its package keeps from type checkers."""
-
-        @property
-        def is_instrumented_by_opentelemetry(self) -> bool:
-            """Whether `instrument` ran and `uninstrument` did not."""
-            ...
-
-        def instrument(self, **kwargs: object) -> None:
-            """Start recording."""
-
-        def uninstrument(self, **kwargs: object) -> None:
-            """Stop recording."""
-
-else:
-    from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-
+    from tokenledger.tracing import CallTracer
 
 Method = Callable[..., Any]
 """A method of an SDK's class, called with its instance first."""
@@ -163,37 +139,3 @@ def _method(standing: Any) -> Method:  # noqa: ANN401 - a function, or what anot
         return await standing.__get__(instance, type(instance))(*args, **kwargs)
 
     return async_bound if inspect.iscoroutinefunction(standing) else bound
-
-
-class TableInstrumentor(BaseInstrumentor):
-    """An instrumentor that is its table and the name of its scope."""
-
-    scope: ClassVar[str]
-    patches: ClassVar[Patches]
-    api: ClassVar[Api]
-    _tracer: CallTracer | None = None
-
-    @property
-    def tracer(self) -> CallTracer | None:
-        """Starts the calls; `None` while nothing is to be recorded."""
-        return self._tracer if RUNTIME.setup.recording else None
-
-    def apply(self) -> None:
-        """Wrap what is not wrapped yet, unless TokenLedger was told to do nothing."""
-        if self.tracer is not None:
-            note_remote_baggage()
-            self.patches.apply(self)
-
-    def _instrument(self, **kwargs: object) -> None:
-        provider = kwargs.get("tracer_provider")
-        self.api.tell_content(asked_for=is_content_asked_for())
-        self._tracer = CallTracer(
-            self.scope, cast("TracerProvider | None", provider), sdk=self.scope
-        )
-        self.api.is_recorded = True
-        self.apply()
-
-    def _uninstrument(self, **_kwargs: object) -> None:
-        self._tracer = None
-        self.api.is_recorded = False
-        self.patches.remove()

@@ -12,7 +12,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from exporter.made import HEADER, package_book
-from tokenledger_exporter.records import decode_record, encode_span, is_model_call
+from tokenledger_exporter.recording import encode_span, is_model_call
+from tokenledger_exporter.records import decode_record
 from tokenledger_exporter.rows import build_row
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from tokenledger_exporter.dialects.langfuse import LANGFUSE
 from tokenledger_exporter.dialects.plans import told_plainly
 from tokenledger_exporter.dialects.registry import DIALECTS
 from tokenledger_exporter.dialects.table import COUNT, OTHERS
-from tokenledger_exporter.records import SpoolHeader, decode_record, encode_span
+from tokenledger_exporter.recording import encode_span
+from tokenledger_exporter.records import SpoolHeader, decode_record
 from tokenledger_semconv import attributes, emitters
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode
 
-from tokenledger_exporter.records import decode_record, encode_span, is_model_call
+from tokenledger_exporter.recording import encode_span, is_model_call
+from tokenledger_exporter.records import decode_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,7 +12,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from tokenledger_exporter.dialects.kept import KEPT_ATTRIBUTES
-from tokenledger_exporter.records import decode_record, encode_span
+from tokenledger_exporter.recording import encode_span
+from tokenledger_exporter.records import decode_record
 from tokenledger_semconv import attributes, dimensions
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from tokenledger_exporter.events import fail, warn
 from tokenledger_exporter.open_calls import is_start
 from tokenledger_exporter.prices import PriceBook, plain_usd
 from tokenledger_exporter.records import decode_record
-from tokenledger_exporter.rows import build_row, unmeasured
+from tokenledger_exporter.rows import build_rows, unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -232,7 +232,7 @@ class Drainer:
         rows: list[LedgerRow] = []
         for payload in batch.payloads:
             try:
-                row = build_row(decode_record(payload), batch.header, prices_of)
+                built = build_rows(decode_record(payload), batch.header, prices_of)
             except LedgerError:
                 raise
             except Exception as error:  # noqa: BLE001 - one record must not stop all behind it
@@ -241,8 +241,7 @@ class Drainer:
                     fail("record_unreadable", f"{kind}, counted as lost", error=kind)
                 self.state.unreadable += 1
             else:
-                if row is not None:
-                    rows.append(unmeasured(row) if is_start(payload) else row)
+                rows += map(unmeasured, built) if is_start(payload) else built
         return rows
 
     def _tell_losses(self) -> None:

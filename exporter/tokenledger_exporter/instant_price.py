@@ -5,15 +5,15 @@ For what an app asks while it runs (`tokenledger.meter`); nothing is stored and 
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 from tokenledger_exporter.records import SpanRecord
-from tokenledger_exporter.rows import build_row
+from tokenledger_exporter.rows import build_rows
 from tokenledger_semconv.attributes import SCOPE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from decimal import Decimal
 
     from tokenledger_exporter.prices import PriceBook
     from tokenledger_exporter.records import AttributeValue, SpoolHeader
@@ -47,5 +47,6 @@ def price_of(
         attributes=cast("dict[str, AttributeValue]", dict(attributes)),
         resource={},
     )
-    row = build_row(record, header, prices_of)
-    return None if row is None else row.cost_usd
+    costs = [row.cost_usd for row in build_rows(record, header, prices_of)]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known, start=Decimal(0)) if costs and len(known) == len(costs) else None

@@ -26,6 +26,8 @@ MAX_TEXT: Final = 8_192
 """The longest text kept of an attribute, in characters, and the longest record that needs no look
 at each of its values, in bytes."""
 
+# Half of it would be no JSON, and what further models are billed for stands in it alone.
+_LONGEST_USAGE: Final = 65_536
 # As the SDK's own limit: an exporter that lifts it must not fill the spool with metadata.
 _MOST_KEPT: Final = 128
 _LEAST, MOST_NS, _MOST_ENCODED = -(2**63), 2**63 - 1, 2**64 - 1
@@ -107,7 +109,7 @@ def kept_attributes(found: Mapping[str, object]) -> dict[str, AttributeValue]:
             # Nearly every value is short plain text or a small number: it pays no call.
             if type(value) is str:
                 fits = len(value) <= MAX_TEXT and value.isascii()
-                kept[key] = value if fits else _plain(value)
+                kept[key] = value if fits else encodable(value[: longest_text(key)])
             elif type(value) is int:
                 kept[key] = value if _LEAST <= value <= _MOST_ENCODED else str(value)
             else:
@@ -119,6 +121,11 @@ def kept_attributes(found: Mapping[str, object]) -> dict[str, AttributeValue]:
         else:
             _keep_foreign(kept, key, value)
     return kept
+
+
+def longest_text(name: str) -> int:
+    """How many characters of an attribute's text are kept."""
+    return _LONGEST_USAGE if name == attributes.PROVIDER_USAGE else MAX_TEXT
 
 
 def is_class_name(name: object) -> bool:

@@ -16,6 +16,7 @@ from uuid import UUID, SafeUUID
 
 import msgspec
 
+from tokenledger_exporter.billed_parts import parts_of
 from tokenledger_exporter.costing import charge
 from tokenledger_exporter.dialects import read_call
 from tokenledger_semconv import attributes
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from decimal import Decimal
 
+    from tokenledger_exporter.costing import Charge
     from tokenledger_exporter.dialects import CallFacts
     from tokenledger_exporter.prices import PriceBook
     from tokenledger_exporter.records import SpanRecord, SpoolHeader
@@ -49,7 +51,7 @@ class LedgerRow(msgspec.Struct, frozen=True, gc=False):
     event_id: UUID
     timestamp: datetime
     ended_at: datetime
-    duration_ms: float
+    duration_ms: float | None
     time_to_first_token_ms: float | None
     usage_hash: bytes
     trace_id: str
@@ -130,10 +132,12 @@ COLUMNS: Final = LedgerRow.__struct_fields__
 """Columns the writer fills, in order; the others have defaults."""
 
 
-def build_row(
+def build_rows(
     record: SpanRecord, header: SpoolHeader, prices_of: Callable[[str], PriceBook]
-) -> LedgerRow | None:
-    """The priced row of a span; `None` if the span tells of no billable call.
+) -> list[LedgerRow]:
+    """The priced row of a span's call, and one for whatever its answer bills at other rates.
+
+    Empty if the span tells of no billable call.
 
     Args:
         record: the span.
@@ -142,10 +146,26 @@ def build_row(
     """
     call = read_call(record, header)
     if call is None:
-        return None
+        return []
     event_id, started_ns = _identity(record, call.dimensions["organization_id"])
     started = _moment(started_ns)
-    money = charge(call, started, prices_of)
+    first, *further = parts_of(call, started)
+    rows = [_row(record, first, event_id, started, charge(first, started, prices_of), True)]
+    for number, part in enumerate(further, start=1):
+        part_id = _event_id(started_ns, event_id.bytes + number.to_bytes(4, "big"))
+        rows.append(_row(record, part, part_id, started, charge(part, started, prices_of), False))
+    return rows
+
+
+def _row(  # noqa: PLR0913, PLR0917 - asked once a row, by position
+    record: SpanRecord,
+    call: CallFacts,
+    event_id: UUID,
+    started: datetime,
+    money: Charge,
+    is_whole: bool,
+) -> LedgerRow:
+    """One row; of a part of a call, how long it took and who else told of it is not known."""
     tokens = _bounded(call.tokens)
     total = tokens.total_tokens
     status = "error" if call.failed else "success"
@@ -173,12 +193,12 @@ def build_row(
         event_id,
         started,
         _moment(record.end_ns),
-        (record.end_ns - record.start_ns) / 1e6,
+        (record.end_ns - record.start_ns) / 1e6 if is_whole else None,
         call.time_to_first_token_ms,
         _usage_hash(call, status, tokens),
         record.trace_id.hex(),
         f"{record.span_id:016x}",
-        _ancestors(record) if record.ancestors else [],
+        _ancestors(record) if record.ancestors and is_whole else [],
         status,
         total if total is None or total <= _MAX_INTEGER else _MAX_INTEGER,
         *tokens,

@@ -149,6 +149,14 @@ ANTHROPIC_INFERENCE_GEO: Final = "anthropic.response.inference_geo"
 ANTHROPIC_SPEED: Final = "anthropic.response.speed"
 """Anthropic's `standard` or `fast` mode; it sets the price. String. Our instrumentors."""
 
+ANTHROPIC_REFUSALS: Final = "anthropic.response.refusals"
+"""Why models declined, in the order they ran: the policy area (`cyber`, `bio` ...), "" where none
+was told. It decides what is billed. String array. Our instrumentors."""
+
+ANTHROPIC_ITERATION: Final = "anthropic.usage.iteration"
+"""What a row is of that is a part of an answer: `advisor_message`, or `message` of a model that
+declined. String. The exporter."""
+
 OPENAI_REQUEST_SERVICE_TIER: Final = "openai.request.service_tier"
 """The tier OpenAI was asked for. String. Set by the emitter at start."""
 

@@ -22,7 +22,7 @@ from tokenledger_exporter.price_import import package_rows
 from tokenledger_exporter.prices import PriceBook
 from tokenledger_exporter.recording import encode_span
 from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader, decode_record
-from tokenledger_exporter.rows import build_row
+from tokenledger_exporter.rows import build_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,8 +39,8 @@ def made_rows(count: int, seed: int = 1) -> list[LedgerRow]:
     drawn = random.Random(seed)  # noqa: S311 - the same rows in every run
     book = PriceBook(package_rows())
     [span] = chat_spans(1)
-    one = build_row(decode_record(encode_span(span)), _HEADER, lambda _provider: book)
-    if one is None or one.cost_usd is None:
+    [one] = build_rows(decode_record(encode_span(span)), _HEADER, lambda _provider: book)
+    if one.cost_usd is None:
         raise AssertionError("the span of the bench is not priced")
     return [
         replace(

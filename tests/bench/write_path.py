@@ -32,7 +32,7 @@ from tokenledger_exporter.own_calls import encode_call
 from tokenledger_exporter.price_import import package_rows
 from tokenledger_exporter.prices import PriceBook
 from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader, decode_record
-from tokenledger_exporter.rows import build_row
+from tokenledger_exporter.rows import build_rows
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
@@ -267,8 +267,8 @@ def _rows(records: Sequence[SpanRecord], book: PriceBook) -> Iterator[LedgerRow]
         return book
 
     for record in records:
-        row = build_row(record, _HEADER, prices_of)
-        if row is None or row.cost_status != "priced":
+        [row] = build_rows(record, _HEADER, prices_of)
+        if row.cost_status != "priced":
             raise AssertionError("a span of the bench is not priced")
         yield row
 

@@ -11,10 +11,12 @@ import psycopg
 from tokenledger_exporter.price_import import package_rows
 from tokenledger_exporter.prices import PriceBook
 from tokenledger_exporter.records import FORMAT_VERSION, SpanRecord, SpoolHeader
-from tokenledger_exporter.rows import build_row
+from tokenledger_exporter.rows import build_rows
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tokenledger_exporter.records import AttributeValue
     from tokenledger_exporter.rows import LedgerRow
 
@@ -68,6 +70,15 @@ def record(
         attributes=chat_attributes() if told is None else told,
         resource=resource or {},
     )
+
+
+def build_row(
+    span: SpanRecord, header: SpoolHeader, prices_of: Callable[[str], PriceBook]
+) -> LedgerRow | None:
+    """The row of a span that is at most one."""
+    built = build_rows(span, header, prices_of)
+    assert len(built) <= 1
+    return built[0] if built else None
 
 
 def row(told: dict[str, AttributeValue] | None = None, *, failed: bool = False) -> LedgerRow:

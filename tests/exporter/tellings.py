@@ -7,9 +7,8 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from exporter.made import HEADER, chat_attributes, package_book
+from exporter.made import HEADER, build_row, chat_attributes, package_book
 from tokenledger_exporter.records import SpanRecord
-from tokenledger_exporter.rows import build_row
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from exporter.made import HEADER, chat_attributes, package_book, record, row
+from exporter.made import HEADER, build_row, chat_attributes, package_book, record, row
 from tokenledger_exporter.batch import WriteResult
 from tokenledger_exporter.batch_writer import BatchWriter
-from tokenledger_exporter.rows import build_row
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:

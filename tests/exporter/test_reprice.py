@@ -12,10 +12,9 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from exporter.made import HEADER, ask, chat_attributes, package_book, record
+from exporter.made import HEADER, ask, build_row, chat_attributes, package_book, record
 from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.rows import build_row
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:

@@ -15,12 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from exporter.made import HEADER, ask, chat_attributes, package_book, record, row
+from exporter.made import HEADER, ask, build_row, chat_attributes, package_book, record, row
 from tokenledger_exporter.batch import WriteResult
 from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.queries import TokenLedgerQueries
 from tokenledger_exporter.report import Asked, build_report
-from tokenledger_exporter.rows import build_row
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:

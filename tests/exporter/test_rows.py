@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from exporter.made import HEADER, chat_attributes, package_book, record, row
+from exporter.made import HEADER, build_row, chat_attributes, package_book, record, row
 from tokenledger_exporter.costing import COST_COLUMNS
 from tokenledger_exporter.records import SpoolHeader
-from tokenledger_exporter.rows import LedgerRow, build_row
+from tokenledger_exporter.rows import LedgerRow
 from tokenledger_semconv import attributes
 from tokenledger_semconv.dimensions import DIMENSIONS
 from tokenledger_semconv.tokens import TokenVector

@@ -9,12 +9,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from exporter.made import HEADER, package_book
+from exporter.made import HEADER, build_row, package_book
 from tokenledger_exporter.drainer import package_prices
 from tokenledger_exporter.instant_price import price_of
 from tokenledger_exporter.recording import encode_span
 from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader, decode_record
-from tokenledger_exporter.rows import build_row
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.tokens import TokenVector
 

@@ -41,6 +41,7 @@ _DETAILS: Final = (
     attributes.OPENAI_SYSTEM_FINGERPRINT,
     attributes.OPENAI_REQUEST_SERVICE_TIER,
     attributes.ANTHROPIC_REQUEST_SERVICE_TIER,
+    attributes.ANTHROPIC_REFUSALS,
     attributes.SDK_VERSION,
 )
 

@@ -13,7 +13,12 @@ from google.protobuf.message import DecodeError
 
 from tokenledger_exporter.dialects.kept import KEPT_ATTRIBUTES, KEPT_PREFIXES, MARKS, REDUCED
 from tokenledger_exporter.origins import kept_resource
-from tokenledger_exporter.recording import is_class_name, kept_attributes
+from tokenledger_exporter.recording import (
+    MAX_TEXT,
+    is_class_name,
+    kept_attributes,
+    longest_text,
+)
 from tokenledger_exporter.records import SpanRecord
 from tokenledger_exporter.server import schema
 from tokenledger_exporter.server.nesting import note_ancestors
@@ -50,7 +55,6 @@ if TYPE_CHECKING:
 
 _ERROR: Final = 2
 _LATEST_NS: Final = 2**63 - 1
-_LONGEST_PLAIN: Final = 8_192
 
 # Beyond this a span may nest so deep that reading it elsewhere would fail; none that size is usual.
 _LARGE_SPAN: Final = 4_096
@@ -213,8 +217,8 @@ def _learn(data: bytes) -> _Pair:
     """One attribute, decoded, and remembered where it is short."""
     name, value = _split(data)
     found = decode_value(value) if name else None
-    if type(found) is str and len(found) > _LONGEST_PLAIN and name in _PLAIN:
-        return name, found[:_LONGEST_PLAIN]
+    if type(found) is str and len(found) > MAX_TEXT and name in _PLAIN:
+        return name, found[: longest_text(name)]
     pair = _NOTHING if found is None else (name, found)
     if len(data) <= _LONGEST_REMEMBERED:
         if len(_pairs) >= _MOST_REMEMBERED:

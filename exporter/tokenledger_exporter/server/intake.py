@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.events import fail, warn
-from tokenledger_exporter.rows import build_row
+from tokenledger_exporter.rows import build_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -216,7 +216,7 @@ class Intake:
         header, guard = delivery.header, self._guard
         for record in delivery.records:
             try:
-                row = build_row(record, header, self._writer.prices_of)
+                rows = build_rows(record, header, self._writer.prices_of)
             except LedgerError:
                 raise
             except Exception as error:  # noqa: BLE001 - one record must not stop all beside it
@@ -227,10 +227,8 @@ class Intake:
                 delivery.set_aside[reason] += 1
                 self.count_lost(Counter([reason]))
             else:
-                if row is None:
-                    delivery.dropped += 1
-                else:
-                    delivery.rows.append(guard.bounded(row, header.organization))
+                delivery.dropped += not rows
+                delivery.rows += [guard.bounded(row, header.organization) for row in rows]
 
     def _write(self, batch: Iterable[_Delivery]) -> None:
         rows = [row for delivery in batch for row in delivery.rows]

@@ -1,6 +1,6 @@
 """Reading Anthropic's answers into span attributes: pure functions over SDK objects or plain JSON.
 
-Source: the usage types of anthropic 0.49.0 and 2.12.0, read 2026-11-22. Anthropic's `input_tokens`
+Source: the usage types of anthropic 0.49.0 and 2.14.0, read 2026-11-26. Anthropic's `input_tokens`
 leaves cache reads and cache writes out; the contract's input includes both, so they are added here.
 So are the tokens of compactions, which the top-level counts leave out and which are billed.
 """
@@ -22,18 +22,22 @@ from tokenledger.reading import (
     add_usage,
     fields_of,
     mapping_of,
+    part,
+    parts,
     text,
 )
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tokenledger.reading import (
         Found,
         Usage,
     )
 
+_REFUSED: Final = ("refusal",)
+_FALLBACK: Final = "fallback"
 _COUNTS: Final = Counts(
     {
         "input_tokens": names.INPUT_TOKENS,
@@ -67,8 +71,15 @@ def read_message(message: object) -> Found:
     found = _head(told)
     usage = told.get("usage")
     if usage is not None:
-        add_message_usage(found, fields_of(usage))
+        counted = fields_of(usage)
+        add_message_usage(found, counted)
         add_usage(found, usage)
+        if counted.get("iterations"):
+            declined = [_category(fields_of(block).get("trigger")) for block in _fallbacks(told)]
+            _add_refusals(found, declined, told.get("stop_details"))
+            return found
+    if found.get(names.FINISH_REASONS) == _REFUSED:
+        _add_refusals(found, [], told.get("stop_details"))
     return found
 
 
@@ -115,6 +126,23 @@ def _add_compactions(counts: dict[str, Any], iterations: object) -> None:
                 counts[name] = counts.get(name, 0) + count
 
 
+def _fallbacks(message: Mapping[str, Any]) -> Iterator[object]:
+    """The blocks that stand where one model declined and another went on."""
+    return (block for block in parts(message, "content") if part(block, "type") == _FALLBACK)
+
+
+def _category(told: object) -> str:
+    """The policy area a model declined for; "" if none is told."""
+    return text(told, "category") or ""
+
+
+def _add_refusals(found: Found, declined: Sequence[str], details: object) -> None:
+    """Tell why models declined, the last one with them if the answer is a refusal itself."""
+    last = [_category(details)] if found.get(names.FINISH_REASONS) == _REFUSED else []
+    if refusals := (*declined, *last):
+        found[names.ANTHROPIC_REFUSALS] = refusals
+
+
 def _head(told: Mapping[str, Any]) -> Found:
     found: Found = {}
     if (model := told.get("model")).__class__ is str:
@@ -137,6 +165,8 @@ class MessageStream:
         self._head: Found = {}
         self._usage: Usage = {}
         self._is_counted = False
+        self._declined: list[str] = []
+        self._details: object = None
 
     def note(self, chunk: object) -> bool:
         """Read one event; none is ever kept from the app."""
@@ -152,7 +182,19 @@ class MessageStream:
             self._is_counted = "output_tokens" in self._usage
             if reason := text(told.get("delta"), "stop_reason"):
                 self._head = {**self._head, names.FINISH_REASONS: (reason,)}
+                self._details = part(told.get("delta"), "stop_details")
+        elif kind == "content_block_start":
+            self._note_fallback(told.get("content_block"))
         return False
+
+    def _note_fallback(self, block: object) -> None:
+        """Another model goes on: `message_start` named the one that was asked."""
+        if part(block, "type") == _FALLBACK:
+            self._declined.append(_category(part(block, "trigger")))
+            model = text(part(block, "to"), "model")
+            if model and model != self._head.get(names.RESPONSE_MODEL):
+                # What was counted so far is the declining model's; its entry tells it again.
+                self._head, self._usage = {**self._head, names.RESPONSE_MODEL: model}, {}
 
     def weigh(self, chunk: object) -> int:
         """The text of an event: of the answer, its thinking, and the tool calls in it."""
@@ -171,6 +213,7 @@ class MessageStream:
         if self._usage:
             add_message_usage(found, self._usage)
             add_usage(found, self._usage)
+        _add_refusals(found, self._declined, self._details)
         return found
 
     def estimated(self, weight: int, request_body: bytes) -> Found:

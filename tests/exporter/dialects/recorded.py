@@ -11,10 +11,9 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
-from exporter.made import HEADER, package_book
+from exporter.made import HEADER, build_row, package_book
 from tokenledger_exporter.recording import encode_span, is_model_call
 from tokenledger_exporter.records import decode_record
-from tokenledger_exporter.rows import build_row
 
 if TYPE_CHECKING:
     from tokenledger_exporter.rows import LedgerRow

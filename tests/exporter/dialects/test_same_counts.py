@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from exporter.made import HEADER, package_book, record
+from exporter.made import HEADER, build_row, package_book, record
 from tokenledger_exporter.dialects import read_call
-from tokenledger_exporter.rows import build_row
 from tokenledger_semconv import attributes, emitters
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from exporter.made import HEADER, build_row, package_book
+from exporter.made import HEADER, package_book
 from tokenledger_exporter.drainer import package_prices
 from tokenledger_exporter.instant_price import price_of
 from tokenledger_exporter.recording import encode_span
 from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader, decode_record
+from tokenledger_exporter.rows import build_rows
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.tokens import TokenVector
 
@@ -156,7 +157,11 @@ _COUNTS = {
 
 
 def row_of(span: ReadableSpan) -> LedgerRow:
-    """The row a span becomes, by the installed price list."""
-    row = build_row(decode_record(encode_span(span)), HEADER, package_book)
-    assert row is not None
+    """The one row a span becomes, by the installed price list."""
+    [row] = rows_of(span)
     return row
+
+
+def rows_of(span: ReadableSpan) -> list[LedgerRow]:
+    """The rows a span becomes, by the installed price list."""
+    return build_rows(decode_record(encode_span(span)), HEADER, package_book)

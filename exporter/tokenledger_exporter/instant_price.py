@@ -5,9 +5,10 @@ For what an app asks while it runs (`tokenledger.meter`); nothing is stored and 
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, cast
 
+from tokenledger_exporter.price_rows import MONEY
 from tokenledger_exporter.records import SpanRecord
 from tokenledger_exporter.rows import build_rows
 from tokenledger_semconv.attributes import SCOPE_PREFIX
@@ -49,4 +50,7 @@ def price_of(
     )
     costs = [row.cost_usd for row in build_rows(record, header, prices_of)]
     known = [cost for cost in costs if cost is not None]
-    return sum(known, start=Decimal(0)) if costs and len(known) == len(costs) else None
+    if not costs or len(known) < len(costs):
+        return None
+    with localcontext(MONEY):
+        return sum(known, start=Decimal(0))

@@ -17,22 +17,20 @@ import tokenledger
 from bench.durable import added_to_a_call
 from bench.first_chunk import first_chunk_delay
 from bench.imports import FIRST_USE, import_cost
-from bench.measures import bytecodes, cpu_microseconds
+from bench.measures import bytecodes, bytecodes_a_chunk, cpu_microseconds
 from bench.stub_calls import StubCalls
 from bench.variants import variants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from bench.measures import Stream
     from bench.variants import Variants
-
-    Stream = Callable[[int], Iterator[object]]
 
 OWN_CODE: Final = str(Path(tokenledger.__file__).parent)
 """Folder of what runs in the app, without the SDK's code that it makes run."""
 
 _AT_ONCE: Final = 50
-_FEW, _MANY = 20, 220
 
 
 def main() -> None:
@@ -92,17 +90,10 @@ def _print_chunks(compared: Variants, stubs: StubCalls) -> None:
 
 def chunk_bytecodes(compared: Variants, stream: Stream, below: str = "") -> float:
     """Bytecodes we add to each chunk of text in a stream, in code below a folder where told."""
-
-    def read(chunks: int) -> Callable[[], object]:
-        return lambda: list(stream(chunks))
-
-    # The difference of two lengths leaves out what a stream costs once.
-    few, many = (
-        bytecodes(compared.ours(read(chunks)), below)
-        - bytecodes(compared.bare(read(chunks)), below)
-        for chunks in (_FEW, _MANY)
+    ours, bare = (
+        bytecodes_a_chunk(variant, stream, below) for variant in (compared.ours, compared.bare)
     )
-    return (many - few) / (_MANY - _FEW)
+    return ours - bare
 
 
 def _print_times(name: str, compared: Variants, call: Callable[[], None], rounds: int) -> None:

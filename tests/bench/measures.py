@@ -9,14 +9,18 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
-    from bench.variants import Turn
+    from bench.bare_span import Turn
 
     Clock = Callable[[], int]
+    Stream = Callable[[int], Iterator[object]]
+    Variant = Callable[[Callable[[], object]], Turn]
 
 _WARM_UP: Final = 20
+_FEW_CHUNKS: Final = 20
+_MANY_CHUNKS: Final = 220
 AFTER_SWITCH: Final = 20
 """Calls after a variant is put into force that are not measured. An app patches once, a bench many
 times, and every time the interpreter forgets what it had learned of the SDK's classes: the first
@@ -56,6 +60,23 @@ def bytecodes(turn: Turn, below: str = "") -> int:
         sys.settrace(before)
         gc.enable()
     return executed
+
+
+def bytecodes_a_chunk(variant: Variant, stream: Stream, below: str = "") -> float:
+    """Bytecodes that each chunk of text in a stream executes, the SDK's own code included.
+
+    Args:
+        variant: what is in force.
+        stream: a stream of so many chunks.
+        below: as in `bytecodes`.
+    """
+
+    def read(chunks: int) -> Callable[[], object]:
+        return lambda: list(stream(chunks))
+
+    # The difference of two lengths leaves out what a stream costs once.
+    few, many = (bytecodes(variant(read(count)), below) for count in (_FEW_CHUNKS, _MANY_CHUNKS))
+    return (many - few) / (_MANY_CHUNKS - _FEW_CHUNKS)
 
 
 def cpu_microseconds(

@@ -2,139 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from opentelemetry import baggage, context, trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import SpanKind
+from opentelemetry import trace
 
 import tokenledger
+from bench.bare_span import Floor, Turn, tracing_to_nowhere
 from tokenledger.runtime import RUNTIME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Sequence
+    from collections.abc import Callable, Generator
 
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.util.types import AttributeValue
+    from opentelemetry.sdk.trace import TracerProvider
 
 # Nothing listens there: rows stay in the spool, which is what a call pays for.
 _UNREACHABLE: Final = "postgresql://bench@127.0.0.1:9/none"
-_AT_START: Final[dict[str, AttributeValue]] = {
-    "gen_ai.operation.name": "chat",
-    "gen_ai.provider.name": "openai",
-    "gen_ai.request.model": "gpt-4o",
-    "server.port": 443,
-}
-_AT_END: Final[dict[str, AttributeValue]] = {
-    "gen_ai.response.model": "gpt-4o",
-    "gen_ai.response.id": "x",
-    "gen_ai.usage.input_tokens": 1,
-    "gen_ai.usage.output_tokens": 2,
-}
 
 
-_OURS: Final = 18
-_ALL_AT_END: Final[dict[str, AttributeValue]] = {
-    **_AT_END,
-    **{f"gen_ai.usage.{number}": number for number in range(_OURS - len(_AT_START) - len(_AT_END))},
-}
-
-
-class _Nowhere(SpanExporter):
-    """An exporter that drops what it is given."""
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        del spans
-        return SpanExportResult.SUCCESS
-
-
-def _provider() -> TracerProvider:
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(_Nowhere()))
-    return provider
-
-
-class Turn:
-    """A call, and what puts its variant into force before its turn."""
-
-    def __init__(self, prepare: Callable[[], None], call: Callable[[], object]) -> None:
-        self.prepare = prepare
-        self.call = call
-
-
-class Variants:
+class Variants(Floor):
     """Puts one variant after the other into force."""
 
     def __init__(self, spool: str) -> None:
-        self._traced = _provider()
-        self._booked = _provider()
+        self._traced = tracing_to_nowhere()
+        self._booked = tracing_to_nowhere()
         self._bare_setup = RUNTIME.setup
         _use(self._booked)
         tokenledger.configure(database_url=_UNREACHABLE, spool_dir=spool)
         self._ledger_setup = RUNTIME.setup
-        self._tracer = self._traced.get_tracer("floor")
-
-    def bare(self, call: Callable[[], object]) -> Turn:
-        """The SDK alone."""
-        return Turn(_leave, call)
-
-    def floor(self, call: Callable[[], object]) -> Turn:
-        """One current span of eight attributes, by hand: what any instrumentation pays."""
-
-        def spanned() -> None:
-            span = self._tracer.start_span("chat", kind=SpanKind.CLIENT, attributes=_AT_START)
-            token = context.attach(trace.set_span_in_context(span))
-            try:
-                call()
-            finally:
-                context.detach(token)
-            span.set_attributes(_AT_END)
-            span.end()
-
-        return Turn(_leave, spanned)
-
-    def full_floor(self, call: Callable[[], object]) -> Turn:
-        """The same with as many attributes as ours, and without baggage around the call."""
-
-        def spanned() -> None:
-            span = self._tracer.start_span("chat", kind=SpanKind.CLIENT, attributes=_AT_START)
-            inside = baggage.clear(trace.set_span_in_context(span))
-            token = context.attach(inside)
-            try:
-                call()
-            finally:
-                context.detach(token)
-            span.set_attributes(_ALL_AT_END)
-            span.end()
-
-        return Turn(_leave, spanned)
-
-    def async_floor(
-        self,
-        call: Callable[[], Coroutine[Any, Any, None]],
-        loop: asyncio.AbstractEventLoop,
-        count: int,
-    ) -> Turn:
-        """The same around every one of many awaited calls."""
-
-        async def spanned() -> None:
-            span = self._tracer.start_span("chat", kind=SpanKind.CLIENT, attributes=_AT_START)
-            token = context.attach(trace.set_span_in_context(span))
-            try:
-                await call()
-            finally:
-                context.detach(token)
-            span.set_attributes(_AT_END)
-            span.end()
-
-        async def many() -> None:
-            await asyncio.gather(*(spanned() for _ in range(count)))
-
-        return Turn(_leave, lambda: loop.run_until_complete(many()))
+        super().__init__(self._traced.get_tracer("floor"), _leave)
 
     def ours(self, call: Callable[[], object]) -> Turn:
         """Ours, on the app's tracing alone."""

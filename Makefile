@@ -47,11 +47,12 @@ test-oldest: ## The call paths again, with the oldest supported SDK majors.
 	@$(MAKE) --no-print-directory setup VENV=.venv-oldest LOCK=requirements.oldest.lock
 	.venv-oldest/bin/pytest $(PARALLEL) tests/instrumentation tests/end_to_end/test_recorded_traffic.py
 
-bench: setup ## What a call pays, what a row costs and what the service takes, beside what was aimed at and beside other trackers.
+bench: setup ## What a call pays, what a row costs and what the service takes, beside what was aimed at and beside others; downloads them.
 	@cd tests && ../$(BIN)/python -W ignore -m bench $(ROUNDS)
 	@cd tests && ../$(BIN)/python -W ignore -m bench.write_path
 	@cd tests && ../$(BIN)/python -W ignore -m bench.service
 	@cd tests && ../$(BIN)/python -W ignore -m bench.scale
+	@cd tests && ../$(BIN)/python -W ignore -m bench.peer_calls $(ROUNDS)
 
 ROWS ?= 3000000
 SECONDS_ASKED ?= 60

@@ -8,10 +8,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from exporter.made import HEADER, ask, package_book, record
 from exporter.test_ledger import opened
 from tokenledger_exporter.instant_price import price_of
+from tokenledger_exporter.recording import encode_span
+from tokenledger_exporter.records import decode_record
 from tokenledger_exporter.rows import build_rows
 from tokenledger_semconv import attributes
 
@@ -213,6 +218,40 @@ def test_a_list_that_is_none_changes_nothing(iterations: object) -> None:
     usage = {"input_tokens": 10, "output_tokens": 2, "iterations": iterations}
     found = {**told("claude-sonnet-4-6", 10, 2), attributes.PROVIDER_USAGE: json.dumps(usage)}
     assert len(rows(found)) == 1
+
+
+def test_an_advisor_that_another_emitter_tells_of_is_billed_too() -> None:
+    """Vercel's AI SDK tells Anthropic's whole usage object among its metadata."""
+    usage = {
+        "input_tokens": 1_760,
+        "output_tokens": 531,
+        "cache_read_input_tokens": 0,
+        "iterations": [
+            entry("message", "claude-sonnet-4-6", 1_760, 531),
+            entry("advisor_message", "claude-opus-5", 823, 1_612, read=100),
+        ],
+    }
+    found: dict[str, Any] = {
+        "ai.operationId": "ai.generateText.doGenerate",
+        "ai.model.provider": "anthropic.messages",
+        "ai.response.model": "claude-sonnet-4-6",
+        "ai.usage.inputTokens": 1_760,
+        "ai.usage.outputTokens": 531,
+        "ai.response.providerMetadata": json.dumps({"anthropic": {"usage": usage}}),
+    }
+    span = ReadableSpan(
+        "ai.generateText.doGenerate",
+        attributes=found,
+        resource=Resource({}),
+        instrumentation_scope=InstrumentationScope("ai"),
+        start_time=_SINCE,
+        end_time=_SINCE + 1,
+    )
+    told = build_rows(decode_record(encode_span(span)), HEADER, package_book)
+    assert [(row.model, row.cost_usd) for row in told] == [
+        ("claude-sonnet-4-6", _EXECUTOR),
+        ("claude-opus-5", _ADVISOR),
+    ]
 
 
 def test_a_meter_knows_what_an_advisor_cost_too() -> None:

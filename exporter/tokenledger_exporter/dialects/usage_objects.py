@@ -31,6 +31,14 @@ _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _WORDS: Final = frozenset({"service_tier", "inference_geo", "speed"})
 
+# Anthropic's list of what further models did inside a call: kind and model of each, and its counts.
+_ITERATIONS: Final = "iterations"
+_MOST_ITERATIONS: Final = 256
+_COMPACTION: Final = "compaction"
+_KINDS: Final = frozenset({_COMPACTION, "message", "advisor_message", "fallback_message"})
+_WHOLE: Final = ("input_tokens", "output_tokens")
+_MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@/-]{0,127}")
+
 _NESTED: Final = ("usage", "usage_metadata", "usageMetadata")
 _TIER: Final = "serviceTier"
 _INPUTS: Final = frozenset(
@@ -128,7 +136,23 @@ def _numbers(found: JsonObject, depth: int) -> JsonObject:
                 kept[key] = value
         elif isinstance(value, str) and key in _WORDS and _WORD.fullmatch(value):
             kept[key] = value
+        elif key == _ITERATIONS and (entries := [*map(_iteration, _entries(found))]):
+            kept[key] = entries
     return kept
+
+
+def _entries(usage: JsonObject) -> list[JsonObject]:
+    """The entries of the list of iterations that are ones."""
+    told = usage.get(_ITERATIONS)
+    found = cast("list[object]", told)[:_MOST_ITERATIONS] if isinstance(told, list) else []
+    objects = (cast("JsonObject", entry) for entry in found if isinstance(entry, dict))
+    return [entry for entry in objects if str(entry.get("type")) in _KINDS]
+
+
+def _iteration(entry: JsonObject) -> JsonObject:
+    kept = {"type": entry["type"], **_numbers(entry, 2)}
+    model = entry.get("model")
+    return {**kept, "model": model} if _MODEL.fullmatch(str(model)) and model else kept
 
 
 def _number(found: Mapping[str, object], *names: str) -> int | None:
@@ -204,7 +228,20 @@ def _input_tokens(usage: JsonObject) -> dict[str, int | None]:
 
 
 def _anthropic(usage: JsonObject) -> dict[str, int | None]:
-    """Anthropic's input leaves out what a cache read or wrote."""
+    """Anthropic's input leaves out what a cache read or wrote, and all of it what compacted it."""
+    read = _anthropic_counts(usage)
+    for entry in _entries(usage):
+        if entry["type"] == _COMPACTION:
+            further = _anthropic_counts(entry)
+            # Where the whole is not told, a part must not pass for it.
+            read = {
+                name: None if count is None and name in _WHOLE else _sum(count, further[name])
+                for name, count in read.items()
+            }
+    return read
+
+
+def _anthropic_counts(usage: JsonObject) -> dict[str, int | None]:
     lifetimes = _inside(usage, "cache_creation")
     reads = _number(usage, "cache_read_input_tokens")
     writes = _first(

@@ -56,8 +56,8 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "/v1/complete": Shape({names.OPERATION_NAME: "text_completion"}, read_message),
 }
 """Path below the base URL -> what is called there; counting tokens is free and has no row. The
-clients of other clouds rewrite these paths further down. Paths of anthropic 0.18 to 2.12.0,
-2026-11-22."""
+clients of other clouds rewrite these paths further down. Paths of anthropic 0.18 to 2.14.0,
+2026-11-26."""
 
 API: Final = Api(SHAPES, Endpoints("anthropic"), read_aside)
 """What is known of the Anthropic SDK."""
@@ -100,5 +100,5 @@ class AnthropicInstrumentor(TableInstrumentor):
     api = API
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """The SDK releases this was run with: 0.18.0 to 2.12.0."""
+        """The SDK releases this was run with: 0.18.0 to 2.14.0."""
         return ("anthropic >= 0.18, < 3",)

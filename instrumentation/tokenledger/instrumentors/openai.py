@@ -141,7 +141,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
         note=_note_characters,
     ),
 }
-"""Path below the base URL -> what is called there. Paths of openai 1.x to 3.54.0, 2026-11-22."""
+"""Path below the base URL -> what is called there. Paths of openai 1.x to 3.57.0, 2026-11-26."""
 
 API: Final = Api(SHAPES, Endpoints("openai"), read_aside)
 """What is known of the OpenAI SDK."""
@@ -216,5 +216,5 @@ class OpenAIInstrumentor(TableInstrumentor):
     api = API
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """The SDK releases this was run with: 1.26.0 to 3.54.0."""
+        """The SDK releases this was run with: 1.26.0 to 3.57.0."""
         return ("openai >= 1.26, < 4",)

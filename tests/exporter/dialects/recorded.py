@@ -11,9 +11,10 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
-from exporter.made import HEADER, build_row, package_book
+from exporter.made import HEADER, package_book
 from tokenledger_exporter.recording import encode_span, is_model_call
 from tokenledger_exporter.records import decode_record
+from tokenledger_exporter.rows import build_rows
 
 if TYPE_CHECKING:
     from tokenledger_exporter.rows import LedgerRow
@@ -31,12 +32,12 @@ def calls(emitter: str) -> dict[str, list[ReadableSpan]]:
 
 def rows(spans: list[ReadableSpan]) -> list[LedgerRow]:
     """The rows of ended spans, by the way they take: judged, encoded, decoded, read, priced."""
-    made = (
-        build_row(decode_record(encode_span(span)), HEADER, package_book)
+    return [
+        row
         for span in spans
         if is_model_call(span)
-    )
-    return [row for row in made if row is not None]
+        for row in build_rows(decode_record(encode_span(span)), HEADER, package_book)
+    ]
 
 
 def _span(told: dict[str, Any]) -> ReadableSpan:

@@ -81,6 +81,25 @@ OPENAI_CHAT: JsonObject = {
             },
         ),
         (
+            # What compacted it is billed beside it; an advisor is another model's.
+            {
+                "input_tokens": 100,
+                "output_tokens": 200,
+                "cache_read_input_tokens": 0,
+                "iterations": [
+                    {"type": "compaction", "input_tokens": 5_000, "output_tokens": 70},
+                    {"type": "message", "input_tokens": 100, "output_tokens": 200},
+                    {
+                        "type": "advisor_message",
+                        "model": "claude-opus-5",
+                        "input_tokens": 9,
+                        "output_tokens": 9,
+                    },
+                ],
+            },
+            {"input_tokens": 100 + 5_000, "output_tokens": 200 + 70, "cached_tokens": 0},
+        ),
+        (
             # LiteLLM's shape of an Anthropic call: input includes them.
             {
                 "prompt_tokens": 1_000,
@@ -173,7 +192,7 @@ OPENAI_CHAT: JsonObject = {
         ({"tokens": 5}, {}),
     ],
     ids=[
-        *("openai-chat", "openai-responses", "anthropic", "litellm", "langchain"),
+        *("openai-chat", "openai-responses", "anthropic", "compacted", "litellm", "langchain"),
         *("langfuse", "gemini", "bedrock", "unknown"),
     ],
 )
@@ -196,6 +215,14 @@ def test_a_shape_is_read_into_whole_input_and_whole_output(
 )
 def test_the_usage_is_found_under_its_name(around: JsonObject) -> None:
     assert json.loads(reduced(json.dumps(around))) == {"input_tokens": 3}
+
+
+def test_of_what_further_models_did_kind_model_and_counts_are_kept() -> None:
+    said = {"type": "advisor_message", "model": "claude-opus-5", "input_tokens": 9}
+    odd: list[object] = [{"type": "canary"}, "canary", {"type": "message", "model": "can ary\n"}]
+    entries = [{**said, "text": "canary"}, *odd]
+    kept = json.loads(reduced(json.dumps({"input_tokens": 3, "iterations": entries})))
+    assert kept == {"input_tokens": 3, "iterations": [said, {"type": "message"}]}
 
 
 def test_numbers_outside_of_a_usage_object_are_not_taken() -> None:

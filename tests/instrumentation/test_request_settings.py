@@ -178,3 +178,20 @@ def test_the_effort_of_a_message_is_told(ledger: MemoryLedger, clients: Clients)
     needs_argument(create, "output_config")
     create(model="claude-canary", max_tokens=1, messages=MESSAGES, output_config={"effort": "low"})
     assert told(ledger)[names.REQUEST_REASONING_LEVEL] == "low"
+
+
+def test_what_is_sent_in_the_place_of_a_field_is_what_is_told(
+    ledger: MemoryLedger, clients: Clients, server: Loopback
+) -> None:
+    """As apps do for what their release of the SDK has no argument for."""
+    instead = {"model": "gpt-4o-mini", "service_tier": "flex", "temperature": 0.5, "user": "u-2"}
+    clients.openai.chat.completions.create(
+        model="gpt-4o", messages=MESSAGES, temperature=0.1, user="u-1", extra_body=instead
+    )
+    assert server.requests[0].json().items() >= instead.items()
+    assert ledger.only()[names.REQUEST_MODEL] == "gpt-4o-mini"
+    assert ledger.only()[names.USER_ID] == "u-2"
+    assert told(ledger) == {
+        names.OPENAI_REQUEST_SERVICE_TIER: "flex",
+        names.REQUEST_TEMPERATURE: 0.5,
+    }

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from openai import OpenAI, Stream
 
 import tokenledger
 from instrumentation.calls import CHAT, CHAT_STREAM, MESSAGE_STREAM, Shape, run, send
 from instrumentation.harness import attributes, counts
+from instrumentation.loopback import Loopback, said
+from instrumentation.openai_cases import completion
 from tokenledger_semconv.attributes import USAGE_ESTIMATED
 
 if TYPE_CHECKING:
@@ -98,6 +102,32 @@ def test_a_path_the_app_wrote_itself_is_a_call(
     answer: Any = clients.openai.post(url, body=body, cast_to=object)
     assert answer["usage"]
     assert counts(ledger.only())["input_tokens"] == answer["usage"]["prompt_tokens"]
+
+
+def test_listing_answers_that_the_provider_kept_is_no_call(ledger: MemoryLedger) -> None:
+    """Chats that were kept are listed under the path that makes them."""
+    kept = {"object": "list", "data": [completion()], "has_more": False}
+    with Loopback() as server, OpenAI(base_url=server.url, api_key="sk-canary-key") as client:
+        server.on("/chat/completions", said(kept))
+        assert client.get("/chat/completions", cast_to=object) == kept
+    assert not ledger.spans
+
+
+def test_a_body_the_app_wrote_byte_by_byte_is_sent_as_it_is(ledger: MemoryLedger) -> None:
+    written = b'{"model": "gpt-4o", "messages": [], "stream": true}'
+    with Loopback() as server, OpenAI(base_url=server.url, api_key="sk-canary-key") as client:
+        if "content" not in inspect.signature(client.post).parameters:
+            pytest.skip("this release of the SDK takes no such body")
+        server.on("/chat/completions", said(completion()))
+        client.post(
+            "/chat/completions",
+            content=written,
+            cast_to=object,
+            stream=True,
+            stream_cls=Stream[object],
+        ).close()
+        assert server.requests[0].body == written
+    assert len(ledger.spans) == 1
 
 
 @pytest.mark.usefixtures("ledger")

@@ -243,8 +243,10 @@ def _begin(
                 options.headers, per_call = take_off(headers)
             raw = headers.get(RAW_RESPONSE_HEADER, "")
         body = options.json_data
-        if body.__class__ is not dict:
-            body = _NO_BODY
+        if body.__class__ is not dict or options.extra_json.__class__ is dict:
+            body = _written_body(options)
+            if body is None:
+                return _NO_CALL
         plan = _plan(api, client, options.url, body.get("model"))
         if plan is None:
             return _NO_CALL
@@ -254,20 +256,28 @@ def _begin(
         stream = kwargs.get("stream") is True
         if stream:
             settings[names.REQUEST_STREAM] = True
-        user = shape.user(body)
-        if options.extra_json.__class__ is dict:
-            # What the SDK sends in place of its own fields.
-            user = shape.user(options.extra_json) or user
-        call = tracer.begin(plan.told, get_current(), user, per_call, settings=settings)
+        call = tracer.begin(plan.told, get_current(), shape.user(body), per_call, settings=settings)
         if not (stream or raw or callable(options.post_parser)):
             return call, shape.read, None
         sent = Sending(call, shape, options, stream, raw)
         if not raw:
-            sent.prepare(body, (plan.endpoint.address, plan.endpoint.port))
+            sent.prepare((plan.endpoint.address, plan.endpoint.port))
     except Exception as error:  # noqa: BLE001 - the app's call goes on unrecorded
         report("reading a request", type(error).__name__)
         return _NO_CALL
     return call, shape.read, sent
+
+
+def _written_body(options: Any) -> Body | None:  # noqa: ANN401 - of any release of the SDK
+    """A body that the app wrote a part of; `None` for a request that makes nothing."""
+    body, instead = options.json_data, options.extra_json
+    if body.__class__ is not dict:
+        if options.method.lower() != "post":
+            # What was answered before, listed under the path that made it.
+            return None
+        body = _NO_BODY
+    # The SDK sends it in place of its own fields.
+    return {**body, **instead} if instead.__class__ is dict else body
 
 
 def _plan(api: Api, client: Any, url: str, model: object) -> Plan | None:  # noqa: ANN401

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tokenledger.call import Call
-    from tokenledger.instrumentors.shape import Body, Shape
+    from tokenledger.instrumentors.shape import Shape
     from tokenledger.instrumentors.streams import StreamReader
     from tokenledger.reading import Found
 
@@ -67,14 +67,17 @@ class Sending:
         self._raw = raw
         self._host = None
 
-    def prepare(self, body: Body, host: usage_request.Host) -> None:
+    def prepare(self, host: usage_request.Host) -> None:
         """Ask for a stream's usage where that is open; read an answer before it is parsed."""
         options = self._options
         if not self._stream:
             options.post_parser = partial(self.parsed, options.post_parser)
-        elif self._shape.asks_for_usage and usage_request.may_ask(body, options.extra_json, host):
-            self._host = host
-            self._body = body
+        elif self._shape.asks_for_usage:
+            body = options.json_data
+            # A body the app wrote itself, byte by byte, has no room for our question.
+            if body.__class__ is dict and usage_request.may_ask(body, options.extra_json, host):
+                self._host = host
+                self._body = body
 
     def send(self, request: Callable[[], object]) -> object:
         """Send the request; if what we added to it is refused, the caller's own."""

@@ -1,8 +1,9 @@
 """Telling baggage this process set from baggage that came in with a request.
 
 Anyone on the network can send `baggage: user.id=...`. Remote members are noted under a private
-context key when the W3C propagator extracts them, and count as attribution only if
-`TOKENLEDGER_TRUST_BAGGAGE` names their key.
+context key when a propagator extracts them, and count as attribution only if
+`TOKENLEDGER_TRUST_BAGGAGE` names their key. Any propagator's: Jaeger's and OpenTracing's have
+headers of their own for baggage.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tokenledger_semconv.attributes import METADATA_PREFIX
 from tokenledger_semconv.dimensions import ATTRIBUTION_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from opentelemetry.context import Context
 
@@ -31,6 +32,8 @@ TRUST_VARIABLE: Final = "TOKENLEDGER_TRUST_BAGGAGE"
 """Comma list of baggage keys or attribution keywords to trust from outside; `*` for all."""
 
 _PROPAGATION: Final = "opentelemetry.baggage.propagation"
+# It asks every other one an app names in `OTEL_PROPAGATORS`, also those it never heard of.
+_ALL_OF_AN_APP: Final = "opentelemetry.propagators.composite"
 _LONGEST_QUOTE: Final = 64
 _REMOTE: Final = context.create_key("tokenledger-remote-baggage")
 _ATTRIBUTES: Final = frozenset(ATTRIBUTION_KEYS.values())
@@ -94,13 +97,26 @@ def _trusted_names(text: str) -> frozenset[str]:
 
 @functools.cache
 def note_remote_baggage() -> None:
-    """Wrap the W3C propagator's `extract`, once per process, and shorten what it logs.
+    """Wrap every propagator's `extract`, once per process, and shorten what W3C's logs.
 
     It stays for the life of the process: a request may be handled long after an instrumentor left.
     """
     logging.getLogger(_PROPAGATION).addFilter(_shorten)
     wrapt: Any = importlib.import_module("wrapt")
-    wrapt.wrap_function_wrapper(_PROPAGATION, "W3CBaggagePropagator.extract", _extract)
+    # Before the others are looked up: an app may use these two alone, and has not loaded them yet.
+    for module in (_PROPAGATION, _ALL_OF_AN_APP):
+        importlib.import_module(module)
+    textmap: Any = importlib.import_module("opentelemetry.propagators.textmap")
+    for propagator in _below(textmap.TextMapPropagator):
+        if "extract" in vars(propagator):
+            wrapt.wrap_function_wrapper(propagator, "extract", _extract)
+
+
+def _below(kind: type) -> Iterator[type]:
+    further: type
+    for further in kind.__subclasses__():
+        yield further
+        yield from _below(further)
 
 
 def _shorten(record: logging.LogRecord) -> bool:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from opentelemetry import baggage, context
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import (
+    TextMapPropagator,
+    default_getter,
+    default_setter,
+)
+from typing_extensions import override
 
 from tokenledger import attribution, track_cost
 from tokenledger_semconv.attributes import METADATA_PREFIX, TEAM, USER_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from opentelemetry.propagators.textmap import (
+        CarrierT,
+        Getter,
+        Setter,
+    )
 
     from instrumentation.harness import MemoryLedger
 
@@ -90,6 +104,56 @@ def test_two_headers_one_after_the_other_are_both_foreign(ledger: MemoryLedger) 
     track_cost(1, 1, "gpt-4o")
     context.detach(token)
     assert not {USER_ID, TEAM} & ledger.only().keys()
+
+
+class JaegerLike(TextMapPropagator):
+    """Baggage in headers of its own, a member each, as Jaeger's propagator reads it."""
+
+    fields: ClassVar[set[str]] = set()
+
+    @override
+    def inject(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        setter: Setter[CarrierT] = default_setter,
+    ) -> None:
+        """Sends nothing."""
+
+    @override
+    def extract(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        getter: Getter[CarrierT] = default_getter,
+    ) -> Context:
+        context = Context() if context is None else context
+        for header in getter.keys(carrier):
+            for value in getter.get(carrier, header) or ():
+                name = header.removeprefix("uberctx-")
+                context = baggage.set_baggage(name, value, context)
+        return context
+
+
+@pytest.mark.parametrize(
+    "propagator",
+    [JaegerLike(), CompositePropagator([W3CBaggagePropagator(), JaegerLike()])],
+    ids=["alone", "among-others"],
+)
+@pytest.mark.parametrize("trusted", ["", "user_id"], ids=["untrusted", "trusted"])
+def test_members_of_any_propagator_are_foreign(
+    ledger: MemoryLedger,
+    monkeypatch: pytest.MonkeyPatch,
+    propagator: TextMapPropagator,
+    trusted: str,
+) -> None:
+    monkeypatch.setenv("TOKENLEDGER_TRUST_BAGGAGE", trusted)
+    sent = {"uberctx-user.id": "spoofed", "uberctx-tokenledger.team": "theirs"}
+    token = context.attach(propagator.extract(sent))
+    track_cost(1, 1, "gpt-4o")
+    context.detach(token)
+    assert ledger.only().get(USER_ID) == ("spoofed" if trusted else None)
+    assert TEAM not in ledger.only()
 
 
 @pytest.mark.parametrize(

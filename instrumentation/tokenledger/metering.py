@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -32,6 +32,8 @@ METERS: Final = context.create_key("tokenledger-meters")
 
 # A meter that nobody reads, as one around a worker's whole life, must not keep every call.
 _KEPT_CALLS: Final = 1_000
+# Nor everything it was ever told of batches and background answers.
+_KEPT_IDENTITIES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,9 @@ def meter() -> Meter:
     """Count the model calls made inside a `with` block, nested meters too.
 
     Calls of threads and tasks started inside count where the context goes with them; a stream
-    counts when it ends. The meter can be read inside the block and after it.
+    counts when it ends, and a call that is one row counts once, however often it is told: a batch's
+    results that are read again, an answer made in the background and then fetched. The meter can be
+    read inside the block and after it.
     """
     return Meter()
 
@@ -94,7 +98,15 @@ class Meter:
     what counts. Calls are priced when somebody reads, so that the calls themselves do not wait.
     """
 
-    __slots__ = ("_adding_up", "_calls", "_cost", "_ended", "_tokens", "_without_cost")
+    __slots__ = (
+        "_adding_up",
+        "_calls",
+        "_cost",
+        "_ended",
+        "_identified",
+        "_tokens",
+        "_without_cost",
+    )
 
     def __init__(self) -> None:
         # A call may end in a garbage collection, on top of any line here: ending one only appends.
@@ -104,6 +116,8 @@ class Meter:
         self._without_cost = 0
         self._cost: Decimal | None = None
         self._tokens = MeteredTokens()
+        # Identity of a call that may be told again -> whether it has said what it used.
+        self._identified: OrderedDict[str, bool] = OrderedDict()
 
     def __enter__(self) -> Self:
         """Count from here on."""
@@ -161,13 +175,33 @@ class Meter:
     def _add_up(self) -> None:
         while self._ended:
             call = self._ended.popleft()
+            cost = _price(call)
+            if self._is_known(call, cost):
+                continue
             self._calls += 1
             self._tokens = self._tokens.and_of(call.told)
-            cost = _price(call)
             if cost is None:
                 self._without_cost += 1
             else:
                 self._cost = cost if self._cost is None else _money().add(self._cost, cost)
+
+    def _is_known(self, call: _EndedCall, cost: Decimal | None) -> bool:
+        """Whether a call was told before, and whole; else this telling takes the place."""
+        identity = call.told.get(names.CALL_ID)
+        if not isinstance(identity, str):
+            return False
+        has_said = self._identified.get(identity)
+        if has_said is True:
+            return True
+        if has_said is False:
+            self._calls -= 1
+            self._without_cost -= 1
+        self._identified[identity] = cost is not None or any(
+            name in call.told for name in (names.INPUT_TOKENS, names.OUTPUT_TOKENS)
+        )
+        if len(self._identified) > _KEPT_IDENTITIES:
+            self._identified.popitem(last=False)
+        return False
 
 
 def counted_by(counting: object, current: Context) -> Context:

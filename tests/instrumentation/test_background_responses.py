@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI, OpenAI
 
+import tokenledger
 from instrumentation.harness import attributes as told_by
 from instrumentation.harness import row_of, vector
 from instrumentation.loopback import Loopback, method_of, said, streamed
@@ -98,6 +99,21 @@ def test_fetching_it_is_the_same_call_with_its_counts(
     assert {identity(told_by(span)) for span in ledger.spans} == {IDENTITY}
     assert len(event_ids(ledger)) == 1
     assert fetched[0][attributes.REQUEST_MODEL] == "gpt-4o-2024-08-06"
+
+
+def test_a_meter_counts_it_once_and_with_its_counts(
+    ledger: MemoryLedger, server: Loopback, client: OpenAI
+) -> None:
+    server.on("/responses", said(QUEUED))
+    server.on("/responses/resp_1", said(DONE))
+    with tokenledger.meter() as spent:
+        client.responses.create(model="gpt-4o", input=PROMPT, background=True)
+        assert (spent.calls, spent.calls_without_cost) == (1, 1)
+        client.responses.retrieve("resp_1")
+        client.responses.retrieve("resp_1")
+    assert (spent.calls, spent.calls_without_cost) == (1, 0)
+    assert spent.tokens.input == RESPONSE_COUNTS.input_tokens
+    assert spent.cost_usd == row_of(ledger.spans[1]).cost_usd
 
 
 @pytest.mark.asyncio

@@ -8,14 +8,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from decimal import Decimal, localcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry import context
 
 import tokenledger
 from instrumentation.calls import CHAT, CHAT_STREAM, MESSAGE, run, send
-from tokenledger import failures, meter, track, track_cost
+from tokenledger import failures, meter, track, track_cost, track_many
 from tokenledger.metering import METERS, Meter, MeteredTokens
 from tokenledger_semconv.attributes import (
     CACHE_READ_TOKENS,
@@ -155,6 +155,17 @@ def test_a_call_told_of_the_past_counts_by_the_prices_of_its_day() -> None:
     with meter() as counted:
         track(model="gpt-4o", input_tokens=1_000, output_tokens=0, requested_at="2026-11-20")
     assert counted.cost_usd == Decimal("0.0025")
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_call_that_is_told_twice_counts_once() -> None:
+    told: dict[str, Any] = {"model": "gpt-4o", "requested_at": "2026-11-20"}
+    with meter() as counted:
+        track_many([{**told, "input_tokens": 1_000, "output_tokens": 0}] * 2)
+        assert counted.calls == 1
+        track_many([{**told, "input_tokens": 2_000, "output_tokens": 0}])
+    assert (counted.calls, counted.tokens.input) == (2, 3_000)
+    assert counted.cost_usd == Decimal("0.0025") + Decimal("0.0050")
 
 
 @pytest.mark.usefixtures("ledger")

@@ -105,8 +105,14 @@ def _function(layer: Layer, function: Callable[..., Any]) -> Callable[..., Any]:
     def attributed(*args: object, **kwargs: object) -> object:
         with Attribution(layer):
             result = function(*args, **kwargs)
-        # A plain function may hand out what another coroutine function made.
-        return _awaited(layer, result) if inspect.iscoroutine(result) else result
+        # A plain function may hand out what a function of another kind made.
+        if inspect.iscoroutine(result):
+            return _awaited(layer, result)
+        if inspect.isgenerator(result):
+            return under_generator(layer, lambda: result)()
+        if inspect.isasyncgen(result):
+            return under_async_generator(layer, lambda: result)()
+        return result
 
     return attributed
 

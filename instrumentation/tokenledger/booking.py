@@ -9,6 +9,7 @@ import importlib
 import json
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +29,11 @@ _NANOSECONDS: Final = 1_000_000_000
 _NANOSECONDS_PER_MILLISECOND: Final = 1_000_000
 # Seconds beyond the year 5138 are milliseconds or nanoseconds by mistake.
 _MAX_EPOCH_SECONDS: Final = 100_000_000_000
+# A year: what is longer was told in another unit, and would begin before there were computers.
+_LONGEST_MILLISECONDS: Final = 366 * 24 * 3_600 * 1_000
+# Beyond these a plain decimal is digits without end: `Decimal("1e999999999")` would be a gigabyte.
+_MOST_DOLLARS: Final = 10**12
+_MOST_DECIMALS: Final = 100
 # What the conventions ask for where a failure has no class of its own.
 _OTHER_ERROR: Final = "_OTHER"
 _TRACER: Final = CallTracer("track")
@@ -111,12 +117,14 @@ class Checked:
         """A duration given in milliseconds; 0 where it is none."""
         if milliseconds is None:
             return 0
-        try:
-            nanoseconds: int = round(milliseconds * _NANOSECONDS_PER_MILLISECOND)
-        except (TypeError, ValueError, OverflowError):
+        told = math.nan
+        if not isinstance(milliseconds, (str, bytes)):
+            with suppress(TypeError, ValueError, OverflowError):
+                told = float(milliseconds)
+        if not 0 <= told <= _LONGEST_MILLISECONDS:
             self._refuse(name, milliseconds, "duration")
             return 0
-        return max(0, nanoseconds)
+        return round(told * _NANOSECONDS_PER_MILLISECOND)
 
     def moment(self, name: str, value: Any) -> int:  # noqa: ANN401 - whatever was told
         """A time as nanoseconds since 1970; 0 where it is none.
@@ -148,7 +156,8 @@ class Checked:
             amount = decimal.Decimal(str(value))
         except decimal.InvalidOperation:
             amount = decimal.Decimal("NaN")
-        if isinstance(value, bool) or not amount.is_finite() or amount < 0:
+        is_amount = amount.is_finite() and 0 <= amount < _MOST_DOLLARS
+        if isinstance(value, bool) or not is_amount or amount.as_tuple().exponent < -_MOST_DECIMALS:
             self._refuse(name, value, "amount of 0 or more")
             return ""
         return f"{amount:f}"

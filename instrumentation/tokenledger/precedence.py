@@ -1,4 +1,4 @@
-"""Which attribution wins: pure functions over layers of attribute -> value.
+"""Which attribution wins: functions over layers of attribute -> value.
 
 A layer maps span attributes (which are the baggage keys too) to cleaned strings. Layers are given
 strongest first; the first that knows an attribute settles it.
@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from tokenledger.failures import report
 from tokenledger_semconv.attributes import METADATA_PREFIX
 from tokenledger_semconv.dimensions import (
     ATTRIBUTION_KEYS,
@@ -88,10 +89,21 @@ def metadata_layer(given: Mapping[str, object]) -> dict[str, str]:
     return layer
 
 
-def given_layer(known: Mapping[str, object], metadata: object) -> dict[str, str]:
-    """Keywords over the metadata given beside them."""
+def given_layer(
+    known: Mapping[str, object], metadata: object, place: str = "attribution(metadata=)"
+) -> dict[str, str]:
+    """Keywords over the metadata given beside them.
+
+    Args:
+        known: the keywords.
+        metadata: further keys; anything but a mapping is left off and reported.
+        place: what the app calls it.
+    """
     keywords = keyword_layer(known)
+    if metadata is None:
+        return keywords
     if not isinstance(metadata, Mapping):
+        report(place, f"{type(metadata).__name__} that is no mapping")
         return keywords
     return {**metadata_layer(cast("Mapping[str, object]", metadata)), **keywords}
 

@@ -44,7 +44,7 @@ def track_llm(function: Callable[P, R], /) -> Callable[P, R]: ...
 def track_llm(
     *,
     provider: str | None = None,
-    model: str = "",
+    model: str | None = "",
     endpoint: object = None,
     user_id: object = None,
     metadata: Mapping[str, object] | None = None,
@@ -56,7 +56,7 @@ def track_llm(  # noqa: PLR0913 - the arguments of the older decorator
     /,
     *,
     provider: str | None = None,
-    model: str = "",
+    model: str | None = "",
     endpoint: object = None,
     user_id: object = None,
     metadata: Mapping[str, object] | None = None,
@@ -77,8 +77,10 @@ def track_llm(  # noqa: PLR0913 - the arguments of the older decorator
     """
     layer: Layer = NOTHING
     with Guard("reading attribution"):
-        layer = given_layer({"endpoint": endpoint, "user_id": user_id}, metadata)
-    tracked = Tracked(layer, provider=provider, model=model)
+        layer = given_layer(
+            {"endpoint": endpoint, "user_id": user_id}, metadata, "track_llm(metadata=)"
+        )
+    tracked = Tracked(layer, provider=provider, model=model or "")
     return tracked if function is None else tracked(function)
 
 
@@ -184,12 +186,16 @@ def _function(tracked: Tracked, function: Callable[..., Any]) -> Callable[..., A
         with Attribution(tracked.layer):
             with run:
                 result = function(*args, **kwargs)
-            if not inspect.iscoroutine(result):
-                run.see(result)
-                run.finish()
-                return result
-        # A plain function may hand out what another coroutine function made.
-        return _awaited(tracked, run, result)
+            # A plain function may hand out what a function of another kind made.
+            if inspect.iscoroutine(result):
+                return _awaited(tracked, run, result)
+            if inspect.isgenerator(result):
+                return under_generator(tracked.layer, lambda: _Body(run, result))()
+            if inspect.isasyncgen(result):
+                return under_async_generator(tracked.layer, lambda: _AsyncBody(run, result))()
+            run.see(result)
+            run.finish()
+            return result
 
     return run_tracked
 

@@ -54,7 +54,7 @@ def track_cost(function: Callable[P, R], /) -> Callable[P, R]: ...
 
 @overload
 def track_cost(
-    *, model: str = "", provider: str | None = None, **attribution: Unpack[CallAttribution]
+    *, model: str | None = "", provider: str | None = None, **attribution: Unpack[CallAttribution]
 ) -> Tracked: ...
 
 
@@ -62,7 +62,7 @@ def track_cost(
 def track_cost(
     input_tokens: int | None,
     output_tokens: int | None = 0,
-    model: str = "",
+    model: str | None = "",
     *,
     provider: str | None = None,
     cached_tokens: int | None = None,
@@ -129,7 +129,7 @@ def track_cost(  # noqa: PLR0913 - one keyword per column of the row
             "cache_write_1h_tokens": cache_write_1h_tokens,
             "reasoning_tokens": reasoning_tokens,
         }
-        name = str(model)
+        name = "" if model is None else str(model)
         book(
             Booking(
                 operation=str(operation),
@@ -146,7 +146,7 @@ def track_cost(  # noqa: PLR0913 - one keyword per column of the row
 
 def track(  # noqa: PLR0913 - one keyword per column of the row
     provider: str | None = None,
-    model: str = "",
+    model: str | None = "",
     input_tokens: int | None = None,
     output_tokens: int | None = None,
     *,
@@ -221,7 +221,7 @@ def track(  # noqa: PLR0913 - one keyword per column of the row
         }
         given = {name: value for name, value in known.items() if value is not None}
         started_ns = checked.moment("requested_at", requested_at)
-        name = str(model)
+        name = "" if model is None else str(model)
         book(
             Booking(
                 operation=_CHAT,
@@ -229,7 +229,8 @@ def track(  # noqa: PLR0913 - one keyword per column of the row
                 model=name,
                 answer=_answer(checked, counts),
                 attribution=given_layer(
-                    {**any_other, **given}, {**_mapping(tags), **_mapping(metadata)}
+                    {**any_other, **given},
+                    {**_mapping("tags", tags), **_mapping("metadata", metadata)},
                 ),
                 started_ns=started_ns,
                 took_ns=checked.nanoseconds("latency_ms", latency_ms),
@@ -277,14 +278,16 @@ atrack_many: Final = _twin(track_many)
 def _decorator(model: object, provider: object, attribution: CallAttribution) -> Tracked:
     given = None if provider is None else str(provider)
     with Guard("track_cost"):
-        return Tracked(_layer(attribution), provider=given, model=str(model))
+        return Tracked(
+            _layer(attribution), provider=given, model="" if model is None else str(model)
+        )
     return Tracked(NOTHING, provider=None, model="")
 
 
 def _layer(attribution: CallAttribution) -> Mapping[str, str]:
     known: dict[str, object] = {**attribution}
     metadata = known.pop("metadata", None)
-    return given_layer(known, metadata)
+    return given_layer(known, metadata, "track_cost(metadata=)")
 
 
 def _answer(checked: Checked, counts: Mapping[str, object]) -> dict[str, Any]:
@@ -295,10 +298,10 @@ def _answer(checked: Checked, counts: Mapping[str, object]) -> dict[str, Any]:
     )
 
 
-def _mapping(value: object) -> Mapping[str, object]:
+def _mapping(name: str, value: object) -> Mapping[str, object]:
     if value is None:
         return NOTHING
     if isinstance(value, Mapping):
         return cast("Mapping[str, object]", value)
-    report("track(tags=)", f"{type(value).__name__} that is no mapping")
+    report(f"track({name}=)", f"{type(value).__name__} that is no mapping")
     return NOTHING

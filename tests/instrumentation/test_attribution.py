@@ -13,11 +13,11 @@ from opentelemetry import baggage, context
 
 import tokenledger
 from instrumentation.harness import attributes
-from tokenledger import attribution, carrier, track_cost
+from tokenledger import attribution, carrier, failures, track_cost, track_llm
 from tokenledger_semconv.attributes import FEATURE, METADATA_PREFIX, TEAM, USER_ID
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Generator
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 
     from instrumentation.harness import MemoryLedger
 
@@ -160,6 +160,24 @@ def test_no_value_raises_into_the_app(ledger: MemoryLedger) -> None:
     assert ledger.only()[TEAM] == "3"
 
 
+@pytest.mark.parametrize(
+    ("give", "place"),
+    [
+        (lambda wrong: attribution(team="ml", metadata=wrong).__enter__(), "attribution"),
+        (lambda wrong: track_llm(metadata=wrong), "track_llm"),
+        (lambda wrong: track_cost(1, 1, "gpt-4o", metadata=wrong), "track_cost"),
+    ],
+    ids=["attribution", "track_llm", "track_cost"],
+)
+@pytest.mark.usefixtures("ledger")
+def test_metadata_that_is_no_mapping_is_reported(
+    give: Callable[[object], object], place: str
+) -> None:
+    copy_context().run(give, "tier=gold")
+    assert failures.counts() == {f"{place}(metadata=)": 1}
+    failures.reset()
+
+
 def test_a_function_is_attributed_and_stays_itself(ledger: MemoryLedger) -> None:
     @attribution(user_id="u1")
     def work(number: int) -> int:
@@ -216,6 +234,44 @@ async def test_a_plain_function_that_gives_a_coroutine_is_attributed(ledger: Mem
     _call()
     assert await begun == "done"
     assert _said(ledger) == [None, "u1"]
+
+
+def test_a_plain_function_that_gives_a_generator_is_attributed(ledger: MemoryLedger) -> None:
+    def parts() -> Generator[int, None, str]:
+        _call()
+        yield 1
+        _call()
+        return "done"
+
+    @attribution(user_id="u1")
+    def start() -> Generator[int, None, str]:
+        return parts()
+
+    begun = start()
+    assert next(begun) == 1
+    _call()
+    with pytest.raises(StopIteration, match="done"):
+        next(begun)
+    assert _said(ledger) == ["u1", None, "u1"]
+
+
+@pytest.mark.asyncio
+async def test_a_plain_function_that_gives_an_async_generator_is_attributed(
+    ledger: MemoryLedger,
+) -> None:
+    async def parts() -> AsyncGenerator[int, None]:
+        _call()
+        yield 1
+        await asyncio.sleep(0)
+        _call()
+
+    @attribution(user_id="u1")
+    def start() -> AsyncGenerator[int, None]:
+        return parts()
+
+    async for _ in start():
+        _call()
+    assert _said(ledger) == ["u1", None, "u1"]
 
 
 def test_a_generator_is_attributed_and_its_consumer_is_not(ledger: MemoryLedger) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -13,7 +14,16 @@ from opentelemetry.trace import StatusCode
 
 import tokenledger
 from instrumentation.harness import attributes, counts
-from tokenledger import atrack, atrack_many, attribution, failures, track, track_cost, track_many
+from tokenledger import (
+    atrack,
+    atrack_many,
+    attribution,
+    failures,
+    track,
+    track_cost,
+    track_llm,
+    track_many,
+)
 from tokenledger_semconv.attributes import (
     AGENT_ID,
     CALL_ID,
@@ -24,6 +34,7 @@ from tokenledger_semconv.attributes import (
     PROJECT,
     PROVIDER_NAME,
     REPORTED_COST,
+    REQUEST_MODEL,
     RESPONSE_MODEL,
     SESSION_ID,
     TEAM,
@@ -174,6 +185,10 @@ def test_any_status_but_success_is_a_failed_call(ledger: MemoryLedger, status: s
         ("input_tokens", -1),
         ("reasoning_tokens", "12"),
         ("latency_ms", "soon"),
+        ("latency_ms", -1),
+        ("latency_ms", "1" * 100_000),
+        ("latency_ms", Decimal("sNaN")),
+        ("latency_ms", 1e20),
         ("requested_at", "yesterday"),
         ("requested_at", True),
         ("requested_at", float("nan")),
@@ -181,9 +196,12 @@ def test_any_status_but_success_is_a_failed_call(ledger: MemoryLedger, status: s
         ("cost_usd", "free"),
         ("cost_usd", -1),
         ("cost_usd", float("inf")),
+        ("cost_usd", Decimal("1e999999999")),
+        ("cost_usd", Decimal("1e-999999999")),
         ("tags", ["a"]),
+        ("metadata", "a"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:20],
 )
 def test_a_wrong_value_is_reported_and_the_rest_is_booked(
     ledger: MemoryLedger, argument: str, wrong: object
@@ -206,6 +224,23 @@ def test_a_reported_cost_keeps_the_digits_its_author_wrote(
 ) -> None:
     track(model="gpt-4o", input_tokens=1, cost_usd=given)
     assert ledger.only()[REPORTED_COST] == text
+
+
+def test_a_duration_may_be_any_number(ledger: MemoryLedger) -> None:
+    for told in (1, 1.0, Decimal(1), Fraction(1)):
+        track(model="gpt-4o", input_tokens=1, latency_ms=cast("Any", told))
+    lasted = {(span.end_time or 0) - (span.start_time or 0) for span in ledger.spans}
+    assert lasted == {1_000_000}
+
+
+def test_no_model_is_none_and_not_its_name(ledger: MemoryLedger) -> None:
+    track(provider="openai", model=None, input_tokens=1)
+    track_cost(1, 1, None)
+    track_llm(model=None)(lambda: {"usage": {"prompt_tokens": 1, "completion_tokens": 1}})()
+    track_cost(model=None)(lambda: {"usage": {"prompt_tokens": 1, "completion_tokens": 1}})()
+    said = [attributes(span) for span in ledger.spans]
+    assert len(said) == 4
+    assert not {REQUEST_MODEL, RESPONSE_MODEL} & {name for told in said for name in told}
 
 
 def test_many_calls_are_booked_around_a_bad_one(ledger: MemoryLedger) -> None:

@@ -294,6 +294,17 @@ async def test_a_plain_function_that_gives_a_coroutine_books_its_answer(bare: Me
     assert bare.only()[USER_ID] == "u1"
 
 
+@pytest.mark.asyncio
+async def test_a_plain_function_that_gives_a_generator_books_its_answer(bare: MemoryLedger) -> None:
+    async def later() -> AsyncGenerator[object]:
+        yield CHAT_ANSWER
+
+    decorated = track_llm(user_id="u1")
+    assert list(decorated(lambda: (answer for answer in (None, CHAT_ANSWER)))())[1] is CHAT_ANSWER
+    assert [answer async for answer in decorated(lambda: (it async for it in later()))()]
+    assert [attributes(span)[USER_ID] for span in bare.spans] == ["u1", "u1"]
+
+
 def test_a_generator_books_the_last_usage_it_yields(bare: MemoryLedger) -> None:
     @track_llm(user_id="u1")
     def ask() -> Generator[object, object, str]:

@@ -123,7 +123,7 @@ def _carrying(kwargs: dict[str, object], number: str) -> dict[str, object]:
     rest = _without(kwargs)
     try:
         known = {KEYWORDS[name]: kwargs[name] for name in kwargs if name in KEYWORDS}
-        layer = given_layer(known, kwargs.get(TAGS))
+        layer = given_layer(known, kwargs.get(TAGS), f"create({TAGS}=)")
         headers = rest.get("extra_headers")
         given: Mapping[str, object] = {}
         if isinstance(headers, Mapping):

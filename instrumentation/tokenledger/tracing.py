@@ -19,6 +19,7 @@ from opentelemetry.context.context import Context
 from opentelemetry.trace import (
     INVALID_SPAN,
     NonRecordingSpan,
+    NoOpTracer,
     SpanContext,
     SpanKind,
     TraceFlags,
@@ -217,7 +218,9 @@ def _find_route(
     told: Mapping[str, AttributeValue] | None,
 ) -> _Route:
     release = _release("tokenledger-otel")
-    app_tracer = provider.get_tracer(scope, release, None, told)
+    app_tracer: Tracer = NoOpTracer()
+    with Guard("asking the app's tracing for a tracer"):
+        app_tracer = provider.get_tracer(scope, release, None, told)
     if ledger is None:
         return _Route(provider, None, app_tracer, None, reaches_ledger=False)
     reaches_ledger = False

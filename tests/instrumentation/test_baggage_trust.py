@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import pytest
 from opentelemetry import baggage, context
@@ -109,7 +109,10 @@ def test_two_headers_one_after_the_other_are_both_foreign(ledger: MemoryLedger) 
 class JaegerLike(TextMapPropagator):
     """Baggage in headers of its own, a member each, as Jaeger's propagator reads it."""
 
-    fields: ClassVar[set[str]] = set()
+    @property
+    @override
+    def fields(self) -> set[str]:
+        return set()
 
     @override
     def inject(

@@ -16,7 +16,14 @@ from opentelemetry.sdk.trace.sampling import (
     Sampler,
     SamplingResult,
 )
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    TracerProvider,
+)
+from typing_extensions import override
 
 import tokenledger
 from instrumentation.calls import ALL, CHAT, CHAT_STREAM, MESSAGE, run, run_async
@@ -37,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Link, TraceState
+    from opentelemetry.trace import Link, Tracer, TraceState
     from opentelemetry.util.types import Attributes
 
     from instrumentation.calls import Clients, Shape
@@ -303,6 +310,23 @@ def test_tracing_that_fails_costs_the_ledger_nothing(
     run(clients, CHAT)
     assert len(ledger.spans) == 1
     assert failures.counts() == {"starting a span on the app's tracing": 1}
+    failures.reset()
+
+
+class _NoTracers(TracerProvider):
+    @override
+    def get_tracer(self, *_args: object, **_kwargs: object) -> Tracer:
+        raise RuntimeError
+
+
+def test_tracing_that_gives_no_tracer_costs_the_ledger_nothing(
+    ledger: MemoryLedger, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", _NoTracers())
+    run(clients, CHAT)
+    run(clients, CHAT)
+    assert len(ledger.spans) == 2
+    assert failures.counts() == {"asking the app's tracing for a tracer": 1}
     failures.reset()
 
 

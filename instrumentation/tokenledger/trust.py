@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     from tokenledger.precedence import Layer
 
 TRUST_VARIABLE: Final = "TOKENLEDGER_TRUST_BAGGAGE"
-"""Comma list of baggage keys or attribution keywords to trust from outside; `*` for all."""
+"""Comma list of baggage keys, attribution keywords and `metadata.<key>` to trust from outside; `*`
+for all."""
 
 _PROPAGATION: Final = "opentelemetry.baggage.propagation"
 # It asks every other one an app names in `OTEL_PROPAGATORS`, also those it never heard of.
 _ALL_OF_AN_APP: Final = "opentelemetry.propagators.composite"
 _LONGEST_QUOTE: Final = 64
+# What reports call a key of metadata.
+_METADATA: Final = "metadata."
 _REMOTE: Final = context.create_key("tokenledger-remote-baggage")
 _ATTRIBUTES: Final = frozenset(ATTRIBUTION_KEYS.values())
 
@@ -91,8 +94,13 @@ def _is_trusted(name: str) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _trusted_names(text: str) -> frozenset[str]:
-    names = {name.strip() for name in text.split(",")}
-    return frozenset(ATTRIBUTION_KEYS.get(name, name) for name in names)
+    return frozenset(_key_of(name.strip()) for name in text.split(","))
+
+
+def _key_of(name: str) -> str:
+    if name.startswith(_METADATA):
+        return METADATA_PREFIX + name.removeprefix(_METADATA)
+    return ATTRIBUTION_KEYS.get(name, name)
 
 
 @functools.cache

@@ -53,10 +53,11 @@ def test_foreign_members_do_not_count(request_came_in: MemoryLedger) -> None:
         ("user_id", {USER_ID}),
         ("user_id, tokenledger.team", {USER_ID, TEAM}),
         ("tokenledger.metadata.tier", {METADATA_PREFIX + "tier"}),
+        ("metadata.tier", {METADATA_PREFIX + "tier"}),
         ("*", {USER_ID, TEAM, METADATA_PREFIX + "tier"}),
         ("nonsense", set[str]()),
     ],
-    ids=["baggage-key", "keyword", "both-forms", "metadata", "all", "unknown"],
+    ids=["baggage-key", "keyword", "both-forms", "metadata", "as-reported", "all", "unknown"],
 )
 def test_trusted_keys_count(
     request_came_in: MemoryLedger,

@@ -219,6 +219,7 @@ class _Options:
     method = "get"
     headers = None
     json_data = None
+    extra_json = None
 
 
 def test_without_baggage_the_context_stays_the_very_same() -> None:

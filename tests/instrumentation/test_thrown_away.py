@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,13 @@ from openai import OpenAI, Stream
 import tokenledger
 from instrumentation.calls import CHAT, CHAT_STREAM, MESSAGE_STREAM, Shape, run, send
 from instrumentation.harness import attributes, counts
-from instrumentation.loopback import Loopback, said
+from instrumentation.loopback import Loopback, method_of, said
 from instrumentation.openai_cases import completion
 from tokenledger_semconv.attributes import USAGE_ESTIMATED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from instrumentation.calls import Clients, Sdk
     from instrumentation.harness import MemoryLedger
     from tokenledger_exporter.demo.provider import DemoProvider
@@ -79,6 +82,41 @@ def test_a_stream_freed_by_the_garbage_collector_is_estimated(
     span = ledger.only()
     assert span[USAGE_ESTIMATED] is True
     assert counts(span)["output_tokens"] > 0
+
+
+def _rows_of_a_child(ledger: MemoryLedger, let_go: Callable[[], None]) -> int:
+    """How many calls end in a forked child that lets go of its copy of an answer."""
+    if not hasattr(os, "fork"):
+        pytest.skip("this system has no fork")
+    child = os.fork()
+    if child == 0:
+        let_go()
+        gc.collect()
+        os._exit(len(ledger.spans))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("shape", [CHAT_STREAM, MESSAGE_STREAM], ids=str)
+def test_a_forked_child_leaves_an_open_stream_to_its_parent(
+    ledger: MemoryLedger, clients: Clients, shape: Shape
+) -> None:
+    stream = send(clients, shape)
+    next(stream)
+    assert _rows_of_a_child(ledger, stream.close) == 0
+    list(stream)
+    assert counts(ledger.only())["output_tokens"] == 50
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_leaves_an_unread_answer_to_its_parent(
+    ledger: MemoryLedger, clients: Clients
+) -> None:
+    create = method_of(clients.openai, "chat.completions.with_streaming_response.create")
+    with create(**CHAT.arguments) as answer:
+        assert _rows_of_a_child(ledger, answer.close) == 0
+        answer.read()
+    assert counts(ledger.only())["output_tokens"] == 50
 
 
 def test_a_chat_helper_left_early_is_a_row_at_once(ledger: MemoryLedger, clients: Clients) -> None:

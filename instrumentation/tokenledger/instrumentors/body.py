@@ -9,6 +9,7 @@ forgotten; it is never kept beyond the end of the call.
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from contextlib import aclosing
 from functools import partial
@@ -265,6 +266,7 @@ class _Json:
         self._read = read
         self._kept: list[bytes] = []
         self._size = 0
+        self._process = os.getpid()
 
     def feed(self, data: bytes) -> None:
         if data and not self._size and not data.startswith(_JSON_STARTS):
@@ -275,6 +277,9 @@ class _Json:
             self._kept.append(data)
 
     def end(self, error: BaseException | None = None, *, whole: bool = False) -> None:
+        # A forked child lets go of its copy of a body, which is its parent's to end.
+        if not (whole or self._process == os.getpid()):
+            return
         found: Found = {}
         if whole and not self._call.is_finished:
             with Guard("reading a body"):

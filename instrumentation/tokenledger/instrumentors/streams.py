@@ -7,6 +7,7 @@ which that fails is looked at closely. What the lengths are for is in `estimate`
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -60,13 +61,14 @@ class Watch:
         sent: gives the body of the request; asked only if the stream broke off.
     """
 
-    __slots__ = ("__weakref__", "call", "frame", "reader", "sent", "weight")
+    __slots__ = ("__weakref__", "_process", "call", "frame", "reader", "sent", "weight")
 
     def __init__(self, call: Call, reader: StreamReader, sent: Callable[[], bytes]) -> None:
         self.call = call
         self.reader = reader
         self.sent = sent
         self.weight = 0
+        self._process = os.getpid()
         # Of the generator that counts: the garbage collector may take us before it.
         self.frame: FrameType | None = None
 
@@ -101,7 +103,8 @@ class Watch:
             whole: whether the stream was read to its end.
         """
         self.frame = None
-        if self.call.is_finished:
+        # A forked child lets go of its copy of a stream, which is its parent's to end.
+        if self.call.is_finished or not (whole or self._process == os.getpid()):
             return
         found: Found = {}
         try:

@@ -8,16 +8,19 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext
 
 from exporter.made import HEADER, ask, package_book, record
 from exporter.test_ledger import opened
 from tokenledger_exporter.instant_price import price_of
-from tokenledger_exporter.recording import encode_span
+from tokenledger_exporter.recording import MAX_TEXT, encode_span
 from tokenledger_exporter.records import decode_record
 from tokenledger_exporter.rows import build_rows
+from tokenledger_exporter.server.decoding import decode_traces
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -218,6 +221,30 @@ def test_a_list_that_is_none_changes_nothing(iterations: object) -> None:
     usage = {"input_tokens": 10, "output_tokens": 2, "iterations": iterations}
     found = {**told("claude-sonnet-4-6", 10, 2), attributes.PROVIDER_USAGE: json.dumps(usage)}
     assert len(rows(found)) == 1
+
+
+def test_a_long_list_is_kept_whole_on_its_way() -> None:
+    """Half a usage object would be none: 100 entries are longer than any other text may be."""
+    advice = entry("advisor_message", "claude-opus-5", 823, 1_612, read=100)
+    found: dict[str, Any] = {
+        **told("claude-sonnet-4-6", 1_760, 531, *[advice] * 100),
+        attributes.FINISH_REASONS: ("end_turn",),
+    }
+    assert len(found[attributes.PROVIDER_USAGE]) > 2 * MAX_TEXT
+    span = ReadableSpan(
+        "chat claude-sonnet-4-6",
+        context=SpanContext(1, 2, is_remote=False),
+        attributes=found,
+        resource=Resource({}),
+        instrumentation_scope=InstrumentationScope("tokenledger.anthropic"),
+        start_time=_SINCE,
+        end_time=_SINCE + 1,
+    )
+    request = encode_spans([span]).SerializeToString()
+    for kept in (decode_record(encode_span(span)), *decode_traces(request).records):
+        of_call, *of_advice = build_rows(kept, HEADER, package_book)
+        assert of_call.cost_usd == _EXECUTOR
+        assert [row.cost_usd for row in of_advice] == [_ADVISOR] * 100
 
 
 def test_an_advisor_that_another_emitter_tells_of_is_billed_too() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from tokenledger_exporter.prices import free_sheet, tier_at
+from tokenledger_exporter.prices import free_sheet, is_sold_apart, tier_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +23,16 @@ if TYPE_CHECKING:
 ESTIMATED_NOTE: Final = "output tokens were estimated, the provider's own count never came"
 """Part of `cost_note` of every row whose output was estimated."""
 
+UNKNOWN_NOTE: Final = "unknown: "
+"""How a part of `cost_note` begins that names what is billed and neither told nor on a list."""
+
 REFUSED_NOTE: Final = "the provider refused the call"
 """`cost_note` of a row that costs nothing because no work was done."""
+
+
+def unknown_notes(note: str) -> list[str]:
+    """The parts of a note that begin with `UNKNOWN_NOTE`."""
+    return [each for each in note.split(_BETWEEN) if each.startswith(UNKNOWN_NOTE)]
 
 
 class Billable(Protocol):
@@ -71,6 +79,11 @@ class Billable(Protocol):
         ...
 
     @property
+    def shortest_turn(self) -> int | None:
+        """Input tokens of the shortest of several turns it sums up; `None` if it tells of none."""
+        ...
+
+    @property
     def missing_usage(self) -> str:
         """What its counts lack, in words; "" if they are whole."""
         ...
@@ -110,6 +123,8 @@ COST_COLUMNS: Final = (
 )
 """What pricing a row writes."""
 
+_BETWEEN: Final = "; "
+_UNKNOWN_LENGTH: Final = UNKNOWN_NOTE + "whether each turn is priced by its own length"
 _UNKNOWN: Final = (None,) * 6
 _NOTHING: Final = (Decimal(0),) * 6
 
@@ -129,30 +144,39 @@ def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBoo
     if not tokens.is_measured:
         return Charge(_UNKNOWN, "unmeasured", "", call.missing_usage)
     if faults := tokens.faults():
-        return Charge(_UNKNOWN, "unpriced", "", "; ".join(faults))
+        return Charge(_UNKNOWN, "unpriced", "", _BETWEEN.join(faults))
     model, tier = call.priced_model, tier_at(call.service_tier, call.inference_geo)
     cost = prices_of(provider).cost(provider, model, moment, tier, tokens)
     if cost is None:
         note = f"no price for {model or 'a call without a model'} at {provider or '?'}"
+        if is_sold_apart(call.service_tier):
+            note += f" on the tier {call.service_tier}"
         return _unpriced(call, note)
-    if not (cost.unpriced_kinds or call.estimated or call.missing_usage):
+    lengths = ""
+    if (shortest := call.shortest_turn) is not None:
+        rows = prices_of(provider).sheet(provider, model, moment, tier)
+        thresholds = {row.above_input_tokens for row in rows} - {0}
+        if any(shortest <= above < (tokens.input_tokens or 0) for above in thresholds):
+            lengths = _UNKNOWN_LENGTH
+    if not (cost.unpriced_kinds or call.estimated or call.missing_usage or lengths):
         return Charge(_amounts(cost), "priced", cost.price_id, "")
-    return _judged(call, cost)
+    return _judged(call, cost, lengths)
 
 
-def _judged(call: Billable, cost: Cost) -> Charge:
+def _judged(call: Billable, cost: Cost, lengths: str) -> Charge:
     """The charge of a call whose model has a price: how far is the cost to be trusted?"""
     unpriced = f"no price for {', '.join(cost.unpriced_kinds)}" if cost.unpriced_kinds else ""
     if unpriced and not cost.total_usd:
         return _unpriced(call, f"{unpriced} of {call.priced_model} at {call.provider}")
     estimated = ESTIMATED_NOTE if call.estimated else ""
-    note = "; ".join(filter(None, (estimated, unpriced, call.missing_usage)))
+    note = _BETWEEN.join(filter(None, (estimated, unpriced, call.missing_usage, lengths)))
     return Charge(_amounts(cost), "estimated" if estimated else "partial", cost.price_id, note)
 
 
 def _unpriced(call: Billable, why: str) -> Charge:
-    # That the output was estimated must still be known when a price is found one day.
-    note = f"{why}; {ESTIMATED_NOTE}" if call.estimated else why
+    # Both must still be known when a price is found one day.
+    estimated = ESTIMATED_NOTE if call.estimated else ""
+    note = _BETWEEN.join(filter(None, (why, estimated, *unknown_notes(call.missing_usage))))
     return Charge(_UNKNOWN, "unpriced", "", note)
 
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 STANDARD_TIER: Final = "standard"
 _AT: Final = "@"
 _STANDARD_NAMES: Final = frozenset({"", "default", "auto", "standard", "standard_only", "scale"})
+# Answered only where it was served, at a price of its own: Anthropic's fast mode (its "Fast mode",
+# pricing) and OpenAI's ultrafast processing, which is on no list (openai 3.57.0, `service_tier`).
+# Both read 2026-11-26.
+_SOLD_APART: Final = frozenset({"fast", "ultrafast"})
 _LATEST: Final = "-latest"
 _COMPACT_DATE: Final = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
@@ -46,6 +50,11 @@ def tier_at(tier: str, geo: str) -> str:
         geo: place in the provider's words; "" is anywhere.
     """
     return f"{tier}{_AT}{geo}" if geo else tier
+
+
+def is_sold_apart(tier: str) -> bool:
+    """Whether a tier is never billed at the standard rate."""
+    return tier.lower() in _SOLD_APART
 
 
 _NO_SHEETS: Final[list[Sheet]] = []
@@ -206,6 +215,8 @@ def _tiers(told: str) -> tuple[tuple[str, str], ...]:
     """Names of the sheets that may hold, best first: the tier's own, then the standard ones."""
     tier, at, geo = told.lower().partition(_AT)
     wanted = STANDARD_TIER if tier in _STANDARD_NAMES else tier
-    standard = (f"{STANDARD_TIER}{at}{geo}", STANDARD_TIER)
-    # A tier or a place nobody prices apart is billed at the standard rate.
-    return ((f"{wanted}{at}{geo}", wanted), standard) if wanted != STANDARD_TIER else (standard,)
+    own, standard = (f"{wanted}{at}{geo}", wanted), (f"{STANDARD_TIER}{at}{geo}", STANDARD_TIER)
+    if is_sold_apart(wanted):
+        return (own,)
+    # Any other tier or place that nobody prices apart is billed at the standard rate.
+    return (own, standard) if wanted != STANDARD_TIER else (standard,)

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
-from tokenledger_exporter.costing import COST_COLUMNS, ESTIMATED_NOTE, REFUSED_NOTE
+from tokenledger_exporter.costing import (
+    COST_COLUMNS,
+    ESTIMATED_NOTE,
+    REFUSED_NOTE,
+    unknown_notes,
+)
 from tokenledger_exporter.dialects import missing_usage, name_to_price
 from tokenledger_semconv.tokens import TokenVector
 
@@ -68,9 +73,15 @@ class StoredCall:
         return self.cost_status == "estimated" or ESTIMATED_NOTE in self.cost_note
 
     @property
+    def shortest_turn(self) -> None:
+        """Not looked for again: a note of it stays."""
+        return
+
+    @property
     def missing_usage(self) -> str:
         """What its counts lack, in words."""
-        return missing_usage(self.operation, self.tokens)
+        missing = missing_usage(self.operation, self.tokens)
+        return "; ".join(filter(None, (missing, *unknown_notes(self.cost_note))))
 
 
 def stored_call(row: Mapping[str, Any]) -> StoredCall:

@@ -157,6 +157,14 @@ ANTHROPIC_ITERATION: Final = "anthropic.usage.iteration"
 """What a row is of that is a part of an answer: `advisor_message`, or `message` of a model that
 declined. String. The exporter."""
 
+USAGE_PART: Final = "tokenledger.usage.part"
+"""What a row is of that is a hosted tool's part of an answer: `image_generation`, or `svg` of its
+authoring. String. The exporter."""
+
+OPENAI_REGION: Final = "openai.request.region"
+"""The region whose endpoint OpenAI was asked at (`eu`); it sets the price. String. Set by our
+instrumentors at start."""
+
 OPENAI_REQUEST_SERVICE_TIER: Final = "openai.request.service_tier"
 """The tier OpenAI was asked for. String. Set by the emitter at start."""
 
@@ -226,6 +234,13 @@ INPUT_CHARACTERS: Final = "tokenledger.usage.input_characters"
 
 IMAGES: Final = "tokenledger.usage.images"
 """Images the answer holds. Integer. Our instrumentors."""
+
+FURTHER_USAGE: Final = "tokenledger.usage.further"
+"""What an answer bills at other models' rates beside its counts: a list of usage objects, each with
+its `type` and its `model`. String, JSON. Our instrumentors, at the end."""
+
+UNKNOWN_USAGE: Final = "tokenledger.usage.unknown"
+"""What the provider bills of a call and does not tell, in words. String. Our instrumentors."""
 
 USAGE_ESTIMATED: Final = "tokenledger.usage.estimated"
 """True if output tokens were estimated, since the stream broke off before the provider counted

@@ -297,3 +297,41 @@ def test_an_advised_call_is_two_rows_of_the_ledger_and_stays_two(database_url: s
         ("claude-sonnet-4-6", _EXECUTOR, True, False),
         ("claude-opus-5", _ADVISOR, True, True),
     ]
+
+
+def test_turns_that_only_together_are_a_long_prompt_make_the_row_partial() -> None:
+    turns = (
+        entry("message", "claude-haiku-5-5", 60_000, 100),
+        entry("message", "claude-haiku-5-5", 70_000, 200),
+    )
+    [row] = rows(told("claude-haiku-5-5", 130_000, 300, *turns))
+    at_the_sums_length = (130_000 * Decimal("0.5") + 300 * Decimal("2.5")) / PER_MILLION
+    assert (row.cost_usd, row.cost_status) == (at_the_sums_length, "partial")
+    assert row.cost_note == "unknown: whether each turn is priced by its own length"
+
+
+@pytest.mark.parametrize(
+    ("model", "turns"),
+    [
+        ("claude-haiku-5-5", (101_000, 102_000)),
+        ("claude-haiku-5-5", (30_000, 40_000)),
+        ("claude-haiku-5-5", (130_000,)),
+        ("claude-opus-5", (60_000, 170_000)),
+    ],
+    ids=str,
+)
+def test_turns_that_cost_the_same_alone_and_together_are_priced(
+    model: str, turns: tuple[int, ...]
+) -> None:
+    made = [entry("message", model, counted, 100) for counted in turns]
+    [row] = rows(told(model, sum(turns), 100 * len(turns), *made))
+    assert (row.cost_status, row.cost_note) == ("priced", "")
+
+
+def test_an_advisors_turn_is_none_of_the_answers() -> None:
+    turns = (
+        entry("message", "claude-haiku-5-5", 130_000, 100),
+        entry("advisor_message", "claude-opus-5", 90_000, 200),
+    )
+    call, _ = rows(told("claude-haiku-5-5", 130_000, 100, *turns))
+    assert call.cost_status == "priced"

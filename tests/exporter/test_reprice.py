@@ -167,6 +167,17 @@ def test_an_estimated_row_stays_estimated_when_a_price_is_found(ledger_url: str)
     assert costs(ledger_url)[0][2] == "estimated"
 
 
+def test_what_was_unknown_of_a_row_stays_so_when_a_price_is_found(ledger_url: str) -> None:
+    store(ledger_url, ACME | {attributes.UNKNOWN_USAGE: "what the tool used"})
+    assert costs(ledger_url)[0][2] == "unpriced"
+    run("prices", "set", "openai", "acme-7b", "--input", "1", "--output", "1")
+    repriced()
+    assert costs(ledger_url)[0][2] == "partial"
+    run("prices", "set", "openai", "acme-7b", "--input", "2", "--output", "2")
+    repriced()
+    assert costs(ledger_url)[0][2] == "partial"
+
+
 def test_many_rows_are_changed_batch_by_batch(
     ledger_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

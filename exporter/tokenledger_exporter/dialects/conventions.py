@@ -42,6 +42,8 @@ _DETAILS: Final = (
     attributes.OPENAI_REQUEST_SERVICE_TIER,
     attributes.ANTHROPIC_REQUEST_SERVICE_TIER,
     attributes.ANTHROPIC_REFUSALS,
+    attributes.FURTHER_USAGE,
+    attributes.UNKNOWN_USAGE,
     attributes.SDK_VERSION,
 )
 
@@ -90,7 +92,7 @@ _VALUES: Final = values(
         attributes.OPENAI_SERVICE_TIER_UNTIL_1_41,
     ),
     speed=attributes.ANTHROPIC_SPEED,
-    inference_geo=attributes.ANTHROPIC_INFERENCE_GEO,
+    inference_geo=(attributes.ANTHROPIC_INFERENCE_GEO, attributes.OPENAI_REGION),
 )
 
 _COLUMNS: Final = {

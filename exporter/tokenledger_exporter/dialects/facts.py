@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
+
+from tokenledger_exporter.dialects.usage_objects import counts_of, parsed
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 # Operations that answer with nothing a provider counts.
 _WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderation"})
 _BEDROCK: Final = "aws"
+_ITERATIONS: Final = "iterations"
+# What the counts of an answer add up: `iterations` of anthropic 2.14.0, types/beta/beta_usage.py.
+_TURNS: Final = frozenset({"message", "fallback_message", "compaction"})
 
 
 class CallFacts(msgspec.Struct, frozen=True):
@@ -57,6 +62,20 @@ class CallFacts(msgspec.Struct, frozen=True):
     def priced_model(self) -> str:
         """The name to look the price up by."""
         return name_to_price(self.provider, self.request_model, self.model)
+
+    @property
+    def shortest_turn(self) -> int | None:
+        """Input tokens of the shortest of several turns it sums up; `None` if it tells of none."""
+        if self.usage is None or _ITERATIONS not in self.usage:
+            return None
+        told = parsed(self.usage).get(_ITERATIONS)
+        turns: list[int] = []
+        for found in cast("list[object]", told) if isinstance(told, list) else []:
+            entry = cast("dict[str, object]", found) if isinstance(found, dict) else {}
+            model = entry.get("model") or self.model
+            if str(entry.get("type")) in _TURNS and model == self.model:
+                turns.append(counts_of(entry).get("input_tokens", 0))
+        return min(turns) if len(turns) > 1 else None
 
 
 def name_to_price(provider: str, request_model: str, model: str) -> str:

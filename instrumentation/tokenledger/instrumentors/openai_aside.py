@@ -19,13 +19,14 @@ from tokenledger.instrumentors.body import Lines, is_async_body, told_by, watch_
 from tokenledger.instrumentors.openai_usage import (
     RESPONSE_ENDINGS,
     read_chat,
+    read_images,
     read_response,
     read_retrieved,
     read_usage,
 )
 from tokenledger.instrumentors.overhearing import overhear
 from tokenledger.precedence import keyword_layer
-from tokenledger.reading import fields_of, parts
+from tokenledger.reading import fields_of, parts, text
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ _RESULTS: Final[Mapping[str, tuple[str, Callable[[object], Found]]]] = {
     "text_completion": ("text_completion", read_chat),
     "list": ("embeddings", read_usage),
 }
+# Of images, the body names neither what it is nor its model; the batch names the model.
+_IMAGES: Final = ("image_generation", read_images)
 _TIMES: Final = BatchTimes()
 
 
@@ -70,7 +73,7 @@ def read_aside(
             _note_batch(batch)
     elif gets and path.startswith(_FILES) and path.endswith(_CONTENT):
         file = path[len(_FILES) : -len(_CONTENT)]
-        _read_file(answer, partial(_book_line, tracer, endpoint(), _TIMES.of(file)))
+        _read_file(answer, partial(_book_line, tracer, endpoint(), file))
     elif path.startswith(_RESPONSES):
         identity = path[len(_RESPONSES) :]
         if "/" not in (identity if gets else identity.removesuffix(_CANCEL)):
@@ -81,7 +84,7 @@ def _note_batch(batch: object) -> None:
     told = fields_of(batch)
     file, created = told.get("output_file_id"), told.get("created_at")
     if isinstance(file, str) and isinstance(created, (int, float)):
-        _TIMES.note(file, int(created) * _NANOSECONDS)
+        _TIMES.note(file, int(created) * _NANOSECONDS, text(told, "model") or "")
 
 
 def _read_response(tracer: CallTracer, endpoint: Endpoint, answer: object) -> None:
@@ -137,8 +140,16 @@ def _identity(result: Mapping[str, Any], body: Mapping[str, Any]) -> str:
     )
 
 
-def _book_line(tracer: CallTracer, endpoint: Endpoint, made_ns: int | None, line: bytes) -> bool:
+def _reader(body: Mapping[str, Any]) -> tuple[str, Callable[[object], Found]] | None:
+    """What a result is and how it is read; `None` for what is no model's answer."""
+    if "object" not in body and isinstance(body.get("data"), list):
+        return _IMAGES
+    return _RESULTS.get(body.get("object", ""))
+
+
+def _book_line(tracer: CallTracer, endpoint: Endpoint, file: str, line: bytes) -> bool:
     """Book one line of a results file; False if the file is something else."""
+    made_ns = _TIMES.of(file)
     with Guard("reading a batch result"):
         try:
             told: object = json.loads(line)
@@ -148,15 +159,15 @@ def _book_line(tracer: CallTracer, endpoint: Endpoint, made_ns: int | None, line
         if "custom_id" not in result or "response" not in result:
             return False
         body = fields_of(fields_of(result["response"]).get("body"))
-        known = _RESULTS.get(body.get("object", ""))
-        if known is not None and body.get("usage"):
+        known = _reader(body)
+        if known is not None and (body.get("usage") or body.get("svg_usage")):
             operation, read = known
             found = read(body)
             found[names.OPENAI_SERVICE_TIER] = BATCH_TIER
             request: Found = {
                 **endpoint.told,
                 names.OPERATION_NAME: operation,
-                names.REQUEST_MODEL: str(body.get("model", "")),
+                names.REQUEST_MODEL: str(body.get("model") or _TIMES.model_of(file)),
                 names.CALL_ID: f"openai.batch:{_identity(result, body)}",
             }
             # The line's own time first: it is the same for a reader who never saw the batch.

@@ -155,4 +155,6 @@ def read_speech(answer: object) -> Found:
 
 
 def _read_streamed_image(event: object) -> Found:
-    return {**read_images({"usage": fields_of(event).get("usage")}), names.IMAGES: 1}
+    told = fields_of(event)
+    counted = {"usage": told.get("usage"), "svg_usage": told.get("svg_usage")}
+    return {**read_images(counted), names.IMAGES: 1}

@@ -8,7 +8,6 @@ for.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +18,7 @@ from tokenledger.instrumentors.estimate import (
     estimated_input,
     estimated_output,
 )
+from tokenledger.instrumentors.openai_tools import TOOL_KINDS, add_svg, add_tools
 from tokenledger.reading import Counts, add_counts, add_usage, fields_of, parts, text
 from tokenledger_semconv import attributes as names
 
@@ -65,14 +65,6 @@ _OUTPUT_DETAILS: Final = Counts(
         "image_tokens": names.IMAGE_OUTPUT_TOKENS,
     }
 )
-_TOOLS: Final = Counts(
-    {
-        "web_search_call": names.WEB_SEARCH_REQUESTS,
-        "file_search_call": names.FILE_SEARCH_REQUESTS,
-        "code_interpreter_call": names.CODE_EXECUTION_REQUESTS,
-    }
-)
-_TOOL_KINDS: Final = frozenset(_TOOLS.fields)
 _TEXTS: Final = ("content", "refusal", "reasoning_content", "reasoning")
 _UNFINISHED: Final = frozenset({"queued", "in_progress"})
 _NANOSECONDS: Final = 1_000_000_000
@@ -94,7 +86,7 @@ def read_chat(completion: object) -> Found:
 
 
 def read_response(response: object) -> Found:
-    """An answer of the Responses API; its built-in tool calls are counted from its output."""
+    """An answer of the Responses API, and what its hosted tools used."""
     told = fields_of(response)
     found = _head(told)
     status = told.get("status")
@@ -105,8 +97,8 @@ def read_response(response: object) -> Found:
     usage = told.get("usage")
     if usage is not None:
         kinds = [str(fields_of(item).get("type")) for item in told.get("output") or ()]
-        if not _TOOL_KINDS.isdisjoint(kinds):
-            add_counts(found, Counter(kinds), _TOOLS)
+        if told.get("tool_usage") or not TOOL_KINDS.isdisjoint(kinds):
+            add_tools(found, told)
         add_response_usage(found, usage)
     if told.get("background") is True:
         _add_identity(found, told)
@@ -146,6 +138,7 @@ def read_images(images: object) -> Found:
         # All that such a model puts out is image, unless it says otherwise.
         # Ref: openai 3.54.0 types/images_response.py, `output_tokens`, read 2026-11-22.
         found[names.IMAGE_OUTPUT_TOKENS] = found[names.OUTPUT_TOKENS]
+    add_svg(found, told.get("svg_usage"))
     return found
 
 

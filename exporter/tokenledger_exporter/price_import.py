@@ -92,8 +92,8 @@ _TIERS: Final[Mapping[str, Mapping[str, str]]] = {
 # support.claude.com "Enable US-only inference for your organization", docs.aws.amazon.com
 # "claude-platform" data residency.
 _US: Final = "us"
-_US_FACTOR: Final = Decimal("1.1")
 _US_SOURCE: Final = "; US-only inference 1.1 times, support.claude.com 2026-11-22"
+_KEPT_IN_PLACE: Final = Decimal("1.1")
 _TOKEN_KINDS: Final = frozenset(
     kind for unit, (kind, _) in _KINDS.items() if unit.endswith("_mtok")
 )
@@ -101,6 +101,17 @@ BEFORE_GEO: Final = re.compile(
     r"claude-(?:instant|v?[123]\b|(?:opus|sonnet|haiku)-4(?:-[0-5])?(?:$|-20\d{6}|-latest|@))"
 )
 """Models of Anthropic that were there before a request could say where it is to run."""
+
+# OpenAI's endpoints that process in one region cost 10 % more for models released on or after
+# 2026-03-05 that are eligible: GPT-5.4 (that day), GPT Image 2 and Realtime 2 were the first of
+# theirs. Sources: OpenAI's "Pricing" and "Data controls" (data residency), read 2026-11-26 in
+# copies of August and October; of the other regions, which only store, no page tells a price.
+_REGIONS: Final = ("us", "eu", "ae")
+_REGION_SOURCE: Final = "; regional processing 1.1 times, developers.openai.com 2026-11-26"
+_REGIONAL: Final = re.compile(
+    r"gpt-(?:5\.[4-9]|[6-9](?:\.\d+)?)(?:-(?:mini|nano|pro|astra|sol|terra|luna))?"
+    r"|gpt-image-2(?:\.\d-[a-z]+)?|gpt-realtime-2"
+)
 
 # Models a provider resells are tried after its own. Azure sells Claude at Anthropic's own prices
 # (platform.claude.com "Claude in Microsoft Foundry": "Anthropic's standard API pricing", checked
@@ -159,16 +170,26 @@ def _model_rows(provider: str, model: ModelInfo, order: int) -> Iterator[PriceRo
             elif standard[start, opens] == rates:
                 continue
             yield from _sheet_rows(provider, model, order, tier, period, rates)
-            if provider == "anthropic" and not BEFORE_GEO.match(model.id):
-                raised = [_us_only(rate) for rate in rates]
+            places, source = _places(provider, model)
+            raised = [_in_one_place(rate) for rate in rates]
+            for place in places:
                 yield from _sheet_rows(
-                    provider, model, order, tier_at(tier, _US), period, raised, _US_SOURCE
+                    provider, model, order, tier_at(tier, place), period, raised, source
                 )
 
 
-def _us_only(rate: _Rate) -> _Rate:
+def _places(provider: str, model: ModelInfo) -> tuple[tuple[str, ...], str]:
+    """Where running a model costs more than anywhere, and who says so."""
+    if provider == "anthropic" and not BEFORE_GEO.match(model.id):
+        return (_US,), _US_SOURCE
+    if provider == "openai" and _REGIONAL.fullmatch(model.id):
+        return _REGIONS, _REGION_SOURCE
+    return (), ""
+
+
+def _in_one_place(rate: _Rate) -> _Rate:
     kind, above, usd, per = rate
-    return (kind, above, usd * _US_FACTOR, per) if kind in _TOKEN_KINDS else rate
+    return (kind, above, usd * _KEPT_IN_PLACE, per) if kind in _TOKEN_KINDS else rate
 
 
 def _sheet_rows(  # noqa: PLR0913, PLR0917 - a sheet's own facts, one each

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import pytest
 from genai_prices.data import providers
 
 from exporter.made import chat_attributes, package_book, row
 from tokenledger_exporter.price_import import BEFORE_GEO, package_rows
-from tokenledger_exporter.prices import tier_at
+from tokenledger_exporter.price_rows import PriceRow
+from tokenledger_exporter.prices import PriceBook, tier_at
 from tokenledger_exporter.providers import ledger_name
 from tokenledger_semconv.tokens import TokenVector
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.records import AttributeValue
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
 # Below every threshold of long calls.
@@ -198,10 +203,10 @@ def test_the_place_and_the_tier_are_multiplied(tier: str, price: str) -> None:
     assert priced("anthropic", model, tier=tier_at(tier, "US")) == expected
 
 
-def test_models_before_opus_4_6_and_other_sellers_have_no_place_price() -> None:
-    placed = {row.model for row in package_rows() if "@" in row.tier}
-    listed = {row.model for row in package_rows() if row.provider == "anthropic"}
-    assert {row.provider for row in package_rows() if "@" in row.tier} == {"anthropic"}
+def test_models_before_opus_4_6_have_no_place_price() -> None:
+    anthropic = [row for row in package_rows() if row.provider == "anthropic"]
+    placed = {row.model for row in anthropic if "@" in row.tier}
+    listed = {row.model for row in anthropic}
     assert {"claude-opus-4-6", "claude-sonnet-4-6", "claude-opus-5"} <= placed
     assert listed - placed == {model for model in listed if BEFORE_GEO.match(model)}
     assert {"claude-opus-4-5", "claude-haiku-4-5", "claude-3-opus-latest"} <= listed - placed
@@ -219,3 +224,87 @@ def test_fast_mode_is_a_tier_of_its_own(tier: str) -> None:
     assert made.service_tier == "fast"
     assert "/fast/" in made.price_id
     assert made.cost_usd == mtok("10", 1_000) + mtok("50", 100)
+
+
+def test_other_sellers_have_no_place_price() -> None:
+    placed = {row.provider for row in package_rows() if "@" in row.tier}
+    assert placed == {"anthropic", "openai"}
+
+
+@pytest.mark.parametrize("region", ["us", "eu", "ae"])
+@pytest.mark.parametrize(
+    ("tier", "paid"), [("", "4"), ("batch", "2"), ("priority", "8"), ("default", "4")]
+)
+def test_an_endpoint_of_one_region_costs_a_tenth_more(region: str, tier: str, paid: str) -> None:
+    expected = mtok(paid, 1_000) * Decimal("1.1")
+    assert priced("openai", "gpt-5.6-sol", tier=tier_at(tier, region)) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "listed"), [("gpt-4o", "2.5"), ("gpt-5.2", "1.75"), ("o3", "2"), ("gpt-5.3", "1.75")]
+)
+def test_models_from_before_the_uplift_cost_the_same_everywhere(model: str, listed: str) -> None:
+    assert priced("openai", model, tier=tier_at("", "eu")) == mtok(listed, 1_000)
+
+
+@pytest.mark.parametrize("model", ["gpt-5.4", "gpt-5.4-mini-2026-03-17", "gpt-6-luna", "gpt-5.5"])
+def test_models_since_the_uplift_have_it_in_every_kind_of_token(model: str) -> None:
+    tokens = TokenVector(input_tokens=1_000, cached_tokens=400, output_tokens=100)
+    anywhere, here = (
+        package_book().cost("openai", model, NOW, tier_at("", region), tokens)
+        for region in ("", "eu")
+    )
+    assert anywhere is not None
+    assert here is not None
+    assert here.total_usd == anywhere.total_usd * Decimal("1.1")
+
+
+def test_a_search_costs_the_same_in_every_region() -> None:
+    tokens = TokenVector(input_tokens=1_000, output_tokens=0, web_search_requests=2)
+    cost = package_book().cost("openai", "gpt-5.5", NOW, tier_at("", "eu"), tokens)
+    assert cost is not None
+    assert cost.total_usd == mtok("5", 1_000) * Decimal("1.1") + Decimal(10) * 2 / 1_000
+
+
+def test_a_region_that_only_stores_costs_what_the_list_says() -> None:
+    assert priced("openai", "gpt-5.5", tier=tier_at("", "jp")) == mtok("5", 1_000)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "told"),
+    [
+        ("openai", "gpt-5.6-sol", {"openai.response.service_tier": "ultrafast"}),
+        ("anthropic", "claude-opus-4-6", {"anthropic.response.speed": "fast"}),
+    ],
+)
+def test_a_tier_sold_at_a_price_on_no_list_is_never_the_standard_rate(
+    provider: str, model: str, told: dict[str, AttributeValue]
+) -> None:
+    asked = chat_attributes(gen_ai__provider__name=provider, gen_ai__request__model=model)
+    made = row(asked | told)
+    assert (made.cost_usd, made.cost_status) == (None, "unpriced")
+    assert made.cost_note == f"no price for {model} at {provider} on the tier {made.service_tier}"
+
+
+def test_such_a_tier_has_the_price_the_user_says() -> None:
+    own = PriceRow(
+        price_id="openai/gpt-5.6-sol/ultrafast/own",
+        kind="input",
+        above_input_tokens=0,
+        provider="openai",
+        model="gpt-5.6-sol",
+        model_pattern="^gpt-5\\.6-sol$",
+        match_order=-1,
+        tier="ultrafast",
+        usd=Decimal(20),
+        per=1_000_000,
+        valid_from=None,
+        valid_to=None,
+        daily_from=None,
+        daily_to=None,
+        source="contract 9",
+    )
+    book = PriceBook([*package_rows(), own])
+    cost = book.cost("openai", "gpt-5.6-sol", NOW, "ultrafast", TokenVector(input_tokens=1_000))
+    assert cost is not None
+    assert cost.total_usd == mtok("20", 1_000)

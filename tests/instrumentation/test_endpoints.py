@@ -38,6 +38,20 @@ def test_every_known_host_and_all_below_it_name_their_provider(host: str, provid
     assert named(f"eu.api.{host}") == provider
 
 
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("eu.api.openai.com", "eu"),
+        ("US.api.openai.com.", "us"),
+        ("api.openai.com", None),
+        ("eu.api.openai.com.example.com", None),
+        ("eu.api.x.ai", None),
+    ],
+)
+def test_an_endpoint_of_openai_in_one_region_names_it(host: str, region: str | None) -> None:
+    assert OF_OPENAI.at(host, 443).told.get(attributes.OPENAI_REGION) == region
+
+
 @pytest.mark.parametrize("host", PROVIDER_HOSTS)
 def test_a_host_that_only_ends_in_the_same_letters_is_nobody_known(host: str) -> None:
     """`fox.ai` is not `x.ai`."""

@@ -76,6 +76,9 @@ _REGIONAL_HOSTS: Final = (
 """Hosts with a region in them -> provider, as the clients of openai 3.54.0 and anthropic 2.12.0
 make them, read 2026-11-22."""
 
+# Ref: OpenAI's "Data controls" (data residency), read 2026-11-26 in a copy of October.
+_OPENAI_REGION: Final = re.compile(r"([a-z]{2})\.api\.openai\.com")
+
 _CLIENTS: Final[Mapping[str, str]] = {
     "AzureOpenAI": "azure.ai.openai",
     "AsyncAzureOpenAI": "azure.ai.openai",
@@ -156,6 +159,8 @@ class Endpoints:
         }
         if port is not None:
             told[names.SERVER_PORT] = port
+        if region := _OPENAI_REGION.fullmatch(host.lower().rstrip(".")):
+            told[names.OPENAI_REGION] = region[1]
         return Endpoint(host, port, told)
 
 

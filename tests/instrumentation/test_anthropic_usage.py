@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from anthropic import Anthropic
 from anthropic.types import Message
 
-from instrumentation.harness import vector
+from instrumentation.anthropic_answers import message
+from instrumentation.harness import row_of, vector
+from instrumentation.loopback import Loopback, method_of, streamed
 from tokenledger.instrumentors.anthropic_usage import (
     MessageStream,
     merged,
@@ -16,6 +20,10 @@ from tokenledger.instrumentors.anthropic_usage import (
 )
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.tokens import TokenVector
+
+if TYPE_CHECKING:
+    from instrumentation.harness import MemoryLedger
+    from tokenledger_exporter.rows import LedgerRow
 
 _USAGE: dict[str, Any] = {
     "input_tokens": 100,
@@ -181,3 +189,80 @@ def test_fast_mode_of_a_stream_is_told_at_its_start() -> None:
     stream.note(_start(speed="fast"))
     stream.note({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 50}})
     assert stream.found()[names.ANTHROPIC_SPEED] == "fast"
+
+
+_FIRST_TURN: dict[str, Any] = {
+    "input_tokens": 100,
+    "cache_read_input_tokens": 0,
+    "cache_creation_input_tokens": 1_000,
+    "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 1_000},
+    "output_tokens": 1,
+}
+_ALL_TURNS: dict[str, Any] = {
+    "input_tokens": 160,
+    "cache_read_input_tokens": 1_000,
+    "cache_creation_input_tokens": 1_800,
+    "output_tokens": 40,
+}
+
+
+def turn(wrote_5m: int, wrote_1h: int) -> dict[str, Any]:
+    return {
+        "type": "message",
+        "input_tokens": 80,
+        "output_tokens": 20,
+        "cache_read_input_tokens": 500,
+        "cache_creation_input_tokens": wrote_5m + wrote_1h,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": wrote_5m,
+            "ephemeral_1h_input_tokens": wrote_1h,
+        },
+    }
+
+
+def streamed_row(ledger: MemoryLedger, first: dict[str, Any], last: dict[str, Any]) -> LedgerRow:
+    """The row of a stream of Claude Sonnet 4.6 with these counts at its start and at its end."""
+    begun = message(content=[], stop_reason=None, model="claude-sonnet-4-6", usage=first)
+    ended = {"stop_reason": "end_turn", "stop_sequence": None}
+    events: tuple[dict[str, Any], ...] = (
+        {"type": "message_start", "message": begun},
+        {"type": "message_delta", "delta": ended, "usage": last},
+        {"type": "message_stop"},
+    )
+    with Loopback() as server, Anthropic(base_url=server.url, api_key="sk-canary") as client:
+        server.on("*", streamed(events))
+        asked: Any = {"model": "claude-sonnet-4-6", "max_tokens": 9, "messages": [], "stream": True}
+        list(method_of(client, "messages.create")(**asked))
+    [span] = ledger.spans
+    return row_of(span)
+
+
+def priced(shorter: int, hour: int) -> Decimal:
+    """Sonnet 4.6: 3 dollars a million in, 0.30 cached, 3.75 and 6 written, 15 out."""
+    read = 160 * Decimal(3) + 1_000 * Decimal("0.3")
+    wrote = shorter * Decimal("3.75") + hour * Decimal(6)
+    return (read + wrote + 40 * Decimal(15)) / 1_000_000
+
+
+def test_a_streams_later_cache_writes_have_the_lifetimes_its_turns_tell(
+    ledger: MemoryLedger,
+) -> None:
+    last = {**_ALL_TURNS, "iterations": [turn(0, 1_000), turn(300, 500)]}
+    row = streamed_row(ledger, _FIRST_TURN, last)
+    assert (row.cache_write_tokens, row.cache_write_1h_tokens) == (1_800, 1_500)
+    assert (row.cost_usd, row.cost_status) == (priced(300, 1_500), "priced")
+
+
+def test_a_streams_later_cache_writes_of_unknown_lifetime_make_the_row_partial(
+    ledger: MemoryLedger,
+) -> None:
+    row = streamed_row(ledger, _FIRST_TURN, _ALL_TURNS)
+    assert (row.cost_usd, row.cost_status) == (priced(800, 1_000), "partial")
+    assert row.cost_note == "unknown: how long some of the cache writes are kept"
+
+
+@pytest.mark.parametrize("wrong", [7, [7], [{"type": "message", "cache_creation": "x"}], [{}]])
+def test_turns_of_another_shape_change_no_count(ledger: MemoryLedger, wrong: object) -> None:
+    last = {**_ALL_TURNS, "cache_creation_input_tokens": 1_000, "iterations": wrong}
+    row = streamed_row(ledger, _FIRST_TURN, last)
+    assert (row.cache_write_1h_tokens, row.cost_status) == (1_000, "priced")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _REFUSED: Final = ("refusal",)
 _FALLBACK: Final = "fallback"
+_TURNS: Final = ("message", "fallback_message")
 _COUNTS: Final = Counts(
     {
         "input_tokens": names.INPUT_TOKENS,
@@ -211,8 +212,10 @@ class MessageStream:
         """What was read so far."""
         found = dict(self._head)
         if self._usage:
-            add_message_usage(found, self._usage)
+            add_message_usage(found, with_lifetimes(self._usage))
             add_usage(found, self._usage)
+            if _has_unknown_lifetimes(found):
+                found[names.UNKNOWN_USAGE] = "how long some of the cache writes are kept"
         _add_refusals(found, self._declined, self._details)
         return found
 
@@ -220,6 +223,31 @@ class MessageStream:
         """Output by its text; nothing if it was counted."""
         del request_body  # Input is told by the first event.
         return {} if self._is_counted else estimate(estimated_long_output(weight))
+
+
+def with_lifetimes(usage: Usage) -> Usage:
+    """A stream's usage with all its cache writes by lifetime, where its iterations tell them.
+
+    `message_start` parts the writes of the first turn by lifetime; `message_delta` counts those of
+    every turn and does not part them (`MessageDeltaUsage` of anthropic 2.14.0, read 2026-11-26).
+    """
+    turns = [entry for entry in parts(usage, "iterations") if part(entry, "type") in _TURNS]
+    writes = [fields_of(part(turn, "cache_creation")) for turn in turns]
+    told = {name: sum(_whole(each.get(name)) for each in writes) for name in _LIFETIMES.fields}
+    if turns and sum(told.values()) == usage.get("cache_creation_input_tokens"):
+        return {**usage, "cache_creation": told}
+    return usage
+
+
+def _whole(count: object) -> int:
+    return count if isinstance(count, int) else 0
+
+
+def _has_unknown_lifetimes(found: Mapping[str, Any]) -> bool:
+    """Whether writes of an hour were told, and further ones without their lifetime."""
+    hour = found.get(names.CACHE_WRITE_1H_TOKENS, 0)
+    shorter = found.get(names.CACHE_WRITE_5M_TOKENS, 0)
+    return bool(hour) and hour + shorter < found.get(names.CACHE_WRITE_TOKENS, 0)
 
 
 class _MessageText:

@@ -42,20 +42,30 @@ _UNKNOWN_PREVIEW: Final = "what web_search_preview costs with this model"
 _UNKNOWN_CONTENT: Final = "whether the 8,000 input tokens billed for a search's results are counted"
 
 
-def add_tools(found: Found, response: Mapping[str, Any]) -> None:
-    """What the hosted tools of a response used; its own tokens are read already."""
-    output = parts(response, "output")
+def add_tools(found: Found, response: Mapping[str, Any], *, has_items: bool) -> None:
+    """What the hosted tools of a response used; its own tokens are read already.
+
+    Args:
+        found: what is known of the response.
+        response: the response.
+        has_items: whether its output holds items of `TOOL_KINDS`.
+    """
     usage = fields_of(response.get("tool_usage"))
-    add_counts(found, Counter(map(_billed, output)), _TOOLS)
     searches = fields_of(usage.get("web_search")).get("num_requests")
+    drawn = fields_of(usage.get("image_gen"))
+    has_drawn = drawn.get("output_tokens") or drawn.get("input_tokens")
+    if not has_items and not searches and not has_drawn:
+        # What every answer tells that used no tool.
+        return
+    output = parts(response, "output")
+    add_counts(found, Counter(map(_billed, output)), _TOOLS)
     if searches.__class__ is int and (searches or names.WEB_SEARCH_REQUESTS in found):
         # Without what is discounted, and what only opened a page.
         found[names.WEB_SEARCH_REQUESTS] = searches
     images = [item for item in output if text(item, "type") == _IMAGE]
-    drawn = fields_of(usage.get("image_gen"))
     unknown = list(_unknown_searches(response)) if found.get(names.WEB_SEARCH_REQUESTS) else []
     further: list[object] = []
-    if drawn.get("output_tokens") or drawn.get("input_tokens"):
+    if has_drawn:
         further.append(_further("image_generation", _image_model(response), usage["image_gen"]))
     elif any(text(item, "result") and not fields_of(item).get("svg_usage") for item in images):
         unknown.append(_UNKNOWN_IMAGES)

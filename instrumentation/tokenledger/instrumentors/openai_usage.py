@@ -97,8 +97,9 @@ def read_response(response: object) -> Found:
     usage = told.get("usage")
     if usage is not None:
         kinds = [str(fields_of(item).get("type")) for item in told.get("output") or ()]
-        if told.get("tool_usage") or not TOOL_KINDS.isdisjoint(kinds):
-            add_tools(found, told)
+        has_items = not TOOL_KINDS.isdisjoint(kinds)
+        if has_items or told.get("tool_usage"):
+            add_tools(found, told, has_items=has_items)
         add_response_usage(found, usage)
     if told.get("background") is True:
         _add_identity(found, told)

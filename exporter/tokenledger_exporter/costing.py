@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from tokenledger_exporter.prices import free_sheet, is_sold_apart, tier_at
+from tokenledger_exporter.prices import STANDARD_TIER, free_sheet, is_sold_apart, tier_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from tokenledger_exporter.price_rows import Cost
+    from tokenledger_exporter.price_rows import Cost, PriceRow
     from tokenledger_exporter.prices import PriceBook
     from tokenledger_semconv.tokens import TokenVector
 
@@ -125,6 +125,7 @@ COST_COLUMNS: Final = (
 
 _BETWEEN: Final = "; "
 _UNKNOWN_LENGTH: Final = UNKNOWN_NOTE + "whether each turn is priced by its own length"
+_BATCH: Final = "batch"
 _UNKNOWN: Final = (None,) * 6
 _NOTHING: Final = (Decimal(0),) * 6
 
@@ -152,24 +153,35 @@ def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBoo
         if is_sold_apart(call.service_tier):
             note += f" on the tier {call.service_tier}"
         return _unpriced(call, note)
-    lengths = ""
-    if (shortest := call.shortest_turn) is not None:
-        rows = prices_of(provider).sheet(provider, model, moment, tier)
-        thresholds = {row.above_input_tokens for row in rows} - {0}
-        if any(shortest <= above < (tokens.input_tokens or 0) for above in thresholds):
-            lengths = _UNKNOWN_LENGTH
-    if not (cost.unpriced_kinds or call.estimated or call.missing_usage or lengths):
+    doubts: tuple[str, ...] = ()
+    if call.shortest_turn is not None or call.service_tier == _BATCH:
+        doubts = _doubts(call, prices_of(provider).sheet(provider, model, moment, tier))
+    if not (cost.unpriced_kinds or call.estimated or call.missing_usage or doubts):
         return Charge(_amounts(cost), "priced", cost.price_id, "")
-    return _judged(call, cost, lengths)
+    return _judged(call, cost, doubts)
 
 
-def _judged(call: Billable, cost: Cost, lengths: str) -> Charge:
+def _doubts(call: Billable, sheet: Sequence[PriceRow]) -> tuple[str, ...]:
+    """Why the sheet that was found may not be what the call is billed by."""
+    found: list[str] = []
+    if (shortest := call.shortest_turn) is not None:
+        longest = call.tokens.input_tokens or 0
+        thresholds = {row.above_input_tokens for row in sheet} - {0}
+        if any(shortest <= above < longest for above in thresholds):
+            found.append(_UNKNOWN_LENGTH)
+    # What came out of a batch was sold in one, at less than the standard rate.
+    if call.service_tier == _BATCH and sheet and sheet[0].tier.startswith(STANDARD_TIER):
+        found.append(f"no batch price for {call.priced_model}: the standard rate is too high")
+    return tuple(found)
+
+
+def _judged(call: Billable, cost: Cost, doubts: Sequence[str]) -> Charge:
     """The charge of a call whose model has a price: how far is the cost to be trusted?"""
     unpriced = f"no price for {', '.join(cost.unpriced_kinds)}" if cost.unpriced_kinds else ""
     if unpriced and not cost.total_usd:
         return _unpriced(call, f"{unpriced} of {call.priced_model} at {call.provider}")
     estimated = ESTIMATED_NOTE if call.estimated else ""
-    note = _BETWEEN.join(filter(None, (estimated, unpriced, call.missing_usage, lengths)))
+    note = _BETWEEN.join(filter(None, (estimated, unpriced, call.missing_usage, *doubts)))
     return Charge(_amounts(cost), "estimated" if estimated else "partial", cost.price_id, note)
 
 

@@ -233,6 +233,23 @@ def test_a_batch_row_is_priced_at_the_batch_rate_and_is_its_call_id() -> None:
     assert first.cost_usd == mtok("1.25", 1_000) + mtok("5", 100)
 
 
+def test_a_batch_whose_rate_nobody_lists_says_that_the_standard_rate_is_too_high() -> None:
+    """OpenAI sells embeddings in a batch at less; the list names their standard price alone."""
+    made = row(
+        {
+            attributes.OPERATION_NAME: "embeddings",
+            attributes.PROVIDER_NAME: "openai",
+            attributes.REQUEST_MODEL: "text-embedding-3-small",
+            attributes.INPUT_TOKENS: 1_000_000,
+            attributes.OPENAI_SERVICE_TIER: "batch",
+        }
+    )
+    assert (made.cost_usd, made.cost_status) == (mtok("0.02", 1_000_000), "partial")
+    assert made.cost_note == (
+        "no batch price for text-embedding-3-small: the standard rate is too high"
+    )
+
+
 def test_a_batch_of_claude_is_priced_at_its_batch_rate() -> None:
     told = chat_attributes(
         gen_ai__provider__name="anthropic",

@@ -16,8 +16,7 @@ from uuid import UUID, SafeUUID
 
 import msgspec
 
-from tokenledger_exporter.billed_beside import beside
-from tokenledger_exporter.billed_parts import parts_of
+from tokenledger_exporter import anthropic_bill, openai_bill
 from tokenledger_exporter.costing import charge
 from tokenledger_exporter.dialects import read_call
 from tokenledger_semconv import attributes
@@ -150,7 +149,11 @@ def build_rows(
         return []
     event_id, started_ns = _identity(record, call.dimensions["organization_id"])
     started = _moment(started_ns)
-    first, *further = (each for part in parts_of(call, started) for each in beside(part))
+    first, *further = (
+        each
+        for part in anthropic_bill.parts_of(call, started)
+        for each in openai_bill.parts_of(part)
+    )
     rows = [_row(record, first, event_id, started, charge(first, started, prices_of), True)]
     for number, part in enumerate(further, start=1):
         part_id = _event_id(started_ns, event_id.bytes + number.to_bytes(4, "big"))

@@ -153,13 +153,9 @@ ANTHROPIC_REFUSALS: Final = "anthropic.response.refusals"
 """Why models declined, in the order they ran: the policy area (`cyber`, `bio` ...), "" where none
 was told. It decides what is billed. String array. Our instrumentors."""
 
-ANTHROPIC_ITERATION: Final = "anthropic.usage.iteration"
-"""What a row is of that is a part of an answer: `advisor_message`, or `message` of a model that
-declined. String. The exporter."""
-
 USAGE_PART: Final = "tokenledger.usage.part"
-"""What a row is of that is a hosted tool's part of an answer: `image_generation`, or `svg` of its
-authoring. String. The exporter."""
+"""What a row is of that is a part of an answer: `advisor_message`, `message` of a model that
+declined, `image_generation`, or `svg`. String. The exporter."""
 
 OPENAI_REGION: Final = "openai.request.region"
 """The region whose endpoint OpenAI was asked at (`eu`); it sets the price. String. Set by our

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 
 from tokenledger_exporter.dialects.usage_objects import counts_of, parsed
+from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -62,6 +63,47 @@ class CallFacts(msgspec.Struct, frozen=True):
     def priced_model(self) -> str:
         """The name to look the price up by."""
         return name_to_price(self.provider, self.request_model, self.model)
+
+    def part(  # noqa: PLR0913 - what a part has of its own
+        self,
+        kind: str,
+        model: str,
+        tokens: TokenVector,
+        usage: object,
+        *,
+        operation: str,
+        tier: str,
+    ) -> CallFacts:
+        """What the call's answer bills at another model's rates, as a call of its own.
+
+        The answer's id stays the call's alone: one call is told of once.
+
+        Args:
+            kind: what it is, in the provider's words.
+            model: the model that ran.
+            tokens: its counts.
+            usage: the provider's own object of it.
+            operation: what it did.
+            tier: the tier it is billed on.
+        """
+        return msgspec.structs.replace(
+            self,
+            model=model,
+            request_model=model,
+            operation=operation,
+            response_id="",
+            tokens=tokens,
+            missing_usage=missing_usage(operation, tokens),
+            refused=False,
+            failed=False,
+            error_type="",
+            service_tier=tier,
+            time_to_first_token_ms=None,
+            usage=msgspec.json.encode(usage).decode(),
+            estimated=False,
+            reported_cost_usd=None,
+            details={attributes.USAGE_PART: kind},
+        )
 
     @property
     def shortest_turn(self) -> int | None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
-from tokenledger_exporter.dialects import missing_usage
 from tokenledger_exporter.dialects.usage_objects import counts_of, parsed
 from tokenledger_semconv import attributes
 from tokenledger_semconv.tokens import TokenVector
@@ -89,25 +88,8 @@ def _further(
 
 
 def _part(call: CallFacts, entry: JsonObject, model: str, tier: str) -> CallFacts:
-    """One entry as a call of its own; its answer's id is the call's alone."""
     tokens = TokenVector(**counts_of(entry))
-    return msgspec.structs.replace(
-        call,
-        model=model,
-        request_model=model,
-        response_id="",
-        tokens=tokens,
-        missing_usage=missing_usage(call.operation, tokens),
-        refused=False,
-        failed=False,
-        error_type="",
-        service_tier=tier,
-        time_to_first_token_ms=None,
-        usage=msgspec.json.encode(entry).decode(),
-        estimated=False,
-        reported_cost_usd=None,
-        details={attributes.ANTHROPIC_ITERATION: str(entry["type"])},
-    )
+    return call.part(str(entry["type"]), model, tokens, entry, operation=call.operation, tier=tier)
 
 
 def _model_of(entries: Sequence[JsonObject]) -> str:

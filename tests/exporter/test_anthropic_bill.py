@@ -103,7 +103,7 @@ def test_an_advisor_is_billed_at_its_own_rates_in_a_row_of_its_own() -> None:
     assert (advisor.user_id, advisor.timestamp) == ("ada", call.timestamp)
     # How long it took is not told, and the answer's id is the call's.
     assert (advisor.duration_ms, advisor.response_id) == (None, "")
-    assert json.loads(advisor.details) == {attributes.ANTHROPIC_ITERATION: "advisor_message"}
+    assert json.loads(advisor.details) == {attributes.USAGE_PART: "advisor_message"}
     assert json.loads(advisor.usage or "")["output_tokens"] == 1_612
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 
 from tokenledger_exporter.costing import UNKNOWN_NOTE
-from tokenledger_exporter.dialects import missing_usage
 from tokenledger_semconv import attributes
 from tokenledger_semconv.tokens import TokenVector
 
@@ -36,7 +35,7 @@ _LONG_WRITES: Final = '"ttl_12h_tokens"'
 _LONG_WRITE_PRICE: Final = "the price of cache writes kept for 12 hours"
 
 
-def beside(call: CallFacts) -> Sequence[CallFacts]:
+def parts_of(call: CallFacts) -> Sequence[CallFacts]:
     """The call as OpenAI bills it, and behind it what its tools bill at other models' rates."""
     details, usage = call.details, call.usage
     is_told = attributes.FURTHER_USAGE in details or attributes.UNKNOWN_USAGE in details
@@ -71,21 +70,9 @@ def _part(call: CallFacts, entry: Mapping[str, object]) -> CallFacts:
     kind, model = str(entry.get("type", "")), str(entry.get("model", ""))
     operation = _IMAGE if kind == _IMAGE else call.operation
     tokens = _tokens(entry, draws=kind == _IMAGE)
-    return msgspec.structs.replace(
-        call,
-        model=model,
-        request_model=model,
-        operation=operation,
-        response_id="",
-        tokens=tokens,
-        missing_usage=missing_usage(operation, tokens),
-        # A tier bought for the one model is not the other's; a batch is for all in it.
-        service_tier=_BATCH if call.service_tier == _BATCH else "",
-        time_to_first_token_ms=None,
-        usage=msgspec.json.encode(entry).decode(),
-        reported_cost_usd=None,
-        details={attributes.USAGE_PART: kind},
-    )
+    # A tier bought for the one model is not the other's; a batch is for all in it.
+    tier = _BATCH if call.service_tier == _BATCH else ""
+    return call.part(kind, model, tokens, entry, operation=operation, tier=tier)
 
 
 def _tokens(entry: Mapping[str, object], *, draws: bool) -> TokenVector:

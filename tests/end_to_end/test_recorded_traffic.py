@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -21,8 +22,6 @@ from exchanges.replay import (
 from exchanges.test_replay import MISREAD
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from exchanges.replay import (
         Exchange,
         Expected,
@@ -80,7 +79,31 @@ ROWS = """
            input_tokens, output_tokens, cached_tokens, cache_write_tokens, cache_write_1h_tokens,
            reasoning_tokens, audio_input_tokens, audio_output_tokens
     FROM token_ledger_events
+    WHERE NOT details ? 'tokenledger.usage.part'
 """
+PARTS = """
+    SELECT feature, model, input_tokens, output_tokens, cost_usd FROM token_ledger_events
+    WHERE details ->> 'tokenledger.usage.part' = 'advisor_message'
+    ORDER BY feature
+"""
+ADVICE = [
+    # Three recorded answers asked another model for advice; their own counts leave it out.
+    (
+        *("08b6d7c238e0baa1", "claude-fable-5", 2_564, 99),
+        (2_564 * Decimal(10) + 99 * Decimal(50)) / 1_000_000,
+    ),
+    (
+        *("2f1feb93fa2a8161", "claude-opus-4-8", 2_529, 38),
+        (2_529 * Decimal(5) + 38 * Decimal(25)) / 1_000_000,
+    ),
+    (
+        *("8a5252e9d4dd4098", "claude-opus-4-8", 2_518, 22),
+        (2_518 * Decimal(5) + 22 * Decimal(25)) / 1_000_000,
+    ),
+]
+
+SERVED = {"1aa1e379a7d5e62e": "claude-sonnet-4-5"}
+"""A stream whose first event names the model that declined, not the one that answered."""
 
 _Row = dict[str, Any]
 
@@ -132,7 +155,7 @@ def billed(expected: Expected, feature: str = "") -> _Row:
         known = {"feature": feature, "model": expected.model, "cost_status": "unmeasured"}
         return {**nothing, **known}
     return {
-        "model": expected.model,
+        "model": SERVED.get(feature, expected.model),
         "input": expected.input,
         "output": expected.output,
         "cached": expected.cache_read,
@@ -191,6 +214,8 @@ def test_the_whole_corpus_is_recorded_call_by_call(
             with tokenledger.attribution(feature=exchange.id):
                 player.play(exchange)
     assert_as_recorded(rows(database_url), corpus)
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute(PARTS).fetchall() == ADVICE
 
 
 @pytest.mark.asyncio
@@ -203,10 +228,15 @@ async def test_the_whole_corpus_is_recorded_from_async_clients(
             with tokenledger.attribution(feature=exchange.id):
                 await player.play(exchange)
     assert_as_recorded(rows(database_url), corpus)
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute(PARTS).fetchall() == ADVICE
 
 
 def assert_as_recorded(found: list[_Row], corpus: dict[str, Exchange]) -> None:
-    """One row an exchange with the recorded counts; money only where something was counted."""
+    """One row an exchange, and beside them those of advisors, with the recorded counts.
+
+    Money only where something was counted.
+    """
     calls = Counter(row["feature"] for row in found)
     assert calls == Counter(corpus.keys())
     differing = [
@@ -220,9 +250,14 @@ def assert_as_recorded(found: list[_Row], corpus: dict[str, Exchange]) -> None:
     assert len(unmeasured) == len(silent) > 0
     assert {row["cost_usd"] for row in unmeasured} == {None}
     # A price list that knows the model prices every part of the call, a partly priced one none.
-    # Audio of a model without an audio price is the only usage that cannot be priced whole.
+    # Audio of a model without an audio price, and the searches of one that always searches, are the
+    # only usage that cannot be priced whole.
     whole = [
-        row for row in found if not row["audio_input_tokens"] and not row["audio_output_tokens"]
+        row
+        for row in found
+        if not row["audio_input_tokens"]
+        and not row["audio_output_tokens"]
+        and "search-preview" not in row["model"]
     ]
     assert {row["cost_status"] for row in whole} <= {"priced", "unpriced", "unmeasured"}
     assert {row["cost_status"] for row in found} <= {"priced", "partial", "unpriced", "unmeasured"}

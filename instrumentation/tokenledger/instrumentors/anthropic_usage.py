@@ -192,10 +192,8 @@ class MessageStream:
         """Another model goes on: `message_start` named the one that was asked."""
         if part(block, "type") == _FALLBACK:
             self._declined.append(_category(part(block, "trigger")))
-            model = text(part(block, "to"), "model")
-            if model and model != self._head.get(names.RESPONSE_MODEL):
-                # What was counted so far is the declining model's; its entry tells it again.
-                self._head, self._usage = {**self._head, names.RESPONSE_MODEL: model}, {}
+            if model := text(part(block, "to"), "model"):
+                self._head = {**self._head, names.RESPONSE_MODEL: model}
 
     def weigh(self, chunk: object) -> int:
         """The text of an event: of the answer, its thinking, and the tool calls in it."""

@@ -215,7 +215,9 @@ def test_the_whole_corpus_is_recorded_call_by_call(
                 player.play(exchange)
     assert_as_recorded(rows(database_url), corpus)
     with psycopg.connect(database_url) as connection:
-        assert connection.execute(PARTS).fetchall() == ADVICE
+        told = connection.execute(PARTS).fetchall()
+    # The oldest releases of the SDK have no method that asks for advice.
+    assert told == [advice for advice in ADVICE if advice[0] in corpus]
 
 
 @pytest.mark.asyncio
@@ -229,7 +231,9 @@ async def test_the_whole_corpus_is_recorded_from_async_clients(
                 await player.play(exchange)
     assert_as_recorded(rows(database_url), corpus)
     with psycopg.connect(database_url) as connection:
-        assert connection.execute(PARTS).fetchall() == ADVICE
+        told = connection.execute(PARTS).fetchall()
+    # The oldest releases of the SDK have no method that asks for advice.
+    assert told == [advice for advice in ADVICE if advice[0] in corpus]
 
 
 def assert_as_recorded(found: list[_Row], corpus: dict[str, Exchange]) -> None:

@@ -11,11 +11,11 @@ notes of 2026-09-24, read 2026-11-26 in copies of September and October.
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tokenledger_exporter.dialects.usage_objects import counts_of, parsed
+from tokenledger_exporter.dialects.usage_objects import counts_of, iterations, parsed
 from tokenledger_semconv import attributes
 from tokenledger_semconv.tokens import TokenVector
 
@@ -44,12 +44,7 @@ def parts_of(call: CallFacts, started: datetime) -> Sequence[CallFacts]:
     if not has_iterations and attributes.ANTHROPIC_REFUSALS not in call.details:
         return (call,)
     declined = _declined(call)
-    found = parsed(call.usage or "").get(_ITERATIONS) if has_iterations else None
-    entries = [
-        cast("JsonObject", entry)
-        for entry in (cast("list[object]", found) if isinstance(found, list) else [])
-        if isinstance(entry, dict)
-    ]
+    entries = iterations(parsed(call.usage or ""))
     answering = _model_of([entry for entry in entries if entry.get("type") == _ANSWER])
     if answering and answering != call.model:
         call = msgspec.structs.replace(call, model=answering)

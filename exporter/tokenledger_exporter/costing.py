@@ -154,17 +154,19 @@ def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBoo
             note += f" on the tier {call.service_tier}"
         return _unpriced(call, note)
     doubts: tuple[str, ...] = ()
-    if call.shortest_turn is not None or call.service_tier == _BATCH:
-        doubts = _doubts(call, prices_of(provider).sheet(provider, model, moment, tier))
+    shortest = call.shortest_turn
+    if shortest is not None or call.service_tier == _BATCH:
+        sheet = prices_of(provider).sheet(provider, model, moment, tier)
+        doubts = _doubts(call, shortest, sheet)
     if not (cost.unpriced_kinds or call.estimated or call.missing_usage or doubts):
         return Charge(_amounts(cost), "priced", cost.price_id, "")
     return _judged(call, cost, doubts)
 
 
-def _doubts(call: Billable, sheet: Sequence[PriceRow]) -> tuple[str, ...]:
+def _doubts(call: Billable, shortest: int | None, sheet: Sequence[PriceRow]) -> tuple[str, ...]:
     """Why the sheet that was found may not be what the call is billed by."""
     found: list[str] = []
-    if (shortest := call.shortest_turn) is not None:
+    if shortest is not None:
         longest = call.tokens.input_tokens or 0
         thresholds = {row.above_input_tokens for row in sheet} - {0}
         if any(shortest <= above < longest for above in thresholds):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 
 from tokenledger_exporter.costing import UNKNOWN_NOTE
+from tokenledger_exporter.dialects.usage_objects import parsed
 from tokenledger_semconv import attributes
 from tokenledger_semconv.tokens import TokenVector
 
@@ -57,7 +58,7 @@ def parts_of(call: CallFacts) -> Sequence[CallFacts]:
 
 def _unknown_writes(usage: str | None) -> str:
     """OpenAI tells them apart and lists one price, of those kept for 30 minutes."""
-    told = _object(usage or "")
+    told = parsed(usage or "")
     for side in ("input_tokens_details", "prompt_tokens_details"):
         writes = _inside(_inside(told, side), "cache_write_tokens_details")
         if _count(writes, "ttl_12h_tokens"):
@@ -105,10 +106,6 @@ def _count(told: Mapping[str, object], name: str) -> int | None:
 def _inside(told: Mapping[str, object], name: str) -> Mapping[str, object]:
     value = told.get(name)
     return cast("Mapping[str, object]", value) if isinstance(value, dict) else {}
-
-
-def _object(text: str) -> Mapping[str, object]:
-    return _inside({"": _decoded(text)}, "")
 
 
 def _objects(text: object) -> Sequence[Mapping[str, object]]:

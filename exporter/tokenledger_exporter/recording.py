@@ -27,6 +27,7 @@ MAX_TEXT: Final = 8_192
 at each of its values, in bytes."""
 
 # Half of it would be no JSON, and what further models are billed for stands in it alone.
+_USAGES: Final = frozenset({attributes.PROVIDER_USAGE, attributes.FURTHER_USAGE})
 _LONGEST_USAGE: Final = 65_536
 # As the SDK's own limit: an exporter that lifts it must not fill the spool with metadata.
 _MOST_KEPT: Final = 128
@@ -125,7 +126,7 @@ def kept_attributes(found: Mapping[str, object]) -> dict[str, AttributeValue]:
 
 def longest_text(name: str) -> int:
     """How many characters of an attribute's text are kept."""
-    return _LONGEST_USAGE if name == attributes.PROVIDER_USAGE else MAX_TEXT
+    return _LONGEST_USAGE if name in _USAGES else MAX_TEXT
 
 
 def is_class_name(name: object) -> bool:

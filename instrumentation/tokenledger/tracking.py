@@ -129,11 +129,11 @@ def track_cost(  # noqa: PLR0913 - one keyword per column of the row
             "cache_write_1h_tokens": cache_write_1h_tokens,
             "reasoning_tokens": reasoning_tokens,
         }
-        name = "" if model is None else str(model)
+        name, answered_by = _answering(model, provider)
         book(
             Booking(
                 operation=str(operation),
-                provider=provider_of(name) if provider is None else str(provider),
+                provider=answered_by,
                 model=name,
                 answer=_answer(checked, counts),
                 attribution=_layer(attribution),
@@ -221,11 +221,11 @@ def track(  # noqa: PLR0913 - one keyword per column of the row
         }
         given = {name: value for name, value in known.items() if value is not None}
         started_ns = checked.moment("requested_at", requested_at)
-        name = "" if model is None else str(model)
+        name, answered_by = _answering(model, provider)
         book(
             Booking(
                 operation=_CHAT,
-                provider=provider_of(name) if provider is None else str(provider),
+                provider=answered_by,
                 model=name,
                 answer=_answer(checked, counts),
                 attribution=given_layer(
@@ -273,6 +273,12 @@ atrack: Final = _twin(track)
 
 atrack_many: Final = _twin(track_many)
 """`track_many` for coroutines; it never blocks the event loop."""
+
+
+def _answering(model: object, provider: object) -> tuple[str, str]:
+    """The model that answered, "" if it is not told, and who runs it; found by it if need be."""
+    name = "" if model is None else str(model)
+    return name, provider_of(name) if provider is None else str(provider)
 
 
 def _decorator(model: object, provider: object, attribution: CallAttribution) -> Tracked:

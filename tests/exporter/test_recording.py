@@ -80,6 +80,12 @@ def test_every_name_of_the_contract_is_kept() -> None:
     assert set(new) <= KEPT_ATTRIBUTES
 
 
+@pytest.mark.parametrize("name", [attributes.PROVIDER_USAGE, attributes.FURTHER_USAGE])
+def test_a_long_usage_object_is_kept_whole(name: str) -> None:
+    """Half of one is no JSON, and what further models are billed for stands in it alone."""
+    assert encoded({name: "u" * 20_000}).attributes == {name: "u" * 20_000}
+
+
 @pytest.mark.parametrize("letter", ["a", "\u00fc"], ids=["ascii", "beyond"])
 def test_a_long_text_is_cut(letter: str) -> None:
     found = encoded({attributes.USER_ID: letter * 10_000}).attributes

@@ -60,6 +60,12 @@ _WRITTEN = {
     "total_tokens": 4_300,
 }
 _WRITTEN_USD = (300 * Decimal(2) + 4_000 * Decimal(10)) / _MILLION
+_PAINTED: dict[str, Any] = {
+    "input_tokens": 43,
+    "input_tokens_details": {"text_tokens": 12, "image_tokens": 31},
+    "output_tokens": 4_160,
+    "total_tokens": 4_203,
+}
 
 
 def searched(kind: str | None, number: int = 1) -> dict[str, Any]:
@@ -204,13 +210,7 @@ def test_who_writes_an_svg_is_billed_apart_from_who_draws(
 def test_an_svg_of_the_images_api_is_billed_apart_too(
     ledger: MemoryLedger, server: Loopback, client: OpenAI
 ) -> None:
-    painted = {
-        "input_tokens": 43,
-        "input_tokens_details": {"text_tokens": 12, "image_tokens": 31},
-        "output_tokens": 4_160,
-        "total_tokens": 4_203,
-    }
-    answer: dict[str, Any] = {"created": 1, "data": [{}], "usage": painted, "svg_usage": _WRITTEN}
+    answer: dict[str, Any] = {"created": 1, "data": [{}], "usage": _PAINTED, "svg_usage": _WRITTEN}
     server.on("/images/generations", said(answer))
     method_of(client, "images.generate")(model="gpt-image-2", prompt=PROMPT)
     [span] = ledger.spans
@@ -306,13 +306,7 @@ def test_cache_writes_kept_for_twelve_hours_have_no_price_on_the_list(
 def test_images_of_a_batch_are_billed_by_the_model_their_batch_names(
     ledger: MemoryLedger, server: Loopback, client: OpenAI
 ) -> None:
-    painted = {
-        "input_tokens": 43,
-        "input_tokens_details": {"text_tokens": 12, "image_tokens": 31},
-        "output_tokens": 4_160,
-        "total_tokens": 4_203,
-    }
-    body = {"created": 1_790_000_000, "data": [{"b64_json": "aA"}], "usage": painted}
+    body = {"created": 1_790_000_000, "data": [{"b64_json": "aA"}], "usage": _PAINTED}
     line = {"id": "batch_req_1", "custom_id": "a", "response": {"status_code": 200, "body": body}}
     batch = {
         "id": "batch_7",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tokenledger_exporter.dialects.usage_objects import counts_of, parsed
+from tokenledger_exporter.dialects.usage_objects import counts_of, iterations, parsed
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -110,13 +110,11 @@ class CallFacts(msgspec.Struct, frozen=True):
         """Input tokens of the shortest of several turns it sums up; `None` if it tells of none."""
         if self.usage is None or _ITERATIONS not in self.usage:
             return None
-        told = parsed(self.usage).get(_ITERATIONS)
-        turns: list[int] = []
-        for found in cast("list[object]", told) if isinstance(told, list) else []:
-            entry = cast("dict[str, object]", found) if isinstance(found, dict) else {}
-            model = entry.get("model") or self.model
-            if str(entry.get("type")) in _TURNS and model == self.model:
-                turns.append(counts_of(entry).get("input_tokens", 0))
+        turns = [
+            counts_of(entry).get("input_tokens", 0)
+            for entry in iterations(parsed(self.usage))
+            if entry["type"] in _TURNS and (entry.get("model") or self.model) == self.model
+        ]
         return min(turns) if len(turns) > 1 else None
 
 

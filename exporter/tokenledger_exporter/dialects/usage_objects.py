@@ -136,13 +136,13 @@ def _numbers(found: JsonObject, depth: int) -> JsonObject:
                 kept[key] = value
         elif isinstance(value, str) and key in _WORDS and _WORD.fullmatch(value):
             kept[key] = value
-        elif key == _ITERATIONS and (entries := [*map(_iteration, _entries(found))]):
+        elif key == _ITERATIONS and (entries := [*map(_iteration, iterations(found))]):
             kept[key] = entries
     return kept
 
 
-def _entries(usage: JsonObject) -> list[JsonObject]:
-    """The entries of the list of iterations that are ones."""
+def iterations(usage: JsonObject) -> list[JsonObject]:
+    """What Anthropic's usage object says of the turns and further models of a call."""
     told = usage.get(_ITERATIONS)
     found = cast("list[object]", told)[:_MOST_ITERATIONS] if isinstance(told, list) else []
     objects = (cast("JsonObject", entry) for entry in found if isinstance(entry, dict))
@@ -230,7 +230,7 @@ def _input_tokens(usage: JsonObject) -> dict[str, int | None]:
 def _anthropic(usage: JsonObject) -> dict[str, int | None]:
     """Anthropic's input leaves out what a cache read or wrote, and all of it what compacted it."""
     read = _anthropic_counts(usage)
-    for entry in _entries(usage):
+    for entry in iterations(usage):
         if entry["type"] == _COMPACTION:
             further = _anthropic_counts(entry)
             # Where the whole is not told, a part must not pass for it.

@@ -188,7 +188,8 @@ class Drainer:
             for batch in self._spool.own_batches(self._batch_size):
                 self._write(batch, own=True)
             if last and self._ends_process:
-                self._write(self._spool.open_calls(), own=False)
+                for batch in self._spool.reader.open_batches(self._batch_size):
+                    self._write(batch, own=False)
             self._recover(asked=asked)
             self._tell_losses()
             self._writer.settle()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,13 @@ import msgspec
 from tokenledger_exporter.events import warn
 from tokenledger_exporter.open_calls import OpenCalls
 from tokenledger_exporter.records import KNOWN_VERSIONS, decode_header
-from tokenledger_exporter.segment import SUFFIX, read_frames, take_over, was_deleted
+from tokenledger_exporter.segment import (
+    SUFFIX,
+    read_frames,
+    read_places,
+    take_over,
+    was_deleted,
+)
 from tokenledger_exporter.spool_state import Batch
 
 if TYPE_CHECKING:
@@ -57,19 +64,28 @@ def recovered_batches(
                 yield from writing.batches(taken)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Left:
+    """A segment that was read to its end; `fd` is open until all of its writer's are done."""
+
+    path: Path
+    header: SpoolHeader
+    fd: int
+
+
 class _Writer:
     """The segments of one dead writer."""
 
     def __init__(self, state: SpoolState, limit: int) -> None:
         self._state: Final = state
         self._limit: Final = limit
-        self._open: Final[OpenCalls[tuple[Path, SpoolHeader]]] = OpenCalls()
-        self._read: list[tuple[Path, SpoolHeader]] = []
-        self._left: list[Callable[[], object]] = []
+        self._open: Final[OpenCalls[_Left]] = OpenCalls()
+        self._read: list[_Left] = []
+        self._at_last: list[Callable[[], object]] = []
 
     def finish(self) -> None:
         """Do what Windows does only to files that nobody has open."""
-        for do in self._left:
+        for do in self._at_last:
             do()
 
     def batches(self, taken: Sequence[tuple[Path, int]]) -> Generator[Batch]:
@@ -77,11 +93,11 @@ class _Writer:
         for path, fd in taken:
             yield from self._segment(path, fd)
             self._delete_settled()
-        by_header = groupby(self._open.all(), lambda found: found[1][1])
-        for header, found in by_header:
-            starts = [payload for payload, _ in found]
-            for first in range(0, len(starts), self._limit):
-                yield Batch(header, starts[first : first + self._limit], _nothing)
+        for left in self._open.owners():
+            places = self._open.places(left)
+            for first in range(0, len(places), self._limit):
+                starts = read_places(left.fd, places[first : first + self._limit])
+                yield Batch(left.header, starts, _nothing)
         self._open.clear()
         self._delete_settled()
 
@@ -95,12 +111,15 @@ class _Writer:
             else:
                 self._delete(path)
             return
-        owner = (path, header)
+        left = _Left(path, header, fd)
         offset = head.end
         while offset < end:
             result = read_frames(fd, offset, end, self._limit)
             self._state.damaged += result.damaged
-            self._open.adopt(result.starts, owner)
+            beyond = self._open.adopt(result.starts, left)
+            if beyond:
+                # Should the END come after all, it takes the place of the row written now.
+                yield Batch(header, beyond, _nothing)
             if result.payloads:
                 yield Batch(header, result.payloads, _nothing)
                 self._open.end(result.payloads)
@@ -108,24 +127,24 @@ class _Writer:
                 self._state.torn += 1
                 break
             offset = result.end
-        self._read.append(owner)
+        self._read.append(left)
 
     def _delete_settled(self) -> None:
-        for owner in list(self._read):
-            if not self._open.held_by(owner):
-                self._delete(owner[0])
-                self._read.remove(owner)
+        for left in list(self._read):
+            if not self._open.bytes_of(left):
+                self._delete(left.path)
+                self._read.remove(left)
 
     def _delete(self, path: Path) -> None:
         if not was_deleted(path):
-            self._left.append(partial(was_deleted, path))
+            self._at_last.append(partial(was_deleted, path))
 
     def _keep_aside(self, path: Path) -> None:
         aside = path.with_name(path.name + ".bad")
         try:
             path.rename(aside)
         except PermissionError:
-            self._left.append(partial(path.rename, aside))
+            self._at_last.append(partial(path.rename, aside))
         self._state.kept_aside.append(str(aside))
         warn("spool_unreadable", f"{aside} is of another format and was kept aside", file=aside)
 

@@ -15,7 +15,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.open_calls import is_start
+from tokenledger_exporter.open_calls import Start, is_start
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -53,14 +53,14 @@ class ReadResult:
         end: offset after the last frame read.
         damaged: frames skipped because their checksum does not match.
         torn: whether bytes are left that make no whole frame.
-        starts: payloads of calls that were sent.
+        starts: the records of calls that were sent, with their places.
     """
 
     payloads: list[bytes]
     end: int
     damaged: int = 0
     torn: bool = False
-    starts: list[bytes] = field(default_factory=list[bytes])
+    starts: list[Start] = field(default_factory=list[Start])
 
 
 class Segment:
@@ -93,12 +93,23 @@ class Segment:
             self._cut_back(length)
         self.size += length
 
-    def append_all(self, payloads: Iterable[bytes]) -> None:
-        """Write several frames with one system call; raises as `append`."""
-        frames = b"".join(_pack(len(one), _crc32(one)) + one for one in payloads)
-        if os.write(self._fd, frames) != len(frames):
-            self._cut_back(len(frames))
-        self.size += len(frames)
+    def append_all(self, payloads: Iterable[bytes]) -> list[Start]:
+        """Write several frames with one system call; raises as `append`.
+
+        Returns:
+            The same payloads, with their places.
+        """
+        frames: list[bytes] = []
+        written: list[Start] = []
+        end = self.size
+        for payload in payloads:
+            frames.append(_pack(len(payload), _crc32(payload)) + payload)
+            written.append(Start(payload, end + _FRAME_BYTES))
+            end += len(frames[-1])
+        if os.write(self._fd, b"".join(frames)) != end - self.size:
+            self._cut_back(end - self.size)
+        self.size = end
+        return written
 
     def duplicate(self) -> int:
         """Another descriptor of the file, for the caller to close."""
@@ -108,9 +119,13 @@ class Segment:
         os.ftruncate(self._fd, self.size)
         raise SegmentFullError(f"the disk took only a part of {wanted} bytes")
 
-    def read(self, offset: int, limit: int) -> ReadResult:
-        """Up to `limit` frames from `offset` on, from the file itself."""
-        return read_frames(self._read_fd, offset, self.size, limit)
+    def read(self, offset: int, end: int, limit: int) -> ReadResult:
+        """Whole frames between two offsets, as `read_frames`, from the file itself."""
+        return read_frames(self._read_fd, offset, end, limit)
+
+    def read_at(self, places: Iterable[tuple[int, int]]) -> list[bytes]:
+        """The payloads at these offsets and of these lengths."""
+        return read_places(self._read_fd, places)
 
     def forget(self) -> None:
         """Drop every record, keep the header: all of them are committed."""
@@ -137,10 +152,13 @@ class Segment:
 
 
 def read_frames(fd: int, offset: int, end: int, limit: int) -> ReadResult:
-    """Whole frames between two offsets of an open file, up to `limit` calls that ended."""
+    """Whole frames between two offsets of an open file.
+
+    Stops at `limit` calls that ended, or as many that were sent.
+    """
     result = ReadResult([], offset)
     window, at = b"", offset
-    while len(result.payloads) < limit and result.end < end:
+    while len(result.payloads) < limit and len(result.starts) < limit and result.end < end:
         head_at = result.end - at
         if head_at + _FRAME.size > len(window):
             window, at, head_at = _window(fd, result.end, end, 0), result.end, 0
@@ -157,15 +175,25 @@ def read_frames(fd: int, offset: int, end: int, limit: int) -> ReadResult:
         payload = window[head_at + _FRAME.size : after - at]
         if _crc32(payload) != checksum:
             result.damaged += 1
+        elif is_start(payload):
+            result.starts.append(Start(payload, after - length))
         else:
-            (result.starts if is_start(payload) else result.payloads).append(payload)
+            result.payloads.append(payload)
         result.end = after
     return result
 
 
+def read_places(fd: int, places: Iterable[tuple[int, int]]) -> list[bytes]:
+    """The payloads at these offsets and of these lengths of an open file."""
+    return [_bytes_at(fd, offset, length) for offset, length in places]
+
+
 def _window(fd: int, offset: int, end: int, length: int) -> bytes:
     """Some of the file, at least one frame with a payload of that length."""
-    size = min(end - offset, max(_READ_BYTES, _FRAME.size + length))
+    return _bytes_at(fd, offset, min(end - offset, max(_READ_BYTES, _FRAME.size + length)))
+
+
+def _bytes_at(fd: int, offset: int, size: int) -> bytes:
     if hasattr(os, "pread"):
         return os.pread(fd, size, offset)
     os.lseek(fd, offset, os.SEEK_SET)

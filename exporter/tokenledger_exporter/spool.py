@@ -7,27 +7,28 @@ refuses, records wait in a bounded memory queue: one warning, and what does not 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import threading
 from collections import deque
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from tokenledger_exporter.events import fail, warn
-from tokenledger_exporter.open_calls import OpenCalls, carried
 from tokenledger_exporter.records import decode_record, encode_header
 from tokenledger_exporter.recovery import recovered_batches
-from tokenledger_exporter.segment import SUFFIX, Segment, abandon_taken_over
-from tokenledger_exporter.spool_state import Batch, SpoolState
+from tokenledger_exporter.segment import SUFFIX, Segment, abandon_taken_over, read_frames
+from tokenledger_exporter.spool_reader import SpoolReader
+from tokenledger_exporter.spool_state import SpoolState
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from tokenledger_exporter.records import SpoolHeader
+    from tokenledger_exporter.spool_state import Batch
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 """Bytes one ledger's folder may hold, dead processes' included; beyond, the newest is refused."""
@@ -38,10 +39,11 @@ MAX_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 MAX_MEMORY_RECORDS: Final = 10_000
 """Records kept in memory while the disk takes none, unless told otherwise."""
 
-_LONGEST_WAIT_SECONDS: Final = 0.05
-# A committed segment that only open calls keep alive is left once it is this long: after a kill no
-# more than that is read, and resent, in vain.
-_ROLL_BYTES: Final = 64 * 1024
+# How long a caller waits for the thread that holds the lock. Whoever holds it keeps the record
+# anyway; the wait only makes it likely that the record is on disk when its caller goes on.
+_LONGEST_WAIT_SECONDS: Final = 0.002
+_HEALTH_WAIT_SECONDS: Final = 0.1
+_CLOSE_WAIT_SECONDS: Final = 1.0
 
 
 def spool_folder(spool_dir: str, ledger: str) -> Path:
@@ -59,40 +61,39 @@ def spool_folder(spool_dir: str, ledger: str) -> Path:
 
 
 class Spool:
-    """This process's end of the spool.
+    """This process's end of the spool: callers append here, the drainer reads with `reader`.
 
-    Invariant, under `_lock`: `_segments`, oldest first, hold every record that is not committed,
-    the first of them from `_committed` on; the last one, `_written`, is written, and all before it
-    hold `_older_bytes`. Up to a size of `_plain_until` the last one takes a record without another
-    look; that is 0 where anything changed or failed. `_memory` holds what the disk refused.
-    `appended - forgotten - refused` is what waits. `_open` holds the calls read from the segments
-    that were sent and have no committed END.
+    Invariant, under `_lock`: `_segments`, oldest first, hold every record on disk that is not
+    committed; the last one, `_written`, is written, and all before it hold `_older_bytes`. Up to a
+    size of `_plain_until` the last one takes a record without another look; that is 0 where
+    anything changed or failed. `_memory` holds what the disk refused. `appended - forgotten -
+    refused` is what waits. Work under the lock is a few system calls, whatever waits or is open.
+    Whoever releases the lock keeps the records of `_late` then: those that found it taken.
     """
 
     def __init__(
         self, folder: Path, header: SpoolHeader, most_in_memory: int = MAX_MEMORY_RECORDS
     ) -> None:
         self.header: Final = header
+        self.state: Final = SpoolState()
         self._most_in_memory: Final = most_in_memory
         self._folder: Final = folder
         self._disk_failed = False
         self._elsewhere_bytes = 0
-        self.state: Final = SpoolState()
         self._reset()
 
     def _reset(self) -> None:
         self._writer = f"{os.getpid()}-{secrets.token_hex(8)}"
-        self._opened_segments = 0
+        self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._segments: deque[Segment] = deque()
         self._written: Segment | None = None
         self._has_new_file = False
         self._older_bytes = 0
         self._plain_until = 0
-        self._committed = 0
         self._memory: deque[bytes] = deque()
         self._late: deque[tuple[bytes, bool]] = deque()
-        self._open: OpenCalls[Segment | None] = OpenCalls()
+        self.reader = SpoolReader(self)
         self.appended = self.forgotten = 0
 
     def append(self, payload: bytes, *, ended: bool = True) -> int:
@@ -117,24 +118,22 @@ class Spool:
                 self.appended += ended
             else:
                 self._keep(payload, ended)
-            if self._late:
-                self._keep_late()
         except OSError as error:
             self.appended += ended
             self._note_disk_failure(error)
             if ended:
                 self._append_to_memory(payload)
-            return self.appended
-        else:
-            return self.appended
         finally:
             lock.release()
+        if self._late:
+            self._keep_late()
+        return self.appended
 
     def sync(self) -> None:
         """Bring what was appended to the disk itself; never raises."""
         copies: list[int] = []
-        with self._lock, contextlib.suppress(OSError):
-            for segment in self._segments:
+        with self._locked(), contextlib.suppress(OSError):
+            for segment in (*self._segments, *self.reader.kept):
                 if segment.synced != segment.size:
                     segment.synced = segment.size
                     copies.append(segment.duplicate())
@@ -155,14 +154,14 @@ class Spool:
         Where somebody deleted it, writing goes on in a new one; what waits there is still read.
         """
         used = self.bytes_on_disk()
-        with self._lock:
-            own = sum(segment.size for segment in self._segments)
+        with self._locked():
+            own = sum(segment.size for segment in (*self._segments, *self.reader.kept))
             self._elsewhere_bytes = max(0, used - own)
             self._plain_until = 0
             if self._written is not None and self._written.is_deleted:
                 message = f"the files below {self._folder} are gone"
                 warn("spool_deleted", message, folder=self._folder)
-                self._open_segment()
+                self._try_start_segment()
 
     def bytes_on_disk(self) -> int:
         """What the segments of this ledger take, of every process."""
@@ -175,15 +174,10 @@ class Spool:
     def own_batches(self, limit: int) -> Generator[Batch]:
         """This process's waiting records, in batches of at most `limit`."""
         while True:
-            batch = self._next_own(limit)
+            batch = self.reader.next_batch(limit)
             if batch is None:
                 return
             yield batch
-
-    def open_calls(self) -> Batch:
-        """The calls of this process that were sent and have not ended, for its last moment."""
-        with self._lock:
-            return Batch(self.header, [payload for payload, _ in self._open.all()], self._end_open)
 
     def recovered_batches(self, limit: int) -> Generator[Batch]:
         """What dead processes of the same ledger left, in batches; drained segments are deleted."""
@@ -192,30 +186,40 @@ class Spool:
     def after_fork(self) -> None:
         """In a forked child: leave the parent's records to the parent and start afresh."""
         abandon_taken_over()
-        for segment in self._segments:
-            segment.abandon()
+        for segment in (*self._segments, *self.reader.kept):
+            # Two lists are copied while the parent's threads change them: one may be closed.
+            with contextlib.suppress(OSError):
+                segment.abandon()
         self._reset()
 
     def close(self) -> None:
-        """Let go of the segments; those with waiting records stay for the next process."""
-        with self._lock:
-            self._keep_late()
-            while self._segments:
-                segment = self._segments.popleft()
-                settled = self._committed >= segment.size and not self._open.held_by(segment)
-                segment.close(delete=settled)
-                self._committed = 0
-            self._written, self._older_bytes = None, 0
-            self._plain_until = 0
-            # What is appended from now on is another writer's: these segments may be taken over.
-            self._writer = f"{os.getpid()}-{secrets.token_hex(8)}"
-            self._open.clear()
+        """Let go of the segments; those with waiting records stay for the next process.
+
+        Where another thread holds a lock for a second, nothing is closed: the process's end does.
+        """
+        if not self.reader.lock.acquire(timeout=_CLOSE_WAIT_SECONDS):
+            return
+        try:
+            if not self._lock.acquire(timeout=_CLOSE_WAIT_SECONDS):
+                return
+            try:
+                self._keep_waiting_late()
+                segments, self._segments = self._segments, deque()
+                self._written, self._older_bytes = None, 0
+                self._plain_until = 0
+                # What is appended from now on is another writer's: these may be taken over.
+                self._writer = f"{os.getpid()}-{secrets.token_hex(8)}"
+            finally:
+                self._lock.release()
+            self.reader.close(segments)
+        finally:
+            self.reader.lock.release()
+        self._keep_late()
 
     @property
     def waiting(self) -> int:
-        """Records of this process that are not committed."""
-        with self._lock:
-            return self.appended - self.forgotten - self.state.refused
+        """Records of this process that are not committed; a moment old while calls are made."""
+        return max(0, self.appended - self.forgotten - self.state.refused)
 
     @property
     def waiting_in_memory(self) -> int:
@@ -223,29 +227,118 @@ class Spool:
         return len(self._memory)
 
     def oldest_waiting_ns(self) -> int:
-        """When the oldest waiting call ended, nanoseconds since 1970; 0 if none waits."""
-        with self._lock:
-            payloads = list(self._memory)[:1]
-            if self._segments and self._committed < self._segments[0].size:
-                payloads = self._segments[0].read(self._committed, 1).payloads or payloads
+        """When the oldest waiting call ended, nanoseconds since 1970; 0 if none is seen waiting."""
+        payloads: list[bytes] = []
+        if not self._lock.acquire(timeout=_HEALTH_WAIT_SECONDS):
+            return 0
+        at = end = 0
+        try:
+            if self._memory:
+                payloads = [self._memory[0]]
+            segment = self._segments[0] if self._segments else None
+            at, end = self.reader.committed, segment.size if segment else 0
+            copy = segment.duplicate() if segment is not None and at < end else None
+        except OSError:
+            copy = None
+        finally:
+            self._lock.release()
+        if copy is not None:
+            try:
+                payloads = read_frames(copy, at, end, 1).payloads or payloads
+            except OSError:
+                # The disk does not give it back now; the drainer says so.
+                payloads = []
+            finally:
+                os.close(copy)
         try:
             return decode_record(payloads[0]).end_ns if payloads else 0
         except msgspec.MsgspecError:
             return 0
 
+    # What `reader` asks, on the drainer's thread.
+
+    def first(self) -> tuple[Segment, int] | None:
+        """The oldest segment, and how many bytes of it are whole records now."""
+        with self._locked():
+            return (self._segments[0], self._segments[0].size) if self._segments else None
+
+    def release(self, segment: Segment, end: int, *, is_needed: bool, starts_afresh: bool) -> bool:
+        """Give up the oldest segment where it is committed to its end.
+
+        Args:
+            segment: the oldest one.
+            end: how far it is committed.
+            is_needed: an open call's START is in it.
+            starts_afresh: leave it for a new one even while it is the one that is written.
+
+        Returns:
+            Whether it is the reader's now: nothing is written into it any more.
+        """
+        with self._locked():
+            if not self._segments or self._segments[0] is not segment or end < segment.size:
+                return False
+            if segment is self._written:
+                if not is_needed:
+                    segment.forget()
+                    self.reader.committed = segment.start
+                    return False
+                if not (starts_afresh and self._try_start_segment()):
+                    return False
+            self._segments.popleft()
+            self.reader.committed = self._segments[0].start
+            self._older_bytes -= segment.size
+            self._plain_until = 0
+            return True
+
+    def new_segment(self) -> Segment:
+        """A further segment of this process; raises OSError."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        name = f"{self._writer}-{next(self._numbers):06}{SUFFIX}"
+        return Segment(self._folder / name, encode_header(self.header))
+
+    def memory(self, limit: int) -> list[bytes]:
+        """The oldest records that wait in memory."""
+        with self._locked():
+            return list(itertools.islice(self._memory, limit))
+
+    def forget_memory(self, records: int) -> None:
+        """Drop as many of them."""
+        with self._locked():
+            for _ in range(records):
+                self._memory.popleft()
+
+    def note_disk_failure(self, error: OSError) -> None:
+        """Say once that the disk takes no record."""
+        with self._locked():
+            self._note_disk_failure(error)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Generator[None]:
+        with self._lock:
+            yield
+        if self._late:
+            self._keep_late()
+
     def _keep_later(self, payload: bytes, *, ended: bool) -> int:
         self._late.append((payload, ended))
         if not self._lock.acquire(timeout=_LONGEST_WAIT_SECONDS):
+            # Its holder looks at `_late` after it has released it.
             return 0
-        try:
-            self._keep_late()
-            return self.appended
-        finally:
-            self._lock.release()
+        self._lock.release()
+        self._keep_late()
+        return self.appended
 
     def _keep_late(self) -> None:
-        """Keep every record handed in; called under the lock."""
-        while self._late:
+        """Keep the records that found the lock taken, unless its next holder will."""
+        while self._late and self._lock.acquire(blocking=False):
+            try:
+                self._keep_waiting_late()
+            finally:
+                self._lock.release()
+
+    def _keep_waiting_late(self) -> None:
+        """Keep those that are there now; called under the lock."""
+        for _ in range(len(self._late)):
             payload, ended = self._late.popleft()
             self._keep(payload, ended)
 
@@ -254,8 +347,8 @@ class Spool:
         try:
             segment = self._written
             if segment is None or segment.size > MAX_SEGMENT_BYTES:
-                segment = self._open_segment()
-            room = MAX_BYTES - self._elsewhere_bytes - self._older_bytes
+                segment = self._start_segment()
+            room = MAX_BYTES - self._elsewhere_bytes - self._older_bytes - self.reader.kept_bytes
             if segment.size <= room:
                 segment.append(payload)
                 self.state.on_disk = True
@@ -289,104 +382,25 @@ class Spool:
             fail("spool_full", message, folder=self._folder)
         self.state.refused += 1
 
-    def _open_segment(self) -> Segment:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        name = f"{self._writer}-{self._opened_segments:06}{SUFFIX}"
-        segment = Segment(self._folder / name, encode_header(self.header))
-        self._opened_segments += 1
-        if self._written is None:
-            self._committed = segment.start
-        else:
+    def _start_segment(self) -> Segment:
+        segment = self.new_segment()
+        if self._written is not None:
             self._older_bytes += self._written.size
+        if not self._segments:
+            self.reader.committed = segment.start
         self._segments.append(segment)
         self._written = segment
         self._plain_until = 0
         self._has_new_file = True
         return segment
 
-    def _next_own(self, limit: int) -> Batch | None:
-        with self._lock:
-            self._keep_late()
-            while self._segments and self._committed < self._segments[0].size:
-                segment = self._segments[0]
-                result = segment.read(self._committed, limit)
-                self._open.note(result.starts, segment)
-                self.state.damaged += result.damaged
-                self.state.torn += result.torn
-                # Behind a torn frame nothing can be found again: the file was changed under us.
-                end = segment.size if result.torn else result.end
-                payloads, records = result.payloads, len(result.payloads) + result.damaged
-                if records or result.torn:
-                    forget = partial(self._forget_on_disk, segment, end, records, payloads)
-                    return Batch(self.header, payloads, forget)
-                self._advance(segment, end)
-            if self._memory:
-                payloads = [self._memory[i] for i in range(min(limit, len(self._memory)))]
-                return Batch(self.header, payloads, partial(self._forget_in_memory, payloads))
-        return None
-
-    def _forget_on_disk(
-        self, segment: Segment, end: int, records: int, payloads: list[bytes]
-    ) -> None:
-        with self._lock:
-            self._forget(records, payloads)
-            if self._segments and self._segments[0] is segment:
-                self._advance(segment, end)
-
-    def _forget_in_memory(self, payloads: list[bytes]) -> None:
-        with self._lock:
-            self._forget(len(payloads), payloads)
-            for _ in payloads:
-                self._memory.popleft()
-
-    def _forget(self, records: int, payloads: list[bytes]) -> None:
-        self.forgotten += records
-        self._open.end(payloads)
-
-    def _advance(self, segment: Segment, end: int) -> None:
-        """Note how far the first segment is committed; free its disk where it is so to its end."""
-        self._committed = end
-        if end < segment.size:
-            return
-        starts = self._open.held_by(segment)
-        if len(self._segments) == 1:
-            if not starts:
-                segment.forget()
-                self._committed = segment.start
-                return
-            if segment.size <= _ROLL_BYTES or not self._try_open_segment():
-                return
-        self._carry(starts)
-        self._segments.popleft().close(delete=True)
-        self._older_bytes -= end
-        self._committed = self._segments[0].start
-
-    def _try_open_segment(self) -> bool:
+    def _try_start_segment(self) -> bool:
         try:
-            self._open_segment()
+            self._start_segment()
         except OSError as error:
             self._note_disk_failure(error)
             return False
         return True
-
-    def _carry(self, starts: list[bytes]) -> None:
-        """Copy open calls into the segment that is written, before theirs is deleted."""
-        if not starts:
-            return
-        copies = [carried(start) for start in starts]
-        target = self._segments[-1]
-        try:
-            target.append_all(copies)
-        except OSError as error:
-            # The disk is full, and deleting frees it: these calls are known to this process only.
-            self._note_disk_failure(error)
-            self._open.note(copies, None)
-            return
-        self._open.note(copies, target)
-
-    def _end_open(self) -> None:
-        with self._lock:
-            self._open.clear()
 
 
 sync_data: Final = getattr(os, "fdatasync", os.fsync)

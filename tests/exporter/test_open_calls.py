@@ -125,7 +125,7 @@ def test_a_call_in_flight_outlives_the_segment_it_was_sent_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tokenledger_exporter.spool.MAX_SEGMENT_BYTES", 2_000)
-    monkeypatch.setattr("tokenledger_exporter.spool._ROLL_BYTES", 1_000)
+    monkeypatch.setattr("tokenledger_exporter.spool_reader._IDLE_BYTES", 1_000)
     spool = Spool(tmp_path, HEADER)
     [(start, end)] = made()
     spool.append(start, ended=False)

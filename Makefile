@@ -49,6 +49,7 @@ test-oldest: ## The call paths again, with the oldest supported SDK majors.
 
 bench: setup ## What a call pays, what a row costs and what the service takes, beside what was aimed at and beside others; downloads them.
 	@cd tests && ../$(BIN)/python -W ignore -m bench $(ROUNDS)
+	@cd tests && ../$(BIN)/python -W ignore -m bench.open_calls
 	@cd tests && ../$(BIN)/python -W ignore -m bench.write_path
 	@cd tests && ../$(BIN)/python -W ignore -m bench.service
 	@cd tests && ../$(BIN)/python -W ignore -m bench.scale

@@ -126,13 +126,21 @@ def _message_events(chunks: int) -> list[dict[str, Any]]:
     ]
 
 
+def chat_answer(request: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of the answer to a chat request."""
+    if not request.get("stream"):
+        return json.dumps(_CHAT).encode(), {"content-type": "application/json"}
+    asked = request.get("stream_options") is not None
+    events = _sse(_chat_events(request["max_tokens"], asked))
+    return events + b"data: [DONE]\n\n", {"content-type": "text/event-stream"}
+
+
 class StubCalls:
     """Clients of both SDKs that never leave the process, and one method a measured call."""
 
     def __init__(self) -> None:
         http: Any = importlib.import_module("httpx2")
         self._http = http
-        self._chat = json.dumps(_CHAT).encode()
         self._bodies = {
             "/v1/responses": json.dumps(_RESPONSE).encode(),
             "/v1/messages": json.dumps(_MESSAGE).encode(),
@@ -151,15 +159,11 @@ class StubCalls:
 
     def _answer(self, request: Any) -> Any:  # noqa: ANN401 - of httpx2
         path, body = request.url.path, json.loads(request.content)
-        headers = {"content-type": "text/event-stream"}
-        if not body.get("stream"):
-            headers = {"content-type": "application/json"}
-            content = self._bodies.get(path, self._chat)
+        content, headers = chat_answer(body)
+        if path in self._bodies and not body.get("stream"):
+            content = self._bodies[path]
         elif path == "/v1/messages":
             content = _sse(_message_events(body["max_tokens"]))
-        else:
-            asked = body.get("stream_options") is not None
-            content = _sse(_chat_events(body["max_tokens"], asked)) + b"data: [DONE]\n\n"
         return self._http.Response(200, content=content, headers=headers)
 
     def chat(self) -> None:

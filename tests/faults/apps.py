@@ -83,6 +83,30 @@ def leave_open(number: int) -> list[trace.Span]:
     return spans
 
 
+def crowd(told: dict[str, Any]) -> None:
+    """Calls that are all open at once, 1 KB of attribution each; the first half of them ends."""
+    counting = counter()
+    tracer = ledger_tracer()
+    note = {f"tokenledger.metadata.note_{number}": "n" * 250 for number in range(4)}
+    kept: list[trace.Span] = []
+    for _ in range(told["calls"]):
+        span = start_call(tracer, counting.next_call())
+        span.set_attributes(note)
+        counting.opened()
+        kept.append(span)
+        # Rounds of the drainer fall into every stage of the crowd.
+        if not len(kept) % 500:
+            tokenledger.flush(timeout=10.0)
+    for number, span in enumerate(kept[: told["calls"] // 2]):
+        span.set_attributes(USED)
+        span.end()
+        counting.made()
+        if not number % 500:
+            tokenledger.flush(timeout=10.0)
+    say("made")
+    end(told["ending"])
+
+
 def say(word: str) -> None:
     """Tell the rig."""
     sys.stdout.write(word + "\n")
@@ -256,6 +280,7 @@ def replay(told: dict[str, Any]) -> None:
 
 APPS: Final[dict[str, Callable[[dict[str, Any]], None]]] = {
     "spans": spans,
+    "crowd": crowd,
     "until_killed": until_killed,
     "processes": processes,
     "openai_calls": openai_calls,

@@ -32,6 +32,28 @@ def slow_burst(world: World) -> None:
     world.proxy.become(Fault.NONE)
 
 
+def _crowd(world: World, ending: str) -> None:
+    calls = 10_000 if world.whole else 1_000
+    world.run("crowd", calls=calls, ending=ending)
+
+
+@case("10,000 calls open at once, half of them ended, then kill -9 (short: 1,000)")
+def killed_crowd(world: World) -> None:
+    _crowd(world, "kill")
+
+
+@case("10,000 calls open at once, half of them ended, then exit (short: 1,000)")
+def leaving_crowd(world: World) -> None:
+    _crowd(world, "exit")
+
+
+@case("10,000 calls open at once without a database (short: 1,000)")
+def crowd_of_an_outage(world: World) -> None:
+    world.proxy.become(Fault.REFUSE)
+    _crowd(world, "exit")
+    world.proxy.become(Fault.NONE)
+
+
 @case("four processes replay the same 300 spans")
 def replayed(world: World) -> None:
     """Each process hands in the very same records; 300 rows come of 1,200."""

@@ -301,7 +301,8 @@ def debug_line(row: LedgerRow) -> str:
     why = f" ({row.cost_note})" if row.cost_note else ""
     tokens = f"{_count(row.input_tokens)} in, {_count(row.output_tokens)} out"
     who = f"user={row.user_id or '-'} feature={row.feature or '-'}"
-    return f"[tokenledger] {row.model}: {tokens}, {known}{why}, {row.duration_ms:.0f} ms, {who}"
+    took = "? ms" if row.duration_ms is None else f"{row.duration_ms:.0f} ms"
+    return f"[tokenledger] {row.model}: {tokens}, {known}{why}, {took}, {who}"
 
 
 def _count(tokens: int | None) -> str:

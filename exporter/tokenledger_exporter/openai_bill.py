@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from tokenledger_exporter.dialects import CallFacts
 
 _BATCH: Final = "batch"
-_MOST_COUNTED: Final = 2**63
+_MOST_PARTS: Final = 32
+_BEYOND: Final = "what {count} further models used"
 _OPENAI: Final = "openai"
 _IMAGE: Final = "image_generation"
 # Chat completions that always search the web before they answer; the answer does not count it.
@@ -50,10 +51,13 @@ def parts_of(call: CallFacts) -> Sequence[CallFacts]:
     if searches and tokens.web_search_requests is None and tokens.is_measured:
         tokens = tokens._replace(web_search_requests=1)
         unknown.append(_SEARCH_PRICE if call.model.startswith(_LISTED_AS_ANOTHER) else "")
+    entries = [entry for entry in _objects(further) if not _tokens(entry, draws=False).is_empty]
+    if len(entries) > _MOST_PARTS:
+        unknown.append(_BEYOND.format(count=len(entries) - _MOST_PARTS))
     notes = [UNKNOWN_NOTE + each for each in unknown if each]
     missing = "; ".join(filter(None, (call.missing_usage, *notes)))
     billed = msgspec.structs.replace(call, details=kept, tokens=tokens, missing_usage=missing)
-    return (billed, *(_part(billed, entry) for entry in _objects(further)))
+    return (billed, *(_part(billed, entry) for entry in entries[:_MOST_PARTS]))
 
 
 def _unknown_writes(usage: str | None) -> str:
@@ -100,7 +104,7 @@ def _count(told: Mapping[str, object], name: str) -> int | None:
     value = told.get(name)
     if isinstance(value, bool) or not isinstance(value, int):
         return None
-    return value if 0 <= value < _MOST_COUNTED else None
+    return value if value >= 0 else None
 
 
 def _inside(told: Mapping[str, object], name: str) -> Mapping[str, object]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -19,6 +20,7 @@ import msgspec
 from tokenledger_exporter import anthropic_bill, openai_bill
 from tokenledger_exporter.costing import charge
 from tokenledger_exporter.dialects import read_call
+from tokenledger_exporter.dialects.bounds import MOST_NAME_LETTERS
 from tokenledger_semconv import attributes
 from tokenledger_semconv.dimensions import DIMENSIONS
 from tokenledger_semconv.tokens import TokenVector
@@ -39,6 +41,10 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _UNFINISHED_NOTE: Final = "the call was sent and its end was never seen"
 _MAX_INTEGER: Final = 2**63 - 1
+_NO_TOKENS: Final = TokenVector()
+# A call that seems to have taken longer, or less than no time, was told of by a clock that is off.
+_LONGEST_NS: Final = 86_400 * 10**9
+_LONGEST_MS: Final = _LONGEST_NS / 1e6
 
 
 class LedgerRow(msgspec.Struct, frozen=True, gc=False):
@@ -120,7 +126,8 @@ class LedgerRow(msgspec.Struct, frozen=True, gc=False):
 
     def as_json(self) -> str:
         """The whole row as JSON text, for the tables that keep rows set aside."""
-        return json.dumps(msgspec.structs.asdict(self), default=_plain)
+        finite = {name: _finite(value) for name, value in msgspec.structs.asdict(self).items()}
+        return json.dumps(finite, default=_plain, allow_nan=False)
 
 
 @cache
@@ -170,12 +177,13 @@ def _row(  # noqa: PLR0913, PLR0917 - asked once a row, by position
     is_whole: bool,
 ) -> LedgerRow:
     """One row; of a part of a call, how long it took and who else told of it is not known."""
-    tokens = _bounded(call.tokens)
-    total = tokens.total_tokens
+    tokens = call.tokens if call.tokens.is_plausible else _NO_TOKENS
+    took_ns = record.end_ns - record.start_ns
+    is_timed = is_whole and 0 <= took_ns <= _LONGEST_NS
     status = "error" if call.failed else "success"
     usage = call.usage
     texts = (
-        record.scope,
+        record.scope[:MOST_NAME_LETTERS],
         call.provider,
         call.model,
         call.request_model,
@@ -196,15 +204,15 @@ def _row(  # noqa: PLR0913, PLR0917 - asked once a row, by position
     values: tuple[Any, ...] = (
         event_id,
         started,
-        _moment(record.end_ns),
-        (record.end_ns - record.start_ns) / 1e6 if is_whole else None,
+        _moment(min(max(record.end_ns, record.start_ns), record.start_ns + _LONGEST_NS)),
+        took_ns / 1e6 if is_timed else None,
         call.time_to_first_token_ms,
         _usage_hash(call, status, tokens),
         record.trace_id.hex(),
         f"{record.span_id:016x}",
         _ancestors(record) if record.ancestors and is_whole else [],
         status,
-        total if total is None or total <= _MAX_INTEGER else _MAX_INTEGER,
+        tokens.total_tokens,
         *tokens,
         call.reported_cost_usd,
         *money.amounts,
@@ -232,13 +240,6 @@ def _ancestors(record: SpanRecord) -> list[UUID]:
 
 def _json(told: Mapping[str, object]) -> str:
     return _ENCODER.encode(told).decode() if told else "{}"
-
-
-def _bounded(tokens: TokenVector) -> TokenVector:
-    """Counts a column can hold."""
-    if sum(filter(None, tokens)) <= _MAX_INTEGER:
-        return tokens
-    return TokenVector(*(None if count is None else min(count, _MAX_INTEGER) for count in tokens))
 
 
 def _are_storable(*texts: str) -> bool:
@@ -334,6 +335,11 @@ def _moment(nanoseconds: int) -> datetime:
 def _clean(text: str) -> str:
     """Text Postgres can hold."""
     return text.replace("\x00", "\ufffd").replace("\\u0000", "\\ufffd")
+
+
+def _finite(value: object) -> object:
+    """The value; None for a number that JSON has no word for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: object) -> str:

@@ -10,6 +10,9 @@ from typing import Final, NamedTuple
 TEXT_COUNTS: Final = 6
 """So many of a vector's counts, the first, are of text; the others are empty for most calls."""
 
+MOST_COUNTED: Final = 1_000_000_000
+"""The largest count one call can have; a larger one is a fault of its emitter, or a lie."""
+
 
 class TokenVector(NamedTuple):
     """Counts of one model call.
@@ -89,11 +92,17 @@ class TokenVector(NamedTuple):
         return () if self._is_plainly_sound else self._faults()
 
     @property
+    def is_plausible(self) -> bool:
+        """Whether every count is one that a single call can have."""
+        return max(filter(None, self), default=0) <= MOST_COUNTED
+
+    @property
     def _is_plainly_sound(self) -> bool:
         """Enough for most calls, at a tenth of the price of looking for every fault."""
         read, written, cached, writes, hour, reasoning = self[:TEXT_COUNTS]
         return (
             not any(self[TEXT_COUNTS:])
+            and (read or 0) <= MOST_COUNTED >= (written or 0)
             and (cached or 0) >= 0
             and 0 <= (hour or 0) <= (writes or 0)
             and (cached or 0) + (writes or 0) <= (read or 0)
@@ -103,6 +112,11 @@ class TokenVector(NamedTuple):
     def _faults(self) -> tuple[str, ...]:
         found = [
             f"{name} is negative" for name, count in self._asdict().items() if (count or 0) < 0
+        ]
+        found += [
+            f"{name} is over {MOST_COUNTED:,}, more than one call can use"
+            for name, count in self._asdict().items()
+            if (count or 0) > MOST_COUNTED
         ]
         within = (
             ("cache reads and writes", self._cached_total, "input", self.input_tokens),

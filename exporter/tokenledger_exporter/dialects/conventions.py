@@ -42,8 +42,6 @@ _DETAILS: Final = (
     attributes.OPENAI_REQUEST_SERVICE_TIER,
     attributes.ANTHROPIC_REQUEST_SERVICE_TIER,
     attributes.ANTHROPIC_REFUSALS,
-    attributes.FURTHER_USAGE,
-    attributes.UNKNOWN_USAGE,
     attributes.SDK_VERSION,
 )
 
@@ -134,8 +132,17 @@ _OURS: Final[dict[str, Slot]] = {
     ),
 }
 
+# What else an answer bills makes rows of its own, so it is read of our own emitters alone.
+_FURTHER: Final[dict[str, Slot]] = {
+    attribute: (DETAIL, attribute, True)
+    for attribute in (attributes.FURTHER_USAGE, attributes.UNKNOWN_USAGE)
+}
+
 OURS: Final = Dialect(
-    name="TokenLedger", scopes=(attributes.SCOPE_PREFIX,), slots=_OURS, trusted=True
+    name="TokenLedger",
+    scopes=(attributes.SCOPE_PREFIX,),
+    slots={**_OURS, **_FURTHER},
+    trusted=True,
 )
 """Our own emitters."""
 

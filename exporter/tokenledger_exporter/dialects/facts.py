@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from tokenledger_exporter.dialects.bounds import MOST_NAME_LETTERS
 from tokenledger_exporter.dialects.usage_objects import counts_of, iterations, parsed
 from tokenledger_semconv import attributes
 
@@ -88,8 +89,8 @@ class CallFacts(msgspec.Struct, frozen=True):
         """
         return msgspec.structs.replace(
             self,
-            model=model,
-            request_model=model,
+            model=model[:MOST_NAME_LETTERS],
+            request_model=model[:MOST_NAME_LETTERS],
             operation=operation,
             response_id="",
             tokens=tokens,

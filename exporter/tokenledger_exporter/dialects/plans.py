@@ -23,7 +23,7 @@ from tokenledger_exporter.dialects.table import (
     Told,
 )
 from tokenledger_semconv import attributes
-from tokenledger_semconv.tokens import TokenVector
+from tokenledger_semconv.tokens import MOST_COUNTED, TokenVector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     Places = tuple[tuple[str, int], ...]
 
 _MOST_PLANS: Final = 1_024
-_MOST_COUNTED: Final = 2**63 - 1
 _INTEGERS: Final = frozenset((int,))
 
 # What stands behind a span's own values, for what it does not tell: a text, and anything else.
@@ -80,7 +79,7 @@ def told_plainly(dialect: Dialect, found: Mapping[str, AttributeValue]) -> Told 
     except TypeError:
         return None
     are_counts = _INTEGERS.issuperset(map(type, counts))
-    if not are_counts or min(counts) < 0 or sum(counts) > _MOST_COUNTED or "" in settings:
+    if not are_counts or min(counts) < 0 or sum(counts) > MOST_COUNTED or "" in settings:
         return None
     return Told(
         TokenVector._make(plan.vector(values)),

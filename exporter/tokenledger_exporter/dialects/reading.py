@@ -17,11 +17,12 @@ from tokenledger_exporter.dialects.attribution import (
     keep_key,
     metadata_text,
 )
+from tokenledger_exporter.dialects.bounds import MOST_WORD_LETTERS, bounded
 from tokenledger_exporter.dialects.facts import CallFacts, missing_usage
+from tokenledger_exporter.dialects.operations import BILLABLE_OPERATIONS, billed_operation
 from tokenledger_exporter.dialects.plans import told_plainly
 from tokenledger_exporter.dialects.registry import dialect_of
 from tokenledger_exporter.dialects.table import (
-    BILLABLE_OPERATIONS,
     COUNT,
     OTHERS,
     TEXTS,
@@ -30,7 +31,7 @@ from tokenledger_exporter.dialects.table import (
 )
 from tokenledger_exporter.dialects.usage_objects import counts_of, parsed, reduced
 from tokenledger_exporter.providers import ledger_name
-from tokenledger_semconv import attributes, dimensions
+from tokenledger_semconv import attributes
 from tokenledger_semconv.families import provider_of
 from tokenledger_semconv.tokens import TokenVector
 
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 # Anthropic's fast mode has its own prices, and no batches (Anthropic, "Fast mode", 2026-11-22).
 _FAST, _BATCH = "fast", "batch"
+_LONGEST_SECONDS: Final = 86_400.0
+# All facts of a call that are texts, but its usage object.
+_NAMES: Final = len(TEXTS) - 1
 
 # A reported cost beyond these powers of ten is no bill of one call, and no number to store.
 _COST_EXPONENTS: Final = range(-30, 12)
@@ -109,7 +113,10 @@ def _facts(
 ) -> CallFacts:
     """The facts of a call, of what its span tells; `read` is its operation and its tokens."""
     (operation, tokens), refused, metadata = read, told.refused, told.metadata
-    _, provider, model, request_model, response_id, error_type, tier, speed, geo, usage = told.texts
+    texts = told.texts
+    if max(map(len, texts[:_NAMES])) > MOST_WORD_LETTERS:
+        texts, operation = bounded(texts), operation[:MOST_WORD_LETTERS]
+    _, provider, model, request_model, response_id, error_type, tier, speed, geo, usage = texts
     seconds, estimated, cost = told.others
     model = model or request_model
     # By position, in the order of the fields: by name, it takes twice as long.
@@ -125,11 +132,11 @@ def _facts(
         record.failed,
         error_type,
         _service_tier(tier, speed),
-        seconds * 1000 if isinstance(seconds, float) else None,
+        _first_chunk_ms(seconds),
         told.usage or _json_object(usage),
         estimated is True,
         None if cost is None else _reported_cost(cost),
-        geo[: dimensions.MAX_VALUE_LENGTH],
+        geo,
         _details(told.details, record.resource),
         attributed(told.columns, metadata, record.resource, header),
         metadata,
@@ -217,8 +224,16 @@ def _operation(dialect: Dialect, told: Told) -> str:
         return name or ("chat" if told.is_counted else "")
     if not name:
         return dialect.operation if told.is_counted else ""
-    named = dialect.operations.get(name, name)
-    return named if named in BILLABLE_OPERATIONS else ""
+    if dialect.operations:
+        # An emitter with names of its own is known to use no others for its calls.
+        named = dialect.operations.get(name, name)
+        return named if named in BILLABLE_OPERATIONS else ""
+    model, request_model = (
+        told.texts[TEXTS.index("model")],
+        told.texts[TEXTS.index("request_model")],
+    )
+    is_counted = told.tokens.total_tokens is not None and bool(model or request_model)
+    return billed_operation(name, is_counted=is_counted)
 
 
 def _details(
@@ -240,8 +255,15 @@ def _count(value: AttributeValue | None) -> int | None:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    # What a count's column holds; a greater number is a fault of its emitter.
-    return value if isinstance(value, int) and 0 <= value < 2**63 else None
+    # A greater number stays as one that no call can have, and the row says so.
+    return min(value, 2**63 - 1) if isinstance(value, int) and value >= 0 else None
+
+
+def _first_chunk_ms(seconds: AttributeValue | None) -> float | None:
+    """Milliseconds until the first chunk; None of what is no time within a day."""
+    if isinstance(seconds, float) and 0 <= seconds <= _LONGEST_SECONDS:
+        return seconds * 1000
+    return None
 
 
 def _service_tier(tier: str, speed: str) -> str:

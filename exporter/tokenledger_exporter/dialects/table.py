@@ -158,14 +158,3 @@ def _slots(group: int, attributes_of: Mapping[str, str | tuple[str, ...]]) -> di
         for place, attribute in enumerate(names):
             found[attribute] = (group, name, place == 0)
     return found
-
-
-BILLABLE_OPERATIONS: Final = frozenset(
-    {
-        *("chat", "generate_content", "text_completion", "embeddings"),
-        *("image_generation", "transcription", "translation", "speech", "moderation"),
-    }
-)
-"""Operations a provider bills; agents, tools and retrieval only repeat or hold them
-(semantic-conventions-genai, gen_ai.operation.name, read 2026-11-22). The last five are our
-instrumentors' names of what the conventions do not name."""

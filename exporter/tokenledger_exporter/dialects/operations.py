@@ -1,0 +1,66 @@
+"""Which operation a span names: one that a provider bills, one that repeats others, or neither.
+
+The conventions allow names of one's own (semantic-conventions-genai, `gen_ai.operation.name`, read
+2026-11-22), and emitters use many. A name nobody knows is a call where the span reports a model and
+tokens, unless it says that it holds other calls.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+BILLABLE_OPERATIONS: Final = frozenset(
+    {
+        *("chat", "generate_content", "text_completion", "embeddings"),
+        *("image_generation", "transcription", "translation", "speech", "moderation"),
+    }
+)
+"""Operations a provider bills. The last five are our instrumentors' names of what the conventions
+do not name."""
+
+_OTHER_NAMES: Final = {
+    **dict.fromkeys(
+        (
+            *("chatcompletion", "chatcompletions", "messages", "message", "responses", "response"),
+            *("inference", "generate", "generation", "converse", "conversestream", "invokemodel"),
+            *("completionchat", "llm", "llmcall", "modelcall", "createresponse", "createmessage"),
+        ),
+        "chat",
+    ),
+    **dict.fromkeys(
+        ("completion", "completions", "textcompletions", "textgeneration"), "text_completion"
+    ),
+    **dict.fromkeys(("embedding", "embed", "createembedding", "featureextraction"), "embeddings"),
+    **{name.replace("_", ""): name for name in BILLABLE_OPERATIONS},
+}
+# Parts of names of spans whose usage repeats that of the calls within them.
+_HOLDING: Final = (
+    *("agent", "tool", "function", "workflow", "chain", "task", "session", "graph", "crew"),
+    *("pipeline", "retriev", "rerank", "memory", "guardrail", "plan", "eval", "step", "run"),
+    *("conversation", "trace", "flow", "team", "handoff"),
+)
+# First words of names of spans that look up the answer of a call made before.
+_LOOKING_UP: Final = frozenset(
+    {"fetch", "get", "list", "poll", "read", "retrieve", "count", "wait", "cancel", "delete"}
+)
+_FIRST_WORD: Final = re.compile(r"[^A-Za-z]*([A-Z]*[a-z]*)")
+
+
+def billed_operation(name: str, *, is_counted: bool) -> str:
+    """The conventions' name of an operation; "" if a span of that name is no call of its own.
+
+    Args:
+        name: as the span has it; not empty.
+        is_counted: whether the span reports a model and tokens.
+    """
+    if name in BILLABLE_OPERATIONS:
+        return name
+    letters = "".join(filter(str.isalnum, name)).lower()
+    known = _OTHER_NAMES.get(letters)
+    if known:
+        return known
+    if not is_counted or not letters or any(part in letters for part in _HOLDING):
+        return ""
+    first = _FIRST_WORD.match(name)
+    return "" if first and first[1].lower() in _LOOKING_UP else name

@@ -1,0 +1,59 @@
+"""Operations nobody listed: a span with a model and tokens is a call unless it holds others."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from exporter.made import HEADER, build_row, chat_attributes, package_book, record
+from tokenledger_semconv import attributes
+
+
+@pytest.mark.parametrize(
+    ("name", "operation"),
+    [
+        ("responses", "chat"),
+        ("messages", "chat"),
+        ("chat_completion", "chat"),
+        ("chat.completions", "chat"),
+        ("Chat", "chat"),
+        ("CHAT", "chat"),
+        ("inference", "chat"),
+        ("InvokeModel", "chat"),
+        ("completion", "text_completion"),
+        ("text-generation", "text_completion"),
+        ("Embedding", "embeddings"),
+        ("generateContent", "generate_content"),
+        ("summarize", "summarize"),
+        ("my.own-name", "my.own-name"),
+    ],
+)
+def test_a_span_with_a_model_and_tokens_is_a_call_whatever_its_operation_is_named(
+    name: str, operation: str
+) -> None:
+    span = replace(record(chat_attributes(gen_ai__operation__name=name)), scope="an.app")
+    made = build_row(span, HEADER, package_book)
+    assert made is not None
+    assert (made.operation, made.cost_status, made.total_tokens) == (operation, "priced", 1_100)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("invoke_agent", "execute_tool", "create_agent", "invoke_workflow", "retrieval"),
+        *("agent.run", "AgentExecutor", "run_chain", "crew.kickoff", "evaluate", "handoff"),
+        *("...", "task", "search_memory", "plan"),
+    ],
+)
+def test_a_span_that_says_it_holds_calls_is_none_itself(name: str) -> None:
+    span = replace(record(chat_attributes(gen_ai__operation__name=name)), scope="an.app")
+    assert build_row(span, HEADER, package_book) is None
+
+
+@pytest.mark.parametrize("missing", [attributes.REQUEST_MODEL, "usage"])
+def test_an_unknown_operation_without_model_or_tokens_is_no_call(missing: str) -> None:
+    told = chat_attributes(gen_ai__operation__name="summarize")
+    for name in [name for name in told if missing in name]:
+        del told[name]
+    span = replace(record(told), scope="an.app")
+    assert build_row(span, HEADER, package_book) is None

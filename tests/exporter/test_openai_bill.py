@@ -58,7 +58,7 @@ def test_what_is_no_list_of_usage_objects_adds_no_row(told: str) -> None:
     assert (row.cost_usd, row.cost_status) == (_GPT_4O, "priced")
 
 
-@pytest.mark.parametrize("wrong", [-1, 2**64, True, "515", 1.5, None], ids=str)
+@pytest.mark.parametrize("wrong", [-1, True, "515", 1.5, None], ids=str)
 def test_a_count_that_is_none_is_missing_and_the_row_says_so(wrong: object) -> None:
     call, image = rows(**further({**DRAWN, "output_tokens": wrong}))
     assert (call.cost_usd, call.cost_status) == (_GPT_4O, "priced")

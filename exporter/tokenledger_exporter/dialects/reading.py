@@ -228,10 +228,7 @@ def _operation(dialect: Dialect, told: Told) -> str:
         # An emitter with names of its own is known to use no others for its calls.
         named = dialect.operations.get(name, name)
         return named if named in BILLABLE_OPERATIONS else ""
-    model, request_model = (
-        told.texts[TEXTS.index("model")],
-        told.texts[TEXTS.index("request_model")],
-    )
+    _, _, model, request_model, *_ = told.texts
     is_counted = told.tokens.total_tokens is not None and bool(model or request_model)
     return billed_operation(name, is_counted=is_counted)
 

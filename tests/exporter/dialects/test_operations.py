@@ -42,6 +42,7 @@ def test_a_span_with_a_model_and_tokens_is_a_call_whatever_its_operation_is_name
     [
         *("invoke_agent", "execute_tool", "create_agent", "invoke_workflow", "retrieval"),
         *("agent.run", "AgentExecutor", "run_chain", "crew.kickoff", "evaluate", "handoff"),
+        *("fetch_response", "getCompletion", "poll", "List-Messages"),
         *("...", "task", "search_memory", "plan"),
     ],
 )

@@ -26,7 +26,7 @@ from psycopg import errors as pg_errors
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tokenledger_exporter import copying, rollups, twins
+from tokenledger_exporter import copying, quarantine, rollups, twins
 from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
 from tokenledger_exporter.sql import statements
 from tokenledger_semconv.dimensions import DIMENSIONS
@@ -80,6 +80,15 @@ class WriteResult:
     rejected: int = 0
     unsettled: int = 0
     refusals: dict[UUID, str] = field(default_factory=dict["UUID", str], compare=False)
+
+    def add(self, other: WriteResult) -> None:
+        """Count what became of more rows."""
+        self.stored += other.stored
+        self.resent += other.resent
+        self.conflicting += other.conflicting
+        self.rejected += other.rejected
+        self.unsettled += other.unsettled
+        self.refusals |= other.refusals
 
 
 class Batch:
@@ -147,7 +156,9 @@ class Batch:
             except pg_errors.UndefinedTable:
                 if not self._add_partition(rows):
                     return
-            except (psycopg.DataError, psycopg.IntegrityError) as error:
+            except psycopg.Error as error:
+                if not quarantine.is_a_rows_fault(error):
+                    raise
                 self._bisect(month, rows, error)
                 return
             else:
@@ -255,7 +266,7 @@ class Batch:
     def _bisect(self, month: str, rows: list[LedgerRow], error: psycopg.Error) -> None:
         """Halve a refused batch until the rows Postgres cannot take stand alone."""
         if len(rows) == 1:
-            self._refused.append((rows[0], error.diag.message_primary or type(error).__name__))
+            self._refused.append((rows[0], quarantine.reason_of(error)))
             return
         middle = len(rows) // 2
         for half in (rows[:middle], rows[middle:]):

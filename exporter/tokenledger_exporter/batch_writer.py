@@ -18,10 +18,11 @@ from tokenledger_exporter import (
     erasure,
     keeper,
     migrations,
+    quarantine,
     retention,
     rollups,
 )
-from tokenledger_exporter.batch import EARLIEST, Batch
+from tokenledger_exporter.batch import EARLIEST, Batch, WriteResult
 from tokenledger_exporter.database import connect, explain
 from tokenledger_exporter.errors import SchemaError
 from tokenledger_exporter.impatience import ImpatientConnection
@@ -32,7 +33,7 @@ from tokenledger_exporter.sql import statements
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from tokenledger_exporter.batch import WriteResult
+    from tokenledger_exporter.records import SpoolHeader
     from tokenledger_exporter.rows import LedgerRow
 
 _SQL: Final = statements("write")
@@ -89,28 +90,88 @@ class BatchWriter:
         return book
 
     def write(self, rows: Sequence[LedgerRow]) -> WriteResult:
-        """Commit the rows in one transaction.
+        """Commit the rows, in one transaction where the database takes them all.
+
+        Where it does not, they are halved until those it cannot take stand alone; these go to
+        `token_ledger_rejected`, and one row never stops another.
 
         Raises:
-            DatabaseUnreachableError: the connection failed; nothing or all of it was committed,
-                and writing it again is safe.
-            SchemaError: the tables are missing, older or newer; nothing was written.
+            DatabaseUnreachableError: the connection failed; whatever was committed is stored once,
+                and writing all of it again is safe.
+            SchemaError: the tables are missing, older or newer, or no row can be written.
         """
-        with self._transaction() as connection:
-            batch = Batch(connection, self._horizon, is_patient=self._is_patient)
-            months = sorted(batch.by_month(rows).items())
-            every = list(chain.from_iterable(group for _, group in months))
-            batch.look(every)
-            # A partition has no trigger that would do it.
-            rollups.mark(connection, (row.timestamp for row in every))
-            # Asked under the lock: whoever is erased after this finds these rows.
-            erased = erasure.read_tombstones(connection)
-            for month, group in months:
-                batch.write_month(month, [*map(erased.row, group)] if erased else group)
-            batch.keep_set_aside(erased)
-        self._owes_settling |= bool(batch.result.unsettled)
+        with self._usable() as connection:
+            result = WriteResult()
+            doubtful: list[tuple[LedgerRow, Exception]] = []
+            self._write_halves(connection, rows, result, doubtful)
+            if doubtful and not (result.stored or result.resent):
+                # Nothing says that these rows are at fault, and not the database.
+                raise doubtful[0][1]
+            for row, error in doubtful:
+                self._set_aside(connection, row, error, result)
+        self._owes_settling |= bool(result.unsettled)
         self._owes_rollup = True
+        return result
+
+    def keep_record(self, payload: bytes, header: SpoolHeader, reason: str) -> None:
+        """Set a record aside that cannot be read as a span; raises as `write`."""
+        with self._usable() as connection:
+            quarantine.keep_record(connection, payload, header, reason)
+
+    def _write_halves(
+        self,
+        connection: psycopg.Connection[Any],
+        rows: Sequence[LedgerRow],
+        result: WriteResult,
+        doubtful: list[tuple[LedgerRow, Exception]],
+    ) -> None:
+        """Commit the rows; `doubtful` takes those that failed alone for an unclear reason."""
+        try:
+            with connection.transaction():
+                written = self._write_batch(connection, rows)
+        except Exception as error:
+            if connection.broken or not quarantine.may_be_a_rows_fault(error):
+                raise
+            if len(rows) > 1:
+                middle = len(rows) // 2
+                for half in (rows[:middle], rows[middle:]):
+                    self._write_halves(connection, half, result, doubtful)
+            elif quarantine.is_a_rows_fault(error):
+                self._set_aside(connection, rows[0], error, result)
+            else:
+                doubtful.append((rows[0], error))
+        else:
+            result.add(written)
+
+    def _write_batch(
+        self, connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]
+    ) -> WriteResult:
+        batch = Batch(connection, self._horizon, is_patient=self._is_patient)
+        months = sorted(batch.by_month(rows).items())
+        every = list(chain.from_iterable(group for _, group in months))
+        batch.look(every)
+        # A partition has no trigger that would do it.
+        rollups.mark(connection, (row.timestamp for row in every))
+        # Asked under the lock: whoever is erased after this finds these rows.
+        erased = erasure.read_tombstones(connection)
+        for month, group in months:
+            batch.write_month(month, [*map(erased.row, group)] if erased else group)
+        batch.keep_set_aside(erased)
         return batch.result
+
+    def _set_aside(
+        self,
+        connection: psycopg.Connection[Any],
+        row: LedgerRow,
+        error: Exception,
+        result: WriteResult,
+    ) -> None:
+        reason = quarantine.reason_of(error)
+        with connection.transaction():
+            erased = erasure.read_tombstones(connection)
+            quarantine.keep_row(connection, erased.row(row) if erased else row, reason)
+        result.rejected += 1
+        result.refusals[row.event_id] = reason
 
     def settle(self) -> None:
         """Settle what was written unsettled, where this database user may; raises as `write`."""

@@ -16,17 +16,20 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.breaker import Breaker
-from tokenledger_exporter.errors import LedgerError
+from tokenledger_exporter.errors import LedgerError, SchemaError
 from tokenledger_exporter.events import fail, warn
 from tokenledger_exporter.open_calls import is_start
 from tokenledger_exporter.prices import PriceBook, plain_usd
+from tokenledger_exporter.quarantine import NO_ROWS
 from tokenledger_exporter.records import decode_record
 from tokenledger_exporter.rows import build_rows, unmeasured
+from tokenledger_semconv.attributes import OPERATION_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tokenledger_exporter.batch_writer import BatchWriter
+    from tokenledger_exporter.records import SpoolHeader
     from tokenledger_exporter.rows import LedgerRow
     from tokenledger_exporter.spool import Spool
     from tokenledger_exporter.spool_state import Batch
@@ -42,13 +45,32 @@ _PAUSE_SECONDS: Final = 20e-6
 
 @dataclass(slots=True)
 class DrainState:
-    """What the drainer did so far, for `health`."""
+    """What the drainer did so far, for `health`.
+
+    Args:
+        committed_rows: rows in the ledger.
+        failures: attempts that failed.
+        last_error: why the last one did; "" if it did not.
+        last_commit_at: when rows were committed last.
+        unreadable: records that cannot be read as a span; they are set aside in the ledger.
+        rejected: rows the ledger could not take; they are set aside too.
+        dropped: spans that are no call of their own, such as an agent's or a tool's.
+        dropped_example: the last of those, in words.
+    """
 
     committed_rows: int = 0
     failures: int = 0
     last_error: str = ""
     last_commit_at: datetime | None = None
     unreadable: int = 0
+    rejected: int = 0
+    dropped: int = 0
+    dropped_example: str = ""
+
+    @property
+    def set_aside(self) -> int:
+        """Calls of this process in `token_ledger_rejected`, with their reasons."""
+        return self.unreadable + self.rejected
 
 
 class Drainer:
@@ -225,37 +247,63 @@ class Drainer:
             self._announce(batch)
         rows = self._rows(batch, self._prices_of)
         if rows:
-            self._writer.write(rows)
+            self.state.rejected += self._writer.write(rows).rejected
             self.state.last_commit_at = datetime.now(timezone.utc)
         batch.forget()
         self.state.committed_rows += len(rows)
 
     def _prices_of(self, provider: str) -> PriceBook:
-        book = self.known_prices[provider] = self._writer.prices_of(provider)
+        try:
+            book = self.known_prices[provider] = self._writer.prices_of(provider)
+        except LedgerError:
+            raise
+        except Exception as error:
+            # No fault of the record: it waits until prices can be read.
+            raise SchemaError(
+                f"the prices of {provider or 'no provider'} cannot be read "
+                f"({type(error).__name__}): run 'tokenledger doctor'"
+            ) from error
         return book
 
-    def _rows(self, batch: Batch, prices_of: Callable[[str], PriceBook]) -> list[LedgerRow]:
+    def _rows(
+        self, batch: Batch, prices_of: Callable[[str], PriceBook], *, looks_only: bool = False
+    ) -> list[LedgerRow]:
+        """The rows of a batch; what makes none is counted and kept, unless it `looks_only`."""
         rows: list[LedgerRow] = []
         for number, payload in enumerate(batch.payloads, start=1):
             if not (number % _ROWS_AT_A_STRETCH or self._stopping):
                 time.sleep(_PAUSE_SECONDS)
             try:
                 built = build_rows(decode_record(payload), batch.header, prices_of)
-            except LedgerError:
+            except NO_ROWS:
                 raise
             except Exception as error:  # noqa: BLE001 - one record must not stop all behind it
-                if not self.state.unreadable:
-                    kind = type(error).__name__
-                    fail("record_unreadable", f"{kind}, counted as lost", error=kind)
-                self.state.unreadable += 1
+                if not looks_only:
+                    self._set_aside(payload, batch.header, type(error).__name__)
             else:
                 rows += map(unmeasured, built) if is_start(payload) else built
+                if not built and not looks_only:
+                    self._note_dropped(payload)
         return rows
+
+    def _set_aside(self, payload: bytes, header: SpoolHeader, kind: str) -> None:
+        """Keep a record that cannot be read where an operator and a later release find it."""
+        reason = f"the record cannot be read ({kind})"
+        if not self.state.unreadable:
+            fail("record_unreadable", f"{reason}; it is in token_ledger_rejected", error=kind)
+        self._writer.keep_record(payload, header, reason)
+        self.state.unreadable += 1
+
+    def _note_dropped(self, payload: bytes) -> None:
+        record = decode_record(payload)
+        operation = record.attributes.get(OPERATION_NAME, "")
+        self.state.dropped += 1
+        self.state.dropped_example = f"operation {operation!r} of {record.scope or 'no scope'}"
 
     def _tell_losses(self) -> None:
         """Write counted losses into the ledger, so that a report can show them."""
         state = self._spool.state
-        lost = state.lost + self.state.unreadable
+        lost = state.lost
         if lost > self._losses_told:
             reason = "the spool was full, damaged or unreadable"
             app_name = self._spool.header.app_name
@@ -275,9 +323,9 @@ class Drainer:
         """One line a call on standard error; with the package's prices if the ledger is away."""
         first = self._spool.forgotten
         try:
-            rows = self._rows(batch, self._prices_of)
+            rows = self._rows(batch, self._prices_of, looks_only=True)
         except LedgerError:
-            rows = self._rows(batch, lambda _provider: package_prices())
+            rows = self._rows(batch, lambda _provider: package_prices(), looks_only=True)
         for number, row in enumerate(rows, start=first + 1):
             if number > self._announced:
                 self._announced = number

@@ -44,6 +44,8 @@ MAX_MEMORY_RECORDS: Final = 10_000
 _LONGEST_WAIT_SECONDS: Final = 0.002
 _HEALTH_WAIT_SECONDS: Final = 0.1
 _CLOSE_WAIT_SECONDS: Final = 1.0
+# Records of open calls that may stand before the oldest one that waits.
+_LOOKED_THROUGH: Final = 1_000
 
 
 def spool_folder(spool_dir: str, ledger: str) -> Path:
@@ -244,7 +246,7 @@ class Spool:
             self._lock.release()
         if copy is not None:
             try:
-                payloads = read_frames(copy, at, end, 1).payloads or payloads
+                payloads = read_frames(copy, at, end, _LOOKED_THROUGH).payloads or payloads
             except OSError:
                 # The disk does not give it back now; the drainer says so.
                 payloads = []

@@ -54,7 +54,7 @@ class Vitals:
     @property
     def lost(self) -> int:
         """Records known to be gone."""
-        return self._spool.state.lost + self._drainer.state.unreadable
+        return self._spool.state.lost
 
     @property
     def committed(self) -> int:
@@ -86,6 +86,9 @@ class Vitals:
             "oldest_waiting_seconds": round(self.oldest_waiting_seconds, 3),
             "committed": self.committed,
             "lost": self.lost,
+            "set_aside": state.set_aside,
+            "dropped": state.dropped,
+            "dropped_example": state.dropped_example or None,
             "last_commit_at": state.last_commit_at.isoformat() if state.last_commit_at else None,
             "last_error": state.last_error or None,
             "failed_attempts": self.failures,

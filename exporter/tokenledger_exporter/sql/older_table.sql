@@ -23,7 +23,7 @@ FROM (
 
 -- name: copy_rows
 -- Costs and counts that are no finite number of at least zero were faults: they become unknown.
--- Indexed text is cut as the ledger cuts it: an index takes no entry of some thousand characters.
+-- Text is cut as the ledger cuts it: an index takes no entry of some thousand characters.
 INSERT INTO token_ledger_events (
     event_id, timestamp, scope, provider, model, input_tokens, output_tokens, total_tokens,
     cached_tokens, cost_usd, cost_status, cost_note, user_id, session_id, organization_id,
@@ -33,26 +33,26 @@ SELECT
     (older ->> 'event_id')::uuid,
     started,
     'import.token_ledger_events_v0',
-    COALESCE(older ->> 'provider', ''),
-    COALESCE(older ->> 'model', ''),
-    CASE WHEN input_tokens >= 0 AND input_tokens < 9e18 THEN input_tokens::bigint END,
-    CASE WHEN output_tokens >= 0 AND output_tokens < 9e18 THEN output_tokens::bigint END,
-    CASE WHEN total_tokens >= 0 AND total_tokens < 9e18 THEN total_tokens::bigint END,
-    CASE WHEN cached_tokens >= 0 AND cached_tokens < 9e18 THEN cached_tokens::bigint END,
+    COALESCE(left(older ->> 'provider', 64), ''),
+    COALESCE(left(older ->> 'model', 255), ''),
+    CASE WHEN input_tokens >= 0 AND input_tokens <= 1e9 THEN input_tokens::bigint END,
+    CASE WHEN output_tokens >= 0 AND output_tokens <= 1e9 THEN output_tokens::bigint END,
+    CASE WHEN total_tokens >= 0 AND total_tokens <= 2e9 THEN total_tokens::bigint END,
+    CASE WHEN cached_tokens >= 0 AND cached_tokens <= 1e9 THEN cached_tokens::bigint END,
     CASE WHEN cost_usd >= 0 AND cost_usd < 'Infinity' THEN cost_usd END,
     CASE WHEN cost_usd >= 0 AND cost_usd < 'Infinity' THEN 'priced' ELSE 'unpriced' END,
     'cost as an older tracker stored it: ' || COALESCE(older ->> 'cost_usd', 'none'),
     COALESCE(left(older ->> 'user_id', 255), ''),
-    COALESCE(older ->> 'session_id', ''),
+    COALESCE(left(older ->> 'session_id', 255), ''),
     COALESCE(left(older ->> 'organization_id', 255), ''),
-    COALESCE(older ->> 'feature', older -> 'metadata' ->> 'feature', ''),
-    COALESCE(older ->> 'team', older -> 'metadata' ->> 'team', ''),
-    COALESCE(older ->> 'project', older -> 'metadata' ->> 'project', ''),
-    COALESCE(older ->> 'cost_center', older -> 'metadata' ->> 'cost_center', ''),
-    COALESCE(older ->> 'app_name', ''),
-    COALESCE(older ->> 'environment', ''),
+    left(COALESCE(older ->> 'feature', older -> 'metadata' ->> 'feature', ''), 255),
+    left(COALESCE(older ->> 'team', older -> 'metadata' ->> 'team', ''), 255),
+    left(COALESCE(older ->> 'project', older -> 'metadata' ->> 'project', ''), 255),
+    left(COALESCE(older ->> 'cost_center', older -> 'metadata' ->> 'cost_center', ''), 255),
+    COALESCE(left(older ->> 'app_name', 255), ''),
+    COALESCE(left(older ->> 'environment', 255), ''),
     CASE WHEN older ->> 'status' = 'error' THEN 'error' ELSE 'success' END,
-    CASE WHEN duration_ms >= 0 AND duration_ms < 9e18 THEN duration_ms::double precision END,
+    CASE WHEN duration_ms >= 0 AND duration_ms <= 86400000 THEN duration_ms::double precision END,
     COALESCE(NULLIF(older -> 'metadata', 'null'::jsonb), '{}')
 FROM (
     SELECT

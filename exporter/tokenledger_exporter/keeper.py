@@ -109,11 +109,22 @@ def _settle_rows(connection: psycopg.Connection[Any], rows: Sequence[KnownRow], 
     family = _Family()
     family.add(rows)
     found = list(twins.related_rows(connection, [row.trace for row in rows]))
-    if found:
+    if _may_be_one(rows, found):
         family.gather(connection, found)
         _carry_out(connection, family, _decide(family), kept)
     keys = _keys(family.standing.values())
     kept.settled += connection.execute(_SQL["settled"], keys).rowcount
+
+
+def _may_be_one(rows: Sequence[KnownRow], found: Sequence[KnownRow]) -> bool:
+    """Whether any of some rows has a relative, among them or among those that were found."""
+    own = {row.event_id for row in rows}
+    if any(row.event_id not in own or row.winner_event_id is not None for row in found):
+        return True
+    ids = [row.told.response_id for row in rows if row.told.response_id]
+    if len(ids) > len(set(ids)):
+        return True
+    return any(not own.isdisjoint(row.told.ancestors) for row in rows)
 
 
 @dataclass(slots=True)
@@ -205,8 +216,13 @@ def _own(row: KnownRow, taken: Mapping[UUID | None, set[str]]) -> _Decision:
 
 
 def _give(loser: _Decision, winner: _Decision) -> list[str]:
-    """Fill what the winner does not say; returns what was filled."""
+    """Fill what the winner does not say; returns what was filled.
+
+    A tenant's report fills no row of another source: it says whom the tenant likes.
+    """
     given: list[str] = []
+    if loser.told.source and loser.told.source != winner.told.source:
+        return given
     for name, value in loser.attribution.items():
         if value and not winner.attribution[name]:
             winner.attribution[name] = value

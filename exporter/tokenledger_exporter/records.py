@@ -32,6 +32,7 @@ class SpoolHeader(msgspec.Struct, frozen=True, kw_only=True):
         environment: fills the row's environment where set.
         defaults: span attributes of calls that say nothing else.
         organization: whose every record is, whatever it claims itself, where set.
+        is_trusted: the operator vouches for the source although it reports for one organization.
     """
 
     format_version: int
@@ -40,6 +41,12 @@ class SpoolHeader(msgspec.Struct, frozen=True, kw_only=True):
     environment: str = ""
     defaults: dict[str, str] = {}
     organization: str = ""
+    is_trusted: bool = False
+
+    @property
+    def source(self) -> str:
+        """Organization whose own reports these are; "" for those of the operator's sources."""
+        return "" if self.is_trusted else self.organization
 
 
 Ancestors = tuple[tuple[int, int], ...]

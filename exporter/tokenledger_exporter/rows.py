@@ -103,6 +103,7 @@ class LedgerRow(msgspec.Struct, frozen=True, gc=False):
     service_tier: str
     inference_geo: str
     error_type: str
+    token_organization_id: str
     details: str
     metadata: str
     user_id: str
@@ -154,17 +155,19 @@ def build_rows(
     call = read_call(record, header)
     if call is None:
         return []
-    event_id, started_ns = _identity(record, call.dimensions["organization_id"])
+    source = header.source.encode()
+    event_id, started_ns = _identity(record, call.dimensions["organization_id"], source)
     started = _moment(started_ns)
     first, *further = (
         each
         for part in anthropic_bill.parts_of(call, started)
         for each in openai_bill.parts_of(part)
     )
-    rows = [_row(record, first, event_id, started, charge(first, started, prices_of), True)]
+    rows = [_row(record, first, event_id, started, charge(first, started, prices_of), source)]
     for number, part in enumerate(further, start=1):
         part_id = _event_id(started_ns, event_id.bytes + number.to_bytes(4, "big"))
-        rows.append(_row(record, part, part_id, started, charge(part, started, prices_of), False))
+        money = charge(part, started, prices_of)
+        rows.append(_row(record, part, part_id, started, money, source, is_whole=False))
     return rows
 
 
@@ -174,7 +177,9 @@ def _row(  # noqa: PLR0913, PLR0917 - asked once a row, by position
     event_id: UUID,
     started: datetime,
     money: Charge,
-    is_whole: bool,
+    source: bytes,
+    *,
+    is_whole: bool = True,
 ) -> LedgerRow:
     """One row; of a part of a call, how long it took and who else told of it is not known."""
     tokens = call.tokens if call.tokens.is_plausible else _NO_TOKENS
@@ -192,6 +197,7 @@ def _row(  # noqa: PLR0913, PLR0917 - asked once a row, by position
         call.service_tier,
         call.inference_geo,
         call.error_type,
+        source.decode(),
         _json(call.details),
         _json(call.metadata),
         *_dimensions(call.dimensions),
@@ -210,7 +216,7 @@ def _row(  # noqa: PLR0913, PLR0917 - asked once a row, by position
         _usage_hash(call, status, tokens),
         record.trace_id.hex(),
         f"{record.span_id:016x}",
-        _ancestors(record) if record.ancestors and is_whole else [],
+        _ancestors(record, source) if record.ancestors and is_whole else [],
         status,
         tokens.total_tokens,
         *tokens,
@@ -232,9 +238,10 @@ def unmeasured(row: LedgerRow) -> LedgerRow:
     return msgspec.structs.replace(row, **nothing, **told)
 
 
-def _ancestors(record: SpanRecord) -> list[UUID]:
+def _ancestors(record: SpanRecord, source: bytes) -> list[UUID]:
     return [
-        _span_event_id(record.trace_id, span_id, start_ns) for span_id, start_ns in record.ancestors
+        _span_event_id(record.trace_id, span_id, start_ns, source)
+        for span_id, start_ns in record.ancestors
     ]
 
 
@@ -248,25 +255,28 @@ def _are_storable(*texts: str) -> bool:
     return "\x00" not in text and ("\\" not in text or "\\u0000" not in text)
 
 
-def _identity(record: SpanRecord, organization_id: str) -> tuple[UUID, int]:
+def _identity(record: SpanRecord, organization_id: str, source: bytes) -> tuple[UUID, int]:
     """Of the span, or of the call's own id within its organization; and when the call began.
 
     A result that is fetched twice is told by two spans; only the provider's clock, where the
-    emitter gives it with a call id, makes them one row.
+    emitter gives it with a call id, makes them one row. What comes with a tenant's token has
+    identities of its own: nobody takes the place of a row by naming its span.
     """
     found, started_ns = record.attributes, record.start_ns
     if attributes.CALL_ID not in found:
-        return _span_event_id(record.trace_id, record.span_id, started_ns), started_ns
-    told, call_id = found.get(attributes.CALL_STARTED_NS), found[attributes.CALL_ID]
-    if type(told) is int and 0 < told <= _MAX_INTEGER:
-        started_ns = told
+        return _span_event_id(record.trace_id, record.span_id, started_ns, source), started_ns
+    clock_ns, call_id = found.get(attributes.CALL_STARTED_NS), found[attributes.CALL_ID]
+    if type(clock_ns) is int and 0 < clock_ns <= _MAX_INTEGER:
+        started_ns = clock_ns
     if not call_id:
-        return _span_event_id(record.trace_id, record.span_id, started_ns), started_ns
-    return _event_id(started_ns, f"{organization_id}\x1f{call_id}".encode()), started_ns
+        return _span_event_id(record.trace_id, record.span_id, started_ns, source), started_ns
+    name = f"{organization_id}\x1f{call_id}".encode()
+    return _event_id(started_ns, source + b"\x1e" + name if source else name), started_ns
 
 
-def _span_event_id(trace_id: bytes, span_id: int, started_ns: int) -> UUID:
-    return _event_id(started_ns, _SPAN.pack(trace_id, span_id, started_ns & _MAX_INTEGER))
+def _span_event_id(trace_id: bytes, span_id: int, started_ns: int, source: bytes) -> UUID:
+    span = _SPAN.pack(trace_id, span_id, started_ns & _MAX_INTEGER)
+    return _event_id(started_ns, span + source)
 
 
 def _event_id(started_ns: int, told: bytes) -> UUID:

@@ -8,9 +8,12 @@ the set of rows, not of the order they came in. `keeper` finds the rows and carr
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from enum import IntEnum
+from itertools import chain, combinations
 from typing import TYPE_CHECKING, Final
 
 from tokenledger_semconv.attributes import SCOPE_PREFIX
@@ -31,7 +34,12 @@ UNIQUE_ID_LENGTH: Final = 20
 ids of OpenAI, Anthropic, Mistral and Gemini have 22 characters or more. The index over response ids
 says the same number."""
 
+MOST_TELLINGS: Final = 16
+"""Rows that may be one call. A call has a handful of emitters; what shares an id with more rows
+than this is some other kind of id, and stays apart as a suspected duplicate."""
+
 _OUTPUT: Final = "output_tokens"
+_NOTHING: Final = Decimal(-1)
 
 # OpenLLMetry adds the placeholder of an Anthropic stream's first event to its last event's count
 # (its anthropic package 0.62.4, recorded 2026-11-25): 201 for 200. Placeholders are of few tokens.
@@ -56,8 +64,13 @@ class Telling:
         models: every name the row has for the model.
         ancestors: identities of the spans above it that may tell of the call too.
         counts: the counts it reports, by column.
-        is_estimated: its output is no count but an estimate.
+        is_estimated: its counts are estimates.
         organization: whose call it is by this telling, "" if it is not told.
+        source: organization that the reporting token is bound to, "" for the operator's own
+            sources.
+        operation: GenAI operation.
+        service_tier: tier it is billed on.
+        cost_usd: what it costs by this telling, US dollars; None if that is unknown.
     """
 
     event_id: UUID
@@ -70,6 +83,10 @@ class Telling:
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
     is_estimated: bool = False
     organization: str = ""
+    source: str = ""
+    operation: str = ""
+    service_tier: str = ""
+    cost_usd: Decimal | None = None
 
     @property
     def overcounts(self) -> bool:
@@ -78,8 +95,12 @@ class Telling:
 
     @property
     def emitter(self) -> str:
-        """Who tells: all of ours are one emitter, which tells of no call twice."""
-        return SCOPE_PREFIX if self.scope.startswith(SCOPE_PREFIX) else self.scope
+        """Who tells: all of ours are one emitter, which tells of no call twice.
+
+        A tenant's sender can give its spans any scope, so there the scope proves nothing.
+        """
+        is_ours = self.scope.startswith(SCOPE_PREFIX) and not self.source
+        return SCOPE_PREFIX if is_ours else self.scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +161,8 @@ class _Group:
     reason: str = BY_RESPONSE
 
     def may_join(self, other: _Group, link: _Link) -> bool:
+        if len(self.rows) + len(other.rows) > MOST_TELLINGS:
+            return False
         twice = {row.emitter for row in self.rows} & {row.emitter for row in other.rows}
         if twice and link.one.emitter != link.other.emitter:
             return False
@@ -154,33 +177,78 @@ class _Group:
         """What was measured stands before what was not, then ours, the fuller, the innermost.
 
         Of a stream that was broken off, whoever heard it longest knows best what was generated:
-        others take the placeholder at its beginning for a count.
+        others take the placeholder at its beginning for a count. Rows that disagree on what was
+        done at what rate are settled for the costlier: nobody lowers a bill by reporting a call
+        once more. The operator's own source stands before a tenant's.
         """
         known = {row.event_id for row in self.rows}
-
         is_estimated = any(row.is_estimated for row in self.rows)
+        is_disputed = any(_differ_in_rate(one, other) for one, other in combinations(self.rows, 2))
 
-        def standing(row: Telling) -> tuple[bool, int, bool, bool, int, int, UUID]:
-            depth = len(known.intersection(row.ancestors))
-            is_ours = row.emitter == SCOPE_PREFIX
-            heard = row.counts.get(_OUTPUT, 0) if is_estimated else 0
-            exact = not row.overcounts
-            return bool(row.counts), heard, is_ours, exact, len(row.counts), depth, row.event_id
+        def standing(row: Telling) -> tuple[object, ...]:
+            cost = row.cost_usd if is_disputed and row.cost_usd is not None else _NOTHING
+            return (
+                bool(row.counts),
+                cost,
+                not row.source,
+                _heard(row) if is_estimated else (False, 0),
+                row.emitter == SCOPE_PREFIX,
+                not row.overcounts,
+                len(row.counts),
+                len(known.intersection(row.ancestors)),
+                row.event_id,
+            )
 
         winner, *losers = sorted(self.rows, key=standing, reverse=True)
         return OneCall(winner, tuple((loser, self.reason) for loser in losers))
 
 
+def _differ_in_rate(one: Telling, other: Telling) -> bool:
+    """Whether two rows of a call name models, operations or tiers that cannot be the same."""
+    pairs = ((one.operation, other.operation), (one.service_tier, other.service_tier))
+    if any(mine and theirs and mine != theirs for mine, theirs in pairs):
+        return True
+    # Two sources of the operator's name a model in different ways, and mean the same.
+    is_doubted = one.source != other.source
+    return is_doubted and not one.models & other.models
+
+
+def _heard(row: Telling) -> tuple[bool, int]:
+    """How much of a stream a row knows: more than a placeholder is a count, unless estimated."""
+    output = row.counts.get(_OUTPUT, 0)
+    return not row.is_estimated and output > _PLACEHOLDER, output
+
+
 def _links(rows: Sequence[Telling]) -> Iterable[_Link]:
     """Every pair of rows, sorted by their start, that may be one call."""
-    for number, one in enumerate(rows):
+    for one, other in _pairs(rows):
         latest = min(one.ended_at + CLOCK_TOLERANCE, one.started_at + START_TOLERANCE)
-        for other in rows[number + 1 :]:
-            if other.started_at > latest:
-                break
-            sureness = _sureness(one, other)
-            if sureness is not None and _agree(one, other):
-                yield _Link(one, other, sureness)
+        if other.started_at > latest:
+            continue
+        sureness = _sureness(one, other)
+        if sureness is not None and _agree(one, other):
+            yield _Link(one, other, sureness)
+
+
+def _pairs(rows: Sequence[Telling]) -> Iterable[tuple[Telling, Telling]]:
+    """Pairs under one id, or one within the other; the earlier first, and each once.
+
+    Of the rows that one source reports under one id, no more than a call can have.
+    """
+    place = {row.event_id: number for number, row in enumerate(rows)}
+    found: set[tuple[int, int]] = set()
+    sharing: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
+    for number, row in enumerate(rows):
+        if row.response_id:
+            sharing[row.response_id].setdefault(row.source, []).append(number)
+        for ancestor in row.ancestors:
+            above = place.get(ancestor)
+            if above is not None and above != number:
+                found.add((min(above, number), max(above, number)))
+    for by_source in sharing.values():
+        few = [numbers for numbers in by_source.values() if len(numbers) <= MOST_TELLINGS]
+        found.update(combinations(sorted(chain.from_iterable(few)), 2))
+    return ((rows[one], rows[other]) for one, other in sorted(found))
 
 
 def _sureness(one: Telling, other: Telling) -> _Sureness | None:
@@ -208,14 +276,26 @@ def _agree(one: Telling, other: Telling) -> bool:
     may answer with an id of its own kind, but a call has one of each. Spans of two organizations
     are one call only inside one another: whoever learned a response id must not take another's row.
     """
-    organizations = {one.organization, other.organization} - {""}
-    if len(organizations) > 1 and not _are_nested(one, other):
+    if not _may_share(one, other):
         return False
     if one.response_id != other.response_id and _kind(one.response_id) == _kind(other.response_id):
         return False
+    if one.is_estimated or other.is_estimated:
+        return True
     theirs = other.counts
     differing = {name for name, count in one.counts.items() if theirs.get(name, count) != count}
-    return not differing or (differing == {_OUTPUT} and _may_differ(one, other))
+    return not differing or (differing == {_OUTPUT} and _is_miscounted(one, other))
+
+
+def _may_share(one: Telling, other: Telling) -> bool:
+    """Whether the sources of two rows may report one call."""
+    if one.source != other.source:
+        if one.source and other.source:
+            return False
+        # A tenant's report and the operator's: only of a call that the operator knows as theirs.
+        return one.organization == other.organization
+    organizations = {one.organization, other.organization} - {""}
+    return len(organizations) <= 1 or _are_nested(one, other)
 
 
 def _kind(response_id: str) -> str:
@@ -223,10 +303,8 @@ def _kind(response_id: str) -> str:
     return re.split(r"[-_]", response_id, maxsplit=1)[0]
 
 
-def _may_differ(one: Telling, other: Telling) -> bool:
-    """Whether two output counts can be of one call: an estimate, or a known miscount."""
-    if one.is_estimated or other.is_estimated:
-        return True
+def _is_miscounted(one: Telling, other: Telling) -> bool:
+    """Whether two output counts can be of one call: the emitter of one is known to miscount."""
     more = one.counts[_OUTPUT] - other.counts[_OUTPUT]
     return (one.overcounts and 0 < more <= _PLACEHOLDER) or (
         other.overcounts and 0 < -more <= _PLACEHOLDER

@@ -16,7 +16,12 @@ from psycopg import errors as pg_errors
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tokenledger_exporter.settlement import START_TOLERANCE, UNIQUE_ID_LENGTH, Telling
+from tokenledger_exporter.settlement import (
+    MOST_TELLINGS,
+    START_TOLERANCE,
+    UNIQUE_ID_LENGTH,
+    Telling,
+)
 from tokenledger_exporter.sql import statements
 from tokenledger_semconv.dimensions import DIMENSIONS
 from tokenledger_semconv.tokens import TokenVector
@@ -34,6 +39,8 @@ if TYPE_CHECKING:
 _SQL: Final = statements("keep")
 _ESTIMATED: Final = "estimated"
 _HEX: Final = "%032x"
+# Rows read of one response id, or within one span: what has more is no call, whoever reports it.
+_MOST_ROWS: Final = 4 * MOST_TELLINGS
 _PLAIN: Final = re.compile(r"[\w.:,-]*", re.ASCII)
 
 COUNTS: Final = TokenVector._fields
@@ -45,6 +52,7 @@ ATTRIBUTION: Final = tuple(dimension.column for dimension in DIMENSIONS if dimen
 _COLUMNS: Final = (
     *("event_id", "timestamp", "ended_at", "scope", "response_id", "model", "request_model"),
     *("ancestors", "cost_status", *COUNTS, *ATTRIBUTION, "metadata"),
+    *("token_organization_id", "operation", "service_tier", "cost_usd"),
 )
 _COLUMN_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in _COLUMNS)
 _EVENTS_COLUMN_LIST: Final = sql.SQL(", ").join(
@@ -132,6 +140,7 @@ def related_rows(
         "since": min(starts) - START_TOLERANCE,
         "until": max(starts) + START_TOLERANCE,
         "tolerance": START_TOLERANCE,
+        "most_rows": _MOST_ROWS,
     }
     return _select(connection, _SQL["related"], values)
 
@@ -248,6 +257,10 @@ def _known(row: dict[str, Any]) -> KnownRow:
             ancestors=tuple(row["ancestors"]),
             counts={name: row[name] for name in COUNTS if row[name] is not None},
             is_estimated=row["cost_status"] == _ESTIMATED,
+            source=row["token_organization_id"],
+            operation=row["operation"],
+            service_tier=row["service_tier"],
+            cost_usd=row["cost_usd"],
         ),
         attribution={name: row[name] for name in ATTRIBUTION},
         metadata=row["metadata"],

@@ -34,7 +34,10 @@ from tokenledger_exporter import migrations
 from tokenledger_exporter.embedded_postgres import temporary_postgres
 
 KINDS: Final = ("asyncio", "streams", "threads")
-ATTRIBUTION: Final = {"user_id": "ada", **{f"note_{number}": "n" * 250 for number in range(4)}}
+ATTRIBUTION: Final[dict[str, Any]] = {
+    "user_id": "ada",
+    **{f"note_{number}": "n" * 250 for number in range(4)},
+}
 """Whom every call is for: about a kilobyte."""
 
 _TICK_SECONDS: Final = 0.001

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from exporter.made import HEADER, build_row, chat_attributes, package_book
 from tokenledger_exporter.records import SpanRecord
 from tokenledger_semconv import attributes
@@ -37,6 +39,8 @@ class Told:
         above: the span around it.
         counts: what it counts; none for a call nobody measured.
         more: further attributes.
+        token: organization of the token it came with, "" if it came from the operator's own source.
+        is_trusted: whether the operator vouches for that token's reports.
     """
 
     scope: str = OURS
@@ -46,6 +50,8 @@ class Told:
     above: Told | None = None
     counts: tuple[int, int] | None = (1_000, 100)
     more: Mapping[str, AttributeValue] = field(default_factory=dict[str, "AttributeValue"])
+    token: str = ""
+    is_trusted: bool = False
     trace_id: bytes = field(default_factory=lambda: os.urandom(16))
     span_id: int = field(default_factory=lambda: int.from_bytes(os.urandom(8), "big"))
 
@@ -97,6 +103,7 @@ class Told:
 
     @property
     def row(self) -> LedgerRow:
-        built = build_row(self.record, HEADER, package_book)
+        header = structs.replace(HEADER, organization=self.token, is_trusted=self.is_trusted)
+        built = build_row(self.record, header, package_book)
         assert built is not None
         return built

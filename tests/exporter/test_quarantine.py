@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import string
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -16,11 +16,13 @@ from tokenledger_exporter import migrations
 from tokenledger_exporter.batch import WriteResult
 from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.errors import LedgerError
+from tokenledger_exporter.rows import build_rows
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from tokenledger_exporter.records import SpanRecord
     from tokenledger_exporter.rows import LedgerRow
     from tokenledger_exporter.spool import Spool
 
@@ -181,16 +183,12 @@ def test_a_record_that_cannot_be_read_is_kept_with_its_bytes(database_url: str) 
 def test_a_fault_of_our_own_in_reading_a_record_costs_that_record_nothing(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tokenledger_exporter import drainer  # noqa: PLC0415 - patched here alone
-
-    really = drainer.build_rows
-
-    def broken(record: object, *others: object) -> object:
+    def broken(record: SpanRecord, *others: Any) -> list[LedgerRow]:  # noqa: ANN401 - as ours
         if "poison" in str(record):
             raise KeyError("a bug")
-        return really(record, *others)  # type: ignore[arg-type]
+        return build_rows(record, *others)
 
-    monkeypatch.setattr(drainer, "build_rows", broken)
+    monkeypatch.setattr("tokenledger_exporter.drainer.build_rows", broken)
     with opened(database_url) as ledger:
         for user in ("poison", "ann"):
             call(ledger, **{"user.id": user})

@@ -76,9 +76,33 @@ WITH asked AS (
 near AS (
     SELECT unnest(%(ancestors)s::uuid[]) AS event_id
     UNION
-    SELECT event_id
-    FROM token_ledger_nestings
-    WHERE ancestor_event_id = ANY(%(event_ids)s::uuid[])
+    SELECT within.event_id
+    FROM unnest(%(event_ids)s::uuid[]) AS above (event_id)
+    CROSS JOIN LATERAL (
+        SELECT nestings.event_id
+        FROM token_ledger_nestings AS nestings
+        WHERE nestings.ancestor_event_id = above.event_id
+        LIMIT %(most_rows)s
+    ) AS within
+),
+
+-- Each id once, with every hour its rows can be in: as many rows come back as there are, not a pair
+-- for every two.
+answers AS (
+    SELECT
+        asked.response_id,
+        array_agg(DISTINCT hours.hour) AS hours,
+        min(asked.started_at) - interval '10 milliseconds' AS since,
+        max(asked.ended_at) + interval '10 milliseconds' AS until,
+        min(asked.started_at) - %(tolerance)s::interval AS earliest
+    FROM asked
+    CROSS JOIN LATERAL (
+        VALUES
+            (date_trunc('hour', (asked.started_at - %(tolerance)s::interval) AT TIME ZONE 'UTC')),
+            (date_trunc('hour', (asked.started_at + %(tolerance)s::interval) AT TIME ZONE 'UTC'))
+    ) AS hours (hour)
+    WHERE length(asked.response_id) >= 20
+    GROUP BY asked.response_id
 )
 
 SELECT {events_columns}, NULL::uuid AS winner_event_id, NULL::text[] AS given
@@ -89,25 +113,20 @@ WHERE
     AND events.timestamp <= %(until)s
 UNION ALL
 SELECT {events_columns}, NULL, NULL
-FROM asked
+FROM answers
 CROSS JOIN LATERAL (
     SELECT *
     FROM token_ledger_events AS known
     WHERE
-        date_trunc('hour', known.timestamp AT TIME ZONE 'UTC') = ANY(ARRAY[
-            date_trunc('hour', (asked.started_at - %(tolerance)s::interval) AT TIME ZONE 'UTC'),
-            date_trunc('hour', (asked.started_at + %(tolerance)s::interval) AT TIME ZONE 'UTC')
-        ])
-        AND known.response_id COLLATE "C" = asked.response_id
+        date_trunc('hour', known.timestamp AT TIME ZONE 'UTC') = ANY(answers.hours)
+        AND known.response_id COLLATE "C" = answers.response_id
         AND length(known.response_id) >= 20
         AND known.timestamp >= %(since)s
         AND known.timestamp <= %(until)s
-    OFFSET 0
+        AND known.timestamp <= answers.until
+        AND known.ended_at >= answers.since
+    LIMIT %(most_rows)s
 ) AS events
-WHERE
-    events.timestamp <= asked.ended_at + interval '10 milliseconds'
-    AND events.ended_at >= asked.started_at - interval '10 milliseconds'
-    AND events.event_id <> asked.event_id
 UNION ALL
 SELECT {events_columns}, known.winner_event_id, known.given
 FROM token_ledger_duplicates AS known
@@ -118,14 +137,17 @@ WHERE
     OR known.winner_event_id = ANY(%(event_ids)s::uuid[])
 UNION ALL
 SELECT {events_columns}, known.winner_event_id, known.given
-FROM asked
-INNER JOIN token_ledger_duplicates AS known
-    ON
-        known.response_id COLLATE "C" = asked.response_id
-        AND length(known.response_id) >= 20
-        AND known.timestamp >= asked.started_at - %(tolerance)s::interval
-        AND known.timestamp <= asked.ended_at + interval '10 milliseconds'
-        AND known.event_id <> asked.event_id
+FROM answers
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM token_ledger_duplicates AS duplicates
+    WHERE
+        duplicates.response_id COLLATE "C" = answers.response_id
+        AND length(duplicates.response_id) >= 20
+        AND duplicates.timestamp >= answers.earliest
+        AND duplicates.timestamp <= answers.until
+    LIMIT %(most_rows)s
+) AS known
 CROSS JOIN LATERAL jsonb_populate_record(NULL::token_ledger_events, known.event) AS events
 
 -- name: winners

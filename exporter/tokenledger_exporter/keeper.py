@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql
 
-from tokenledger_exporter import erasure, twins
+from tokenledger_exporter import erasure, quarantine, twins
 from tokenledger_exporter.database import explain
 from tokenledger_exporter.settlement import settle
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from tokenledger_exporter.settlement import Telling
@@ -56,11 +57,13 @@ class Kept:
         settled: rows that stand for a call.
         set_aside: rows that told of a call another row stands for.
         restored: rows that came back into the ledger.
+        skipped: a minute whose rows cannot be settled -> why; it stays marked.
     """
 
     settled: int = 0
     set_aside: int = 0
     restored: int = 0
+    skipped: dict[datetime, str] = field(default_factory=dict["datetime", str])
 
 
 def settle_marked(connection: psycopg.Connection[Any]) -> Kept:
@@ -74,22 +77,42 @@ def settle_marked(connection: psycopg.Connection[Any]) -> Kept:
     """
     kept = Kept()
     try:
-        while _settle_some(connection, kept):
+        while _settle_some(connection, kept, _MINUTES, []):
             pass
     except psycopg.Error as error:
-        raise explain(error) from None
+        if not quarantine.may_be_a_rows_fault(error):
+            raise explain(error) from None
+        _settle_singly(connection, kept)
     return kept
 
 
-def _settle_some(connection: psycopg.Connection[Any], kept: Kept) -> bool:
+def _settle_singly(connection: psycopg.Connection[Any], kept: Kept) -> None:
+    """Settle minute by minute; one that cannot be is left out, and stops none of the others."""
+    more = True
+    while more:
+        taken: list[datetime] = []
+        try:
+            more = _settle_some(connection, kept, 1, taken)
+        except psycopg.Error as error:
+            if not (taken and quarantine.may_be_a_rows_fault(error)):
+                raise explain(error) from None
+            kept.skipped[taken[0]] = quarantine.reason_of(error)
+
+
+def _settle_some(
+    connection: psycopg.Connection[Any], kept: Kept, minutes: int, taken: list[datetime]
+) -> bool:
+    """Settle some marked minutes; `taken` gets which. Whether there may be more."""
     with connection.transaction():
         # A batch that meets the lock is stored unsettled: it is not taken for nothing.
         if not connection.execute(_SQL["any_marks"]).fetchone():
             return False
         twins.lock(connection)
-        marks = connection.execute(_SQL["take_marks"], {"limit": _MINUTES}).fetchall()
+        values = {"limit": minutes, "skipped": list(kept.skipped)}
+        marks = connection.execute(_SQL["take_marks"], values).fetchall()
         # A minute has a mark a batch: the first says how long it waits.
         waiting = dict(sorted(marks, reverse=True))
+        taken += sorted(waiting)
         left = _ROWS
         for minute, recorded_at in sorted(waiting.items()):
             if left:

@@ -95,6 +95,14 @@ class Keeper:
                 done.rolled_up = refresh(connection)
             else:
                 done.troubles.append(_MAY_NOT)
+        for what, skipped in (
+            ("the calls of the minute of", done.kept.skipped),
+            ("the sums from", done.rolled_up.skipped),
+        ):
+            done.troubles += [
+                f"{what} {start:%Y-%m-%d %H:%M:%S} UTC were skipped and are tried again: {reason}"
+                for start, reason in skipped.items()
+            ]
         if time.monotonic() - self._let_go_at >= _RETENTION_SECONDS:
             self._let_go_at = time.monotonic()
             self._let_go(done)

@@ -9,7 +9,7 @@ the sum of the calls. Of older hours there are no slices: there the whole hour i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from tokenledger_exporter import quarantine
 from tokenledger_exporter.database import explain
 from tokenledger_exporter.sql import statements
 from tokenledger_semconv.dimensions import ROLLED_UP
@@ -63,11 +64,23 @@ class Refreshed:
         slices: slices that were recomputed.
         hours: whole hours that were recomputed.
         days: days of the past that were rolled up for the first time.
+        skipped: start of a slice, hour or day that cannot be rolled up -> why. It stays marked, and
+            its calls are read instead.
     """
 
     slices: int = 0
     hours: int = 0
     days: int = 0
+    skipped: dict[datetime, str] = field(default_factory=dict["datetime", str])
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """How much one transaction recomputes, and what it leaves out."""
+
+    slices: int = _HOT_SLICES
+    hours: int = _COLD_HOURS
+    skipped: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +119,12 @@ def refresh(connection: psycopg.Connection[Any], *, build: bool = True) -> Refre
     """
     done = Refreshed()
     try:
-        while _refresh_some(connection, done):
-            pass
+        _refresh_marked(connection, done)
         while _close_days(connection):
             pass
         while build and _build_some(connection, done):
             # What was marked meanwhile does not wait for the past.
-            while _refresh_some(connection, done):
-                pass
+            _refresh_marked(connection, done)
     except psycopg.Error as error:
         raise explain(error) from None
     return done
@@ -137,7 +148,10 @@ def lock(connection: psycopg.Connection[Any]) -> None:
 
 
 def take(
-    connection: psycopg.Connection[Any], since: datetime = _BEGINNING, until: datetime = _END
+    connection: psycopg.Connection[Any],
+    since: datetime = _BEGINNING,
+    until: datetime = _END,
+    portion: Portion | None = None,
 ) -> Taken:
     """Take the marks of some slices and hours; what is taken must be recomputed.
 
@@ -146,10 +160,12 @@ def take(
             taken is seen by the statements after that.
         since: start of the stretch, included.
         until: end, not included.
+        portion: how many; as many as one transaction recomputes unless told otherwise.
     """
-    stretch = {"since": since, "until": until}
-    hot = connection.execute(_SQL["take_hot"], {**stretch, "limit": _HOT_SLICES}).fetchall()
-    cold = connection.execute(_SQL["take_cold"], {**stretch, "limit": _COLD_HOURS}).fetchall()
+    portion = portion or Portion()
+    stretch = {"since": since, "until": until, "skipped": list(portion.skipped)}
+    hot = connection.execute(_SQL["take_hot"], {**stretch, "limit": portion.slices}).fetchall()
+    cold = connection.execute(_SQL["take_cold"], {**stretch, "limit": portion.hours}).fetchall()
     return Taken(
         slices=tuple(sorted({bucket for (bucket,) in hot})),
         hours=tuple(sorted(bucket for bucket, is_rolled_up in cold if is_rolled_up)),
@@ -200,17 +216,60 @@ def rename_user(connection: psycopg.Connection[Any], user: str, pseudonym: str) 
         connection.execute(statement, {"user": user, "pseudonym": pseudonym})
 
 
-def _refresh_some(connection: psycopg.Connection[Any], done: Refreshed) -> bool:
+def _refresh_marked(connection: psycopg.Connection[Any], done: Refreshed) -> None:
+    """Recompute what is marked; what cannot be is left out, and stops nothing else."""
+    try:
+        while _refresh_some(connection, done, Portion(skipped=tuple(done.skipped))):
+            pass
+    except psycopg.Error as error:
+        if not quarantine.may_be_a_rows_fault(error):
+            raise
+        for slices, hours in ((1, 0), (0, 1)):
+            _refresh_singly(connection, done, slices, hours)
+
+
+def _refresh_singly(
+    connection: psycopg.Connection[Any], done: Refreshed, slices: int, hours: int
+) -> None:
+    more = True
+    while more:
+        taken: list[Taken] = []
+        try:
+            portion = Portion(slices, hours, tuple(done.skipped))
+            more = _refresh_some(connection, done, portion, taken)
+        except psycopg.Error as error:
+            if not (taken and quarantine.may_be_a_rows_fault(error)):
+                raise
+            [bucket] = (*taken[0].slices, *taken[0].hours)
+            done.skipped[bucket] = quarantine.reason_of(error)
+
+
+def _refresh_some(
+    connection: psycopg.Connection[Any],
+    done: Refreshed,
+    portion: Portion,
+    taken_up: list[Taken] | None = None,
+) -> bool:
+    """Recompute a portion of what is marked; whether there may be more.
+
+    Args:
+        connection: the ledger, with no transaction open.
+        done: counts what was recomputed.
+        portion: how much.
+        taken_up: gets what was taken, before it is recomputed.
+    """
     with connection.transaction():
         if not try_lock(connection):
             return False
         connection.execute(_SQL["move_on"])
-        taken = take(connection)
+        taken = take(connection, portion=portion)
+        if taken_up is not None:
+            taken_up.append(taken)
         if taken != Taken():
             recompute(connection, taken)
     done.slices += len(taken.slices)
     done.hours += len(taken.hours)
-    return bool(len(taken.slices) == _HOT_SLICES or taken.hours)
+    return bool((portion.slices and len(taken.slices) == portion.slices) or taken.hours)
 
 
 def _close_days(connection: psycopg.Connection[Any]) -> bool:
@@ -231,7 +290,15 @@ def _build_some(connection: psycopg.Connection[Any], done: Refreshed) -> bool:
         if newest is None:
             connection.execute(_SQL["built_all"])
             return False
-        _build_day(connection, newest)
+        try:
+            with connection.transaction():
+                _build_day(connection, newest)
+        except psycopg.Error as error:
+            if not quarantine.may_be_a_rows_fault(error):
+                raise
+            # Roll-ups reach back without a gap: what is before this day is read from the calls.
+            done.skipped[newest] = quarantine.reason_of(error)
+            return False
     done.days += 1
     return True
 

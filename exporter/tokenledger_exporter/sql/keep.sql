@@ -168,7 +168,13 @@ SELECT true FROM token_ledger_marks LIMIT 1
 -- name: take_marks
 -- The oldest marked minutes; whoever commits after this has marks of its own.
 DELETE FROM token_ledger_marks
-WHERE minute IN (SELECT DISTINCT minute FROM token_ledger_marks ORDER BY minute LIMIT %(limit)s)
+WHERE minute IN (
+    SELECT DISTINCT minute
+    FROM token_ledger_marks
+    WHERE minute <> ALL(%(skipped)s::timestamptz[])
+    ORDER BY minute
+    LIMIT %(limit)s
+)
 RETURNING minute, recorded_at
 
 -- name: put_back

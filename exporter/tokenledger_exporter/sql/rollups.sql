@@ -46,6 +46,7 @@ WHERE bucket IN (
         marks.bucket >= state.hot_since
         AND marks.bucket >= %(since)s
         AND marks.bucket < %(until)s
+        AND marks.bucket <> ALL(%(skipped)s::timestamptz[])
     ORDER BY marks.bucket
     LIMIT %(limit)s
 )
@@ -62,6 +63,7 @@ WITH hours AS (
         marks.bucket < state.hot_since
         AND marks.bucket >= %(since)s
         AND marks.bucket < %(until)s
+        AND date_trunc('hour', marks.bucket, 'UTC') <> ALL(%(skipped)s::timestamptz[])
     ORDER BY 1 DESC
     LIMIT %(limit)s
 ),

@@ -153,7 +153,7 @@ class BatchWriter:
         # A partition has no trigger that would do it.
         rollups.mark(connection, (row.timestamp for row in every))
         # Asked under the lock: whoever is erased after this finds these rows.
-        erased = erasure.read_tombstones(connection)
+        erased = erasure.read_tombstones(connection, rows)
         for month, group in months:
             batch.write_month(month, [*map(erased.row, group)] if erased else group)
         batch.keep_set_aside(erased)
@@ -168,7 +168,7 @@ class BatchWriter:
     ) -> None:
         reason = quarantine.reason_of(error)
         with connection.transaction():
-            erased = erasure.read_tombstones(connection)
+            erased = erasure.read_tombstones(connection, [row])
             quarantine.keep_row(connection, erased.row(row) if erased else row, reason)
         result.rejected += 1
         result.refusals[row.event_id] = reason

@@ -190,9 +190,12 @@ def explain(error: psycopg.Error) -> LedgerError:
             "the ledger's tables are missing or changed: run 'tokenledger db migrate'"
         )
     if isinstance(error, pg_errors.InsufficientPrivilege):
+        # Only our own functions say what to do about a right.
+        remedy = error.diag.message_hint or (
+            "grant it SELECT, and INSERT where it writes, on the token_ledger tables"
+        )
         return SchemaError(
-            f"the database user may not use the ledger ({error.diag.message_primary}): grant it "
-            "SELECT, and INSERT where it writes, on the token_ledger tables"
+            f"the database user may not use the ledger ({error.diag.message_primary}): {remedy}"
         )
     if isinstance(error, pg_errors.RaiseException):
         # Only our own migrations raise: their words are written for people.

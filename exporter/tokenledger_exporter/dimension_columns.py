@@ -70,12 +70,14 @@ def group(name: str, zone: str = UTC) -> sql.Composable:
     if name in _BUCKETS:
         shape = sql.Literal(_BUCKETS[name])
         zone_of(zone)
-        told = sql.SQL("to_char(timestamp AT TIME ZONE {}, {})")
+        told = sql.SQL("pg_catalog.to_char(timestamp AT TIME ZONE {}, {})")
         return told.format(sql.Literal(zone), shape)
     key = name.removeprefix(METADATA_DIMENSION_PREFIX)
     if key != name and key and is_storable(key):
         # The query takes parameters, where a bare % would begin one.
-        return sql.SQL("COALESCE(metadata ->> {}, '')").format(sql.Literal(key.replace("%", "%%")))
+        return sql.SQL("COALESCE(metadata ->> {}::text, '')").format(
+            sql.Literal(key.replace("%", "%%"))
+        )
     raise UsageError(
         f"{name!r} is no dimension: group by one or more of {', '.join(dimension_names())}"
     )
@@ -118,9 +120,11 @@ def _narrowed(
 
 def _in_event(name: str) -> sql.Composable:
     if name in _COLUMNS:
-        return sql.SQL("COALESCE(event ->> {}, '')").format(sql.Literal(_COLUMNS[name]))
+        return sql.SQL("COALESCE(event ->> {}::text, '')").format(sql.Literal(_COLUMNS[name]))
     key = sql.Literal(name.removeprefix(METADATA_DIMENSION_PREFIX).replace("%", "%%"))
-    return sql.SQL("COALESCE(token_ledger_document(event -> 'metadata') ->> {}, '')").format(key)
+    return sql.SQL(
+        "COALESCE(token_ledger_document(event -> 'metadata'::text) ->> {}::text, '')"
+    ).format(key)
 
 
 def is_storable(text: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING, Any, Final
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.trace import SpanKind
 from psycopg.conninfo import conninfo_to_dict
 
-from tokenledger_exporter import migrations
+from tokenledger_exporter import database_checks, migrations
 from tokenledger_exporter.database import describe, fingerprint, session
 from tokenledger_exporter.errors import LedgerError
+from tokenledger_exporter.findings import FAIL, OK, WARN, Check
 from tokenledger_exporter.ledger import PostgresLedger
 from tokenledger_exporter.prices import plain_usd
 from tokenledger_exporter.report import OLD_PRICES
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
 _SQL: Final = statements("read")
 _ROLLUPS: Final = statements("rollups")
 
-OK: Final = "ok"
-WARN: Final = "warn"
-FAIL: Final = "fail"
-
 _SETTLED_WITHIN: Final = timedelta(minutes=5)
 _MOST_NAMED: Final = 20
 _LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "::1")
@@ -53,16 +50,6 @@ _EXTENSIONS: Final = {"citus": "Citus", "timescaledb": "TimescaleDB"}
 _RELATIVES: Final = {"-YB-": "YugabyteDB", "CockroachDB": "CockroachDB"}
 _PROBE: Final = "synthetic span"
 _PROBE_MODEL: Final = "gpt-4o"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding: what was looked at, how it stands, and what to do if it is not ok."""
-
-    name: str
-    state: str
-    detail: str
-    remedy: str = ""
 
 
 def examine(database_url: str) -> list[Check]:
@@ -108,6 +95,7 @@ def _inside(connection: psycopg.Connection[Any], database_url: str) -> Iterator[
         yield Check("schema", FAIL, status.sentence, "run 'tokenledger db migrate'")
         return
     yield Check("schema", OK, status.sentence)
+    yield from database_checks.check_database(connection)
     yield _prices(connection)
     yield _losses(connection)
     yield _settling(connection)

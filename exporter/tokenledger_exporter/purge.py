@@ -237,7 +237,7 @@ def _sums_let_go(
     query = sql.SQL(statement).format(
         where=sql.SQL(" ").join(conditions),
         named_sums=rollups.listed("sum({name}) AS {name}"),
-        subtracted=rollups.listed("{name} = kept.{name} - fewer.{name}"),
+        subtracted=rollups.listed("{name} = kept.{name} OPERATOR(pg_catalog.-) fewer.{name}"),
     )
     [(rows,)] = connection.execute(query, values).fetchall()
     if rows and verb == "delete":

@@ -81,14 +81,12 @@ def set_retention(database_url: str, keep: str, archive_to: str = "") -> Retenti
 
     Raises:
         UsageError: `keep` is none of `FORMS`, or shorter than a month.
+        LedgerError: the folder is for the tables' owner alone to set.
     """
     interval = _interval(keep)
     with session(database_url) as connection, connection.transaction():
-        if interval is None:
-            connection.execute(_SQL["unset"])
-        else:
-            folder = str(Path(archive_to).expanduser().resolve()) if archive_to else ""
-            connection.execute(_SQL["set"], {"keep": interval, "archive_to": folder})
+        folder = str(Path(archive_to).expanduser().resolve()) if archive_to else None
+        connection.execute(_SQL["set"], {"keep": interval, "archive_to": folder})
         log_act(connection, "retention set", {"keep": interval or "forever"})
         return _read(connection)
 

@@ -364,7 +364,7 @@ def listed(template: LiteralString, names: Iterable[str] = FIGURES) -> sql.Compo
 
 def zeros() -> sql.Composed:
     """A nothing a figure."""
-    return sql.SQL(", ").join([sql.SQL("0")] * len(FIGURES))
+    return sql.SQL(", ").join([sql.SQL("0::numeric")] * len(FIGURES))
 
 
 def over_calls() -> dict[str, sql.Composable]:

@@ -73,6 +73,8 @@ def logins(database_url: str) -> Generator[Logins]:
             )
         bind = "INSERT INTO token_ledger_reader_organizations VALUES (%s, 'acme')"
         connection.execute(bind, (made[3],))
+        to_all = "INSERT INTO token_ledger_reader_organizations VALUES (%s, '', now(), true)"
+        connection.execute(to_all, (made[2],))
     yield Logins(prefix, database_url, *urls)
     drop(database_url, (*made, *names))
 

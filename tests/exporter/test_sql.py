@@ -23,6 +23,7 @@ FILES = (
     "rolled_up",
     "rollup_check",
     "binding",
+    "surroundings",
 )
 STATEMENTS = [(file, name) for file in FILES for name in statements(file)]
 # What the reader and the writer put into a statement's braces, from their fixed lists.
@@ -65,7 +66,7 @@ BRACES = {
 NOT_EXPLAINABLE = (
     *("grouping", "insert_rows", "copy_", "stage", "create_history", "bound_waiting"),
     *("states", "figures", "metrics", "after", "by_groups", "stretch", "event_stretch"),
-    *("hold_still", "detach", "remove_month", "copy_month", "close_to_api"),
+    *("hold_still", "detach", "remove_month", "copy_month", "close_to_api", "act_as"),
 )
 # The same, by the whole name; the sums a roll-up is made of are run with every refresh.
 FRAGMENTS = {
@@ -85,6 +86,7 @@ FRAGMENTS = {
     *("close_days", "compare_weeks", "remake_week", "figures_of_calls", "summed_calls"),
     *("page_since", "page_until"),
     *("rename_user", "count_let_go", "forget_let_go", "room", "keep_plans"),
+    *("remains", "remains_in_column"),
 }
 OLDER = "CREATE TABLE token_ledger_events_v0 (LIKE token_ledger_events)"
 STAGED = "CREATE TEMPORARY TABLE token_ledger_prices_staged (LIKE token_ledger_prices)"

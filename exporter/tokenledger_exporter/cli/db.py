@@ -38,11 +38,16 @@ def command() -> None:
 @explained
 def migrate(database_url: str | None) -> None:
     """Make or update the tables and load the price book; safe to run again."""
-    from tokenledger_exporter import migrations
+    from tokenledger_exporter import database_checks, migrations
+    from tokenledger_exporter.database import session
 
     with open_database(database_url) as url:
         status = migrations.migrate(url)
+        with session(url) as connection:
+            warnings = database_checks.warnings(connection)
     _say(status)
+    for warning in warnings:
+        click.echo(f"tokenledger: warning: {warning}", err=True)
     if status.older_kept:
         click.echo(
             "an older tracker's table is kept as token_ledger_events_v0; copy its rows into the "
@@ -85,32 +90,35 @@ def print_script() -> None:
     metavar="ORG",
     help="What --reader may see; again for more, and beside what it may see already.",
 )
+@click.option("--all", "to_all", is_flag=True, help="Let --reader see every organization.")
 @database_option
 @explained
-def make_roles(
+def make_roles(  # noqa: PLR0913 - one argument an option
     *,
     prefix: str,
     only_print: bool,
     reader: str | None,
     organizations: tuple[str, ...],
+    to_all: bool,
     database_url: str | None,
 ) -> None:
     """Make the roles writer, keeper and reader with their grants; again after every migration.
 
-    From then on rows are shown by row-level security to everybody but the tables' owner. With
-    --reader and --organization, a reader is bound to what it may see.
+    From then on rows are shown by row-level security to everybody but the tables' owner. A reader
+    sees nothing until it is bound: with --reader and --organization, or --all.
     """
     from tokenledger_exporter import roles
     from tokenledger_exporter.errors import UsageError
 
-    if bool(reader) != bool(organizations):
+    if bool(reader) != bool(organizations or to_all) or (organizations and to_all):
         raise UsageError(
-            "a reader is bound to organizations: give both --reader and --organization"
+            "a reader is bound to organizations or to all: give --reader, and --organization or "
+            "--all"
         )
     if reader:
         with open_database(database_url) as url:
-            bound = roles.bind_reader(url, reader, organizations)
-        click.echo(f"{reader} sees {', '.join(bound)} alone")
+            bound = roles.bind_reader(url, reader, organizations, to_all=to_all)
+        click.echo(bound.sentence)
         return
     if only_print:
         click.echo(roles.script(prefix), nl=False)

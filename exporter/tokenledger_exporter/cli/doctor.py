@@ -20,8 +20,9 @@ from tokenledger_exporter.cli.outcome import FINDINGS, UNREACHABLE, explained
 @explained
 def command(*, shape: str, verify_rollups: bool, repair: bool, database_url: str | None) -> None:
     """Check everything a call passes; exit 0 ok, 1 findings, 3 database unreachable."""
-    from tokenledger_exporter.doctor import FAIL, OK, compare_rollups, examine
+    from tokenledger_exporter.doctor import compare_rollups, examine
     from tokenledger_exporter.errors import UsageError
+    from tokenledger_exporter.findings import FAIL, OK
     from tokenledger_exporter.report import SCHEMA_VERSION
 
     if repair and not verify_rollups:

@@ -2,11 +2,11 @@
 
 -- name: try_lock
 -- Who looks for twins and commits under this lock is seen by all who look after it.
-SELECT pg_try_advisory_xact_lock(hashtextextended('token_ledger_settle ' || current_schema(), 0))
+SELECT pg_try_advisory_xact_lock(hashtextextended(concat('token_ledger_settle ', current_schema()), 0))
 
 -- name: lock
 -- The same, waiting for whoever holds it.
-SELECT pg_advisory_xact_lock(hashtextextended('token_ledger_settle ' || current_schema(), 0))
+SELECT pg_advisory_xact_lock(hashtextextended(concat('token_ledger_settle ', current_schema()), 0))
 
 -- name: bound_waiting
 -- A writer holds the lock for one batch; whoever holds it longer is not waited for.
@@ -47,7 +47,7 @@ FROM token_ledger_duplicates
 WHERE
     EXISTS (SELECT FROM token_ledger_duplicates LIMIT 1)
     AND (
-        event_id = ANY(%(event_ids)s::uuid[] || %(ancestors)s::uuid[])
+        event_id = ANY(array_cat(%(event_ids)s::uuid[], %(ancestors)s::uuid[]))
         OR (
             response_id COLLATE "C" = ANY(%(response_ids)s::text[])
             AND length(response_id) >= 20

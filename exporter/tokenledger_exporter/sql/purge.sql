@@ -79,18 +79,23 @@ CASE
 END {where}
 
 -- name: log_act
--- Who did what.
-INSERT INTO token_ledger_acts (act, dimensions, time_from, time_to, counts)
-VALUES (%(act)s, %(dimensions)s::jsonb, %(time_from)s, %(time_to)s, %(counts)s::jsonb)
+-- Who did what; the database adds who and when.
+SELECT token_ledger_log_act(
+    %(act)s, %(dimensions)s::jsonb, %(time_from)s::timestamptz, %(time_to)s::timestamptz,
+    %(counts)s::jsonb
+)
 
--- name: erasures
--- Everybody who was erased.
-SELECT id_hash, salt, pseudonym FROM token_ledger_erasures
+-- name: any_erased
+-- Whether anybody was erased.
+SELECT token_ledger_any_erased()
+
+-- name: erased
+-- Which of these ids were erased, and what stands for them.
+SELECT id, pseudonym FROM token_ledger_erased(%(ids)s::bytea[])
 
 -- name: add_erasure
--- A tombstone: whoever writes after this replaces the id.
-INSERT INTO token_ledger_erasures (id_hash, salt, pseudonym)
-VALUES (%(id_hash)s, %(salt)s, %(pseudonym)s)
+-- A tombstone: whoever writes after this replaces the id. Returns what stands for it.
+SELECT token_ledger_add_erasure(%(ids)s::bytea[])
 
 -- name: erase_events
 -- The id in the ledger itself.
@@ -100,7 +105,11 @@ SET
     metadata = token_ledger_replace_value(metadata, %(id)s::text, %(pseudonym)s::text)
 WHERE
     user_id = %(id)s::text
-    OR EXISTS (SELECT FROM jsonb_each(metadata) AS told WHERE told.value = to_jsonb(%(id)s::text))
+    OR EXISTS (
+        SELECT
+        FROM pg_catalog.jsonb_each(metadata) AS told
+        WHERE told.value = pg_catalog.to_jsonb(%(id)s::text)
+    )
 
 -- name: erase_kept
 -- The id in rows kept as documents. Metadata no database could read is let go where it names them.
@@ -108,10 +117,10 @@ UPDATE {table}
 SET event = event
     || CASE
         WHEN event ->> 'user_id' = %(id)s::text
-            THEN jsonb_build_object('user_id', %(pseudonym)s::text)
-        ELSE jsonb_build_object()
+            THEN pg_catalog.jsonb_build_object('user_id', %(pseudonym)s::text)
+        ELSE pg_catalog.jsonb_build_object()
     END
-    || jsonb_build_object(
+    || pg_catalog.jsonb_build_object(
         'metadata',
         token_ledger_replace_value(
             token_ledger_document(event -> 'metadata'), %(id)s::text, %(pseudonym)s::text
@@ -121,14 +130,42 @@ WHERE
     event ->> 'user_id' = %(id)s::text
     OR EXISTS (
         SELECT
-        FROM jsonb_each(token_ledger_document(event -> 'metadata')) AS told
-        WHERE told.value = to_jsonb(%(id)s::text)
+        FROM pg_catalog.jsonb_each(token_ledger_document(event -> 'metadata')) AS told
+        WHERE told.value = pg_catalog.to_jsonb(%(id)s::text)
     )
     OR (
-        jsonb_typeof(event -> 'metadata') = 'string'
-        AND token_ledger_document(event -> 'metadata') = jsonb_build_object()
-        AND strpos(event ->> 'metadata', %(id)s::text) > 0
+        pg_catalog.jsonb_typeof(event -> 'metadata') = 'string'
+        AND token_ledger_document(event -> 'metadata') = pg_catalog.jsonb_build_object()
+        AND pg_catalog.strpos(event ->> 'metadata', %(id)s::text) > 0
     )
+
+-- name: erase_reasons
+-- The id as a word in the reasons of repricings.
+UPDATE token_ledger_repricings
+SET reason = pg_catalog.regexp_replace(reason, %(word)s::text, %(pseudonym)s::text, 'g')
+WHERE reason OPERATOR(pg_catalog.~) %(word)s::text
+
+-- name: remains_in_column
+-- One column of calls.
+pg_catalog.count(*) FILTER (WHERE {column} = ANY(%(ids)s::text[])) AS {place},
+
+-- name: remains
+-- Where an erased id still stands: other dimensions, and documents.
+SELECT
+    {columns}
+    pg_catalog.count(*) FILTER (
+        WHERE
+            pg_catalog.jsonb_path_exists(
+                metadata, '$.** ? (@ == $ids[*])', pg_catalog.jsonb_build_object('ids', %(ids)s::text[])
+            )
+    ) AS metadata,
+    pg_catalog.count(*) FILTER (
+        WHERE
+            pg_catalog.jsonb_path_exists(
+                usage, '$.** ? (@ == $ids[*])', pg_catalog.jsonb_build_object('ids', %(ids)s::text[])
+            )
+    ) AS usage
+FROM token_ledger_events
 
 -- name: unsettled_ids
 -- Whom the unsettled rows of a minute are for.

@@ -10,26 +10,15 @@ SELECT keep::text AS keep, archive_to, changed_by, recorded_at, token_ledger_hor
 FROM token_ledger_retention
 
 -- name: set
--- One row for good.
-INSERT INTO token_ledger_retention (keep, archive_to)
-VALUES (%(keep)s::interval, %(archive_to)s)
-ON CONFLICT (is_set) DO UPDATE
-SET
-    keep = excluded.keep,
-    archive_to = excluded.archive_to,
-    changed_by = CURRENT_USER,
-    recorded_at = now()
-
--- name: unset
--- For ever again.
-DELETE FROM token_ledger_retention
+-- For so long, or for ever. NULL as folder is none for the owner; others leave it as it is.
+SELECT token_ledger_set_retention(%(keep)s::interval, %(archive_to)s::text)
 
 -- name: months
 -- The partitions, by their names: the months they hold.
 SELECT child.relname AS name
 FROM pg_inherits
 INNER JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
-WHERE pg_inherits.inhparent = 'token_ledger_events'::regclass
+WHERE pg_inherits.inhparent = 'token_ledger_events'::regclass::oid
 ORDER BY 1
 
 -- name: count_month
@@ -64,7 +53,7 @@ DELETE FROM token_ledger_nestings WHERE recorded_at < %(horizon)s
 -- A month's columns and their types, in order.
 SELECT attname AS name, format_type(atttypid, NULL) AS kind
 FROM pg_attribute
-WHERE attrelid = %(leaf)s::regclass AND attnum > 0 AND NOT attisdropped
+WHERE attrelid = %(leaf)s::regclass::oid AND attnum > 0 AND NOT attisdropped
 ORDER BY attnum
 
 -- name: copy_month
@@ -81,7 +70,7 @@ SELECT count(*) AS missing
 FROM generate_series(0, 3) AS ahead
 WHERE to_regclass(
     'token_ledger_events_'
-    || to_char((now() AT TIME ZONE 'UTC') + ahead * interval '1 month', 'YYYY_MM')
+    || to_char((now() AT TIME ZONE 'UTC') + ahead::double precision * interval '1 month', 'YYYY_MM')
 ) IS NULL
 
 -- name: add_months
@@ -94,4 +83,4 @@ SELECT token_ledger_add_partitions(
 -- Whether this user may detach a month.
 SELECT pg_has_role(relowner, 'USAGE') AS is_owner
 FROM pg_class
-WHERE oid = 'token_ledger_events'::regclass
+WHERE oid = 'token_ledger_events'::regclass::oid

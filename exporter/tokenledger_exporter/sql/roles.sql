@@ -1,6 +1,38 @@
 -- Statements that make the roles. `{writer}`, `{keeper}`, `{reader}` are their names, `{schema}` the
 -- ledger's schema.
 
+-- name: refuse_open_schema
+-- Who may create objects in the ledger's schema can make a function that the owner then runs as itself.
+DO $do$
+DECLARE
+    creators text;
+BEGIN
+    SELECT pg_catalog.string_agg(
+        CASE granted.grantee
+            WHEN 0::oid THEN 'PUBLIC' ELSE granted.grantee::pg_catalog.regrole::text
+        END, ', '
+    )
+    INTO creators
+    FROM pg_catalog.pg_namespace
+    CROSS JOIN LATERAL pg_catalog.aclexplode(pg_namespace.nspacl) AS granted
+    LEFT JOIN pg_catalog.pg_roles AS grantee ON grantee.oid = granted.grantee
+    WHERE
+        pg_namespace.nspname = {schema_name}
+        AND granted.privilege_type = 'CREATE'
+        AND granted.grantee <> pg_namespace.nspowner
+        AND (
+            granted.grantee = 0::oid
+            OR grantee.rolname IN ({writer_name}, {keeper_name}, {reader_name})
+        );
+    IF creators IS NOT NULL THEN
+        RAISE EXCEPTION '% may create objects in schema %, and so act as the owner of the tables', creators, {schema_name}
+            USING HINT = pg_catalog.format(
+                'run REVOKE CREATE ON SCHEMA %I FROM %s; then make the roles', {schema_name}, creators
+            );
+    END IF;
+END
+$do$
+
 -- name: create_role
 -- A role nobody logs in as: people and apps become members.
 DO $do$
@@ -15,9 +47,37 @@ $do$
 -- Who may look into the schema.
 GRANT USAGE ON SCHEMA {schema} TO {writer}, {keeper}, {reader}
 
+-- name: start_anew
+-- What an earlier release granted and this one does not.
+DO $do$
+DECLARE
+    known record;
+BEGIN
+    FOR known IN
+        SELECT pg_class.oid::pg_catalog.regclass AS name
+        FROM pg_catalog.pg_class
+        WHERE
+            relnamespace = (
+                SELECT own.relnamespace
+                FROM pg_catalog.pg_class AS own
+                WHERE own.oid = 'token_ledger_events'::pg_catalog.regclass::oid
+            )
+            AND relname LIKE 'token\_ledger\_%' AND relkind IN ('r', 'p', 'v')
+    LOOP
+        EXECUTE pg_catalog.format(
+            'REVOKE ALL ON %s FROM %I, %I, %I', known.name, {writer_name}, {keeper_name}, {reader_name}
+        );
+    END LOOP;
+END
+$do$
+
 -- name: write_events
--- DELETE is for a call known only to have been sent, when its measured report comes.
-GRANT SELECT, INSERT, DELETE ON token_ledger_events TO {writer}
+-- A writer adds calls. One known only to have been sent is replaced through a function.
+GRANT SELECT, INSERT ON token_ledger_events TO {writer}
+
+-- name: replace_unmeasured
+-- The same function for a keeper, which may write.
+GRANT EXECUTE ON FUNCTION token_ledger_drop_unmeasured(regclass, uuid[]) TO {writer}, {keeper}
 
 -- name: write_aside
 -- What a writer notes beside the rows.
@@ -33,27 +93,56 @@ GRANT SELECT, INSERT ON token_ledger_nestings TO {writer}
 -- name: writer_reads
 -- What a writer must know.
 GRANT SELECT ON
-token_ledger_duplicates, token_ledger_prices, token_ledger_migrations, token_ledger_erasures,
-token_ledger_retention
+token_ledger_duplicates, token_ledger_prices, token_ledger_migrations
 TO {writer}
 
+-- name: horizon
+-- For how long calls are kept, and not where old ones go.
+GRANT SELECT (is_set, keep) ON token_ledger_retention TO {writer}, {reader}
+
 -- name: keep
--- A keeper changes and deletes rows, prices, repricings and settings.
+-- A keeper changes and deletes rows and sums.
 GRANT SELECT, INSERT, UPDATE, DELETE ON
 token_ledger_events, token_ledger_duplicates, token_ledger_conflicts, token_ledger_rejected,
-token_ledger_losses, token_ledger_marks, token_ledger_nestings, token_ledger_prices,
-token_ledger_repricings, token_ledger_erasures, token_ledger_retention,
+token_ledger_marks, token_ledger_nestings,
 token_ledger_rollup_slices, token_ledger_rollup_hours, token_ledger_rollup_days,
 token_ledger_rollup_weeks, token_ledger_rollup_state, token_ledger_rollup_marks
 TO {keeper}
 
+-- name: keep_prices
+-- Prices are added, and checked again.
+GRANT SELECT, INSERT, UPDATE ON token_ledger_prices TO {keeper}
+
+-- name: keep_losses
+-- What is lost can be added to.
+GRANT SELECT, INSERT ON token_ledger_losses TO {keeper}
+
+-- name: note_repricings
+-- Who changed a cost and when is the database's to say. A trigger notes deletions.
+GRANT
+SELECT, DELETE,
+INSERT (
+    event_id, old_cost_usd, new_cost_usd, old_cost_status, new_cost_status, old_price_id,
+    new_price_id, reason
+)
+ON token_ledger_repricings
+TO {keeper}
+
+-- name: correct_repricings
+-- Erasing a person takes the id out of the reasons.
+GRANT UPDATE (reason) ON token_ledger_repricings TO {keeper}
+
 -- name: keeper_notes
--- What was done can be added to and not rewritten.
-GRANT SELECT, INSERT ON token_ledger_acts TO {keeper}
+-- What was done is added through a function, which says who and when.
+GRANT EXECUTE ON FUNCTION
+token_ledger_log_act(text, jsonb, timestamptz, timestamptz, jsonb),
+token_ledger_set_retention(interval, text),
+token_ledger_add_erasure(bytea[])
+TO {keeper}
 
 -- name: keeper_reads
--- How far the schema is.
-GRANT SELECT ON token_ledger_migrations TO {keeper}
+-- How far the schema is, what was done, and for how long calls are kept.
+GRANT SELECT ON token_ledger_migrations, token_ledger_acts, token_ledger_retention TO {keeper}
 
 -- name: make_partitions
 -- Partitions, as the tables' owner makes them.
@@ -63,7 +152,7 @@ GRANT EXECUTE ON FUNCTION token_ledger_add_partitions(date, date) TO {writer}, {
 -- What reports and views are made of; never a partition, never what was set aside.
 GRANT SELECT ON
 token_ledger_events, token_ledger_prices, token_ledger_repricings, token_ledger_losses,
-token_ledger_migrations, token_ledger_retention, token_ledger_rollup_slices,
+token_ledger_migrations, token_ledger_rollup_slices,
 token_ledger_rollup_hours, token_ledger_rollup_days, token_ledger_rollup_weeks,
 token_ledger_rollup_state, token_ledger_rollup_marks
 TO {reader}
@@ -76,9 +165,9 @@ DECLARE
 BEGIN
     FOR known IN
         SELECT viewname FROM pg_views
-        WHERE schemaname = current_schema() AND viewname LIKE 'token\_ledger\_%'
+        WHERE schemaname = pg_catalog.current_schema() AND viewname LIKE 'token\_ledger\_%'
     LOOP
-        EXECUTE format('GRANT SELECT ON %I TO %I', known.viewname, {reader_name});
+        EXECUTE pg_catalog.format('GRANT SELECT ON %I TO %I', known.viewname, {reader_name});
     END LOOP;
 END
 $do$
@@ -90,6 +179,10 @@ GRANT EXECUTE ON FUNCTION token_ledger_readable_organizations(text) TO {reader}
 -- name: secure
 -- Rows are shown by policy from here on; the owner sees all.
 ALTER TABLE token_ledger_events ENABLE ROW LEVEL SECURITY
+
+-- name: secure_losses
+-- Counts of lost records are for readers of all.
+ALTER TABLE token_ledger_losses ENABLE ROW LEVEL SECURITY
 
 -- name: secure_repricings
 -- The history of costs too.
@@ -105,10 +198,10 @@ BEGIN
         SELECT oid::regclass AS name
         FROM pg_class
         WHERE
-            relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+            relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = pg_catalog.current_schema())
             AND relname LIKE 'token\_ledger\_rollup\_%' AND relkind = 'r'
     LOOP
-        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', known.name);
+        EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', known.name);
     END LOOP;
 END
 $do$
@@ -125,25 +218,32 @@ BEGIN
         SELECT oid::regclass AS name, relname
         FROM pg_class
         WHERE
-            relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+            relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = pg_catalog.current_schema())
             AND relname LIKE 'token\_ledger\_%' AND relkind IN ('r', 'p') AND NOT relispartition
+            -- The owner alone.
+            AND relname NOT IN (
+                'token_ledger_erasures', 'token_ledger_erasure_key', 'token_ledger_reader_organizations'
+            )
     LOOP
-        EXECUTE format('DROP POLICY IF EXISTS %I ON %s', policy, known.name);
-        EXECUTE format(
+        EXECUTE pg_catalog.format('DROP POLICY IF EXISTS %I ON %s', policy, known.name);
+        EXECUTE pg_catalog.format(
             'CREATE POLICY %I ON %s TO %I, %I USING (true) WITH CHECK (true)',
             policy, known.name, {writer_name}, {keeper_name}
         );
-        EXECUTE format('DROP POLICY IF EXISTS %I ON %s', {reader_name}, known.name);
-        IF known.relname LIKE 'token\_ledger\_rollup\_%' THEN
+        EXECUTE pg_catalog.format('DROP POLICY IF EXISTS %I ON %s', {reader_name}, known.name);
+        IF
+            known.relname LIKE 'token\_ledger\_rollup\_%' OR known.relname = 'token_ledger_losses'
+        THEN
             -- All or nothing: who is bound or narrowed sees no roll-up, and is answered by the calls.
-            EXECUTE format(
+            -- Losses have no organization, and the names of apps in them.
+            EXECUTE pg_catalog.format(
                 'CREATE POLICY %I ON %s FOR SELECT TO %I USING ('
-                '(SELECT token_ledger_readable_organizations(current_user)) IS NULL '
-                'AND NULLIF(current_setting(''tokenledger.organization'', true), '''') IS NULL)',
+                '(SELECT token_ledger_readable_organizations(current_user::text)) IS NULL '
+                'AND NULLIF(pg_catalog.current_setting(''tokenledger.organization'', true), '''') IS NULL)',
                 {reader_name}, known.name, {reader_name}
             );
         ELSIF known.relname NOT IN ('token_ledger_events', 'token_ledger_repricings') THEN
-            EXECUTE format(
+            EXECUTE pg_catalog.format(
                 'CREATE POLICY %I ON %s FOR SELECT TO %I USING (true)',
                 {reader_name}, known.name, {reader_name}
             );
@@ -153,14 +253,15 @@ END
 $do$
 
 -- name: policy_events
--- A bound reader sees its organizations, whatever it sets; tokenledger.organization narrows anybody.
+-- A reader sees what it is bound to, whatever it sets; tokenledger.organization narrows anybody.
+-- The function fails for a reader that is bound to nothing. NULL is all.
 CREATE POLICY {reader} ON token_ledger_events FOR SELECT TO {reader} USING (
     (
-        (SELECT token_ledger_readable_organizations(current_user)) IS NULL
-        OR organization_id = ANY((SELECT token_ledger_readable_organizations(current_user))::text[])
+        (SELECT token_ledger_readable_organizations(current_user::text)) IS NULL
+        OR organization_id = ANY((SELECT token_ledger_readable_organizations(current_user::text))::text[])
     )
     AND COALESCE(
-        organization_id = NULLIF(current_setting('tokenledger.organization', true), ''), true
+        organization_id = NULLIF(pg_catalog.current_setting('tokenledger.organization', true), ''), true
     )
 )
 
@@ -168,8 +269,8 @@ CREATE POLICY {reader} ON token_ledger_events FOR SELECT TO {reader} USING (
 -- The history of what can be seen.
 CREATE POLICY {reader} ON token_ledger_repricings FOR SELECT TO {reader} USING (
     (
-        (SELECT token_ledger_readable_organizations(current_user)) IS NULL
-        AND NULLIF(current_setting('tokenledger.organization', true), '') IS NULL
+        (SELECT token_ledger_readable_organizations(current_user::text)) IS NULL
+        AND NULLIF(pg_catalog.current_setting('tokenledger.organization', true), '') IS NULL
     )
     OR EXISTS (
         SELECT
@@ -182,4 +283,4 @@ CREATE POLICY {reader} ON token_ledger_repricings FOR SELECT TO {reader} USING (
 -- Those that exist, by the rule of those to come.
 SELECT token_ledger_grant_partition(inhrelid::regclass)
 FROM pg_inherits
-WHERE inhparent = 'token_ledger_events'::regclass
+WHERE inhparent = 'token_ledger_events'::regclass::oid

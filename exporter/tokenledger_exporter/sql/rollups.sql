@@ -6,12 +6,12 @@
 -- name: try_lock
 -- One refresher at a time: two go wrong for ever. In a statement of its own, before any that counts.
 SELECT pg_try_advisory_xact_lock(
-    hashtextextended('token_ledger_rollups ' || current_schema(), 0)
+    hashtextextended(concat('token_ledger_rollups ', current_schema()), 0)
 ) AS is_ours
 
 -- name: lock
 -- The same, waiting for whoever holds it.
-SELECT pg_advisory_xact_lock(hashtextextended('token_ledger_rollups ' || current_schema(), 0))
+SELECT pg_advisory_xact_lock(hashtextextended(concat('token_ledger_rollups ', current_schema()), 0))
 
 -- name: room
 -- Sums of many values at once stay in memory.
@@ -178,7 +178,7 @@ of_days AS (
     ON CONFLICT (dimension, bucket, value, provider, model) DO UPDATE SET {added}
 )
 
-SELECT count(*) AS changed, count(*) FILTER (WHERE calls < 0) AS fewer FROM difference
+SELECT count(*) AS changed, count(*) FILTER (WHERE calls < 0::numeric) AS fewer FROM difference
 
 -- name: add_to_slices
 -- The same for the level below hours, where there are slices.

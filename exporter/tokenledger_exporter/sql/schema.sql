@@ -32,7 +32,7 @@ SELECT
     EXISTS (
         SELECT
         FROM pg_attribute
-        WHERE attrelid = to_regclass('token_ledger_events') AND attname = 'usage_hash'
+        WHERE attrelid = to_regclass('token_ledger_events')::oid AND attname = 'usage_hash'
     ) AS ours,
     to_regclass('token_ledger_events_v0') IS NOT NULL AS older_kept
 

@@ -12,8 +12,16 @@ WHERE event_id = ANY(%(event_ids)s)
 
 -- name: drop_unmeasured
 -- Rows of calls that were only known to have been sent, and whose measured report is here now.
-DELETE FROM {leaf} WHERE event_id = ANY(%(event_ids)s) AND cost_status = 'unmeasured'
-RETURNING timestamp
+-- Writers may not delete: a function does it, in the partition that holds such a row.
+SELECT dropped.moment
+FROM (
+    SELECT DISTINCT tableoid
+    FROM {leaf}
+    WHERE event_id = ANY(%(event_ids)s) AND cost_status = 'unmeasured'
+) AS known
+CROSS JOIN LATERAL token_ledger_drop_unmeasured(
+    known.tableoid::pg_catalog.regclass, %(event_ids)s::uuid[]
+) AS dropped (moment)
 
 -- name: add_partition
 -- The month a row belongs to, where the keeper has not made it yet.

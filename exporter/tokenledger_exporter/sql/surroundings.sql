@@ -1,0 +1,83 @@
+-- Statements that look at the database around the ledger.
+
+-- name: encoding
+-- What characters the database holds.
+SELECT pg_encoding_to_char(encoding)::text
+FROM pg_catalog.pg_database
+WHERE datname = current_database()
+
+-- name: creators
+-- Who may create objects where the session looks for functions, beside owners and superusers.
+SELECT
+    pg_namespace.nspname::text AS schema,
+    CASE granted.grantee WHEN 0::oid THEN 'PUBLIC' ELSE grantee.rolname::text END AS role
+FROM pg_catalog.pg_namespace
+CROSS JOIN LATERAL aclexplode(
+    COALESCE(pg_namespace.nspacl, acldefault('n'::"char", pg_namespace.nspowner))
+) AS granted
+LEFT JOIN pg_catalog.pg_roles AS grantee ON grantee.oid = granted.grantee
+WHERE
+    pg_namespace.nspname = ANY(current_schemas(false))
+    AND granted.privilege_type = 'CREATE'
+    AND granted.grantee <> pg_namespace.nspowner
+    AND NOT COALESCE(grantee.rolsuper, false)
+    AND granted.grantee NOT IN (
+        SELECT tables.relowner
+        FROM pg_catalog.pg_class AS tables
+        WHERE tables.oid = 'token_ledger_events'::regclass::oid
+    )
+ORDER BY 1, 2
+
+-- name: planted
+-- Functions and operators of others that are named like Postgres' own, where the session looks.
+SELECT found.name, pg_roles.rolname::text AS owner
+FROM (
+    SELECT
+        pg_proc.oid::regprocedure::text AS name, pg_proc.proowner AS owner, pg_proc.oid,
+        'pg_proc'::regclass::oid AS kind
+    FROM pg_catalog.pg_proc
+    INNER JOIN pg_catalog.pg_namespace ON pg_namespace.oid = pg_proc.pronamespace
+    WHERE
+        pg_namespace.nspname = ANY(current_schemas(false))
+        AND EXISTS (
+            SELECT
+            FROM pg_catalog.pg_proc AS own
+            WHERE
+                own.pronamespace = 'pg_catalog'::regnamespace::oid
+                AND own.proname = pg_proc.proname
+        )
+    UNION ALL
+    SELECT
+        pg_operator.oid::regoperator::text, pg_operator.oprowner, pg_operator.oid,
+        'pg_operator'::regclass::oid
+    FROM pg_catalog.pg_operator
+    INNER JOIN pg_catalog.pg_namespace ON pg_namespace.oid = pg_operator.oprnamespace
+    WHERE
+        pg_namespace.nspname = ANY(current_schemas(false))
+        AND EXISTS (
+            SELECT
+            FROM pg_catalog.pg_operator AS own
+            WHERE
+                own.oprnamespace = 'pg_catalog'::regnamespace::oid
+                AND own.oprname = pg_operator.oprname
+        )
+) AS found
+INNER JOIN pg_catalog.pg_roles ON pg_roles.oid = found.owner
+WHERE
+    NOT pg_roles.rolsuper
+    AND found.owner NOT IN (
+        SELECT tables.relowner
+        FROM pg_catalog.pg_class AS tables
+        WHERE tables.oid = 'token_ledger_events'::regclass::oid
+    )
+    -- An extension's are its own.
+    AND NOT EXISTS (
+        SELECT
+        FROM pg_catalog.pg_depend
+        WHERE
+            pg_depend.classid = found.kind
+            AND pg_depend.objid = found.oid
+            AND pg_depend.deptype = 'e'
+    )
+ORDER BY 1
+LIMIT 5

@@ -111,12 +111,17 @@ def _asked(
         ids.update(value for value in metadata.values() if isinstance(value, str))
     ids.discard("")
     spelled = {_bytes(text): text for text in ids}
-    found = connection.execute(_SQL["erased"], {"ids": list(spelled)}).fetchall()
+    found = connection.execute(_SQL["erased"], {"ids": _array(spelled)}).fetchall()
     return Tombstones({spelled[bytes(told)]: pseudonym for told, pseudonym in found})
 
 
 def _metadata(row: LedgerRow) -> dict[str, Any]:
     return json.loads(row.metadata) if row.metadata and row.metadata != "{}" else {}
+
+
+def _array(ids: Iterable[bytes]) -> str:
+    """A bytea[] as Postgres reads it: psycopg takes ten times as long for a batch's ids."""
+    return "{" + ",".join(f'"\\\\x{told.hex()}"' for told in ids) + "}"
 
 
 def _bytes(text: str) -> bytes:
@@ -138,8 +143,8 @@ def erase(database_url: str, user: str) -> Erased:
     with session(database_url) as connection, connection.transaction():
         twins.lock(connection)
         rollups.lock(connection)
-        ids = [_bytes(spelling) for spelling in spellings]
-        [(pseudonym,)] = connection.execute(_SQL["add_erasure"], {"ids": ids}).fetchall()
+        ids = {"ids": _array(map(_bytes, spellings))}
+        [(pseudonym,)] = connection.execute(_SQL["add_erasure"], ids).fetchall()
         counts: dict[str, int] = dict.fromkeys(("events", *_KEPT, "repricings"), 0)
         for spelling in spellings:
             _replace(connection, spelling, pseudonym, counts)

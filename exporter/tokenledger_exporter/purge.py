@@ -26,7 +26,7 @@ from tokenledger_exporter.sql import statements
 from tokenledger_semconv.dimensions import ROLLED_UP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import psycopg
 
@@ -111,7 +111,7 @@ def purge(  # noqa: PLR0913 - what to delete, one argument each
             provider or model: nobody knows any more which part of a sum was whose.
 
     Raises:
-        UsageError: there is no condition, or it names no dimension.
+        UsageError: there is no condition, its value is empty, or it names no dimension.
         LedgerError: whatever the database says; nothing was deleted.
     """
     given = {"project": project, "user": user, "organization": organization}
@@ -122,6 +122,10 @@ def purge(  # noqa: PLR0913 - what to delete, one argument each
     if not wanted:
         raise UsageError(
             "nothing to purge by: give a project, user, organization or another dimension"
+        )
+    if empty := [name for name, value in wanted.items() if _is_empty(value)]:
+        raise UsageError(
+            f"the value of {', '.join(empty)} is empty, as a variable that is not set is: give one"
         )
     bounds = (_with_zone(time_from), _with_zone(time_to))
     with (reading if simulate else session)(database_url) as connection, connection.transaction():
@@ -135,6 +139,8 @@ def purge(  # noqa: PLR0913 - what to delete, one argument each
         if not simulate:
             shown = {name: value if name in _NAMELESS else "" for name, value in wanted.items()}
             log_act(connection, "purge", asdict(purged), shown, bounds)
+    if not simulate:
+        _refresh_sums(database_url)
     return purged
 
 
@@ -243,6 +249,20 @@ def _sums_let_go(
     if rows and verb == "delete":
         connection.execute(_ROLLUPS["forget_empty_days"])
     return int(rows)
+
+
+def _is_empty(value: str | Sequence[str]) -> bool:
+    """Whether a value, or one of several, is empty; calls without one are not meant by it."""
+    return not value or "" in ((value,) if isinstance(value, str) else value)
+
+
+def _refresh_sums(database_url: str) -> None:
+    """Take deleted calls out of the roll-ups, where this user may; else a keeper does it."""
+    with session(database_url) as connection:
+        may = rollups.may_refresh(connection)
+        connection.rollback()
+        if may:
+            rollups.refresh(connection, build=False)
 
 
 def _with_zone(moment: datetime | None) -> datetime | None:

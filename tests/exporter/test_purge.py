@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
+import time
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 import psycopg
 import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
+from psycopg import errors as pg_errors
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from exporter.made import ask, chat_attributes, row
 from exporter.tellings import Told
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.records import AttributeValue
 
 ONE_CALL: Final = Decimal("0.0035")  # gpt-4o: 1,000 x 2.50/M + 100 x 10/M
+NOW: Final = datetime.now(timezone.utc)
 METADATA: Final = "tokenledger.metadata."
 WHERE_AN_ID_MAY_STAND: Final = " UNION ALL ".join(
     f"SELECT {table}::text FROM {table}"
@@ -130,6 +136,134 @@ def test_every_dimension_can_be_purged_by(database_url: str) -> None:
 def test_a_purge_by_nothing_is_refused(database_url: str) -> None:
     with pytest.raises(UsageError, match="nothing to purge by"):
         purge(database_url)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [{"user": ""}, {"metadata.tenant": ""}, {"team": ["ml", ""]}, {"team": "ml", "project": ""}],
+    ids=str,
+)
+def test_an_empty_value_is_refused(
+    database_url: str, writer: BatchWriter, where: dict[str, str | list[str]]
+) -> None:
+    """A shell passes it for a variable that is not set; every call without a user would go."""
+    fill(writer)
+    with pytest.raises(UsageError, match="empty"):
+        purge(database_url, where=where)
+    for words in (["--user", ""], ["--project", ""], ["--organization", ""], ["--where", "team="]):
+        done = CliRunner().invoke(main, ["purge", *words, "--database-url", database_url])
+        assert done.exit_code == 2, words
+    assert CliRunner().invoke(main, ["erase", "--user", ""]).exit_code == 2
+    assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(3,)]
+
+
+def test_a_purged_person_is_in_no_sum(database_url: str, writer: BatchWriter) -> None:
+    """Also of calls that are older than the sums by slice."""
+    writer.write([row(of("ann")), replace(row(of("ann")), timestamp=NOW - timedelta(days=20))])
+    writer.refresh_rollups()
+    sums = " UNION ALL ".join(
+        f"SELECT value FROM token_ledger_rollup_{level} WHERE dimension = 'user' AND value <> ''"
+        for level in ("slices", "hours", "days", "weeks")
+    )
+    assert {value for (value,) in ask(database_url, sums)} == {"ann"}
+    purge(database_url, user="ann")
+    assert ask(database_url, sums) == []
+
+
+def test_every_spelling_of_an_id_is_erased(database_url: str, writer: BatchWriter) -> None:
+    """A column keeps 255 letters of an id, metadata all of them; no database keeps a NUL."""
+    long, odd = "ann" * 200, "an\0n"
+    calls = [row(of(long, boss=long)), row(of(odd, boss=odd))]
+    writer.write(calls)
+    stored = ask(database_url, "SELECT user_id FROM token_ledger_events")
+    assert {user for (user,) in stored} == {"an\ufffdn", long[:255]}
+    names = {erase(database_url, told).pseudonym for told in (long, odd)}
+    writer.write([replace(call, event_id=uuid4()) for call in calls])
+    found = ask(database_url, "SELECT user_id, metadata ->> 'boss' FROM token_ledger_events")
+    assert {name for told in found for name in told} == names
+    assert len(found) == 4
+
+
+def test_an_id_in_the_reason_of_a_repricing_is_erased(
+    database_url: str, writer: BatchWriter
+) -> None:
+    fill(writer)
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO token_ledger_repricings (event_id, reason) VALUES"
+            " (gen_random_uuid(), 'asked by ann, not by ann@else.org or joann; ann.')"
+        )
+    done = erase(database_url, "ann")
+    name = done.pseudonym
+    assert done.repricings == 1
+    assert ask(database_url, "SELECT reason FROM token_ledger_repricings") == [
+        (f"asked by {name}, not by ann@else.org or joann; {name}.",)
+    ]
+
+
+def test_an_erasure_says_where_the_id_still_stands(
+    database_url: str, writer: BatchWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)
+    session = {attributes.SESSION_ID: "ann", attributes.TEAM: "ann"}
+    writer.write([row(of("ann") | session), row(of("ann"))])
+    done = CliRunner().invoke(main, ["erase", "--user", "ann"])
+    assert "0 reasons of repricings\n" in done.stdout
+    assert done.stderr == (
+        "the id still stands where it is no user's id: session_id (1 calls), team (1 calls)\n"
+    )
+    assert erase(database_url, "bob").remains == {}
+
+
+def test_an_erased_person_costs_a_look_up_and_not_a_hash(
+    database_url: str, writer: BatchWriter
+) -> None:
+    """Each id is hashed once, however many people were erased."""
+    writer.write([row()])
+    erased = (
+        "SELECT token_ledger_add_erasure(ARRAY[convert_to('p' || n, 'UTF8')])"
+        " FROM generate_series({}, {}) AS n"
+    )
+    took: list[float] = []
+    for first, last in ((1, 10), (11, 3_000)):
+        ask(database_url, erased.format(first, last))
+        quickest = 60.0
+        for _ in range(3):
+            rows = [row(of(f"u{uuid4()}", a=f"{uuid4()}", b=f"{uuid4()}")) for _ in range(1_000)]
+            began = time.perf_counter()
+            writer.write(rows)
+            quickest = min(quickest, time.perf_counter() - began)
+        took.append(quickest)
+    # It took 70 times as long before.
+    assert took[1] < 3 * took[0]
+
+
+def test_nobody_else_can_try_ids_away_from_the_database(database_url: str) -> None:
+    erase(database_url, "ann")
+    [(told, salt, key)] = ask(
+        database_url,
+        "SELECT id_hash, salt, inner_key || outer_key FROM token_ledger_erasures,"
+        " token_ledger_erasure_key",
+    )
+    assert (len(key), salt) == (128, b"")
+    plain = {hashlib.sha256(salt + b"ann").digest(), hashlib.sha256(b"ann").digest()}
+    assert bytes(told) not in plain
+    inner = hashlib.sha256(key[:64] + b"ann").digest()
+    assert bytes(told) == hashlib.sha256(key[64:] + inner).digest()
+    with psycopg.connect(database_url) as connection:
+        connection.execute("CREATE ROLE looks LOGIN PASSWORD 'pw'")
+        # Also who was given everything in the schema sees neither.
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO looks")
+    try:
+        url = make_conninfo(database_url, user="looks", password="pw")
+        for table in ("erasures", "erasure_key", "reader_organizations"):
+            assert ask(url, f"SELECT count(*) FROM token_ledger_{table}") == [(0,)]
+        with pytest.raises(pg_errors.InsufficientPrivilege):
+            ask(url, "SELECT * FROM token_ledger_erased(ARRAY['ann'::bytea])")
+    finally:
+        with psycopg.connect(database_url) as connection:
+            connection.execute("DROP OWNED BY looks")
+            connection.execute("DROP ROLE looks")
 
 
 def test_an_erased_person_is_nowhere_and_the_money_stays(

@@ -229,7 +229,8 @@ def test_a_purge_takes_sums_of_months_let_go_where_that_is_asked_for(let_go: str
     everything = "SELECT sum(calls) FROM token_ledger_daily_costs"
     assert ask(let_go, everything) == [(5,)]
     assert purge(let_go, user="bob", where={"model": "gpt-4o"}, simulate=True).aggregates == 0
-    assert purge(let_go, project="", where={"model": "gpt-4o"}, simulate=True).aggregates == 2
+    both = {"operation": "chat", "model": "gpt-4o"}
+    assert purge(let_go, where=both, simulate=True).aggregates == 2
 
 
 def test_an_erasure_reaches_sums_that_have_no_calls_any_more(let_go: str) -> None:

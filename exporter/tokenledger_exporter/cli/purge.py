@@ -88,8 +88,12 @@ def _erase(database_url: str | None, user: str) -> None:
         done = erase(url, user)
     click.echo(
         f"erased as {done.pseudonym}: {done.events} calls, {done.duplicates} second tellings, "
-        f"{done.conflicts} conflicts, {done.rejected} rejected rows"
+        f"{done.conflicts} conflicts, {done.rejected} rejected rows, "
+        f"{done.repricings} reasons of repricings"
     )
+    if done.remains:
+        places = ", ".join(f"{place} ({rows} calls)" for place, rows in done.remains.items())
+        click.echo(f"the id still stands where it is no user's id: {places}", err=True)
 
 
 def _told(done: Purged) -> str:

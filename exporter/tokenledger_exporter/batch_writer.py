@@ -41,6 +41,7 @@ _PRICES: Final = statements("prices")
 
 # A migration makes the tables before it fills this one: rows written between would have no price.
 _NO_PRICES: Final = "the price book is empty: run 'tokenledger db migrate'; calls wait until then"
+_NO_BOOK: Final = PriceBook(())
 _PRICE_SECONDS: Final = 60.0
 _ROLLUP_SECONDS: Final = 2.0
 
@@ -66,25 +67,31 @@ class BatchWriter:
         self._is_patient: Final = is_patient
         self._connection: psycopg.Connection[Any] | None = None
         self._books: dict[str, tuple[float, PriceBook]] = {}
+        self._providers: frozenset[str] = frozenset()
+        self._providers_at = -inf
         self._owes_settling = False
         self._owes_rollup = False
         self._rolled_up_at = 0.0
         self._horizon = EARLIEST
 
     def prices_of(self, provider: str) -> PriceBook:
-        """One provider's price book, read again after a minute.
+        """One provider's price book, read again after a minute; an empty one where none is.
+
+        Which providers the book holds is read as one list: a provider nobody prices costs no query,
+        and no memory, however many of them there are.
 
         Raises:
             DatabaseUnreachableError, SchemaError: as `write`.
         """
+        if time.monotonic() - self._providers_at > _PRICE_SECONDS:
+            self._read_providers()
+        if provider not in self._providers:
+            return _NO_BOOK
         read_at, book = self._books.get(provider, (0.0, None))
         if book is None or time.monotonic() - read_at > _PRICE_SECONDS:
             with self._transaction() as connection:
                 cursor = connection.cursor(row_factory=class_row(PriceRow))
                 rows = cursor.execute(_PRICES["load"], {"provider": provider}).fetchall()
-                found = rows or connection.execute(_SQL["any_price"]).fetchone()
-                if not found:
-                    raise SchemaError(_NO_PRICES)
                 book = PriceBook(rows)
             self._books[provider] = (time.monotonic(), book)
         return book
@@ -214,6 +221,16 @@ class BatchWriter:
         if self._connection is not None:
             _inherited.append(self._connection)
         self._connection = None
+
+    def _read_providers(self) -> None:
+        with self._transaction() as connection:
+            found = connection.execute(_PRICES["providers"]).fetchall()
+        if not found:
+            raise SchemaError(_NO_PRICES)
+        self._providers = frozenset(provider for (provider,) in found)
+        self._providers_at = time.monotonic()
+        for gone in self._books.keys() - self._providers:
+            del self._books[gone]
 
     @contextmanager
     def _transaction(self) -> Generator[psycopg.Connection[Any]]:

@@ -191,6 +191,8 @@ class PriceBook:
             dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", key[1])
             spellings = dict.fromkeys((key[1], dashed, key[1].removesuffix(_LATEST)))
             matches = (self._match(provider, spelling) for spelling in spellings)
+            if len(self._found) >= _MOST_STEADY:
+                self._found.clear()
             self._found[key] = next(filter(None, matches), _Candidates())
         return self._found[key]
 

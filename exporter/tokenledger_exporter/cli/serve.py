@@ -51,6 +51,37 @@ _PREFIX = "TOKENLEDGER_SERVER_"
     help="Take only clients with a certificate of this authority, PEM.",
 )
 @click.option(
+    "--tls-client-organization",
+    default="",
+    metavar="PART",
+    envvar=f"{_PREFIX}TLS_CLIENT_ORGANIZATION",
+    help="Bind a client to the organization its certificate names: cn, o or san.",
+)
+@click.option(
+    "--server-name",
+    "server_names",
+    multiple=True,
+    metavar="NAME",
+    envvar=f"{_PREFIX}NAME",
+    help="A Host header to answer, beside addresses and localhost, where nobody needs a token.",
+)
+@click.option(
+    "--max-age-days",
+    "sender_days",
+    default=30,
+    type=click.IntRange(1),
+    envvar=f"{_PREFIX}MAX_AGE_DAYS",
+    help="How long ago a call may have begun that a sender of one organization reports.",
+)
+@click.option(
+    "--max-age-days-any",
+    "most_days",
+    default=400,
+    type=click.IntRange(1),
+    envvar=f"{_PREFIX}MAX_AGE_DAYS_ANY",
+    help="The same of senders bound to none.",
+)
+@click.option(
     "--max-body-mib",
     default=4,
     type=click.IntRange(1),

@@ -22,6 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Mapping
 
 PROTOBUF: Final = b"application/x-protobuf"
@@ -34,7 +35,12 @@ AWAY_SECONDS: Final = 5
 """When one may that met a database that took nothing."""
 
 # gRPC's codes (grpc/status.h, unchanged since 1.0) for the statuses given here.
-_CODES: Final = {400: 3, 401: 16, 404: 12, 405: 12, 413: 3, 415: 3, 429: 8, 503: 14}
+_CODES: Final = {400: 3, 401: 16, 404: 12, 405: 12, 413: 3, 415: 3, 421: 3, 429: 8, 503: 14}
+
+_MOST_REASONS: Final = 64
+_MOST_TOLD: Final = 16
+_LONGEST_REASON: Final = 200
+_OTHER: Final = "for other reasons"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,13 @@ class RefusedError(Exception):
         self.refusal: Final = refusal
 
 
+def counted(every: Counter[str], more: Mapping[str, int]) -> None:
+    """Add counts by reason; a reason may quote what was sent, so only so many are kept apart."""
+    for reason, number in more.items():
+        known = reason in every or len(every) < _MOST_REASONS
+        every[reason[:_LONGEST_REASON] if known else _OTHER] += number
+
+
 def success(signal: str, content_type: bytes, set_aside: Mapping[str, int]) -> bytes:
     """The answer to a request that was taken.
 
@@ -84,7 +97,11 @@ def success(signal: str, content_type: bytes, set_aside: Mapping[str, int]) -> b
         set_aside: why some were not stored -> how many.
     """
     count = sum(set_aside.values())
-    told = "; ".join(f"{number}: {reason}" for reason, number in set_aside.items())
+    reasons = list(set_aside.items())
+    parts = [f"{number}: {reason[:_LONGEST_REASON]}" for reason, number in reasons[:_MOST_TOLD]]
+    if others := sum(number for _, number in reasons[_MOST_TOLD:]):
+        parts.append(f"{others}: {_OTHER}")
+    told = "; ".join(parts)
     if content_type == JSON:
         name = "rejectedSpans" if signal == "traces" else "rejectedLogRecords"
         partial = {name: str(count), "errorMessage": told}

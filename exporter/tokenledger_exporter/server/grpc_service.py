@@ -16,18 +16,20 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
 from tokenledger_exporter.server.answers import PROTOBUF, Refusal, RefusedError, success
+from tokenledger_exporter.server.certificates import named_in_call
 from tokenledger_exporter.server.inflating import Inflater
 from tokenledger_exporter.server.received import MalformedError, TooLargeError
-from tokenledger_exporter.server.service import REQUEST_SECONDS
+from tokenledger_exporter.server.service import FULL, REQUEST_SECONDS, UNAUTHORIZED
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from typing import Protocol
 
     from typing_extensions import Never
 
     from tokenledger_exporter.server.options import ServeOptions
+    from tokenledger_exporter.server.received import Received
     from tokenledger_exporter.server.service import Service
 
     class _Context(Protocol):
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 
         def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...] | None:
             """The headers."""
+            ...
+
+        def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+            """What TLS knows of the client."""
             ...
 
         def set_trailing_metadata(self, told: tuple[tuple[str, str | bytes], ...], /) -> None:
@@ -54,6 +60,12 @@ _SERVICES: Final = {
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _DETAILS: Final = "grpc-status-details-bin"
 _STOP_SECONDS: Final = 5.0
+_MOST_STREAMS: Final = 8
+_MOST_CONNECTIONS: Final = 1_024
+_IDLE_SECONDS: Final = 30.0
+_LOOKS: Final = 20
+_LOOK_SECONDS: Final = 0.05
+_LOOK_AHEAD_BYTES: Final = 65_536
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -71,8 +83,14 @@ class GrpcService:
             options=(
                 ("grpc.max_receive_message_length", service.most_body_bytes),
                 ("grpc.per_message_decompression", 0),
-                ("grpc.max_concurrent_streams", 128),
+                ("grpc.max_concurrent_streams", _MOST_STREAMS),
+                ("grpc.max_allowed_incoming_connections", _MOST_CONNECTIONS),
+                ("grpc.max_connection_idle_ms", int(_IDLE_SECONDS * 1000)),
                 ("grpc.server_handshake_timeout_ms", int(REQUEST_SECONDS * 1000)),
+                # A window that grows with the bandwidth would hold more of a message nobody asked
+                # for yet than this does.
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.http2.lookahead_bytes", _LOOK_AHEAD_BYTES),
                 # The workers share the port.
                 ("grpc.so_reuseport", 1),
             )
@@ -114,18 +132,35 @@ class GrpcService:
         self, signal: str, messages: AsyncIterator[bytes], context: _Context
     ) -> Counter[str]:
         service = self._service
-        told = {str(key): value for key, value in context.invocation_metadata() or ()}
-        header = service.admit(str(told.get("authorization", "")))
-        held = 0
+        told = [
+            str(value)
+            for key, value in context.invocation_metadata() or ()
+            if str(key) == "authorization"
+        ]
+        if len(told) > 1:
+            raise RefusedError(UNAUTHORIZED)
+        part = service.limits.certificate_part
+        certified = named_in_call(context.auth_context(), part) if part else None
+        header = service.identify(told, certified)
+        with service.admitted(header.organization):
+            received = await self._receive(signal, messages, header.organization)
+            return await service.store(received, header)
+
+    async def _receive(self, signal: str, messages: AsyncIterator[bytes], sender: str) -> Received:
+        """What the message holds.
+
+        How large it is gRPC tells only once it is there, so that as much as it may be is held.
+        """
+        service = self._service
+        held = service.most_body_bytes
+        await self._hold(sender, held)
         try:
             message = await asyncio.wait_for(anext(messages), REQUEST_SECONDS)
-            held = len(message)
-            service.hold(held)
             body = _unpacked(message, service.most_body_bytes)
-            grown, held = len(body) - held, len(body)
-            service.hold(grown)
-            received = await service.decode(signal, PROTOBUF, body)
-            del message, body
+            del message
+            service.hold(sender, len(body) - held)
+            held = len(body)
+            return await service.decode(signal, PROTOBUF, body, sender)
         except TooLargeError as error:
             raise RefusedError(Refusal(413, str(error))) from None
         except MalformedError as error:
@@ -136,8 +171,18 @@ class GrpcService:
             late = f"the message did not arrive in {REQUEST_SECONDS:.0f} s"
             raise RefusedError(Refusal(400, late)) from None
         finally:
-            service.hold(-held)
-        return await service.store(received, header)
+            service.hold(sender, -held)
+
+    async def _hold(self, sender: str, size: int) -> None:
+        """Wait a moment for room, as messages come and go in milliseconds."""
+        for _ in range(_LOOKS):
+            try:
+                self._service.hold(sender, size)
+            except RefusedError:
+                await asyncio.sleep(_LOOK_SECONDS)
+            else:
+                return
+        raise RefusedError(FULL)
 
 
 def _unpacked(message: bytes, limit: int) -> bytes:

@@ -1,8 +1,9 @@
 """OTLP over HTTP, as an ASGI application: /v1/traces and /v1/logs, /health and /ready.
 
 A request is refused as early as it can be: by its path, its token, its headers, and only then by
-its body, which is unpacked as it comes. What is left of a refused body is read and thrown away by
-the server, so that the sender gets to read the answer.
+its body, which is unpacked as it comes. A refusal ends the connection, unless an admitted sender is
+asked to come back. What is left of a refused body is thrown away before, so that the sender gets to
+read the answer.
 """
 
 from __future__ import annotations
@@ -11,12 +12,17 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.server.answers import JSON, PROTOBUF, Refusal, RefusedError, success
+from tokenledger_exporter.server.certificates import named_in_certificate
 from tokenledger_exporter.server.inflating import ENCODINGS, Inflater
+from tokenledger_exporter.server.patience import CONNECTION
 from tokenledger_exporter.server.received import MalformedError, TooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
+    from tokenledger_exporter.server.hosts import Hosts
+    from tokenledger_exporter.server.patience import PatientProtocol
+    from tokenledger_exporter.server.received import Received
     from tokenledger_exporter.server.service import Service
 
     Message = MutableMapping[str, Any]
@@ -26,42 +32,77 @@ if TYPE_CHECKING:
 _SIGNALS: Final = {"/v1/traces": "traces", "/v1/logs": "logs"}
 _PLACES: Final = {"/health", "/ready"}
 _CONTENT_TYPES: Final = frozenset({PROTOBUF, JSON})
+_CLOSE: Final = (b"connection", b"close")
+# Of two that differ, a proxy may have looked at the other one.
+_SINGLE: Final = frozenset(
+    {b"authorization", b"content-encoding", b"content-length", b"content-type", b"host"}
+)
 
 
 class HttpService:
-    """The ASGI application of one worker."""
+    """The ASGI application of one worker.
 
-    def __init__(self, service: Service) -> None:
+    Args:
+        service: what takes the requests.
+        hosts: which Host headers are answered.
+    """
+
+    def __init__(self, service: Service, hosts: Hosts) -> None:
         self._service: Final = service
+        self._hosts: Final = hosts
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        method, path = scope["method"], scope["path"]
-        if path in _PLACES and method in {"GET", "HEAD"}:
-            await self._tell_state(path, method, dict(scope["headers"]), send)
-            return
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        connection: PatientProtocol = scope["state"][CONNECTION]
+        kind = JSON
         try:
-            signal = _signal(method, path)
-            body = await self._take(signal, kind, headers, receive)
+            headers = _headers(scope["headers"])
+            kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+            self._hosts.check(headers.get(b"host"))
+            if scope["path"] in _PLACES and scope["method"] in {"GET", "HEAD"}:
+                await self._tell_state(scope["path"], scope["method"], headers, connection, send)
+                return
+            signal = _signal(scope["method"], scope["path"])
+            body = await self._take(signal, kind, headers, receive, connection)
         except RefusedError as error:
-            self._service.intake.state.refused[str(error.refusal.status)] += 1
-            await _refuse(error.refusal, kind if kind in _CONTENT_TYPES else JSON, send)
+            refusal = error.refusal
+            self._service.intake.state.refused[str(refusal.status)] += 1
+            is_kept = bool(refusal.retry_seconds) and connection.sender is not None
+            await _refuse(refusal, kind if kind in _CONTENT_TYPES else JSON, send, is_kept=is_kept)
+            if not is_kept:
+                await _end(receive, send, self._service.most_body_bytes)
         else:
             if body is not None:
                 await _send(200, kind, body, [], send)
 
     async def _take(
-        self, signal: str, kind: bytes, headers: dict[bytes, bytes], receive: Receive
+        self,
+        signal: str,
+        kind: bytes,
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        connection: PatientProtocol,
     ) -> bytes | None:
         """The answer's body; `None` where the sender has gone."""
         service = self._service
-        header = service.admit(headers.get(b"authorization", b"").decode("latin-1"))
+        header = service.identify(_authorizations(headers), self._certified(connection))
         encoding = headers.get(b"content-encoding", b"").strip().lower().decode("latin-1")
         self._check_headers(kind, encoding, headers)
+        sender = header.organization
+        connection.admit(sender)
+        with service.admitted(sender):
+            received = await self._receive(signal, kind, encoding, receive, sender)
+            if received is None:
+                return None
+            return success(signal, kind, await service.store(received, header))
+
+    async def _receive(
+        self, signal: str, kind: bytes, encoding: str, receive: Receive, sender: str
+    ) -> Received | None:
+        """What the body holds; `None` where the sender has gone."""
+        service = self._service
         inflater = Inflater(encoding, service.most_body_bytes)
         held = 0
         try:
@@ -71,18 +112,22 @@ class HttpService:
                 if message["type"] == "http.disconnect":
                     return None
                 inflater.feed(message.get("body", b""))
-                grown, held = inflater.size - held, inflater.size
-                service.hold(grown)
+                grown = inflater.size - held
+                service.hold(sender, grown)
+                held += grown
                 more = message.get("more_body", False)
             # Nobody holds the body any longer than it takes to read it.
-            received = await service.decode(signal, kind, inflater.finish())
+            return await service.decode(signal, kind, inflater.finish(), sender)
         except TooLargeError as error:
             raise RefusedError(Refusal(413, str(error))) from None
         except MalformedError as error:
             raise RefusedError(Refusal(400, str(error))) from None
         finally:
-            service.hold(-held)
-        return success(signal, kind, await service.store(received, header))
+            service.hold(sender, -held)
+
+    def _certified(self, connection: PatientProtocol) -> str | None:
+        part = self._service.limits.certificate_part
+        return named_in_certificate(connection.certificate, part) if part else None
 
     def _check_headers(self, kind: bytes, encoding: str, headers: dict[bytes, bytes]) -> None:
         if kind not in _CONTENT_TYPES:
@@ -96,7 +141,12 @@ class HttpService:
             raise RefusedError(Refusal(413, f"the body is over {most} bytes"))
 
     async def _tell_state(
-        self, path: str, method: str, headers: dict[bytes, bytes], send: Send
+        self,
+        path: str,
+        method: str,
+        headers: dict[bytes, bytes],
+        connection: PatientProtocol,
+        send: Send,
     ) -> None:
         """`/health` says that this worker answers, `/ready` whether the database takes rows."""
         intake = self._service.intake
@@ -112,11 +162,30 @@ class HttpService:
             "set_aside": dict(state.set_aside),
             "refused": dict(state.refused),
         }
-        if self._service.is_operator(headers.get(b"authorization", b"").decode("latin-1")):
+        if self._service.is_operator(_authorizations(headers), self._certified(connection)):
             told |= counted
         status = 503 if path == "/ready" and not ready else 200
         body = b"" if method == "HEAD" else json.dumps(told).encode()
-        await _send(status, JSON, body, [], send)
+        await _send(status, JSON, body, [_CLOSE] if connection.sender is None else [], send)
+
+
+def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name.
+
+    Raises:
+        RefusedError: one stands there twice that can be meant once only.
+    """
+    found: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        if name in found and name in _SINGLE:
+            raise RefusedError(Refusal(400, f"send one {name.decode('latin-1')} header"))
+        found[name] = value
+    return found
+
+
+def _authorizations(headers: dict[bytes, bytes]) -> list[str]:
+    told = headers.get(b"authorization")
+    return [] if told is None else [told.decode("latin-1")]
 
 
 def _signal(method: str, path: str) -> str:
@@ -128,20 +197,40 @@ def _signal(method: str, path: str) -> str:
     return signal
 
 
-async def _refuse(refusal: Refusal, kind: bytes, send: Send) -> None:
-    headers: list[tuple[bytes, bytes]] = []
+async def _refuse(refusal: Refusal, kind: bytes, send: Send, *, is_kept: bool) -> None:
+    """Answer; where the connection is not kept, the answer stays open for `_end`."""
+    headers: list[tuple[bytes, bytes]] = [] if is_kept else [_CLOSE]
     if refusal.retry_seconds:
         headers.append((b"retry-after", str(refusal.retry_seconds).encode()))
     if refusal.status == 401:  # noqa: PLR2004 - RFC 9110, 15.5.2: it must say how
         headers.append((b"www-authenticate", b"Bearer"))
     if refusal.status == 405:  # noqa: PLR2004 - RFC 9110, 15.5.6: it must say what
         headers.append((b"allow", b"POST"))
-    await _send(refusal.status, kind, refusal.body(kind), headers, send)
+    await _send(refusal.status, kind, refusal.body(kind), headers, send, is_open=not is_kept)
 
 
-async def _send(
-    status: int, kind: bytes, body: bytes, headers: list[tuple[bytes, bytes]], send: Send
+async def _end(receive: Receive, send: Send, most_bytes: int) -> None:
+    """Throw away what is left of a refused body, within its limit, and close the connection.
+
+    A connection closed before is reset, and its sender does not get to read the answer.
+    """
+    left, more = most_bytes, True
+    while more and left > 0:
+        message = await receive()
+        left -= len(message.get("body", b""))
+        more = message.get("more_body", False)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _send(  # noqa: PLR0913 - an answer's parts
+    status: int,
+    kind: bytes,
+    body: bytes,
+    headers: list[tuple[bytes, bytes]],
+    send: Send,
+    *,
+    is_open: bool = False,
 ) -> None:
     told = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *headers]
     await send({"type": "http.response.start", "status": status, "headers": told})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": is_open})

@@ -1,21 +1,25 @@
 """The one way into the ledger: records of many requests, one COPY, and each request's own answer.
 
-A request waits here until its rows are committed. What waits is bounded: beyond, requests are
-refused, and their senders keep what they hold, as OTLP's clients do. While the database is away,
-whatever an attempt could not write is refused at once, for the same reason.
+A request waits here until its rows are committed. What waits is bounded in records and in bytes,
+and each sender has a share of both: beyond, requests are refused, and their senders keep what they
+hold, as OTLP's clients do. Senders take turns, a large request in several. While the database is
+away, whatever an attempt could not write is refused at once, for the same reason. Where a
+transaction of several senders fails, each is tried alone: nobody's rows wait for those of others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.errors import LedgerError
-from tokenledger_exporter.events import fail, warn
-from tokenledger_exporter.rows import build_rows
+from tokenledger_exporter.events import warn
+from tokenledger_exporter.server.answers import counted
+from tokenledger_exporter.server.building import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,15 +27,27 @@ if TYPE_CHECKING:
     from tokenledger_exporter.batch_writer import BatchWriter
     from tokenledger_exporter.records import SpanRecord, SpoolHeader
     from tokenledger_exporter.rows import LedgerRow
+    from tokenledger_exporter.server.bounds import RequestBounds
     from tokenledger_exporter.server.cardinality import CardinalityGuard
+    from tokenledger_exporter.server.shares import Budget, Meter
 
 ANSWER_SECONDS: Final = 4.0
 """How long a request waits for its COMMIT; the Collector gives up after 5 s by default."""
 
 MOST_ROWS: Final = 5_000
-"""Rows of one COPY, the last request's own apart."""
+"""Records of one COPY."""
+
+MOST_BYTES: Final = 8_388_608
+"""Memory these may take, the last one's own apart."""
+
+TURN_ROWS: Final = 200
+"""Records of one sender in a COPY while others send as well."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
+_ALONE_SECONDS: Final = 2.0
+_APART_SECONDS: Final = 10.0
+_QUICK_SECONDS: Final = 1.0
+_MOST_FAILURES: Final = 3
 
 
 class FullError(Exception):
@@ -64,50 +80,89 @@ class IntakeState:
 
 
 @dataclass(slots=True, eq=False)
-class _Delivery:
+class Delivery:
     """One request on its way.
 
     Args:
         records: its model calls.
         header: whose they are.
+        size: bytes they take.
+        bounds: what the request may still ask for.
         loop: where its sender waits.
         outcome: done once it is known what became of it: "" if it is committed, else why not.
-        rows: what is written of it.
-        set_aside: why calls are not.
+        taken: records that were tried so far.
+        reason: why it failed, once it did.
+        set_aside: why calls are not written.
         dropped: calls that turned out to be none.
     """
 
     records: Sequence[SpanRecord]
     header: SpoolHeader
+    size: int
+    bounds: RequestBounds
     loop: asyncio.AbstractEventLoop
     outcome: asyncio.Future[str]
-    rows: list[LedgerRow] = field(default_factory=list["LedgerRow"])
+    taken: int = 0
+    reason: str = ""
     set_aside: Counter[str] = field(default_factory=Counter[str])
     dropped: int = 0
 
+    @property
+    def sender(self) -> str:
+        """Whose it is."""
+        return self.header.organization
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it is left to be written."""
+        return self.taken >= len(self.records) or bool(self.reason) or self.outcome.done()
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Some records of a delivery, written together."""
+
+    delivery: Delivery
+    records: Sequence[SpanRecord]
+    rows: list[LedgerRow] | None = None
+
 
 class Intake:
-    """The queue and the thread that writes it.
+    """The queues and the thread that writes them.
 
-    Invariant, under `_wake`: `_waiting` counts the records of every delivery that is queued or is
-    being written.
+    Invariant, under `_wake`: `places` and `memory` hold what every delivery takes that is queued or
+    is being written.
 
     Args:
         writer: used by the thread alone.
         guard: the same.
-        most_waiting: records that may wait.
+        places: records that may wait.
+        memory: bytes that requests may take, those that are being read included.
+        meter: told of the work done for each sender.
     """
 
-    def __init__(self, writer: BatchWriter, guard: CardinalityGuard, most_waiting: int) -> None:
+    def __init__(
+        self,
+        writer: BatchWriter,
+        guard: CardinalityGuard,
+        places: Budget,
+        memory: Budget,
+        meter: Meter,
+    ) -> None:
         self.state: Final = IntakeState()
+        self.memory: Final = memory
+        self.meter: Final = meter
+        self._places: Final = places
         self._writer: Final = writer
         self._guard: Final = guard
-        self._most: Final = most_waiting
         self._wake: Final = threading.Condition()
-        self._queue: Final[deque[_Delivery]] = deque()
-        self._waiting = 0
+        # The sender that waits longest for its turn comes first.
+        self._queues: Final[dict[str, deque[Delivery]]] = {}
+        self._last_sender = ""
+        self._alone_since = 0.0
+        self._apart_until = 0.0
         self._stopping = False
-        self._losses: Counter[str] = Counter()
+        self._losses: Counter[tuple[str, str]] = Counter()
         self._thread: Final = threading.Thread(target=self._run, name="tokenledger-intake")
 
     def start(self) -> None:
@@ -124,14 +179,20 @@ class Intake:
     @property
     def waiting(self) -> int:
         """Records that are not committed yet."""
-        return self._waiting
+        return self._places.used
 
     @property
     def is_full(self) -> bool:
-        """Whether a request would be refused whatever it holds."""
-        return self._waiting >= self._most
+        """Whether a request would be refused whatever it holds and whoever sends it."""
+        return self._places.used >= self._places.total
 
-    async def commit(self, records: Sequence[SpanRecord], header: SpoolHeader) -> Counter[str]:
+    def has_room(self, sender: str) -> bool:
+        """Whether a sender may have anything more waiting."""
+        return self._places.has_room(sender) and self.memory.has_room(sender)
+
+    async def commit(
+        self, records: Sequence[SpanRecord], header: SpoolHeader, size: int, bounds: RequestBounds
+    ) -> Counter[str]:
         """Wait until the records are in the ledger.
 
         Returns:
@@ -142,12 +203,14 @@ class Intake:
             AwayError: they could not be committed, or not in time; sending them again is safe.
         """
         loop = asyncio.get_running_loop()
-        delivery = _Delivery(records, header, loop, loop.create_future())
+        delivery = Delivery(records, header, size, bounds, loop, loop.create_future())
+        if not self._places.take(delivery.sender, len(records)):
+            raise FullError
+        if not self.memory.take(delivery.sender, size):
+            self._places.give_back(delivery.sender, len(records))
+            raise FullError
         with self._wake:
-            if self._waiting and self._waiting + len(records) > self._most:
-                raise FullError
-            self._queue.append(delivery)
-            self._waiting += len(records)
+            self._queues.setdefault(delivery.sender, deque()).append(delivery)
             self._wake.notify()
         try:
             reason = await asyncio.wait_for(delivery.outcome, ANSWER_SECONDS)
@@ -157,110 +220,215 @@ class Intake:
             raise AwayError(reason)
         return delivery.set_aside
 
-    def count_lost(self, reasons: Counter[str]) -> None:
+    def count_lost(self, reasons: Counter[str], organization: str) -> None:
         """Note in the ledger, with the next batch, calls that have no row anywhere."""
         if reasons:
             with self._wake:
-                self._losses += reasons
+                for reason, number in reasons.items():
+                    self._losses[organization, reason] += number
 
     def _run(self) -> None:
-        pause = 0.0
+        pause, failures = 0.0, 0
         while True:
-            batch, last = self._take(pause)
-            if batch:
-                reason = self._attempt(batch)
-                self._tell(batch, reason)
-                pause = min(max(_FIRST_PAUSE, pause * 2), _LONGEST_PAUSE) if reason else 0.0
+            turns, last = self._take(pause)
+            if turns:
+                failures = 0 if self._attempt(turns) else failures + 1
+                # While senders are tried apart, one that fails holds up nobody.
+                is_patient = failures and (failures >= _MOST_FAILURES or not self._is_apart)
+                pause = min(max(_FIRST_PAUSE, pause * 2), _LONGEST_PAUSE) if is_patient else 0.0
             elif last:
                 self._writer.close()
                 return
 
-    def _take(self, pause: float) -> tuple[list[_Delivery], bool]:
-        """The next deliveries, those whose senders gave up left out; none only at the end."""
+    def _take(self, pause: float) -> tuple[list[_Turn], bool]:
+        """Some records of every sender that waits; none only at the end."""
         with self._wake:
             if pause:
                 self._wake.wait_for(lambda: self._stopping, pause)
-            self._wake.wait_for(lambda: self._queue or self._stopping)
-            batch: list[_Delivery] = []
-            rows = 0
-            while self._queue and rows < MOST_ROWS:
-                delivery = self._queue.popleft()
-                if delivery.outcome.done():
-                    self._waiting -= len(delivery.records)
-                else:
-                    batch.append(delivery)
-                    rows += len(delivery.records)
-            return batch, self._stopping and not self._queue
+            self._wake.wait_for(lambda: self._queues or self._stopping)
+            self._drop_given_up()
+            turns: list[_Turn] = []
+            rows = size = 0
+            most = self._most_each()
+            is_apart = self._is_apart
+            for sender in list(self._queues):
+                if rows >= MOST_ROWS or size >= MOST_BYTES or (is_apart and turns):
+                    break
+                found = self._turns_of(sender, most)
+                turns += found
+                rows += sum(len(turn.records) for turn in found)
+                size += sum(_size(turn) for turn in found)
+                # Whoever had a turn is last from now on.
+                self._queues[sender] = self._queues.pop(sender)
+            return turns, self._stopping and not self._queues
 
-    def _attempt(self, batch: Sequence[_Delivery]) -> str:
-        """Write the batch; why nothing of it was written, if so."""
-        try:
-            for delivery in batch:
-                self._build(delivery)
-            self._write(batch)
-        except LedgerError as error:
-            reason = str(error)
-        except Exception as error:  # noqa: BLE001 - the thread must live; the senders keep theirs
-            reason = f"unexpected {type(error).__name__} while writing the ledger"
-        else:
-            if self.state.last_error:
-                warn("ledger_back", "the ledger takes rows again")
-            self.state.last_error = ""
-            return ""
-        if reason != self.state.last_error:
+    @property
+    def _is_apart(self) -> bool:
+        """Whether each sender has transactions of its own now."""
+        return time.monotonic() < self._apart_until
+
+    def _most_each(self) -> int:
+        """Records of one sender in the next COPY."""
+        now = time.monotonic()
+        senders = list(self._queues)
+        if senders and senders != [self._last_sender]:
+            self._last_sender = senders[0]
+            self._alone_since = now
+        return MOST_ROWS if now - self._alone_since >= _ALONE_SECONDS else TURN_ROWS
+
+    def _drop_given_up(self) -> None:
+        for sender in list(self._queues):
+            queue = self._queues[sender]
+            while queue and queue[0].is_over:
+                self._release(queue.popleft())
+            if not queue:
+                del self._queues[sender]
+
+    def _turns_of(self, sender: str, most: int) -> list[_Turn]:
+        turns: list[_Turn] = []
+        rows = size = 0
+        for delivery in self._queues[sender]:
+            if rows >= most or size >= MOST_BYTES:
+                break
+            if not delivery.is_over:
+                share = delivery.size // max(1, len(delivery.records)) + 1
+                fits = min(most - rows, max(1, (MOST_BYTES - size) // share))
+                turn = _Turn(delivery, delivery.records[delivery.taken :][:fits])
+                delivery.taken += len(turn.records)
+                turns.append(turn)
+                rows += len(turn.records)
+                size += _size(turn)
+        return turns
+
+    def _release(self, delivery: Delivery) -> None:
+        self._places.give_back(delivery.sender, len(delivery.records))
+        self.memory.give_back(delivery.sender, delivery.size)
+
+    def _attempt(self, turns: Sequence[_Turn]) -> bool:
+        """Write them; whether anything was written."""
+        began = time.monotonic()
+        reason = self._store(turns)
+        groups = _apart(turns) if reason else []
+        if len(groups) > 1:
+            self._apart_until = time.monotonic() + _APART_SECONDS
+        wrote = not reason
+        if len(groups) > 1 and time.monotonic() - began < _QUICK_SECONDS:
+            wrote = self._store_apart(groups)
+        elif reason:
+            for turn in turns:
+                turn.delivery.reason = reason
+        self._note(reason if not wrote else "")
+        self._settle(turns)
+        return wrote
+
+    def _store_apart(self, groups: Sequence[Sequence[_Turn]]) -> bool:
+        """Write each group alone; whether any could be. Where none can, not all are tried."""
+        wrote, failures, reason = False, 0, ""
+        pending = deque(groups)
+        while pending:
+            group = pending.popleft()
+            if wrote or failures < _MOST_FAILURES:
+                reason = self._store(group)
+                if not reason:
+                    wrote = True
+                    continue
+                failures += 1
+                if len(group) > 1:
+                    pending.extend(_apart(group))
+                    continue
+            for turn in group:
+                turn.delivery.reason = reason
+        if wrote and failures:
+            warn("requests_failed", "some requests cannot be written, the others were")
+        return wrote
+
+    def _note(self, reason: str) -> None:
+        if reason and reason != self.state.last_error:
             warn("ledger_unreachable", f"{reason}; senders are asked to try again", reason=reason)
+        elif self.state.last_error and not reason:
+            warn("ledger_back", "the ledger takes rows again")
         self.state.last_error = reason
-        return reason
 
-    def _build(self, delivery: _Delivery) -> None:
-        header, guard = delivery.header, self._guard
-        for record in delivery.records:
-            try:
-                rows = build_rows(record, header, self._writer.prices_of)
-            except LedgerError:
-                raise
-            except Exception as error:  # noqa: BLE001 - one record must not stop all beside it
-                kind = type(error).__name__
-                reason = f"the span cannot be read ({kind})"
-                if not self.state.set_aside[reason]:
-                    fail("record_unreadable", f"{kind}, counted as lost", error=kind)
-                delivery.set_aside[reason] += 1
-                self.count_lost(Counter([reason]))
-            else:
-                delivery.dropped += not rows
-                delivery.rows += [guard.bounded(row, header.organization) for row in rows]
+    def _store(self, turns: Sequence[_Turn]) -> str:
+        """Write rows in one transaction; why nothing was written, if so."""
+        try:
+            for turn in turns:
+                if turn.rows is None:
+                    self._build(turn)
+            self._write(turns)
+        except LedgerError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - the thread must live; the senders keep theirs
+            return f"unexpected {type(error).__name__} while writing the ledger"
+        return ""
 
-    def _write(self, batch: Iterable[_Delivery]) -> None:
-        rows = [row for delivery in batch for row in delivery.rows]
+    def _build(self, turn: _Turn) -> None:
+        began = time.thread_time()
+        delivery = turn.delivery
+        built = build(turn.records, delivery.header, delivery.bounds, self._writer.prices_of)
+        guard, organization = self._guard, delivery.sender
+        turn.rows = [guard.bounded(row, organization) for row in built.rows]
+        delivery.dropped += built.dropped
+        delivery.set_aside += built.set_aside
+        self.count_lost(built.set_aside, organization)
+        self.meter.charge(organization, time.thread_time() - began)
+
+    def _write(self, turns: Iterable[_Turn]) -> None:
+        rows = [row for turn in turns for row in turn.rows or ()]
         if rows:
+            began = time.monotonic()
             result = self._writer.write(rows)
+            seconds = (time.monotonic() - began) / len(rows)
             self.state.stored += result.stored
-            if result.refusals:
-                for delivery in batch:
-                    found = (result.refusals.get(row.event_id) for row in delivery.rows)
-                    delivery.set_aside.update(reason for reason in found if reason)
+            for turn in turns:
+                own = turn.rows or ()
+                self.meter.charge(turn.delivery.sender, seconds * len(own))
+                if result.refusals:
+                    found = (result.refusals.get(row.event_id) for row in own)
+                    turn.delivery.set_aside.update(reason for reason in found if reason)
         with self._wake:
             losses, self._losses = self._losses, Counter()
-        for reason, records in losses.items():
+        for (_organization, reason), records in losses.items():
             self._writer.count_loss("", reason, records)
 
-    def _tell(self, batch: Sequence[_Delivery], reason: str) -> None:
-        """Let every sender know, with one call for each loop."""
+    def _settle(self, turns: Sequence[_Turn]) -> None:
+        """Let every sender know whose request is done, with one call for each loop."""
+        over = [
+            delivery for delivery in {turn.delivery: None for turn in turns} if delivery.is_over
+        ]
         with self._wake:
-            self._waiting -= sum(len(delivery.records) for delivery in batch)
-        if not reason:
-            for delivery in batch:
+            for delivery in over:
+                queue = self._queues[delivery.sender]
+                queue.remove(delivery)
+                if not queue:
+                    del self._queues[delivery.sender]
+                self._release(delivery)
+        for delivery in over:
+            if not delivery.reason:
                 self.state.dropped += delivery.dropped
-                self.state.set_aside += delivery.set_aside
-        for loop in {delivery.loop for delivery in batch}:
-            own = [delivery for delivery in batch if delivery.loop is loop]
+                counted(self.state.set_aside, delivery.set_aside)
+        for loop in {delivery.loop for delivery in over}:
+            own = [delivery for delivery in over if delivery.loop is loop]
             # A loop that ended has nobody who waits any more.
             if not loop.is_closed():
-                loop.call_soon_threadsafe(_settle, own, reason)
+                loop.call_soon_threadsafe(_tell, own)
 
 
-def _settle(deliveries: Iterable[_Delivery], reason: str) -> None:
+def _size(turn: _Turn) -> int:
+    delivery = turn.delivery
+    return delivery.size * len(turn.records) // max(1, len(delivery.records))
+
+
+def _apart(turns: Sequence[_Turn]) -> list[list[_Turn]]:
+    """The same by sender; those of one sender one by one."""
+    groups: dict[str, list[_Turn]] = {}
+    for turn in turns:
+        groups.setdefault(turn.delivery.sender, []).append(turn)
+    return [[turn] for turn in turns] if len(groups) == 1 else list(groups.values())
+
+
+def _tell(deliveries: Iterable[Delivery]) -> None:
     """Tell the senders that have not given up; on their loop."""
     for delivery in deliveries:
         if not delivery.outcome.done():
-            delivery.outcome.set_result(reason)
+            delivery.outcome.set_result(delivery.reason)

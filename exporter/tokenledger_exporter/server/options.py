@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.server.certificates import GRPC_PARTS, PARTS
 from tokenledger_exporter.server.tokens import Tokens
 
 MIB: Final = 1_048_576
@@ -29,6 +30,13 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         tls_cert: certificate chain, PEM.
         tls_key: its key, PEM.
         tls_client_ca: authority whose certificates clients must have, PEM.
+        tls_client_organization: which part of a client's certificate names its organization: `cn`,
+            `o` or `san`; "" binds nobody.
+        server_names: Host headers that are answered, beside addresses and localhost, where neither
+            tokens nor certificates say who may send.
+        sender_days: how long ago a call may have begun that a sender bound to an organization
+            reports.
+        most_days: the same of any other sender.
         most_body_bytes: how large a request may be, uncompressed.
         most_waiting: model calls that may wait for their COMMIT, each worker.
         most_values: values a dimension may have in an hour, each worker; 0 for any number.
@@ -45,6 +53,10 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: str = ""
     tls_key: str = ""
     tls_client_ca: str = ""
+    tls_client_organization: str = ""
+    server_names: tuple[str, ...] = ()
+    sender_days: int = 30
+    most_days: int = 400
     most_body_bytes: int = 4 * MIB
     most_waiting: int = 10_000
     most_values: int = 10_000
@@ -60,6 +72,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError("--tls-cert and --tls-key go together: give both")
         if self.tls_client_ca and not self.tls_cert:
             raise UsageError("--tls-client-ca needs --tls-cert and --tls-key")
+        self._check_certificate_part()
         for path in filter(None, (self.tls_cert, self.tls_key, self.tls_client_ca)):
             self.read(path)
         if self.port and self.port == self.grpc_port:
@@ -73,6 +86,20 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.host} can be reached from other machines, and anybody there could write to "
                 "the ledger: give --tokens-file (make a token with 'tokenledger serve --new-token "
                 "ORGANIZATION') or --tls-client-ca, or listen on 127.0.0.1"
+            )
+
+    def _check_certificate_part(self) -> None:
+        part = self.tls_client_organization
+        if not part:
+            return
+        if part not in PARTS:
+            raise UsageError(f"--tls-client-organization is one of {', '.join(PARTS)}")
+        if not self.tls_client_ca:
+            raise UsageError("--tls-client-organization needs --tls-client-ca")
+        if self.grpc_port and part not in GRPC_PARTS:
+            raise UsageError(
+                f"gRPC does not know the part {part} of a certificate: choose "
+                f"{' or '.join(sorted(GRPC_PARTS))}, or --grpc-port 0"
             )
 
     @property

@@ -1,30 +1,77 @@
-"""uvicorn's HTTP connection with an end to its patience.
+"""uvicorn's HTTP connection, bounded in time and in memory.
 
-uvicorn itself waits for ever for the rest of a request (0.54, read 2026-11-26): its only time-out
-is for connections that are idle between two.
+uvicorn itself (0.54, read 2026-11-28) waits for ever for the rest of a request and for a peer that
+reads no answer, keeps reading while pipelined requests wait, and takes any number of headers and
+trailers. Its only time-out is for connections that are idle between two requests.
 """
 
 from __future__ import annotations
 
+import logging
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from typing_extensions import override
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from tokenledger_exporter.server.connections import Connections, raise_descriptor_limit
+from tokenledger_exporter.server.quiet import RateLimit
 from tokenledger_exporter.server.service import REQUEST_SECONDS
 
 if TYPE_CHECKING:
     import asyncio
     from asyncio import TimerHandle
+    from collections.abc import Hashable, Mapping
 
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
+CONNECTION: Final = "tokenledger.connection"
+"""Under which name a request's state holds the connection it came on."""
+
+STRANGER_SECONDS: Final = 5
+"""How long a connection may be idle before a request of it was admitted."""
+
+_SENDER_SECONDS: Final = 75
 _MOST_HEADER_BYTES: Final = 32_768
+_MOST_HEADERS: Final = 128
+_MOST_PIPELINED: Final = 8
+_MOST_UNREAD_BYTES: Final = 16_384
+# Whoever sends a body in pieces of some bytes costs a call a piece.
+_MOST_PIECES: Final = 32_768
+
+_connections: Final[list[Connections]] = []
+
+logging.getLogger("uvicorn.error").addFilter(RateLimit())
+
+
+def _open_connections() -> Connections:
+    """Those of this worker; counted from its first connection on."""
+    if not _connections:
+        _connections.append(Connections(raise_descriptor_limit()))
+    return _connections[0]
+
+
+class _FloodError(Exception):
+    """Ends the parsing of what nobody will answer."""
+
+
+class _OneAtATime(FlowControl):
+    """Reads no more while requests wait for their turn or answers for their reader."""
+
+    def __init__(self, protocol: PatientProtocol, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self._protocol: Final = protocol
+
+    @override
+    def resume_reading(self) -> None:
+        if not self._protocol.pipeline and not self.write_paused:
+            super().resume_reading()
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """Closes a connection whose request has not arrived in time, or whose headers never end."""
+    """Ends a connection that takes too long, or more than its share of memory."""
 
     def __init__(
         self,
@@ -34,34 +81,73 @@ class PatientProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._deadline: TimerHandle | None = None
-        self._header_bytes = 0
+        self.timeout_keep_alive = STRANGER_SECONDS
+        self.sender: Hashable | None = None
+        self._address = ""
+        self._for_request: Final = _Deadline()
+        self._for_reader: Final = _Deadline()
+        self._header_bytes = self._header_count = self._pieces = 0
         self._in_headers = True
+
+    def admit(self, sender: Hashable) -> None:
+        """Note that a request was admitted: the connection is a sender's, and may stay."""
+        self.sender = sender
+        self.timeout_keep_alive = _SENDER_SECONDS
+        _open_connections().admitted(self._address, sender, self)
+
+    @cached_property
+    def certificate(self) -> Mapping[str, object]:
+        """What the client's certificate says; nothing without one."""
+        tls = self.transport.get_extra_info("ssl_object")
+        return {} if tls is None else tls.getpeercert() or {}
+
+    def drop(self) -> None:
+        """End the connection at once."""
+        self.transport.abort()
 
     @override
     def connection_made(  # type: ignore[override] # uvicorn narrows it first
         self, transport: asyncio.Transport
     ) -> None:
         super().connection_made(transport)
-        self._expect()
+        self.flow = _OneAtATime(self, transport)
+        transport.set_write_buffer_limits(high=_MOST_UNREAD_BYTES)
+        self._address = self.client[0] if self.client else ""
+        self._for_request.set(self)
+        _open_connections().opened(self._address, self)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._relax()
+        self._for_request.clear()
+        self._for_reader.clear()
+        self._unset_keepalive_if_required()
+        _open_connections().closed(self._address, self.sender, self)
+        self.pipeline.clear()
         super().connection_lost(exc)
 
     @override
     def data_received(self, data: bytes) -> None:
-        if self._in_headers:
-            self._header_bytes += len(data)
+        self._header_bytes += len(data) if self._in_headers else 0
         super().data_received(data)
         if self._in_headers and self._header_bytes > _MOST_HEADER_BYTES:
-            self.transport.abort()
+            self.drop()
 
     @override
     def on_message_begin(self) -> None:
-        self._expect()
+        if len(self.pipeline) >= _MOST_PIPELINED:
+            self._flood()
+        self._header_count = self._pieces = 0
+        self._for_request.set(self)
         super().on_message_begin()
+        self.scope["state"] = {CONNECTION: self}
+
+    @override
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Trailers come this way as well.
+        self._header_count += 1
+        if self._header_count > _MOST_HEADERS:
+            self._flood()
+        super().on_header(name, value)
 
     @override
     def on_headers_complete(self) -> None:
@@ -69,21 +155,65 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     @override
+    def on_body(self, body: bytes) -> None:
+        self._pieces += 1
+        if self._pieces > _MOST_PIECES:
+            self._flood()
+        super().on_body(body)
+
+    @override
     def on_message_complete(self) -> None:
-        self._relax()
+        self._for_request.clear()
         self._in_headers = True
         self._header_bytes = 0
         super().on_message_complete()
 
-    def _expect(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
+    @override
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self._for_reader.set(self)
 
-    def _relax(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    @override
+    def send_400_response(self, msg: str) -> None:
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+            self._for_reader.set(self)
 
-    def _give_up(self) -> None:
-        self._deadline = None
-        self.transport.abort()
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._for_reader.set(self)
+
+    @override
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._for_reader.clear()
+        self.flow.resume_reading()
+
+    @override
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._for_reader.set(self)
+
+    def _flood(self) -> None:
+        self.drop()
+        raise _FloodError
+
+
+class _Deadline:
+    """Ends a connection, unless what it waits for happens before."""
+
+    def __init__(self) -> None:
+        self._timer: TimerHandle | None = None
+
+    def set(self, protocol: PatientProtocol) -> None:
+        """Begin to wait, unless it does already."""
+        if self._timer is None:
+            self._timer = protocol.loop.call_later(REQUEST_SECONDS, protocol.drop)
+
+    def clear(self) -> None:
+        """Wait no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

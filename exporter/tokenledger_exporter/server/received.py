@@ -39,11 +39,13 @@ class Received:
         records: spans that may tell of a model call.
         dropped: spans or log records that tell of none.
         set_aside: why spans were set aside -> how many.
+        size: bytes the records take at most.
     """
 
     records: list[SpanRecord] = field(default_factory=list["SpanRecord"])
     dropped: int = 0
     set_aside: Counter[str] = field(default_factory=Counter[str])
+    size: int = 0
 
 
 def are_valid_ids(trace_id: bytes, span_id: bytes) -> bool:

@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
@@ -23,12 +24,15 @@ from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader
 from tokenledger_exporter.server.cardinality import CardinalityGuard
 from tokenledger_exporter.server.grpc_service import GrpcService
+from tokenledger_exporter.server.hosts import Hosts
 from tokenledger_exporter.server.http_service import HttpService
 from tokenledger_exporter.server.intake import Intake
 from tokenledger_exporter.server.keeping import Keeping
-from tokenledger_exporter.server.options import ServeOptions
-from tokenledger_exporter.server.patience import PatientProtocol
-from tokenledger_exporter.server.service import Service
+from tokenledger_exporter.server.listening import BoundedLoop
+from tokenledger_exporter.server.options import MIB, ServeOptions
+from tokenledger_exporter.server.patience import STRANGER_SECONDS, PatientProtocol
+from tokenledger_exporter.server.service import Limits, Service
+from tokenledger_exporter.server.shares import Budget, Meter
 from tokenledger_exporter.server.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -42,7 +46,11 @@ OPTIONS_VARIABLE: Final = "TOKENLEDGER_SERVER_OPTIONS_JSON"
 
 _GRACE_SECONDS: Final = 10
 _BACKLOG: Final = 1_024
-_IDLE_SECONDS: Final = 75
+# Memory of requests that are read, decoded or wait; what a worker takes beside it is about as much.
+_MEMORY_BYTES: Final = 48 * MIB
+_BODIES_AT_ONCE: Final = 6
+# Threads that hand the interpreter on sooner keep a large request of one from delaying the others.
+_SWITCH_SECONDS: Final = 0.001
 # A request makes thousands of small objects that all die with it: looked through less often.
 _GC_THRESHOLD: Final = (50_000, 20, 100)
 
@@ -57,10 +65,26 @@ class Worker:
         )
         guard = CardinalityGuard(options.most_values)
         writer = BatchWriter(options.database_url, is_patient=True)
-        self._intake: Final = Intake(writer, guard, options.most_waiting)
         tokens = Tokens(options.tokens, options.tokens_file)
-        self._service: Final = Service(self._intake, tokens, header, options.most_body_bytes)
-        self._http: Final = HttpService(self._service)
+        limits = Limits(
+            options.most_body_bytes,
+            options.sender_days,
+            options.most_days,
+            options.tls_client_organization,
+        )
+        is_shared = bool(tokens) or bool(options.tls_client_organization)
+        memory = max(_MEMORY_BYTES, _BODIES_AT_ONCE * options.most_body_bytes)
+        self._intake: Final = Intake(
+            writer,
+            guard,
+            Budget(options.most_waiting, is_shared=is_shared),
+            Budget(memory, is_shared=is_shared),
+            Meter(),
+        )
+        self._service: Final = Service(self._intake, tokens, header, limits)
+        is_open = not tokens and not options.tls_client_ca
+        hosts = Hosts((options.host, *options.server_names), is_checked=is_open)
+        self._http: Final = HttpService(self._service, hosts)
         self._grpc: GrpcService | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -83,6 +107,7 @@ class Worker:
             told = f"gRPC cannot listen on {where}: {error}"
             await send({"type": "lifespan.startup.failed", "message": told})
             return
+        sys.setswitchinterval(_SWITCH_SECONDS)
         gc.set_threshold(*_GC_THRESHOLD)
         gc.freeze()
         await send({"type": "lifespan.startup.complete"})
@@ -118,6 +143,11 @@ def serve(options: ServeOptions, announce: Callable[[str], None] = lambda _line:
     listener = _listen(options, options.port)
     port = listener.getsockname()[1]
     grpc = f", gRPC on {options.grpc_port}" if options.grpc_port else ""
+    if options.tls_client_ca and not options.tls_client_organization:
+        announce(
+            "client certificates bind nobody to an organization, each may write for any: see "
+            " --tls-client-organization"
+        )
     announce(f"OTLP/HTTP on {options.bracketed_host}:{port}{grpc}, {options.workers} worker(s)")
     keeping = Keeping(options.database_url) if options.keeps else None
     if keeping is not None:
@@ -148,13 +178,14 @@ def _run(options: ServeOptions, listener: socket.socket) -> None:
 def _uvicorn_options(options: ServeOptions) -> dict[str, Any]:
     told: dict[str, Any] = {
         "http": PatientProtocol,
+        "loop": f"{BoundedLoop.__module__}:BoundedLoop",
         "ws": "none",
         "lifespan": "on",
         "log_level": "warning",
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,
-        "timeout_keep_alive": _IDLE_SECONDS,
+        "timeout_keep_alive": STRANGER_SECONDS,
         "timeout_graceful_shutdown": _GRACE_SECONDS,
     }
     if options.tls_cert:

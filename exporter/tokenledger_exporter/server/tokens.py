@@ -1,13 +1,15 @@
 """Who may send: bearer tokens, known by their hash alone, each bound to an organization.
 
 Several tokens of one organization are valid at a time, so that one can be exchanged while senders
-go on. The file is read again when it changes.
+go on. The file is read again when it changes: its good lines hold, its bad ones are named in the
+log. A file that cannot be read, or was written just now, changes nothing and is read again a second
+later.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
+import os
 import re
 import secrets
 import time
@@ -25,6 +27,8 @@ _RANDOM_BYTES: Final = 32
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _LONGEST_ORGANIZATION: Final = 255
 _LOOK_SECONDS: Final = 1.0
+_READ_SECONDS: Final = 5.0
+_SETTLED_SECONDS: Final = 0.5
 _SCHEME: Final = "bearer "
 
 
@@ -59,13 +63,18 @@ class Tokens:
     """
 
     def __init__(self, text: str = "", file: str = "") -> None:
-        self._fixed: Final = _parsed(text, "TOKENLEDGER_SERVER_TOKENS")
+        origin = "TOKENLEDGER_SERVER_TOKENS"
+        fixed, bad = _parsed(text)
+        if bad:
+            raise UsageError(_named(bad[0], origin))
+        self._fixed: Final = fixed
         self._file: Final = Path(file) if file else None
         self._known = self._fixed
-        self._stamp: tuple[int, int] | None = None
-        self._looked_at = 0.0
-        if self._file is not None:
-            self._read(self._file)
+        self._content: bytes = b""
+        self._stamp: tuple[int, ...] = ()
+        self._read_at = self._looked_at = 0.0
+        if self._file is not None and (bad := self._read(self._file)):
+            raise UsageError(_named(bad[0], file))
 
     def __bool__(self) -> bool:
         return bool(self._known) or self._file is not None
@@ -75,54 +84,70 @@ class Tokens:
         self._look_again()
         if authorization[: len(_SCHEME)].lower() != _SCHEME:
             return None
-        hashed = _hash(authorization[len(_SCHEME) :].strip())
-        found: str | None = None
-        # Every one is compared, and none sooner than another.
-        for known, organization in self._known:
-            if hmac.compare_digest(hashed, known):
-                found = "" if organization == ANY_ORGANIZATION else organization
-        return found
+        # Looked up by a hash of what the sender said: how long that takes tells nothing of a token.
+        organization = self._known.get(_hash(authorization[len(_SCHEME) :].strip()))
+        return "" if organization == ANY_ORGANIZATION else organization
 
     def _look_again(self) -> None:
         now = time.monotonic()
         if self._file is None or now - self._looked_at < _LOOK_SECONDS:
             return
         try:
-            self._read(self._file)
+            bad = self._read(self._file)
         except UsageError as error:
             # Whoever edits the file must not lock every sender out.
             warn("tokens_kept", f"{error}; the tokens read before stay valid")
+        else:
+            if bad:
+                warn("tokens_bad_line", f"{_named(bad[0], str(self._file))}; the others hold")
 
-    def _read(self, file: Path) -> None:
+    def _read(self, file: Path) -> list[int]:
+        """Take over the file's content if it is another; the numbers of its bad lines then."""
         self._looked_at = time.monotonic()
         try:
-            found = file.stat()
-            stamp = found.st_mtime_ns, found.st_size
-            if stamp == self._stamp:
-                return
-            self._stamp = stamp
-            text = file.read_text(encoding="utf-8")
+            with file.open("rb") as opened:
+                found = os.fstat(opened.fileno())
+                stamp = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+                # A file system with coarse clocks may show the same stamp for other content.
+                if stamp == self._stamp and self._looked_at - self._read_at < _READ_SECONDS:
+                    return []
+                if self._stamp and 0 <= time.time() - found.st_mtime < _SETTLED_SECONDS:
+                    # Somebody may be writing it: half a file would lock senders out.
+                    return []
+                content: bytes = opened.read()
+            bad: list[int] = []
+            if not self._stamp or content != self._content:
+                known, bad = _parsed(content.decode())
+                self._known = {**self._fixed, **known}
         except (OSError, UnicodeDecodeError) as error:
             kind = type(error).__name__
             raise UsageError(f"the tokens file {file} cannot be read ({kind})") from None
-        self._known = (*self._fixed, *_parsed(text, str(file)))
+        # Only what was read is known: a failed attempt is made again.
+        self._content, self._stamp, self._read_at = content, stamp, self._looked_at
+        return bad
 
 
-def _parsed(text: str, origin: str) -> tuple[tuple[str, str], ...]:
-    """Hash and organization of each line."""
-    found: list[tuple[str, str]] = []
+def _parsed(text: str) -> tuple[dict[str, str], list[int]]:
+    """Organization by hash, and the numbers of the lines that are none."""
+    found: dict[str, str] = {}
+    bad: list[int] = []
     for number, line in enumerate(re.split(r"[\n,]", text), start=1):
         told = line.partition("#")[0].strip()
         if not told:
             continue
         organization, colon, hashed = told.partition(":")
-        if not (organization and colon and _HASH.fullmatch(hashed)):
-            raise UsageError(
-                f"item {number} of {origin} is no organization:sha256: "
-                "make one with 'tokenledger serve --new-token ORGANIZATION'"
-            )
-        found.append((hashed, organization))
-    return tuple(found)
+        if organization and colon and _HASH.fullmatch(hashed):
+            found[hashed] = organization
+        else:
+            bad.append(number)
+    return found, bad
+
+
+def _named(number: int, origin: str) -> str:
+    return (
+        f"item {number} of {origin} is no organization:sha256: "
+        "make one with 'tokenledger serve --new-token ORGANIZATION'"
+    )
 
 
 def _hash(token: str) -> str:

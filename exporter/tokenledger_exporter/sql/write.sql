@@ -56,7 +56,3 @@ FROM (
 -- Records known to be gone.
 INSERT INTO token_ledger_losses (app_name, reason, records)
 VALUES (%(app_name)s, %(reason)s, %(records)s)
-
--- name: any_price
--- Whether the price book holds anything at all.
-SELECT 1 FROM token_ledger_prices LIMIT 1

@@ -87,7 +87,7 @@ def test_ten_thousand_levels_are_malformed(
 
 def test_half_open_requests_delay_nobody_and_are_cut(service: Running) -> None:
     """Half of them stop in their headers, half in their body."""
-    head = b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head = b"POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     halves = (head, b"content-length: 9\r\n\r\nabc")
     sent = body(call())
     with ExitStack() as stack:

@@ -62,7 +62,7 @@ def test_only_the_operators_token_sees_what_is_counted(service: Running) -> None
 
 
 def test_the_401_comes_before_the_body(service: Running) -> None:
-    head = b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n"
+    head = b"POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4000000\r\n\r\n"
     with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
         connection.sendall(head)
         assert connection.recv(12) == b"HTTP/1.1 401"

@@ -1,0 +1,93 @@
+"""From a request's records to rows, each record's fault its own.
+
+A record that cannot be read is set aside alone. Where the price look-up fails, which is a fault of
+ours or of the price book, the row is stored without a price: `tokenledger reprice` can do it later.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from tokenledger_exporter.errors import LedgerError
+from tokenledger_exporter.events import fail
+from tokenledger_exporter.prices import PriceBook
+from tokenledger_exporter.rows import build_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tokenledger_exporter.records import SpanRecord, SpoolHeader
+    from tokenledger_exporter.rows import LedgerRow
+    from tokenledger_exporter.server.bounds import RequestBounds
+
+_EMPTY_BOOK: Final = PriceBook(())
+
+
+@dataclass(slots=True)
+class Built:
+    """What became of some records.
+
+    Args:
+        rows: what is to be written.
+        dropped: records that tell of no billable call.
+        set_aside: why calls are not written -> how many.
+    """
+
+    rows: list[LedgerRow] = field(default_factory=list["LedgerRow"])
+    dropped: int = 0
+    set_aside: Counter[str] = field(default_factory=Counter[str])
+
+
+def build(
+    records: Sequence[SpanRecord],
+    header: SpoolHeader,
+    bounds: RequestBounds,
+    prices_of: Callable[[str], PriceBook],
+) -> Built:
+    """The rows of some records, within the request's bounds.
+
+    Raises:
+        LedgerError: the prices could not be read; nothing is known of any record.
+    """
+    built = Built()
+    for record in records:
+        try:
+            rows = _rows_of(record, header, prices_of)
+        except LedgerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one record must not stop all beside it
+            kind = type(error).__name__
+            fail("record_unreadable", f"{kind}, counted as lost", error=kind)
+            built.set_aside[f"the span cannot be read ({kind})"] += 1
+            continue
+        if not rows:
+            built.dropped += 1
+        elif reason := bounds.refuse(rows):
+            built.set_aside[reason] += 1
+        else:
+            built.rows += rows
+    return built
+
+
+def _rows_of(
+    record: SpanRecord, header: SpoolHeader, prices_of: Callable[[str], PriceBook]
+) -> list[LedgerRow]:
+    try:
+        return build_rows(record, header, prices_of)
+    except LedgerError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whose fault it was is found out below
+        kind = type(error).__name__
+    # Whatever fails without prices as well is the record's own fault.
+    rows = build_rows(record, header, _no_prices)
+    fail("price_lookup", f"{kind} while a price was looked up, stored unpriced", error=kind)
+    note = f"the price look-up failed ({kind}): run 'tokenledger reprice'"
+    return [replace(row, cost_note=note) for row in rows]
+
+
+def _no_prices(_provider: str) -> PriceBook:
+    return _EMPTY_BOOK

@@ -1,0 +1,105 @@
+"""A fair share of a worker for every sender.
+
+`Budget` divides what a worker has a fixed amount of: memory, places in a queue. A sender never
+holds more than what is then still free, so one sender alone gets half and a newcomer always finds
+room (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches",
+1998).
+`Meter` divides its time: while a worker is busy, a sender that causes most of the work is asked to
+come back later.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import Final
+
+BUSY: Final = 0.5
+"""Seconds of work a second from which on a worker counts as busy."""
+
+_OWN_MOST: Final = 0.25
+_WINDOW_SECONDS: Final = 2.0
+_FORGOTTEN: Final = 1e-4
+
+
+class Budget:
+    """An amount that senders take of and give back; used by several threads.
+
+    Args:
+        total: the whole.
+        is_shared: whether a sender leaves as much free as it holds.
+    """
+
+    def __init__(self, total: int, *, is_shared: bool) -> None:
+        self.total: Final = total
+        self._is_shared: Final = is_shared
+        self._lock: Final = threading.Lock()
+        self._of: Final[dict[str, int]] = {}
+        self._used = 0
+
+    @property
+    def used(self) -> int:
+        """How much is taken."""
+        return self._used
+
+    def has_room(self, sender: str) -> bool:
+        """Whether a sender may take anything at all now."""
+        with self._lock:
+            return self._room(sender) > 0
+
+    def take(self, sender: str, amount: int) -> bool:
+        """Take an amount; False if it is too much. What is alone is never too much."""
+        with self._lock:
+            if self._used and amount > self._room(sender):
+                return False
+            self._of[sender] = self._of.get(sender, 0) + amount
+            self._used += amount
+            return True
+
+    def give_back(self, sender: str, amount: int) -> None:
+        """Give back what was taken."""
+        with self._lock:
+            left = self._of.get(sender, 0) - amount
+            self._used -= amount
+            if left > 0:
+                self._of[sender] = left
+            else:
+                self._of.pop(sender, None)
+
+    def _room(self, sender: str) -> int:
+        free = self.total - self._used
+        return free - self._of.get(sender, 0) if self._is_shared else free
+
+
+class Meter:
+    """Work by sender, in seconds of the last few; used by several threads."""
+
+    def __init__(self) -> None:
+        self._lock: Final = threading.Lock()
+        self._of: Final[dict[str, float]] = {}
+        self._at = time.monotonic()
+
+    def charge(self, sender: str, seconds: float) -> None:
+        """Add work that was done for a sender."""
+        with self._lock:
+            self._fade()
+            self._of[sender] = self._of.get(sender, 0.0) + seconds
+
+    def is_over(self, sender: str) -> bool:
+        """Whether the worker is busy, and a sender's is most of it."""
+        with self._lock:
+            self._fade()
+            own, every = self._of.get(sender, 0.0), sum(self._of.values())
+            is_alone = len(self._of) <= 1
+        own, every = own / _WINDOW_SECONDS, every / _WINDOW_SECONDS
+        return not is_alone and every > BUSY and own > max(_OWN_MOST, every / 2)
+
+    def _fade(self) -> None:
+        now = time.monotonic()
+        kept = math.exp((self._at - now) / _WINDOW_SECONDS)
+        self._at = now
+        for sender in list(self._of):
+            self._of[sender] *= kept
+            if self._of[sender] < _FORGOTTEN:
+                del self._of[sender]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg

@@ -24,6 +24,10 @@ from tokenledger_exporter.server import schema
 from tokenledger_exporter.server.nesting import note_ancestors
 from tokenledger_exporter.server.received import (
     BAD_IDS,
+    LARGE_BODY,
+    MOST_EVENTS,
+    MOST_SPAN_FIELDS,
+    TOO_MANY_FIELDS,
     MalformedError,
     Received,
     are_valid_ids,
@@ -33,6 +37,7 @@ from tokenledger_exporter.server.received import (
 from tokenledger_exporter.server.values import (
     NESTED,
     decode_value,
+    has_more_fields,
     parse_any,
     read_values,
 )
@@ -70,6 +75,7 @@ _EMPTY_ELEMENTS: Final = (b"\x0a\x00", b"\x12\x00", b"\x4a\x00")
 _DEEP_FROM, _DEEP_TO = 256, 262_144
 
 _MARK: Final = attributes.OPERATION_NAME
+_MARK_BYTES: Final = tuple(mark.encode() for mark in sorted(MARKS))
 _FURTHER: Final = (attributes.METADATA_PREFIX, *KEPT_PREFIXES)
 
 
@@ -96,14 +102,15 @@ def decode_traces(body: bytes) -> Received:
     """
     received = Received()
     parents: dict[bytes, bytes] = {}
+    is_large = len(body) > LARGE_BODY
     try:
         for group in groups(body):
-            for span in _spans(group):
+            for span in _spans(group, received):
                 record = _read(span, group)
                 if record is None:
                     received.dropped += 1
                 elif are_valid_ids(record.trace_id, span.span_id):
-                    received.records.append(record)
+                    received.take(record, is_large=is_large)
                 else:
                     received.set_aside[BAD_IDS] += 1
                 if parent := span.parent_span_id:
@@ -152,7 +159,8 @@ def groups(body: bytes) -> Iterator[ScopeGroup]:
             yield ScopeGroup(scoped.owner.name, kept, data, scoped.items)
 
 
-def _spans(group: ScopeGroup) -> Iterator[WireSpan]:
+def _spans(group: ScopeGroup, received: Received) -> Iterator[WireSpan]:
+    """The spans of a scope; those with too many fields are set aside before anything is made."""
     size = len(group.data)
     if size <= _LARGE_SPAN or (
         size <= _DECODED_AT_ONCE and max(map(len, group.items), default=0) <= _LARGE_SPAN
@@ -160,6 +168,14 @@ def _spans(group: ScopeGroup) -> Iterator[WireSpan]:
         yield from cast("SpansOfScope", schema.SPANS_OF_SCOPE.FromString(group.data)).spans
         return
     for data in group.items:
+        if len(data) > _LARGE_SPAN and has_more_fields(data, MOST_SPAN_FIELDS):
+            if group.scope.startswith(attributes.SCOPE_PREFIX) or any(
+                mark in data for mark in _MARK_BYTES
+            ):
+                received.set_aside[TOO_MANY_FIELDS] += 1
+            else:
+                received.dropped += 1
+            continue
         span = cast("WireSpan", schema.SPAN.FromString(data))
         if len(data) > _LARGE_SPAN:
             _check_large(span)
@@ -203,7 +219,6 @@ def _read(span: WireSpan, group: ScopeGroup) -> SpanRecord | None:
 
 def _wanted(told: Sequence[bytes]) -> dict[str, AttributeValue]:
     """The wanted attributes in their order, nearly all of them by one look-up of their bytes."""
-    check_attributes(len(told))
     pairs: list[Any] = [*map(_pairs.get, told)]
     for place, pair in enumerate(pairs):
         if pair is None:
@@ -258,9 +273,10 @@ def _name(data: bytes) -> str:
             raise MalformedError("an attribute's name is no UTF-8") from None
         if name not in _WANTED and not name.startswith(_FURTHER):
             name = ""
-        if len(_names) >= _MOST_NAMES:
-            _names.clear()
-        _names[data] = name
+        if len(data) <= _LONGEST_REMEMBERED:
+            if len(_names) >= _MOST_NAMES:
+                _names.clear()
+            _names[data] = name
     return name
 
 
@@ -270,7 +286,7 @@ def _has_failed(status: bytes) -> bool:
 
 def _error_class(span: WireSpan) -> str:
     """The class of the exception the span recorded last; never its text."""
-    for data in reversed(list(span.events)):
+    for data in span.events[: -MOST_EVENTS - 1 : -1]:
         told = cast("Owner", schema.EVENT.FromString(data)).attributes
         if emitters.EXCEPTION_TYPE in told:
             name = decode_value(told[emitters.EXCEPTION_TYPE])
@@ -281,7 +297,6 @@ def _error_class(span: WireSpan) -> str:
 
 def _check_large(span: WireSpan) -> None:
     """Refuse a span no reader could take, though only what is wanted of it is read here."""
-    check_attributes(len(span.attributes))
     for data in span.attributes:
         value = cast("Pair", schema.PAIR.FromString(data)).value
         if value[:1] and value[0] in NESTED and _DEEP_FROM < len(value) <= _DEEP_TO:

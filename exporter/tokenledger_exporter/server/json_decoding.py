@@ -17,7 +17,11 @@ from tokenledger_exporter.records import SpanRecord
 from tokenledger_exporter.server.nesting import note_ancestors
 from tokenledger_exporter.server.received import (
     BAD_IDS,
+    LARGE_BODY,
     MOST_ELEMENTS,
+    MOST_EVENTS,
+    MOST_SPAN_FIELDS,
+    TOO_MANY_FIELDS,
     MalformedError,
     Received,
     TooLargeError,
@@ -25,6 +29,7 @@ from tokenledger_exporter.server.received import (
     check_attributes,
     check_elements,
 )
+from tokenledger_exporter.server.values import MOST_ITEMS
 from tokenledger_semconv import attributes, dimensions, emitters
 
 if TYPE_CHECKING:
@@ -39,7 +44,7 @@ _ERRORS: Final = frozenset({2, "2", "STATUS_CODE_ERROR"})
 _LATEST_NS: Final = 2**63 - 1
 _LEAST: Final = -(2**63)
 # Every message opens a brace: 4 MiB of real spans hold below 150,000.
-_MOST_BRACES: Final = 8 * MOST_ELEMENTS
+_MOST_BRACES: Final = 4 * MOST_ELEMENTS
 _WANTED: Final = KEPT_ATTRIBUTES | frozenset(REDUCED) | MARKS
 _FURTHER: Final = (attributes.METADATA_PREFIX, *KEPT_PREFIXES)
 
@@ -161,6 +166,7 @@ def decode_json_traces(body: bytes) -> Received:
     received = Received()
     parents: dict[bytes, bytes] = {}
     request = decode_request(body)
+    is_large = len(body) > LARGE_BODY
     for of_resource in request.resource_spans or ():
         check_elements(len(of_resource.scope_spans or ()))
         for group in of_resource.scope_spans or ():
@@ -168,7 +174,7 @@ def decode_json_traces(body: bytes) -> Received:
             scope = (group.scope and group.scope.name) or ""
             resource = resource_of(of_resource.resource, group.scope)
             for span in group.spans or ():
-                _take(span, scope, resource, received, parents)
+                _take(span, (scope, resource), received, parents, is_large=is_large)
     note_ancestors(received.records, parents)
     return received
 
@@ -201,21 +207,24 @@ def nanoseconds(number: Number | None) -> int:
 
 def _take(
     span: Span,
-    scope: str,
-    resource: dict[str, str],
+    origin: tuple[str, dict[str, str]],
     received: Received,
     parents: dict[bytes, bytes],
+    *,
+    is_large: bool,
 ) -> None:
-    check_attributes(len(span.attributes or ()))
     trace_id, span_id = _id(span.trace_id), _id(span.span_id)
     parent = _id(span.parent_span_id)
     if parent:
         parents[span_id] = parent
-    found = dict(
-        _told(span.attributes or (), lambda key: key in _WANTED or key.startswith(_FURTHER))
-    )
+    scope, resource = origin
+    pairs = (span.attributes or ())[:MOST_SPAN_FIELDS]
+    found = dict(_told(pairs, lambda key: key in _WANTED or key.startswith(_FURTHER)))
     if not scope.startswith(attributes.SCOPE_PREFIX) and MARKS.isdisjoint(found):
         received.dropped += 1
+        return
+    if len(span.attributes or ()) + len(span.events or ()) > MOST_SPAN_FIELDS:
+        received.set_aside[TOO_MANY_FIELDS] += 1
         return
     if not are_valid_ids(trace_id, span_id):
         received.set_aside[BAD_IDS] += 1
@@ -224,7 +233,7 @@ def _take(
     kept = kept_attributes(found)
     if failed and attributes.ERROR_TYPE not in found and (error := _error_class(span)):
         kept[attributes.ERROR_TYPE] = error
-    received.records.append(
+    received.take(
         SpanRecord(
             trace_id,
             int.from_bytes(span_id, "big"),
@@ -235,7 +244,8 @@ def _take(
             failed,
             kept,
             resource,
-        )
+        ),
+        is_large=is_large,
     )
 
 
@@ -250,7 +260,7 @@ def _told(
 
 
 def value_of(value: AnyValue) -> Value | None:
-    """The value, as protobuf's would be read; `None` for none, bytes and key-value lists.
+    """The value, as protobuf's would be read; `None` where that is none.
 
     Raises:
         MalformedError: a number is none.
@@ -270,9 +280,14 @@ def value_of(value: AnyValue) -> Value | None:
     except (ValueError, OverflowError):
         raise MalformedError("an intValue or doubleValue is no number") from None
     if value.array_value is not None:
-        items = map(value_of, value.array_value.values or ())
-        return [str(item)[: dimensions.MAX_VALUE_LENGTH] for item in items]
+        return _list_of(value.array_value.values or [])
     return None
+
+
+def _list_of(values: list[AnyValue]) -> list[str] | None:
+    if len(values) > MOST_ITEMS:
+        return None
+    return [str(item)[: dimensions.MAX_VALUE_LENGTH] for item in map(value_of, values)]
 
 
 def _id(text: str | None) -> bytes:
@@ -284,7 +299,7 @@ def _id(text: str | None) -> bytes:
 
 
 def _error_class(span: Span) -> str:
-    for event in reversed(span.events or ()):
+    for event in (span.events or ())[: -MOST_EVENTS - 1 : -1]:
         name = dict(_told(event.attributes or ())).get(emitters.EXCEPTION_TYPE)
         if is_class_name(name):
             return str(name)

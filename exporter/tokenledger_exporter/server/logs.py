@@ -111,7 +111,7 @@ def _take(
     for key, value in told.items():
         if key.startswith(attributes.SCOPE_PREFIX):
             found.setdefault(key, value)
-    received.records.append(
+    received.take(
         SpanRecord(
             hashed[:16],
             int.from_bytes(hashed[16:], "big") or 1,
@@ -122,7 +122,8 @@ def _take(
             False,
             kept_attributes(found),
             resource,
-        )
+        ),
+        is_large=True,
     )
 
 

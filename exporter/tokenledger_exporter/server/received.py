@@ -13,7 +13,27 @@ MOST_ELEMENTS: Final = 65_536
 """Resources, scopes and spans a request may hold; 4 MiB of real spans are below 10,000."""
 
 MOST_ATTRIBUTES: Final = 10_000
-"""Attributes one span may have; OpenTelemetry's own limit is 128."""
+"""Attributes a resource, a scope or a log record may have."""
+
+MOST_SPAN_FIELDS: Final = 2_048
+"""Attributes, events and links of one span together; OpenTelemetry's own limit is 128 each."""
+
+MOST_EVENTS: Final = 32
+"""How many of a span's events, from the last one on, are asked for its error."""
+
+LARGE_BODY: Final = 131_072
+"""Bytes beyond which a request may hold calls of which too much would be kept."""
+
+MOST_RECORDS: Final = 16_384
+"""Model calls of one request."""
+
+MOST_KEPT: Final = 196_608
+"""Characters that are kept of one call: of names and of values."""
+
+TOO_MANY_FIELDS: Final = f"a span has over {MOST_SPAN_FIELDS} attributes, events and links"
+TOO_MANY_RECORDS: Final = f"the request holds over {MOST_RECORDS} model calls: send smaller ones"
+TOO_MUCH_KEPT: Final = f"what is kept of a call is over {MOST_KEPT} characters"
+"""Why calls are set aside that ask for too much; the others of the request are stored."""
 
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
@@ -47,6 +67,31 @@ class Received:
     set_aside: Counter[str] = field(default_factory=Counter[str])
     size: int = 0
 
+    def take(self, record: SpanRecord, *, is_large: bool = False) -> None:
+        """Add a call, or set it aside.
+
+        Args:
+            record: the call.
+            is_large: whether what is kept of it is measured; of a small span it fits.
+        """
+        if len(self.records) >= MOST_RECORDS:
+            self.set_aside[TOO_MANY_RECORDS] += 1
+        elif is_large and _kept(record) > MOST_KEPT:
+            self.set_aside[TOO_MUCH_KEPT] += 1
+        else:
+            self.records.append(record)
+
+
+def _kept(record: SpanRecord) -> int:
+    count = 0
+    for key, value in record.attributes.items():
+        count += len(key)
+        if isinstance(value, str):
+            count += len(value)
+        elif isinstance(value, list):
+            count += sum(map(len, value))
+    return count
+
 
 def are_valid_ids(trace_id: bytes, span_id: bytes) -> bool:
     """Whether a span can be told from every other (W3C trace context: no zero ids)."""
@@ -69,6 +114,6 @@ def check_elements(count: int) -> None:
 
 
 def check_attributes(count: int) -> None:
-    """Refuse a span with more attributes than it may have; raises as `check_elements`."""
+    """Refuse what has more attributes than it may have; raises as `check_elements`."""
     if count > MOST_ATTRIBUTES:
-        raise TooLargeError(f"a span has over {MOST_ATTRIBUTES} attributes: send fewer")
+        raise TooLargeError(f"an element has over {MOST_ATTRIBUTES} attributes: send fewer")

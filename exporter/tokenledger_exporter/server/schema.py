@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from google.protobuf.message import Message
 
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
         start_ns: int
         end_ns: int
         attributes: Sequence[bytes]
-        events: Iterable[bytes]
+        events: Sequence[bytes]
         status: bytes
 
     class WireLog(Protocol):

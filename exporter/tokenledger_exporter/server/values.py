@@ -22,15 +22,21 @@ _STRING, _BOOL, _INT, _DOUBLE = 0x0A, 0x10, 0x18, 0x21
 NESTED: Final = frozenset({0x2A, 0x32})
 """First bytes of an array and of a key-value list."""
 
+MOST_ITEMS: Final = 1_024
+"""Items of a list; a longer one is left out, as no attribute that is read has so many."""
+
+_LONGEST_NESTED: Final = 65_536
 _ONE_BYTE: Final = 0x80
 _SHORTEST: Final = 2
 _DOUBLE_LENGTH: Final = 9
+_LENGTH_DELIMITED: Final = 2
+_FIXED_SIZES: Final = {1: 8, 5: 4}
 _SIGN: Final = 1 << 63
 _WRAP: Final = 1 << 64
 
 
 def decode_value(told: bytes) -> Value | None:
-    """The value of encoded bytes; `None` for none, for bytes and for a key-value list.
+    """The value of encoded bytes; `None` for none, bytes, a key-value list or too long a list.
 
     The usual encodings at once; whatever else the wire allows, by the stock class.
 
@@ -49,6 +55,8 @@ def decode_value(told: bytes) -> Value | None:
             value = told[1] == 1
         elif kind == _DOUBLE and size == _DOUBLE_LENGTH:
             (value,) = struct.unpack_from("<d", told, 1)
+        elif kind in NESTED and size > _LONGEST_NESTED:
+            return None
     return _of_any(parse_any(told)) if value is None else value
 
 
@@ -95,6 +103,30 @@ def _varint(told: bytes, start: int) -> tuple[int, int]:
     return 0, -1
 
 
+def has_more_fields(message: bytes, most: int) -> bool:
+    """Whether an encoded message has more fields than some; malformed ones are left to its reader.
+
+    The fields are walked, not read: what unfolds into millions is seen after the first few.
+    """
+    place, count, size = 0, 0, len(message)
+    while place < size:
+        count += 1
+        if count > most:
+            return True
+        tag, place = _varint(message, place)
+        wire = tag & 7
+        if wire == _LENGTH_DELIMITED and place > 0:
+            length, place = _varint(message, place)
+            place = place + length if place > 0 else place
+        elif wire == 0 and place > 0:
+            _, place = _varint(message, place)
+        else:
+            place += _FIXED_SIZES.get(wire, size)
+        if place <= 0:
+            return False
+    return False
+
+
 def parse_any(told: bytes) -> AnyValue:
     """The value by the stock class.
 
@@ -110,6 +142,8 @@ def parse_any(told: bytes) -> AnyValue:
 def _of_any(value: AnyValue) -> Value | None:
     kind = value.WhichOneof("value")
     if kind == "array_value":
+        if len(value.array_value.values) > MOST_ITEMS:
+            return None
         # An item that is none is an item all the same: the places of the others tell of choices.
         items = map(_of_any, value.array_value.values)
         return [str(item)[: dimensions.MAX_VALUE_LENGTH] for item in items]

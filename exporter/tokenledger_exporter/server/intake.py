@@ -20,32 +20,28 @@ from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.events import warn
 from tokenledger_exporter.server.answers import counted
 from tokenledger_exporter.server.building import build
+from tokenledger_exporter.server.turns import Delivery, Queues, apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tokenledger_exporter.batch_writer import BatchWriter
     from tokenledger_exporter.records import SpanRecord, SpoolHeader
-    from tokenledger_exporter.rows import LedgerRow
     from tokenledger_exporter.server.bounds import RequestBounds
     from tokenledger_exporter.server.cardinality import CardinalityGuard
     from tokenledger_exporter.server.shares import Budget, Meter
+    from tokenledger_exporter.server.turns import Turn
 
 ANSWER_SECONDS: Final = 4.0
 """How long a request waits for its COMMIT; the Collector gives up after 5 s by default."""
 
-MOST_ROWS: Final = 5_000
-"""Records of one COPY."""
-
-MOST_BYTES: Final = 8_388_608
-"""Memory these may take, the last one's own apart."""
-
-TURN_ROWS: Final = 200
-"""Records of one sender in a COPY while others send as well."""
-
+# What a row costs to write, about: a COMMIT's own time is nobody's.
+_ROW_SECONDS: Final = 0.000_05
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
-_ALONE_SECONDS: Final = 2.0
 _APART_SECONDS: Final = 10.0
+_COUNTED_EVERY_SECONDS: Final = 1.0
+_MOST_LOSSES: Final = 1_024
+_OTHER: Final = "for other reasons"
 _QUICK_SECONDS: Final = 1.0
 _MOST_FAILURES: Final = 3
 
@@ -79,54 +75,6 @@ class IntakeState:
     last_error: str = ""
 
 
-@dataclass(slots=True, eq=False)
-class Delivery:
-    """One request on its way.
-
-    Args:
-        records: its model calls.
-        header: whose they are.
-        size: bytes they take.
-        bounds: what the request may still ask for.
-        loop: where its sender waits.
-        outcome: done once it is known what became of it: "" if it is committed, else why not.
-        taken: records that were tried so far.
-        reason: why it failed, once it did.
-        set_aside: why calls are not written.
-        dropped: calls that turned out to be none.
-    """
-
-    records: Sequence[SpanRecord]
-    header: SpoolHeader
-    size: int
-    bounds: RequestBounds
-    loop: asyncio.AbstractEventLoop
-    outcome: asyncio.Future[str]
-    taken: int = 0
-    reason: str = ""
-    set_aside: Counter[str] = field(default_factory=Counter[str])
-    dropped: int = 0
-
-    @property
-    def sender(self) -> str:
-        """Whose it is."""
-        return self.header.organization
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing of it is left to be written."""
-        return self.taken >= len(self.records) or bool(self.reason) or self.outcome.done()
-
-
-@dataclass(slots=True)
-class _Turn:
-    """Some records of a delivery, written together."""
-
-    delivery: Delivery
-    records: Sequence[SpanRecord]
-    rows: list[LedgerRow] | None = None
-
-
 class Intake:
     """The queues and the thread that writes them.
 
@@ -156,11 +104,9 @@ class Intake:
         self._writer: Final = writer
         self._guard: Final = guard
         self._wake: Final = threading.Condition()
-        # The sender that waits longest for its turn comes first.
-        self._queues: Final[dict[str, deque[Delivery]]] = {}
-        self._last_sender = ""
-        self._alone_since = 0.0
+        self._queues: Final = Queues()
         self._apart_until = 0.0
+        self._counted_at = -_COUNTED_EVERY_SECONDS
         self._stopping = False
         self._losses: Counter[tuple[str, str]] = Counter()
         self._thread: Final = threading.Thread(target=self._run, name="tokenledger-intake")
@@ -210,7 +156,7 @@ class Intake:
             self._places.give_back(delivery.sender, len(records))
             raise FullError
         with self._wake:
-            self._queues.setdefault(delivery.sender, deque()).append(delivery)
+            self._queues.add(delivery)
             self._wake.notify()
         try:
             reason = await asyncio.wait_for(delivery.outcome, ANSWER_SECONDS)
@@ -225,7 +171,9 @@ class Intake:
         if reasons:
             with self._wake:
                 for reason, number in reasons.items():
-                    self._losses[organization, reason] += number
+                    key = organization, reason
+                    is_kept = key in self._losses or len(self._losses) < _MOST_LOSSES
+                    self._losses[key if is_kept else (organization, _OTHER)] += number
 
     def _run(self) -> None:
         pause, failures = 0.0, 0
@@ -237,78 +185,45 @@ class Intake:
                 is_patient = failures and (failures >= _MOST_FAILURES or not self._is_apart)
                 pause = min(max(_FIRST_PAUSE, pause * 2), _LONGEST_PAUSE) if is_patient else 0.0
             elif last:
-                self._writer.close()
+                self._end()
                 return
 
-    def _take(self, pause: float) -> tuple[list[_Turn], bool]:
+    def _end(self) -> None:
+        try:
+            self._count_losses()
+        except LedgerError as error:
+            warn("losses_uncounted", str(error), records=self._losses.total())
+        self._writer.close()
+
+    def _take(self, pause: float) -> tuple[list[Turn], bool]:
         """Some records of every sender that waits; none only at the end."""
         with self._wake:
             if pause:
                 self._wake.wait_for(lambda: self._stopping, pause)
             self._wake.wait_for(lambda: self._queues or self._stopping)
-            self._drop_given_up()
-            turns: list[_Turn] = []
-            rows = size = 0
-            most = self._most_each()
-            is_apart = self._is_apart
-            for sender in list(self._queues):
-                if rows >= MOST_ROWS or size >= MOST_BYTES or (is_apart and turns):
-                    break
-                found = self._turns_of(sender, most)
-                turns += found
-                rows += sum(len(turn.records) for turn in found)
-                size += sum(_size(turn) for turn in found)
-                # Whoever had a turn is last from now on.
-                self._queues[sender] = self._queues.pop(sender)
+            self._wake.wait_for(self._has_turn, _LONGEST_PAUSE)
+            for delivery in self._queues.drop_over():
+                self._release(delivery)
+            turns = self._queues.next_turns(one_sender=self._is_apart)
             return turns, self._stopping and not self._queues
+
+    def _has_turn(self) -> bool:
+        return self._stopping or self._queues.has_turn()
 
     @property
     def _is_apart(self) -> bool:
         """Whether each sender has transactions of its own now."""
         return time.monotonic() < self._apart_until
 
-    def _most_each(self) -> int:
-        """Records of one sender in the next COPY."""
-        now = time.monotonic()
-        senders = list(self._queues)
-        if senders and senders != [self._last_sender]:
-            self._last_sender = senders[0]
-            self._alone_since = now
-        return MOST_ROWS if now - self._alone_since >= _ALONE_SECONDS else TURN_ROWS
-
-    def _drop_given_up(self) -> None:
-        for sender in list(self._queues):
-            queue = self._queues[sender]
-            while queue and queue[0].is_over:
-                self._release(queue.popleft())
-            if not queue:
-                del self._queues[sender]
-
-    def _turns_of(self, sender: str, most: int) -> list[_Turn]:
-        turns: list[_Turn] = []
-        rows = size = 0
-        for delivery in self._queues[sender]:
-            if rows >= most or size >= MOST_BYTES:
-                break
-            if not delivery.is_over:
-                share = delivery.size // max(1, len(delivery.records)) + 1
-                fits = min(most - rows, max(1, (MOST_BYTES - size) // share))
-                turn = _Turn(delivery, delivery.records[delivery.taken :][:fits])
-                delivery.taken += len(turn.records)
-                turns.append(turn)
-                rows += len(turn.records)
-                size += _size(turn)
-        return turns
-
     def _release(self, delivery: Delivery) -> None:
         self._places.give_back(delivery.sender, len(delivery.records))
         self.memory.give_back(delivery.sender, delivery.size)
 
-    def _attempt(self, turns: Sequence[_Turn]) -> bool:
+    def _attempt(self, turns: Sequence[Turn]) -> bool:
         """Write them; whether anything was written."""
         began = time.monotonic()
         reason = self._store(turns)
-        groups = _apart(turns) if reason else []
+        groups = apart(turns) if reason else []
         if len(groups) > 1:
             self._apart_until = time.monotonic() + _APART_SECONDS
         wrote = not reason
@@ -318,10 +233,14 @@ class Intake:
             for turn in turns:
                 turn.delivery.reason = reason
         self._note(reason if not wrote else "")
+        with self._wake:
+            for sender in {turn.delivery.sender for turn in turns}:
+                own = (turn.delivery for turn in turns if turn.delivery.sender == sender)
+                self._queues.note(sender, failed=all(delivery.reason for delivery in own))
         self._settle(turns)
         return wrote
 
-    def _store_apart(self, groups: Sequence[Sequence[_Turn]]) -> bool:
+    def _store_apart(self, groups: Sequence[Sequence[Turn]]) -> bool:
         """Write each group alone; whether any could be. Where none can, not all are tried."""
         wrote, failures, reason = False, 0, ""
         pending = deque(groups)
@@ -334,7 +253,7 @@ class Intake:
                     continue
                 failures += 1
                 if len(group) > 1:
-                    pending.extend(_apart(group))
+                    pending.extend(apart(group))
                     continue
             for turn in group:
                 turn.delivery.reason = reason
@@ -349,7 +268,7 @@ class Intake:
             warn("ledger_back", "the ledger takes rows again")
         self.state.last_error = reason
 
-    def _store(self, turns: Sequence[_Turn]) -> str:
+    def _store(self, turns: Sequence[Turn]) -> str:
         """Write rows in one transaction; why nothing was written, if so."""
         try:
             for turn in turns:
@@ -362,7 +281,7 @@ class Intake:
             return f"unexpected {type(error).__name__} while writing the ledger"
         return ""
 
-    def _build(self, turn: _Turn) -> None:
+    def _build(self, turn: Turn) -> None:
         began = time.thread_time()
         delivery = turn.delivery
         built = build(turn.records, delivery.header, delivery.bounds, self._writer.prices_of)
@@ -373,35 +292,38 @@ class Intake:
         self.count_lost(built.set_aside, organization)
         self.meter.charge(organization, time.thread_time() - began)
 
-    def _write(self, turns: Iterable[_Turn]) -> None:
+    def _write(self, turns: Iterable[Turn]) -> None:
         rows = [row for turn in turns for row in turn.rows or ()]
         if rows:
-            began = time.monotonic()
             result = self._writer.write(rows)
-            seconds = (time.monotonic() - began) / len(rows)
             self.state.stored += result.stored
             for turn in turns:
                 own = turn.rows or ()
-                self.meter.charge(turn.delivery.sender, seconds * len(own))
+                self.meter.charge(turn.delivery.sender, _ROW_SECONDS * len(own))
                 if result.refusals:
                     found = (result.refusals.get(row.event_id) for row in own)
                     turn.delivery.set_aside.update(reason for reason in found if reason)
-        with self._wake:
-            losses, self._losses = self._losses, Counter()
-        for (_organization, reason), records in losses.items():
-            self._writer.count_loss("", reason, records)
+        if time.monotonic() - self._counted_at >= _COUNTED_EVERY_SECONDS:
+            self._count_losses()
 
-    def _settle(self, turns: Sequence[_Turn]) -> None:
+    def _count_losses(self) -> None:
+        """Note what is lost; what could not be noted now is noted later."""
+        self._counted_at = time.monotonic()
+        for (organization, reason), records in list(self._losses.items()):
+            self._writer.count_loss("", reason, records)
+            with self._wake:
+                self._losses[organization, reason] -= records
+                if not self._losses[organization, reason]:
+                    del self._losses[organization, reason]
+
+    def _settle(self, turns: Sequence[Turn]) -> None:
         """Let every sender know whose request is done, with one call for each loop."""
         over = [
             delivery for delivery in {turn.delivery: None for turn in turns} if delivery.is_over
         ]
         with self._wake:
             for delivery in over:
-                queue = self._queues[delivery.sender]
-                queue.remove(delivery)
-                if not queue:
-                    del self._queues[delivery.sender]
+                self._queues.remove(delivery)
                 self._release(delivery)
         for delivery in over:
             if not delivery.reason:
@@ -412,19 +334,6 @@ class Intake:
             # A loop that ended has nobody who waits any more.
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_tell, own)
-
-
-def _size(turn: _Turn) -> int:
-    delivery = turn.delivery
-    return delivery.size * len(turn.records) // max(1, len(delivery.records))
-
-
-def _apart(turns: Sequence[_Turn]) -> list[list[_Turn]]:
-    """The same by sender; those of one sender one by one."""
-    groups: dict[str, list[_Turn]] = {}
-    for turn in turns:
-        groups.setdefault(turn.delivery.sender, []).append(turn)
-    return [[turn] for turn in turns] if len(groups) == 1 else list(groups.values())
 
 
 def _tell(deliveries: Iterable[Delivery]) -> None:

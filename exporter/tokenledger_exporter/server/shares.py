@@ -11,6 +11,7 @@ come back later.
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 from typing import Final
@@ -34,6 +35,8 @@ class Budget:
     def __init__(self, total: int, *, is_shared: bool) -> None:
         self.total: Final = total
         self._is_shared: Final = is_shared
+        # More than that counts as so much, or one large request would leave nothing to others.
+        self._most: Final = max(1, total // 2) if is_shared else sys.maxsize
         self._lock: Final = threading.Lock()
         self._of: Final[dict[str, int]] = {}
         self._used = 0
@@ -50,6 +53,7 @@ class Budget:
 
     def take(self, sender: str, amount: int) -> bool:
         """Take an amount; False if it is too much. What is alone is never too much."""
+        amount = min(amount, self._most)
         with self._lock:
             if self._used and amount > self._room(sender):
                 return False
@@ -59,6 +63,7 @@ class Budget:
 
     def give_back(self, sender: str, amount: int) -> None:
         """Give back what was taken."""
+        amount = min(amount, self._most)
         with self._lock:
             left = self._of.get(sender, 0) - amount
             self._used -= amount

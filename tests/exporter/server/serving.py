@@ -63,8 +63,15 @@ class Running:
 
     def rss_mib(self) -> float:
         """Resident memory of the process that was started."""
+        return self._memory_mib("VmRSS")
+
+    def peak_rss_mib(self) -> float:
+        """The most it had since it was started."""
+        return self._memory_mib("VmHWM")
+
+    def _memory_mib(self, name: str) -> float:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        found = re.search(rf"{name}:\s+(\d+) kB", status)
         assert found
         return int(found[1]) / 1024
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.trace import SpanKind
 from psycopg.conninfo import conninfo_to_dict
 
-from tokenledger_exporter import database_checks, migrations
+from tokenledger_exporter import database_checks, greenlets, migrations
 from tokenledger_exporter.database import describe, fingerprint, session
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.findings import FAIL, OK, WARN, Check
@@ -54,7 +54,8 @@ _PROBE_MODEL: Final = "gpt-4o"
 
 def examine(database_url: str) -> list[Check]:
     """Every check, in the order a call travels."""
-    checks = [*_sdks(), *_rivals(), *_celery(), _exporter(), _sampler(), *_spool(database_url)]
+    checks = [*_sdks(), *_rivals(), *_celery(), _provider()]
+    checks += [_exporter(), _sampler(), *_spool(database_url)]
     try:
         with session(database_url) as connection:
             checks.append(Check("database", OK, f"connected to {describe(database_url)}"))
@@ -274,6 +275,11 @@ def _celery() -> Iterator[Check]:
         )
         return
     yield Check("celery", OK, f"{carrier} {found} carries attribution to the workers")
+
+
+def _provider() -> Check:
+    detail, remedy = greenlets.examine_app_provider()
+    return Check("tracer provider", WARN if remedy else OK, detail, remedy)
 
 
 def _exporter() -> Check:

@@ -12,17 +12,16 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.sdk.trace import TracerProvider
 
 from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.database import fingerprint
 from tokenledger_exporter.drainer import Drainer, package_prices
-from tokenledger_exporter.events import fail
+from tokenledger_exporter.events import fail, warn
+from tokenledger_exporter.greenlets import REMEDY, warning
 from tokenledger_exporter.instant_price import price_of
 from tokenledger_exporter.origins import encodable
+from tokenledger_exporter.private_provider import PrivateProvider
 from tokenledger_exporter.processor import EXIT_SECONDS, LedgerProcessor, exit_seconds_left
 from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader
 from tokenledger_exporter.spool import Spool, spool_folder
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
 
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.trace import TracerProvider as AnyTracerProvider
     from opentelemetry.util.types import AttributeValue
 
@@ -77,13 +77,7 @@ class PostgresLedger:
         self.vitals: Final = Vitals(settings.database_url, self.folder, self._spool, self._drainer)
         self._stopped = False
         # Made now: at interpreter exit the SDK can no longer make one, and the call would be lost.
-        self._private: Final = TracerProvider(
-            sampler=ALWAYS_ON,
-            resource=resource or Resource.create(),
-            id_generator=UrandomIdGenerator(),
-            span_limits=_UNLIMITED,
-            shutdown_on_exit=False,
-        )
+        self._private: Final = PrivateProvider(resource)
         self._private.add_span_processor(LedgerProcessor(self))
         _living.add(self)
 
@@ -101,6 +95,8 @@ class PostgresLedger:
             if processor is None:
                 _attached[provider] = processor = LedgerProcessor(self)
                 provider.add_span_processor(processor)
+                if sentence := warning(provider):
+                    warn("greenlets_in_children", f"{sentence}; {REMEDY}")
             processor.sink = self
         return True
 
@@ -188,18 +184,6 @@ class PostgresLedger:
         return ledger if same else None
 
 
-class UrandomIdGenerator(IdGenerator):
-    """Ids from the operating system: an app that seeds `random` must not repeat another's ids."""
-
-    def generate_span_id(self) -> int:
-        """64 random bits, never 0."""
-        return int.from_bytes(os.urandom(8), "big") or 1
-
-    def generate_trace_id(self) -> int:
-        """128 random bits, never 0."""
-        return int.from_bytes(os.urandom(16), "big") or 1
-
-
 def install(provider: AnyTracerProvider | None, settings: Settings) -> PostgresLedger:
     """Make a ledger this process's own and attach a provider to it.
 
@@ -270,10 +254,6 @@ def _fork_all() -> None:
         ledger.after_fork()
 
 
-# The app's own limits are for what its backend takes; money must not fall to them.
-_UNLIMITED: Final = SpanLimits(
-    max_span_attributes=SpanLimits.UNSET, max_span_attribute_length=SpanLimits.UNSET
-)
 _installing = threading.Lock()
 _attaching = threading.Lock()
 _measured: Final[list[bool]] = []

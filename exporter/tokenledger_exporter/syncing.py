@@ -6,8 +6,8 @@ there is something new, gathers for a moment, and syncs once for all of it.
 
 from __future__ import annotations
 
+import queue
 import threading
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -28,16 +28,16 @@ class Syncer:
         self._sync: Final = sync
         self.due = False
         self._thread: threading.Thread | None = None
-        self._asked: SimpleQueue[None] = SimpleQueue()
+        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stopped = threading.Event()
 
     def notice(self) -> None:
         """Something new is spooled; need not be said while a sync is `due` anyway."""
         self.due = True
-        # Garbage collection may bring a record at any point: this queue takes it even then.
-        self._asked.put(None)
         if self._thread is None:
             self._start()
+        # Garbage collection may bring a record at any point: this queue takes it even then.
+        self._asked.put(None)
 
     def stop(self) -> None:
         """End the thread; what is spooled from now on is left to the kernel."""
@@ -49,12 +49,15 @@ class Syncer:
 
     def after_fork(self) -> None:
         """In a forked child: the thread is the parent's."""
-        self._asked = SimpleQueue()
+        self._asked = queue.SimpleQueue()
         self._stopped = threading.Event()
         self.due = False
         self._thread = None
 
     def _start(self) -> None:
+        # Made with the thread: where gevent was patched in since, the thread is a greenlet, and
+        # waiting for a queue made before would stop every other greenlet.
+        self._asked = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="tokenledger-sync", daemon=True)
         try:
             self._thread.start()

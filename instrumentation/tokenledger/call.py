@@ -98,6 +98,10 @@ class Call:
         if context.get_current().get(RUNNING) is self._finishing:
             context.attach(self.before)
 
+    def note(self, name: str, value: AttributeValue) -> None:
+        """Note what happened on the way; told with the answer."""
+        self._settings = {**(self._settings or {}), name: value}
+
     def first_chunk(self) -> None:
         """Note the time of a stream's first chunk; later calls change nothing."""
         if not self._first_chunk:

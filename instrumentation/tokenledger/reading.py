@@ -52,6 +52,17 @@ _TOKEN_ATTRIBUTES: Final = (
 _encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 
+def read_json(document: bytes | str) -> object:
+    """A JSON document of somebody else's; `None` where it is none, or is nested too deeply.
+
+    Python's decoder raises RecursionError in the depths of a document, from 1,000 levels on 3.13.
+    """
+    try:
+        return json.loads(document)
+    except (ValueError, RecursionError):
+        return None
+
+
 def fields_of(source: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever was sent
     """The fields of an SDK object or of a plain mapping; empty for anything else.
 

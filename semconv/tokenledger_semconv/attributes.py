@@ -176,6 +176,9 @@ SERVER_PORT: Final = "server.port"
 HTTP_STATUS_CODE: Final = "http.response.status_code"
 """The provider's HTTP status where the call failed. Integer. Our instrumentors."""
 
+HTTP_RESEND_COUNT: Final = "http.request.resend_count"
+"""1 where the request was sent a second time, without our question. Integer. Our instrumentors."""
+
 ERROR_TYPE: Final = "error.type"
 """The class of the failure, never its text. String. Set by the emitter on an error."""
 

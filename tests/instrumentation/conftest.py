@@ -21,6 +21,7 @@ from instrumentation.calls import Clients
 from instrumentation.harness import AppTracing, MemoryLedger
 from instrumentation.releases import async_http_client
 from tokenledger import failures, runtime
+from tokenledger.instrumentors import usage_request
 from tokenledger.trust import note_remote_baggage
 from tokenledger_exporter.demo.provider import DemoProvider
 
@@ -37,10 +38,11 @@ _OURS = ("TOKENLEDGER_", "OTEL_", "DATABASE_URL", "OPENAI_", "ANTHROPIC_")
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No environment of ours, nothing patched before or after, no failure of ours unnoticed."""
+    """No environment of ours, nothing patched or known of a host, no failure of ours unnoticed."""
     for name in list(os.environ):
         if name.startswith(_OURS):
             monkeypatch.delenv(name)
+    monkeypatch.setattr(usage_request, "TARGETS", usage_request.KnownTargets())
     failures.reset()
     before = context.get_current()
     yield

@@ -28,6 +28,13 @@ def async_http_client(sdk: ModuleType, **settings: object) -> Sdk:
     return (made or importlib.import_module("httpx").AsyncClient)(**settings)
 
 
+def http_module(sdk: ModuleType) -> Any:  # noqa: ANN401 - httpx or httpx2
+    """The HTTP library an SDK runs on."""
+    bases = type(sync_http_client(sdk)).__mro__
+    name = next(base.__module__ for base in bases if base.__module__.startswith("httpx"))
+    return importlib.import_module(name.partition(".")[0])
+
+
 def needs_argument(method: object, name: str) -> None:
     """Skip the test where this release of the SDK knows no such argument."""
     if name not in inspect.signature(cast("Callable[..., object]", method)).parameters:

@@ -266,3 +266,19 @@ def test_turns_of_another_shape_change_no_count(ledger: MemoryLedger, wrong: obj
     last = {**_ALL_TURNS, "cache_creation_input_tokens": 1_000, "iterations": wrong}
     row = streamed_row(ledger, _FIRST_TURN, last)
     assert (row.cache_write_1h_tokens, row.cost_status) == (1_000, "priced")
+
+
+def test_a_late_event_that_says_nothing_takes_nothing_away() -> None:
+    reader = MessageStream()
+    used = {"input_tokens": 9, "service_tier": "priority", "inference_geo": "us"}
+    begun = {"id": "msg_1", "model": "claude-sonnet-5", "usage": used}
+    reader.note({"type": "message_start", "message": begun})
+    reader.note({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 4}})
+    before = reader.found()
+    reader.note({"type": "message_start", "message": {"id": "", "model": "", "usage": {}}})
+    blank = {"output_tokens": 4, "service_tier": "", "inference_geo": None}
+    reader.note({"type": "message_delta", "delta": {"stop_reason": ""}, "usage": blank})
+    found = reader.found()
+    usage = names.PROVIDER_USAGE
+    assert {**found, usage: ""} == {**before, usage: ""}
+    assert found[names.RESPONSE_ID] == "msg_1"

@@ -60,7 +60,8 @@ def test_a_refused_call_names_class_and_status(
     refusal: tuple[int, str],
 ) -> None:
     status, error = refusal
-    provider.script(Refuse(status))
+    # A stream that is asked for its usage may be sent twice.
+    provider.script(Refuse(status), Refuse(status))
     with pytest.raises(Exception) as raised:  # noqa: PT011 - two SDKs, checked below
         run(clients, shape)
     assert type(raised.value).__name__ == error

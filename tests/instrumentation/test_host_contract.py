@@ -167,20 +167,6 @@ def test_stream_options_of_the_caller_stay(clients: Clients, provider: DemoProvi
     assert options == {"include_usage": False}
 
 
-@pytest.mark.usefixtures("ledger")
-@pytest.mark.parametrize("how", ["with_raw_response", "with_streaming_response"])
-def test_a_request_read_raw_is_sent_as_it_is(
-    clients: Clients, provider: DemoProvider, how: str
-) -> None:
-    answer = method_of(clients.openai.chat.completions, how).create(**CHAT_STREAM.arguments)
-    if how == "with_raw_response":
-        list(answer.parse())
-    else:
-        with answer as response:
-            response.read()
-    assert "stream_options" not in (provider.requests[0].body or {})
-
-
 def test_usage_the_caller_asked_for_is_shown(ledger: MemoryLedger, clients: Clients) -> None:
     needs_argument(clients.openai.chat.completions.create, "stream_options")
     chunks = run(clients, CHAT_STREAM, stream_options={"include_usage": True})

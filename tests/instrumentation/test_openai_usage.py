@@ -223,3 +223,44 @@ def test_an_error_event_fails_the_stream_without_its_words() -> None:
     stream = response_stream()
     stream.note({"type": "error", "message": "canary"})
     assert stream.found() == {names.ERROR_TYPE: "error"}
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        {"id": "", "model": "", "service_tier": "", "system_fingerprint": "", "choices": []},
+        {"id": None, "model": None, "service_tier": None, "choices": [], "usage": {}},
+        {"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}},
+    ],
+    ids=["blank", "null", "no counts"],
+)
+def test_a_late_chunk_that_says_nothing_takes_nothing_away(late: dict[str, object]) -> None:
+    """As Azure's asynchronous content filter sends them."""
+    whole = {
+        "id": "c-1",
+        "model": "gpt-4o",
+        "service_tier": "default",
+        "system_fingerprint": "fp_1",
+        "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 4},
+    }
+    reader = ChatStream()
+    reader.note(whole)
+    before = reader.found()
+    reader.note(late)
+    assert reader.found() == before
+    assert before[names.RESPONSE_ID] == "c-1"
+
+
+def test_a_response_that_ends_blank_keeps_what_its_first_event_said() -> None:
+    reader = response_stream()
+    begun = {"id": "resp_1", "model": "gpt-4o", "status": "in_progress", "service_tier": "flex"}
+    reader.note({"type": "response.created", "response": begun})
+    ended = {"id": "", "model": "", "status": "completed", "service_tier": ""}
+    used = {"input_tokens": 9, "output_tokens": 4}
+    reader.note({"type": "response.completed", "response": {**ended, "usage": used}})
+    found = reader.found()
+    assert found[names.RESPONSE_ID] == "resp_1"
+    assert found[names.RESPONSE_MODEL] == "gpt-4o"
+    assert found[names.OPENAI_SERVICE_TIER] == "flex"
+    assert found[names.INPUT_TOKENS] == 9

@@ -10,7 +10,6 @@ import pytest
 from instrumentation.calls import (
     ALL,
     CHAT,
-    CHAT_STREAM,
     EMBEDDING,
     GENERATING,
     ITERATED,
@@ -190,17 +189,6 @@ def test_a_streamed_body_left_early_is_one_span(ledger: MemoryLedger, clients: C
         seen = [next(lines) for _ in range(5)]
     assert seen
     assert ledger.only()[attributes.INPUT_TOKENS] == 1_200
-
-
-def test_a_raw_stream_asks_nothing_of_the_host(
-    ledger: MemoryLedger, clients: Clients, provider: DemoProvider
-) -> None:
-    """What the app reads by itself is what it asked for."""
-    method = "chat.completions.with_streaming_response.create"
-    with send(clients, Shape("raw", "openai", method, CHAT_STREAM.arguments)) as response:
-        assert response.read()
-    assert (provider.requests[0].body or {}).get("stream_options") is None
-    assert not counts(ledger.only())
 
 
 @pytest.mark.parametrize("shape", ITERATED, ids=str)

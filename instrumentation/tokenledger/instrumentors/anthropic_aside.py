@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenledger.failures import Guard
 from tokenledger.instrumentors.anthropic_usage import read_message
 from tokenledger.instrumentors.batch_times import BatchTimes
-from tokenledger.instrumentors.body import Lines, is_async_body, read_json, told_by, watch_bytes
+from tokenledger.instrumentors.body import Lines, is_async_body, told_by, watch_bytes
 from tokenledger.instrumentors.overhearing import overhear
 from tokenledger.precedence import keyword_layer
-from tokenledger.reading import fields_of, parts
+from tokenledger.reading import fields_of, parts, read_json
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:

@@ -99,11 +99,11 @@ def add_message_usage(found: Found, told: Mapping[str, Any]) -> None:
         add_counts(found, fields_of(details), _THINKING)
     if (tools := told.get("server_tool_use")) is not None:
         add_counts(found, fields_of(tools), _TOOLS)
-    if (tier := told.get("service_tier")) is not None:
+    if tier := told.get("service_tier"):
         found[names.ANTHROPIC_SERVICE_TIER] = str(tier)
-    if (geo := told.get("inference_geo")) is not None:
+    if geo := told.get("inference_geo"):
         found[names.ANTHROPIC_INFERENCE_GEO] = str(geo)
-    if (speed := told.get("speed")) is not None:
+    if speed := told.get("speed"):
         found[names.ANTHROPIC_SPEED] = str(speed)
 
 
@@ -146,11 +146,11 @@ def _add_refusals(found: Found, declined: Sequence[str], details: object) -> Non
 
 def _head(told: Mapping[str, Any]) -> Found:
     found: Found = {}
-    if (model := told.get("model")).__class__ is str:
+    if (model := told.get("model")).__class__ is str and model:
         found[names.RESPONSE_MODEL] = model
-    if (identity := told.get("id")).__class__ is str:
+    if (identity := told.get("id")).__class__ is str and identity:
         found[names.RESPONSE_ID] = identity
-    if (reason := told.get("stop_reason")).__class__ is str:
+    if (reason := told.get("stop_reason")).__class__ is str and reason:
         found[names.FINISH_REASONS] = (reason,)
     return found
 
@@ -175,9 +175,10 @@ class MessageStream:
         kind = told.get("type")
         if kind == "message_start":
             message = fields_of(told.get("message"))
-            self._head = _head(message)
+            self._head = {**self._head, **_head(message)}
             usage = mapping_of(message.get("usage")) or {}
-            self._usage = {name: usage[name] for name in usage if name != "output_tokens"}
+            begun = {name: usage[name] for name in usage if name != "output_tokens"}
+            self._usage = merged(self._usage, begun)
         elif kind == "message_delta":
             self._usage = merged(self._usage, mapping_of(told.get("usage")) or {})
             self._is_counted = "output_tokens" in self._usage
@@ -271,6 +272,6 @@ def merged(earlier: Usage, later: Usage) -> Usage:
         known, part_of_value = mapping_of(result.get(name)), mapping_of(value)
         if known is not None and part_of_value is not None:
             result[name] = merged(known, part_of_value)
-        elif value is not None:
+        elif value is not None and not (value == "" and name in result):
             result[name] = value
     return result

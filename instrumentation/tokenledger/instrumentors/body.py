@@ -8,14 +8,13 @@ forgotten; it is never kept beyond the end of the call.
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from tokenledger.failures import Guard
+from tokenledger.failures import Guard, report
 from tokenledger.instrumentors.event_bodies import (
     AWS_EVENTS,
     SERVER_SENT_EVENTS,
@@ -24,6 +23,7 @@ from tokenledger.instrumentors.event_bodies import (
     event_of,
 )
 from tokenledger.instrumentors.streams import Watch
+from tokenledger.reading import read_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -44,21 +44,20 @@ class Body(Protocol):
     is_reading: bool
     """Whether the next bytes are being waited for right now."""
 
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes."""
+    holds_back: bool
+    """Whether the app does not see all of its bytes, because we asked for some of them."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; returns those that the app is to see."""
+        ...
+
+    def rest(self) -> bytes:
+        """What was held back and is the app's, once there is nothing more."""
         ...
 
     def end(self, error: BaseException | None = None, *, whole: bool = False) -> None:
         """The body ended: read whole, closed early, or broken off by an error."""
         ...
-
-
-def read_json(body: bytes) -> object:
-    """An answer as JSON; `None` where it is text, as a transcript may be."""
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
 
 
 def read_events(response: Any) -> list[object]:  # noqa: ANN401 - of httpx or of httpx2
@@ -88,6 +87,7 @@ def watch_body(
     reader: StreamReader | Callable[[object], Found],
     *,
     is_async: bool,
+    holds_back: bool = False,
 ) -> None:
     """Finish a call with a response's body: as it passes, or at once if it was read.
 
@@ -96,15 +96,19 @@ def watch_body(
         call: the call to finish.
         reader: of the stream, or of the whole JSON answer.
         is_async: whether the body is read by `await`.
+        holds_back: whether the app must not see all of the reader's events.
     """
     body: Body
     if callable(reader):
         body = _Json(call, reader)
     else:
-        watching = Watch(call, reader, partial(request_body, response.request))
-        body = (AwsEvents if kind_of(response) == AWS_EVENTS else Events)(watching)
+        watching = Watch(call, reader, body_sent(response))
+        if kind_of(response) == AWS_EVENTS:
+            body = AwsEvents(watching)
+        else:
+            body = Events(watching, holds_back=holds_back)
     if response.is_closed:
-        body.feed(response.content)
+        _shown(body, response.content)
         body.end(whole=True)
     else:
         watch_bytes(response, body, is_async=is_async)
@@ -144,6 +148,46 @@ def _let_go(response: Any) -> None:  # noqa: ANN401
 
 def _as_it_is(data: bytes) -> bytes:
     return data
+
+
+def _shown(body: Body, data: bytes) -> bytes:
+    """Let a body take the next bytes; returns what the app is to see. Never raises."""
+    try:
+        return body.feed(data)
+    except Exception as error:  # noqa: BLE001 - ours; the app gets its bytes
+        report("reading a body", type(error).__name__)
+        return data
+
+
+class _Pieces:
+    """What the app sees of a body that holds something back, in pieces of the size it asked for.
+
+    Args:
+        body: reads the body.
+        size: how many bytes a piece has; `None` for as they come.
+    """
+
+    def __init__(self, body: Body, size: int | None) -> None:
+        self._body = body
+        self._size = size or 0
+        self._left = b""
+
+    def of(self, data: bytes) -> list[bytes]:
+        """Of the next bytes."""
+        return self._cut(_shown(self._body, data))
+
+    def last(self) -> list[bytes]:
+        """Of what was held back until the end."""
+        pieces = self._cut(self._body.rest())
+        return [*pieces, self._left] if self._left else pieces
+
+    def _cut(self, shown: bytes) -> list[bytes]:
+        if not self._size:
+            return [shown] if shown else []
+        shown = self._left + shown
+        whole = len(shown) - len(shown) % self._size
+        self._left = shown[whole:]
+        return [shown[start : start + self._size] for start in range(0, whole, self._size)]
 
 
 def _unpacking(response: Any) -> Callable[[bytes], bytes]:  # noqa: ANN401
@@ -196,16 +240,26 @@ def _bytes(
     this: Any,  # noqa: ANN401
     body: Body,
     unpack: Callable[[bytes], bytes],
-    *args: Any,  # noqa: ANN401
-    **kwargs: Any,  # noqa: ANN401
+    chunk_size: int | None = None,
 ) -> Generator[bytes]:
     body.is_reading = True
     try:
-        for data in method(this, *args, **kwargs):
-            body.feed(unpack(data))
-            body.is_reading = False
-            yield data
-            body.is_reading = True
+        if body.holds_back and unpack is _as_it_is:
+            pieces = _Pieces(body, chunk_size)
+            for data in method(this):
+                for piece in pieces.of(data):
+                    body.is_reading = False
+                    yield piece
+                    body.is_reading = True
+            for piece in pieces.last():
+                yield piece
+        else:
+            # Packed bytes are shown as they came: nothing can be taken out of them.
+            for data in method(this, chunk_size):
+                _shown(body, unpack(data))
+                body.is_reading = False
+                yield data
+                body.is_reading = True
     except BaseException as error:
         body.end(error)
         _let_go(this)
@@ -219,16 +273,25 @@ async def _async_bytes(
     this: Any,  # noqa: ANN401
     body: Body,
     unpack: Callable[[bytes], bytes],
-    *args: Any,  # noqa: ANN401
-    **kwargs: Any,  # noqa: ANN401
+    chunk_size: int | None = None,
 ) -> AsyncGenerator[bytes]:
     body.is_reading = True
     try:
-        async for data in method(this, *args, **kwargs):
-            body.feed(unpack(data))
-            body.is_reading = False
-            yield data
-            body.is_reading = True
+        if body.holds_back and unpack is _as_it_is:
+            pieces = _Pieces(body, chunk_size)
+            async for data in method(this):
+                for piece in pieces.of(data):
+                    body.is_reading = False
+                    yield piece
+                    body.is_reading = True
+            for piece in pieces.last():
+                yield piece
+        else:
+            async for data in method(this, chunk_size):
+                _shown(body, unpack(data))
+                body.is_reading = False
+                yield data
+                body.is_reading = True
     except BaseException as error:
         body.end(error)
         _let_go(this)
@@ -260,6 +323,7 @@ class _Json:
     """One JSON answer."""
 
     is_reading = False
+    holds_back = False
 
     def __init__(self, call: Call, read: Callable[[object], Found]) -> None:
         self._call = call
@@ -268,13 +332,17 @@ class _Json:
         self._size = 0
         self._process = os.getpid()
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> bytes:
         if data and not self._size and not data.startswith(_JSON_STARTS):
             # Sound or plain text, which says nothing and may be long.
             self._size = _MOST_KEPT_BYTES
         self._size += len(data)
         if self._size <= _MOST_KEPT_BYTES:
             self._kept.append(data)
+        return data
+
+    def rest(self) -> bytes:
+        return b""
 
     def end(self, error: BaseException | None = None, *, whole: bool = False) -> None:
         # A forked child lets go of its copy of a body, which is its parent's to end.
@@ -291,8 +359,19 @@ class _Json:
         self.end()
 
 
-def request_body(request: Any) -> bytes:  # noqa: ANN401 - of httpx or of httpx2
-    """The body of a request that was sent; empty where it was itself a stream."""
+def body_sent(response: Any) -> Callable[[], bytes]:  # noqa: ANN401 - of httpx or of httpx2
+    """Gives the body of the request that a response answers; empty where it is not known.
+
+    A response that a client's middleware made has no request, and a body may itself be a stream.
+    """
+    try:
+        request = response.request
+    except Exception:  # noqa: BLE001 - there is none, in the words of whoever made the response
+        return bytes
+    return partial(_content_of, request)
+
+
+def _content_of(request: Any) -> bytes:  # noqa: ANN401
     content = request.content
     return content if isinstance(content, bytes) else b""
 
@@ -305,6 +384,7 @@ class Lines:
     """
 
     is_reading = False
+    holds_back = False
 
     def __init__(self, take: Callable[[bytes], bool]) -> None:
         self._take = take
@@ -312,10 +392,17 @@ class Lines:
         self._size = 0
         self._wanted = True
 
-    def feed(self, data: bytes) -> None:
+    def rest(self) -> bytes:
+        """Nothing is held back."""
+        return b""
+
+    def feed(self, data: bytes) -> bytes:
         """Take the next bytes."""
-        if not self._wanted:
-            return
+        if self._wanted:
+            self._take_lines(data)
+        return data
+
+    def _take_lines(self, data: bytes) -> None:
         if not self._kept and data and not data.startswith(_LINE_STARTS):
             self._give_up()
             return

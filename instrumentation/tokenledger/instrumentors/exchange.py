@@ -260,8 +260,7 @@ def _begin(
         if not (stream or raw or callable(options.post_parser)):
             return call, shape.read, None
         sent = Sending(call, shape, options, stream, raw)
-        if not raw:
-            sent.prepare((plan.endpoint.address, plan.endpoint.port))
+        sent.prepare(plan.endpoint, plan.told.get(names.REQUEST_MODEL))
     except Exception as error:  # noqa: BLE001 - the app's call goes on unrecorded
         report("reading a request", type(error).__name__)
         return _NO_CALL

@@ -50,6 +50,7 @@ class EventStream:
         self._endings = endings
         self._texts = texts
         self._found: Found = {}
+        self._error: Found = {}
         self._is_whole = False
 
     def note(self, chunk: object) -> bool:
@@ -57,12 +58,14 @@ class EventStream:
         told = fields_of(chunk)
         kind = told.get("type")
         if kind == "error":
-            self._found = {**self._found, names.ERROR_TYPE: "error"}
+            self._error = {names.ERROR_TYPE: "error"}
         elif kind == "response.created":
-            self._found = self._read(told.get("response"))
+            self._found = {**self._found, **self._read(told.get("response"))}
         elif isinstance(kind, str) and kind in self._endings:
             field = self._endings[kind]
-            self._found = self._read(told.get(field) if field else chunk)
+            # Over what is known: an answer without id or model takes neither away.
+            self._found = {**self._found, **self._read(told.get(field) if field else chunk)}
+            self._error = {}
             self._is_whole = True
         return False
 
@@ -79,7 +82,7 @@ class EventStream:
 
     def found(self) -> Found:
         """What was read so far."""
-        return dict(self._found)
+        return {**self._found, **self._error}
 
     def estimated(self, weight: int, request_body: bytes) -> Found:
         """Output by its text, input by the request's; nothing if the answer came."""

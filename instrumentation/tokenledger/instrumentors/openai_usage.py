@@ -198,11 +198,12 @@ def _head(told: Mapping[str, Any]) -> Found:
     found: Found = {}
     if (model := told.get("model")).__class__ is str and model:
         found[names.RESPONSE_MODEL] = model
-    if (identity := told.get("id")).__class__ is str:
+    # Blank is not told: Azure's late chunks of an asynchronous content filter have "" for both.
+    if (identity := told.get("id")).__class__ is str and identity:
         found[names.RESPONSE_ID] = identity
-    if (tier := told.get("service_tier")).__class__ is str:
+    if (tier := told.get("service_tier")).__class__ is str and tier:
         found[names.OPENAI_SERVICE_TIER] = tier
-    if (fingerprint := told.get("system_fingerprint")).__class__ is str:
+    if (fingerprint := told.get("system_fingerprint")).__class__ is str and fingerprint:
         found[names.OPENAI_SYSTEM_FINGERPRINT] = fingerprint
     return found
 
@@ -229,10 +230,13 @@ class ChatStream:
 
     Args:
         hides_usage: we asked for the usage ourselves, so the app must not see the chunk with it.
+
+    Its `usage_came_unasked` is called where the usage comes although nobody asked for it.
     """
 
     def __init__(self, *, hides_usage: bool = False) -> None:
         self.hides_usage = hides_usage
+        self.usage_came_unasked: Callable[[], None] | None = None
         self._head: Found = {}
         self._reasons: dict[int, str] = {}
         self._usage: object = None
@@ -248,23 +252,33 @@ class ChatStream:
             if isinstance(reason, str) and reason:
                 self._reasons[of_choice.get("index", 0)] = reason
         usage = told.get("usage")
-        if usage is None:
-            if self.hides_usage:
-                # What asking for usage puts on every chunk.
-                sent = getattr(chunk, "__pydantic_fields_set__", None)
-                if sent is not None:
-                    sent.discard("usage")
+        if usage is not None:
+            self._note_usage(usage)
+        if not self.hides_usage:
             return False
-        self._usage = usage
-        if self.hides_usage and (sent := getattr(chunk, "__pydantic_fields_set__", None)):
-            if told.get("moderation") is not None:
-                # Of a moderated completion this came without being asked for; the usage did not.
-                vars(chunk)["usage"] = None
+        # The fields an SDK's object was sent with; a plain chunk of a raw body has no such list.
+        sent = getattr(chunk, "__pydantic_fields_set__", None)
+        if usage is None or told.get("moderation") is not None:
+            if sent is not None:
+                # What asking for usage puts on every chunk.
                 sent.discard("usage")
-                return False
+                if usage is not None:
+                    # Of a moderated completion this came without being asked for; the usage did
+                    # not.
+                    vars(chunk)["usage"] = None
+            return False
+        if sent:
             # Taken off with what asking for it puts on every chunk, but this one has it.
             sent.add("usage")
-        return self.hides_usage and not choices
+        return not choices
+
+    def _note_usage(self, usage: object) -> None:
+        tells_counts = _tells_counts(usage)
+        if self._usage is None or tells_counts:
+            self._usage = usage
+        if tells_counts and self.usage_came_unasked is not None:
+            self.usage_came_unasked()
+            self.usage_came_unasked = None
 
     def weigh(self, chunk: object) -> int:
         """The text of a chunk, of its tool calls and of reasoning that a host shows."""
@@ -292,6 +306,12 @@ class ChatStream:
         if self._usage is not None:
             return {}
         return estimate(estimated_output(weight), estimated_input(request_body))
+
+
+def _tells_counts(usage: object) -> bool:
+    """Whether a further usage says more than that there was nothing."""
+    told = fields_of(usage)
+    return bool(told.get("prompt_tokens") or told.get("completion_tokens"))
 
 
 class CompletionStream(ChatStream):

@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from tokenledger.failures import Guard, report
 from tokenledger.instrumentors import usage_request
-from tokenledger.instrumentors.body import (
-    holds_events,
-    request_body,
-    watch_body,
-)
+from tokenledger.instrumentors.body import body_sent, holds_events, watch_body
 from tokenledger.instrumentors.openai_usage import ChatStream
 from tokenledger.instrumentors.streams import Watch, watch
+from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tokenledger.call import Call
+    from tokenledger.instrumentors.endpoint import Endpoint
     from tokenledger.instrumentors.shape import Shape
     from tokenledger.instrumentors.streams import StreamReader
     from tokenledger.reading import Found
@@ -47,10 +45,10 @@ class Sending:
         raw: how the caller asked for the bare HTTP response; "" if not.
     """
 
-    __slots__ = ("_body", "_host", "_options", "_raw", "_shape", "_stream", "call")
+    __slots__ = ("_body", "_is_asking", "_options", "_raw", "_shape", "_stream", "_target", "call")
 
-    # Where it goes, while it asks for its usage.
-    _host: usage_request.Host | None
+    # Where it goes, unless the app said itself whether it wants the usage.
+    _target: usage_request.Target | None
 
     def __init__(
         self,
@@ -65,51 +63,58 @@ class Sending:
         self._options = options
         self._stream = stream
         self._raw = raw
-        self._host = None
+        self._target = None
+        self._is_asking = False
 
-    def prepare(self, host: usage_request.Host) -> None:
+    def prepare(self, endpoint: Endpoint, model: object) -> None:
         """Ask for a stream's usage where that is open; read an answer before it is parsed."""
         options = self._options
         if not self._stream:
-            options.post_parser = partial(self.parsed, options.post_parser)
+            if not self._raw:
+                options.post_parser = partial(self.parsed, options.post_parser)
         elif self._shape.asks_for_usage:
             body = options.json_data
             # A body the app wrote itself, byte by byte, has no room for our question.
-            if body.__class__ is dict and usage_request.may_ask(body, options.extra_json, host):
-                self._host = host
+            if body.__class__ is dict and not usage_request.is_asked_by_app(
+                body, options.extra_json
+            ):
+                self._target = usage_request.target_of(endpoint, model)
+                self._is_asking = usage_request.may_ask(endpoint, self._target)
                 self._body = body
 
     def send(self, request: Callable[[], object]) -> object:
         """Send the request; if what we added to it is refused, the caller's own."""
-        if self._host is None:
+        if not self._is_asking:
             return request()
-        self._ask()
+        self._options.json_data = usage_request.asking(self._body)
         try:
             return request()
         except Exception as error:
-            if not self._is_refused(error):
+            if not self._may_be_refused(error):
                 raise
         finally:
             self._options.json_data = self._body
         # Outside of `except`, so that an error of this one does not name the first as its context.
+        self._begin_again()
         answer = request()
-        self._note_refusal()
+        self._note(usage_request.REFUSES)
         return answer
 
     async def send_async(self, request: Callable[[], Awaitable[object]]) -> object:
         """The same, awaited."""
-        if self._host is None:
+        if not self._is_asking:
             return await request()
-        self._ask()
+        self._options.json_data = usage_request.asking(self._body)
         try:
             return await request()
         except Exception as error:
-            if not self._is_refused(error):
+            if not self._may_be_refused(error):
                 raise
         finally:
             self._options.json_data = self._body
+        self._begin_again()
         answer = await request()
-        self._note_refusal()
+        self._note(usage_request.REFUSES)
         return answer
 
     def observe(self, answer: Any, *, is_async: bool) -> None:  # noqa: ANN401
@@ -136,32 +141,45 @@ class Sending:
         return parse(answer)
 
     def _observe_stream(self, answer: Any, reader: StreamReader, *, is_async: bool) -> None:  # noqa: ANN401
-        hidden = ""
-        if self._host is not None and isinstance(reader, ChatStream):
-            reader.hides_usage, hidden = True, "usage"
-        watching = Watch(self.call, reader, partial(request_body, answer.response.request))
+        hides = self._prepare_reader(reader)
+        watching = Watch(self.call, reader, body_sent(answer.response))
+        hidden = "usage" if hides else ""
         watch(answer, watching, is_async=is_async, text_of=self._shape.text_of, hidden=hidden)
 
     def _observe_raw(self, answer: Any, *, is_async: bool) -> None:  # noqa: ANN401
         response = answer.http_response
         shape = self._shape
-        reader: StreamReader | Callable[[object], Found] | None = shape.read
         if shape.stream is not None and (self._stream or holds_events(response)):
             reader = shape.stream()
-        if reader is None:
+            hides = self._prepare_reader(reader)
+            watch_body(response, self.call, reader, is_async=is_async, holds_back=hides)
+        elif shape.read is None:
             self.call.finish()
         else:
-            watch_body(response, self.call, reader, is_async=is_async)
+            watch_body(response, self.call, shape.read, is_async=is_async)
 
-    def _ask(self) -> None:
-        self._options.json_data = usage_request.asking(self._body)
+    def _prepare_reader(self, reader: StreamReader) -> bool:
+        """Tell the reader of a chat stream whether we asked; whether it hides what that adds."""
+        if not isinstance(reader, ChatStream):
+            return False
+        if self._is_asking:
+            reader.hides_usage = True
+            self._note(usage_request.ACCEPTS)
+        elif self._target is not None:
+            reader.usage_came_unasked = partial(self._note, usage_request.SENDS_UNASKED)
+        return self._is_asking
 
-    def _is_refused(self, error: Exception) -> bool:
+    def _begin_again(self) -> None:
+        """The second attempt is the same call, as a retry of the SDK is; its span says so."""
+        self._is_asking = False
+        self.call.note(names.HTTP_RESEND_COUNT, 1)
+
+    def _may_be_refused(self, error: Exception) -> bool:
         with Guard("reading a refusal"):
-            return usage_request.is_refusal(error)
+            return self._target is not None and usage_request.may_be_refusal(error, self._target)
         return False
 
-    def _note_refusal(self) -> None:
-        if self._host is not None:
-            usage_request.REFUSING_HOSTS.add(self._host)
-        self._host = None
+    def _note(self, what: str) -> None:
+        with Guard("remembering a host"):
+            if self._target is not None:
+                usage_request.TARGETS.note(self._target, what)

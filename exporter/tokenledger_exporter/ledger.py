@@ -24,6 +24,7 @@ from tokenledger_exporter.origins import encodable
 from tokenledger_exporter.private_provider import PrivateProvider
 from tokenledger_exporter.processor import EXIT_SECONDS, LedgerProcessor, exit_seconds_left
 from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader
+from tokenledger_exporter.span_limits import may_cut
 from tokenledger_exporter.spool import Spool, spool_folder
 from tokenledger_exporter.syncing import Syncer
 from tokenledger_exporter.vitals import Vitals, measure
@@ -87,18 +88,25 @@ class PostgresLedger:
         return self._private
 
     def attach(self, provider: AnyTracerProvider) -> bool:
-        """Make an app's provider feed this ledger; False if it is no SDK provider."""
+        """Make an app's provider feed this ledger.
+
+        Returns:
+            Whether our own calls reach it by that provider's spans: not if it is no SDK provider,
+            nor if its limits may cut them. Other emitters' spans do as they are.
+        """
         if not isinstance(provider, TracerProvider):
             return False
         with _attaching:
             processor = _attached.get(provider)
             if processor is None:
-                _attached[provider] = processor = LedgerProcessor(self)
+                processor = LedgerProcessor(self, leaves_out_ours=may_cut(provider))
+                _attached[provider] = processor
                 provider.add_span_processor(processor)
+                self._private.adopt(provider.resource)
                 if sentence := warning(provider):
                     warn("greenlets_in_children", f"{sentence}; {REMEDY}")
             processor.sink = self
-        return True
+        return not processor.leaves_out_ours
 
     def append(self, payload: bytes) -> None:
         """Spool one record; with `async_mode=False`, return after its commit was tried."""

@@ -46,6 +46,13 @@ class PrivateProvider(TracerProvider):
             shutdown_on_exit=False,
         )
 
+    def adopt(self, resource: Resource) -> None:
+        """Make tracers with an app's resource from now on: its provider may come after us."""
+        self._resource = resource
+        # The SDK hands out the same tracer for the same scope, since 1.43 or so.
+        known: dict[object, object] = getattr(self, "_tracers", {})
+        known.clear()
+
     def _handle_fork(self) -> None:
         """In place of the SDK's: a fresh lock, and no thread pool.
 

@@ -73,19 +73,30 @@ class RecordSink(Protocol):
 
 
 class LedgerProcessor(SpanProcessor):
-    """Feeds ended model-call spans of one provider to a ledger, which may be exchanged."""
+    """Feeds ended model-call spans of one provider to a ledger, which may be exchanged.
 
-    def __init__(self, sink: RecordSink) -> None:
+    Args:
+        sink: the ledger.
+        leaves_out_ours: whether our own calls reach the ledger by spans of its own provider, since
+            this one's limits would cut them.
+    """
+
+    # Living spans only: of those below a call of ours, and of those below another emitter's. All
+    # processors share them: a call's span on the app's provider may stand above one on ours.
+    _covered: Final[set[int]] = set()
+    _below: Final[dict[int, Ancestors]] = {}
+
+    def __init__(self, sink: RecordSink, *, leaves_out_ours: bool = False) -> None:
         self.sink = sink
-        # Living spans only: of those below a call of ours, and of those below another emitter's.
-        self._covered: set[int] = set()
-        self._below: dict[int, Ancestors] = {}
+        self.leaves_out_ours: Final = leaves_out_ours
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Spool that a call of ours was sent; note spans below a call that is told of already."""
         try:
             if span.parent is not None:
                 self._note(span, trace.get_current_span(parent_context))
+            if self.leaves_out_ours:
+                return
             if (payload := encode_start(span)) is not None:
                 self.sink.append_start(payload)
         except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
@@ -102,6 +113,8 @@ class LedgerProcessor(SpanProcessor):
                 if span_id in self._covered:
                     self._covered.discard(span_id)
                     return
+            if self.leaves_out_ours and _is_ours(span):
+                return
             if (payload := encode_call(span, ancestors)) is not None:
                 self.sink.append(payload)
         except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
@@ -130,6 +143,6 @@ class LedgerProcessor(SpanProcessor):
         return self.sink.waiting == 0
 
 
-def _is_ours(span: trace.Span) -> bool:
+def _is_ours(span: trace.Span | ReadableSpan) -> bool:
     scope = getattr(span, "instrumentation_scope", None)
     return scope is not None and scope.name.startswith(attributes.SCOPE_PREFIX)

@@ -37,7 +37,8 @@ class Ledger(Protocol):
         """Listen to the app's provider; idempotent.
 
         Returns:
-            True if spans recorded there reach this ledger, False for a proxy or no-op provider.
+            True if our spans recorded there reach this ledger, False for a proxy or no-op provider,
+            and for one whose limits may cut them.
         """
         ...
 

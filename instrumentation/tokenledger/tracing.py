@@ -208,7 +208,9 @@ def _begin(
         return (booked,), StandIn(span.get_span_context(), booked)
     if route.reaches_ledger:
         return (span,), span
-    return (span, _start_span(ledger_tracer, current, told, started_ns)), span
+    # Below the app's span, so that both are of one trace.
+    below = Context(current, **{_SPAN: span})
+    return (span, _start_span(ledger_tracer, below, told, started_ns)), span
 
 
 def _find_route(

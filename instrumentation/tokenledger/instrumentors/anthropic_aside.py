@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenledger.failures import Guard
 from tokenledger.instrumentors.anthropic_usage import read_message
 from tokenledger.instrumentors.batch_times import BatchTimes
-from tokenledger.instrumentors.body import Lines, is_async_body, told_by, watch_bytes
+from tokenledger.instrumentors.body import Lines, is_async_body, told_by
+from tokenledger.instrumentors.body_passing import watch_bytes
 from tokenledger.instrumentors.overhearing import overhear
 from tokenledger.precedence import keyword_layer
 from tokenledger.reading import fields_of, parts, read_json

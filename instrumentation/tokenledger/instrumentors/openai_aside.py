@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger.failures import Guard
 from tokenledger.instrumentors.batch_times import BatchTimes
-from tokenledger.instrumentors.body import Lines, is_async_body, told_by, watch_bytes
+from tokenledger.instrumentors.body import Lines, is_async_body, told_by
+from tokenledger.instrumentors.body_passing import watch_bytes
 from tokenledger.instrumentors.openai_usage import (
     RESPONSE_ENDINGS,
     read_chat,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from tokenledger_exporter.plain_text import visible
+
 LOGGER: Final = logging.getLogger("tokenledger")
 
 
@@ -24,4 +26,4 @@ def fail(event: str, sentence: str, **facts: object) -> None:
 
 def _log(level: int, event: str, sentence: str, facts: dict[str, object]) -> None:
     told = {name: str(fact) for name, fact in facts.items()}
-    LOGGER.log(level, "%s: %s", event, sentence, extra={"event": event, "facts": told})
+    LOGGER.log(level, "%s: %s", event, visible(sentence), extra={"event": event, "facts": told})

@@ -10,6 +10,7 @@ from psycopg.rows import dict_row
 
 from tokenledger_exporter.costing import ESTIMATED_NOTE
 from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.plain_text import visible
 from tokenledger_exporter.price_questions import load_book
 from tokenledger_exporter.price_rows import UNITS
 from tokenledger_exporter.prices import plain_usd
@@ -150,7 +151,7 @@ def as_text(found: Explanation) -> str:
         f"{_dollars(change['new_cost_usd'])} ({change['new_cost_status']}): {change['reason']}"
         for change in found.repricings
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(visible, lines)) + "\n"
 
 
 def _verdict(

@@ -1,11 +1,10 @@
 """A report as text: a table for people, CSV, JSON and Markdown for everything else.
 
-Money is exact in every form: a string with all its digits, never a float.
+Money is exact in every form: a string with all its digits, never a float. Names are foreign text.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from dataclasses import asdict
@@ -15,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tokenledger_exporter.dimension_columns import UTC
-from tokenledger_exporter.listing import safe_cell
+from tokenledger_exporter.listing import write_csv
+from tokenledger_exporter.plain_text import markdown_cell, visible
 from tokenledger_exporter.prices import plain_usd
 from tokenledger_exporter.report import SCHEMA_VERSION
 
@@ -93,30 +93,21 @@ def _json(report: Report) -> str:
 
 
 def _csv(report: Report) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*report.by, *_plain_figures(report.totals)])
-    for row in _body(report):
-        writer.writerow([*map(safe_cell, row.labels), *_plain_figures(row).values()])
-    return text.getvalue()
+    rows = ([*row.labels, *_plain_figures(row).values()] for row in _body(report))
+    return write_csv([*report.by, *_plain_figures(report.totals)], rows)
 
 
 def _markdown(report: Report) -> str:
     figures = [name.replace("without_cost", _NO_COST) for name in _plain_figures(report.totals)]
-    titles = [*map(_cell, report.by), *figures]
+    titles = [*map(markdown_cell, report.by), *figures]
     lines = [_line(titles), _line(["---"] * len(report.by) + ["---:"] * len(figures))]
     for row in _body(report):
-        labels = [_cell(label) or "-" for label in row.labels]
+        labels = [markdown_cell(label) or "-" for label in row.labels]
         lines.append(_line([*labels, *map(str, _plain_figures(row).values())]))
     if report.by:
         totals = map(str, _plain_figures(report.totals).values())
         lines.append(_line(["**total**", *[""] * (len(report.by) - 1), *totals]))
     return "\n".join([*lines, "", report.coverage.sentence, ""])
-
-
-def _cell(text: str) -> str:
-    """Text that neither ends its row nor its cell, and reads the same once rendered."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
 
 
 def _line(cells: list[str]) -> str:
@@ -126,12 +117,14 @@ def _line(cells: list[str]) -> str:
 def _table(report: Report) -> str:
     table = Table(show_footer=bool(report.by), header_style="bold", footer_style="bold")
     for number, name in enumerate(report.by):
-        table.add_column(name, footer="total" if number == 0 else "", overflow="fold")
+        table.add_column(visible(name), footer="total" if number == 0 else "", overflow="fold")
     totals = _shown_figures(report.totals)
     for name, total in totals.items():
         table.add_column(name, footer=total, justify="right", no_wrap=True)
     for row in _body(report):
-        table.add_row(*(label or "-" for label in row.labels), *_shown_figures(row).values())
+        table.add_row(
+            *(visible(label) or "-" for label in row.labels), *_shown_figures(row).values()
+        )
     text = io.StringIO()
     console = Console(file=text, width=None if _is_wide() else 120, highlight=False, markup=False)
     console.print(table)

@@ -8,22 +8,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
+from tokenledger_exporter.plain_text import csv_cell, visible
 from tokenledger_exporter.report import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     Cell = str | int | None
 
-# A spreadsheet runs a cell that begins with one of these (OWASP, "CSV Injection", read 2026-11-22).
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
-_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
 _WIDTH: Final = 120
 
 
@@ -46,24 +43,18 @@ def render_rows(
         document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, **more, "rows": told}
         return json.dumps(document, indent=2) + "\n"
     if shape == "csv":
-        return _csv(columns, rows)
+        return write_csv(columns, ([row[name] for name in columns] for row in rows))
     return _table(columns, rows) if rows else ""
 
 
-def safe_cell(text: str) -> str:
-    """Text that a spreadsheet shows and does not run."""
-    is_formula = text.startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(text)
-    return f"'{text}" if is_formula else text
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> str:
+def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """Rows as CSV that every reader reads back: each cell quoted and in one line."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    csv.writer(text, lineterminator="\n").writerow(map(csv_cell, columns))
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     for row in rows:
-        cells = (row[name] for name in columns)
         writer.writerow(
-            ["" if c is None else safe_cell(c) if isinstance(c, str) else c for c in cells]
+            ["" if c is None else csv_cell(c) if isinstance(c, str) else c for c in row]
         )
     return text.getvalue()
 
@@ -87,4 +78,4 @@ def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> str:
 def _shown(cell: Cell) -> str:
     if cell is None or cell == "":
         return "-"
-    return f"{cell:,}" if isinstance(cell, int) else cell
+    return f"{cell:,}" if isinstance(cell, int) else visible(cell)

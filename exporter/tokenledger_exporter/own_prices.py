@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg.rows import class_row
 
 from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.price_patterns import search
 from tokenledger_exporter.price_rows import DISCOUNT, LISTED, MONEY, PriceRow
 from tokenledger_exporter.prices import plain_usd
 from tokenledger_exporter.sql import statements
@@ -210,7 +211,7 @@ def _covers(other: OwnSheet, sheet: OwnSheet) -> bool:
     """Whether another sheet prices the same model and tier on a day of this one."""
     same = (other.tier, other.is_discount) == (sheet.tier, sheet.is_discount)
     named = other.pattern == sheet.pattern or (
-        not sheet.is_discount and bool(re.search(other.pattern, sheet.model.lower()))
+        not sheet.is_discount and search(other.pattern, sheet.model.lower())
     )
     hours = (other.daily_from, other.daily_to) == (sheet.daily_from, sheet.daily_to)
     return same and named and hours and other.overlaps(sheet)

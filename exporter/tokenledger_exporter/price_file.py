@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.own_prices import OwnSheet, Rate, check_source, model_pattern
+from tokenledger_exporter.price_patterns import compile_pattern
 from tokenledger_exporter.price_rows import TOKENS, UNITS
 from tokenledger_exporter.prices import STANDARD_TIER
 from tokenledger_exporter.providers import ledger_name
@@ -32,6 +32,8 @@ OPTIONAL: Final = (
 )
 _MILLION: Final = 1_000_000
 _MOST_ERRORS: Final = 20
+# Of the largest number that a column of counts holds.
+_MOST_DIGITS: Final = 19
 # Beyond these powers of ten it is no price of anything.
 _EXPONENTS: Final = range(-30, 12)
 
@@ -69,13 +71,10 @@ def pattern(text: str) -> str:
     """A regular expression over lower-case model names.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is none, or could take long.
     """
     storable(text)
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise UsageError(f"{text!r} is no regular expression ({error.msg})") from None
+    compile_pattern(text)
     return text
 
 
@@ -174,19 +173,26 @@ class _Reader:
 
 def _csv(text: str, name: str) -> list[tuple[str, dict[str, str]]]:
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff")))
-    header = next(reader, None) or [""]
-    columns = [column.strip().lower() for column in header]
-    _check_columns(columns, f"{name}, line 1")
     entries: list[tuple[str, dict[str, str]]] = []
-    for cells in reader:
-        if any(cell.strip() for cell in cells):
-            if len(cells) > len(columns):
-                raise UsageError(
-                    f"{name}, line {reader.line_num}: {len(cells)} cells, but line 1 names "
-                    f"{len(columns)} columns"
-                )
-            entry = dict(zip(columns, cells, strict=False))
-            entries.append((f"line {reader.line_num}", entry))
+    try:
+        header = next(reader, None) or [""]
+        columns = [column.strip().lower() for column in header]
+        _check_columns(columns, f"{name}, line 1")
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                if len(cells) > len(columns):
+                    raise UsageError(
+                        f"{name}, line {reader.line_num}: {len(cells)} cells, but line 1 names "
+                        f"{len(columns)} columns"
+                    )
+                entry = dict(zip(columns, cells, strict=False))
+                entries.append((f"line {reader.line_num}", entry))
+    except csv.Error as error:
+        # A quote that nothing closes makes the rest of the file one cell.
+        raise UsageError(
+            f"{name}, line {reader.line_num}: it cannot be read as CSV ({error}); look for a quote "
+            "that is not closed"
+        ) from None
     return entries
 
 
@@ -196,16 +202,19 @@ def _json(text: str, name: str) -> list[tuple[str, dict[str, str]]]:
         found: object = json.loads(text, parse_float=str, parse_constant=str)
     except ValueError as error:
         raise UsageError(f"{name} is no JSON: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{name} is no list of prices: its JSON is nested too deep") from None
     if not isinstance(found, list):
         raise UsageError(f"{name} must hold a list of objects, each with {', '.join(REQUIRED)}")
     entries: list[tuple[str, dict[str, str]]] = []
     for number, entry in enumerate(cast("list[object]", found), start=1):
         if not isinstance(entry, dict):
             raise UsageError(f"{name}, entry {number}: it is no object")
-        told = {
-            str(key): "" if value is None else str(value)
-            for key, value in cast("dict[object, object]", entry).items()
-        }
+        told: dict[str, str] = {}
+        for key, value in cast("dict[object, object]", entry).items():
+            if isinstance(value, (dict, list)):
+                raise UsageError(f"{name}, entry {number}: {key} is no text and no number")
+            told[str(key)] = "" if value is None else str(value)
         _check_columns(told, f"{name}, entry {number}")
         entries.append((f"entry {number}", told))
     return entries
@@ -255,6 +264,7 @@ def _positive(text: str) -> int:
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 2**63 - 1:
+    is_count = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    if not is_count or int(text) > 2**63 - 1:
         raise UsageError(f"{text!r} is no whole number of at least 0")
     return int(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg.rows import class_row, dict_row
 
 from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.price_patterns import search
 from tokenledger_exporter.price_rows import PriceRow
 from tokenledger_exporter.prices import PriceBook, plain_usd
 from tokenledger_exporter.sql import statements
@@ -147,7 +147,7 @@ def change_counts(rows: Iterable[Row]) -> dict[str, int]:
 
 
 def _names(row: dict[str, Any], model: str) -> bool:
-    return row["model"].lower() == model or bool(re.search(row["model_pattern"], model))
+    return row["model"].lower() == model or search(row["model_pattern"], model)
 
 
 def _dated(connection: psycopg.Connection[Any], provider: str, price_ids: set[str]) -> list[_Dated]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
+from tokenledger_exporter.price_patterns import search
 from tokenledger_exporter.price_sheet import Sheet, compute
 from tokenledger_semconv.tokens import TEXT_COUNTS
 
@@ -112,15 +113,14 @@ class PriceBook:
         for sheet in self._sheets.values():
             sheet.seal()
         self._steady: dict[tuple[str, str, str], tuple[Sheet, datetime | None, datetime]] = {}
-        self._patterns: defaultdict[str, list[tuple[re.Pattern[str], list[Sheet]]]]
-        self._patterns = defaultdict(list)
+        self._patterns: defaultdict[str, list[tuple[str, list[Sheet]]]] = defaultdict(list)
         self._found: dict[tuple[str, str], _Candidates] = {}
         by_pattern: defaultdict[tuple[str, str, bool], list[Sheet]] = defaultdict(list)
         for sheet in sorted(self._sheets.values(), key=_order):
             first = sheet.first
             by_pattern[first.provider, first.model_pattern, first.is_own].append(sheet)
         for (provider, pattern, _), group in by_pattern.items():
-            self._patterns[provider].append((re.compile(pattern), group))
+            self._patterns[provider].append((pattern, group))
 
     def cost(
         self, provider: str, model: str, moment: datetime, tier: str, tokens: TokenVector
@@ -197,7 +197,7 @@ class PriceBook:
         return self._found[key]
 
     def _match(self, provider: str, name: str) -> _Candidates | None:
-        groups = [g for pattern, g in self._patterns.get(provider, ()) if pattern.search(name)]
+        groups = [g for pattern, g in self._patterns.get(provider, ()) if search(pattern, name)]
         own = [sheet for group in groups for sheet in group if sheet.first.is_own]
         listed = [group for group in groups if not group[0].first.is_own]
         return _Candidates(sorted(own, key=_order), listed) if groups else None

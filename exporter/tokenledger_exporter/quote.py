@@ -63,6 +63,8 @@ def read_shape(line: str) -> UsageShape:
         found: object = json.loads(line, parse_float=str, parse_constant=str)
     except ValueError as error:
         raise UsageError(f"it is no JSON ({error})") from None
+    except RecursionError:
+        raise UsageError("its JSON is nested too deep") from None
     if not isinstance(found, dict):
         raise UsageError("it is no JSON object")
     told = cast("dict[str, object]", found)
@@ -70,6 +72,8 @@ def read_shape(line: str) -> UsageShape:
     for name, value in names.items():
         if not isinstance(value, str) or not value:
             raise UsageError(f"{name} is missing")
+    if odd := [name for name, value in told.items() if isinstance(value, (dict, list))]:
+        raise UsageError(f"{', '.join(odd)} is no text and no number")
     tier = str(told.get("processing") or told.get("service_tier") or "")
     return UsageShape(
         provider=ledger_name(str(names["provider"])),

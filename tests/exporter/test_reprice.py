@@ -314,4 +314,4 @@ def test_a_negative_difference_is_a_number_in_a_spreadsheet(ledger_url: str) -> 
     store(ledger_url, chat_attributes())
     run("prices", "set", "openai", "gpt-4o", "--input", "1", "--output", "1")
     done = run("reprice", "--since", "1d", "--dry-run", "--format", "csv")
-    assert done.stdout.splitlines()[1] == "openai,gpt-4o,1,0,0.0035,0.0011,-0.0024"
+    assert done.stdout.splitlines()[1] == ('"openai","gpt-4o","1","0","0.0035","0.0011","-0.0024"')

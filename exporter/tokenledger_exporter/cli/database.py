@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tokenledger_exporter.cli.outcome import say
 from tokenledger_exporter.errors import UsageError
 from tokenledger_semconv.settings import SettingsError, read_settings
 
@@ -58,7 +59,5 @@ def open_database(database_url: str | None) -> Generator[str]:
     from tokenledger_exporter.embedded_postgres import EmbeddedPostgres, default_home
 
     with EmbeddedPostgres(default_home()) as server:
-        click.echo(
-            f"no database URL is set: using the embedded Postgres in {server.home}", err=True
-        )
+        say(f"no database URL is set: using the embedded Postgres in {server.home}", err=True)
         yield server.database_url

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
-from tokenledger_exporter.cli.outcome import FINDINGS, explained, fail
+from tokenledger_exporter.cli.outcome import FINDINGS, explained, fail, say
 
 if TYPE_CHECKING:
     from tokenledger_exporter.migrations import SchemaStatus
@@ -47,9 +47,9 @@ def migrate(database_url: str | None) -> None:
             warnings = database_checks.warnings(connection)
     _say(status)
     for warning in warnings:
-        click.echo(f"tokenledger: warning: {warning}", err=True)
+        say(f"tokenledger: warning: {warning}", err=True)
     if status.older_kept:
-        click.echo(
+        say(
             "an older tracker's table is kept as token_ledger_events_v0; copy its rows into the "
             f"ledger with '{migrations.IMPORT_HINT}'",
             err=True,
@@ -118,16 +118,14 @@ def make_roles(  # noqa: PLR0913 - one argument an option
     if reader:
         with open_database(database_url) as url:
             bound = roles.bind_reader(url, reader, organizations, to_all=to_all)
-        click.echo(bound.sentence)
+        say(bound.sentence)
         return
     if only_print:
         click.echo(roles.script(prefix), nl=False)
         return
     with open_database(database_url) as url:
         names = roles.create_roles(url, prefix)
-    click.echo(
-        f"{', '.join(names)} are ready: CREATE ROLE app LOGIN PASSWORD '...' IN ROLE {names[0]}"
-    )
+    say(f"{', '.join(names)} are ready: CREATE ROLE app LOGIN PASSWORD '...' IN ROLE {names[0]}")
 
 
 @command.command("import-v0")
@@ -139,9 +137,9 @@ def import_older(database_url: str | None) -> None:
 
     with open_database(database_url) as url:
         done = import_older_rows(url)
-    click.echo(f"{done.copied} rows copied from token_ledger_events_v0")
+    say(f"{done.copied} rows copied from token_ledger_events_v0")
     if done.rejected:
-        click.echo(
+        say(
             f"{done.rejected} rows from before 2015 or from the future were not copied: they "
             "are in token_ledger_rejected",
             err=True,
@@ -150,6 +148,6 @@ def import_older(database_url: str | None) -> None:
 
 def _say(found: SchemaStatus) -> None:
     for migration in found.applied:
-        click.echo(f"{migration.name}  applied {migration.applied_at:%Y-%m-%d %H:%M:%S%z}")
+        say(f"{migration.name}  applied {migration.applied_at:%Y-%m-%d %H:%M:%S%z}")
     if found.is_current:
-        click.echo(found.sentence)
+        say(found.sentence)

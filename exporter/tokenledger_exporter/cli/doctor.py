@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
-from tokenledger_exporter.cli.outcome import FINDINGS, UNREACHABLE, explained
+from tokenledger_exporter.cli.outcome import FINDINGS, UNREACHABLE, explained, say
 
 
 @click.command("doctor")
@@ -37,9 +37,9 @@ def command(*, shape: str, verify_rollups: bool, repair: bool, database_url: str
         click.echo(json.dumps(document, indent=2))
     else:
         for check in checks:
-            click.echo(f"{check.state:<5} {check.name}: {check.detail}")
+            say(f"{check.state:<5} {check.name}: {check.detail}")
             if check.remedy and check.state != OK:
-                click.echo(f"      -> {check.remedy}")
+                say(f"      -> {check.remedy}")
     if any(check.name == "database" and check.state == FAIL for check in checks):
         sys.exit(UNREACHABLE)
     if any(check.state != OK for check in checks):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
-from tokenledger_exporter.cli.outcome import explained
+from tokenledger_exporter.cli.outcome import explained, say
 
 if TYPE_CHECKING:
     from tokenledger_exporter.keeping import Round
@@ -43,21 +43,21 @@ def command(*, every_seconds: float | None, database_url: str | None) -> None:
             try:
                 _say(keeper.round(), quiet=True)
             except DatabaseUnreachableError as error:
-                click.echo(f"tokenledger: {error}", err=True)
+                say(f"tokenledger: {error}", err=True)
             threading.Event().wait(every_seconds)
 
 
 def _say(done: Round, *, quiet: bool) -> None:
     """What was done; where nobody wants to know of every round, only what is not of every one."""
     for trouble in done.troubles:
-        click.echo(f"tokenledger: {trouble}", err=True)
+        say(f"tokenledger: {trouble}", err=True)
     kept, sums = done.kept, done.rolled_up
     if not quiet or kept != type(kept)():
-        click.echo(
+        say(
             f"{kept.settled} rows settled, {kept.set_aside} set aside as second tellings, "
             f"{kept.restored} restored"
         )
     if sums.days or (not quiet and sums != type(sums)()):
-        click.echo(f"rolled up: {sums.slices} slices, {sums.hours} hours, {sums.days} days before")
+        say(f"rolled up: {sums.slices} slices, {sums.hours} hours, {sums.days} days before")
     for month in done.months:
-        click.echo(f"{month.name} let go, {month.rows} calls")
+        say(f"{month.name} let go, {month.rows} calls")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from tokenledger_exporter.errors import DatabaseUnreachableError, LedgerError, UsageError
+from tokenledger_exporter.plain_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +28,15 @@ UNREACHABLE: Final = 3
 """The database does not answer."""
 
 
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines that may hold foreign text; what a terminal would not show is escaped."""
+    for line in lines:
+        click.echo(visible(line), err=err)
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Say what is wrong on standard error and end with an exit code."""
-    click.echo(f"tokenledger: {message}", err=True)
+    say(f"tokenledger: {message}", err=True)
     sys.exit(code)
 
 

@@ -13,7 +13,7 @@ from tokenledger_exporter.cli.database import (
     format_option,
     ledger_connection,
 )
-from tokenledger_exporter.cli.outcome import FINDINGS, explained, fail
+from tokenledger_exporter.cli.outcome import FINDINGS, explained, fail, say
 from tokenledger_exporter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def update(database_url: str | None) -> None:
 
     with ledger_connection(database_url) as connection:
         added = import_package_prices(connection)
-    click.echo(f"{added} prices are new, from genai-prices {version('genai-prices')}")
+    say(f"{added} prices are new, from genai-prices {version('genai-prices')}")
 
 
 @command.command("list")
@@ -93,7 +93,7 @@ def show(  # noqa: PLR0913 - one argument an option
         rows = shown(connection, ledger_name(provider), model, moment, tier)
     if shape == "table":
         click.echo(render_rows(SHOW_COLUMNS[:4], rows, shape), nl=False)
-        click.echo(_sheet_lines(rows[0]))
+        say(*_sheet_lines(rows[0]))
     else:
         click.echo(render_rows(SHOW_COLUMNS, rows, shape), nl=False)
 
@@ -135,7 +135,7 @@ def diff(*, provider: str | None, shape: str, database_url: str | None) -> None:
     if rows:
         counts = ", ".join(f"{count} {change}" for change, count in change_counts(rows).items())
         fail(f"{counts}: 'tokenledger prices update' loads the package's", FINDINGS)
-    click.echo("the book holds what the package lists", err=True)
+    say("the book holds what the package lists", err=True)
 
 
 @command.command()
@@ -160,9 +160,9 @@ def missing(*, since: str, until: str, shape: str, database_url: str | None) -> 
     if rows:
         if shape == "table":
             for row in rows:
-                click.echo(f"-> {row['remedy']}", err=True)
+                say(f"-> {row['remedy']}", err=True)
         fail(f"{len(rows)} models have calls and no price", FINDINGS)
-    click.echo("no call waits for a price", err=True)
+    say("no call waits for a price", err=True)
 
 
 @command.command()
@@ -214,11 +214,12 @@ def _book(database_url: str | None) -> Generator[Callable[[str], PriceBook]]:
         yield books_of(connection)
 
 
-def _sheet_lines(row: Mapping[str, object]) -> str:
+def _sheet_lines(row: Mapping[str, object]) -> list[str]:
     """What all prices of one sheet share."""
     span = f"from {row['valid_from'] or 'the beginning'} to {row['valid_to'] or 'further notice'}"
     hours = f", {row['hours']}" if row["hours"] else ""
-    return (
-        f"tier {row['tier']}, holds {span}{hours}\nsource {row['source']}, checked "
-        f"{row['checked_on']}\nprice {row['price_id']}"
-    )
+    return [
+        f"tier {row['tier']}, holds {span}{hours}",
+        f"source {row['source']}, checked {row['checked_on']}",
+        f"price {row['price_id']}",
+    ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from tokenledger_exporter.cli.database import database_option, ledger_connection
-from tokenledger_exporter.cli.outcome import explained
+from tokenledger_exporter.cli.outcome import explained, say
 from tokenledger_exporter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def set_price(  # noqa: PLR0913 - one argument an option
     )
     for added in _add([sheet], database_url):
         word = "holds" if added.is_new else "was said already and holds"
-        click.echo(f"{added.price_id} {word} from {first}")
+        say(f"{added.price_id} {word} from {first}")
 
 
 @click.command("import")
@@ -105,7 +105,7 @@ def import_file(*, file: TextIO, database_url: str | None) -> None:
         raise UsageError(f"{file.name} is no UTF-8 text: save it as UTF-8") from None
     added = _add(read_prices(text, file.name), database_url)
     new = sum(one.is_new for one in added)
-    click.echo(f"{new} price sheets are new, {len(added) - new} were said already")
+    say(f"{new} price sheets are new, {len(added) - new} were said already")
 
 
 def _set_discount(provider: str, discount: str, first: date, database_url: str | None) -> None:
@@ -120,7 +120,7 @@ def _set_discount(provider: str, discount: str, first: date, database_url: str |
         sheets = discounted(connection, ledger_name(provider), percent, first)
         added = add_sheets(connection, sheets)
     new = sum(one.is_new for one in added)
-    click.echo(
+    say(
         f"{new} price sheets of {ledger_name(provider)} are {discount} % lower from {first}, "
         f"{len(added) - new} were said already"
     )

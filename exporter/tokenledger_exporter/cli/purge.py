@@ -9,7 +9,7 @@ import click
 
 from tokenledger_exporter.cli.conditions import conditions
 from tokenledger_exporter.cli.database import database_option, open_database
-from tokenledger_exporter.cli.outcome import explained
+from tokenledger_exporter.cli.outcome import explained, say
 
 if TYPE_CHECKING:
     from tokenledger_exporter.purge import Purged
@@ -66,7 +66,7 @@ def command(  # noqa: PLR0913 - one argument an option
             simulate=simulate,
             include_aggregates=include_aggregates,
         )
-    click.echo(_told(done))
+    say(_told(done))
 
 
 @click.command("erase")
@@ -86,14 +86,14 @@ def _erase(database_url: str | None, user: str) -> None:
 
     with open_database(database_url) as url:
         done = erase(url, user)
-    click.echo(
+    say(
         f"erased as {done.pseudonym}: {done.events} calls, {done.duplicates} second tellings, "
         f"{done.conflicts} conflicts, {done.rejected} rejected rows, "
         f"{done.repricings} reasons of repricings"
     )
     if done.remains:
         places = ", ".join(f"{place} ({rows} calls)" for place, rows in done.remains.items())
-        click.echo(f"the id still stands where it is no user's id: {places}", err=True)
+        say(f"the id still stands where it is no user's id: {places}", err=True)
 
 
 def _told(done: Purged) -> str:

@@ -8,7 +8,7 @@ import click
 
 from tokenledger_exporter.cli.conditions import conditions
 from tokenledger_exporter.cli.database import database_option, open_database
-from tokenledger_exporter.cli.outcome import explained
+from tokenledger_exporter.cli.outcome import explained, say
 
 
 @click.command("report")
@@ -84,4 +84,4 @@ def command(  # noqa: PLR0913 - one argument an option
             found = ask(connection, compared_plan(asked) if compare else report_plan(asked))
     click.echo(render(found, shape), nl=False)
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tokenledger_exporter.cli.database import database_option, format_option, ledger_connection
-from tokenledger_exporter.cli.outcome import explained
+from tokenledger_exporter.cli.outcome import explained, say
 from tokenledger_exporter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def command(  # noqa: PLR0913 - one argument an option
         if found.rows and not dry_run:
             why = reason or f"tokenledger reprice --since {since}"
             found = reprice(connection, selection, reason=why)
-    click.echo(_sentence(found, dry_run=dry_run), err=True)
+    say(_sentence(found, dry_run=dry_run), err=True)
 
 
 def _statuses(text: str | None) -> list[str] | None:

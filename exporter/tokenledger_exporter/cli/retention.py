@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
-from tokenledger_exporter.cli.outcome import FINDINGS, explained, fail
+from tokenledger_exporter.cli.outcome import FINDINGS, explained, fail, say
 
 if TYPE_CHECKING:
     from tokenledger_exporter.retention import Retention
@@ -28,7 +28,7 @@ def set_command(*, keep: str, folder: str, database_url: str | None) -> None:
     from tokenledger_exporter.retention import set_retention
 
     with open_database(database_url) as url:
-        click.echo(_sentence(set_retention(url, keep, folder)))
+        say(_sentence(set_retention(url, keep, folder)))
 
 
 @command.command("show")
@@ -39,7 +39,7 @@ def show_command(*, database_url: str | None) -> None:
     from tokenledger_exporter.retention import show_retention
 
     with open_database(database_url) as url:
-        click.echo(_sentence(show_retention(url)))
+        say(_sentence(show_retention(url)))
 
 
 @command.command("run")
@@ -58,9 +58,9 @@ def run_command(*, simulate: bool, database_url: str | None) -> None:
             continue
         to = f" to {month.archived_to}" if month.archived_to else ""
         verb = "would let go" if simulate else f"archived{to}" if to else "dropped"
-        click.echo(f"{month.name}: {verb}, {month.rows} calls (${plain_usd(month.cost_usd)})")
+        say(f"{month.name}: {verb}, {month.rows} calls (${plain_usd(month.cost_usd)})")
     if not months:
-        click.echo("no month is old enough")
+        say("no month is old enough")
     if waiting := [f"{month.name}: {month.waits}" for month in months if month.waits]:
         fail("; ".join(waiting), FINDINGS)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
-from tokenledger_exporter.cli.outcome import FINDINGS, explained, fail
+from tokenledger_exporter.cli.outcome import FINDINGS, explained, fail, say
 
 
 @click.group("spool")
@@ -32,6 +32,6 @@ def drain(database_url: str | None) -> None:
         reason = ledger.health()["last_error"]
         ledger.shutdown(timeout=5.0)
     left = len(list(ledger.folder.glob(f"*{SUFFIX}")))
-    click.echo(f"{committed} rows written, {left} segments of living processes left alone")
+    say(f"{committed} rows written, {left} segments of living processes left alone")
     if reason:
         fail(f"{reason}; what waits stays in {ledger.folder}", FINDINGS)

@@ -1,0 +1,64 @@
+"""Foreign text made safe to print: for a terminal, a CSV file that a spreadsheet opens, and Markdown.
+
+Names come from whoever sends calls. Printed as they are, they can move a terminal's cursor, write
+its clipboard, look like another row, or run as a formula. JSON needs none of this.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+# Control characters, formatting such as bidirectional overrides and tags, line and paragraph
+# separators, lone surrogates.
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
+# Joiners that emoji and several scripts are written with.
+_JOINERS: Final = "\u200c\u200d"
+_SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_MOST_OF_BYTE: Final = 0xFF
+_MOST_OF_PLANE: Final = 0xFFFF
+
+# A spreadsheet runs a cell that begins with one of these, after what it takes for space (OWASP, "CSV
+# Injection", read 2026-11-22), in their full width too, and after each separator it may split at.
+_SIGNS: Final = r"[=+\-@\uff1d\uff0b\uff0d\uff20\u2212]"
+_FORMULA: Final = re.compile(rf"(^|[;|])([\s\ufeff\u00a0\u200b\x00-\x1f\"']*)(?={_SIGNS})")
+_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
+
+_MARKDOWN: Final = re.compile(
+    r"[\\`*\[\]<>|~&$]"  # emphasis, code, links, images, HTML, cells, entities
+    r"|!(?=\[)"
+    r"|:(?=//)|@|(?<=www)\."  # links that need no brackets
+    r"|(?<![^\W_])_|_(?![^\W_])"  # emphasis, not the underscores within a name
+    r"|^[#+=-]+(?=\s|$)"
+)
+
+
+def visible(text: str) -> str:
+    """The text in one line, with what a terminal would not show written as an escape."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_seen, text))
+
+
+def csv_cell(text: str) -> str:
+    """Text that a spreadsheet shows and does not run, whatever it separates cells by."""
+    if _NUMBER.fullmatch(text):
+        return text
+    return visible(_FORMULA.sub(r"\1'\2", text))
+
+
+def markdown_cell(text: str) -> str:
+    """Text that ends neither its row nor its cell, and reads the same once rendered."""
+    return _MARKDOWN.sub(lambda found: f"\\{found[0]}", visible(" ".join(text.split())))
+
+
+def _seen(letter: str) -> str:
+    if unicodedata.category(letter) not in _UNSEEN or letter in _JOINERS:
+        return letter
+    if letter in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[letter]
+    code = ord(letter)
+    if code <= _MOST_OF_BYTE:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= _MOST_OF_PLANE else f"\\U{code:08x}"

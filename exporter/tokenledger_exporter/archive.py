@@ -9,7 +9,8 @@ import gzip
 import importlib
 import importlib.util
 import os
-from typing import TYPE_CHECKING, Any, Final
+import secrets
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from psycopg import sql
 from psycopg.rows import dict_row, tuple_row
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("retention")
 _ROWS: Final = 10_000
+# Windows has no such flag.
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 
 # Postgres type -> what pyarrow calls it; every other is text.
 _ARROW: Final = {
@@ -40,15 +43,18 @@ def archive_month(connection: psycopg.Connection[Any], leaf: str, folder: Path) 
     Raises:
         OSError: the file could not be written; none is left under its name.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     is_parquet = importlib.util.find_spec("pyarrow") is not None
     file = _free_name(folder, leaf, "parquet" if is_parquet else "csv.gz")
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    unfinished = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    # A new file, for its owner alone from the first byte: whoever shares the folder cannot read it,
+    # and cannot have put something else there.
+    descriptor = os.open(unfinished, _NEW_FILE, 0o600)
     try:
-        rows = (_write_parquet if is_parquet else _write_csv)(connection, leaf, unfinished)
-        with unfinished.open("rb") as written:
+        with os.fdopen(descriptor, "wb") as written:
+            rows = (_write_parquet if is_parquet else _write_csv)(connection, leaf, written)
+            written.flush()
             os.fsync(written.fileno())
-        unfinished.chmod(0o600)
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -58,22 +64,22 @@ def archive_month(connection: psycopg.Connection[Any], leaf: str, folder: Path) 
 def _free_name(folder: Path, leaf: str, ending: str) -> Path:
     """A name no earlier archive has: a month may come back with late rows and go again."""
     number, file = 1, folder / f"{leaf}.{ending}"
-    while file.exists():
+    while os.path.lexists(file):
         number += 1
         file = folder / f"{leaf}-{number}.{ending}"
     return file
 
 
-def _write_csv(connection: psycopg.Connection[Any], leaf: str, file: Path) -> int:
+def _write_csv(connection: psycopg.Connection[Any], leaf: str, file: BinaryIO) -> int:
     statement = sql.SQL(_SQL["copy_month"]).format(leaf=sql.Identifier(leaf))
-    with gzip.open(file, "wb") as written, connection.cursor() as cursor:
+    with gzip.GzipFile(fileobj=file, mode="wb") as written, connection.cursor() as cursor:
         with cursor.copy(statement) as copy:
             for part in copy:
                 written.write(part)
         return cursor.rowcount
 
 
-def _write_parquet(connection: psycopg.Connection[Any], leaf: str, file: Path) -> int:
+def _write_parquet(connection: psycopg.Connection[Any], leaf: str, file: BinaryIO) -> int:
     # Typed by hand: pyarrow ships no types, and is there only with the extra `archive`.
     arrow: Any = importlib.import_module("pyarrow")
     parquet: Any = importlib.import_module("pyarrow.parquet")

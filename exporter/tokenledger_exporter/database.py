@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import psycopg
 from psycopg import errors as pg_errors
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import set_json_loads
 
-from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
+from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
+
+    from psycopg.pq.abc import PGconn
 
     from tokenledger_exporter.errors import LedgerError
 
@@ -47,6 +50,15 @@ _UNREACHABLE: Final = (
     UnicodeError,
 )
 
+# What statements and the reading of answers rely on: name, the values that are right, the first of
+# which is set. What a pooler does not tell is set, too.
+_SETTINGS: Final = (
+    ("DateStyle", ("ISO, MDY", "ISO, DMY", "ISO, YMD")),
+    ("IntervalStyle", ("postgres",)),
+    ("TimeZone", ("UTC", "Etc/UTC")),
+    ("standard_conforming_strings", ("on",)),
+)
+
 CONNECT_SECONDS: Final = 5
 """How long one attempt to connect may take, unless the connection string says otherwise."""
 
@@ -66,9 +78,16 @@ def connect(
     """
     options = _options(database_url)
     try:
-        return kind.connect(database_url, **options)
+        connection = kind.connect(database_url, **options)
+        # Said in BEGIN, so it takes no round trip: a database may have another default.
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        if statement := _odd_settings(connection.pgconn):
+            connection.autocommit = True
+            connection.execute(statement)
+            connection.autocommit = False
     except _UNREACHABLE as error:
         raise _unreachable(database_url, error) from None
+    return connection
 
 
 @contextmanager
@@ -162,6 +181,8 @@ async def areading(database_url: str) -> AsyncGenerator[psycopg.AsyncConnection[
         raise _unreachable(database_url, error) from None
     async with opened as connection:
         await connection.set_autocommit(True)
+        if statement := _odd_settings(connection.pgconn):
+            await connection.execute(statement)
         await connection.set_read_only(True)
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
         set_json_loads(_read_json, connection)
@@ -185,28 +206,35 @@ def _read_json(text: bytes | str) -> object:
 
 def explain(error: psycopg.Error) -> LedgerError:
     """What happened and what to do, without the database's own text about values."""
+    if isinstance(error, pg_errors.InvalidParameterValue):
+        # The machine's list of time zones has names that Postgres' own has not.
+        return UsageError(f"the database does not know it: {error.diag.message_primary}")
+    if sentence := _sentence(error):
+        return SchemaError(sentence)
+    return DatabaseUnreachableError(
+        f"the database did not do it ({type(error).__name__}), try again"
+    )
+
+
+def _sentence(error: psycopg.Error) -> str:
+    """What an error is about that trying again does not end; "" for any other."""
     if isinstance(error, (pg_errors.UndefinedTable, pg_errors.UndefinedColumn)):
-        return SchemaError(
-            "the ledger's tables are missing or changed: run 'tokenledger db migrate'"
-        )
+        return "the ledger's tables are missing or changed: run 'tokenledger db migrate'"
     if isinstance(error, pg_errors.InsufficientPrivilege):
         # Only our own functions say what to do about a right.
         remedy = error.diag.message_hint or (
             "grant it SELECT, and INSERT where it writes, on the token_ledger tables"
         )
-        return SchemaError(
-            f"the database user may not use the ledger ({error.diag.message_primary}): {remedy}"
-        )
+        return f"the database user may not use the ledger ({error.diag.message_primary}): {remedy}"
     if isinstance(error, pg_errors.RaiseException):
         # Only our own migrations raise: their words are written for people.
-        return SchemaError(f"{error.diag.message_primary}: {error.diag.message_hint}")
-    kind = type(error).__name__
+        return f"{error.diag.message_primary}: {error.diag.message_hint}"
     if isinstance(error, pg_errors.ReadOnlySqlTransaction):
-        return SchemaError("this database takes no writes, as a replica does: use the primary")
+        return "this database takes no writes, as a replica does: use the primary"
     if isinstance(error, (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError)):
         where = error.diag.constraint_name or error.diag.table_name or error.diag.message_primary
-        return SchemaError(f"the database refused it ({kind}: {where}), nothing was changed")
-    return DatabaseUnreachableError(f"the database did not do it ({kind}), try again")
+        return f"the database refused it ({type(error).__name__}: {where}), nothing was changed"
+    return ""
 
 
 def describe(database_url: str) -> str:
@@ -259,6 +287,21 @@ def _options(database_url: str) -> dict[str, Any]:
     wanted = {key: value for key, value in defaults.items() if key not in given}
     # A COPY says its texts in this encoding, whatever PGCLIENTENCODING or the string say.
     return {"prepare_threshold": None, "client_encoding": "UTF8", **wanted}
+
+
+def _odd_settings(pgconn: PGconn) -> sql.Composed | None:
+    """What sets the settings right that a database or role changed; `None` for most databases.
+
+    The server tells these at the start of a session, and a transaction pooler keeps them for each
+    client. So only a database with odd ones costs a round trip, and no start-up option is sent,
+    which a pooler may refuse.
+    """
+    odd = [
+        sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(right[0]))
+        for name, right in _SETTINGS
+        if (pgconn.parameter_status(name.encode()) or b"").decode() not in right
+    ]
+    return sql.SQL("; ").join(odd) if odd else None
 
 
 def _unreachable(database_url: str, error: Exception) -> DatabaseUnreachableError:

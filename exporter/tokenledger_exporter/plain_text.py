@@ -1,4 +1,4 @@
-"""Foreign text made safe to print: for a terminal, a CSV file that a spreadsheet opens, and Markdown.
+"""Foreign text made safe to print: in a terminal, a CSV file for a spreadsheet, and Markdown.
 
 Names come from whoever sends calls. Printed as they are, they can move a terminal's cursor, write
 its clipboard, look like another row, or run as a formula. JSON needs none of this.
@@ -19,8 +19,8 @@ _SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _MOST_OF_BYTE: Final = 0xFF
 _MOST_OF_PLANE: Final = 0xFFFF
 
-# A spreadsheet runs a cell that begins with one of these, after what it takes for space (OWASP, "CSV
-# Injection", read 2026-11-22), in their full width too, and after each separator it may split at.
+# A spreadsheet runs a cell that begins with one of these, after what it takes for space (OWASP,
+# "CSV Injection", read 2026-11-22), in full width too, and after each separator it may split at.
 _SIGNS: Final = r"[=+\-@\uff1d\uff0b\uff0d\uff20\u2212]"
 _FORMULA: Final = re.compile(rf"(^|[;|])([\s\ufeff\u00a0\u200b\x00-\x1f\"']*)(?={_SIGNS})")
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?", re.ASCII)

@@ -1,9 +1,9 @@
 """Patterns of model names: regular expressions that cannot take long, whatever name they meet.
 
 Python's matcher tries paths through a pattern one after the other, and holds the interpreter while
-it does. So the paths are counted before a pattern is used: a part that repeats counts the letters of
-the longest name, parts in a row multiply, alternatives add. A group that repeats without end has no
-bound, and is refused.
+it does. So the paths are counted before a pattern is used: a part that repeats counts the letters
+of the longest name, parts in a row multiply, alternatives add. A group that repeats without end has
+no bound, and is refused.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class _Paths:
 
     def __init__(self, text: str) -> None:
         self._text: Final = text
-        self._at = 0
-        self._looking_ahead = 0
+        self._at: int = 0
+        self._looking_ahead: int = 0
 
     def count(self) -> int:
         """How many there are, at most, wherever in a name the search begins."""

@@ -109,7 +109,8 @@ def hostile_url(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
             (everything,) * 5,
         )
         connection.execute(
-            "INSERT INTO token_ledger_repricings (event_id, old_cost_status, new_cost_status, reason)"
+            "INSERT INTO token_ledger_repricings"
+            " (event_id, old_cost_status, new_cost_status, reason)"
             " SELECT event_id, 'priced', 'priced', %s FROM token_ledger_events",
             (everything,),
         )

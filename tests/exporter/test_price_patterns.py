@@ -1,4 +1,4 @@
-"""Patterns of model names match as `re` does, and none takes long; files of prices fail in words."""
+"""Patterns of model names match as `re` does, none takes long; files of prices fail in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -19,6 +19,9 @@ from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.own_prices import model_pattern
 from tokenledger_exporter.price_import import package_rows
 from tokenledger_exporter.price_patterns import MAX_NAME_LENGTH, compile_pattern, search
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SLOW = (
     *(

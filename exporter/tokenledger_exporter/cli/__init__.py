@@ -4,6 +4,6 @@ Data goes to standard output, everything said about it to standard error. Exit c
 1 findings, 2 usage, 3 the database cannot be reached.
 """
 
-from tokenledger_exporter.cli.main import main
+from tokenledger_exporter.cli.main import main, start
 
-__all__ = ["main"]
+__all__ = ["main", "start"]

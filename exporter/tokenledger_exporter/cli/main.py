@@ -1,5 +1,7 @@
 """The command group."""
 
+import os
+import sys
 from importlib.metadata import version
 
 import click
@@ -17,6 +19,7 @@ from tokenledger_exporter.cli import (
     serve,
     spool,
 )
+from tokenledger_exporter.cli.command_line import without_password
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -30,3 +33,12 @@ _MODULES = (db, doctor, explain, keep, prices, purge, report, reprice, retention
 for _module in _MODULES:
     main.add_command(_module.command)
 main.add_command(purge.erase_command)
+
+
+def start() -> None:
+    """Run the command; first anew without a password, if the command line has one."""
+    url, words = without_password(sys.orig_argv)
+    if url and os.name == "posix":
+        os.environ["TOKENLEDGER_DATABASE_URL"] = url
+        os.execv(sys.executable, words)  # noqa: S606 - this very command
+    main()

@@ -30,6 +30,7 @@ from tokenledger_exporter.impatience import ImpatientConnection
 from tokenledger_exporter.price_rows import PriceRow
 from tokenledger_exporter.prices import PriceBook
 from tokenledger_exporter.sql import statements
+from tokenledger_semconv.tokens import MOST_COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -205,10 +206,19 @@ class BatchWriter:
                 rollups.refresh(connection, build=False)
         self._owes_rollup, self._rolled_up_at = False, time.monotonic()
 
-    def count_loss(self, app_name: str, reason: str, records: int) -> None:
-        """Note records that are gone in `token_ledger_losses`; raises as `write`."""
+    def count_loss(self, app_name: str, reason: str, records: int, organization: str = "") -> None:
+        """Note records that are gone in `token_ledger_losses`; raises as `write`.
+
+        Args:
+            app_name: the app that counted them.
+            reason: what went wrong.
+            records: how many.
+            organization: whose sender they came from; "" for the operator's own sources.
+        """
         with self._transaction() as connection:
-            values = {"app_name": app_name, "reason": reason, "records": records}
+            values: dict[str, Any] = {"app_name": app_name, "reason": reason}
+            values["organization_id"] = organization
+            values["records"] = min(records, MOST_COUNTED)
             connection.execute(_SQL["count_loss"], values)
 
     def close(self) -> None:

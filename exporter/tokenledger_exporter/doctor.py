@@ -161,10 +161,15 @@ def _losses(connection: psycopg.Connection[Any]) -> Check:
     }
     found = connection.execute(_SQL["losses"], span).fetchone()
     lost = int(found[0]) if found else 0
-    if not lost:
+    aside = connection.execute(_SQL["aside"]).fetchone()
+    set_aside = f", {aside[0]} rows were set aside" if aside and aside[0] else ""
+    if not lost and not set_aside:
         return Check("losses", OK, "no record was ever lost")
     remedy = "see reasons in token_ledger_losses; give the spool a writable disk with room"
-    return Check("losses", WARN, f"{lost} records are known to be lost", remedy)
+    if not lost:
+        remedy = "see reasons in token_ledger_rejected"
+    said = f"{lost} records are known to be lost" if lost else "no record was ever lost"
+    return Check("losses", WARN, said + set_aside, remedy)
 
 
 def _settling(connection: psycopg.Connection[Any]) -> Check:

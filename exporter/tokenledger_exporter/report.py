@@ -22,11 +22,12 @@ from tokenledger_exporter.dimension_columns import (
 )
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.price_rows import MONEY
+from tokenledger_exporter.prices import plain_usd
 from tokenledger_exporter.rolled_up import ROWS, calls_of
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import date
 
     import psycopg
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("read")
 _ZERO: Final = Decimal(0)
+_ORGANIZATION: Final = "organization"
 
 SCHEMA_VERSION: Final = 1
 """Version of the JSON a report prints."""
@@ -85,8 +87,8 @@ class Report:
         as_if: the model whose prices stand in for each call's own; "" is none.
         notes: what a reader must know of the figures, a sentence each.
         zone: time zone of its hours, days and months.
-        where: what it is narrowed to; `lost` counts every loss all the same, since nobody knows
-            whose those calls were.
+        where: what it is narrowed to; `lost` counts every loss of the operator's own sources all
+            the same, since nobody knows whose those calls were, and those of tenants asked for.
         compared_since: start of the stretch before, which ends at `since`; `None` if not compared.
         previous: coverage of that stretch.
     """
@@ -159,7 +161,7 @@ def report_plan(asked: Asked) -> Plan[Report]:
     else:
         # Every group is here. What is newest is read as calls: not twice.
         total = _sum(rows)
-    notes = _notes(found[0]["checked_on"])
+    notes = (*_notes(found[0]["checked_on"]), *_notes_beside(found[0]))
     lost: int = found[0]["lost"]
     return Report(
         by=by,
@@ -273,6 +275,18 @@ def _notes(checked_on: date | None) -> tuple[str, ...]:
     return (sentence,)
 
 
+def _notes_beside(found: Mapping[str, Any]) -> Iterator[str]:
+    """What is in no figure of a report, a sentence each."""
+    again: Mapping[str, Any] = found["set_aside"]
+    if reports := again["reports"]:
+        cost = plain_usd(Decimal(again["cost_usd"]))
+        were = "report of a call was" if reports == 1 else "reports of calls were"
+        yield f"{reports:,} duplicate {were} set aside: ${cost} that is not counted twice"
+    if lost := found["lost_of_tenants"]:
+        were = "record of a tenant was" if lost == 1 else "records of tenants were"
+        yield f"{lost:,} {were} lost: see token_ledger_organization_losses"
+
+
 def _groups(asked: Asked, by: tuple[str, ...]) -> Question:
     calls = ROWS
     if asked.as_of is None:
@@ -292,7 +306,8 @@ def _groups(asked: Asked, by: tuple[str, ...]) -> Question:
     )
     lost_until = asked.until if asked.as_of is None else min(asked.until, asked.as_of)
     stretch = {"since": asked.since, "until": asked.until, "lost_until": lost_until}
-    more = {"limit": asked.limit, "as_of": asked.as_of}
+    more: dict[str, Any] = {"limit": asked.limit, "as_of": asked.as_of}
+    more["organizations"] = list(plain_where(asked.where).get(_ORGANIZATION, ()))
     values = {**stretch, **calls.values, **values, **more}
     return Question(statement, values, keeps_plan=calls.shape is not None)
 

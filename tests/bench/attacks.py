@@ -70,7 +70,7 @@ def _with_events(count: int) -> bytes:
 
 def _varint(number: int) -> bytes:
     out = bytearray()
-    while number >= 0x80:  # noqa: PLR2004 - seven bits a byte
+    while number >= 0x80:
         out.append(number & 0x7F | 0x80)
         number >>= 7
     return bytes([*out, number])

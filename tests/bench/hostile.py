@@ -8,7 +8,6 @@ memory. `serve` runs as a process of its own, with its memory limited, on a real
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 import sys
 import tempfile

@@ -60,7 +60,7 @@ class Call:
 CALLS: Final = st.lists(
     st.builds(
         Call,
-        feature=TEXT,
+        feature=TEXT.map(lambda text: text[:255]),
         key=TEXT.filter(bool),
         value=TEXT,
         cost_usd=st.none() | st.decimals(0, 10, places=6, allow_nan=False),

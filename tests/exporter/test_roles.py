@@ -19,7 +19,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from exporter.made import ask, chat_attributes, row
-from exporter.tellings import Told
+from exporter.tellings import OTHER, OURS, Told
 from tokenledger_exporter import migrations
 from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
@@ -252,7 +252,10 @@ def test_a_bound_reader_sees_its_organization_alone(logins: Logins) -> None:
     assert len(queries.fetch_raw().events) == 1
     assert ask(logins.bound, "SELECT count(*) FROM token_ledger_repricings") == [(1,)]
     for (view,) in ask(logins.owner, VIEWS):
-        if view not in {"token_ledger_suspected_duplicates", "token_ledger_rollup_stale"}:
+        if view not in {
+            *("token_ledger_suspected_duplicates", "token_ledger_rollup_stale"),
+            "token_ledger_organization_losses",
+        }:
             assert ask(logins.bound, f"SELECT sum(calls) FROM {view}") == [(1,)], view
     # Neither acting as the role all readers share nor a setting of its own frees it.
     role = f"{logins.prefix}_reader"
@@ -400,3 +403,22 @@ def test_the_public_roles_of_a_web_api_have_nothing(empty_database_url: str) -> 
         assert ask(empty_database_url, secured + named) == [(True,)]
     finally:
         drop(empty_database_url, public)
+
+
+def test_a_bound_reader_sees_losses_and_duplicates_of_its_own_organization(logins: Logins) -> None:
+    with closing(BatchWriter(logins.owner)) as writer:
+        for organization, records in (("acme", 7), ("globex", 5), ("", 3)):
+            writer.count_loss("shop", "no ids", records, organization)
+            answer = f"an-answer-given-to-{organization or 'nobody'}"
+            whose = {attributes.ORGANIZATION_ID: organization}
+            for scope in (OURS, OTHER):
+                writer.write([Told(scope=scope, response_id=answer, more=whose).row])
+    with psycopg.connect(logins.owner) as connection:
+        settle_marked(connection)
+    losses = "SELECT organization_id, lost FROM token_ledger_organization_losses"
+    assert ask(logins.bound, losses) == [("acme", 7)]
+    assert ask(logins.bound, "SELECT sum(records) FROM token_ledger_losses") == [(7,)]
+    aside = "SELECT token_ledger_set_aside(current_user::text, '-infinity', 'infinity')"
+    assert ask(logins.bound, aside) == [({"reports": 1, "cost_usd": "0.0035000"},)]
+    for login in (logins.owner, logins.writer, logins.keeper):
+        assert ask(login, aside)[0][0]["reports"] == 3

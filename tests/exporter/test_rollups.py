@@ -143,7 +143,7 @@ def test_a_refreshed_sum_is_read_and_not_the_calls(database_url: str) -> None:
         connection.execute("UPDATE token_ledger_rollup_days SET cost_usd = 7")
     assert ask(database_url, "SELECT cost_usd FROM token_ledger_user_costs") == [(7,)]
     report = CliRunner().invoke(main, ["report", "--format", "csv", "--database-url", database_url])
-    assert ",7," in report.stdout
+    assert ',"7",' in report.stdout
 
 
 def test_an_erased_person_is_not_in_the_sums_and_the_money_is(database_url: str) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
 from exporter.made import ask
 from exporter.tellings import OTHER, OURS, THIRD, Told
 from tokenledger_exporter.batch_writer import BatchWriter
+from tokenledger_exporter.cli import main
 from tokenledger_exporter.keeper import settle_marked
 from tokenledger_exporter.settlement import MOST_TELLINGS
 from tokenledger_semconv import attributes
@@ -199,3 +203,39 @@ def test_a_span_with_thousands_of_calls_within_it_is_settled_in_little_memory(
     tracemalloc.stop()
     assert peak < 48 * 2**20
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events WHERE NOT settled") == [(0,)]
+
+
+def test_a_report_says_what_was_reported_twice_and_what_that_would_have_cost(
+    database_url: str,
+) -> None:
+    write(database_url, GATEWAY, replace(FORGED, token="", scope=OURS))
+    done = CliRunner().invoke(main, ["report", "--database-url", database_url])
+    assert "1 duplicate report of a call was set aside: $0.0035 that is not" in done.output
+    document = CliRunner().invoke(
+        main, ["report", "--format", "json", "--database-url", database_url]
+    )
+    [note] = json.loads(document.stdout)["coverage"]["notes"]
+    assert note.startswith("1 duplicate report of a call was set aside: $0.0035")
+
+
+def test_what_a_tenant_loses_is_in_no_others_coverage(database_url: str) -> None:
+    write(database_url, GATEWAY)
+    with closing(BatchWriter(database_url)) as writer:
+        writer.count_loss("", "trace id or span id is missing", 100_000, "globex")
+        writer.count_loss("shop", "the spool was full", 3)
+        writer.count_loss("shop", "more than a count can hold", 2**70, "initech")
+    lost = "SELECT sum(lost) FROM token_ledger_coverage"
+    assert ask(database_url, lost) == [(3,)]
+    losses = "SELECT organization_id, lost FROM token_ledger_organization_losses ORDER BY 1"
+    assert ask(database_url, losses) == [("globex", 100_000), ("initech", 1_000_000_000)]
+
+    def coverage(*more: str) -> Any:  # noqa: ANN401 - of a JSON document
+        command = ["report", "--format", "json", "--database-url", database_url, *more]
+        return json.loads(CliRunner().invoke(main, command).stdout)["coverage"]
+
+    everything = coverage()
+    assert everything["lost"] == 3
+    assert everything["notes"] == [
+        "1,000,100,000 records of tenants were lost: see token_ledger_organization_losses"
+    ]
+    assert coverage("--where", "organization=globex")["lost"] == 100_003

@@ -132,18 +132,35 @@ ORDER BY {order} DESC, {groups}
 LIMIT %(limit)s
 
 -- name: losses
--- Records known to be gone in a stretch of time.
+-- Records that the operator's own sources lost in a period.
 SELECT COALESCE(sum(records), 0)::bigint AS records
 FROM token_ledger_losses
-WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
+WHERE recorded_at >= %(since)s AND recorded_at < %(until)s AND organization_id = ''
+
+-- name: aside
+-- Rows and records that the ledger could not take and keeps with the reason.
+SELECT count(*) FROM token_ledger_rejected
 
 -- name: beside
 -- What a report says beside its groups, in each of its rows: a question less.
 (
     SELECT COALESCE(sum(losses.records), 0)::bigint
     FROM token_ledger_losses AS losses
-    WHERE losses.recorded_at >= %(since)s AND losses.recorded_at < %(lost_until)s
+    WHERE
+        losses.recorded_at >= %(since)s
+        AND losses.recorded_at < %(lost_until)s
+        AND (losses.organization_id = '' OR losses.organization_id = ANY(%(organizations)s::text[]))
 ) AS lost,
+(
+    SELECT COALESCE(sum(losses.records), 0)::bigint
+    FROM token_ledger_losses AS losses
+    WHERE
+        losses.recorded_at >= %(since)s
+        AND losses.recorded_at < %(lost_until)s
+        AND losses.organization_id <> ''
+        AND losses.organization_id <> ALL(%(organizations)s::text[])
+) AS lost_of_tenants,
+(SELECT token_ledger_set_aside(current_user::text, %(since)s, %(until)s)) AS set_aside,
 COALESCE(
     (
         SELECT max(prices.checked_on)

@@ -231,18 +231,19 @@ BEGIN
             policy, known.name, {writer_name}, {keeper_name}
         );
         EXECUTE pg_catalog.format('DROP POLICY IF EXISTS %I ON %s', {reader_name}, known.name);
-        IF
-            known.relname LIKE 'token\_ledger\_rollup\_%' OR known.relname = 'token_ledger_losses'
-        THEN
+        IF known.relname LIKE 'token\_ledger\_rollup\_%' THEN
             -- All or nothing: who is bound or narrowed sees no roll-up, and is answered by the calls.
-            -- Losses have no organization, and the names of apps in them.
             EXECUTE pg_catalog.format(
                 'CREATE POLICY %I ON %s FOR SELECT TO %I USING ('
                 '(SELECT token_ledger_readable_organizations(current_user::text)) IS NULL '
                 'AND NULLIF(pg_catalog.current_setting(''tokenledger.organization'', true), '''') IS NULL)',
                 {reader_name}, known.name, {reader_name}
             );
-        ELSIF known.relname NOT IN ('token_ledger_events', 'token_ledger_repricings') THEN
+        ELSIF
+            known.relname NOT IN (
+                'token_ledger_events', 'token_ledger_losses', 'token_ledger_repricings'
+            )
+        THEN
             EXECUTE pg_catalog.format(
                 'CREATE POLICY %I ON %s FOR SELECT TO %I USING (true)',
                 {reader_name}, known.name, {reader_name}
@@ -256,6 +257,18 @@ $do$
 -- A reader sees what it is bound to, whatever it sets; tokenledger.organization narrows anybody.
 -- The function fails for a reader that is bound to nothing. NULL is all.
 CREATE POLICY {reader} ON token_ledger_events FOR SELECT TO {reader} USING (
+    (
+        (SELECT token_ledger_readable_organizations(current_user::text)) IS NULL
+        OR organization_id = ANY((SELECT token_ledger_readable_organizations(current_user::text))::text[])
+    )
+    AND COALESCE(
+        organization_id = NULLIF(pg_catalog.current_setting('tokenledger.organization', true), ''), true
+    )
+)
+
+-- name: policy_losses
+-- Losses of the organizations whose calls it sees.
+CREATE POLICY {reader} ON token_ledger_losses FOR SELECT TO {reader} USING (
     (
         (SELECT token_ledger_readable_organizations(current_user::text)) IS NULL
         OR organization_id = ANY((SELECT token_ledger_readable_organizations(current_user::text))::text[])

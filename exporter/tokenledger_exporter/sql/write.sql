@@ -54,5 +54,5 @@ FROM (
 
 -- name: count_loss
 -- Records known to be gone.
-INSERT INTO token_ledger_losses (app_name, reason, records)
-VALUES (%(app_name)s, %(reason)s, %(records)s)
+INSERT INTO token_ledger_losses (app_name, reason, records, organization_id)
+VALUES (%(app_name)s, %(reason)s, %(records)s, %(organization_id)s)

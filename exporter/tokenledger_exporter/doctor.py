@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.trace import SpanKind
 from psycopg.conninfo import conninfo_to_dict
 
-from tokenledger_exporter import database_checks, greenlets, migrations
+from tokenledger_exporter import database_checks, greenlets, migrations, spool_access
 from tokenledger_exporter.database import describe, fingerprint, session
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.findings import FAIL, OK, WARN, Check
@@ -25,7 +25,7 @@ from tokenledger_exporter.prices import plain_usd
 from tokenledger_exporter.report import OLD_PRICES
 from tokenledger_exporter.rollup_check import days_of, rebuild, verify, weeks_of
 from tokenledger_exporter.segment import SUFFIX
-from tokenledger_exporter.spool import spool_folder
+from tokenledger_exporter.spool_access import file_fault
 from tokenledger_exporter.sql import statements
 from tokenledger_semconv import attributes
 from tokenledger_semconv.settings import Settings, read_settings
@@ -302,7 +302,7 @@ def _sampler() -> Check:
 
 
 def _spool(database_url: str) -> Iterator[Check]:
-    folder = spool_folder(read_settings().spool_dir, fingerprint(database_url))
+    folder = spool_access.spool_folder(read_settings().spool_dir, fingerprint(database_url))
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=folder):
@@ -311,13 +311,26 @@ def _spool(database_url: str) -> Iterator[Check]:
         detail = f"{folder} takes no file ({error.strerror})"
         yield Check("spool", FAIL, detail, "point TOKENLEDGER_SPOOL_DIR at a writable folder")
         return
-    waiting = sum(path.stat().st_size for path in folder.glob(f"*{SUFFIX}"))
+    if fault := spool_access.folder_fault(folder):
+        remedy = "point TOKENLEDGER_SPOOL_DIR at a folder that is yours alone"
+        yield Check("spool", FAIL, f"{folder} is not used: {fault}", remedy)
+        return
+    waiting = sum(path.lstat().st_size for path in folder.glob(f"*{SUFFIX}"))
     yield Check("spool", OK, f"{folder} is writable, {waiting} bytes in segments")
+    faults = [f"{p.name}: {why}" for p in folder.glob(f"*{SUFFIX}") if (why := file_fault(p))]
+    if faults:
+        yield Check(
+            "spool files",
+            WARN,
+            f"{len(faults)} segments in {folder} are left alone "
+            f"({'; '.join(faults[:_MOST_NAMED])})",
+            "drain them as the user they belong to, or delete them",
+        )
     if aside := list(folder.glob("*.bad")):
         yield Check(
             "spool files",
             WARN,
-            f"{len(aside)} segments of another format were kept aside in {folder}",
+            f"{len(aside)} segments of another format or ledger were kept aside in {folder}",
             "start the release that wrote them once, or delete them",
         )
 

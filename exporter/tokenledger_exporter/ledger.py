@@ -25,7 +25,8 @@ from tokenledger_exporter.private_provider import PrivateProvider
 from tokenledger_exporter.processor import EXIT_SECONDS, LedgerProcessor, exit_seconds_left
 from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader
 from tokenledger_exporter.span_limits import may_cut
-from tokenledger_exporter.spool import Spool, spool_folder
+from tokenledger_exporter.spool import Spool
+from tokenledger_exporter.spool_access import spool_folder
 from tokenledger_exporter.syncing import Syncer
 from tokenledger_exporter.vitals import Vitals, measure
 from tokenledger_semconv import attributes, dimensions

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from tokenledger_exporter import spool_access
 from tokenledger_exporter.events import warn
 from tokenledger_exporter.open_calls import OpenCalls
 from tokenledger_exporter.records import KNOWN_VERSIONS, decode_header
@@ -45,6 +46,8 @@ def recovered_batches(
     folder: Path, own_writer: str, state: SpoolState, limit: int
 ) -> Generator[Batch]:
     """The records of dead writers; a batch counts as committed once the next one is asked for."""
+    if not spool_access.is_own(folder):
+        return
     paths = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: (writer_of(path), path.name))
     for writer, segments in groupby(paths, writer_of):
         if writer == own_writer:
@@ -107,9 +110,12 @@ class _Writer:
         header = _header(head.payloads)
         if header is None:
             if end:
-                self._keep_aside(path)
+                self._keep_aside(path, "of another format")
             else:
                 self._delete(path)
+            return
+        if not spool_access.is_of_ledger(path.parent, header.ledger):
+            self._keep_aside(path, "of another ledger")
             return
         left = _Left(path, header, fd)
         offset = head.end
@@ -139,14 +145,14 @@ class _Writer:
         if not was_deleted(path):
             self._at_last.append(partial(was_deleted, path))
 
-    def _keep_aside(self, path: Path) -> None:
+    def _keep_aside(self, path: Path, why: str) -> None:
         aside = path.with_name(path.name + ".bad")
         try:
             path.rename(aside)
         except PermissionError:
             self._at_last.append(partial(path.rename, aside))
         self._state.kept_aside.append(str(aside))
-        warn("spool_unreadable", f"{aside} is of another format and was kept aside", file=aside)
+        warn("spool_unreadable", f"{aside} is {why} and was kept aside", file=aside)
 
 
 def _header(payloads: Sequence[bytes]) -> SpoolHeader | None:

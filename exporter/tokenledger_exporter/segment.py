@@ -15,6 +15,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from tokenledger_exporter import spool_access
 from tokenledger_exporter.open_calls import Start, is_start
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def take_over(path: Path) -> Generator[int | None]:
     try:
         if fcntl is None:
             path.rename(path)
-        fd = os.open(path, os.O_RDWR | _AS_IT_IS)
+        fd = spool_access.open_own(path, os.O_RDWR | _AS_IT_IS)
     except OSError:
         # Gone meanwhile, or another user's: theirs to recover. Or somebody has it open (Windows).
         yield None

@@ -12,11 +12,11 @@ import os
 import secrets
 import threading
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from tokenledger_exporter import spool_access
 from tokenledger_exporter.events import fail, warn
 from tokenledger_exporter.records import decode_record, encode_header
 from tokenledger_exporter.recovery import recovered_batches
@@ -26,6 +26,7 @@ from tokenledger_exporter.spool_state import SpoolState
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from tokenledger_exporter.records import SpoolHeader
     from tokenledger_exporter.spool_state import Batch
@@ -46,20 +47,6 @@ _HEALTH_WAIT_SECONDS: Final = 0.1
 _CLOSE_WAIT_SECONDS: Final = 1.0
 # Records of open calls that may stand before the oldest one that waits.
 _LOOKED_THROUGH: Final = 1_000
-
-
-def spool_folder(spool_dir: str, ledger: str) -> Path:
-    """The folder of one ledger's segments: the user's state folder unless told otherwise."""
-    if spool_dir:
-        return Path(spool_dir) / ledger
-    state = os.environ.get("XDG_STATE_HOME")
-    try:
-        root = Path(state) if state else Path.home() / ".local" / "state"
-    except RuntimeError:
-        # A user without a home: no folder can be made here, so memory takes over and the warning
-        # names the variable to set.
-        root = Path("/nonexistent")
-    return root / "tokenledger" / "spool" / ledger
 
 
 class Spool:
@@ -295,6 +282,7 @@ class Spool:
     def new_segment(self) -> Segment:
         """A further segment of this process; raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        spool_access.require_own(self._folder)
         name = f"{self._writer}-{next(self._numbers):06}{SUFFIX}"
         return Segment(self._folder / name, encode_header(self.header))
 

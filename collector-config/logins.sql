@@ -1,0 +1,18 @@
+-- Logins of compose.yaml, members of the roles that `tokenledger db roles` made. Safe to run again.
+-- psql variables: serve_password, keep_password, grafana_password.
+SELECT format('CREATE ROLE %I LOGIN IN ROLE %I', login, member_of)
+FROM (
+    VALUES
+        ('tokenledger_serve', 'tokenledger_writer'),
+        ('tokenledger_keep', 'tokenledger_keeper'),
+        ('tokenledger_grafana', 'tokenledger_reader')
+) AS wanted (login, member_of)
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = login)
+\gexec
+ALTER ROLE tokenledger_serve PASSWORD :'serve_password';
+ALTER ROLE tokenledger_keep PASSWORD :'keep_password';
+ALTER ROLE tokenledger_grafana PASSWORD :'grafana_password';
+-- The dashboards are the operator's: they show every organization.
+INSERT INTO token_ledger_reader_organizations (role, organization_id, sees_all)
+VALUES ('tokenledger_grafana', '', true)
+ON CONFLICT DO NOTHING;

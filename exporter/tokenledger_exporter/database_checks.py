@@ -22,11 +22,12 @@ def check_database(connection: psycopg.Connection[Any]) -> Iterator[Check]:
     yield encoding(connection)
     yield schema_rights(connection)
     yield readers(connection)
+    yield unbound(connection)
 
 
 def warnings(connection: psycopg.Connection[Any]) -> list[str]:
     """What a migration should say: each finding with its remedy, in one line."""
-    checks = (encoding(connection), schema_rights(connection))
+    checks = (encoding(connection), schema_rights(connection), unbound(connection))
     return [f"{check.detail}: {check.remedy}" for check in checks if check.state != OK]
 
 
@@ -81,3 +82,15 @@ def readers(connection: psycopg.Connection[Any]) -> Check:
         f"bound readers see calls in another way ({'; '.join(open_ways)})",
         "revoke that role from the reader",
     )
+
+
+def unbound(connection: psycopg.Connection[Any]) -> Check:
+    """Whether a reader sees nothing because nobody bound it, as before this release."""
+    if names := roles.unbound_readers(connection):
+        return Check(
+            "unbound readers",
+            WARN,
+            f"{', '.join(names)} may read and are bound to no organization, so they see no call",
+            "bind each: tokenledger db roles --reader NAME --organization ID, or --all",
+        )
+    return Check("unbound readers", OK, "every reader is bound")

@@ -134,6 +134,16 @@ def bound_readers(connection: psycopg.Connection[Any]) -> list[str]:
     return [name for (name,) in found]
 
 
+def unbound_readers(connection: psycopg.Connection[Any]) -> list[str]:
+    """Logins that may read and see nothing; empty where this user may not know."""
+    try:
+        with connection.transaction():
+            found = connection.execute(_BINDING["unbound_readers"]).fetchall()
+    except pg_errors.InsufficientPrivilege:
+        return []
+    return [name for (name,) in found]
+
+
 def look_as(connection: psycopg.Connection[Any], reader: str) -> Bound:
     """Read as a reader, in a transaction that is rolled back, and say what it saw.
 

@@ -40,6 +40,9 @@ def test_a_reader_that_nobody_bound_is_refused(roles: Roles) -> None:
     url = roles.url(roles.login("new", roles.reader))
     for statement in (SEEN, "SELECT * FROM token_ledger_daily_costs", "TABLE token_ledger_losses"):
         assert "bound to no organization" in refusal(url, statement), statement
+    for words in (["db", "migrate"], ["doctor"]):
+        told = CliRunner().invoke(main, [*words, "--database-url", roles.owner]).output
+        assert f"{roles.made[-1]} may read and are bound to no organization" in told, words
     done = CliRunner().invoke(main, ["report", "--by", "model", "--database-url", url])
     assert done.exit_code == 1
     assert "is bound to no organization" in done.stderr

@@ -71,10 +71,9 @@ def logins(database_url: str) -> Generator[Logins]:
             connection.execute(
                 sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'pw' IN ROLE {}").format(*identifiers)
             )
-        bind = "INSERT INTO token_ledger_reader_organizations VALUES (%s, 'acme')"
-        connection.execute(bind, (made[3],))
-        to_all = "INSERT INTO token_ledger_reader_organizations VALUES (%s, '', now(), true)"
-        connection.execute(to_all, (made[2],))
+        bind = "INSERT INTO token_ledger_reader_organizations VALUES (%s, %s, now(), %s)"
+        connection.execute(bind, (made[3], "acme", False))
+        connection.execute(bind, (made[2], "", True))
     yield Logins(prefix, database_url, *urls)
     drop(database_url, (*made, *names))
 
@@ -322,10 +321,8 @@ def test_the_command_binds_a_reader(logins: Logins, monkeypatch: pytest.MonkeyPa
     reader = f"{logins.prefix}_reader_login"
     seen = "SELECT DISTINCT organization_id FROM token_ledger_events ORDER BY 1"
     assert len(ask(logins.reader, seen)) == 3
-    assert bind("--reader", reader, "--organization", "globex") == (
-        0,
-        f"{reader} sees globex alone\n",
-    )
+    told = f"{reader} sees globex alone\n"
+    assert bind("--reader", reader, "--organization", "globex") == (0, told)
     assert ask(logins.reader, seen) == [("globex",)]
     assert bind("--reader", reader, "--organization", "acme")[1].endswith("acme, globex alone\n")
     assert "there is no role 'nobody'" in bind("--reader", "nobody", "--organization", "acme")[1]

@@ -106,3 +106,24 @@ SELECT
 -- name: bound_readers
 -- Every role that is bound, for who checks them.
 SELECT DISTINCT role::text AS reader FROM token_ledger_reader_organizations ORDER BY reader
+
+-- name: unbound_readers
+-- Logins that may read calls and are bound to nothing, where rows are shown by policy.
+SELECT login.rolname::text AS reader
+FROM pg_catalog.pg_roles AS login
+CROSS JOIN pg_catalog.pg_class AS events
+WHERE
+    events.oid = 'token_ledger_events'::regclass::oid
+    AND events.relrowsecurity
+    AND login.rolcanlogin
+    AND NOT login.rolsuper
+    AND NOT login.rolbypassrls
+    AND NOT pg_catalog.pg_has_role(login.oid, events.relowner, 'MEMBER')
+    AND pg_catalog.has_table_privilege(login.oid, events.oid, 'SELECT')
+    AND NOT pg_catalog.has_table_privilege(login.oid, events.oid, 'INSERT, UPDATE, DELETE')
+    AND NOT EXISTS (
+        SELECT
+        FROM token_ledger_reader_organizations AS bound
+        WHERE pg_catalog.pg_has_role(login.oid, bound.role::oid, 'MEMBER')
+    )
+ORDER BY reader

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+READY: Final = "ready"
+"""The line it prints once it has built what it sends."""
+
 _SHARE: Final = 0.25
 _CONNECTIONS: Final = 8
 _STRANGERS: Final = 1_500
@@ -120,11 +123,14 @@ BODIES: Final[Mapping[str, Callable[[], bytes]]] = {
 """Requests of a sender that has a token; each is built anew for every connection."""
 
 
-async def _post(port: int, token: str, make: Callable[[], bytes], until: float) -> dict[str, int]:
-    pace, statuses = _Pace(), dict[str, int]()
+async def _post(port: int, token: str, make: Callable[[], bytes], seconds: float) -> dict[str, int]:
+    statuses = dict[str, int]()
     head = f"{_HEAD}content-encoding: gzip\r\nauthorization: Bearer {token}\r\n"
     data = gzip.compress(make(), 1)
     request = f"{head}content-length: {len(data)}\r\n\r\n".encode() + data
+    print(READY, flush=True)
+    pace = _Pace()
+    until = time.monotonic() + seconds
 
     async def one() -> None:
         while time.monotonic() < until:
@@ -189,7 +195,7 @@ def _stall_grpc(port: int, token: str, until: float) -> dict[str, int]:
     ended = 0
     while time.monotonic() < until:
         with contextlib.ExitStack() as stack:
-            calls = []
+            calls = list[grpc.Future[bytes]]()
             for _ in range(4):
                 options = (("grpc.use_local_subchannel_pool", 1),)
                 channel = stack.enter_context(
@@ -209,6 +215,8 @@ def main() -> None:
     """Attack as the arguments say, and print what was answered."""
     name, port, grpc_port, token, seconds = sys.argv[1:]
     until = time.monotonic() + float(seconds)
+    if name not in BODIES:
+        print(READY, flush=True)
     if name == "grpc messages":
         print(json.dumps(_stall_grpc(int(grpc_port), token, until)))
         return
@@ -225,7 +233,7 @@ def main() -> None:
     elif name in strangers:
         found = asyncio.run(_flood(int(port), iter([strangers[name]]), until, _CONNECTIONS))
     else:
-        found = asyncio.run(_post(int(port), token, BODIES[name], until))
+        found = asyncio.run(_post(int(port), token, BODIES[name], float(seconds)))
     print(json.dumps(found))
 
 

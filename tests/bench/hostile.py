@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bench import write_path
-from bench.attacks import BODIES, STRANGERS
+from bench.attacks import BODIES, READY, STRANGERS
 from exporter.server.requests import body, call
 from exporter.server.serving import serving
 from tokenledger_exporter import migrations
@@ -115,8 +115,8 @@ def meet(service: Running, good: str, name: str, hostile: str, seconds: float) -
         attacker = subprocess.Popen(
             [sys.executable, *words], cwd=_TESTS, stdout=subprocess.PIPE, text=True
         )
-    # It builds what it sends first.
-    time.sleep(1)
+        assert attacker.stdout
+        assert attacker.stdout.readline().strip() == READY
     took, refused = asyncio.run(_good(service.port, good, seconds))
     told = attacker.communicate(timeout=120)[0].strip() if attacker else ""
     p99 = sorted(took)[int(len(took) * 0.99)] * 1e3

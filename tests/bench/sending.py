@@ -36,7 +36,8 @@ def _requests(file: Path) -> list[bytes]:
         length = int.from_bytes(data[place : place + _LENGTH_BYTES], "big")
         place += _LENGTH_BYTES
         head = (
-            "POST /v1/traces HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-protobuf\r\n"
+            "POST /v1/traces HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+            "content-type: application/x-protobuf\r\n"
             f"content-length: {length}\r\n\r\n"
         )
         found.append(head.encode() + data[place : place + length])

@@ -32,11 +32,13 @@ class Built:
     """What became of some records.
 
     Args:
+        records: how many of the records were looked at.
         rows: what is to be written.
         dropped: records that tell of no billable call.
         set_aside: why calls are not written -> how many.
     """
 
+    records: int = 0
     rows: list[LedgerRow] = field(default_factory=list["LedgerRow"])
     dropped: int = 0
     set_aside: Counter[str] = field(default_factory=Counter[str])
@@ -47,14 +49,20 @@ def build(
     header: SpoolHeader,
     bounds: RequestBounds,
     prices_of: Callable[[str], PriceBook],
+    most_rows: int,
 ) -> Built:
     """The rows of some records, within the request's bounds.
+
+    It ends where there are as many rows as asked for: a call may be billed in several.
 
     Raises:
         LedgerError: the prices could not be read; nothing is known of any record.
     """
     built = Built()
     for record in records:
+        if len(built.rows) >= most_rows:
+            break
+        built.records += 1
         try:
             rows = _rows_of(record, header, prices_of)
         except LedgerError:

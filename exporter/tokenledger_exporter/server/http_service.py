@@ -39,6 +39,20 @@ _SINGLE: Final = frozenset(
 )
 
 
+class _Incoming:
+    """A request's body, piece by piece."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive: Final = receive
+        self.is_over = False
+
+    async def __call__(self) -> Message:
+        """The next piece."""
+        message = await self._receive()
+        self.is_over = not message.get("more_body", False)
+        return {"body": b"", **message}
+
+
 class HttpService:
     """The ASGI application of one worker.
 
@@ -56,7 +70,7 @@ class HttpService:
         if scope["type"] != "http":
             return
         connection: PatientProtocol = scope["state"][CONNECTION]
-        kind = JSON
+        kind, incoming = JSON, _Incoming(receive)
         try:
             headers = _headers(scope["headers"])
             kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
@@ -65,14 +79,14 @@ class HttpService:
                 await self._tell_state(scope["path"], scope["method"], headers, connection, send)
                 return
             signal = _signal(scope["method"], scope["path"])
-            body = await self._take(signal, kind, headers, receive, connection)
+            body = await self._take(signal, kind, headers, incoming, connection)
         except RefusedError as error:
             refusal = error.refusal
             self._service.intake.state.refused[str(refusal.status)] += 1
             is_kept = bool(refusal.retry_seconds) and connection.sender is not None
             await _refuse(refusal, kind if kind in _CONTENT_TYPES else JSON, send, is_kept=is_kept)
             if not is_kept:
-                await _end(receive, send, self._service.most_body_bytes)
+                await _end(incoming, send, self._service.most_body_bytes)
         else:
             if body is not None:
                 await _send(200, kind, body, [], send)
@@ -82,7 +96,7 @@ class HttpService:
         signal: str,
         kind: bytes,
         headers: dict[bytes, bytes],
-        receive: Receive,
+        incoming: _Incoming,
         connection: PatientProtocol,
     ) -> bytes | None:
         """The answer's body; `None` where the sender has gone."""
@@ -93,29 +107,27 @@ class HttpService:
         sender = header.organization
         connection.admit(sender)
         with service.admitted(sender):
-            received = await self._receive(signal, kind, encoding, receive, sender)
+            received = await self._receive(signal, kind, encoding, incoming, sender)
             if received is None:
                 return None
             return success(signal, kind, await service.store(received, header))
 
     async def _receive(
-        self, signal: str, kind: bytes, encoding: str, receive: Receive, sender: str
+        self, signal: str, kind: bytes, encoding: str, incoming: _Incoming, sender: str
     ) -> Received | None:
         """What the body holds; `None` where the sender has gone."""
         service = self._service
         inflater = Inflater(encoding, service.most_body_bytes)
         held = 0
         try:
-            more = True
-            while more:
-                message = await receive()
+            while not incoming.is_over:
+                message = await incoming()
                 if message["type"] == "http.disconnect":
                     return None
-                inflater.feed(message.get("body", b""))
+                inflater.feed(message["body"])
                 grown = inflater.size - held
                 service.hold(sender, grown)
                 held += grown
-                more = message.get("more_body", False)
             # Nobody holds the body any longer than it takes to read it.
             return await service.decode(signal, kind, inflater.finish(), sender)
         except TooLargeError as error:
@@ -209,16 +221,14 @@ async def _refuse(refusal: Refusal, kind: bytes, send: Send, *, is_kept: bool) -
     await _send(refusal.status, kind, refusal.body(kind), headers, send, is_open=not is_kept)
 
 
-async def _end(receive: Receive, send: Send, most_bytes: int) -> None:
+async def _end(incoming: _Incoming, send: Send, most_bytes: int) -> None:
     """Throw away what is left of a refused body, within its limit, and close the connection.
 
     A connection closed before is reset, and its sender does not get to read the answer.
     """
-    left, more = most_bytes, True
-    while more and left > 0:
-        message = await receive()
-        left -= len(message.get("body", b""))
-        more = message.get("more_body", False)
+    left = most_bytes
+    while left > 0 and not incoming.is_over:
+        left -= len((await incoming())["body"])
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -20,7 +20,7 @@ from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.events import warn
 from tokenledger_exporter.server.answers import counted
 from tokenledger_exporter.server.building import build
-from tokenledger_exporter.server.turns import Delivery, Queues, apart
+from tokenledger_exporter.server.turns import MOST_EXTRA_ROWS, Delivery, Queues, Turn, apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -104,7 +104,7 @@ class Intake:
         self._writer: Final = writer
         self._guard: Final = guard
         self._wake: Final = threading.Condition()
-        self._queues: Final = Queues()
+        self._queues: Final = Queues(meter.is_over)
         self._apart_until = 0.0
         self._counted_at = -_COUNTED_EVERY_SECONDS
         self._stopping = False
@@ -284,7 +284,12 @@ class Intake:
     def _build(self, turn: Turn) -> None:
         began = time.thread_time()
         delivery = turn.delivery
-        built = build(turn.records, delivery.header, delivery.bounds, self._writer.prices_of)
+        records, bounds = turn.records, delivery.bounds
+        built = build(
+            records, delivery.header, bounds, self._writer.prices_of, len(records) + MOST_EXTRA_ROWS
+        )
+        # The others of them have a turn of their own.
+        delivery.taken -= len(records) - built.records
         guard, organization = self._guard, delivery.sender
         turn.rows = [guard.bounded(row, organization) for row in built.rows]
         delivery.dropped += built.dropped

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from typing_extensions import override
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -22,9 +22,10 @@ from tokenledger_exporter.server.service import REQUEST_SECONDS
 if TYPE_CHECKING:
     import asyncio
     from asyncio import TimerHandle
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Mapping, Sized
 
     from uvicorn.config import Config
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
 CONNECTION: Final = "tokenledger.connection"
@@ -60,13 +61,13 @@ class _FloodError(Exception):
 class _OneAtATime(FlowControl):
     """Reads no more while requests wait for their turn or answers for their reader."""
 
-    def __init__(self, protocol: PatientProtocol, transport: asyncio.Transport) -> None:
+    def __init__(self, pipeline: Sized, transport: asyncio.Transport) -> None:
         super().__init__(transport)
-        self._protocol: Final = protocol
+        self._pipeline: Final = pipeline
 
     @override
     def resume_reading(self) -> None:
-        if not self._protocol.pipeline and not self.write_paused:
+        if not self._pipeline and not self.write_paused:
             super().resume_reading()
 
 
@@ -110,7 +111,7 @@ class PatientProtocol(HttpToolsProtocol):
         self, transport: asyncio.Transport
     ) -> None:
         super().connection_made(transport)
-        self.flow = _OneAtATime(self, transport)
+        self.flow = _OneAtATime(self.pipeline, transport)
         transport.set_write_buffer_limits(high=_MOST_UNREAD_BYTES)
         self._address = self.client[0] if self.client else ""
         self._for_request.set(self)
@@ -124,6 +125,7 @@ class PatientProtocol(HttpToolsProtocol):
         _open_connections().closed(self._address, self.sender, self)
         self.pipeline.clear()
         super().connection_lost(exc)
+        self._forget_request()
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -171,6 +173,8 @@ class PatientProtocol(HttpToolsProtocol):
     @override
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if not self.pipeline:
+            self._forget_request()
         if self.transport.is_closing() and self.transport.get_write_buffer_size():
             self._for_reader.set(self)
 
@@ -195,6 +199,16 @@ class PatientProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
         self._for_reader.set(self)
+
+    def _forget_request(self) -> None:
+        """Let go of what nobody reads any more, without waiting for the garbage collection.
+
+        Protocol, request and answer refer to each other; a stranger's connections may be many.
+        """
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is not None and (cycle.response_complete or cycle.disconnected):
+            cycle.body = bytearray()
+            cycle.scope["state"] = {}
 
     def _flood(self) -> None:
         self.drop()

@@ -146,7 +146,7 @@ class Service:
             RefusedError: nothing of the sender is taken now, whatever the request holds.
         """
         intake = self.intake
-        if intake.is_full or not intake.has_room(sender) or self._is_over(sender):
+        if intake.is_full or not intake.has_room(sender) or intake.meter.is_over(sender):
             raise RefusedError(FULL)
         if not self._requests.take(sender, 1):
             raise RefusedError(FULL)
@@ -235,7 +235,3 @@ class Service:
         finally:
             self.intake.meter.charge(sender, time.thread_time() - began)
         return received
-
-    def _is_over(self, sender: str) -> bool:
-        # A token of any organization is the operator's own.
-        return bool(sender) and self.intake.meter.is_over(sender)

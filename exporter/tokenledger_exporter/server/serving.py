@@ -50,7 +50,7 @@ _BACKLOG: Final = 1_024
 _MEMORY_BYTES: Final = 48 * MIB
 _BODIES_AT_ONCE: Final = 6
 # Threads that hand the interpreter on sooner keep a large request of one from delaying the others.
-_SWITCH_SECONDS: Final = 0.001
+_SWITCH_SECONDS: Final = 0.000_5
 # A request makes thousands of small objects that all die with it: looked through less often.
 _GC_THRESHOLD: Final = (50_000, 20, 100)
 

@@ -16,10 +16,10 @@ import threading
 import time
 from typing import Final
 
-BUSY: Final = 0.5
+BUSY: Final = 0.3
 """Seconds of work a second from which on a worker counts as busy."""
 
-_OWN_MOST: Final = 0.25
+_OWN_MOST: Final = 0.15
 _WINDOW_SECONDS: Final = 2.0
 _FORGOTTEN: Final = 1e-4
 
@@ -92,7 +92,12 @@ class Meter:
             self._of[sender] = self._of.get(sender, 0.0) + seconds
 
     def is_over(self, sender: str) -> bool:
-        """Whether the worker is busy, and a sender's is most of it."""
+        """Whether the worker is busy, and a sender's is most of it.
+
+        Never of who is bound to no organization: those are the operator's own.
+        """
+        if not sender:
+            return False
         with self._lock:
             self._fade()
             own, every = self._of.get(sender, 0.0), sum(self._of.values())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tokenledger_exporter.records import SpanRecord, SpoolHeader
     from tokenledger_exporter.rows import LedgerRow
@@ -25,10 +25,14 @@ MOST_ROWS: Final = 5_000
 MOST_BYTES: Final = 8_388_608
 """Memory these may take, the last one's own apart."""
 
-TURN_ROWS: Final = 200
+TURN_ROWS: Final = 64
 """Records of one sender in a COPY while others send as well."""
 
+MOST_EXTRA_ROWS: Final = 50
+"""Rows a turn may have beside one of each record."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
+_OVER_SECONDS: Final = 0.05
 _ALONE_SECONDS: Final = 2.0
 
 
@@ -87,9 +91,15 @@ class Turn:
 
 
 class Queues:
-    """Deliveries by sender; whoever waits longest for a turn comes first. Used under a lock."""
+    """Deliveries by sender; whoever waits longest for a turn comes first. Used under a lock.
 
-    def __init__(self) -> None:
+    Args:
+        is_over: whether a sender causes most of a busy worker's work; it lets the others pass.
+    """
+
+    def __init__(self, is_over: Callable[[str], bool]) -> None:
+        self._is_over: Final = is_over
+        self._over_at: float = 0.0
         self._of: Final[dict[str, deque[Delivery]]] = {}
         self._failing: Final[dict[str, tuple[float, float]]] = {}
         self._last_sender = ""
@@ -134,7 +144,7 @@ class Queues:
         turns: list[Turn] = []
         rows = size = 0
         most = self._most_each()
-        for sender in self._ready() or list(self._of):
+        for sender in self._next_senders():
             if rows >= MOST_ROWS or size >= MOST_BYTES or (one_sender and turns):
                 break
             found = self._turns_of(sender, most)
@@ -144,6 +154,16 @@ class Queues:
             # Whoever had a turn is last from now on.
             self._of[sender] = self._of.pop(sender)
         return turns
+
+    def _next_senders(self) -> list[str]:
+        """Who has a turn; a sender that is over has one every now and then while others wait."""
+        ready = self._ready() or list(self._of)
+        others = [sender for sender in ready if not self._is_over(sender)]
+        now = time.monotonic()
+        if others and len(others) < len(ready) and now - self._over_at < _OVER_SECONDS:
+            return others
+        self._over_at = now
+        return ready
 
     def _ready(self) -> list[str]:
         now = time.monotonic()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
+from exporter.server.requests import body, call
 from ports import free_port
 
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ class Running:
         """Whether a request is taken."""
         return self.ask("/v1/traces", body).status == 200
 
+    def takes_as(self, token: str) -> bool:
+        """Whether a call of a token's sender is taken."""
+        told = {"authorization": f"Bearer {token}"}
+        return self.ask("/v1/traces", body(call()), told).status == 200
+
     def rss_mib(self) -> float:
         """Resident memory of the process that was started."""
         return self._memory_mib("VmRSS")
@@ -91,6 +97,7 @@ def serving(
     *arguments: str,
     grpc: bool = False,
     speaks_tls: bool = False,
+    descriptors: int = 0,
     **variables: str,
 ) -> Generator[Running]:
     """Serve while the block runs, then end as an operator would, and find nothing wrong."""
@@ -99,6 +106,8 @@ def serving(
         *(str(_BIN / "tokenledger"), "serve", "--port", "0", "--grpc-port", str(grpc_port)),
         *("--database-url", database_url, *arguments),
     ]
+    if descriptors:
+        command = ["sh", "-c", 'ulimit -n "$0"; exec "$@"', str(descriptors), *command]
     process = subprocess.Popen(
         command,
         env={**os.environ, **variables},

@@ -92,6 +92,8 @@ class PatientProtocol(HttpToolsProtocol):
 
     def admit(self, sender: Hashable) -> None:
         """Note that a request was admitted: the connection is a sender's, and may stay."""
+        if self.transport.is_closing():
+            return
         self.sender = sender
         self.timeout_keep_alive = _SENDER_SECONDS
         _open_connections().admitted(self._address, sender, self)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import socket
 import ssl
+import time
 import urllib.error
 import urllib.request
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +19,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from exporter.made import ask
 from exporter.server.requests import body, call
 from exporter.server.serving import exporting, serving
+from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.server.options import ServeOptions
+from tokenledger_exporter.server.service import REQUEST_SECONDS
+from tokenledger_exporter.server.tokens import new_token, token_line
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -83,3 +91,95 @@ def test_only_clients_with_a_certificate_of_the_authority_get_in(
             pytest.raises(grpc.RpcError),
         ):
             exporting(channel)(body(call()), timeout=2)
+
+
+def test_a_certificate_binds_its_client_to_an_organization(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Whatever the span claims, over HTTP and gRPC; another organization's token does not help."""
+    authority = certificate(tmp_path, "authority")
+    for name in ("server", "acme", "globex"):
+        certificate(tmp_path, name, authority)
+    pem = str(tmp_path / "authority.pem")
+    arguments = (
+        *("--tls-cert", str(tmp_path / "server.pem"), "--tls-key", str(tmp_path / "server.key")),
+        *("--tls-client-ca", pem, "--tls-client-organization", "cn"),
+    )
+    token, operators = new_token(), new_token()
+    lines = f"{token_line('globex', token)},{token_line('*', operators)}"
+    acme = ssl.create_default_context(cafile=pem)
+    acme.load_cert_chain(tmp_path / "acme.pem", tmp_path / "acme.key")
+    claims = body(call({"tokenledger.organization_id": "globex"}))
+    with serving(
+        database_url, *arguments, grpc=True, speaks_tls=True, TOKENLEDGER_SERVER_TOKENS=lines
+    ) as service:
+        url = f"https://localhost:{service.port}/v1/traces"
+
+        def send(token: str) -> int:
+            headers = {
+                "content-type": "application/x-protobuf",
+                "authorization": f"Bearer {token}",
+            }
+            asked = urllib.request.Request(url, claims, headers)
+            try:
+                with urllib.request.urlopen(asked, context=acme) as answer:  # noqa: S310 - our own
+                    return int(answer.status)
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        assert (send(operators), send(token)) == (200, 401)
+        read = [
+            (tmp_path / name).read_bytes() for name in ("authority.pem", "acme.key", "acme.pem")
+        ]
+        mine = grpc.ssl_channel_credentials(*read)
+        told = (("authorization", f"Bearer {operators}"),)
+        with grpc.secure_channel(f"localhost:{service.grpc_port}", mine) as channel:
+            exporting(channel)(body(call()), metadata=told, timeout=10)
+    found = "SELECT DISTINCT organization_id FROM token_ledger_events"
+    assert ask(database_url, found) == [("acme",)]
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"tls_client_organization": "cn"}, "needs --tls-client-ca"),
+        ({"tls_client_organization": "ou", "tls_client_ca": __file__}, "one of cn, o, san"),
+        ({"tls_client_organization": "o", "tls_client_ca": __file__}, "choose cn or san"),
+    ],
+    ids=["no authority", "another part", "not over gRPC"],
+)
+def test_a_binding_that_cannot_work_is_named(given: dict[str, str], why: str) -> None:
+    tls = {"tls_cert": __file__, "tls_key": __file__}
+    with pytest.raises(UsageError, match=why):
+        ServeOptions(database_url="", **tls, **given).check()  # type: ignore[arg-type] # one field each
+
+
+def test_handshakes_that_never_end_are_cut_and_keep_nobody_out(
+    database_url: str, tmp_path: Path
+) -> None:
+    authority = certificate(tmp_path, "authority")
+    certificate(tmp_path, "server", authority)
+    arguments = (
+        "--tls-cert",
+        str(tmp_path / "server.pem"),
+        "--tls-key",
+        str(tmp_path / "server.key"),
+    )
+    context = ssl.create_default_context(cafile=str(tmp_path / "authority.pem"))
+    with (
+        serving(database_url, *arguments, speaks_tls=True, descriptors=900) as service,
+        ExitStack() as stack,
+    ):
+        hanging = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.port), 20))
+            for _ in range(600)
+        ]
+        for connection in hanging[::2]:
+            connection.sendall(b"\x16\x03\x01")
+        url = f"https://localhost:{service.port}/health"
+        with urllib.request.urlopen(url, context=context, timeout=5) as answer:
+            assert answer.status == 200
+        began = time.monotonic()
+        with suppress(ConnectionError):
+            assert hanging[-1].recv(1) in {b"", b"\x15"}
+        assert time.monotonic() - began < REQUEST_SECONDS + 2

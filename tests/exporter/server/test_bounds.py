@@ -1,0 +1,158 @@
+"""What one request may ask for: beyond, calls are set aside with the reason, the others stored."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from exporter.made import ask
+from exporter.server.requests import body, call
+from exporter.server.serving import serving
+from exporter.server.test_outages import away
+from tokenledger_exporter.batch_writer import BatchWriter
+from tokenledger_exporter.errors import DatabaseUnreachableError
+from tokenledger_exporter.server.bounds import MOST_HOURS, MOST_TELLINGS
+from tokenledger_exporter.server.json_decoding import decode_json_traces
+from tokenledger_exporter.server.received import MOST_RECORDS, MOST_SPAN_FIELDS, TOO_MANY_FIELDS
+from tokenledger_exporter.server.tokens import new_token, token_line
+from tokenledger_exporter.server.values import MOST_ITEMS
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from exporter.server.serving import Running
+
+DAY_NS: Final = 86_400_000_000_000
+HOUR_NS: Final = DAY_NS // 24
+ACME, ANY = new_token(), new_token()
+
+
+@pytest.fixture(scope="module")
+def service(ledger_url: str) -> Generator[Running]:
+    lines = f"{token_line('acme', ACME)},{token_line('*', ANY)}"
+    with serving(ledger_url, TOKENLEDGER_SERVER_TOKENS=lines) as running:
+        yield running
+
+
+def told(service: Running, spans: Sequence[Span], token: str = ACME) -> tuple[int, str]:
+    """How many spans were set aside, and why."""
+    headers = {"authorization": f"Bearer {token}", "content-encoding": "gzip"}
+    answer = service.ask("/v1/traces", gzip.compress(body(*spans), 1), headers)
+    assert answer.status == 200
+    partial = ExportTraceServiceResponse.FromString(answer.body).partial_success
+    return partial.rejected_spans, partial.error_message
+
+
+def stored(ledger_url: str, user: str) -> int:
+    query = f"SELECT count(*) FROM token_ledger_events WHERE user_id = '{user}'"
+    return int(ask(ledger_url, query)[0][0])
+
+
+def test_a_call_from_before_the_senders_horizon_is_set_aside(
+    service: Running, ledger_url: str
+) -> None:
+    now = time.time_ns()
+    spans = [call({"user.id": "aged"}, start_ns=now - days * DAY_NS) for days in (1, 29, 31, 399)]
+    assert told(service, spans) == (2, "2: the call began over 30 days ago")
+    assert stored(ledger_url, "aged") == 2
+
+
+def test_the_operators_own_reach_further_back(service: Running, ledger_url: str) -> None:
+    now = time.time_ns()
+    spans = [call({"user.id": "any"}, start_ns=now - days * DAY_NS) for days in (31, 399, 401)]
+    assert told(service, spans, ANY) == (1, "1: the call began over 400 days ago")
+    assert stored(ledger_url, "any") == 2
+
+
+def test_nine_thousand_hours_are_some(service: Running, ledger_url: str) -> None:
+    now = time.time_ns()
+    spans = [
+        call({"user.id": "hours"}, start_ns=now - number * HOUR_NS)
+        for number in range(1, MOST_HOURS + 50)
+    ]
+    count, why = told(service, spans)
+    assert (count, stored(ledger_url, "hours")) == (49, MOST_HOURS)
+    assert "send them sorted by time" in why
+
+
+def test_many_tellings_of_one_answer_are_some(service: Running) -> None:
+    spans = [call({"gen_ai.response.id": "chatcmpl-told-often"}) for _ in range(MOST_TELLINGS + 9)]
+    count, why = told(service, spans)
+    assert (count, "name the same response id" in why) == (9, True)
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_span_of_too_many_events_is_set_aside_alone(
+    service: Running, ledger_url: str, *, failed: bool
+) -> None:
+    flood = call({"user.id": f"events {failed}"})
+    flood.events.extend(Span.Event() for _ in range(MOST_SPAN_FIELDS))
+    flood.status.code = Status.STATUS_CODE_ERROR if failed else Status.STATUS_CODE_OK
+    good = call({"user.id": f"events {failed}"})
+    assert told(service, [flood, good]) == (1, f"1: {TOO_MANY_FIELDS}")
+    assert stored(ledger_url, f"events {failed}") == 1
+
+
+def test_a_span_of_too_many_events_that_is_no_call_is_dropped(service: Running) -> None:
+    flood = Span(trace_id=b"\x01" * 16, span_id=b"\x01" * 8)
+    flood.events.extend(Span.Event() for _ in range(3 * MOST_SPAN_FIELDS))
+    assert told(service, [flood]) == (0, "")
+
+
+def test_too_much_metadata_is_set_aside(service: Running) -> None:
+    """A kilobyte, packed: 60 values of 8,000 letters."""
+    wide = call({f"tokenledger.metadata.{number}": "x" * 8_000 for number in range(60)})
+    count, why = told(service, [wide, call()])
+    assert (count, "over 196608 characters" in why) == (1, True)
+
+
+def test_a_list_nobody_needs_is_left_out(service: Running, ledger_url: str) -> None:
+    span = call({"user.id": "list"})
+    values = [AnyValue(bool_value=True)] * (MOST_ITEMS + 1)
+    array = AnyValue(array_value=ArrayValue(values=values))
+    span.attributes.append(KeyValue(key="gen_ai.response.finish_reasons", value=array))
+    assert told(service, [span]) == (0, "")
+    assert stored(ledger_url, "list") == 1
+
+
+def test_more_calls_than_a_request_may_hold_are_set_aside(service: Running) -> None:
+    spans = [
+        Span(
+            trace_id=b"\x01" * 16,
+            span_id=number.to_bytes(8, "big"),
+            attributes=[KeyValue(key="gen_ai.provider.name", value=AnyValue(string_value="x"))],
+        )
+        for number in range(1, MOST_RECORDS + 4)
+    ]
+    assert told(service, spans)[0] >= 3
+
+
+def test_json_has_the_same_bounds() -> None:
+    span: dict[str, object] = {
+        "traceId": "5b8efff798038103d269b633813fc60c",
+        "spanId": "eee19b7ec3c1b174",
+        "attributes": [{"key": "gen_ai.provider.name", "value": {"stringValue": "openai"}}],
+        "events": [{}] * MOST_SPAN_FIELDS,
+    }
+    sent = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
+    received = decode_json_traces(sent)
+    assert (len(received.records), dict(received.set_aside)) == (0, {TOO_MANY_FIELDS: 1})
+
+
+def test_a_provider_nobody_prices_costs_no_query(postgres_server: str, database_url: str) -> None:
+    """Shown by a database that is away; a provider that is priced asks it."""
+    writer = BatchWriter(database_url)
+    writer.prices_of("openai")
+    with away(postgres_server, database_url):
+        books = {id(writer.prices_of(f"nobody-{number}")) for number in range(1_000)}
+        with pytest.raises(DatabaseUnreachableError):
+            writer.prices_of("anthropic")
+    assert len(books) == 1
+    writer.close()

@@ -7,6 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Final
 
+import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
@@ -14,7 +15,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from exporter.made import ask
 from exporter.server.requests import body, call
-from exporter.server.serving import serving
+from exporter.server.serving import exporting, serving
+from exporter.server.stalling import StallingClient
 from exporter.server.test_outages import away
 from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.errors import DatabaseUnreachableError
@@ -156,3 +158,22 @@ def test_a_provider_nobody_prices_costs_no_query(postgres_server: str, database_
             writer.prices_of("anthropic")
     assert len(books) == 1
     writer.close()
+
+
+@pytest.mark.parametrize("streams", [8, 120])
+def test_messages_that_stall_over_grpc_take_bounded_memory(ledger_url: str, streams: int) -> None:
+    """Each is a byte short of 4 MiB; another sender is served all the while."""
+    lines = f"{token_line('acme', ACME)},{token_line('globex', ANY)}"
+    with serving(ledger_url, grpc=True, TOKENLEDGER_SERVER_TOKENS=lines) as service:
+        assert service.takes_as(ACME)
+        before = service.rss_mib()
+        clients = [StallingClient(service.grpc_port, ANY, streams, 4 * 1_048_576) for _ in range(8)]
+        until = time.monotonic() + 5
+        with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
+            while time.monotonic() < until:
+                assert sum(client.push() for client in clients) >= 0
+                token = (("authorization", f"Bearer {ACME}"),)
+                assert exporting(channel)(body(call()), metadata=token, timeout=5) == b""
+        assert service.peak_rss_mib() - before < 90
+        for client in clients:
+            client.close()

@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers faults collector broker node-sender phoenix jaeger many-spans grafana lock clean
+.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers hostile faults collector broker node-sender phoenix jaeger many-spans grafana lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -60,6 +60,10 @@ SECONDS_ASKED ?= 60
 SUMS ?= 0
 bench-answers: setup ## Questions over ROWS calls while more are written, for SECONDS_ASKED each, and again with SUMS rows of sums; takes minutes.
 	@cd tests && ../$(BIN)/python -W ignore -m bench.answers $(ROWS) $(SECONDS_ASKED) $(SUMS)
+
+ATTACKS ?=
+hostile: setup ## A good sender beside a hostile one of each kind: refusals, p99, memory. ATTACKS= picks; takes minutes.
+	@cd tests && ../$(BIN)/python -W ignore -m bench.hostile 10 $(ATTACKS)
 
 SEED ?=
 CASES ?=

@@ -195,7 +195,7 @@ def _stall_grpc(port: int, token: str, until: float) -> dict[str, int]:
     ended = 0
     while time.monotonic() < until:
         with contextlib.ExitStack() as stack:
-            calls = list[grpc.Future[bytes]]()
+            calls: list[grpc.Future[bytes]] = []
             for _ in range(4):
                 options = (("grpc.use_local_subchannel_pool", 1),)
                 channel = stack.enter_context(

@@ -156,7 +156,7 @@ class GrpcService:
         await self._hold(sender, held)
         try:
             message = await asyncio.wait_for(anext(messages), REQUEST_SECONDS)
-            body = _unpacked(message, service.most_body_bytes)
+            body = self._unpacked(message, sender)
             del message
             service.hold(sender, len(body) - held)
             held = len(body)
@@ -173,6 +173,14 @@ class GrpcService:
         finally:
             service.hold(sender, -held)
 
+    def _unpacked(self, message: bytes, sender: str) -> bytes:
+        """The message; what begins as gzip does is no protobuf message of any kind."""
+        if not message.startswith(_GZIP_MAGIC):
+            return message
+        inflater = Inflater("gzip", self._service.most_body_bytes)
+        self._service.unpack(inflater, message, sender)
+        return inflater.finish()
+
     async def _hold(self, sender: str, size: int) -> None:
         """Wait a moment for room, as messages come and go in milliseconds."""
         for _ in range(_LOOKS):
@@ -183,15 +191,6 @@ class GrpcService:
             else:
                 return
         raise RefusedError(FULL)
-
-
-def _unpacked(message: bytes, limit: int) -> bytes:
-    """The message; what begins as gzip does is no protobuf message of any kind."""
-    if not message.startswith(_GZIP_MAGIC):
-        return message
-    inflater = Inflater("gzip", limit)
-    inflater.feed(message)
-    return inflater.finish()
 
 
 def _retry_details(refusal: Refusal) -> bytes:

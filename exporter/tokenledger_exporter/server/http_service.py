@@ -124,8 +124,7 @@ class HttpService:
                 message = await incoming()
                 if message["type"] == "http.disconnect":
                     return None
-                inflater.feed(message["body"])
-                grown = inflater.size - held
+                grown = service.unpack(inflater, message["body"], sender)
                 service.hold(sender, grown)
                 held += grown
             # Nobody holds the body any longer than it takes to read it.

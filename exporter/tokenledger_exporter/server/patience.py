@@ -7,7 +7,6 @@ trailers. Its only time-out is for connections that are idle between two request
 
 from __future__ import annotations
 
-import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -16,7 +15,6 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tokenledger_exporter.server.connections import Connections, raise_descriptor_limit
-from tokenledger_exporter.server.quiet import RateLimit
 from tokenledger_exporter.server.service import REQUEST_SECONDS
 
 if TYPE_CHECKING:
@@ -43,8 +41,6 @@ _MOST_UNREAD_BYTES: Final = 16_384
 _MOST_PIECES: Final = 32_768
 
 _connections: Final[list[Connections]] = []
-
-logging.getLogger("uvicorn.error").addFilter(RateLimit())
 
 
 def _open_connections() -> Connections:

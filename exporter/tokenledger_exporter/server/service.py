@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
     from tokenledger_exporter.records import SpoolHeader
+    from tokenledger_exporter.server.inflating import Inflater
     from tokenledger_exporter.server.intake import Intake
     from tokenledger_exporter.server.received import Received
     from tokenledger_exporter.server.tokens import Tokens
@@ -175,6 +176,19 @@ class Service:
         elif not self.intake.memory.take(sender, more_bytes):
             raise RefusedError(FULL)
 
+    def unpack(self, inflater: Inflater, data: bytes, sender: str) -> int:
+        """Take the next piece of a body; by how many bytes it grew.
+
+        Raises:
+            RefusedError: the sender's work is too much, its bodies that are in already included.
+            TooLargeError, MalformedError: as `Inflater.feed`.
+        """
+        before, began = inflater.size, time.thread_time()
+        inflater.feed(data)
+        self.intake.meter.charge(sender, time.thread_time() - began)
+        self._check_work(inflater.size, sender)
+        return inflater.size - before
+
     async def decode(self, signal: str, content_type: bytes, body: bytes, sender: str) -> Received:
         """Read a request's body.
 
@@ -186,6 +200,8 @@ class Service:
             if len(body) <= _DECODED_IN_PLACE:
                 return self._decoded(decode, body, sender)
             loop = asyncio.get_running_loop()
+            # Those of its other connections may have been decoded meanwhile.
+            self._check_work(len(body), sender)
             return await loop.run_in_executor(self._decoder, self._decoded, decode, body, sender)
         except MalformedError as error:
             raise RefusedError(Refusal(400, str(error))) from None
@@ -227,9 +243,15 @@ class Service:
         """Let the decoding thread go."""
         self._decoder.shutdown(wait=False)
 
+    def _check_work(self, size: int, sender: str) -> None:
+        if size > _DECODED_IN_PLACE and self.intake.meter.is_over(sender):
+            raise RefusedError(FULL)
+
     def _decoded(self, decode: Callable[[bytes], Received], body: bytes, sender: str) -> Received:
         began = time.thread_time()
         try:
+            # As long as it waited for the thread, others' work was done.
+            self._check_work(len(body), sender)
             received = decode(body)
             received.size = bytes_of(received.records, len(body))
         finally:

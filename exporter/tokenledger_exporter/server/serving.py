@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import socket
@@ -31,6 +32,7 @@ from tokenledger_exporter.server.keeping import Keeping
 from tokenledger_exporter.server.listening import BoundedLoop
 from tokenledger_exporter.server.options import MIB, ServeOptions
 from tokenledger_exporter.server.patience import STRANGER_SECONDS, PatientProtocol
+from tokenledger_exporter.server.quiet import RateLimit
 from tokenledger_exporter.server.service import Limits, Service
 from tokenledger_exporter.server.shares import Budget, Meter
 from tokenledger_exporter.server.tokens import Tokens
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 OPTIONS_VARIABLE: Final = "TOKENLEDGER_SERVER_OPTIONS_JSON"
 """How the started process hands its options to its workers; not for people."""
 
+_LOGGERS: Final = ("tokenledger", "uvicorn.error", "asyncio", "grpc._cython.cygrpc")
 _GRACE_SECONDS: Final = 10
 _BACKLOG: Final = 1_024
 # Memory of requests that are read, decoded or wait; what a worker takes beside it is about as much.
@@ -107,6 +110,8 @@ class Worker:
             told = f"gRPC cannot listen on {where}: {error}"
             await send({"type": "lifespan.startup.failed", "message": told})
             return
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(RateLimit())
         sys.setswitchinterval(_SWITCH_SECONDS)
         gc.set_threshold(*_GC_THRESHOLD)
         gc.freeze()

@@ -16,12 +16,13 @@ import threading
 import time
 from typing import Final
 
-BUSY: Final = 0.3
+BUSY: Final = 0.25
 """Seconds of work a second from which on a worker counts as busy."""
 
-_OWN_MOST: Final = 0.15
+_OWN_MOST: Final = 0.125
 _WINDOW_SECONDS: Final = 2.0
 _FORGOTTEN: Final = 1e-4
+_MOST_SENDERS: Final = 1_024
 
 
 class Budget:
@@ -77,39 +78,55 @@ class Budget:
         return free - self._of.get(sender, 0) if self._is_shared else free
 
 
+class _Work:
+    """Seconds of work, of which those long ago count less and less."""
+
+    __slots__ = ("at", "seconds")
+
+    def __init__(self, now: float) -> None:
+        self.at = now
+        self.seconds = 0.0
+
+    def faded(self, now: float) -> float:
+        """What still counts of it."""
+        self.seconds *= math.exp((self.at - now) / _WINDOW_SECONDS)
+        self.at = now
+        return self.seconds
+
+
 class Meter:
     """Work by sender, in seconds of the last few; used by several threads."""
 
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
-        self._of: Final[dict[str, float]] = {}
-        self._at = time.monotonic()
+        self._of: Final[dict[str, _Work]] = {}
+        self._every: Final = _Work(time.monotonic())
 
     def charge(self, sender: str, seconds: float) -> None:
         """Add work that was done for a sender."""
+        now = time.monotonic()
         with self._lock:
-            self._fade()
-            self._of[sender] = self._of.get(sender, 0.0) + seconds
+            own = self._of.get(sender)
+            if own is None:
+                if len(self._of) >= _MOST_SENDERS:
+                    self._forget(now)
+                own = self._of[sender] = _Work(now)
+            for work in (own, self._every):
+                work.seconds = work.faded(now) + seconds
 
     def is_over(self, sender: str) -> bool:
-        """Whether the worker is busy, and a sender's is most of it.
+        """Whether the worker is busy, and a sender's is most of it while others send as well.
 
         Never of who is bound to no organization: those are the operator's own.
         """
-        if not sender:
-            return False
-        with self._lock:
-            self._fade()
-            own, every = self._of.get(sender, 0.0), sum(self._of.values())
-            is_alone = len(self._of) <= 1
-        own, every = own / _WINDOW_SECONDS, every / _WINDOW_SECONDS
-        return not is_alone and every > BUSY and own > max(_OWN_MOST, every / 2)
-
-    def _fade(self) -> None:
         now = time.monotonic()
-        kept = math.exp((self._at - now) / _WINDOW_SECONDS)
-        self._at = now
-        for sender in list(self._of):
-            self._of[sender] *= kept
-            if self._of[sender] < _FORGOTTEN:
-                del self._of[sender]
+        with self._lock:
+            work = self._of.get(sender)
+            if not sender or work is None:
+                return False
+            own, every = work.faded(now) / _WINDOW_SECONDS, self._every.faded(now) / _WINDOW_SECONDS
+        return every > BUSY and own > max(_OWN_MOST, every / 2) and every - own > _FORGOTTEN
+
+    def _forget(self, now: float) -> None:
+        for sender in [each for each, work in self._of.items() if work.faded(now) < _FORGOTTEN]:
+            del self._of[sender]

@@ -38,7 +38,7 @@ _MOST_HEADERS: Final = 128
 _MOST_PIPELINED: Final = 8
 _MOST_UNREAD_BYTES: Final = 16_384
 # Whoever sends a body in pieces of some bytes costs a call a piece.
-_MOST_PIECES: Final = 32_768
+_MOST_PIECES: Final = 8_192
 
 _connections: Final[list[Connections]] = []
 

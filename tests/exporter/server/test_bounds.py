@@ -177,3 +177,15 @@ def test_messages_that_stall_over_grpc_take_bounded_memory(ledger_url: str, stre
         assert service.peak_rss_mib() - before < 90
         for client in clients:
             client.close()
+
+
+def test_large_messages_over_grpc_leave_no_memory_behind(ledger_url: str) -> None:
+    """A call of grpc is a cycle: sixty of 4 MB, refused, were 240 MB."""
+    message = b"\x0a\x00" * 2_000_000
+    with serving(ledger_url, grpc=True) as service:
+        before = service.rss_mib()
+        with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
+            for _ in range(60):
+                with pytest.raises(grpc.RpcError):
+                    exporting(channel)(message, timeout=10)
+        assert service.peak_rss_mib() - before < 80

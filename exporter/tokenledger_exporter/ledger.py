@@ -212,7 +212,7 @@ def install(provider: AnyTracerProvider | None, settings: Settings) -> PostgresL
             ledger = _installed["ledger"] = PostgresLedger(settings, resource)
             if not _measured:
                 _measured.append(True)
-                measure(_installed_vitals)
+                _make_metrics()
             for attached in list(_attached):
                 ledger.attach(attached)
             if previous is not None:
@@ -225,6 +225,14 @@ def install(provider: AnyTracerProvider | None, settings: Settings) -> PostgresL
 def installed_ledger() -> PostgresLedger | None:
     """The ledger `install` made, if any."""
     return _installed.get("ledger")
+
+
+def _make_metrics() -> None:
+    try:
+        measure(_installed_vitals)
+    except Exception as error:  # noqa: BLE001 - whatever the named meter provider's package raises
+        kind = type(error).__name__
+        warn("metrics_unavailable", f"the app's meter provider cannot be loaded ({kind})")
 
 
 def _installed_vitals() -> Vitals | None:

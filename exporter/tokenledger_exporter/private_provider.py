@@ -12,6 +12,7 @@ import os
 import threading
 from typing import Final
 
+from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
@@ -45,6 +46,8 @@ class PrivateProvider(TracerProvider):
             span_limits=_UNLIMITED,
             shutdown_on_exit=False,
         )
+        # The SDK's metrics on spans are of the app's tracing; loading their provider may fail.
+        self._meter_provider = NoOpMeterProvider()
 
     def adopt(self, resource: Resource) -> None:
         """Make tracers with an app's resource from now on: its provider may come after us."""

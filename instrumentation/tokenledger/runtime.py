@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry import trace
-
 from tokenledger import failures
+from tokenledger.app_provider import app_provider
 from tokenledger.ledger import find_install
 from tokenledger.precedence import NOTHING, keyword_layer, metadata_layer
 from tokenledger.trust import note_remote_baggage
@@ -87,7 +86,7 @@ def _is_wanted(settings: Settings) -> bool:
 
 def _open_ledger(settings: Settings) -> Ledger | None:
     try:
-        return find_install()(trace.get_tracer_provider(), settings)
+        return find_install()(app_provider(), settings)
     except SettingsError:
         raise
     except Exception as error:  # noqa: BLE001 - the app must start although its ledger does not

@@ -26,6 +26,7 @@ from opentelemetry.trace import (
     get_tracer_provider,
 )
 
+from tokenledger.app_provider import note_unloadable, stand_in
 from tokenledger.call import RUNNING, Call
 from tokenledger.carrier import ATTRIBUTED, attribution_in
 from tokenledger.failures import Guard, report
@@ -77,7 +78,7 @@ class CallTracer:
     def __init__(self, scope: str, provider: TracerProvider | None = None, sdk: str = "") -> None:
         self._scope = names.SCOPE_PREFIX + scope
         self._sdk = sdk
-        self._provider = provider
+        self._provider = provider or stand_in()
         self._route: _Route | None = None
 
     def start(
@@ -159,7 +160,10 @@ class CallTracer:
         if not started_ns:
             started_ns = time_ns()
         route = self._route
-        provider = self._provider or get_tracer_provider()
+        try:
+            provider = self._provider or get_tracer_provider()
+        except Exception as error:  # noqa: BLE001 - whatever the named provider's package raises
+            provider = self._provider = note_unloadable(error)
         if route is None or route.provider is not provider or route.ledger is not setup.ledger:
             route = _find_route(self._scope, provider, setup.ledger, _sdk_version(self._sdk))
             self._route = route

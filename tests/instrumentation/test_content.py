@@ -15,8 +15,11 @@ from tokenledger_exporter.records import decode_record
 from tokenledger_semconv.content import INPUT_MESSAGES, OUTPUT_MESSAGES, SYSTEM_INSTRUCTIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from instrumentation.calls import Clients, Shape
     from instrumentation.harness import AppTracing, MemoryLedger
+    from tokenledger_exporter.demo.provider import DemoProvider
 
 TEXTS = ("text", "output_text")
 SWITCH = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -93,3 +96,64 @@ def test_nothing_is_on_the_span_unless_asked(
     run(clients, CHAT)
     assert not {INPUT_MESSAGES, OUTPUT_MESSAGES, SYSTEM_INSTRUCTIONS} & _told(app).keys()
     assert len(ledgers[0].spans) == 1
+
+
+def _once(*items: object) -> Iterator[object]:
+    yield from items
+
+
+_TEXT = {"type": "text", "text": PROMPT}
+ASKED_PLAINLY = [{"role": "user", "content": PROMPT}]
+# Each given as the SDK's types allow it, an iterable that can be read once.
+_LAZY: dict[str, Callable[[], dict[str, Any]]] = {
+    "content": lambda: {"messages": [{"role": "user", "content": _once(_TEXT)}]},
+    "a message's tool results": lambda: {
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "tool_result", "tool_use_id": "t", "content": _once(_TEXT)},
+                    {"type": "text", "text": "and?"},
+                ],
+            }
+        ]
+    },
+    "all messages": lambda: {"messages": _once({"role": "user", "content": PROMPT})},
+    "system": lambda: {"messages": ASKED_PLAINLY, "system": _once(_TEXT)},
+    "tools": lambda: {
+        "messages": ASKED_PLAINLY,
+        "tools": _once({"name": "t", "input_schema": {"type": "object"}}),
+    },
+}
+
+
+@pytest.mark.parametrize("what", _LAZY)
+def test_what_can_be_read_once_is_left_to_the_request(
+    ledgers: list[MemoryLedger],
+    clients: Clients,
+    provider: DemoProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    monkeypatch.setenv(SWITCH, "true")
+    create: Any = clients.anthropic.messages.create
+    about = {"model": "claude-sonnet-5", "max_tokens": 64, "stream": True}
+    list(create(**about, **_LAZY[what]()))
+    tokenledger.init()
+    list(create(**about, **_LAZY[what]()))
+    bare, ours = [request.body for request in provider.requests]
+    assert ours == bare
+    assert PROMPT in json.dumps(ours)
+    assert len(ledgers[0].spans) == 1
+
+
+def test_messages_that_cannot_be_written_down_cost_no_row(
+    ledgers: list[MemoryLedger], clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep: Any = PROMPT
+    for _ in range(200):
+        deep = {"type": "tool_result", "content": [deep]}
+    monkeypatch.setenv(SWITCH, "true")
+    tokenledger.init()
+    run(clients, MESSAGE, messages=[{"role": "user", "content": [deep]}])
+    assert ledgers[0].only()["gen_ai.usage.output_tokens"] == 50

@@ -3,6 +3,9 @@
 The switch and the form are OpenTelemetry's (semantic-conventions-genai, read 2026-11-22). The
 ledger never gets them: its records hold a list of allowed attributes, and these are not on it.
 Answers of streams are left out, since no text of a stream is kept.
+
+Only lists, tuples, dictionaries and the fields of an SDK's objects are walked. The SDKs take any
+iterable in their place, and one that can be read once is the request's: it is named by its class.
 """
 
 from __future__ import annotations
@@ -10,13 +13,14 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from tokenledger.reading import fields_of, mapping_of
+from tokenledger.failures import Guard
+from tokenledger.reading import fields_of
 from tokenledger_semconv.content import INPUT_MESSAGES, OUTPUT_MESSAGES, SYSTEM_INSTRUCTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tokenledger.instrumentors.shape import Body, Shape
     from tokenledger.reading import Found
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 CAPTURE_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 """OpenTelemetry's switch: `true`, or one of its newer words that name the span."""
 
+# No message of any API comes near it.
+_DEEPEST: Final = 32
 _ON: Final = frozenset({"true", "span_only", "span_and_event"})
 
 
@@ -39,11 +45,13 @@ def telling(shape: Shape) -> Shape:
     def note_all(body: Body, told: Found) -> None:
         if note is not None:
             note(body, told)
-        _add_request(told, body)
+        with Guard("reading the messages of a request"):
+            _add_request(told, body)
 
     def read_all(answer: object) -> Found:
         found: Found = {} if read is None else read(answer)
-        _add_answer(found, fields_of(answer))
+        with Guard("reading the messages of an answer"):
+            _add_answer(found, fields_of(answer))
         return found
 
     return replace(shape, note=note_all, read=None if read is None else read_all)
@@ -52,10 +60,10 @@ def telling(shape: Shape) -> Shape:
 def _add_request(told: Found, body: Body) -> None:
     said = body.get("messages", body.get("input", body.get("prompt")))
     # What was not given stands there too, as a mark of the SDK's own.
-    if isinstance(said, (str, list)):
+    if isinstance(said, (str, list, tuple)):
         told[INPUT_MESSAGES] = _json(_messages(said, "user"))
     instructions = body.get("system", body.get("instructions"))
-    if isinstance(instructions, (str, list)):
+    if isinstance(instructions, (str, list, tuple)):
         told[SYSTEM_INSTRUCTIONS] = _json(_parts(instructions))
 
 
@@ -72,7 +80,7 @@ def _choice(choice: object) -> dict[str, Any]:
     told = fields_of(choice)
     message = fields_of(told.get("message"))
     parts = _parts(message.get("content", told.get("text")) or [])
-    parts += [mapping_of(call) for call in message.get("tool_calls") or ()]
+    parts += [_plain(call) for call in message.get("tool_calls") or ()]
     return {"role": "assistant", "parts": parts, "finish_reason": told.get("finish_reason")}
 
 
@@ -86,7 +94,7 @@ def _messages(said: Any, role: str) -> list[dict[str, Any]]:  # noqa: ANN401 - w
             continue
         told = fields_of(message)
         content = told.get("content")
-        parts = [mapping_of(message)] if content is None else _parts(content)
+        parts = [_plain(message)] if content is None else _parts(content)
         found.append({"role": told.get("role") or role, "parts": parts})
     return found
 
@@ -94,13 +102,30 @@ def _messages(said: Any, role: str) -> list[dict[str, Any]]:  # noqa: ANN401 - w
 def _parts(content: Any) -> list[Any]:  # noqa: ANN401 - whatever was sent
     if isinstance(content, str):
         return [{"type": "text", "content": content}]
+    if not isinstance(content, (list, tuple)):
+        return [_plain(content)]
     found: list[Any] = []
-    for part in content:
+    for part in cast("Sequence[object]", content):
         told = fields_of(part)
         text = told.get("text")
-        found.append({"type": "text", "content": text} if text is not None else mapping_of(part))
+        found.append({"type": "text", "content": text} if text is not None else _plain(part))
     return found
 
 
+def _plain(value: object, depth: int = 0) -> object:
+    """What is told of a value, without asking it for anything that it could give only once."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if depth < _DEEPEST:
+        if isinstance(value, (list, tuple)):
+            items = cast("Sequence[object]", value)
+            return [_plain(item, depth + 1) for item in items]
+        if isinstance(value, dict) or hasattr(value, "__pydantic_fields_set__"):
+            told = fields_of(value)
+            sent = getattr(value, "__pydantic_fields_set__", told)
+            return {str(name): _plain(told[name], depth + 1) for name in told if name in sent}
+    return f"<{type(value).__name__}>"
+
+
 def _json(value: object) -> str:
-    return json.dumps(value, default=str, ensure_ascii=False)
+    return json.dumps(value, default=lambda other: f"<{type(other).__name__}>", ensure_ascii=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger.reading import fields_of
+from tokenledger.reading import fields_of, plausible
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _CACHE_FIELDS: Final = frozenset(
     {"cache_creation", "cache_creation_input_tokens", "cache_read_input_tokens"}
 )
 _COUNTS: Final = (names.INPUT_TOKENS, names.OUTPUT_TOKENS)
+_NAMES: Final = ("model", "id", "service_tier", "system_fingerprint")
 CHAT: Final = "chat"
 """The operation of an answer that is nothing else."""
 
@@ -33,11 +34,13 @@ class Answers:
         is_anthropic: whether a usage object that could be either's is Anthropic's.
     """
 
-    __slots__ = ("_is_anthropic", "_last", "_message_stream")
+    __slots__ = ("_is_anthropic", "_last", "_message_stream", "_names")
 
     def __init__(self, *, is_anthropic: bool) -> None:
         self._is_anthropic = is_anthropic
         self._last: Mapping[str, Any] | None = None
+        # What earlier results said of the call; the one with the usage may leave it blank.
+        self._names: dict[str, Any] = {}
         self._message_stream: Any = None
 
     def see(self, result: object) -> None:
@@ -51,6 +54,9 @@ class Answers:
         # The event that ends a Responses stream holds the answer.
         held = fields_of(told.get("response"))
         for candidate in (told, held):
+            for name in _NAMES:
+                if value := candidate.get(name):
+                    self._names[name] = value
             if candidate.get("usage") is not None:
                 self._last = candidate
 
@@ -60,9 +66,9 @@ class Answers:
         operation = CHAT
         if self._last is not None:
             operation = "embeddings" if self._last.get("object") == "list" else CHAT
-            found = self._read(self._last)
+            found = plausible(self._read({**self._last, **self._names}))
         elif self._message_stream is not None:
-            found = self._message_stream.found()
+            found = plausible(self._message_stream.found())
         return operation, found if any(name in found for name in _COUNTS) else {}
 
     def _read(self, told: Mapping[str, Any]) -> Found:

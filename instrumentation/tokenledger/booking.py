@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger.failures import report
-from tokenledger.precedence import NOTHING
+from tokenledger.precedence import NOTHING, clean
 from tokenledger.tracing import CallTracer
 from tokenledger_semconv import attributes as names
+from tokenledger_semconv.tokens import MOST_TOKENS
 
 if TYPE_CHECKING:
     from tokenledger.precedence import Layer
@@ -73,18 +74,19 @@ def book(booking: Booking, *, has_stable_identity: bool = False) -> None:
         booking: the call.
         has_stable_identity: the same booking is the same row, however often it is booked.
     """
-    told: Found = {names.OPERATION_NAME: booking.operation}
+    model = clean(booking.model)
+    told: Found = {names.OPERATION_NAME: clean(booking.operation)}
     if booking.provider:
-        told[names.PROVIDER_NAME] = booking.provider
-    if booking.model:
-        told[names.REQUEST_MODEL] = booking.model
+        told[names.PROVIDER_NAME] = clean(booking.provider)
+    if model:
+        told[names.REQUEST_MODEL] = model
     if booking.reported_cost:
         told[names.REPORTED_COST] = booking.reported_cost
     if has_stable_identity:
         told[names.CALL_ID] = _identity(booking)
     found: Found = dict(booking.answer)
-    if booking.model:
-        found.setdefault(names.RESPONSE_MODEL, booking.model)
+    if model:
+        found.setdefault(names.RESPONSE_MODEL, model)
     if booking.failed:
         found[names.ERROR_TYPE] = _OTHER_ERROR
     started = booking.started_ns or time.time_ns() - booking.took_ns
@@ -108,9 +110,9 @@ class Checked:
         """A token count, or nothing where the value is none."""
         if value is None:
             return None
-        if type(value) is int and value >= 0:
+        if type(value) is int and 0 <= value <= MOST_TOKENS:
             return value
-        self._refuse(name, value, "count of 0 or more")
+        self._refuse(name, value, f"count from 0 to {MOST_TOKENS:,}")
         return None
 
     def nanoseconds(self, name: str, milliseconds: Any) -> int:  # noqa: ANN401 - whatever was told
@@ -154,7 +156,7 @@ class Checked:
         try:
             # By its text: a float's own digits are what its author wrote.
             amount = decimal.Decimal(str(value))
-        except decimal.InvalidOperation:
+        except (decimal.InvalidOperation, ValueError):
             amount = decimal.Decimal("NaN")
         is_amount = amount.is_finite() and 0 <= amount < _MOST_DOLLARS
         if isinstance(value, bool) or not is_amount or amount.as_tuple().exponent < -_MOST_DECIMALS:

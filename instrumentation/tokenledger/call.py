@@ -17,6 +17,7 @@ from opentelemetry.trace import StatusCode
 from tokenledger.failures import Guard, report
 from tokenledger.span_attributes import put
 from tokenledger_semconv.attributes import ERROR_TYPE, HTTP_STATUS_CODE, TIME_TO_FIRST_CHUNK
+from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -180,7 +181,7 @@ def without_baggage() -> AbstractContextManager[None]:
 
 
 def _add_error(found: Found, error: BaseException) -> None:
-    found[ERROR_TYPE] = type(error).__name__
+    found[ERROR_TYPE] = type(error).__name__[:MAX_VALUE_LENGTH]
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         found[HTTP_STATUS_CODE] = status

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import compress
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from tokenledger.failures import report
 from tokenledger_semconv import attributes as names
+from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
+from tokenledger_semconv.tokens import MOST_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +30,8 @@ Usage = Mapping[str, Any]
 """A provider's usage object as a plain mapping."""
 
 
-class Counts:
-    """Which field of a usage object fills which span attribute.
+class Fields:
+    """Which field of a provider's object fills which span attribute.
 
     Args:
         attribute_of: field -> attribute.
@@ -40,6 +44,17 @@ class Counts:
         self.attributes = tuple(attribute_of.values())
 
 
+class Counts(Fields):
+    """The same of a usage object, whose fields are counts."""
+
+    __slots__ = ()
+
+
+_UNWRITABLE: Final = (ValueError, TypeError, RecursionError)
+_NANOSECONDS: Final = 1_000_000_000
+_USAGE: Final = names.PROVIDER_USAGE
+# In the year 2286; what is later is no time in seconds.
+_LAST_SECOND: Final = 10_000_000_000
 _NOTHING: Final[Mapping[str, Any]] = {}
 _TOKEN_ATTRIBUTES: Final = (
     ("input_tokens", names.INPUT_TOKENS),
@@ -80,11 +95,41 @@ def fields_of(source: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever was 
     return {**declared, **further} if further else declared
 
 
+def head_of(told: Mapping[str, Any], head: Fields) -> Found:
+    """The names an answer gives itself, each at most as long as a row holds; a blank one is none.
+
+    In few steps, since every call pays them: no name is too long if all together are not.
+    """
+    values = tuple(map(told.get, head.fields))
+    try:
+        if len("".join(filter(None, values))) <= MAX_VALUE_LENGTH:
+            return dict(compress(zip(head.attributes, values), values))  # noqa: B905 - as long
+    except TypeError:
+        pass  # One is no text; which, is seen below.
+    given = zip(head.attributes, values, strict=True)
+    return {
+        name: value[:MAX_VALUE_LENGTH] for name, value in given if isinstance(value, str) and value
+    }
+
+
 def add_counts(found: Found, told: Mapping[str, Any], counts: Counts) -> None:
     """Put the whole numbers among these fields into the attributes."""
-    for attribute, count in zip(counts.attributes, map(told.get, counts.fields), strict=False):
+    # Both are as long as each other.
+    for attribute, count in zip(counts.attributes, map(told.get, counts.fields)):  # noqa: B905
         if count.__class__ is int:
             found[attribute] = count
+
+
+def plausible(found: Found) -> Found:
+    """What was read without the counts that no call can reach; what they counted is unknown."""
+    kept: Found = {
+        name: value
+        for name, value in found.items()
+        if value.__class__ is not int or abs(value) <= MOST_TOKENS
+    }
+    if len(kept) < len(found):
+        kept[names.UNKNOWN_USAGE] = f"a count of more than {MOST_TOKENS:,}"
+    return kept
 
 
 def add_usage(found: Found, usage: Any) -> None:  # noqa: ANN401 - whatever was sent
@@ -92,12 +137,31 @@ def add_usage(found: Found, usage: Any) -> None:  # noqa: ANN401 - whatever was 
     try:
         serializer = usage.__pydantic_serializer__
     except AttributeError:
-        if isinstance(usage, Mapping) and usage:
-            found[names.PROVIDER_USAGE] = _encode(usage)
+        if isinstance(usage, Mapping) and usage and (told := encoded(usage)):
+            found[_USAGE] = told
         return
-    # Past `model_dump_json`, which costs more than all that is done here.
-    told: bytes = serializer.to_json(usage, exclude_unset=True, warnings=False)
-    found[names.PROVIDER_USAGE] = told.decode()
+    try:
+        # Past `model_dump_json`, which costs more than all that is done here.
+        document: bytes = serializer.to_json(usage, exclude_unset=True, warnings=False)
+        found[_USAGE] = document.decode()
+    except _UNWRITABLE as error:
+        report("writing down a usage object", type(error).__name__)
+
+
+def encoded(value: object) -> str:
+    """A value as JSON; "" where it cannot be written, as a number of 5,000 digits or deep lists."""
+    try:
+        return _encode(value)
+    except _UNWRITABLE as error:
+        report("writing down a usage object", type(error).__name__)
+        return ""
+
+
+def epoch_nanoseconds(seconds: object) -> int | None:
+    """A provider's time in seconds since 1970; `None` where it is none."""
+    if isinstance(seconds, (int, float)) and 0 < seconds < _LAST_SECOND:
+        return int(seconds * _NANOSECONDS)
+    return None
 
 
 def token_attributes(tokens: TokenVector) -> Found:

@@ -50,6 +50,8 @@ _SUPPRESSED: Final = "suppress_instrumentation"
 # costs as much as the rest of starting a call.
 _BAGGAGE: Final = next(iter(baggage.set_baggage("any", "any", Context())))
 _SPAN: Final = next(iter(trace.set_span_in_context(INVALID_SPAN, Context())))
+_OPERATION: Final = names.OPERATION_NAME
+_MODEL: Final = names.REQUEST_MODEL
 _RATIO_BITS: Final = 64
 _RATIO_MASK: Final = (1 << _RATIO_BITS) - 1
 
@@ -253,7 +255,7 @@ def _start_span(
 ) -> Span:
     get: Any = told.get
     return tracer.start_span(
-        _name(get(names.OPERATION_NAME), get(names.REQUEST_MODEL)),
+        _name(get(_OPERATION), get(_MODEL)),
         parent,
         SpanKind.CLIENT,
         told,

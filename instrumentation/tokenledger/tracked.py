@@ -10,6 +10,7 @@ import functools
 import inspect
 import sys
 import time
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from opentelemetry import context
@@ -141,8 +142,10 @@ class _Run:
 
     def see(self, result: object) -> None:
         """Note something the function gave."""
-        if not self._is_recorded and not _is_recorded_elsewhere(result):
-            with Guard("reading a tracked function's result"):
+        if self._is_recorded:
+            return
+        with Guard("reading a tracked function's result"):
+            if not _is_recorded_elsewhere(result):
                 self._answers.see(result)
 
     def finish(self) -> None:
@@ -187,11 +190,13 @@ def _function(tracked: Tracked, function: Callable[..., Any]) -> Callable[..., A
             with run:
                 result = function(*args, **kwargs)
             # A plain function may hand out what a function of another kind made.
-            if inspect.iscoroutine(result):
+            # By its type: a proxy's `__class__` is the app's code, and may raise.
+            kind = type(result)
+            if issubclass(kind, CoroutineType):
                 return _awaited(tracked, run, result)
-            if inspect.isgenerator(result):
+            if issubclass(kind, GeneratorType):
                 return under_generator(tracked.layer, lambda: _Body(run, result))()
-            if inspect.isasyncgen(result):
+            if issubclass(kind, AsyncGeneratorType):
                 return under_async_generator(tracked.layer, lambda: _AsyncBody(run, result))()
             run.see(result)
             run.finish()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypedDict, TypeVar, cas
 
 from tokenledger.booking import SUCCESS, Booking, Checked, book
 from tokenledger.failures import Guard, report
-from tokenledger.precedence import NOTHING, given_layer
+from tokenledger.precedence import NOTHING, clean, given_layer
 from tokenledger.reading import token_attributes
 from tokenledger.runtime import RUNTIME
 from tokenledger.tracked import Tracked
@@ -132,7 +132,7 @@ def track_cost(  # noqa: PLR0913 - one keyword per column of the row
         name, answered_by = _answering(model, provider)
         book(
             Booking(
-                operation=str(operation),
+                operation=clean(operation),
                 provider=answered_by,
                 model=name,
                 answer=_answer(checked, counts),
@@ -277,16 +277,15 @@ atrack_many: Final = _twin(track_many)
 
 def _answering(model: object, provider: object) -> tuple[str, str]:
     """The model that answered, "" if it is not told, and who runs it; found by it if need be."""
-    name = "" if model is None else str(model)
-    return name, provider_of(name) if provider is None else str(provider)
+    name = "" if model is None else clean(model)
+    return name, provider_of(name) if provider is None else clean(provider)
 
 
 def _decorator(model: object, provider: object, attribution: CallAttribution) -> Tracked:
-    given = None if provider is None else str(provider)
     with Guard("track_cost"):
-        return Tracked(
-            _layer(attribution), provider=given, model="" if model is None else str(model)
-        )
+        given = None if provider is None else clean(provider)
+        name = "" if model is None else clean(model)
+        return Tracked(_layer(attribution), provider=given, model=name)
     return Tracked(NOTHING, provider=None, model="")
 
 

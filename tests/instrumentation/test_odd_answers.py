@@ -7,14 +7,26 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import anthropic
+import openai
 import pytest
 
+import tokenledger
+from instrumentation.calls import CHAT, MESSAGE, run
+from instrumentation.harness import attributes as span_of
 from instrumentation.harness import counts
-from instrumentation.loopback import streamed
+from instrumentation.loopback import Loopback, Reply, streamed
 from instrumentation.releases import http_module
+from tokenledger import failures
+from tokenledger.instrumentors.anthropic_usage import read_message
 from tokenledger.instrumentors.body import body_sent
+from tokenledger.instrumentors.estimate import estimated_input
+from tokenledger.instrumentors.openai_usage import read_chat, read_response
+from tokenledger.reading import read_json
+from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from instrumentation.calls import Clients
     from instrumentation.harness import MemoryLedger
 
@@ -65,3 +77,106 @@ def test_the_body_sent_for_such_a_response_is_not_known() -> None:
     request = http.Request("POST", "http://127.0.0.1/", content=b"{}")
     assert body_sent(http.Response(200, request=request))() == b"{}"
     assert json.loads(request.content) == {}
+
+
+class _Proxy:
+    """As a lazy proxy whose target is gone: everything that is asked of it raises."""
+
+    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401
+        raise LookupError(name)
+
+    def __bool__(self) -> bool:
+        raise LookupError
+
+
+def test_a_hostile_result_of_a_tracked_function_is_the_apps_alone(ledger: MemoryLedger) -> None:
+    proxy = _Proxy()
+
+    @tokenledger.track_llm
+    def returns() -> object:
+        return proxy
+
+    @tokenledger.track_llm
+    def yields() -> Iterator[object]:
+        yield proxy
+
+    @tokenledger.track_llm(model="gpt-4o")
+    def holds() -> object:
+        return {"usage": proxy}
+
+    assert returns() is proxy
+    assert next(iter(yields())) is proxy
+    assert holds() == {"usage": proxy}
+    assert ledger.spans == []
+    assert failures.counts() == {
+        "reading a tracked function's result": 2,
+        "booking a tracked function's result": 1,
+    }
+    failures.reset()
+
+
+@pytest.mark.parametrize(
+    "many", [10**9 + 1, 2**63 - 1, 10**5_000], ids=["plausible", "64 bit", "5000 digits"]
+)
+def test_a_count_that_no_call_can_reach_is_refused_and_the_call_is_booked(
+    ledger: MemoryLedger, many: int
+) -> None:
+    tokenledger.track(model="gpt-4o", input_tokens=many, output_tokens=5, cost_usd=many)
+    tokenledger.track_cost(many, 5, "gpt-4o")
+
+    @tokenledger.track_llm(model="gpt-4o")
+    def answers() -> object:
+        return {"usage": {"prompt_tokens": many, "completion_tokens": 5}}
+
+    answers()
+    spans = [span_of(span) for span in ledger.spans]
+    assert [counts(span) for span in spans] == [{"output_tokens": 5}] * 3
+    assert "more than 1,000,000,000" in spans[2][names.UNKNOWN_USAGE]
+    assert failures.counts()["track(input_tokens=)"] == 1
+    failures.reset()
+
+
+def test_names_are_as_long_as_a_row_holds(ledger: MemoryLedger, clients: Clients) -> None:
+    """An app may pass on the model its user asks for, and whoever answers names the answer."""
+    long = "m" * 4_000
+    run(clients, CHAT, model=long, service_tier=long)
+    run(clients, MESSAGE, model=long)
+    tokenledger.track_cost(1, 2, long, provider=long, operation=long, user_id=long)
+    for span in map(span_of, ledger.spans):
+        texts = {name: len(value) for name, value in span.items() if isinstance(value, str)}
+        texts.pop(names.PROVIDER_USAGE, None)
+        assert max(texts.values()) == 255, texts
+
+
+@pytest.mark.parametrize(
+    "read", [read_chat, read_response, read_message], ids=lambda read: read.__name__
+)
+def test_what_an_answer_calls_itself_is_cut(read: Callable[[object], dict[str, Any]]) -> None:
+    long = "x" * 3_000
+    answer = {"model": long, "id": long, "service_tier": long, "stop_reason": long}
+    usage = {"input_tokens": 1, "output_tokens": 2, "service_tier": long}
+    found = read({**answer, "usage": usage, "choices": [{"finish_reason": "stop"}] * 100_000})
+    assert found[names.RESPONSE_ID] == "x" * 255
+    assert found[names.RESPONSE_MODEL] == "x" * 255
+    del found[names.PROVIDER_USAGE]
+    assert len(json.dumps(found)) < 4_000
+
+
+@pytest.mark.parametrize("depth", [1_000, 1_500, 5_000, 100_000])
+def test_deep_json_of_a_host_reaches_the_app_as_it_is(ledger: MemoryLedger, depth: int) -> None:
+    """From Python 3.13 on the decoder gives up between 1,000 and 2,000 levels."""
+    deep = b"[" * depth + b"]" * depth
+    body = b'data: {"id": "c-1", "choices": [], "x": ' + deep + b"}\n\ndata: [DONE]\n\n"
+    assert read_json(deep) is None or depth <= 1_500
+    assert estimated_input(b'{"messages": ' + deep + b"}") == 0
+    with Loopback() as host:
+        host.on("/chat/completions", Reply(body, "text/event-stream"))
+        client: Any = openai.OpenAI(api_key="sk", base_url=host.url, max_retries=0)
+        create = client.chat.completions.with_streaming_response.create
+        with create(model="gpt-4o", messages=[], stream=True) as response:
+            assert b"".join(response.iter_bytes()) == body
+        host.on("/chat/completions", Reply(deep, "application/json"))
+        create = client.chat.completions.with_streaming_response.create
+        with create(model="gpt-4o", messages=[]) as response:
+            assert b"".join(response.iter_bytes()) == deep
+    assert len(ledger.spans) == 2

@@ -18,15 +18,18 @@ from tokenledger.instrumentors.estimate import (
 )
 from tokenledger.reading import (
     Counts,
+    Fields,
     add_counts,
     add_usage,
     fields_of,
+    head_of,
     mapping_of,
     part,
     parts,
     text,
 )
 from tokenledger_semconv import attributes as names
+from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,9 +39,24 @@ if TYPE_CHECKING:
         Usage,
     )
 
+# Looked up once: every call pays for each step.
+_INPUT: Final = names.INPUT_TOKENS
+_READ: Final = names.CACHE_READ_TOKENS
+_WRITTEN: Final = names.CACHE_WRITE_TOKENS
+_TIER: Final = names.ANTHROPIC_SERVICE_TIER
+_REASONS: Final = names.FINISH_REASONS
 _REFUSED: Final = ("refusal",)
+# A handful of models is asked in turn; an answer that names more is no provider's.
+_MOST_REFUSALS: Final = 64
 _FALLBACK: Final = "fallback"
 _TURNS: Final = ("message", "fallback_message")
+_HEAD: Final = Fields(
+    {
+        "model": names.RESPONSE_MODEL,
+        "id": names.RESPONSE_ID,
+        "stop_reason": names.FINISH_REASONS,
+    }
+)
 _COUNTS: Final = Counts(
     {
         "input_tokens": names.INPUT_TOKENS,
@@ -79,7 +97,7 @@ def read_message(message: object) -> Found:
             declined = [_category(fields_of(block).get("trigger")) for block in _fallbacks(told)]
             _add_refusals(found, declined, told.get("stop_details"))
             return found
-    if found.get(names.FINISH_REASONS) == _REFUSED:
+    if found.get(_REASONS) == _REFUSED:
         _add_refusals(found, [], told.get("stop_details"))
     return found
 
@@ -91,20 +109,20 @@ def add_message_usage(found: Found, told: Mapping[str, Any]) -> None:
         add_counts(found, fields_of(lifetimes), _LIFETIMES)
     if (iterations := told.get("iterations")) is not None:
         _add_compactions(found, iterations)
-    if names.INPUT_TOKENS in found:
+    if _INPUT in found:
         counts: dict[str, Any] = found
-        cached = counts.get(names.CACHE_READ_TOKENS, 0) + counts.get(names.CACHE_WRITE_TOKENS, 0)
-        counts[names.INPUT_TOKENS] += cached
+        counts[_INPUT] += counts.get(_READ, 0) + counts.get(_WRITTEN, 0)
     if (details := told.get("output_tokens_details")) is not None:
         add_counts(found, fields_of(details), _THINKING)
     if (tools := told.get("server_tool_use")) is not None:
         add_counts(found, fields_of(tools), _TOOLS)
+    # Cut at what a row holds (MAX_VALUE_LENGTH), in the fewest steps there are.
     if tier := told.get("service_tier"):
-        found[names.ANTHROPIC_SERVICE_TIER] = str(tier)
+        found[_TIER] = f"{tier!s:.255}"
     if geo := told.get("inference_geo"):
-        found[names.ANTHROPIC_INFERENCE_GEO] = str(geo)
+        found[names.ANTHROPIC_INFERENCE_GEO] = f"{geo!s:.255}"
     if speed := told.get("speed"):
-        found[names.ANTHROPIC_SPEED] = str(speed)
+        found[names.ANTHROPIC_SPEED] = f"{speed!s:.255}"
 
 
 def _add_compactions(counts: dict[str, Any], iterations: object) -> None:
@@ -140,18 +158,14 @@ def _category(told: object) -> str:
 def _add_refusals(found: Found, declined: Sequence[str], details: object) -> None:
     """Tell why models declined, the last one with them if the answer is a refusal itself."""
     last = [_category(details)] if found.get(names.FINISH_REASONS) == _REFUSED else []
-    if refusals := (*declined, *last):
-        found[names.ANTHROPIC_REFUSALS] = refusals
+    if refusals := (*declined[:_MOST_REFUSALS], *last):
+        found[names.ANTHROPIC_REFUSALS] = tuple(text[:MAX_VALUE_LENGTH] for text in refusals)
 
 
 def _head(told: Mapping[str, Any]) -> Found:
-    found: Found = {}
-    if (model := told.get("model")).__class__ is str and model:
-        found[names.RESPONSE_MODEL] = model
-    if (identity := told.get("id")).__class__ is str and identity:
-        found[names.RESPONSE_ID] = identity
-    if (reason := told.get("stop_reason")).__class__ is str and reason:
-        found[names.FINISH_REASONS] = (reason,)
+    found: dict[str, Any] = head_of(told, _HEAD)
+    if _REASONS in found:
+        found[_REASONS] = (found[_REASONS],)
     return found
 
 

@@ -7,9 +7,9 @@ docs/estimates.md; what they give is marked as an estimate wherever it goes.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from tokenledger.reading import read_json
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
@@ -63,10 +63,9 @@ def estimated_long_output(weight: int) -> int:
 def estimated_input(request_body: bytes) -> int:
     """Input tokens of a request, by the length of all text in its body; 0 if it is no JSON."""
     try:
-        body: object = json.loads(request_body)
-    except ValueError:
+        characters = sum(len(text) for text in _texts(read_json(request_body)) if _is_text(text))
+    except RecursionError:
         return 0
-    characters = sum(len(text) for text in _texts(body) if _is_text(text))
     return round(characters / _INPUT_CHARACTERS_A_TOKEN)
 
 

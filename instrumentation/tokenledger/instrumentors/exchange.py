@@ -19,9 +19,10 @@ from tokenledger.instrumentors.content import telling
 from tokenledger.instrumentors.per_request import CARRIER, take_off
 from tokenledger.instrumentors.sending import Sending, finish_with
 from tokenledger.instrumentors.streams import end_watch
-from tokenledger.precedence import NOTHING
+from tokenledger.precedence import NOTHING, clean
 from tokenledger.runtime import RUNTIME
 from tokenledger_semconv import attributes as names
+from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +42,7 @@ RAW_RESPONSE_HEADER: Final = "X-Stainless-Raw-Response"
 
 _MOST_PLANS: Final = 1_024
 _NO_BODY: Final[Body] = {}
-_PLAIN: Final = (int, float, str)
+_NUMBERS: Final = (int, float)
 
 
 class Aside(Protocol):
@@ -95,7 +96,7 @@ class Api:
         endpoint = self.endpoints.of(client)
         told = {**endpoint.told, names.OPERATION_NAME: shape.told[names.OPERATION_NAME]}
         if model:
-            told[names.REQUEST_MODEL] = model
+            told[names.REQUEST_MODEL] = clean(model)
         beside = {name: shape.told[name] for name in shape.told.keys() - told.keys()}
         settings = RUNTIME.setup.settings
         plan = Plan(client._base_url, settings, shape, endpoint, told, beside)  # noqa: SLF001
@@ -300,8 +301,10 @@ def _add_settings(told: Found, shape: Shape, body: Body) -> None:
     settings = shape.settings
     for name in settings.keys() & body.keys():
         value = body[name]
-        if isinstance(value, _PLAIN):
+        if isinstance(value, _NUMBERS):
             told[settings[name]] = value
+        elif isinstance(value, str):
+            told[settings[name]] = value[:MAX_VALUE_LENGTH]
     if shape.note is not None:
         shape.note(body, told)
 

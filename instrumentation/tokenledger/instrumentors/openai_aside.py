@@ -9,7 +9,6 @@ whose first answer tells no counts.
 from __future__ import annotations
 
 import io
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +26,7 @@ from tokenledger.instrumentors.openai_usage import (
 )
 from tokenledger.instrumentors.overhearing import overhear
 from tokenledger.precedence import keyword_layer
-from tokenledger.reading import fields_of, parts, text
+from tokenledger.reading import epoch_nanoseconds, fields_of, parts, read_json, text
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
@@ -84,8 +83,10 @@ def read_aside(
 def _note_batch(batch: object) -> None:
     told = fields_of(batch)
     file, created = told.get("output_file_id"), told.get("created_at")
-    if isinstance(file, str) and isinstance(created, (int, float)):
-        _TIMES.note(file, int(created) * _NANOSECONDS, text(told, "model") or "")
+    created_ns = epoch_nanoseconds(created)
+    if isinstance(file, str) and created_ns is not None:
+        made_ns = created_ns // _NANOSECONDS * _NANOSECONDS
+        _TIMES.note(file, made_ns, text(told, "model") or "")
 
 
 def _read_response(tracer: CallTracer, endpoint: Endpoint, answer: object) -> None:
@@ -152,11 +153,7 @@ def _book_line(tracer: CallTracer, endpoint: Endpoint, file: str, line: bytes) -
     """Book one line of a results file; False if the file is something else."""
     made_ns = _TIMES.of(file)
     with Guard("reading a batch result"):
-        try:
-            told: object = json.loads(line)
-        except (ValueError, RecursionError):
-            return False
-        result = fields_of(told)
+        result = fields_of(read_json(line))
         if "custom_id" not in result or "response" not in result:
             return False
         body = fields_of(fields_of(result["response"]).get("body"))
@@ -172,8 +169,9 @@ def _book_line(tracer: CallTracer, endpoint: Endpoint, file: str, line: bytes) -
                 names.CALL_ID: f"openai.batch:{_identity(result, body)}",
             }
             # The line's own time first: it is the same for a reader who never saw the batch.
-            if made := body.get("created") or body.get("created_at"):
-                made_ns = int(made) * _NANOSECONDS
+            made = body.get("created") or body.get("created_at")
+            if (told_ns := epoch_nanoseconds(made)) is not None:
+                made_ns = told_ns // _NANOSECONDS * _NANOSECONDS
             if made_ns is not None:
                 request[names.CALL_STARTED_NS] = made_ns
             # Given by the app for this one call, like the keywords of `attribution`.

@@ -6,7 +6,6 @@ A message is parsed here only if it names one of the few kinds that tell of a co
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
@@ -18,7 +17,7 @@ from tokenledger.instrumentors.openai_usage import (
     read_audio,
     read_response,
 )
-from tokenledger.reading import fields_of
+from tokenledger.reading import fields_of, read_json
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def _read(api: Api, host: Host, connection: Any, data: bytes) -> None:  # noqa: 
         return
     try:
         if any(mark in data for mark in _MARKS):
-            event: object = json.loads(data)
+            event = read_json(data)
             session: object = getattr(connection, _SESSION, None)
             if not isinstance(session, _Session):
                 session = _session(api, connection)

@@ -6,11 +6,10 @@ and citations) and "Pricing" (tools), read 2026-11-26 in copies of August to Oct
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger.reading import Counts, add_counts, fields_of, mapping_of, parts, text
+from tokenledger.reading import Counts, add_counts, encoded, fields_of, mapping_of, parts, text
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
     from tokenledger.reading import Found
 
+# A response draws a handful of images; each of these is a row.
+_MOST_FURTHER: Final = 64
 _WEB, _IMAGE, _SHELL = "web_search_call", "image_generation_call", "shell_call"
 _CONTAINER: Final = "code_interpreter_call"
 _TOOLS: Final = Counts(
@@ -86,8 +87,8 @@ def add_svg(found: Found, written: object) -> None:
 
 
 def _put(found: Found, further: list[object]) -> None:
-    if further:
-        found[names.FURTHER_USAGE] = json.dumps(further, default=str, separators=(",", ":"))
+    if told := encoded(further[:_MOST_FURTHER]) if further else "":
+        found[names.FURTHER_USAGE] = told
 
 
 def _further(kind: str, model: str | None, usage: object) -> dict[str, object]:

@@ -19,8 +19,19 @@ from tokenledger.instrumentors.estimate import (
     estimated_output,
 )
 from tokenledger.instrumentors.openai_tools import TOOL_KINDS, add_svg, add_tools
-from tokenledger.reading import Counts, add_counts, add_usage, fields_of, parts, text
+from tokenledger.reading import (
+    Counts,
+    Fields,
+    add_counts,
+    add_usage,
+    epoch_nanoseconds,
+    fields_of,
+    head_of,
+    parts,
+    text,
+)
 from tokenledger_semconv import attributes as names
+from tokenledger_semconv.tokens import MOST_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +43,15 @@ RESPONSE_ENDINGS: Final = frozenset(
 )
 """Events of a Responses stream that carry the whole response with its usage."""
 
+# Blank is not told: Azure's late chunks of an asynchronous content filter have "" for id and model.
+_HEAD: Final = Fields(
+    {
+        "model": names.RESPONSE_MODEL,
+        "id": names.RESPONSE_ID,
+        "service_tier": names.OPENAI_SERVICE_TIER,
+        "system_fingerprint": names.OPENAI_SYSTEM_FINGERPRINT,
+    }
+)
 _CHAT_COUNTS: Final = Counts(
     {
         "prompt_tokens": names.INPUT_TOKENS,
@@ -67,20 +87,22 @@ _OUTPUT_DETAILS: Final = Counts(
 )
 _TEXTS: Final = ("content", "refusal", "reasoning_content", "reasoning")
 _UNFINISHED: Final = frozenset({"queued", "in_progress"})
-_NANOSECONDS: Final = 1_000_000_000
+# As many as a request can ask for: `n` is 128 at most (OpenAI's API reference, 2026-11-28).
+_MOST_CHOICES: Final = 128
+_MOST_DOLLARS: Final = 10**12
 
 
 def read_chat(completion: object) -> Found:
     """A chat completion, or a legacy completion."""
     told = fields_of(completion)
-    found = _head(told)
+    found = head_of(told, _HEAD)
     reasons = [
         reason
         for choice in told.get("choices") or ()
         if (reason := fields_of(choice).get("finish_reason")).__class__ is str
     ]
     if reasons:
-        found[names.FINISH_REASONS] = tuple(reasons)
+        found[names.FINISH_REASONS] = tuple(reasons[:_MOST_CHOICES])
     add_chat_usage(found, told.get("usage"))
     return found
 
@@ -88,7 +110,7 @@ def read_chat(completion: object) -> Found:
 def read_response(response: object) -> Found:
     """An answer of the Responses API, and what its hosted tools used."""
     told = fields_of(response)
-    found = _head(told)
+    found = head_of(told, _HEAD)
     status = told.get("status")
     if isinstance(status, str) and status not in _UNFINISHED:
         found[names.FINISH_REASONS] = (status,)
@@ -120,7 +142,7 @@ def read_retrieved(response: object) -> Found | None:
 def read_usage(answer: object) -> Found:
     """An answer that says its model and its usage: embeddings, compaction, moderation."""
     told = fields_of(answer)
-    found = _head(told)
+    found = head_of(told, _HEAD)
     usage = told.get("usage")
     if "prompt_tokens" in fields_of(usage):
         add_chat_usage(found, usage)
@@ -148,15 +170,22 @@ def read_audio(answer: object) -> Found:
     told = fields_of(answer)
     usage = told.get("usage")
     found: Found = {}
-    seconds = fields_of(usage).get("seconds", told.get("duration"))
-    if isinstance(seconds, str):
-        seconds = float(seconds)
-    if isinstance(seconds, (int, float)):
-        found[names.AUDIO_SECONDS] = math.ceil(seconds)
+    seconds = _whole_seconds(fields_of(usage).get("seconds", told.get("duration")))
+    if seconds is not None:
+        found[names.AUDIO_SECONDS] = seconds
         add_usage(found, usage)
     else:
         add_response_usage(found, usage)
     return found
+
+
+def _whole_seconds(told: object) -> int | None:
+    """A length of audio, which a transcript may give as text; `None` where it is none."""
+    try:
+        seconds = float(told) if isinstance(told, (int, float, str)) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return math.ceil(seconds) if 0 <= seconds <= MOST_TOKENS else None
 
 
 def add_chat_usage(found: Found, usage: object) -> None:
@@ -194,32 +223,17 @@ def add_response_usage(found: Found, usage: object) -> None:
     add_usage(found, usage)
 
 
-def _head(told: Mapping[str, Any]) -> Found:
-    found: Found = {}
-    if (model := told.get("model")).__class__ is str and model:
-        found[names.RESPONSE_MODEL] = model
-    # Blank is not told: Azure's late chunks of an asynchronous content filter have "" for both.
-    if (identity := told.get("id")).__class__ is str and identity:
-        found[names.RESPONSE_ID] = identity
-    if (tier := told.get("service_tier")).__class__ is str and tier:
-        found[names.OPENAI_SERVICE_TIER] = tier
-    if (fingerprint := told.get("system_fingerprint")).__class__ is str and fingerprint:
-        found[names.OPENAI_SYSTEM_FINGERPRINT] = fingerprint
-    return found
-
-
 def _add_identity(found: Found, told: Mapping[str, Any]) -> None:
     """A background response is one call, however often and by whomever it is fetched."""
     if identity := told.get("id"):
         found[names.CALL_ID] = f"openai.response:{identity}"
-    created = told.get("created_at")
-    if isinstance(created, (int, float)):
-        found[names.CALL_STARTED_NS] = int(created * _NANOSECONDS)
+    if (created := epoch_nanoseconds(told.get("created_at"))) is not None:
+        found[names.CALL_STARTED_NS] = created
 
 
 def _add_reported_cost(found: Found, cost: object) -> None:
     """What the host says the call cost, as OpenRouter does (its API reference, 2026-11-22)."""
-    if isinstance(cost, (int, float)) and not isinstance(cost, bool):
+    if isinstance(cost, (int, float)) and not isinstance(cost, bool) and 0 <= cost < _MOST_DOLLARS:
         found[names.REPORTED_COST] = str(cost)
 
 
@@ -244,12 +258,12 @@ class ChatStream:
     def note(self, chunk: object) -> bool:
         """Read one chunk; whether it is to be kept from the app."""
         told = fields_of(chunk)
-        self._head = {**self._head, **_head(told)}
+        self._head = {**self._head, **head_of(told, _HEAD)}
         choices = told.get("choices") or ()
         for choice in choices:
             of_choice = fields_of(choice)
             reason = of_choice.get("finish_reason")
-            if isinstance(reason, str) and reason:
+            if isinstance(reason, str) and reason and len(self._reasons) < _MOST_CHOICES:
                 self._reasons[of_choice.get("index", 0)] = reason
         usage = told.get("usage")
         if usage is not None:

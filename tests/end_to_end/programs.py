@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 _BIN: Final = Path(sys.executable).parent
 _SECONDS: Final = 60.0
 
-# The distribution's defaults would look for a collector on this machine.
-_QUIET: Final = {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+# The distribution's defaults would look for a collector on this machine; the README's line needs no
+# such variable.
+_QUIET: Final[dict[str, str]] = {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
 
-LEDGER: Final = ("--traces_exporter", "tokenledger")
-"""The launcher's argument of the README."""
+LEDGER: Final = (
+    *("--traces_exporter", "tokenledger"),
+    *("--metrics_exporter", "none"),
+    *("--logs_exporter", "none"),
+)
+"""The launcher's arguments of the README."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ def run(app: Path, **variables: str) -> Ended:
 def launch(app: Path, arguments: Sequence[str] = LEDGER, **variables: str) -> Ended:
     """Run an app under `opentelemetry-instrument`, nothing else changed."""
     launcher = (str(_BIN / "opentelemetry-instrument"), *arguments)
-    return _run((*launcher, sys.executable, str(app)), variables)
+    quiet: dict[str, str] = {} if arguments[: len(LEDGER)] == LEDGER else _QUIET
+    return _run((*launcher, sys.executable, str(app)), {**quiet, **variables})
 
 
 def tokenledger(*arguments: str, **variables: str) -> Ended:
@@ -68,7 +74,7 @@ def _run(command: Sequence[str], variables: dict[str, str]) -> Ended:
     """Run a command in this environment, which the fixtures have cleaned, plus some variables."""
     ended = subprocess.run(
         command,
-        env={**os.environ, **_QUIET, **variables},
+        env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -217,6 +217,15 @@ def test_an_app_prints_and_ends_as_it_does_alone(
     assert written(database_url, COUNT) == [(1,)]
 
 
+def test_the_line_of_the_readme_starts_no_other_exporter(tmp_path: Path, database_url: str) -> None:
+    """One of OpenTelemetry's would look for a Collector, and make the app's end wait for it."""
+    app = written_app(
+        tmp_path, "import sys; print([name for name in sys.modules if '.exporter.' in name])"
+    )
+    ended = launch(app, TOKENLEDGER_DATABASE_URL=database_url)
+    assert (ended.code, ended.output, ended.errors) == (0, "[]\n", "")
+
+
 def test_a_killed_process_loses_no_call(
     sdks: DemoProvider, tmp_path: Path, database_url: str
 ) -> None:

@@ -88,6 +88,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return binaries
 
 
+_LAUNCHER = (
+    "opentelemetry-instrument --traces_exporter tokenledger"
+    " --metrics_exporter none --logs_exporter none"
+)
+
+
 @pytest.mark.wheel
 @pytest.mark.integration
 def test_quick_start_and_zero_code_launch_work_from_the_wheel(
@@ -100,7 +106,7 @@ def test_quick_start_and_zero_code_launch_work_from_the_wheel(
             programs / "host.py",
             "tokenledger db migrate",
             f"python {programs / 'quick_start.py'}",
-            f"opentelemetry-instrument --traces_exporter tokenledger python {programs / 'app.py'}",
+            f"{_LAUNCHER} python {programs / 'app.py'}",
             "tokenledger report --by provider,user --format csv",
             "tokenledger doctor",
         ],

@@ -51,7 +51,8 @@ What to do next, with your own app and your own Postgres:
 
     export TOKENLEDGER_DATABASE_URL=postgresql://user:password@host:5432/database
     tokenledger db migrate
-    opentelemetry-instrument --traces_exporter tokenledger python your_app.py
+    opentelemetry-instrument --traces_exporter tokenledger \\
+        --metrics_exporter none --logs_exporter none python your_app.py
     tokenledger report --by feature,user --since 7d
 
 The app of this demo is docs/examples/support_desk.py; README.md has the two-line quick start."""

@@ -92,7 +92,7 @@ def _unquoted(value: AttributeValue) -> str:
     if len(text) > 1 and text[0] == text[-1] == '"':
         try:
             found: object = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
         return found if isinstance(found, str) else text
     return text

@@ -122,14 +122,14 @@ def add_counts(found: Found, told: Mapping[str, Any], counts: Counts) -> None:
 
 def plausible(found: Found) -> Found:
     """What was read without the counts that no call can reach; what they counted is unknown."""
-    kept: Found = {
-        name: value
-        for name, value in found.items()
-        if value.__class__ is not int or abs(value) <= MOST_TOKENS
-    }
+    kept = {name: value for name, value in found.items() if _is_plausible(value)}
     if len(kept) < len(found):
         kept[names.UNKNOWN_USAGE] = f"a count of more than {MOST_TOKENS:,}"
     return kept
+
+
+def _is_plausible(value: object) -> bool:
+    return not isinstance(value, int) or abs(value) <= MOST_TOKENS
 
 
 def add_usage(found: Found, usage: Any) -> None:  # noqa: ANN401 - whatever was sent
@@ -137,8 +137,10 @@ def add_usage(found: Found, usage: Any) -> None:  # noqa: ANN401 - whatever was 
     try:
         serializer = usage.__pydantic_serializer__
     except AttributeError:
-        if isinstance(usage, Mapping) and usage and (told := encoded(usage)):
-            found[_USAGE] = told
+        if isinstance(usage, Mapping):
+            written = cast("Usage", usage)
+            if written and (told := encoded(written)):
+                found[_USAGE] = told
         return
     try:
         # Past `model_dump_json`, which costs more than all that is done here.

@@ -191,7 +191,7 @@ def _function(tracked: Tracked, function: Callable[..., Any]) -> Callable[..., A
                 result = function(*args, **kwargs)
             # A plain function may hand out what a function of another kind made.
             # By its type: a proxy's `__class__` is the app's code, and may raise.
-            kind = type(result)
+            kind = cast("type[object]", type(result))
             if issubclass(kind, CoroutineType):
                 return _awaited(tracked, run, result)
             if issubclass(kind, GeneratorType):

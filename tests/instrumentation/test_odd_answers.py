@@ -139,7 +139,7 @@ def test_a_count_that_no_call_can_reach_is_refused_and_the_call_is_booked(
 def test_names_are_as_long_as_a_row_holds(ledger: MemoryLedger, clients: Clients) -> None:
     """An app may pass on the model its user asks for, and whoever answers names the answer."""
     long = "m" * 4_000
-    run(clients, CHAT, model=long, service_tier=long)
+    run(clients, CHAT, model=long, extra_body={"service_tier": long})
     run(clients, MESSAGE, model=long)
     tokenledger.track_cost(1, 2, long, provider=long, operation=long, user_id=long)
     for span in map(span_of, ledger.spans):

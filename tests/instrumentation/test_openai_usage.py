@@ -236,7 +236,7 @@ def test_an_error_event_fails_the_stream_without_its_words() -> None:
 )
 def test_a_late_chunk_that_says_nothing_takes_nothing_away(late: dict[str, object]) -> None:
     """As Azure's asynchronous content filter sends them."""
-    whole = {
+    whole: dict[str, Any] = {
         "id": "c-1",
         "model": "gpt-4o",
         "service_tier": "default",

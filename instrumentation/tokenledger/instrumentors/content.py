@@ -120,9 +120,11 @@ def _plain(value: object, depth: int = 0) -> object:
         if isinstance(value, (list, tuple)):
             items = cast("Sequence[object]", value)
             return [_plain(item, depth + 1) for item in items]
-        if isinstance(value, dict) or hasattr(value, "__pydantic_fields_set__"):
-            told = fields_of(value)
-            sent = getattr(value, "__pydantic_fields_set__", told)
+        held: Any = value
+        sent: Any = getattr(held, "__pydantic_fields_set__", None)
+        if sent is not None or type(held) is dict:
+            told = fields_of(held)
+            sent = told if sent is None else sent
             return {str(name): _plain(told[name], depth + 1) for name in told if name in sent}
     return f"<{type(value).__name__}>"
 

@@ -1,7 +1,8 @@
 """From a request's records to rows, each record's fault its own.
 
-A record that cannot be read is set aside alone. Where the price look-up fails, which is a fault of
-ours or of the price book, the row is stored without a price: `tokenledger reprice` can do it later.
+A record that cannot be read is set aside alone, and kept where an operator finds it. Where the
+price look-up fails, which is a fault of ours or of the price book, the row is stored without a
+price: `tokenledger reprice` can do it later.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.events import fail
 from tokenledger_exporter.prices import PriceBook
+from tokenledger_exporter.quarantine import NO_ROWS
 from tokenledger_exporter.rows import build_rows
 
 if TYPE_CHECKING:
@@ -36,12 +37,14 @@ class Built:
         rows: what is to be written.
         dropped: records that tell of no billable call.
         set_aside: why calls are not written -> how many.
+        unreadable: records among those that cannot be read, with the reason; they are kept.
     """
 
     records: int = 0
     rows: list[LedgerRow] = field(default_factory=list["LedgerRow"])
     dropped: int = 0
     set_aside: Counter[str] = field(default_factory=Counter[str])
+    unreadable: list[tuple[SpanRecord, str]] = field(default_factory=list["tuple[SpanRecord, str]"])
 
 
 def build(
@@ -65,12 +68,14 @@ def build(
         built.records += 1
         try:
             rows = _rows_of(record, header, prices_of)
-        except LedgerError:
+        except NO_ROWS:
             raise
         except Exception as error:  # noqa: BLE001 - one record must not stop all beside it
             kind = type(error).__name__
-            fail("record_unreadable", f"{kind}, counted as lost", error=kind)
-            built.set_aside[f"the span cannot be read ({kind})"] += 1
+            reason = f"the span cannot be read ({kind})"
+            fail("record_unreadable", f"{reason}; it is in token_ledger_rejected", error=kind)
+            built.set_aside[reason] += 1
+            built.unreadable.append((record, reason))
             continue
         if not rows:
             built.dropped += 1
@@ -86,7 +91,7 @@ def _rows_of(
 ) -> list[LedgerRow]:
     try:
         return build_rows(record, header, prices_of)
-    except LedgerError:
+    except NO_ROWS:
         raise
     except Exception as error:  # noqa: BLE001 - whose fault it was is found out below
         kind = type(error).__name__

@@ -16,6 +16,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.events import warn
 from tokenledger_exporter.server.answers import counted
@@ -292,6 +294,8 @@ class Intake:
         delivery.taken -= len(records) - built.records
         guard, organization = self._guard, delivery.sender
         turn.rows = [guard.bounded(row, organization) for row in built.rows]
+        for record, reason in built.unreadable:
+            self._writer.keep_record(msgspec.msgpack.encode(record), delivery.header, reason)
         delivery.dropped += built.dropped
         delivery.set_aside += built.set_aside
         self.count_lost(built.set_aside, organization)
@@ -315,7 +319,7 @@ class Intake:
         """Note what is lost; what could not be noted now is noted later."""
         self._counted_at = time.monotonic()
         for (organization, reason), records in list(self._losses.items()):
-            self._writer.count_loss("", reason, records)
+            self._writer.count_loss("", reason, records, organization)
             with self._wake:
                 self._losses[organization, reason] -= records
                 if not self._losses[organization, reason]:

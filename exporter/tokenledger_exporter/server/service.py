@@ -100,7 +100,7 @@ class Service:
         self.most_body_bytes: Final = limits.most_body_bytes
         self._tokens: Final = tokens
         self._header: Final = header
-        self._headers: Final[dict[str, SpoolHeader]] = {"": header}
+        self._headers: Final[dict[tuple[str, bool], SpoolHeader]] = {("", False): header}
         self._requests: Final = Budget(_MOST_REQUESTS, is_shared=self.has_senders)
         self._decoder: Final = ThreadPoolExecutor(1, "tokenledger-decode")
 
@@ -121,22 +121,22 @@ class Service:
         """
         if len(authorizations) > 1:
             raise RefusedError(Refusal(400, "send one Authorization header"))
-        organization = ""
+        organization, is_trusted = "", False
         if self._tokens:
-            found = self._tokens.organization_of("".join(authorizations))
+            found = self._tokens.bearer_of("".join(authorizations))
             if found is None:
                 raise RefusedError(UNAUTHORIZED)
-            organization = found
+            organization, is_trusted = found.organization, found.is_trusted
         if self.limits.certificate_part:
             if certified is None or organization not in {"", certified}:
                 raise RefusedError(UNCERTIFIED)
             organization = certified
-        header = self._headers.get(organization)
+        header = self._headers.get((organization, is_trusted))
         if header is None:
             if len(self._headers) >= _MOST_HEADERS:
                 self._headers.clear()
-            header = replace(self._header, organization=organization)
-            self._headers[organization] = header
+            header = replace(self._header, organization=organization, is_trusted=is_trusted)
+            self._headers[organization, is_trusted] = header
         return header
 
     @contextmanager

@@ -14,13 +14,16 @@ import re
 import secrets
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.events import warn
 
 ANY_ORGANIZATION: Final = "*"
 """Binds a token to none: its spans keep the one they claim, as from a Collector of your own."""
+
+TRUSTED: Final = "trusted"
+"""Ends the line of a token whose source the operator runs: its reports are the operator's own."""
 
 _PREFIX: Final = "tkl_"
 _RANDOM_BYTES: Final = 32
@@ -30,6 +33,18 @@ _LOOK_SECONDS: Final = 1.0
 _READ_SECONDS: Final = 5.0
 _SETTLED_SECONDS: Final = 0.5
 _SCHEME: Final = "bearer "
+
+
+class Bearer(NamedTuple):
+    """Who has a token.
+
+    Args:
+        organization: whose every call it reports is; "" if it may report anybody's.
+        is_trusted: whether its reports are settled as those of the operator's own sources.
+    """
+
+    organization: str
+    is_trusted: bool
 
 
 def new_token() -> str:
@@ -55,7 +70,8 @@ class Tokens:
     """The tokens that are valid now.
 
     Args:
-        text: lines (or items between commas) `organization:sha256 of the token`.
+        text: lines (or items between commas) `organization:sha256 of the token`, with `:trusted`
+            behind it for a source that the operator runs.
         file: a file of such lines, read again when it changes.
 
     Raises:
@@ -79,14 +95,13 @@ class Tokens:
     def __bool__(self) -> bool:
         return bool(self._known) or self._file is not None
 
-    def organization_of(self, authorization: str) -> str | None:
-        """Whose token an Authorization header holds: "" for any's, `None` for nobody's."""
+    def bearer_of(self, authorization: str) -> Bearer | None:
+        """Whose token an Authorization header holds; `None` for nobody's."""
         self._look_again()
         if authorization[: len(_SCHEME)].lower() != _SCHEME:
             return None
         # Looked up by a hash of what the sender said: how long that takes tells nothing of a token.
-        organization = self._known.get(_hash(authorization[len(_SCHEME) :].strip()))
-        return "" if organization == ANY_ORGANIZATION else organization
+        return self._known.get(_hash(authorization[len(_SCHEME) :].strip()))
 
     def _look_again(self) -> None:
         now = time.monotonic()
@@ -127,17 +142,19 @@ class Tokens:
         return bad
 
 
-def _parsed(text: str) -> tuple[dict[str, str], list[int]]:
-    """Organization by hash, and the numbers of the lines that are none."""
-    found: dict[str, str] = {}
+def _parsed(text: str) -> tuple[dict[str, Bearer], list[int]]:
+    """Bearers by hash, and the numbers of the lines that are none."""
+    found: dict[str, Bearer] = {}
     bad: list[int] = []
     for number, line in enumerate(re.split(r"[\n,]", text), start=1):
         told = line.partition("#")[0].strip()
         if not told:
             continue
-        organization, colon, hashed = told.partition(":")
-        if organization and colon and _HASH.fullmatch(hashed):
-            found[hashed] = organization
+        organization, _, rest = told.partition(":")
+        hashed, colon, word = rest.partition(":")
+        if organization and _HASH.fullmatch(hashed) and word == (TRUSTED if colon else ""):
+            whose = "" if organization == ANY_ORGANIZATION else organization
+            found[hashed] = Bearer(whose, is_trusted=bool(colon))
         else:
             bad.append(number)
     return found, bad
@@ -145,7 +162,7 @@ def _parsed(text: str) -> tuple[dict[str, str], list[int]]:
 
 def _named(number: int, origin: str) -> str:
     return (
-        f"item {number} of {origin} is no organization:sha256: "
+        f"item {number} of {origin} is not organization:sha256 or organization:sha256:trusted: "
         "make one with 'tokenledger serve --new-token ORGANIZATION'"
     )
 

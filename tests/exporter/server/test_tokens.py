@@ -131,7 +131,7 @@ def write(file: Path, *lines: str) -> None:
 
 
 def holds(tokens: Tokens, token: str) -> bool:
-    return tokens.organization_of(f"Bearer {token}") == "acme"
+    return tokens.bearer_of(f"Bearer {token}") == ("acme", False)
 
 
 def test_a_bad_line_revokes_its_own_token_alone(file: Path) -> None:
@@ -196,7 +196,7 @@ def test_the_command_makes_a_token_and_its_line() -> None:
     done = CliRunner().invoke(main, ["serve", "--new-token", "acme"])
     token, line = (told.split()[-1] for told in done.output.splitlines())
     tokens = Tokens(line)
-    assert tokens.organization_of(f"bearer {token}") == "acme"
+    assert tokens.bearer_of(f"bearer {token}") == ("acme", False)
     assert token not in line
 
 
@@ -258,3 +258,13 @@ def test_a_port_that_is_taken_is_named(ledger_url: str) -> None:
             done = CliRunner().invoke(main, [*arguments, *taking])
             assert done.exit_code == 2
             assert f"cannot listen on 127.0.0.1:{port}" in done.output
+
+
+def test_a_line_says_that_the_operator_vouches_for_a_source() -> None:
+    line = token_line("acme", ACME)
+    tokens = Tokens(f"{line}:trusted,{token_line('*', ROTATED)}")
+    assert tokens.bearer_of(f"Bearer {ACME}") == ("acme", True)
+    assert tokens.bearer_of(f"Bearer {ROTATED}") == ("", False)
+    for wrong in (f"{line}:", f"{line}:trust", f"{line}:trusted:x", f":{line}"):
+        with pytest.raises(UsageError):
+            Tokens(wrong)

@@ -82,8 +82,13 @@ async def _good(port: int, token: str, seconds: float) -> tuple[list[float], int
                 refused += head[9:12] != b"200"
             except (OSError, EOFError, asyncio.TimeoutError):
                 refused += 1
+                if writer is not None:
+                    writer.close()
                 reader = writer = None
             took.append(time.perf_counter() - due)
+        if writer is not None:
+            writer.close()
+            await writer.wait_closed()
 
     await asyncio.gather(*(connection() for _ in range(_CONNECTIONS)))
     return took, refused

@@ -312,7 +312,7 @@ class Intake:
                 if result.refusals:
                     found = (result.refusals.get(row.event_id) for row in own)
                     turn.delivery.set_aside.update(reason for reason in found if reason)
-        if time.monotonic() - self._counted_at >= _COUNTED_EVERY_SECONDS:
+        if self._losses and time.monotonic() - self._counted_at >= _COUNTED_EVERY_SECONDS:
             self._count_losses()
 
     def _count_losses(self) -> None:

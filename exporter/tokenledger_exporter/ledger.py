@@ -22,7 +22,12 @@ from tokenledger_exporter.greenlets import REMEDY, warning
 from tokenledger_exporter.instant_price import price_of
 from tokenledger_exporter.origins import encodable
 from tokenledger_exporter.private_provider import PrivateProvider
-from tokenledger_exporter.processor import EXIT_SECONDS, LedgerProcessor, exit_seconds_left
+from tokenledger_exporter.processor import (
+    EXIT_SECONDS,
+    LedgerProcessor,
+    OthersProcessor,
+    exit_seconds_left,
+)
 from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader
 from tokenledger_exporter.span_limits import may_cut
 from tokenledger_exporter.spool import Spool
@@ -100,14 +105,14 @@ class PostgresLedger:
         with _attaching:
             processor = _attached.get(provider)
             if processor is None:
-                processor = LedgerProcessor(self, leaves_out_ours=may_cut(provider))
+                processor = (OthersProcessor if may_cut(provider) else LedgerProcessor)(self)
                 _attached[provider] = processor
                 provider.add_span_processor(processor)
                 self._private.adopt(provider.resource)
                 if sentence := warning(provider):
                     warn("greenlets_in_children", f"{sentence}; {REMEDY}")
             processor.sink = self
-        return not processor.leaves_out_ours
+        return not isinstance(processor, OthersProcessor)
 
     def append(self, payload: bytes) -> None:
         """Spool one record; with `async_mode=False`, return after its commit was tried."""

@@ -73,30 +73,21 @@ class RecordSink(Protocol):
 
 
 class LedgerProcessor(SpanProcessor):
-    """Feeds ended model-call spans of one provider to a ledger, which may be exchanged.
-
-    Args:
-        sink: the ledger.
-        leaves_out_ours: whether our own calls reach the ledger by spans of its own provider, since
-            this one's limits would cut them.
-    """
+    """Feeds ended model-call spans of one provider to a ledger, which may be exchanged."""
 
     # Living spans only: of those below a call of ours, and of those below another emitter's. All
     # processors share them: a call's span on the app's provider may stand above one on ours.
     _covered: Final[set[int]] = set()
     _below: Final[dict[int, Ancestors]] = {}
 
-    def __init__(self, sink: RecordSink, *, leaves_out_ours: bool = False) -> None:
+    def __init__(self, sink: RecordSink) -> None:
         self.sink = sink
-        self.leaves_out_ours: Final = leaves_out_ours
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Spool that a call of ours was sent; note spans below a call that is told of already."""
         try:
             if span.parent is not None:
                 self._note(span, trace.get_current_span(parent_context))
-            if self.leaves_out_ours:
-                return
             if (payload := encode_start(span)) is not None:
                 self.sink.append_start(payload)
         except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
@@ -113,8 +104,6 @@ class LedgerProcessor(SpanProcessor):
                 if span_id in self._covered:
                     self._covered.discard(span_id)
                     return
-            if self.leaves_out_ours and _is_ours(span):
-                return
             if (payload := encode_call(span, ancestors)) is not None:
                 self.sink.append(payload)
         except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
@@ -141,6 +130,28 @@ class LedgerProcessor(SpanProcessor):
         """Commit what waits; False if something is still waiting at the time-out."""
         self.sink.flush(timeout_millis / 1000)
         return self.sink.waiting == 0
+
+
+class OthersProcessor(LedgerProcessor):
+    """The same for a provider whose limits may cut our calls: those have spans of the ledger's own.
+
+    What stands above and below them is noted all the same.
+    """
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Note spans below a call that is told of already."""
+        try:
+            if span.parent is not None:
+                self._note(span, trace.get_current_span(parent_context))
+        except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
+            self.sink.count_unrecorded(type(error).__name__)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Spool another emitter's model call."""
+        if not _is_ours(span):
+            super().on_end(span)
+        elif (context := span.get_span_context()) is not None:
+            self._below.pop(context.span_id, None)
 
 
 def _is_ours(span: trace.Span | ReadableSpan) -> bool:

@@ -25,7 +25,7 @@ from tokenledger.instrumentors.openai_usage import (
     read_usage,
 )
 from tokenledger.instrumentors.overhearing import overhear
-from tokenledger.precedence import keyword_layer
+from tokenledger.precedence import clean, keyword_layer
 from tokenledger.reading import epoch_nanoseconds, fields_of, parts, read_json, text
 from tokenledger_semconv import attributes as names
 
@@ -165,7 +165,7 @@ def _book_line(tracer: CallTracer, endpoint: Endpoint, file: str, line: bytes) -
             request: Found = {
                 **endpoint.told,
                 names.OPERATION_NAME: operation,
-                names.REQUEST_MODEL: str(body.get("model") or _TIMES.model_of(file)),
+                names.REQUEST_MODEL: clean(body.get("model") or _TIMES.model_of(file)),
                 names.CALL_ID: f"openai.batch:{_identity(result, body)}",
             }
             # The line's own time first: it is the same for a reader who never saw the batch.

@@ -17,6 +17,7 @@ from tokenledger.instrumentors.openai_usage import (
     read_audio,
     read_response,
 )
+from tokenledger.precedence import clean
 from tokenledger.reading import fields_of, read_json
 from tokenledger_semconv import attributes as names
 
@@ -135,7 +136,7 @@ class _Session:
         return {
             **self._endpoint.told,
             names.OPERATION_NAME: operation,
-            names.REQUEST_MODEL: model,
+            names.REQUEST_MODEL: clean(model),
             names.REQUEST_STREAM: True,
         }
 
@@ -148,9 +149,9 @@ class _Session:
 def _read_realtime(response: Mapping[str, Any]) -> Found:
     found: Found = {}
     if identity := response.get("id"):
-        found[names.RESPONSE_ID] = identity
+        found[names.RESPONSE_ID] = clean(identity)
     if status := response.get("status"):
-        found[names.FINISH_REASONS] = (status,)
+        found[names.FINISH_REASONS] = (clean(status),)
         if status == "failed":
             found[names.ERROR_TYPE] = "response.failed"
     add_response_usage(found, response.get("usage"))

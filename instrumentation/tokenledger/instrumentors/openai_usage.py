@@ -31,6 +31,7 @@ from tokenledger.reading import (
     text,
 )
 from tokenledger_semconv import attributes as names
+from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
 from tokenledger_semconv.tokens import MOST_TOKENS
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def read_response(response: object) -> Found:
     found = head_of(told, _HEAD)
     status = told.get("status")
     if isinstance(status, str) and status not in _UNFINISHED:
-        found[names.FINISH_REASONS] = (status,)
+        found[names.FINISH_REASONS] = (status[:MAX_VALUE_LENGTH],)
         if status == "failed":
             found[names.ERROR_TYPE] = "response.failed"
     usage = told.get("usage")

@@ -23,6 +23,7 @@ from tokenledger_exporter.prices import PriceBook, plain_usd
 from tokenledger_exporter.quarantine import NO_ROWS
 from tokenledger_exporter.records import decode_record
 from tokenledger_exporter.rows import build_rows, unmeasured
+from tokenledger_exporter.second_reports import SecondReports
 from tokenledger_semconv.attributes import OPERATION_NAME
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _RECOVER_SECONDS: Final = 30.0
 # thread pauses, for as short as a system sleeps, every few rows.
 _ROWS_AT_A_STRETCH: Final = 8
 _PAUSE_SECONDS: Final = 20e-6
+_MOST_BOOKS: Final = 256
 
 
 @dataclass(slots=True)
@@ -94,6 +96,7 @@ class Drainer:
         self._writer: Final = writer
         self._settings: Final = settings
         self._batch_size: Final = settings.batch_size
+        self._second_reports: Final = SecondReports()
         self._announced = 0
         self._losses_told = 0
         self.breaker: Final = Breaker(settings)
@@ -254,7 +257,7 @@ class Drainer:
 
     def _prices_of(self, provider: str) -> PriceBook:
         try:
-            book = self.known_prices[provider] = self._writer.prices_of(provider)
+            book = self._writer.prices_of(provider)
         except LedgerError:
             raise
         except Exception as error:
@@ -263,6 +266,8 @@ class Drainer:
                 f"the prices of {provider or 'no provider'} cannot be read "
                 f"({type(error).__name__}): run 'tokenledger doctor'"
             ) from error
+        if provider in self.known_prices or len(self.known_prices) < _MOST_BOOKS:
+            self.known_prices[provider] = book
         return book
 
     def _rows(
@@ -281,10 +286,14 @@ class Drainer:
                 if not looks_only:
                     self._set_aside(payload, batch.header, type(error).__name__)
             else:
-                rows += map(unmeasured, built) if is_start(payload) else built
+                rows += map(unmeasured, built) if is_start(payload) else self._first(built)
                 if not built and not looks_only:
                     self._note_dropped(payload)
         return rows
+
+    def _first(self, built: list[LedgerRow]) -> list[LedgerRow]:
+        """The rows of a record, unless it is the second report of a call."""
+        return [] if built and self._second_reports.is_second(built[0]) else built
 
     def _set_aside(self, payload: bytes, header: SpoolHeader, kind: str) -> None:
         """Keep a record that cannot be read where an operator and a later release find it."""

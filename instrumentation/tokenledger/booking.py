@@ -17,7 +17,7 @@ from tokenledger.failures import report
 from tokenledger.precedence import NOTHING, clean
 from tokenledger.tracing import CallTracer
 from tokenledger_semconv import attributes as names
-from tokenledger_semconv.tokens import MOST_TOKENS
+from tokenledger_semconv.tokens import MOST_COUNTED
 
 if TYPE_CHECKING:
     from tokenledger.precedence import Layer
@@ -110,9 +110,9 @@ class Checked:
         """A token count, or nothing where the value is none."""
         if value is None:
             return None
-        if type(value) is int and 0 <= value <= MOST_TOKENS:
+        if type(value) is int and 0 <= value <= MOST_COUNTED:
             return value
-        self._refuse(name, value, f"count from 0 to {MOST_TOKENS:,}")
+        self._refuse(name, value, f"count from 0 to {MOST_COUNTED:,}")
         return None
 
     def nanoseconds(self, name: str, milliseconds: Any) -> int:  # noqa: ANN401 - whatever was told

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tokenledger.failures import report
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
-from tokenledger_semconv.tokens import MOST_TOKENS
+from tokenledger_semconv.tokens import MOST_COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,12 +124,12 @@ def plausible(found: Found) -> Found:
     """What was read without the counts that no call can reach; what they counted is unknown."""
     kept = {name: value for name, value in found.items() if _is_plausible(value)}
     if len(kept) < len(found):
-        kept[names.UNKNOWN_USAGE] = f"a count of more than {MOST_TOKENS:,}"
+        kept[names.UNKNOWN_USAGE] = f"a count of more than {MOST_COUNTED:,}"
     return kept
 
 
 def _is_plausible(value: object) -> bool:
-    return not isinstance(value, int) or abs(value) <= MOST_TOKENS
+    return not isinstance(value, int) or abs(value) <= MOST_COUNTED
 
 
 def add_usage(found: Found, usage: Any) -> None:  # noqa: ANN401 - whatever was sent

@@ -14,10 +14,6 @@ MOST_COUNTED: Final = 1_000_000_000
 """The largest count one call can have; a larger one is a fault of its emitter, or a lie."""
 
 
-MOST_TOKENS: Final = 1_000_000_000
-"""No call uses more of anything: a larger count is a fault of whoever told it."""
-
-
 class TokenVector(NamedTuple):
     """Counts of one model call.
 

@@ -32,7 +32,7 @@ from tokenledger.reading import (
 )
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
-from tokenledger_semconv.tokens import MOST_TOKENS
+from tokenledger_semconv.tokens import MOST_COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -186,7 +186,7 @@ def _whole_seconds(told: object) -> int | None:
         seconds = float(told) if isinstance(told, (int, float, str)) else math.nan
     except (ValueError, OverflowError):
         return None
-    return math.ceil(seconds) if 0 <= seconds <= MOST_TOKENS else None
+    return math.ceil(seconds) if 0 <= seconds <= MOST_COUNTED else None
 
 
 def add_chat_usage(found: Found, usage: object) -> None:

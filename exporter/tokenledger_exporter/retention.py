@@ -12,21 +12,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import psycopg
 from psycopg import errors as pg_errors
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tokenledger_exporter import rollups
+from tokenledger_exporter import quarantine, rollups
 from tokenledger_exporter.archive import archive_month
 from tokenledger_exporter.database import session
 from tokenledger_exporter.errors import LedgerError, UsageError
 from tokenledger_exporter.purge import log_act
 from tokenledger_exporter.sql import statements
-
-if TYPE_CHECKING:
-    import psycopg
 
 _SQL: Final = statements("retention")
 _NOTHING: Final = Decimal(0)
@@ -189,6 +187,11 @@ def _let_go(connection: psycopg.Connection[Any], name: str, archive_to: str) -> 
         raise LedgerError(
             f"{name} could not be archived to {archive_to} ({error.strerror}), it stays"
         ) from None
+    except psycopg.Error as error:
+        _forget(file)
+        if not quarantine.may_be_a_rows_fault(error):
+            raise
+        return Month(name, 0, _NOTHING, waits=f"it cannot be summed: {quarantine.reason_of(error)}")
     except BaseException:
         _forget(file)
         raise

@@ -17,6 +17,7 @@ from exporter.tellings import Told
 from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.keeper import settle_marked
+from tokenledger_exporter.retention import run_retention, set_retention
 from tokenledger_exporter.rollups import refresh
 from tokenledger_semconv import attributes
 
@@ -149,3 +150,13 @@ def test_the_database_takes_no_row_beyond_the_bounds_from_anybody(
     )
     with psycopg.connect(database_url) as connection, pytest.raises(psycopg.IntegrityError):
         connection.execute(statement.encode())
+
+
+def test_a_month_whose_sums_cannot_be_stored_stays_and_is_named(database_url: str) -> None:
+    old = row(chat_attributes(**{attributes.FEATURE: "poison"}))
+    write(database_url, ago(old, 24 * 120))
+    refusing(database_url, column="value", event="INSERT", table="token_ledger_rollup_hours")
+    set_retention(database_url, "2mo")
+    months = [month for month in run_retention(database_url) if month.waits]
+    assert [month.waits for month in months] == ["it cannot be summed: not this one"]
+    assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(1,)]

@@ -18,7 +18,8 @@ from tokenledger_exporter.retention import make_months_ahead
 from tokenledger_exporter.rollups import may_refresh, refresh
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
 
 KEEP_SECONDS: Final = 2.0
 """Pause between two rounds."""
@@ -41,6 +42,7 @@ class Keeping:
             target=self._run, name="tokenledger-keep", daemon=True
         )
         self._last_error = ""
+        self._skipped: Final[dict[str, Mapping[datetime, str]]] = {}
         self._rounds = 0
 
     def start(self) -> None:
@@ -69,12 +71,20 @@ class Keeping:
             # Each portion is a transaction of its own, and holds the writers' lock no longer.
             connection.commit()
             if settles:
-                settle_marked(connection)
+                self._say_skipped("settled", settle_marked(connection).skipped)
             may = may_refresh(connection)
             connection.commit()
             if may:
                 # Who waits for the end does not wait for a ledger's past.
-                refresh(connection, build=not self._stopped.is_set())
+                done = refresh(connection, build=not self._stopped.is_set())
+                self._say_skipped("rolled up", done.skipped)
+
+    def _say_skipped(self, verb: str, skipped: Mapping[datetime, str]) -> None:
+        """Log what cannot be done, once until it changes; everything else is done."""
+        if skipped != self._skipped.get(verb, {}):
+            for start, reason in skipped.items():
+                warn("keeper_skipped", f"{start:%Y-%m-%d %H:%M:%S} UTC cannot be {verb}: {reason}")
+        self._skipped[verb] = skipped
 
     def _try(self, work: Callable[[], None]) -> None:
         try:

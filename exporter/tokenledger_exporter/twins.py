@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import errors as pg_errors
@@ -186,7 +185,8 @@ def have_relatives(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow
         rows: at least one; none of them is stored yet, or all that are stay as they are.
     """
     numbers = [row.event_id.int for row in rows]
-    response_ids = [row.response_id for row in rows if len(row.response_id) >= UNIQUE_ID_LENGTH]
+    named = [row for row in rows if len(row.response_id) >= UNIQUE_ID_LENGTH]
+    response_ids = [row.response_id for row in named]
     ancestors = {event_id.int for row in rows if row.ancestors for event_id in row.ancestors}
     starts = [row.timestamp for row in rows]
     first, last = min(starts) - START_TOLERANCE, max(starts) + START_TOLERANCE
@@ -194,7 +194,10 @@ def have_relatives(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow
         "response_ids": _array(response_ids),
         "event_ids": _array(map(_HEX.__mod__, numbers)),
         "ancestors": _array(map(_HEX.__mod__, ancestors)),
-        "hours": list(_hours(first, last)),
+        # Each id in the hours of its own call: one call of last year is no reason to look for all
+        # of them in all hours since.
+        "starts": "{" + ",".join(f'"{row.timestamp.isoformat()}"' for row in named) + "}",
+        "tolerance": START_TOLERANCE,
         "since": first,
         "until": last,
     }
@@ -219,15 +222,6 @@ def _repeated(response_ids: list[str]) -> set[str]:
     if len(set(response_ids)) == len(response_ids):
         return set()
     return {told for told, times in Counter(response_ids).items() if times > 1}
-
-
-def _hours(first: datetime, last: datetime) -> Iterator[datetime]:
-    """Every hour of a stretch, UTC and naive, as the index has them."""
-    hour = first.astimezone(timezone.utc).replace(minute=0, second=0, microsecond=0, tzinfo=None)
-    end = last.astimezone(timezone.utc).replace(tzinfo=None)
-    while hour <= end:
-        yield hour
-        hour += timedelta(hours=1)
 
 
 def _array(values: Iterable[str]) -> str | list[str]:

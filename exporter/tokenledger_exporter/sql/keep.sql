@@ -16,12 +16,15 @@ SET LOCAL lock_timeout = '5s'
 -- Which of these answers, and which of these rows, the ledger knows already from another telling. Each
 -- is looked up by itself: no statistics of a young partition may turn that into reading it whole.
 SELECT asked.response_id, NULL::uuid AS event_id
-FROM unnest(%(response_ids)s::text[]) AS asked (response_id)
+FROM unnest(%(response_ids)s::text[], %(starts)s::timestamptz[]) AS asked (response_id, started_at)
 CROSS JOIN LATERAL (
     SELECT
     FROM token_ledger_events AS events
     WHERE
-        date_trunc('hour', events.timestamp AT TIME ZONE 'UTC') = ANY(%(hours)s::timestamp[])
+        date_trunc('hour', events.timestamp AT TIME ZONE 'UTC') = ANY(ARRAY[
+            date_trunc('hour', (asked.started_at - %(tolerance)s::interval) AT TIME ZONE 'UTC'),
+            date_trunc('hour', (asked.started_at + %(tolerance)s::interval) AT TIME ZONE 'UTC')
+        ])
         AND events.response_id COLLATE "C" = asked.response_id
         AND length(events.response_id) >= 20
         AND events.timestamp >= %(since)s

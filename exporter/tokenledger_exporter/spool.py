@@ -104,7 +104,8 @@ class Spool:
             segment = self._written
             if segment is not None and segment.size <= self._plain_until:
                 segment.append(payload)
-                self.appended += ended
+                if ended:
+                    self.appended += 1
             else:
                 self._keep(payload, ended)
         except OSError as error:

@@ -2,7 +2,7 @@
 
 For each kind of attack: what the good sender's 200 requests a second met, beside the same attack on
 a service that refuses all of it (its token is not valid there), and the peak of the service's
-memory. `serve` runs as a process of its own, with its memory limited, on a real Postgres.
+memory. `serve` runs as a process of its own on a real Postgres.
 """
 
 from __future__ import annotations

@@ -69,7 +69,8 @@ def test_an_embedding_that_litellm_reports_once_more_is_one_row(database_url: st
 def test_an_embedding_of_litellm_alone_is_a_row(database_url: str, other: dict[str, Any]) -> None:
     with opened(database_url) as ledger:
         report(ledger, "tokenledger.openai", 10, 100)
-        report(ledger, "litellm", **{"start_ms": 0, "end_ms": 120, **other})
+        told: dict[str, Any] = {"start_ms": 0, "end_ms": 120, **other}
+        report(ledger, "litellm", **told)
         ledger.flush(timeout=10.0)
     assert [row[:2] for row in ask(database_url, ROWS)] == [
         ("litellm", 1),

@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.breaker import Breaker
+from tokenledger_exporter.dialects.operations import described
 from tokenledger_exporter.errors import LedgerError, SchemaError
 from tokenledger_exporter.events import fail, warn
 from tokenledger_exporter.open_calls import is_start
@@ -24,7 +25,6 @@ from tokenledger_exporter.quarantine import NO_ROWS
 from tokenledger_exporter.records import decode_record
 from tokenledger_exporter.rows import build_rows, unmeasured
 from tokenledger_exporter.second_reports import SecondReports
-from tokenledger_semconv.attributes import OPERATION_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -304,10 +304,8 @@ class Drainer:
         self.state.unreadable += 1
 
     def _note_dropped(self, payload: bytes) -> None:
-        record = decode_record(payload)
-        operation = record.attributes.get(OPERATION_NAME, "")
         self.state.dropped += 1
-        self.state.dropped_example = f"operation {operation!r} of {record.scope or 'no scope'}"
+        self.state.dropped_example = described(decode_record(payload))
 
     def _tell_losses(self) -> None:
         """Write counted losses into the ledger, so that a report can show them."""

@@ -8,7 +8,14 @@ tokens, unless it says that it holds other calls.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from tokenledger_semconv.attributes import OPERATION_NAME
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.records import SpanRecord
+
+_MOST_SHOWN: Final = 64
 
 BILLABLE_OPERATIONS: Final = frozenset(
     {
@@ -45,6 +52,12 @@ _LOOKING_UP: Final = frozenset(
     {"fetch", "get", "list", "poll", "read", "retrieve", "count", "wait", "cancel", "delete"}
 )
 _FIRST_WORD: Final = re.compile(r"[^A-Za-z]*([A-Z]*[a-z]*)")
+
+
+def described(record: SpanRecord) -> str:
+    """A span by the operation it names and its scope, as an example of those that are no call."""
+    operation = str(record.attributes.get(OPERATION_NAME, ""))[:_MOST_SHOWN]
+    return f"operation {operation!r} of {record.scope[:_MOST_SHOWN] or 'no scope'}"
 
 
 def billed_operation(name: str, *, is_counted: bool) -> str:

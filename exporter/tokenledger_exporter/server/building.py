@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from tokenledger_exporter.dialects.operations import described
 from tokenledger_exporter.events import fail
 from tokenledger_exporter.prices import PriceBook
 from tokenledger_exporter.quarantine import NO_ROWS
@@ -36,6 +37,7 @@ class Built:
         records: how many of the records were looked at.
         rows: what is to be written.
         dropped: records that tell of no billable call.
+        dropped_example: the last of those, in words.
         set_aside: why calls are not written -> how many.
         unreadable: records among those that cannot be read, with the reason; they are kept.
     """
@@ -43,6 +45,7 @@ class Built:
     records: int = 0
     rows: list[LedgerRow] = field(default_factory=list["LedgerRow"])
     dropped: int = 0
+    dropped_example: str = ""
     set_aside: Counter[str] = field(default_factory=Counter[str])
     unreadable: list[tuple[SpanRecord, str]] = field(default_factory=list["tuple[SpanRecord, str]"])
 
@@ -79,6 +82,7 @@ def build(
             continue
         if not rows:
             built.dropped += 1
+            built.dropped_example = described(record)
         elif reason := bounds.refuse(rows):
             built.set_aside[reason] += 1
         else:

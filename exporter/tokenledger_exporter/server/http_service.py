@@ -170,6 +170,7 @@ class HttpService:
             "received": state.received,
             "stored": state.stored,
             "dropped": state.dropped,
+            "dropped_example": state.dropped_example,
             "set_aside": dict(state.set_aside),
             "refused": dict(state.refused),
         }

@@ -64,6 +64,7 @@ class IntakeState:
         received: spans and log records that tell of a model call.
         stored: rows that are in the ledger now.
         dropped: spans and log records that tell of none.
+        dropped_example: the last span that names an operation which is no call, in words.
         set_aside: reason -> calls that are no row of the ledger.
         refused: reason -> requests.
         last_error: why the last attempt to write failed; "" if it did not.
@@ -72,6 +73,7 @@ class IntakeState:
     received: int = 0
     stored: int = 0
     dropped: int = 0
+    dropped_example: str = ""
     set_aside: Counter[str] = field(default_factory=Counter[str])
     refused: Counter[str] = field(default_factory=Counter[str])
     last_error: str = ""
@@ -297,6 +299,7 @@ class Intake:
         for record, reason in built.unreadable:
             self._writer.keep_record(msgspec.msgpack.encode(record), delivery.header, reason)
         delivery.dropped += built.dropped
+        self.state.dropped_example = built.dropped_example or self.state.dropped_example
         delivery.set_aside += built.set_aside
         self.count_lost(built.set_aside, organization)
         self.meter.charge(organization, time.thread_time() - began)

@@ -151,7 +151,12 @@ class Batch:
             try:
                 with self._connection.transaction():
                     self._copy(leaf, rows)
-            except pg_errors.UniqueViolation:
+            except pg_errors.UniqueViolation as error:
+                if error.diag.table_name != f"token_ledger_events_{month}":
+                    raise
+                if error.diag.constraint_name != f"token_ledger_events_{month}_pkey":
+                    self._bisect(month, rows, error)
+                    return
                 rows = self._new_rows(leaf, rows)
             except pg_errors.UndefinedTable:
                 if not self._add_partition(rows):

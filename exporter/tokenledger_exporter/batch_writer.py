@@ -25,7 +25,7 @@ from tokenledger_exporter import (
 )
 from tokenledger_exporter.batch import EARLIEST, Batch, WriteResult
 from tokenledger_exporter.database import connect, explain
-from tokenledger_exporter.errors import SchemaError
+from tokenledger_exporter.errors import RowsRefusedError, SchemaError
 from tokenledger_exporter.impatience import ImpatientConnection
 from tokenledger_exporter.price_rows import PriceRow
 from tokenledger_exporter.prices import PriceBook
@@ -114,8 +114,10 @@ class BatchWriter:
             doubtful: list[tuple[LedgerRow, Exception]] = []
             self._write_halves(connection, rows, result, doubtful)
             if doubtful and not (result.stored or result.resent):
-                # Nothing says that these rows are at fault, and not the database.
-                raise doubtful[0][1]
+                # Nothing says that these rows are at fault, and not the database: whoever tries
+                # again brings the rows behind them too.
+                reason = quarantine.reason_of(doubtful[0][1])
+                raise RowsRefusedError(f"the database takes none of {len(rows)} rows: {reason}")
             for row, error in doubtful:
                 self._set_aside(connection, row, error, result)
         self._owes_settling |= bool(result.unsettled)

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.breaker import Breaker
 from tokenledger_exporter.dialects.operations import described
-from tokenledger_exporter.errors import LedgerError, SchemaError
+from tokenledger_exporter.errors import LedgerError, RowsRefusedError, SchemaError
 from tokenledger_exporter.events import fail, warn
 from tokenledger_exporter.open_calls import is_start
+from tokenledger_exporter.plain_text import visible
 from tokenledger_exporter.prices import PriceBook, plain_usd
 from tokenledger_exporter.quarantine import NO_ROWS
 from tokenledger_exporter.records import decode_record
@@ -43,6 +44,7 @@ _RECOVER_SECONDS: Final = 30.0
 _ROWS_AT_A_STRETCH: Final = 8
 _PAUSE_SECONDS: Final = 20e-6
 _MOST_BOOKS: Final = 256
+_MOST_REFUSALS: Final = 7
 
 
 @dataclass(slots=True)
@@ -97,6 +99,7 @@ class Drainer:
         self._settings: Final = settings
         self._batch_size: Final = settings.batch_size
         self._second_reports: Final = SecondReports()
+        self._refusals = 0
         self._announced = 0
         self._losses_told = 0
         self.breaker: Final = Breaker(settings)
@@ -215,8 +218,9 @@ class Drainer:
         self.breaker.is_trying = True
         try:
             self._spool.measure()
-            for batch in self._spool.own_batches(self._batch_size):
+            for batch in self._spool.own_batches(self._batch_size << self._refusals):
                 self._write(batch, own=True)
+                self._refusals = 0
             if last and self._ends_process:
                 for batch in self._spool.reader.open_batches(self._batch_size):
                     self._write(batch, own=False)
@@ -227,6 +231,9 @@ class Drainer:
             if not (asked or last):
                 self._writer.refresh_rollups()
         except LedgerError as error:
+            if isinstance(error, RowsRefusedError):
+                # If rows behind these are taken, these are at fault and go aside.
+                self._refusals = min(self._refusals + 1, _MOST_REFUSALS)
             self._note_failure(str(error))
         except Exception as error:  # noqa: BLE001 - the thread must live; the record stays spooled
             self._note_failure(f"unexpected {type(error).__name__} while writing the ledger")
@@ -357,7 +364,7 @@ def debug_line(row: LedgerRow) -> str:
     tokens = f"{_count(row.input_tokens)} in, {_count(row.output_tokens)} out"
     who = f"user={row.user_id or '-'} feature={row.feature or '-'}"
     took = "? ms" if row.duration_ms is None else f"{row.duration_ms:.0f} ms"
-    return f"[tokenledger] {row.model}: {tokens}, {known}{why}, {took}, {who}"
+    return visible(f"[tokenledger] {row.model}: {tokens}, {known}{why}, {took}, {who}")
 
 
 def _count(tokens: int | None) -> str:

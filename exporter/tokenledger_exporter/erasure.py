@@ -83,7 +83,7 @@ class Tombstones:
         user_id, metadata = self.renamed(row.user_id, before)
         if (user_id, metadata) == (row.user_id, before):
             return row
-        return replace(row, user_id=user_id, metadata=json.dumps(metadata))
+        return replace(row, user_id=user_id, metadata=json.dumps(metadata, ensure_ascii=False))
 
 
 def read_tombstones(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]) -> Tombstones:
@@ -163,7 +163,7 @@ def erase_unsettled(connection: psycopg.Connection[Any], minute: datetime) -> No
     for row in found if tombstones else ():
         before = (row["user_id"], row["metadata"])
         if (renamed := tombstones.renamed(*before)) != before:
-            values = {"user_id": renamed[0], "metadata": json.dumps(renamed[1])}
+            values = {"user_id": renamed[0], "metadata": json.dumps(renamed[1], ensure_ascii=False)}
             keys = {"event_id": row["event_id"], "timestamp": row["timestamp"]}
             connection.execute(_SQL["rename"], {**values, **keys})
 

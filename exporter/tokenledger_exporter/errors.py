@@ -2,6 +2,7 @@
 
     LedgerError
     +-- DatabaseUnreachableError  no connection; rows wait in the spool
+    +-- RowsRefusedError          the database takes none of a batch; the rows wait
     +-- SchemaError               the ledger's tables are missing, older, newer or changed
     +-- EmbeddedPostgresError     the bundled Postgres is missing or does not start
     +-- UsageError                a person asked for something that does not exist
@@ -20,6 +21,10 @@ class DatabaseUnreachableError(LedgerError):
 
 class SchemaError(LedgerError):
     """The database does not hold the schema this release writes."""
+
+
+class RowsRefusedError(LedgerError):
+    """The database takes none of a batch, for a reason that may be the rows' or its own."""
 
 
 class EmbeddedPostgresError(LedgerError):

@@ -36,7 +36,10 @@ _MINUTES: Final = 10
 _ROWS: Final = 2_000
 """Rows a transaction settles: writers wait for the lock no longer than these take."""
 
+_MOST_ROUNDS: Final = 4
+_MOST_RELATED: Final = 2 * _ROWS
 _METADATA: Final = "metadata."
+_COLUMNS: Final = frozenset(twins.ATTRIBUTION)
 _ORGANIZATION: Final = "organization_id"
 
 _NAMES: Final = [sql.Identifier(name) for name in twins.ATTRIBUTION]
@@ -79,9 +82,9 @@ def settle_marked(connection: psycopg.Connection[Any]) -> Kept:
     try:
         while _settle_some(connection, kept, _MINUTES, []):
             pass
-    except psycopg.Error as error:
+    except Exception as error:  # noqa: BLE001 - whose fault it was is asked
         if not quarantine.may_be_a_rows_fault(error):
-            raise explain(error) from None
+            raise (explain(error) if isinstance(error, psycopg.Error) else error) from None
         _settle_singly(connection, kept)
     return kept
 
@@ -93,9 +96,9 @@ def _settle_singly(connection: psycopg.Connection[Any], kept: Kept) -> None:
         taken: list[datetime] = []
         try:
             more = _settle_some(connection, kept, 1, taken)
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001 - the same
             if not (taken and quarantine.may_be_a_rows_fault(error)):
-                raise explain(error) from None
+                raise (explain(error) if isinstance(error, psycopg.Error) else error) from None
             kept.skipped[taken[0]] = quarantine.reason_of(error)
 
 
@@ -171,9 +174,15 @@ class _Family:
         return new
 
     def gather(self, connection: psycopg.Connection[Any], found: Iterable[KnownRow]) -> None:
-        """Find the relatives of relatives, until there are no new ones."""
+        """Find the relatives of relatives, as far as reports of one call can be apart.
+
+        A tenant can nest thousands of spans in one another: who is further away than this is
+        settled with rows of its own.
+        """
         new = self.add(found)
-        while new:
+        for _ in range(_MOST_ROUNDS):
+            if not new or len(self.standing) + len(self.aside) > _MOST_RELATED:
+                break
             winners = {row.winner_event_id for row in new if row.winner_event_id is not None}
             more = [*twins.winners_of(connection, winners - self.standing.keys())]
             more += twins.related_rows(connection, [row.trace for row in (*new, *more)])
@@ -233,7 +242,12 @@ def _decide(family: _Family) -> list[_Decision]:
 def _own(row: KnownRow, taken: Mapping[UUID | None, set[str]]) -> _Decision:
     """The row without what it took from others when it was last settled."""
     foreign = taken[row.event_id] if row.winner_event_id is None else set[str]()
-    attribution = {name: "" if name in foreign else told for name, told in row.attribution.items()}
+    pairs = (each.partition("=") for each in foreign)
+    replaced = {name: own for name, equals, own in pairs if equals and name in _COLUMNS}
+    attribution = {
+        name: replaced.get(name, "" if name in foreign else value)
+        for name, value in row.attribution.items()
+    }
     metadata = {key: told for key, told in row.metadata.items() if _METADATA + key not in foreign}
     return _Decision(row, attribution, metadata)
 
@@ -241,15 +255,18 @@ def _own(row: KnownRow, taken: Mapping[UUID | None, set[str]]) -> _Decision:
 def _give(loser: _Decision, winner: _Decision) -> list[str]:
     """Fill what the winner does not say; returns what was filled.
 
-    A tenant's report fills no row of another source: it says whom the tenant likes.
+    A tenant's report fills no row of another source: it says whom the tenant likes. Where such a
+    report stands for the operator's, because it costs more, the operator's attribution stays.
     """
     given: list[str] = []
     if loser.told.source and loser.told.source != winner.told.source:
         return given
+    overrides = bool(winner.told.source) and not loser.told.source
     for name, value in loser.attribution.items():
-        if value and not winner.attribution[name]:
+        own = winner.attribution[name]
+        if value and value != own and (not own or overrides):
             winner.attribution[name] = value
-            given.append(name)
+            given.append(f"{name}={own}" if own else name)
     for key, value in loser.metadata.items():
         if key not in winner.metadata:
             winner.metadata[key] = value
@@ -290,7 +307,8 @@ def _attribute(connection: psycopg.Connection[Any], decisions: Sequence[_Decisio
     if not changed:
         return
     values = _keys(decision.row for decision in changed)
-    values["metadata"] = [json.dumps(decision.metadata) for decision in changed]
+    # A database without every letter takes no escape for one it has.
+    values["metadata"] = [json.dumps(d.metadata, ensure_ascii=False) for d in changed]
     for name in twins.ATTRIBUTION:
         values[name] = [decision.attribution[name] for decision in changed]
     connection.execute(_ATTRIBUTE, values)
@@ -301,7 +319,7 @@ def _losses(lost: Sequence[_Decision]) -> dict[str, Any]:
         **_keys(decision.row for decision in lost),
         "winners": [decision.winner_event_id for decision in lost],
         "reasons": [decision.reason for decision in lost],
-        "given": [json.dumps(decision.given) for decision in lost],
+        "given": [json.dumps(decision.given, ensure_ascii=False) for decision in lost],
     }
 
 

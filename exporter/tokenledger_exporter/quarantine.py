@@ -23,9 +23,19 @@ if TYPE_CHECKING:
 _SQL: Final = statements("write")
 
 # Classes of SQLSTATE (https://www.postgresql.org/docs/18/errcodes-appendix.html, read 2026-11-28).
-# What a statement's own data can cause: data exception, integrity constraint violation, WITH CHECK
-# OPTION, program limit exceeded.
-_OF_A_ROW: Final = frozenset({"22", "23", "44", "54"})
+# What a statement's own data can cause: data exception, WITH CHECK OPTION, program limit exceeded.
+_OF_A_ROW: Final = frozenset({"22", "44", "54"})
+# The ledger's own constraints, by the migrations that make them: every row is held to them. One
+# that somebody added may be one that no row meets.
+_OWN_CONSTRAINTS: Final = frozenset(
+    {
+        *("cost_status_is_known", "cost_usd_and_cost_status_agree", "status_is_known"),
+        *("costs_are_finite_and_not_negative", "tokens_are_not_negative"),
+        *("lengths_are_not_negative", "reported_cost_is_finite_and_not_negative"),
+        *("details_are_an_object", "metadata_is_an_object", "counts_are_plausible"),
+        *("names_are_short", "times_are_plausible"),
+    }
+)
 # What no row causes: connections, transactions, privileges, schemas, resources, operators, systems.
 _OF_NO_ROW: Final = frozenset(
     {
@@ -46,7 +56,8 @@ def is_a_rows_fault(error: Exception) -> bool:
     if error.sqlstate is None:
         # Raised before anything was sent: a value that its column has no form for.
         return isinstance(error, psycopg.DataError)
-    return error.sqlstate[:2] in _OF_A_ROW
+    own = error.diag.constraint_name in _OWN_CONSTRAINTS
+    return error.sqlstate[:2] in _OF_A_ROW or (error.sqlstate[:2] == "23" and own)
 
 
 def may_be_a_rows_fault(error: Exception) -> bool:

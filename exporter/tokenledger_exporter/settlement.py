@@ -179,18 +179,35 @@ class _Group:
         Of a stream that was broken off, whoever heard it longest knows best what was generated:
         others take the placeholder at its beginning for a count. Rows that disagree on what was
         done at what rate are settled for the costlier: nobody lowers a bill by reporting a call
-        once more. The operator's own source stands before a tenant's.
+        once more. A tenant's report takes the place of the operator's only if both have a cost and
+        the tenant's is higher: a cost that is not known may be any.
         """
+        operators = [row for row in self.rows if not row.source] or self.rows
+        winner, *losers = self._by_standing(operators)
+        above = [
+            row
+            for row in self.rows
+            if row.source and not winner.source and _costs_more(row, winner)
+        ]
+        if above:
+            losers = [winner, *losers]
+            winner, *_ = self._by_standing(above)
+        chosen = {winner.event_id, *(row.event_id for row in losers)}
+        rest = [row for row in self.rows if row.event_id not in chosen]
+        losers += self._by_standing(rest)
+        return OneCall(winner, tuple((loser, self.reason) for loser in losers))
+
+    def _by_standing(self, rows: Sequence[Telling]) -> list[Telling]:
+        """Some of the rows, the one that stands first."""
         known = {row.event_id for row in self.rows}
-        is_estimated = any(row.is_estimated for row in self.rows)
-        is_disputed = any(_differ_in_rate(one, other) for one, other in combinations(self.rows, 2))
+        is_estimated = any(row.is_estimated for row in rows)
+        is_disputed = any(_differ_in_rate(one, other) for one, other in combinations(rows, 2))
 
         def standing(row: Telling) -> tuple[object, ...]:
             cost = row.cost_usd if is_disputed and row.cost_usd is not None else _NOTHING
             return (
                 bool(row.counts),
                 cost,
-                not row.source,
                 _heard(row) if is_estimated else (False, 0),
                 row.emitter == SCOPE_PREFIX,
                 not row.overcounts,
@@ -199,8 +216,14 @@ class _Group:
                 row.event_id,
             )
 
-        winner, *losers = sorted(self.rows, key=standing, reverse=True)
-        return OneCall(winner, tuple((loser, self.reason) for loser in losers))
+        return sorted(rows, key=standing, reverse=True)
+
+
+def _costs_more(tenants: Telling, operators: Telling) -> bool:
+    """Whether a tenant's report of a call costs more than the operator's, both being known."""
+    if tenants.cost_usd is None or operators.cost_usd is None:
+        return False
+    return tenants.cost_usd > operators.cost_usd and _differ_in_rate(tenants, operators)
 
 
 def _differ_in_rate(one: Telling, other: Telling) -> bool:

@@ -68,6 +68,7 @@ class Trace:
     ended_at: datetime
     response_id: str
     ancestors: Sequence[UUID]
+    sources: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,15 @@ class KnownRow:
     def trace(self) -> Trace:
         """What its other tellings are found by."""
         told = self.told
+        # Whose reports can be of its call: the operator's, its own source's, its organization's.
+        sources = {"", told.source, self.attribution["organization_id"]}
         return Trace(
-            told.event_id, told.started_at, told.ended_at, told.response_id, told.ancestors
+            told.event_id,
+            told.started_at,
+            told.ended_at,
+            told.response_id,
+            told.ancestors,
+            tuple(sorted(sources)),
         )
 
 
@@ -112,7 +120,8 @@ def wait_for_lock(connection: psycopg.Connection[Any]) -> bool:
     """As `lock`, inside a transaction that goes on without it; False if it was not to be had."""
     try:
         with connection.transaction():
-            lock(connection)
+            connection.execute(_SQL["bound_writing"])
+            connection.execute(_SQL["lock"])
     except pg_errors.LockNotAvailable:
         return False
     return True
@@ -132,9 +141,10 @@ def related_rows(
     starts = [trace.started_at for trace in asked]
     values = {
         "event_ids": [trace.event_id for trace in asked],
-        "starts": starts,
-        "ends": [trace.ended_at for trace in asked],
-        "response_ids": [trace.response_id for trace in asked],
+        "response_ids": [trace.response_id for trace in asked for _ in trace.sources],
+        "id_starts": [trace.started_at for trace in asked for _ in trace.sources],
+        "id_ends": [trace.ended_at for trace in asked for _ in trace.sources],
+        "sources": [source for trace in asked for source in trace.sources],
         "ancestors": [event_id for trace in asked for event_id in trace.ancestors],
         "since": min(starts) - START_TOLERANCE,
         "until": max(starts) + START_TOLERANCE,
@@ -251,7 +261,8 @@ def _known(row: dict[str, Any]) -> KnownRow:
             ancestors=tuple(row["ancestors"]),
             counts={name: row[name] for name in COUNTS if row[name] is not None},
             is_estimated=row["cost_status"] == _ESTIMATED,
-            source=row["token_organization_id"],
+            # NULL in rows that were set aside before there was such a column.
+            source=row["token_organization_id"] or "",
             operation=row["operation"],
             service_tier=row["service_tier"],
             cost_usd=row["cost_usd"],

@@ -33,9 +33,7 @@ TABLES = (
     " token_ledger_nestings"
 )
 
-LOCK: Final = (
-    "SELECT pg_advisory_xact_lock(hashtextextended('token_ledger_settle ' || current_schema(), 0))"
-)
+LOCK: Final = "SELECT FROM token_ledger_locks WHERE name = 'settle' FOR UPDATE"
 # What is left to settle, and since when the oldest mark waits.
 PORTION: Final = (
     "SELECT count(*), (SELECT min(recorded_at) FROM token_ledger_marks) FROM token_ledger_events"

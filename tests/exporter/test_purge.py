@@ -320,7 +320,7 @@ def test_a_call_that_waited_in_a_spool_arrives_without_the_erased_id(
 def test_a_row_written_while_somebody_is_erased_is_erased_by_the_keeper(
     database_url: str, writer: BatchWriter
 ) -> None:
-    lock = "SELECT pg_advisory_xact_lock(hashtextextended('token_ledger_settle public', 0))"
+    lock = "SELECT FROM token_ledger_locks WHERE name = 'settle' FOR UPDATE"
     with psycopg.connect(database_url) as holder:
         holder.execute(lock)
         assert writer.write([row(of("ann", boss="ann"))]).unsettled == 1

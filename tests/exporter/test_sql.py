@@ -64,7 +64,7 @@ BRACES = {
 }
 # Fragments of another statement, and what EXPLAIN does not take; other tests run them.
 NOT_EXPLAINABLE = (
-    *("grouping", "insert_rows", "copy_", "stage", "create_history", "bound_waiting"),
+    *("grouping", "insert_rows", "copy_", "stage", "create_history", "bound_"),
     *("states", "figures", "metrics", "after", "by_groups", "stretch", "event_stretch"),
     *("hold_still", "detach", "remove_month", "copy_month", "close_to_api", "act_as"),
 )

@@ -1,16 +1,21 @@
 -- Statements that settle which rows are one call. `{columns}` are what settling reads of a row.
 
 -- name: try_lock
--- Who looks for twins and commits under this lock is seen by all who look after it.
-SELECT pg_try_advisory_xact_lock(hashtextextended(concat('token_ledger_settle ', current_schema()), 0))
+-- Who looks for twins and commits under this lock is seen by all who look after it. It is a row that
+-- only writers and keepers may lock: an advisory lock is anybody's who can log in.
+SELECT token_ledger_take_lock(current_user::text, 'settle', false)
 
 -- name: lock
 -- The same, waiting for whoever holds it.
-SELECT pg_advisory_xact_lock(hashtextextended(concat('token_ledger_settle ', current_schema()), 0))
+SELECT token_ledger_take_lock(current_user::text, 'settle', true)
 
 -- name: bound_waiting
 -- A writer holds the lock for one batch; whoever holds it longer is not waited for.
 SET LOCAL lock_timeout = '5s'
+
+-- name: bound_writing
+-- A sender waits for its answer: a batch that does not get the lock is left to a keeper.
+SET LOCAL lock_timeout = '1s'
 
 -- name: told_before
 -- Which of these answers, and which of these rows, the ledger knows already from another telling. Each
@@ -71,9 +76,9 @@ ON CONFLICT DO NOTHING
 WITH asked AS (
     SELECT *
     FROM unnest(
-        %(event_ids)s::uuid[], %(starts)s::timestamptz[], %(ends)s::timestamptz[],
-        %(response_ids)s::text[]
-    ) AS asked (event_id, started_at, ended_at, response_id)
+        %(response_ids)s::text[], %(id_starts)s::timestamptz[], %(id_ends)s::timestamptz[],
+        %(sources)s::text[]
+    ) AS asked (response_id, started_at, ended_at, source)
 ),
 
 near AS (
@@ -89,11 +94,12 @@ near AS (
     ) AS within
 ),
 
--- Each id once, with every hour its rows can be in: as many rows come back as there are, not a pair
--- for every two.
+-- Each id once a source, with every hour its rows can be in: as many rows come back as there are,
+-- not a pair for every two, and a source that floods an id hides no other source's rows.
 answers AS (
     SELECT
         asked.response_id,
+        asked.source,
         array_agg(DISTINCT hours.hour) AS hours,
         min(asked.started_at) - interval '10 milliseconds' AS since,
         max(asked.ended_at) + interval '10 milliseconds' AS until,
@@ -105,7 +111,7 @@ answers AS (
             (date_trunc('hour', (asked.started_at + %(tolerance)s::interval) AT TIME ZONE 'UTC'))
     ) AS hours (hour)
     WHERE length(asked.response_id) >= 20
-    GROUP BY asked.response_id
+    GROUP BY asked.response_id, asked.source
 )
 
 SELECT {events_columns}, NULL::uuid AS winner_event_id, NULL::text[] AS given
@@ -128,6 +134,7 @@ CROSS JOIN LATERAL (
         AND known.timestamp <= %(until)s
         AND known.timestamp <= answers.until
         AND known.ended_at >= answers.since
+        AND known.token_organization_id = answers.source
     LIMIT %(most_rows)s
 ) AS events
 UNION ALL
@@ -149,6 +156,7 @@ CROSS JOIN LATERAL (
         AND length(duplicates.response_id) >= 20
         AND duplicates.timestamp >= answers.earliest
         AND duplicates.timestamp <= answers.until
+        AND COALESCE(duplicates.event ->> 'token_organization_id', '') = answers.source
     LIMIT %(most_rows)s
 ) AS known
 CROSS JOIN LATERAL jsonb_populate_record(NULL::token_ledger_events, known.event) AS events

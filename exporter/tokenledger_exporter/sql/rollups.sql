@@ -5,13 +5,12 @@
 
 -- name: try_lock
 -- One refresher at a time: two go wrong for ever. In a statement of its own, before any that counts.
-SELECT pg_try_advisory_xact_lock(
-    hashtextextended(concat('token_ledger_rollups ', current_schema()), 0)
-) AS is_ours
+-- A row that only writers and keepers may lock.
+SELECT token_ledger_take_lock(current_user::text, 'rollups', false) AS is_ours
 
 -- name: lock
 -- The same, waiting for whoever holds it.
-SELECT pg_advisory_xact_lock(hashtextextended(concat('token_ledger_rollups ', current_schema()), 0))
+SELECT token_ledger_take_lock(current_user::text, 'rollups', true)
 
 -- name: room
 -- Sums of many values at once stay in memory.

@@ -160,3 +160,21 @@ def test_a_month_whose_sums_cannot_be_stored_stays_and_is_named(database_url: st
     months = [month for month in run_retention(database_url) if month.waits]
     assert [month.waits for month in months] == ["it cannot be summed: not this one"]
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(1,)]
+
+
+@pytest.mark.parametrize("minute", ["infinity", "-infinity", "4000-01-01 BC", "9999-01-01"])
+def test_a_mark_of_no_possible_time_is_refused(database_url: str, minute: str) -> None:
+    for statement in (
+        "INSERT INTO token_ledger_marks (minute) VALUES (%s)",
+        "INSERT INTO token_ledger_rollup_marks (bucket) VALUES (%s)",
+    ):
+        with psycopg.connect(database_url) as connection, pytest.raises(psycopg.IntegrityError):
+            connection.execute(statement, [minute])
+
+
+def test_metadata_that_is_no_object_is_refused(database_url: str) -> None:
+    statement = (
+        "INSERT INTO token_ledger_events (provider, model, metadata) VALUES ('p', 'm', '[1, 2]')"
+    )
+    with psycopg.connect(database_url) as connection, pytest.raises(psycopg.IntegrityError):
+        connection.execute(statement)

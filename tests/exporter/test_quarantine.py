@@ -225,3 +225,78 @@ def test_what_is_no_call_is_counted_with_an_example(database_url: str) -> None:
         health = ledger.health()
     assert health["dropped"] == 1
     assert health["dropped_example"] == "operation 'plan' of some.agents"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE UNIQUE INDEX mine ON {leaf} (user_id)",
+        """
+        CREATE TABLE seen (user_id text PRIMARY KEY);
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN INSERT INTO seen VALUES (NEW.user_id); RETURN NEW; END $$;
+        CREATE TRIGGER note BEFORE INSERT ON token_ledger_events
+        FOR EACH ROW EXECUTE FUNCTION note()
+        """,
+    ],
+    ids=["an index", "a trigger's table"],
+)
+def test_a_key_of_somebody_elses_costs_the_row_that_breaks_it_alone(
+    database_url: str, writer: BatchWriter, statement: str
+) -> None:
+    rows = [of_user("ann"), of_user("ann"), of_user("bob")]
+    leaf = f"token_ledger_events_{rows[0].month}"
+    with psycopg.connect(database_url) as connection:
+        connection.execute(statement.format(leaf=leaf).encode())
+    result = writer.write(rows)
+    assert (result.stored, result.rejected) == (2, 1)
+
+
+def test_rows_that_a_trigger_refuses_stop_nothing_behind_them(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(REFUSALS["a trigger"][0].encode())
+    with opened(database_url, batch_size=1) as ledger:
+        for user in (*["poison"] * 3, "ann", "bob"):
+            call(ledger, **{"user.id": user})
+        for _ in range(8):
+            ledger.flush(timeout=10.0)
+        health = ledger.health()
+    assert (health["waiting"], health["set_aside"]) == (0, 3)
+    users = ask(database_url, "SELECT user_id FROM token_ledger_events ORDER BY 1")
+    assert users == [("ann",), ("bob",)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE token_ledger_events ADD COLUMN mine text NOT NULL",
+        "ALTER TABLE token_ledger_events ADD CONSTRAINT mine CHECK (feature = 'x') NOT VALID",
+    ],
+    ids=["a column nobody fills", "a constraint nobody meets"],
+)
+def test_rows_wait_while_the_database_takes_none(database_url: str, statement: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(statement.encode())
+    with opened(database_url) as ledger:
+        for user in ("ann", "bob"):
+            call(ledger, **{"user.id": user})
+        ledger.flush(timeout=10.0)
+        health = ledger.health()
+        assert (health["waiting"], health["set_aside"]) == (2, 0)
+        assert "the database takes none of 2 rows" in str(health["last_error"])
+        with psycopg.connect(database_url) as connection:
+            connection.execute("ALTER TABLE token_ledger_events DROP COLUMN IF EXISTS mine")
+            connection.execute("ALTER TABLE token_ledger_events DROP CONSTRAINT IF EXISTS mine")
+        ledger.flush(timeout=10.0)
+        assert ledger.health()["waiting"] == 0
+
+
+def test_what_debug_prints_moves_no_terminal(
+    database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with opened(database_url, debug=True) as ledger:
+        call(ledger, **{"gen_ai.response.model": "\x1b]52;c;aGk=\x07\u202e"})
+        ledger.flush(timeout=10.0)
+    said = capsys.readouterr().err
+    assert "[tokenledger]" in said
+    assert not {"\x1b", "\x07", "\u202e"} & set(said)

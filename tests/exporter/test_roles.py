@@ -419,3 +419,20 @@ def test_a_bound_reader_sees_losses_and_duplicates_of_its_own_organization(login
     assert ask(logins.bound, aside) == [({"reports": 1, "cost_usd": "0.0035000"},)]
     for login in (logins.owner, logins.writer, logins.keeper):
         assert ask(login, aside)[0][0]["reports"] == 3
+
+
+def test_no_reader_takes_a_lock_that_writers_need(logins: Logins) -> None:
+    take = "SELECT token_ledger_take_lock(current_user::text, 'settle', false)"
+    for login in (logins.reader, logins.bound):
+        with pytest.raises(pg_errors.InsufficientPrivilege):
+            ask(login, take)
+        with pytest.raises(pg_errors.InsufficientPrivilege):
+            ask(login, "SELECT FROM token_ledger_locks FOR UPDATE")
+    for login in (logins.owner, logins.writer, logins.keeper):
+        assert ask(login, take) == [(True,)]
+    with psycopg.connect(logins.bound) as busy:
+        for name in ("settle", "rollups"):
+            key = f"hashtextextended('token_ledger_{name} public', 0)"
+            busy.execute(f"SELECT pg_advisory_lock({key})".encode())
+        with closing(BatchWriter(logins.writer)) as writer:
+            assert writer.write([Told().row]).unsettled == 0

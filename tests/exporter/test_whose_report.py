@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import tracemalloc
 from contextlib import closing
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 from exporter.made import ask
 from exporter.tellings import OTHER, OURS, THIRD, Told
@@ -72,8 +74,25 @@ def test_a_tenant_that_reports_less_of_a_call_makes_it_no_cheaper(database_url: 
     assert ("globex", "gateway-user", ONE_CALL) in standing(database_url)
 
 
+@pytest.mark.parametrize(
+    ("counts", "model"),
+    [((10**6, 100), "a-model-nobody-prices"), (None, "gpt-4o")],
+    ids=["unpriced", "unmeasured"],
+)
+@pytest.mark.parametrize("order", BOTH_WAYS, ids=str)
+def test_a_tenant_puts_no_price_on_a_call_whose_cost_the_operator_does_not_know(
+    database_url: str, counts: tuple[int, int] | None, model: str, order: tuple[int, int]
+) -> None:
+    gateway = replace(GATEWAY, counts=counts, more={**OF_GLOBEX, attributes.REQUEST_MODEL: model})
+    free = {attributes.OPERATION_NAME: "moderation", attributes.REQUEST_MODEL: model}
+    forged = replace(FORGED, counts=counts or (1, 1), more={**FORGED.more, **free})
+    both = [gateway, forged]
+    write(database_url, *(both[place] for place in order))
+    assert ("globex", "gateway-user", None) in standing(database_url)
+
+
 def test_a_tenant_may_report_that_its_call_cost_more(database_url: str) -> None:
-    costlier = replace(FORGED, more={attributes.REQUEST_MODEL: "gpt-4-turbo"})
+    costlier = replace(FORGED, more={attributes.REQUEST_MODEL: "gpt-4-turbo", "user.id": "bob"})
     write(database_url, GATEWAY, costlier)
     # gpt-4-turbo: 1,000 x 10/M + 100 x 30/M
     assert standing(database_url) == [("globex", "gateway-user", Decimal("0.013"))]
@@ -239,3 +258,47 @@ def test_what_a_tenant_loses_is_in_no_others_coverage(database_url: str) -> None
         "1,000,100,000 records of tenants were lost: see token_ledger_organization_losses"
     ]
     assert coverage("--where", "organization=globex")["lost"] == 100_003
+
+
+def test_the_attribution_of_a_tenant_comes_back_when_the_operators_row_goes(
+    database_url: str,
+) -> None:
+    costlier = replace(FORGED, more={attributes.REQUEST_MODEL: "gpt-4-turbo", "user.id": "b=b"})
+    write(database_url, GATEWAY, costlier)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DELETE FROM token_ledger_duplicates")
+        connection.execute("UPDATE token_ledger_events SET settled = false")
+        connection.execute(
+            "INSERT INTO token_ledger_marks (minute)"
+            " SELECT date_trunc('minute', timestamp) FROM token_ledger_events"
+        )
+    with psycopg.connect(database_url) as connection:
+        settle_marked(connection)
+    assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(1,)]
+
+
+def test_a_tenant_that_floods_an_id_keeps_no_others_reports_of_it_apart(database_url: str) -> None:
+    gateway = replace(GATEWAY, more={ORGANIZATION: "acme", "user.id": "gw"})
+    app = replace(gateway, scope=OURS, span_id=5_000)
+    flood = [replace(FORGED, scope=f"s{n}", span_id=n + 10).row for n in range(240)]
+    with closing(BatchWriter(database_url)) as writer:
+        writer.write(flood)
+    write(database_url, gateway)
+    write(database_url, app)
+    of_acme = [row for row in standing(database_url) if row[0] == "acme"]
+    assert of_acme == [("acme", "gw", ONE_CALL)]
+
+
+def test_spans_nested_in_thousands_of_each_other_hold_no_lock_for_long(database_url: str) -> None:
+    """Each transaction settles a portion, however the rows hang together."""
+    rows = [replace(GATEWAY, token="globex", response_id="", span_id=1)]
+    for number in range(2, 1_500):
+        rows.append(replace(rows[-1], span_id=number, scope=f"s{number}").within(rows[-1]))
+    made = [structs.replace(told.row, ancestors=told.row.ancestors[:8]) for told in rows]
+    with closing(BatchWriter(database_url)) as writer:
+        writer.write(made)
+    begun = time.monotonic()
+    with psycopg.connect(database_url) as connection:
+        settle_marked(connection)
+    assert time.monotonic() - begun < 20
+    assert ask(database_url, "SELECT count(*) FROM token_ledger_events WHERE NOT settled") == [(0,)]

@@ -159,9 +159,11 @@ def _cancel(world: World, *, stream: bool) -> None:
         }
         child = world.start("cancelled_calls", **told)
         assert child.stdin is not None
-        for _ in range(calls):
-            stall = Stall(after_events=2 if stream else None)
+        # All are scripted before the first is asked for: the next call comes as soon as one ends.
+        stalls = [Stall(after_events=2 if stream else None) for _ in range(calls)]
+        for stall in stalls:
             provider.script(stall)
+        for stall in stalls:
             assert stall.reached.wait(30)
             child.stdin.write("\n")
             child.stdin.flush()

@@ -46,6 +46,10 @@ _NOTHING: Final = Decimal(-1)
 _OVERCOUNTING: Final = "opentelemetry.instrumentation.anthropic"
 _PLACEHOLDER: Final = 16
 
+# LiteLLM's callback counts a stream without usage by a tokenizer, and nothing on its span says so
+# (1.110.2, read 2026-11-28).
+_RECKONING: Final = frozenset({"litellm"})
+
 BY_ANCESTOR: Final = "told again by a span around it"
 BY_RESPONSE: Final = "told again under the same response id"
 """Why a row was set aside."""
@@ -92,6 +96,11 @@ class Telling:
     def overcounts(self) -> bool:
         """Whether its emitter is known to count too much output."""
         return self.scope == _OVERCOUNTING
+
+    @property
+    def is_reckoned(self) -> bool:
+        """Whether its counts may be no provider's: estimates, or a tokenizer's of its own."""
+        return self.is_estimated or self.scope in _RECKONING
 
     @property
     def emitter(self) -> str:
@@ -208,6 +217,7 @@ class _Group:
             return (
                 bool(row.counts),
                 cost,
+                not row.is_reckoned or is_estimated,
                 _heard(row) if is_estimated else (False, 0),
                 row.emitter == SCOPE_PREFIX,
                 not row.overcounts,
@@ -239,7 +249,7 @@ def _differ_in_rate(one: Telling, other: Telling) -> bool:
 def _heard(row: Telling) -> tuple[bool, int]:
     """How much of a stream a row knows: more than a placeholder is a count, unless estimated."""
     output = row.counts.get(_OUTPUT, 0)
-    return not row.is_estimated and output > _PLACEHOLDER, output
+    return not row.is_reckoned and output > _PLACEHOLDER, output
 
 
 def _links(rows: Sequence[Telling]) -> Iterable[_Link]:
@@ -303,7 +313,7 @@ def _agree(one: Telling, other: Telling) -> bool:
         return False
     if one.response_id != other.response_id and _kind(one.response_id) == _kind(other.response_id):
         return False
-    if one.is_estimated or other.is_estimated:
+    if one.is_reckoned or other.is_reckoned:
         return True
     theirs = other.counts
     differing = {name for name, count in one.counts.items() if theirs.get(name, count) != count}

@@ -302,3 +302,16 @@ def test_spans_nested_in_thousands_of_each_other_hold_no_lock_for_long(database_
         settle_marked(connection)
     assert time.monotonic() - begun < 20
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events WHERE NOT settled") == [(0,)]
+
+
+@pytest.mark.parametrize("order", BOTH_WAYS, ids=str)
+def test_what_litellms_tokenizer_counts_is_no_other_call(
+    database_url: str, order: tuple[int, int]
+) -> None:
+    """Its callback counts a stream by itself, whose usage we asked for: 27 for 1,000."""
+    ours = Told(counts=(1_000, 50), more={"user.id": "ann"})
+    litellm = replace(ours, scope="litellm", counts=(27, 7), more={}, span_id=5)
+    both = [ours, litellm]
+    write(database_url, *(both[place] for place in order))
+    # 1,000 x 2.50/M + 50 x 10/M
+    assert standing(database_url) == [("", "ann", Decimal("0.003"))]

@@ -13,6 +13,7 @@ from instrumentation.calls import CHAT_STREAM, MESSAGES, run, run_async
 from instrumentation.harness import attributes as span_of
 from instrumentation.harness import counts
 from instrumentation.releases import fields_sent, http_module, needs_argument
+from tokenledger.instrumentors import usage_request
 from tokenledger.instrumentors.usage_request import ACCEPTS, REFUSES, SENDS_UNASKED, KnownTargets
 from tokenledger_exporter.demo.scripts import Recorded, Refuse
 from tokenledger_exporter.demo.wire import Event
@@ -51,7 +52,15 @@ def _innermost(error: BaseException) -> BaseException | None:
     return None if context is None else _innermost(context) or context
 
 
-@pytest.mark.parametrize("refusal", [_OLD_AZURE, _VALIDATING], ids=["400", "422"])
+def _named(status: int) -> Recorded:
+    return Recorded({"error": {"message": "stream_options is not allowed"}}, status=status)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [_OLD_AZURE, _VALIDATING, _named(401), _named(406), _named(413), _named(429), _named(503)],
+    ids=lambda refusal: str(refusal.status),
+)
 def test_a_refused_stream_is_sent_again_as_the_caller_wrote_it(
     ledger: MemoryLedger, clients: Clients, provider: DemoProvider, refusal: Recorded
 ) -> None:
@@ -141,6 +150,24 @@ def test_a_host_that_accepted_the_question_refuses_the_request_itself(
         run(clients, CHAT_STREAM)
     assert _asked(provider) == [_USAGE_REQUEST] * 2
     assert attributes.ERROR_TYPE in span_of(ledger.spans[1])
+
+
+def test_a_host_whose_refusal_said_nothing_of_the_question_is_soon_asked_again(
+    ledger: MemoryLedger,
+    clients: Clients,
+    provider: DemoProvider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may have passed: an hour of streams without counts is too much for one bad answer."""
+    now = [0.0]
+    monkeypatch.setattr(usage_request, "TARGETS", KnownTargets(clock=lambda: now[0]))
+    provider.script(Recorded({"error": {"message": "busy"}}, status=404))
+    run(clients, CHAT_STREAM)
+    run(clients, CHAT_STREAM)
+    now[0] = usage_request.DOUBTED_SECONDS + 1
+    run(clients, CHAT_STREAM)
+    assert _asked(provider) == [_USAGE_REQUEST, None, None, _USAGE_REQUEST]
+    assert counts(span_of(ledger.spans[2]))
 
 
 @pytest.mark.parametrize("status", [401, 402, 408, 409, 413, 429, 502, 503, 504, 529])

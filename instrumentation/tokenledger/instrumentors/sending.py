@@ -87,17 +87,19 @@ class Sending:
         if not self._is_asking:
             return request()
         self._options.json_data = usage_request.asking(self._body)
+        doubted = False
         try:
             return request()
         except Exception as error:
             if not self._may_be_refused(error):
                 raise
+            doubted = not usage_request.names_the_question(error)
         finally:
             self._options.json_data = self._body
         # Outside of `except`, so that an error of this one does not name the first as its context.
         self._begin_again()
         answer = request()
-        self._note(usage_request.REFUSES)
+        self._note_refusal(doubted=doubted)
         return answer
 
     async def send_async(self, request: Callable[[], Awaitable[object]]) -> object:
@@ -105,16 +107,18 @@ class Sending:
         if not self._is_asking:
             return await request()
         self._options.json_data = usage_request.asking(self._body)
+        doubted = False
         try:
             return await request()
         except Exception as error:
             if not self._may_be_refused(error):
                 raise
+            doubted = not usage_request.names_the_question(error)
         finally:
             self._options.json_data = self._body
         self._begin_again()
         answer = await request()
-        self._note(usage_request.REFUSES)
+        self._note_refusal(doubted=doubted)
         return answer
 
     def observe(self, answer: Any, *, is_async: bool) -> None:  # noqa: ANN401
@@ -179,7 +183,11 @@ class Sending:
             return self._target is not None and usage_request.may_be_refusal(error, self._target)
         return False
 
-    def _note(self, what: str) -> None:
+    def _note_refusal(self, *, doubted: bool) -> None:
+        seconds = usage_request.DOUBTED_SECONDS if doubted else None
+        self._note(usage_request.REFUSES, seconds)
+
+    def _note(self, what: str, seconds: float | None = None) -> None:
         with Guard("remembering a host"):
             if self._target is not None:
-                usage_request.TARGETS.note(self._target, what)
+                usage_request.TARGETS.note(self._target, what, seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from tokenledger.instrumentors.content import is_content_asked_for
+from tokenledger.propagators import load_propagators
 from tokenledger.runtime import RUNTIME
 from tokenledger.tracing import CallTracer
 from tokenledger.trust import note_remote_baggage
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
             """Stop recording."""
 
 else:
+    load_propagators()
     from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 

@@ -36,7 +36,6 @@ SENDS_UNASKED: Final = "sends unasked"
 
 _ASKS: Final = frozenset((USAGE_REQUEST, "usage"))
 _WORDS: Final = (USAGE_REQUEST, "include_usage", "streamoptions", "includeusage")
-_REFUSALS_IN_WORDS: Final = frozenset((400, 422))
 _REFUSALS_OF_OPENAI: Final = frozenset((400, 405, 422))
 _REFUSALS: Final = frozenset((400, 403, 404, 405, 415, 422, 500, 501))
 _OPENAI: Final = "api.openai.com"
@@ -45,6 +44,9 @@ _OPENAI: Final = "api.openai.com"
 _PROVIDERS_THAT_SEND_UNASKED: Final = frozenset(("openrouter",))
 _REMEMBERED: Final = 1_024
 _REMEMBERED_SECONDS: Final = 3_600.0
+
+DOUBTED_SECONDS: Final = 60.0
+"""For how long a refusal is remembered that does not say what it refused: it may have passed."""
 
 Target = tuple[str, int | None, str]
 """Address, port and model: a gateway may accept the field for one of its models alone."""
@@ -78,13 +80,19 @@ class KnownTargets:
             return ""
         return known[0]
 
-    def note(self, target: Target, what: str) -> None:
-        """Remember what one did. A host that sends its usage unasked is asked no more."""
+    def note(self, target: Target, what: str, seconds: float | None = None) -> None:
+        """Remember what one did. A host that sends its usage unasked is asked no more.
+
+        Args:
+            target: the host.
+            what: what it did.
+            seconds: for how long; as long as everything else unless told otherwise.
+        """
         if self.of(target) in (what, SENDS_UNASKED):
             return
         with self._changing:
             self._known.pop(target, None)
-            self._known[target] = (what, self._clock() + self._seconds)
+            self._known[target] = (what, self._clock() + (seconds or self._seconds))
             while len(self._known) > self._limit:
                 self._known.popitem(last=False)
 
@@ -126,19 +134,22 @@ def may_ask(endpoint: Endpoint, target: Target) -> bool:
 def may_be_refusal(error: Any, target: Target) -> bool:  # noqa: ANN401 - whatever the SDK raised
     """Whether a host may have refused a request over being asked; its words are never kept.
 
-    One that says so is believed. Any other is, where it never accepted the question; OpenAI itself
-    knows it, so there only a refusal of the request's form counts.
+    One that says so is believed, whatever its status. Any other is, where it never accepted the
+    question; OpenAI itself knows it, so there only a refusal of the request's form counts.
     """
     status = getattr(error, "status_code", None)
-    if status in _REFUSALS_IN_WORDS and _names_the_question(error):
-        return True
-    if TARGETS.of(target) == ACCEPTS:
+    if not isinstance(status, int):
         return False
     is_openai = target[0] == _OPENAI or target[0].endswith("." + _OPENAI)
+    if names_the_question(error):
+        return status in _REFUSALS_OF_OPENAI if is_openai else True
+    if TARGETS.of(target) == ACCEPTS:
+        return False
     return status in (_REFUSALS_OF_OPENAI if is_openai else _REFUSALS)
 
 
-def _names_the_question(error: Any) -> bool:  # noqa: ANN401
+def names_the_question(error: Any) -> bool:  # noqa: ANN401 - whatever the SDK raised
+    """Whether a refusal says that it is one of the question; its words are never kept."""
     # The message alone is not enough: newer SDKs shorten some bodies in it.
     said = f"{error} {getattr(error, 'body', '')}".lower()
     return any(word in said for word in _WORDS)

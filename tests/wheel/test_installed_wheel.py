@@ -119,6 +119,10 @@ def test_quick_start_and_zero_code_launch_work_from_the_wheel(
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     # 1000 in at $3 and 100 out at $15 a million; 400 at 2.5, 600 cached at 1.25, 100 out at 10.
-    assert any(line.startswith("anthropic,,0.0045,1,1000,100,") for line in lines), done.stdout
-    assert any(line.startswith("openai,user_123,0.00275,1,1000,100,600,") for line in lines)
+    assert any(line.startswith('"anthropic","","0.0045","1","1000","100",') for line in lines), (
+        done.stdout
+    )
+    assert any(
+        line.startswith('"openai","user_123","0.00275","1","1000","100","600",') for line in lines
+    )
     assert lines.count("done") == 1

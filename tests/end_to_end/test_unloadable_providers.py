@@ -32,7 +32,11 @@ ROWS = "SELECT cost_status, count(*) FROM token_ledger_events GROUP BY 1"
 
 
 @pytest.mark.parametrize(
-    "variable", ["OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_METER_PROVIDER", "OTEL_PROPAGATORS"]
+    "variable",
+    [
+        *("OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_METER_PROVIDER", "OTEL_PROPAGATORS"),
+        *("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_EVENT_COUNT_LIMIT"),
+    ],
 )
 def test_every_call_is_a_row_and_the_log_names_the_cause_once(
     sdks: DemoProvider, tmp_path: Path, database_url: str, variable: str

@@ -22,6 +22,7 @@ from tokenledger_exporter import rollups, twins
 from tokenledger_exporter.database import reading, session
 from tokenledger_exporter.dimension_columns import is_storable, narrowed, narrowed_event
 from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.rollup_columns import UNDIVIDED, listed
 from tokenledger_exporter.sql import statements
 from tokenledger_semconv.dimensions import ROLLED_UP
 
@@ -227,7 +228,7 @@ def _sums_let_go(
     """Count or delete the sums of months without rows that are of these calls alone."""
     by_dimension = {known.name for known in ROLLED_UP}
     named = [name for name in where if name not in _OVERALL]
-    mixed = set(named) & rollups.UNDIVIDED and len(named) < len(where)
+    mixed = set(named) & UNDIVIDED and len(named) < len(where)
     if len(named) > 1 or not by_dimension.issuperset(named) or mixed:
         return 0
     conditions: list[sql.Composable] = [
@@ -242,8 +243,8 @@ def _sums_let_go(
     statement = _ROLLUPS["count_let_go" if verb == "count" else "forget_let_go"]
     query = sql.SQL(statement).format(
         where=sql.SQL(" ").join(conditions),
-        named_sums=rollups.listed("sum({name}) AS {name}"),
-        subtracted=rollups.listed("{name} = kept.{name} OPERATOR(pg_catalog.-) fewer.{name}"),
+        named_sums=listed("sum({name}) AS {name}"),
+        subtracted=listed("{name} = kept.{name} OPERATOR(pg_catalog.-) fewer.{name}"),
     )
     [(rows,)] = connection.execute(query, values).fetchall()
     if rows and verb == "delete":

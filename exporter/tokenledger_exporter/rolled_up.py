@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from psycopg import sql
 
 from tokenledger_exporter.dimension_columns import BUCKETS, UTC, zone_of
-from tokenledger_exporter.rollups import UNDIVIDED, listed
+from tokenledger_exporter.rollup_columns import UNDIVIDED, listed
 from tokenledger_exporter.sql import statements
 from tokenledger_semconv.dimensions import ROLLED_UP
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import IsolationLevel, sql
 from psycopg.rows import class_row
 
-from tokenledger_exporter import rollups
+from tokenledger_exporter import rollup_columns, rollups
 from tokenledger_exporter.database import reading, session
 from tokenledger_exporter.prices import plain_usd
 from tokenledger_exporter.sql import statements
@@ -61,7 +61,9 @@ class Difference:
         """One line for people; equal counts differ in tokens or states."""
         parts = [f"{self.dimension}={self.value!r}"] if self.dimension else []
         parts += (
-            [f"{self.provider}/{self.model}"] if self.dimension not in rollups.UNDIVIDED else []
+            [f"{self.provider}/{self.model}"]
+            if self.dimension not in rollup_columns.UNDIVIDED
+            else []
         )
         return (
             f"{self.level} {self.bucket:%Y-%m-%d %H:%M} {' '.join(parts)}: rolled up as "
@@ -142,18 +144,18 @@ def _remake_week(connection: psycopg.Connection[Any], day: datetime) -> None:
 
 
 _REMAKE_WEEK: Final = sql.SQL(_SQL["remake_week"]).format(
-    figures=rollups.listed("{name}"), sums=rollups.listed("sum(days.{name})")
+    figures=rollup_columns.listed("{name}"), sums=rollup_columns.listed("sum(days.{name})")
 )
 _COMPARE_WEEKS: Final = sql.SQL(_SQL["compare_weeks"]).format(
-    figures=rollups.listed("{name}"),
-    negated=rollups.listed("-stored.{name}"),
-    sums=rollups.listed("sum({name})"),
-    zeros=rollups.zeros(),
+    figures=rollup_columns.listed("{name}"),
+    negated=rollup_columns.listed("-stored.{name}"),
+    sums=rollup_columns.listed("sum({name})"),
+    zeros=rollup_columns.zeros(),
 )
 _COMPARE: Final = sql.SQL(_SQL["compare"]).format(
-    **rollups.over_calls(),
-    figures=rollups.listed("{name}"),
-    negated=rollups.listed("-stored.{name}"),
-    sums=rollups.listed("sum({name})"),
-    zeros=rollups.zeros(),
+    **rollup_columns.over_calls(),
+    figures=rollup_columns.listed("{name}"),
+    negated=rollup_columns.listed("-stored.{name}"),
+    sums=rollup_columns.listed("sum({name})"),
+    zeros=rollup_columns.zeros(),
 )

@@ -19,30 +19,21 @@ from psycopg.rows import dict_row
 
 from tokenledger_exporter import quarantine
 from tokenledger_exporter.database import explain
+from tokenledger_exporter.rollup_columns import ADDED, listed, recompute_statement
 from tokenledger_exporter.sql import statements
 from tokenledger_semconv.dimensions import ROLLED_UP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from typing_extensions import LiteralString
 
 _SQL: Final = statements("rollups")
 
 SLICE: Final = timedelta(seconds=2)
 """What is marked: short, so that the calls of a marked slice are few even at a high rate."""
 
-FIGURES: Final = (
-    *("calls", "input_tokens", "output_tokens", "total_tokens", "cached_tokens", "cost_usd"),
-    *("errors", "priced", "partial", "estimated", "unpriced", "unmeasured", "not_settled"),
-)
-"""The columns of sums."""
-
 LEVELS: Final = ("slices", "hours", "days", "weeks")
 """What there are sums of."""
-
-UNDIVIDED: Final = frozenset({"user"})
-"""Dimensions whose roll-up is not divided by provider and model: their values are too many."""
 
 _SECONDS: Final = int(SLICE.total_seconds())
 _HOUR: Final = timedelta(hours=1)
@@ -357,62 +348,8 @@ def _add_difference(
             cursor.execute(_SQL["forget_empty"], values)
 
 
-def listed(template: LiteralString, names: Iterable[str] = FIGURES) -> sql.Composed:
-    """A template a name, with commas between."""
-    return sql.SQL(", ").join(sql.SQL(template).format(name=sql.Identifier(name)) for name in names)
-
-
-def zeros() -> sql.Composed:
-    """A nothing a figure."""
-    return sql.SQL(", ").join([sql.SQL("0::numeric")] * len(FIGURES))
-
-
-def over_calls() -> dict[str, sql.Composable]:
-    """A statement's `{columns}` and `{figures_of_calls}`, and `{summed_calls}`, their sums."""
-    provider, model = sql.Identifier("provider"), sql.Identifier("model")
-    sets: list[sql.Composable] = [sql.SQL("(bucket, provider, model)")]
-    dimension: list[sql.Composable] = []
-    value: list[sql.Composable] = []
-    for known in ROLLED_UP:
-        column = sql.Identifier(known.column)
-        told = "(bucket, {})" if known.name in UNDIVIDED else "(bucket, {}, provider, model)"
-        sets.append(sql.SQL(told).format(column))
-        case = sql.SQL("WHEN GROUPING({}) = 0 THEN {}")
-        dimension.append(case.format(column, sql.Literal(known.name)))
-        value.append(case.format(column, column))
-    columns = [provider, model, *(sql.Identifier(known.column) for known in ROLLED_UP)]
-    cases = sql.SQL("CASE {} ELSE '' END")
-    return {
-        "columns": sql.SQL(", ").join(columns),
-        "figures_of_calls": sql.SQL(_SQL["figures_of_calls"]),
-        "summed_calls": sql.SQL(_SQL["summed_calls"]).format(
-            dimension=cases.format(sql.SQL(" ").join(dimension)),
-            value=cases.format(sql.SQL(" ").join(value)),
-            sets=sql.SQL(", ").join(sets),
-        ),
-    }
-
-
-_ADDED: Final = listed("{name} = kept.{name} + excluded.{name}")
-_SUMS: Final = listed("sum({name})")
-
-
-def _recompute_statement(level: str) -> sql.Composed:
-    beside = "add_to_slices" if level == "slices" else "add_to_weeks"
-    adding = {"figures": listed("{name}"), "sums": _SUMS, "added": _ADDED}
-    return sql.SQL(_SQL["recompute"]).format(
-        **over_calls(),
-        **adding,
-        beside_hours=sql.SQL(_SQL[beside]).format(**adding),
-        level=sql.Identifier(f"token_ledger_rollup_{level}"),
-        named_sums=listed("sum({name}) AS {name}"),
-        negated=listed("-stored.{name}"),
-        zeros=zeros(),
-    )
-
-
 _CLOSE_DAYS: Final = sql.SQL(_SQL["close_days"]).format(
-    figures=listed("{name}"), sums=listed("sum(days.{name})"), added=_ADDED
+    figures=listed("{name}"), sums=listed("sum(days.{name})"), added=ADDED
 )
 _DIMENSIONS: Final = ["", *(dimension.name for dimension in ROLLED_UP)]
-_RECOMPUTE: Final = {level: _recompute_statement(level) for level in ("slices", "hours")}
+_RECOMPUTE: Final = {level: recompute_statement(level) for level in ("slices", "hours")}

@@ -40,6 +40,7 @@ from tokenledger_exporter.embedded_postgres import temporary_postgres
 from tokenledger_exporter.queries import TokenLedgerQueries
 from tokenledger_exporter.report import Asked, report_plan
 from tokenledger_exporter.rollup_check import verify
+from tokenledger_exporter.rollup_columns import FIGURES
 
 if TYPE_CHECKING:
     import random
@@ -152,7 +153,7 @@ def add_sums(url: str, count: int) -> None:
     They are written straight into the tables, as if retention had let the calls go.
     """
     began, number = time.perf_counter(), 0
-    figures = ", ".join(rollups.FIGURES)
+    figures = ", ".join(FIGURES)
     units = {
         "hours": {"days": "interval '28 days'", "between": "interval '7 days'"},
         "days": {"days": "28", "between": "7"},

@@ -43,10 +43,12 @@ _OTHER_NAMES: Final = {
 }
 # Parts of names of spans whose usage repeats that of the calls within them.
 _HOLDING: Final = (
-    *("agent", "tool", "function", "workflow", "chain", "task", "session", "graph", "crew"),
-    *("pipeline", "retriev", "rerank", "memory", "guardrail", "plan", "eval", "step", "run"),
-    *("conversation", "trace", "flow", "team", "handoff"),
+    *("agent", "tool", "function", "workflow", "chain", "session", "graph", "pipeline"),
+    *("retriev", "rerank", "memory", "guardrail", "conversation", "handoff"),
 )
+# How words of such names begin that are also in the middle of others: `run` is in `truncate`.
+_HOLDING_WORDS: Final = (*("task", "crew", "plan", "eval", "step", "run", "trace", "flow", "team"),)
+_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 # First words of names of spans that look up the answer of a call made before.
 _LOOKING_UP: Final = frozenset(
     {"fetch", "get", "list", "poll", "read", "retrieve", "count", "wait", "cancel", "delete"}
@@ -74,6 +76,8 @@ def billed_operation(name: str, *, is_counted: bool) -> str:
     if known:
         return known
     if not is_counted or not letters or any(part in letters for part in _HOLDING):
+        return ""
+    if any(word.lower().startswith(_HOLDING_WORDS) for word in _WORD.findall(name)):
         return ""
     first = _FIRST_WORD.match(name)
     return "" if first and first[1].lower() in _LOOKING_UP else name

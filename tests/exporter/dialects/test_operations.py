@@ -26,6 +26,8 @@ from tokenledger_semconv import attributes
         ("generateContent", "generate_content"),
         ("summarize", "summarize"),
         ("my.own-name", "my.own-name"),
+        ("truncate_and_answer", "truncate_and_answer"),
+        ("explain", "explain"),
     ],
 )
 def test_a_span_with_a_model_and_tokens_is_a_call_whatever_its_operation_is_named(

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tokenledger_exporter import migrations
-from tokenledger_exporter.embedded_postgres import temporary_postgres
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.embedded.postgres import temporary_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -1,9 +1,9 @@
 """From a span to a priced row in Postgres, and from rows to answers."""
 
-from tokenledger_exporter.sdk_import import load_sdk
+from tokenledger_exporter.recorder.sdk_import import load_sdk
 
 load_sdk()
 
-from tokenledger_exporter.span_exporter import LedgerSpanExporter  # noqa: E402 - after its SDK
+from tokenledger_exporter.recorder.exporter import LedgerSpanExporter  # noqa: E402 - after its SDK
 
 __all__ = ["LedgerSpanExporter"]

@@ -3,7 +3,7 @@
 Beside `queries` the one module that may import the exporter; `import tokenledger` loads neither.
 """
 
-from tokenledger_exporter.cli.serve import command as main
+from tokenledger_exporter.cli.commands.serve import command as main
 
 __all__ = ["main"]
 

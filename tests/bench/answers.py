@@ -32,15 +32,16 @@ from bench.stream_of_calls import (
     made_rows,
     of_now,
 )
-from tokenledger_exporter import migrations, report, rolled_up, rollups
-from tokenledger_exporter.asking import ask, keep_plans
-from tokenledger_exporter.batch_writer import BatchWriter
-from tokenledger_exporter.database import reading
-from tokenledger_exporter.embedded_postgres import temporary_postgres
-from tokenledger_exporter.queries import TokenLedgerQueries
-from tokenledger_exporter.report import Asked, report_plan
-from tokenledger_exporter.rollup_check import verify
-from tokenledger_exporter.rollup_columns import FIGURES
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.db.connection import reading
+from tokenledger_exporter.db.steps import ask, keep_plans
+from tokenledger_exporter.embedded.postgres import temporary_postgres
+from tokenledger_exporter.queries import TokenLedgerQueries, report
+from tokenledger_exporter.queries.report import Asked, report_plan
+from tokenledger_exporter.rollups import refresh, source
+from tokenledger_exporter.rollups.columns import FIGURES
+from tokenledger_exporter.rollups.verify import verify
+from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
     import random
@@ -122,7 +123,7 @@ def made_ledger(server: str, name: str, rows: int) -> str:
         connection.execute("ALTER TABLE token_ledger_events ENABLE TRIGGER USER")
         connection.execute("VACUUM ANALYZE")
         began = time.perf_counter()
-        rollups.refresh(connection)
+        refresh.refresh(connection)
         took = time.perf_counter() - began
         connection.execute("VACUUM ANALYZE")
         [sizes] = connection.execute(
@@ -172,7 +173,7 @@ def add_sums(url: str, count: int) -> None:
                 statement = _MONTHS_BEFORE.format(level=level, figures=figures, **unit)
                 written = connection.execute(statement.encode(), {"number": number}).rowcount
                 there += written if level == "hours" else 0
-        rollups.refresh(connection)
+        refresh.refresh(connection)
         connection.execute("VACUUM ANALYZE")
     print(f"{there:,} sums by hour of {number} months before: {time.perf_counter() - began:.0f} s")
 
@@ -233,8 +234,8 @@ def _answered(times: list[float]) -> Answered:
 def _from_rows(url: str) -> dict[str, Answered]:
     """The same questions without roll-ups, with nobody writing."""
 
-    def rows_only(*_arguments: object, **_named: object) -> rolled_up.Calls:
-        return rolled_up.ROWS
+    def rows_only(*_arguments: object, **_named: object) -> source.Calls:
+        return source.ROWS
 
     found: dict[str, Answered] = {}
     with mock.patch.object(report, "calls_of", rows_only), reading(url) as connection:
@@ -290,7 +291,7 @@ def _print_burst(url: str, seconds: float) -> None:
     """The oldest mark, looked at all the time while calls come at 10,000 a second, and after."""
     # What the questions before left out of date has waited since then.
     with psycopg.connect(url, autocommit=True) as connection:
-        rollups.refresh(connection)
+        refresh.refresh(connection)
     lags: list[float] = []
     question = (
         "SELECT COALESCE(extract(epoch FROM clock_timestamp() - min(recorded_at)), 0)::float8"
@@ -328,7 +329,7 @@ def _print_upkeep(url: str) -> None:
         for number in range(6):
             with_marks.append(_server_us(url, batch, count))
             refreshing.append(_refresh_us(url, batch * count))
-            with mock.patch.object(rollups, "mark"):
+            with mock.patch.object(refresh, "mark"):
                 without.append(_server_us(url, batch, count))
             del number
         ratio = min(with_marks) / min(without)
@@ -345,7 +346,7 @@ def _print_upkeep(url: str) -> None:
             " SELECT DISTINCT token_ledger_slice(timestamp) FROM token_ledger_events"
             " WHERE timestamp > now() - interval '1 hour'"
         )
-        rollups.refresh(connection)
+        refresh.refresh(connection)
 
 
 def _server_us(url: str, batch: int, count: int) -> float:
@@ -370,7 +371,7 @@ def _server_us(url: str, batch: int, count: int) -> float:
 def _refresh_us(url: str, rows: int) -> float:
     with psycopg.connect(url, autocommit=True) as connection:
         before = _cpu_seconds(connection.info.backend_pid)
-        rollups.refresh(connection)
+        refresh.refresh(connection)
         return (_cpu_seconds(connection.info.backend_pid) - before) / rows * 1e6
 
 

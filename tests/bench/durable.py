@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.sdk.trace import Span, TracerProvider
 from opentelemetry.trace import SpanKind
 
-from tokenledger_exporter.ledger import PostgresLedger
-from tokenledger_exporter.processor import LedgerProcessor
+from tokenledger_exporter.recorder.ledger import PostgresLedger
+from tokenledger_exporter.recorder.processor import LedgerProcessor
 from tokenledger_semconv.settings import read_settings
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from bench import write_path
 from bench.attacks import BODIES, READY, STRANGERS
 from exporter.server.requests import body, call
 from exporter.server.serving import serving
-from tokenledger_exporter import migrations
-from tokenledger_exporter.embedded_postgres import temporary_postgres
-from tokenledger_exporter.server.tokens import new_token, token_line
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.embedded.postgres import temporary_postgres
+from tokenledger_exporter.server.auth import new_token, token_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -30,8 +30,8 @@ from openai import AsyncOpenAI, OpenAI
 
 import tokenledger
 from bench.stub_calls import chat_answer
-from tokenledger_exporter import migrations
-from tokenledger_exporter.embedded_postgres import temporary_postgres
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.embedded.postgres import temporary_postgres
 
 KINDS: Final = ("asyncio", "streams", "threads")
 ATTRIBUTION: Final[dict[str, Any]] = {

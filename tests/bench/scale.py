@@ -24,8 +24,8 @@ from bench.sending import write_bodies
 from bench.spans import chat_spans
 from collectors.otelcol import Service
 from exporter.made import ask
-from tokenledger_exporter import migrations
-from tokenledger_exporter.embedded_postgres import temporary_postgres
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.embedded.postgres import temporary_postgres
 
 _A_REQUEST: Final = 100
 _CONNECTIONS: Final = 32

@@ -24,15 +24,15 @@ from bench import write_path
 from bench.sending import write_bodies
 from bench.spans import chat_spans
 from exporter.server.serving import serving, until
-from tokenledger_exporter import migrations
-from tokenledger_exporter.dialects.kept import MARKS
-from tokenledger_exporter.embedded_postgres import temporary_postgres
-from tokenledger_exporter.origins import kept_resource
-from tokenledger_exporter.price_import import package_rows
-from tokenledger_exporter.prices import PriceBook
-from tokenledger_exporter.recording import kept_attributes
-from tokenledger_exporter.records import SpanRecord
-from tokenledger_exporter.server.decoding import decode_traces
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.dialects.allowlist import MARKS
+from tokenledger_exporter.dialects.span_source import kept_resource
+from tokenledger_exporter.domain.span_record import SpanRecord
+from tokenledger_exporter.embedded.postgres import temporary_postgres
+from tokenledger_exporter.pricing.book import PriceBook
+from tokenledger_exporter.pricing.catalog.genai_prices import package_rows
+from tokenledger_exporter.recorder.encode import kept_attributes
+from tokenledger_exporter.server.decoding.otlp_protobuf import decode_traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -17,17 +17,17 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from bench.spans import chat_spans
-from tokenledger_exporter.batch_writer import BatchWriter
-from tokenledger_exporter.price_import import package_rows
-from tokenledger_exporter.prices import PriceBook
-from tokenledger_exporter.recording import encode_span
-from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader, decode_record
-from tokenledger_exporter.rows import build_rows
+from tokenledger_exporter.domain.span_record import FORMAT_VERSION, SpoolHeader, decode_record
+from tokenledger_exporter.pricing.book import PriceBook
+from tokenledger_exporter.pricing.catalog.genai_prices import package_rows
+from tokenledger_exporter.rating.build_rows import build_rows
+from tokenledger_exporter.recorder.encode import encode_span
+from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tokenledger_exporter.rows import LedgerRow
+    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 USERS, ORGANIZATIONS, FEATURES, MODELS, PROJECTS, TEAMS = 1_000, 50, 12, 10, 7, 5
 _HEADER: Final = SpoolHeader(format_version=FORMAT_VERSION, ledger="bench")

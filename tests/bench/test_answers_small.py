@@ -10,13 +10,13 @@ import psycopg
 
 from bench.answers import made_ledger, questions
 from bench.stream_of_calls import made_rows, of_now
-from tokenledger_exporter.batch_writer import BatchWriter
-from tokenledger_exporter.report import report_plan
+from tokenledger_exporter.queries.report import report_plan
+from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tokenledger_exporter.asking import Question
+    from tokenledger_exporter.db.steps import Question
 
 CALLS = 5_000
 NEW = 40

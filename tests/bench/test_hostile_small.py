@@ -11,7 +11,7 @@ import pytest
 
 from bench.hostile import meet
 from exporter.server.serving import serving
-from tokenledger_exporter.server.tokens import new_token, token_line
+from tokenledger_exporter.server.auth import new_token, token_line
 
 if TYPE_CHECKING:
     from pathlib import Path

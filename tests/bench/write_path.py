@@ -23,16 +23,16 @@ import psycopg
 from genai_prices import Usage, calc_price
 
 from bench.spans import chat_spans
-from tokenledger_exporter import migrations
-from tokenledger_exporter.batch import Batch
-from tokenledger_exporter.batch_writer import BatchWriter
-from tokenledger_exporter.copying import encoded
-from tokenledger_exporter.embedded_postgres import temporary_postgres
-from tokenledger_exporter.own_calls import encode_call
-from tokenledger_exporter.price_import import package_rows
-from tokenledger_exporter.prices import PriceBook
-from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader, decode_record
-from tokenledger_exporter.rows import build_rows
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.domain.span_record import FORMAT_VERSION, SpoolHeader, decode_record
+from tokenledger_exporter.embedded.postgres import temporary_postgres
+from tokenledger_exporter.pricing.book import PriceBook
+from tokenledger_exporter.pricing.catalog.genai_prices import package_rows
+from tokenledger_exporter.rating.build_rows import build_rows
+from tokenledger_exporter.recorder.encode_fast import encode_call
+from tokenledger_exporter.store.batch import Batch
+from tokenledger_exporter.store.binary_copy import encoded
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from tokenledger_exporter.records import SpanRecord
-    from tokenledger_exporter.rows import LedgerRow
+    from tokenledger_exporter.domain.span_record import SpanRecord
+    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 Made = TypeVar("Made")
 

@@ -25,8 +25,8 @@ from collectors.processes import wait_until
 from end_to_end.otlp import Sink
 from exporter.crashes import crash
 from exporter.made import ask
-from tokenledger_exporter import migrations
-from tokenledger_exporter.embedded_postgres import EmbeddedPostgres, temporary_home
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, temporary_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

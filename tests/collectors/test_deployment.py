@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from collectors.otelcol import CONFIGURATIONS
-from tokenledger_exporter.roles import DEFAULT_PREFIX, ROLES, create_roles
+from tokenledger_exporter.db.roles import DEFAULT_PREFIX, ROLES, create_roles
 
 _ROOT: Final = CONFIGURATIONS.parent
 _BIN: Final = Path(sys.executable).parent

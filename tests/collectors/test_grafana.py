@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 
 from collectors.otelcol import CONFIGURATIONS
 from exporter.made import chat_attributes, row
-from tokenledger_exporter.batch_writer import BatchWriter
+from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,9 +21,9 @@ from end_to_end.otlp import Sink
 from exporter.dialects.recorded import EMITTERS, calls, rows
 from exporter.made import ask
 from exporter.server import agents
-from tokenledger_exporter import migrations
-from tokenledger_exporter.dialects.kept import MARKS
-from tokenledger_exporter.embedded_postgres import EmbeddedPostgres, temporary_home
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.dialects.allowlist import MARKS
+from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, temporary_home
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -14,8 +14,8 @@ import psycopg
 from click.testing import CliRunner
 
 from tokenledger_exporter.cli import main
+from tokenledger_exporter.db.dimensions import dimension_names
 from tokenledger_exporter.demo.provider import DemoProvider
-from tokenledger_exporter.dimension_columns import dimension_names
 from tokenledger_semconv.settings import OPTIONS
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from exporter.made import ask
 from exporter.server.requests import COST
 from exporter.server.serving import serving
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.cli.serve import command
+from tokenledger_exporter.cli.commands.serve import command
 
 PAGE = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()
 

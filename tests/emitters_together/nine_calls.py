@@ -14,9 +14,9 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 import tokenledger
-from tokenledger_exporter import migrations
+from tokenledger_exporter.db import migrations
 from tokenledger_exporter.demo.provider import DemoProvider
-from tokenledger_exporter.embedded_postgres import temporary_postgres
+from tokenledger_exporter.embedded.postgres import temporary_postgres
 
 _MODULES = {
     "genai": "opentelemetry.instrumentation.genai",

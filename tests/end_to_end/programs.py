@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from exporter.made import ask
-from tokenledger_exporter.ledger import PostgresLedger
+from tokenledger_exporter.recorder.ledger import PostgresLedger
 from tokenledger_semconv.settings import read_settings
 
 if TYPE_CHECKING:

@@ -42,16 +42,16 @@ gevent.joinall(tasks)
 """
 OWN_PROVIDER = """
 from opentelemetry.sdk.trace import TracerProvider
-from tokenledger_exporter.ledger import installed_ledger
+from tokenledger_exporter.recorder.ledger import installed_ledger
 provider = TracerProvider()
 installed_ledger().attach(provider)
 """
 ASKS_DOCTOR = """
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from tokenledger_exporter import doctor
+from tokenledger_exporter.doctor import checks
 trace.set_tracer_provider(TracerProvider())
-for check in doctor.examine("postgresql://u:p@127.0.0.1:1/ledger"):
+for check in checks.examine("postgresql://u:p@127.0.0.1:1/ledger"):
     if check.name == "tracer provider":
         print(check.state, check.detail, check.remedy)
 """

@@ -23,9 +23,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import tokenledger
 from end_to_end.money import mtok
 from exporter.made import ask
-from tokenledger_exporter.breaker import Breaker
 from tokenledger_exporter.demo.scripts import Use
-from tokenledger_exporter.ledger import PostgresLedger, installed_ledger
+from tokenledger_exporter.recorder.circuit_breaker import Breaker
+from tokenledger_exporter.recorder.ledger import PostgresLedger, installed_ledger
 from tokenledger_semconv.attributes import ANTHROPIC_SDK_SCOPE, SCOPE_PREFIX
 from tokenledger_semconv.settings import OPTIONS, environment_variable
 

@@ -15,7 +15,7 @@ from psycopg import sql
 from end_to_end.money import mtok
 from end_to_end.otlp import Receiver
 from end_to_end.programs import LEDGER, launch, run, tokenledger, written
-from tokenledger_exporter import migrations
+from tokenledger_exporter.db import migrations
 from tokenledger_exporter.demo.scripts import Use
 from tokenledger_semconv import attributes
 

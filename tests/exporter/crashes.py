@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from exporter.made import ask
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.embedded_postgres import EmbeddedPostgres
+    from tokenledger_exporter.embedded.postgres import EmbeddedPostgres
 
 _PROCESSES: Final = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
 

@@ -14,8 +14,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from exporter.made import chat_attributes, row
-from tokenledger_exporter.batch_writer import BatchWriter
-from tokenledger_exporter.roles import create_roles
+from tokenledger_exporter.db.roles import create_roles
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from exporter.made import HEADER, build_row, chat_attributes, package_book
-from tokenledger_exporter.records import SpanRecord
+from tokenledger_exporter.domain.span_record import SpanRecord
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tokenledger_exporter.records import AttributeValue
-    from tokenledger_exporter.rows import LedgerRow
+    from tokenledger_exporter.domain.span_record import AttributeValue
+    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 OURS = "tokenledger.openai"
 OTHER = "opentelemetry.instrumentation.openai_v2"

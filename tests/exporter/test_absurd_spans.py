@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from exporter.made import HEADER, chat_attributes, package_book, record
 from tokenledger_exporter.dialects.bounds import bounded_id
-from tokenledger_exporter.rows import build_rows
+from tokenledger_exporter.rating.build_rows import build_rows
 from tokenledger_semconv import attributes
 from tokenledger_semconv.tokens import MOST_COUNTED, TokenVector
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.records import AttributeValue
-    from tokenledger_exporter.rows import LedgerRow
+    from tokenledger_exporter.domain.span_record import AttributeValue
+    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 DAY_NS = 86_400 * 10**9
 

@@ -14,11 +14,11 @@ import pytest
 
 from exporter.made import ask, chat_attributes, row
 from exporter.server.serving import until
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.errors import DatabaseUnreachableError, UsageError
 from tokenledger_exporter.queries import AsyncTokenLedgerQueries, TokenLedgerQueries
 from tokenledger_exporter.queries.paging import METRICS
 from tokenledger_exporter.queries.trends import hour_starts
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 from tokenledger_semconv.dimensions import DIMENSIONS
 
@@ -145,7 +145,7 @@ def test_utc_needs_no_list_of_zones(
     def none_is_there(name: str) -> None:
         raise ZoneInfoNotFoundError(name)
 
-    monkeypatch.setattr("tokenledger_exporter.dimension_columns.ZoneInfo", none_is_there)
+    monkeypatch.setattr("tokenledger_exporter.db.dimensions.ZoneInfo", none_is_there)
     assert len(queries.get_daily_trend(days=3)) == 3
     assert len(queries.aggregate("day")) == 3
     with pytest.raises(UsageError, match="pip install tzdata"):

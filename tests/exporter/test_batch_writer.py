@@ -16,20 +16,20 @@ from msgspec.structs import replace
 from psycopg.conninfo import make_conninfo
 
 from exporter.made import ask, chat_attributes, row
-from tokenledger_exporter.batch import WriteResult
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
+from tokenledger_exporter.store.batch import WriteResult
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from tokenledger_exporter.rows import LedgerRow
+    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 REPLAY = """
 import pickle, sys
-from tokenledger_exporter.batch_writer import BatchWriter
+from tokenledger_exporter.store.writer import BatchWriter
 rows = pickle.load(sys.stdin.buffer)
 if sys.argv[2] == "backwards":
     rows.reverse()

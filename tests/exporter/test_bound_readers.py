@@ -12,11 +12,11 @@ from psycopg import sql
 from exporter.logins import fill, refusal, roles_of
 from exporter.made import ask
 from tokenledger_exporter.cli import main
+from tokenledger_exporter.db.roles import bind_reader, create_roles
 from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.maintenance.retention import set_retention
 from tokenledger_exporter.queries import TokenLedgerQueries
-from tokenledger_exporter.retention import set_retention
-from tokenledger_exporter.roles import bind_reader, create_roles
-from tokenledger_exporter.rollups import refresh
+from tokenledger_exporter.rollups.refresh import refresh
 
 if TYPE_CHECKING:
     from collections.abc import Generator

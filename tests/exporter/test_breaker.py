@@ -14,9 +14,9 @@ from opentelemetry.sdk.trace import TracerProvider
 import tokenledger
 from exporter.made import ask
 from exporter.test_ledger import DOWN, call, eventually, opened
-from tokenledger_exporter import impatience
-from tokenledger_exporter.breaker import CLOSED, HALF_OPEN, OPEN, Breaker
-from tokenledger_exporter.ledger import install
+from tokenledger_exporter.db import answer_timeout
+from tokenledger_exporter.recorder.circuit_breaker import CLOSED, HALF_OPEN, OPEN, Breaker
+from tokenledger_exporter.recorder.ledger import install
 from tokenledger_semconv import metrics as names
 from tokenledger_semconv.settings import read_settings
 
@@ -60,7 +60,7 @@ def test_a_dead_database_opens_the_circuit_and_the_call_waits() -> None:
 
 
 def test_a_flush_tries_even_an_open_circuit_and_closes_it(empty_database_url: str) -> None:
-    from tokenledger_exporter import migrations  # noqa: PLC0415 - this test alone migrates
+    from tokenledger_exporter.db import migrations  # noqa: PLC0415 - this test alone migrates
 
     told = {**QUICK, "circuit_breaker_threshold": 1, "circuit_breaker_timeout": 600.0}
     with opened(empty_database_url, **told) as ledger:
@@ -74,7 +74,7 @@ def test_a_flush_tries_even_an_open_circuit_and_closes_it(empty_database_url: st
 def test_a_server_that_says_nothing_is_given_up(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(impatience, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(answer_timeout, "ANSWER_SECONDS", 0.3)
     with opened(database_url, **QUICK) as ledger:
         with psycopg.connect(database_url) as holder:
             holder.execute("LOCK TABLE token_ledger_events IN ACCESS EXCLUSIVE MODE")
@@ -106,7 +106,7 @@ def test_the_apps_own_meter_provider_gets_the_same(
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
     monkeypatch.setattr("opentelemetry.metrics._internal._METER_PROVIDER", provider)
-    monkeypatch.setattr("tokenledger_exporter.ledger._measured", list[bool]())
+    monkeypatch.setattr("tokenledger_exporter.recorder.ledger._measured", list[bool]())
     ledger = install(TracerProvider(), read_settings({"database_url": database_url}))
     call(ledger)
     ledger.flush(timeout=10.0)

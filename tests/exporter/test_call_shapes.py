@@ -9,12 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from exporter.made import HEADER, build_row, chat_attributes, package_book, record, row
-from tokenledger_exporter.batch import WriteResult
-from tokenledger_exporter.batch_writer import BatchWriter
+from tokenledger_exporter.store.batch import WriteResult
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.records import AttributeValue
+    from tokenledger_exporter.domain.span_record import AttributeValue
 
 # Status and note of a call whose whole cost is known.
 SOUND = ("priced", "")

@@ -17,13 +17,13 @@ from msgspec.structs import asdict, replace
 from psycopg import sql
 
 from exporter.made import row
-from tokenledger_exporter.copying import encoded
-from tokenledger_exporter.rows import COLUMNS
+from tokenledger_exporter.rating.build_rows import COLUMNS
+from tokenledger_exporter.store.binary_copy import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tokenledger_exporter.rows import LedgerRow
+    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 _EVERY_COLUMN: Final = sql.SQL(", ").join(map(sql.Identifier, (*COLUMNS, "settled")))
 _JSON: Final = ("usage", "details", "metadata")

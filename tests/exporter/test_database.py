@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tokenledger_exporter.database import connect, describe, fingerprint
+from tokenledger_exporter.db.connection import connect, describe, fingerprint
 from tokenledger_exporter.errors import DatabaseUnreachableError
 
 

@@ -12,16 +12,16 @@ import pytest
 from click.testing import CliRunner
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from tokenledger_exporter import doctor
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.keeper import settle_marked
+from tokenledger_exporter.doctor import checks
+from tokenledger_exporter.maintenance.settle import settle_marked
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def states(database_url: str) -> dict[str, str]:
-    return {check.name: check.state for check in doctor.examine(database_url)}
+    return {check.name: check.state for check in checks.examine(database_url)}
 
 
 def test_a_healthy_set_up_is_ok_throughout(database_url: str) -> None:
@@ -36,7 +36,7 @@ def test_a_healthy_set_up_is_ok_throughout(database_url: str) -> None:
 
 
 def test_missing_tables_fail_with_their_remedy(empty_database_url: str) -> None:
-    found = {check.name: check for check in doctor.examine(empty_database_url)}
+    found = {check.name: check for check in checks.examine(empty_database_url)}
     assert found["schema"].state == "fail"
     assert found["schema"].remedy == "run 'tokenledger db migrate'"
     assert "synthetic span" not in found
@@ -65,7 +65,7 @@ def test_an_engine_nobody_ran_the_ledger_on_is_named(database_url: str) -> None:
             "INSERT INTO pg_extension SELECT 99999, 'citus', extowner, extnamespace,"
             " extrelocatable, extversion FROM pg_extension LIMIT 1"
         )
-    found = {check.name: check for check in doctor.examine(database_url)}["engine"]
+    found = {check.name: check for check in checks.examine(database_url)}["engine"]
     assert found.state == "warn"
     assert found.detail.startswith("Citus: untested")
 
@@ -112,7 +112,7 @@ def test_a_user_who_could_not_remove_the_probe_sends_none(
         grant = f"GRANT {rights} ON ALL TABLES IN SCHEMA public TO {user}"
         connection.execute(grant.encode())
         try:
-            found = doctor.examine(make_conninfo(database_url, user=user, password="canary"))
+            found = checks.examine(make_conninfo(database_url, user=user, password="canary"))
             left = connection.execute("SELECT count(*) FROM token_ledger_events").fetchone()
         finally:
             connection.execute(f"DROP OWNED BY {user}; DROP ROLE {user}".encode())
@@ -140,8 +140,8 @@ def test_celery_without_what_carries_attribution_is_named(
             raise PackageNotFoundError(package)
         return version(package)
 
-    monkeypatch.setattr(doctor, "version", version_of)
-    found = {check.name: check for check in doctor.examine("postgresql://127.0.0.1:1/x")}
+    monkeypatch.setattr(checks, "version", version_of)
+    found = {check.name: check for check in checks.examine("postgresql://127.0.0.1:1/x")}
     check = found.get("celery")
     assert (check.state if check else None) == state
     if state == "warn" and check:
@@ -162,7 +162,7 @@ def test_an_instrumentor_that_cannot_load_or_doubles_spans_is_named(
             f"[opentelemetry_instrumentor]\nopenai_{name} = {name}_rival:I\n"
         )
     monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
-    found = {check.name: check for check in doctor.examine("postgresql://127.0.0.1:1/x")}
+    found = {check.name: check for check in checks.examine("postgresql://127.0.0.1:1/x")}
     broken, works = found["instrumentor openai_broken"], found["instrumentor openai_works"]
     assert (broken.state, broken.remedy) == ("warn", "pip uninstall broken-rival")
     assert "cannot be loaded" in broken.detail

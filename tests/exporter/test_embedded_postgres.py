@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING
 import psycopg
 import pytest
 
-from tokenledger_exporter import embedded_postgres
-from tokenledger_exporter.embedded_postgres import EmbeddedPostgres, temporary_postgres
+from tokenledger_exporter.embedded import postgres
+from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, temporary_postgres
 from tokenledger_exporter.errors import EmbeddedPostgresError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 HOLD = """
 import pathlib, sys
-from tokenledger_exporter.embedded_postgres import EmbeddedPostgres
+from tokenledger_exporter.embedded.postgres import EmbeddedPostgres
 with EmbeddedPostgres(pathlib.Path(sys.argv[1])) as server:
     print(server.database_url, flush=True)
     sys.stdin.read()
@@ -100,7 +100,7 @@ def test_whoever_started_the_server_waits_for_its_other_users(home: Path) -> Non
 
 
 def test_the_wait_for_other_users_ends(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded_postgres, "_USERS_SECONDS", 0.0)
+    monkeypatch.setattr(postgres, "_USERS_SECONDS", 0.0)
     owner, guest = EmbeddedPostgres(home), EmbeddedPostgres(home)
     owner.start()
     guest.start()

@@ -13,15 +13,15 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from exporter.made import ask, row
-from tokenledger_exporter import rollups
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.purge import purge
+from tokenledger_exporter.maintenance.purge import purge
 from tokenledger_exporter.queries import TokenLedgerQueries
+from tokenledger_exporter.rollups import refresh
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv.dimensions import DIMENSIONS, ROLLED_UP
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.rows import LedgerRow
+    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 ONE_CALL: Final = Decimal("0.0035")  # gpt-4o: 1,000 x 2.50/M + 100 x 10/M
 COLUMNS: Final = {known.name: known.column for known in DIMENSIONS} | {"metadata.tier": "metadata"}
@@ -53,7 +53,7 @@ def test_every_dimension_groups_narrows_rolls_up_and_deletes(
         labels = [told[name] for told in json.loads(printed.stdout)["rows"]]
         assert labels == ["two", "one"]
         with psycopg.connect(database_url, autocommit=True) as connection:
-            rollups.refresh(connection)
+            refresh.refresh(connection)
     sums = (
         "SELECT value, sum(calls) FROM token_ledger_rollup_days"
         f" WHERE dimension = '{name}' GROUP BY 1 ORDER BY 1"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tokenledger_exporter.drainer import package_prices
-from tokenledger_exporter.ledger import PostgresLedger
+from tokenledger_exporter.recorder.drainer import package_prices
+from tokenledger_exporter.recorder.ledger import PostgresLedger
 from tokenledger_semconv.attributes import (
     ERROR_TYPE,
     HTTP_STATUS_CODE,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AttributeValue
 
-    from tokenledger_exporter.prices import PriceBook
+    from tokenledger_exporter.pricing.book import PriceBook
 
 NOVEMBER = 1_795_176_000 * 10**9
 A_CALL: dict[str, AttributeValue] = {
@@ -69,7 +69,7 @@ def test_a_price_book_the_ledger_holds_wins(
     monkeypatch.setattr(getattr(ledger, "_writer"), "prices_of", prices_of)  # noqa: B009
     drainer._prices_of("openai")  # noqa: SLF001 - what a batch does
     assert drainer.known_prices.keys() == {"openai"}
-    monkeypatch.setattr("tokenledger_exporter.ledger.package_prices", None)
+    monkeypatch.setattr("tokenledger_exporter.recorder.ledger.package_prices", None)
     assert ledger.price(A_CALL, NOVEMBER, failed=False)
     assert asked == ["openai"]
 

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from exporter.made import ask
 from exporter.tellings import OTHER, OURS, THIRD, Told
-from tokenledger_exporter import keeper, twins
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.keeper import Kept, settle_marked
+from tokenledger_exporter.maintenance import settle
+from tokenledger_exporter.maintenance.settle import Kept, settle_marked
+from tokenledger_exporter.store import duplicates
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -345,7 +346,7 @@ def test_many_rows_are_settled_in_portions_and_the_lock_is_let_go_between(
         calls = [Told(response_id="").row for _ in range(5)]
         assert writer.write(calls).unsettled == 5
     [(waits_since,)] = ask(database_url, "SELECT min(recorded_at) FROM token_ledger_marks")
-    monkeypatch.setattr(keeper, "_ROWS", 2)
+    monkeypatch.setattr(settle, "_ROWS", 2)
     seen: list[tuple[int, datetime]] = []
 
     def lock(connection: psycopg.Connection[Any]) -> None:
@@ -353,8 +354,8 @@ def test_many_rows_are_settled_in_portions_and_the_lock_is_let_go_between(
         seen.extend(ask(database_url, PORTION))
         twins_lock(connection)
 
-    twins_lock = twins.lock
-    monkeypatch.setattr(twins, "lock", lock)
+    twins_lock = duplicates.lock
+    monkeypatch.setattr(duplicates, "lock", lock)
     with psycopg.connect(database_url) as connection:
         assert settle_marked(connection).settled == 5
     assert seen == [(left, waits_since) for left in (5, 3, 1)]
@@ -380,14 +381,14 @@ def test_the_command_settles_once_or_for_ever(database_url: str) -> None:
     command = [sys.executable, "-u", "-c", COMMAND, "keep", "--every", "0.1"]
     with subprocess.Popen(
         [*command, "--database-url", database_url], stdout=subprocess.PIPE, text=True
-    ) as keeper:
+    ) as settle:
         try:
-            assert keeper.stdout is not None
-            assert "1 set aside" in keeper.stdout.readline()
+            assert settle.stdout is not None
+            assert "1 set aside" in settle.stdout.readline()
             leave_marked(Told(response_id="resp_another_call_000001"))
-            assert "1 rows settled" in keeper.stdout.readline()
+            assert "1 rows settled" in settle.stdout.readline()
         finally:
-            keeper.terminate()
+            settle.terminate()
     assert money(database_url) == [(2, 2 * ONE_CALL, 0)]
 
 

@@ -16,14 +16,14 @@ from psycopg.conninfo import make_conninfo
 
 from exporter.logins import fill, refusal, roles_of
 from exporter.made import ask, row
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.erasure import erase
+from tokenledger_exporter.db.roles import bind_reader
 from tokenledger_exporter.errors import SchemaError
-from tokenledger_exporter.keeping import Keeper
-from tokenledger_exporter.purge import purge
-from tokenledger_exporter.retention import set_retention, show_retention
-from tokenledger_exporter.roles import bind_reader
+from tokenledger_exporter.maintenance.erase import erase
+from tokenledger_exporter.maintenance.purge import purge
+from tokenledger_exporter.maintenance.retention import set_retention, show_retention
+from tokenledger_exporter.maintenance.runner import Keeper
+from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -18,8 +18,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from exporter.made import ask, chat_attributes
-from tokenledger_exporter import LedgerSpanExporter, migrations
-from tokenledger_exporter.ledger import PostgresLedger, install
+from tokenledger_exporter import LedgerSpanExporter
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.recorder.ledger import PostgresLedger, install
 from tokenledger_semconv.settings import SettingsError, read_settings
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ DOWN = "postgresql://canaryuser:canarypass@127.0.0.1:1/ledger"
 CHILD = """
 import os, sys
 from exporter.test_ledger import call
-from tokenledger_exporter.ledger import PostgresLedger
+from tokenledger_exporter.recorder.ledger import PostgresLedger
 from tokenledger_semconv.settings import read_settings
 ledger = PostgresLedger(read_settings({"flush_interval_seconds": 60.0}))
 for _ in range(10):

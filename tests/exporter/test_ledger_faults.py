@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from exporter.made import ask
 from exporter.test_ledger import DOWN, call, opened
-from tokenledger_exporter.ledger import install
-from tokenledger_exporter.processor import exit_seconds_left
+from tokenledger_exporter.recorder.ledger import install
+from tokenledger_exporter.recorder.processor import exit_seconds_left
 from tokenledger_semconv.settings import read_settings
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def test_a_call_that_ends_after_a_second_configure_is_written(database_url: str)
 def test_a_locked_table_blocks_only_the_first_of_synchronous_calls(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenledger_exporter.ledger._COMMIT_SECONDS", 0.5)
+    monkeypatch.setattr("tokenledger_exporter.recorder.ledger._COMMIT_SECONDS", 0.5)
     with opened(database_url, async_mode=False) as ledger:
         call(ledger)
         with psycopg.connect(database_url) as holder:
@@ -151,7 +151,7 @@ def test_a_call_that_ends_between_the_last_attempt_and_the_end_is_kept(database_
 
 
 def test_everything_that_ends_at_exit_shares_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tokenledger_exporter.processor._exit_began", list[float]())
+    monkeypatch.setattr("tokenledger_exporter.recorder.processor._exit_began", list[float]())
     first = exit_seconds_left()
     assert 0 < exit_seconds_left() <= first <= 2.0
 

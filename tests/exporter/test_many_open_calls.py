@@ -13,17 +13,17 @@ import pytest
 from exporter.test_ledger import DOWN, call, opened
 from exporter.test_open_calls import started
 from exporter.test_spool import HEADER, recovered, waiting
-from tokenledger_exporter.open_calls import is_start
-from tokenledger_exporter.own_calls import encode_call, encode_start
-from tokenledger_exporter.records import decode_record
-from tokenledger_exporter.segment import Segment
-from tokenledger_exporter.spool import Spool
+from tokenledger_exporter.domain.span_record import decode_record
+from tokenledger_exporter.recorder.encode_fast import encode_call, encode_start
+from tokenledger_exporter.spool.open_calls import is_start
+from tokenledger_exporter.spool.segment import Segment
+from tokenledger_exporter.spool.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from tokenledger_exporter.ledger import PostgresLedger
+    from tokenledger_exporter.recorder.ledger import PostgresLedger
 
 
 def sent(ledger: PostgresLedger, calls: int, attribution_bytes: int) -> list[tuple[bytes, bytes]]:
@@ -84,8 +84,8 @@ def test_the_ends_of_thousands_of_open_calls_free_the_disk(
 def test_a_few_calls_that_stay_open_are_copied_and_their_segments_deleted(
     tmp_path: Path, pairs: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenledger_exporter.spool.MAX_SEGMENT_BYTES", 100_000)
-    monkeypatch.setattr("tokenledger_exporter.spool_reader._CARRIER_BYTES", 20_000)
+    monkeypatch.setattr("tokenledger_exporter.spool.spool.MAX_SEGMENT_BYTES", 100_000)
+    monkeypatch.setattr("tokenledger_exporter.spool.reader._CARRIER_BYTES", 20_000)
     spool = Spool(tmp_path, HEADER)
     stay = pairs[::100]
     for number, (start, end) in enumerate(pairs):
@@ -106,7 +106,7 @@ def test_a_few_calls_that_stay_open_are_copied_and_their_segments_deleted(
 def test_a_disk_that_takes_no_copy_keeps_the_segment_of_the_open_call(
     tmp_path: Path, pairs: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenledger_exporter.spool.MAX_SEGMENT_BYTES", 10_000)
+    monkeypatch.setattr("tokenledger_exporter.spool.spool.MAX_SEGMENT_BYTES", 10_000)
     spool = Spool(tmp_path, HEADER)
     spool.append(pairs[0][0], ended=False)
     with monkeypatch.context() as disk:
@@ -189,7 +189,7 @@ class _TracedLock:
 def test_a_lock_that_is_held_keeps_no_one_who_asks_for_health_or_closes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenledger_exporter.spool._CLOSE_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("tokenledger_exporter.spool.spool._CLOSE_WAIT_SECONDS", 0.05)
     with opened(DOWN, spool_dir=str(tmp_path)) as ledger:
         call(ledger)
         spool: Spool = vars(ledger)["_spool"]
@@ -227,6 +227,6 @@ def test_open_calls_beyond_the_number_kept_track_of_are_written_at_once(
     for start, _ in pairs[:20]:
         spool.append(start, ended=False)
     spool.close()
-    monkeypatch.setattr("tokenledger_exporter.open_calls.MAX_OPEN", 5)
+    monkeypatch.setattr("tokenledger_exporter.spool.open_calls.MAX_OPEN", 5)
     found = [decode_record(payload).span_id for payload in recovered(Spool(tmp_path, HEADER))]
     assert sorted(found) == sorted(decode_record(end).span_id for _, end in pairs[:20])

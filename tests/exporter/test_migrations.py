@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from exporter.made import ask
-from tokenledger_exporter import migrations
+from tokenledger_exporter.db import migrations
 from tokenledger_exporter.errors import SchemaError
-from tokenledger_exporter.older_table import ImportResult, import_older_rows
+from tokenledger_exporter.importers.tokenledger_v0 import ImportResult, import_older_rows
 
 # The table of the older quick start, in its own columns, with two rows of it.
 OLDER_TABLE = """

@@ -19,13 +19,13 @@ from msgspec.structs import replace
 from psycopg import sql
 
 from exporter.made import ask, chat_attributes, row
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.cli.command_line import without_password
-from tokenledger_exporter.database import areading, connect
-from tokenledger_exporter.purge import purge
+from tokenledger_exporter.cli.group import without_password
+from tokenledger_exporter.db.connection import areading, connect
+from tokenledger_exporter.maintenance.purge import purge
+from tokenledger_exporter.maintenance.retention import run_retention, set_retention, show_retention
 from tokenledger_exporter.queries import TokenLedgerQueries
-from tokenledger_exporter.retention import run_retention, set_retention, show_retention
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 
 ODD = (

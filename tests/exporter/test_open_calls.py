@@ -13,10 +13,10 @@ from opentelemetry.trace import SpanKind
 from exporter.made import ask
 from exporter.test_ledger import DOWN, opened
 from exporter.test_spool import HEADER, recovered, waiting
-from tokenledger_exporter.open_calls import is_start
-from tokenledger_exporter.recording import encode_span, encode_start
-from tokenledger_exporter.records import decode_record
-from tokenledger_exporter.spool import Spool
+from tokenledger_exporter.domain.span_record import decode_record
+from tokenledger_exporter.recorder.encode import encode_span, encode_start
+from tokenledger_exporter.spool.open_calls import is_start
+from tokenledger_exporter.spool.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     import pytest
     from opentelemetry.trace import Tracer
 
-    from tokenledger_exporter.ledger import PostgresLedger
+    from tokenledger_exporter.recorder.ledger import PostgresLedger
 
 UNFINISHED = "the call was sent and its end was never seen"
 CHILD = """
 import os, sys
 from exporter.test_open_calls import started
-from tokenledger_exporter.ledger import PostgresLedger
+from tokenledger_exporter.recorder.ledger import PostgresLedger
 from tokenledger_semconv.settings import read_settings
 ledger = PostgresLedger(read_settings({"flush_interval_seconds": 60.0}))
 tracer = ledger.tracer_provider.get_tracer("tokenledger.openai")
@@ -124,8 +124,8 @@ def test_what_is_in_flight_at_exit_is_told_and_gives_way_to_its_end(database_url
 def test_a_call_in_flight_outlives_the_segment_it_was_sent_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenledger_exporter.spool.MAX_SEGMENT_BYTES", 2_000)
-    monkeypatch.setattr("tokenledger_exporter.spool_reader._IDLE_BYTES", 1_000)
+    monkeypatch.setattr("tokenledger_exporter.spool.spool.MAX_SEGMENT_BYTES", 2_000)
+    monkeypatch.setattr("tokenledger_exporter.spool.reader._IDLE_BYTES", 1_000)
     spool = Spool(tmp_path, HEADER)
     [(start, end)] = made()
     spool.append(start, ended=False)
@@ -144,7 +144,7 @@ def test_a_call_in_flight_outlives_the_segment_it_was_sent_in(
 def test_the_end_in_a_later_segment_of_the_same_writer_cancels_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenledger_exporter.spool.MAX_SEGMENT_BYTES", 200)
+    monkeypatch.setattr("tokenledger_exporter.spool.spool.MAX_SEGMENT_BYTES", 200)
     spool = Spool(tmp_path, HEADER)
     pairs = made(5)
     for start, _ in pairs:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.made import HEADER, chat_attributes, package_book, record
-from tokenledger_exporter.rows import build_rows
+from tokenledger_exporter.rating.build_rows import build_rows
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.records import AttributeValue
-    from tokenledger_exporter.rows import LedgerRow
+    from tokenledger_exporter.domain.span_record import AttributeValue
+    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 _GPT_4O = (1_000 * Decimal("2.5") + 100 * Decimal(10)) / 1_000_000
 DRAWN: dict[str, Any] = {

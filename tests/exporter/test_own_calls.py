@@ -10,7 +10,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
-from tokenledger_exporter import own_calls, recording, records
+from tokenledger_exporter.domain import span_record
+from tokenledger_exporter.recorder import encode, encode_fast
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -53,30 +54,30 @@ def _long_way_is_closed(_span: object, _ancestors: object = ()) -> bytes:
 
 def _is_same(span: Span) -> bool:
     """Whether both ways tell the same of a call, while it is in flight and once it has ended."""
-    sent = own_calls.encode_start(span) == recording.encode_start(span)
+    sent = encode_fast.encode_start(span) == encode.encode_start(span)
     # The answer's last: with a list on it, a START goes the long way.
     if attributes.FINISH_REASONS not in (span.attributes or {}):
         span.set_attribute(attributes.FINISH_REASONS, ("stop",))
     span.end()
-    ended = own_calls.encode_call(span, ((7, 9),)) == recording.encode_call(span, ((7, 9),))
+    ended = encode_fast.encode_call(span, ((7, 9),)) == encode.encode_call(span, ((7, 9),))
     return sent and ended
 
 
 def test_a_plain_call_goes_the_short_way(tracer: Tracer, monkeypatch: pytest.MonkeyPatch) -> None:
     span = _call(tracer)
-    own_calls.encode_start(span)
-    monkeypatch.setattr(recording, "encode_start", _long_way_is_closed)
-    monkeypatch.setattr(recording, "encode_call", _long_way_is_closed)
+    encode_fast.encode_start(span)
+    monkeypatch.setattr(encode, "encode_start", _long_way_is_closed)
+    monkeypatch.setattr(encode, "encode_call", _long_way_is_closed)
     sent = tracer.start_span("chat", attributes=TOLD)
     assert isinstance(sent, Span)
-    start = own_calls.encode_start(sent)
+    start = encode_fast.encode_start(sent)
     assert start is not None
-    assert records.decode_record(start).attributes == TOLD
+    assert span_record.decode_record(start).attributes == TOLD
     span.set_attribute(attributes.FINISH_REASONS, ("stop",))
     span.end()
-    end = own_calls.encode_call(span, ())
+    end = encode_fast.encode_call(span, ())
     assert end is not None
-    assert records.decode_record(end).attributes == {
+    assert span_record.decode_record(end).attributes == {
         **TOLD,
         **FOUND,
         attributes.FINISH_REASONS: ["stop"],
@@ -158,19 +159,19 @@ def test_whatever_stands_on_the_span_is_booked_as_before(tracer: Tracer, change:
     with trace.use_span(tracer.start_span("above")):
         span = _call(tracer)
     # The first span of a scope is read the long way, and what is found kept for the next.
-    own_calls.encode_start(span)
+    encode_fast.encode_start(span)
     change(span)
     assert _is_same(span)
 
 
 def test_a_span_of_another_emitter_is_no_call_of_ours() -> None:
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("another")
-    own_calls.encode_start(_call(tracer))
+    encode_fast.encode_start(_call(tracer))
     assert _is_same(_call(tracer))
-    assert own_calls.encode_start(_call(tracer)) is None
+    assert encode_fast.encode_start(_call(tracer)) is None
     other = tracer.start_span("GET /")
     assert isinstance(other, Span)
-    assert own_calls.encode_call(other, ()) is None
+    assert encode_fast.encode_call(other, ()) is None
 
 
 def test_a_span_that_keeps_its_fields_elsewhere_than_the_sdk_is_booked_the_same(
@@ -189,9 +190,9 @@ def test_a_span_that_keeps_its_fields_elsewhere_than_the_sdk_is_booked_the_same(
         status, attributes = span.status, span.attributes
 
     elsewhere: Any = Elsewhere()
-    payload = own_calls.encode_call(elsewhere, ())
-    assert payload == own_calls.encode_call(span, ())
+    payload = encode_fast.encode_call(elsewhere, ())
+    assert payload == encode_fast.encode_call(span, ())
     assert payload is not None
-    record = records.decode_record(payload)
+    record = span_record.decode_record(payload)
     assert record.failed
     assert record.attributes == {**TOLD, **FOUND}

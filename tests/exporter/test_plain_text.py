@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 from exporter.made import ask, chat_attributes, row
-from tokenledger_exporter import events
-from tokenledger_exporter.batch_writer import BatchWriter
+from tokenledger_exporter import log
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.plain_text import csv_cell, markdown_cell, visible
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def test_explain_prices_and_reprice_are_clean(hostile_url: str) -> None:
 
 def test_a_log_line_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        events.warn("spool_unreadable", "a\nERROR forged\x1b[2A is of another format")
+        log.warn("spool_unreadable", "a\nERROR forged\x1b[2A is of another format")
     assert caplog.records[0].getMessage() == (
         "spool_unreadable: a\\nERROR forged\\x1b[2A is of another format"
     )

@@ -10,14 +10,14 @@ import pytest
 from genai_prices.data import providers
 
 from exporter.made import chat_attributes, package_book, row
-from tokenledger_exporter.price_import import BEFORE_GEO, package_rows
-from tokenledger_exporter.price_rows import PriceRow
-from tokenledger_exporter.prices import PriceBook, tier_at
-from tokenledger_exporter.providers import ledger_name
+from tokenledger_exporter.domain.provider_names import ledger_name
+from tokenledger_exporter.pricing.book import PriceBook, tier_at
+from tokenledger_exporter.pricing.catalog.genai_prices import BEFORE_GEO, package_rows
+from tokenledger_exporter.pricing.price_row import PriceRow
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.records import AttributeValue
+    from tokenledger_exporter.domain.span_record import AttributeValue
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
 # Below every threshold of long calls.

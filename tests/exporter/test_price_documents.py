@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from exporter.made import chat_attributes, row
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
+from tokenledger_exporter.store.writer import BatchWriter
 
 TEXT = (Path(__file__).parents[2] / "docs" / "prices.md").read_text()
 CONSOLE = "\n".join(re.findall(r"```console\n(.*?)```", TEXT, flags=re.DOTALL))

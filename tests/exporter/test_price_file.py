@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from exporter.made import ask
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.errors import UsageError
-from tokenledger_exporter.price_file import read_prices
-from tokenledger_exporter.price_import import package_rows
-from tokenledger_exporter.price_rows import UNITS
+from tokenledger_exporter.pricing.catalog.custom_file import read_prices
+from tokenledger_exporter.pricing.catalog.genai_prices import package_rows
+from tokenledger_exporter.pricing.price_row import UNITS
 
 if TYPE_CHECKING:
     from pathlib import Path

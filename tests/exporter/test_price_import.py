@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from tokenledger_exporter import price_import
-from tokenledger_exporter.batch_writer import BatchWriter
+from tokenledger_exporter.pricing.catalog import genai_prices
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ def price_of_a_million(database_url: str) -> Decimal:
 def test_a_price_corrected_on_the_same_day_holds_at_once(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = list(price_import.package_rows())
+    listed = list(genai_prices.package_rows())
     wrong = [replace(row, usd=row.usd * 2, price_id=row.price_id + "-wrong") for row in listed]
     for rows in (wrong, listed):
-        monkeypatch.setattr(price_import, "package_rows", partial(iter, rows))
+        monkeypatch.setattr(genai_prices, "package_rows", partial(iter, rows))
         with psycopg.connect(database_url) as connection:
-            price_import.import_package_prices(connection)
+            genai_prices.import_package_prices(connection)
     assert price_of_a_million(database_url) == Decimal("2.5")
 
 
@@ -48,10 +48,10 @@ def test_the_users_own_price_wins_over_every_later_import(database_url: str) -> 
             "match_order, usd, per, source, checked_on) VALUES ('own', 'input', 'openai', "
             "'gpt-4o', '^gpt-4o$', 0, 1, 1000000, 'contract 2026-07', '2026-01-01')"
         )
-        price_import.import_package_prices(connection)
+        genai_prices.import_package_prices(connection)
     assert price_of_a_million(database_url) == 1
 
 
 def test_an_import_again_adds_nothing(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
-        assert price_import.import_package_prices(connection) == 0
+        assert genai_prices.import_package_prices(connection) == 0

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.made import package_book
-from tokenledger_exporter.providers import ledger_name
+from tokenledger_exporter.domain.provider_names import ledger_name
 from tokenledger_semconv.families import provider_of
 from tokenledger_semconv.tokens import TokenVector
 

@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 from exporter.made import HEADER, build_row, chat_attributes, record
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.errors import UsageError
-from tokenledger_exporter.own_prices import model_pattern
-from tokenledger_exporter.price_import import package_rows
-from tokenledger_exporter.price_patterns import MAX_NAME_LENGTH, compile_pattern, search
+from tokenledger_exporter.pricing.catalog.custom import model_pattern
+from tokenledger_exporter.pricing.catalog.genai_prices import package_rows
+from tokenledger_exporter.pricing.patterns import MAX_NAME_LENGTH, compile_pattern, search
+from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.made import package_book
-from tokenledger_exporter.price_rows import PriceRow
-from tokenledger_exporter.prices import PriceBook
+from tokenledger_exporter.pricing.book import PriceBook
+from tokenledger_exporter.pricing.price_row import PriceRow
 from tokenledger_semconv.tokens import TokenVector
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)

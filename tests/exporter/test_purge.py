@@ -21,20 +21,20 @@ from psycopg.conninfo import make_conninfo
 
 from exporter.made import ask, chat_attributes, row
 from exporter.tellings import Told
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.erasure import erase
 from tokenledger_exporter.errors import UsageError
-from tokenledger_exporter.keeper import settle_marked
-from tokenledger_exporter.purge import Purged, apurge, purge
+from tokenledger_exporter.maintenance.erase import erase
+from tokenledger_exporter.maintenance.purge import Purged, apurge, purge
+from tokenledger_exporter.maintenance.settle import settle_marked
 from tokenledger_exporter.queries import TokenLedgerQueries
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 from tokenledger_semconv.dimensions import DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from tokenledger_exporter.records import AttributeValue
+    from tokenledger_exporter.domain.span_record import AttributeValue
 
 ONE_CALL: Final = Decimal("0.0035")  # gpt-4o: 1,000 x 2.50/M + 100 x 10/M
 NOW: Final = datetime.now(timezone.utc)

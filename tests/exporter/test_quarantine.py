@@ -12,19 +12,19 @@ from msgspec.structs import replace
 
 from exporter.made import ask, chat_attributes, row
 from exporter.test_ledger import call, opened
-from tokenledger_exporter import migrations
-from tokenledger_exporter.batch import WriteResult
-from tokenledger_exporter.batch_writer import BatchWriter
+from tokenledger_exporter.db import migrations
 from tokenledger_exporter.errors import LedgerError
-from tokenledger_exporter.rows import build_rows
+from tokenledger_exporter.rating.build_rows import build_rows
+from tokenledger_exporter.store.batch import WriteResult
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from tokenledger_exporter.records import SpanRecord
-    from tokenledger_exporter.rows import LedgerRow
-    from tokenledger_exporter.spool import Spool
+    from tokenledger_exporter.domain.span_record import SpanRecord
+    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.spool.spool import Spool
 
 _TRIGGER = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -188,7 +188,7 @@ def test_a_fault_of_our_own_in_reading_a_record_costs_that_record_nothing(
             raise KeyError("a bug")
         return build_rows(record, *others)
 
-    monkeypatch.setattr("tokenledger_exporter.drainer.build_rows", broken)
+    monkeypatch.setattr("tokenledger_exporter.recorder.drainer.build_rows", broken)
     with opened(database_url) as ledger:
         for user in ("poison", "ann"):
             call(ledger, **{"user.id": user})

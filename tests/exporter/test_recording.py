@@ -11,9 +11,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from tokenledger_exporter.dialects.kept import KEPT_ATTRIBUTES
-from tokenledger_exporter.recording import encode_span
-from tokenledger_exporter.records import decode_record
+from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES
+from tokenledger_exporter.domain.span_record import decode_record
+from tokenledger_exporter.recorder.encode import encode_span
 from tokenledger_semconv import attributes, dimensions
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AttributeValue
 
-    from tokenledger_exporter.records import SpanRecord
+    from tokenledger_exporter.domain.span_record import SpanRecord
 
 
 def encoded(told: Mapping[str, AttributeValue] | None) -> SpanRecord:

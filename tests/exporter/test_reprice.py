@@ -13,16 +13,16 @@ import pytest
 from click.testing import CliRunner
 
 from exporter.made import HEADER, ask, build_row, chat_attributes, package_book, record
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
     from click.testing import Result
 
-    from tokenledger_exporter.prices import PriceBook
-    from tokenledger_exporter.records import AttributeValue
-    from tokenledger_exporter.rows import LedgerRow
+    from tokenledger_exporter.domain.span_record import AttributeValue
+    from tokenledger_exporter.pricing.book import PriceBook
+    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 ACME = chat_attributes(gen_ai__request__model="acme-7b")
 
@@ -181,7 +181,7 @@ def test_what_was_unknown_of_a_row_stays_so_when_a_price_is_found(ledger_url: st
 def test_many_rows_are_changed_batch_by_batch(
     ledger_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenledger_exporter.repricing.BATCH_ROWS", 3)
+    monkeypatch.setattr("tokenledger_exporter.maintenance.reprice.BATCH_ROWS", 3)
     store(ledger_url, *[ACME] * 10)
     run("prices", "set", "openai", "acme-7b", "--input", "1", "--output", "1")
     assert repriced()[0]["rows"] == 10

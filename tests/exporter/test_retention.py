@@ -16,15 +16,15 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from exporter.made import ask, row
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.errors import LedgerError, UsageError
-from tokenledger_exporter.retention import (
+from tokenledger_exporter.maintenance.retention import (
     make_months_ahead,
     run_retention,
     set_retention,
     show_retention,
 )
+from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
     from collections.abc import Generator

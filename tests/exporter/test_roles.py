@@ -20,18 +20,22 @@ from psycopg.conninfo import make_conninfo
 
 from exporter.made import ask, chat_attributes, row
 from exporter.tellings import OTHER, OURS, Told
-from tokenledger_exporter import migrations
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.erasure import erase
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.db.roles import create_roles, script
 from tokenledger_exporter.errors import SchemaError, UsageError
-from tokenledger_exporter.keeper import settle_marked
-from tokenledger_exporter.keeping import Keeper
-from tokenledger_exporter.purge import purge
+from tokenledger_exporter.maintenance.erase import erase
+from tokenledger_exporter.maintenance.purge import purge
+from tokenledger_exporter.maintenance.retention import (
+    make_months_ahead,
+    run_retention,
+    set_retention,
+)
+from tokenledger_exporter.maintenance.runner import Keeper
+from tokenledger_exporter.maintenance.settle import settle_marked
 from tokenledger_exporter.queries import TokenLedgerQueries
-from tokenledger_exporter.retention import make_months_ahead, run_retention, set_retention
-from tokenledger_exporter.roles import create_roles, script
-from tokenledger_exporter.rollups import refresh
+from tokenledger_exporter.rollups.refresh import refresh
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:

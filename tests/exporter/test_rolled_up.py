@@ -11,17 +11,17 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tokenledger_exporter import report, rollups
-from tokenledger_exporter.asking import ask
-from tokenledger_exporter.database import reading
-from tokenledger_exporter.queries import paging, plans, trends
-from tokenledger_exporter.report import Asked, report_plan
-from tokenledger_exporter.rolled_up import ROWS, calls_of
+from tokenledger_exporter.db.connection import reading
+from tokenledger_exporter.db.steps import ask
+from tokenledger_exporter.queries import paging, report, summaries, trends
+from tokenledger_exporter.queries.report import Asked, report_plan
+from tokenledger_exporter.rollups import refresh
+from tokenledger_exporter.rollups.source import ROWS, calls_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from tokenledger_exporter.rolled_up import Calls
+    from tokenledger_exporter.rollups.source import Calls
 
 NOW: Final = datetime.now(timezone.utc)
 # Some are rolled up and some came after; some of those in an hour without slices.
@@ -64,7 +64,7 @@ def connection(database_url: str) -> Generator[psycopg.Connection[Any]]:
             .replace("%%", "%")
             .encode()
         )
-        rollups.refresh(filling)
+        refresh.refresh(filling)
         filling.execute(
             ROWS_OF.replace("%(minutes)s", "411")
             .replace("%(last)s", "9")
@@ -153,7 +153,7 @@ def test_trends_errors_and_aggregates_say_what_they_say_of_the_rows(
         return [
             ask(connection, trends.daily_plan(15, zone, {"user": ["u1", "u2"]})),
             ask(connection, trends.hourly_plan(50, zone, None)),
-            ask(connection, plans.errors_plan(plans.asked_days(9))),
+            ask(connection, summaries.errors_plan(summaries.asked_days(9))),
             ask(connection, paging.aggregate_plan(stretch, "day", paging.METRICS, zone)),
             ask(connection, paging.aggregate_plan(paging.Stretch(), "none", ["sum_cost"], zone)),
         ]
@@ -163,12 +163,12 @@ def test_trends_errors_and_aggregates_say_what_they_say_of_the_rows(
 
     until = NOW + timedelta(minutes=1)
     with (
-        mock.patch.object(plans, "until_now", return_value=until),
+        mock.patch.object(summaries, "until_now", return_value=until),
         mock.patch.object(trends, "until_now", return_value=until),
     ):
         told = answers()
         with (
-            mock.patch.object(plans, "calls_of", rows_only),
+            mock.patch.object(summaries, "calls_of", rows_only),
             mock.patch.object(paging, "calls_of", rows_only),
         ):
             assert told == answers()

@@ -16,16 +16,16 @@ from msgspec.structs import replace
 from exporter.made import ask, chat_attributes, row
 from exporter.sums import differences
 from exporter.tellings import Told
-from tokenledger_exporter import rollups
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.erasure import erase
-from tokenledger_exporter.keeper import settle_marked
-from tokenledger_exporter.keeping import Keeper
-from tokenledger_exporter.purge import purge
-from tokenledger_exporter.retention import run_retention, set_retention
-from tokenledger_exporter.rollup_check import verify
+from tokenledger_exporter.maintenance.erase import erase
+from tokenledger_exporter.maintenance.purge import purge
+from tokenledger_exporter.maintenance.retention import run_retention, set_retention
+from tokenledger_exporter.maintenance.runner import Keeper
+from tokenledger_exporter.maintenance.settle import settle_marked
+from tokenledger_exporter.rollups import refresh as rollups
+from tokenledger_exporter.rollups.verify import verify
 from tokenledger_exporter.sql import migration_files
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 from tokenledger_semconv.dimensions import DIMENSIONS, ROLLED_UP
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tokenledger_exporter.rows import LedgerRow
+    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 ONE_CALL: Final = Decimal("0.0035")  # gpt-4o: 1,000 x 2.50/M + 100 x 10/M
 NOW: Final = datetime.now(timezone.utc)

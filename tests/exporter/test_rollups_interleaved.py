@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from exporter.sums import differences
-from tokenledger_exporter import rollups
-from tokenledger_exporter.erasure import erase
-from tokenledger_exporter.rollup_check import wrong_weeks
+from tokenledger_exporter.maintenance.erase import erase
+from tokenledger_exporter.rollups import refresh as rollups
+from tokenledger_exporter.rollups.verify import wrong_weeks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from exporter.made import HEADER, ask, build_row, chat_attributes, package_book, record, row
-from tokenledger_exporter.batch import WriteResult
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.queries import TokenLedgerQueries
-from tokenledger_exporter.report import Asked, build_report
+from tokenledger_exporter.queries.report import Asked, build_report
+from tokenledger_exporter.store.batch import WriteResult
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.records import AttributeValue
-    from tokenledger_exporter.rows import LedgerRow
+    from tokenledger_exporter.domain.span_record import AttributeValue
+    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 REPORTED = attributes.REPORTED_COST
 ESTIMATED = "output tokens were estimated, the provider's own count never came"

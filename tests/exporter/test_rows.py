@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from exporter.made import HEADER, build_row, chat_attributes, package_book, record, row
-from tokenledger_exporter.costing import COST_COLUMNS
-from tokenledger_exporter.records import SpoolHeader
-from tokenledger_exporter.rows import LedgerRow
+from tokenledger_exporter.domain.span_record import SpoolHeader
+from tokenledger_exporter.pricing.charge import COST_COLUMNS
+from tokenledger_exporter.rating.build_rows import LedgerRow
 from tokenledger_semconv import attributes
 from tokenledger_semconv.dimensions import DIMENSIONS
 from tokenledger_semconv.tokens import TokenVector
@@ -22,7 +22,7 @@ from tokenledger_semconv.tokens import TokenVector
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from tokenledger_exporter.records import AttributeValue, SpanRecord
+    from tokenledger_exporter.domain.span_record import AttributeValue, SpanRecord
 
 
 def test_a_plain_call_is_priced_part_by_part() -> None:

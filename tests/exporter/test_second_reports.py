@@ -9,11 +9,11 @@ from opentelemetry.trace import SpanKind
 
 from exporter.made import ask
 from exporter.test_ledger import opened
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.errors import DatabaseUnreachableError
+from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.ledger import PostgresLedger
+    from tokenledger_exporter.recorder.ledger import PostgresLedger
 
 MS = 1_000_000
 BOTH = [("litellm", 1), ("tokenledger.openai", 1)]

@@ -9,9 +9,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader
-from tokenledger_exporter.segment import Segment
-from tokenledger_exporter.spool import MAX_MEMORY_RECORDS, Spool
+from tokenledger_exporter.domain.span_record import FORMAT_VERSION, SpoolHeader
+from tokenledger_exporter.spool.segment import Segment
+from tokenledger_exporter.spool.spool import MAX_MEMORY_RECORDS, Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +22,8 @@ HEADER = SpoolHeader(format_version=FORMAT_VERSION, ledger="test", app_name="sho
 WRITER = """
 import os, sys
 from pathlib import Path
-from tokenledger_exporter.records import FORMAT_VERSION, SpoolHeader
-from tokenledger_exporter.spool import Spool
+from tokenledger_exporter.domain.span_record import FORMAT_VERSION, SpoolHeader
+from tokenledger_exporter.spool.spool import Spool
 spool = Spool(Path(sys.argv[1]), SpoolHeader(format_version=FORMAT_VERSION, ledger="test"))
 for number in range(100):
     spool.append(b"record %d" % number)
@@ -96,7 +96,7 @@ def test_records_appended_while_a_batch_is_written_are_kept(tmp_path: Path) -> N
 def test_a_process_that_is_never_idle_still_frees_its_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenledger_exporter.spool.MAX_SEGMENT_BYTES", 1_000)
+    monkeypatch.setattr("tokenledger_exporter.spool.spool.MAX_SEGMENT_BYTES", 1_000)
     spool = Spool(tmp_path, HEADER)
     seen: list[bytes] = []
     spool.append(b"0" * 100)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from exporter.test_ledger import DOWN, call, opened
 from exporter.test_spool import HEADER, waiting
-from tokenledger_exporter.spool import Spool
-from tokenledger_exporter.syncing import Syncer
+from tokenledger_exporter.spool.fsync import Syncer
+from tokenledger_exporter.spool.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def test_the_limit_is_the_folders_and_dead_processes_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenledger_exporter.spool.MAX_BYTES", 5_000)
+    monkeypatch.setattr("tokenledger_exporter.spool.spool.MAX_BYTES", 5_000)
     (tmp_path / "1-dead-000000.seg").write_bytes(b"0" * 4_000)
     spool = Spool(tmp_path, HEADER, most_in_memory=2)
     spool.measure()
@@ -36,7 +36,7 @@ def test_the_limit_is_the_folders_and_dead_processes_count(
 def test_a_dead_process_that_is_recovered_makes_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenledger_exporter.spool.MAX_BYTES", 5_000)
+    monkeypatch.setattr("tokenledger_exporter.spool.spool.MAX_BYTES", 5_000)
     dead = tmp_path / "1-dead-000000.seg"
     dead.write_bytes(b"0" * 6_000)
     spool = Spool(tmp_path, HEADER)
@@ -52,7 +52,7 @@ def test_a_dead_process_that_is_recovered_makes_room(
 def test_what_others_take_of_the_limit_counts_from_the_next_look_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenledger_exporter.spool.MAX_BYTES", 5_000)
+    monkeypatch.setattr("tokenledger_exporter.spool.spool.MAX_BYTES", 5_000)
     spool = Spool(tmp_path, HEADER)
     for _ in range(2):
         spool.append(b"on disk")
@@ -69,7 +69,7 @@ def test_a_disk_that_takes_records_again_is_told(
     for _ in range(2):
         spool.append(b"on disk")
     with monkeypatch.context() as disk:
-        disk.setattr("tokenledger_exporter.segment.os.write", _refused)
+        disk.setattr("tokenledger_exporter.spool.segment.os.write", _refused)
         assert spool.append(b"in memory") == 3
         assert spool.append(b"sent and gone", ended=False) == 3
     assert not spool.state.on_disk
@@ -90,7 +90,7 @@ def test_what_is_spooled_is_synced_by_itself(
     def note(_fd: int) -> None:
         synced.set()
 
-    monkeypatch.setattr("tokenledger_exporter.spool.sync_data", note)
+    monkeypatch.setattr("tokenledger_exporter.spool.spool.sync_data", note)
     with opened(DOWN, spool_dir=str(tmp_path)) as ledger:
         call(ledger)
         assert synced.wait(5.0)
@@ -100,7 +100,7 @@ def test_a_sync_takes_only_what_is_new_and_the_folder_of_a_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
-    monkeypatch.setattr("tokenledger_exporter.spool.sync_data", synced.append)
+    monkeypatch.setattr("tokenledger_exporter.spool.spool.sync_data", synced.append)
     spool = Spool(tmp_path, HEADER)
     spool.sync()
     assert len(synced) == 0
@@ -121,7 +121,7 @@ def test_a_disk_that_does_not_sync_costs_no_record(
     def broken(_fd: int) -> None:
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr("tokenledger_exporter.spool.sync_data", broken)
+    monkeypatch.setattr("tokenledger_exporter.spool.spool.sync_data", broken)
     spool = Spool(tmp_path, HEADER)
     spool.append(b"one")
     spool.sync()

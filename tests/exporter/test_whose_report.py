@@ -17,10 +17,10 @@ from msgspec import structs
 
 from exporter.made import ask
 from exporter.tellings import OTHER, OURS, THIRD, Told
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.keeper import settle_marked
-from tokenledger_exporter.settlement import MOST_TELLINGS
+from tokenledger_exporter.maintenance.settle import settle_marked
+from tokenledger_exporter.store.same_call import MOST_TELLINGS
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 
 ORGANIZATION = attributes.ORGANIZATION_ID

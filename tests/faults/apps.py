@@ -21,8 +21,8 @@ from opentelemetry.trace import SpanKind
 
 import tokenledger
 from faults.counts import CallCounter
-from tokenledger_exporter import impatience
-from tokenledger_exporter.ledger import installed_ledger
+from tokenledger_exporter.db import answer_timeout
+from tokenledger_exporter.recorder.ledger import installed_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -296,7 +296,7 @@ def main() -> None:
     """Run one program."""
     told = json.loads(sys.argv[2])
     if seconds := told.get("answer_seconds"):
-        setattr(impatience, "ANSWER_SECONDS", float(seconds))  # noqa: B010 - a constant, elsewhere
+        setattr(answer_timeout, "ANSWER_SECONDS", float(seconds))  # noqa: B010 - a constant, elsewhere
     tokenledger.configure()
     say("ready")
     APPS[sys.argv[1]](told)

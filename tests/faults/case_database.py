@@ -22,9 +22,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from faults.proxy import Fault
 from faults.registry import SkippedError, case
 from ports import free_port
-from tokenledger_exporter import migrations
-from tokenledger_exporter.database import session
-from tokenledger_exporter.doctor import pooler
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.db.connection import session
+from tokenledger_exporter.doctor.checks import pooler
 
 if TYPE_CHECKING:
     from collections.abc import Generator

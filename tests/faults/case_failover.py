@@ -14,8 +14,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from exporter.crashes import crash
 from faults.registry import case
-from tokenledger_exporter import migrations
-from tokenledger_exporter.embedded_postgres import EmbeddedPostgres, temporary_home
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, temporary_home
 
 if TYPE_CHECKING:
     from faults.world import World

@@ -9,8 +9,8 @@ import psycopg
 from faults.counts import CallCounter
 from faults.proxy import Fault
 from faults.registry import case
-from tokenledger_exporter.records import decode_record
-from tokenledger_exporter.segment import read_frames
+from tokenledger_exporter.domain.span_record import decode_record
+from tokenledger_exporter.spool.segment import read_frames
 
 if TYPE_CHECKING:
     from faults.world import World

@@ -26,8 +26,8 @@ from faults import (
 from faults.proxy import Fault, Proxy
 from faults.registry import CASES, SkippedError
 from faults.world import Tally, World
-from tokenledger_exporter import migrations
-from tokenledger_exporter.embedded_postgres import temporary_postgres
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.embedded.postgres import temporary_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Generator

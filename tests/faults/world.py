@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 
 from faults.counts import read_counts
-from tokenledger_exporter.ledger import PostgresLedger
+from tokenledger_exporter.recorder.ledger import PostgresLedger
 from tokenledger_semconv.settings import read_settings
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from instrumentation.harness import vector
 from instrumentation.loopback import Loopback, method_of, said, streamed
 from instrumentation.openai_cases import COMPLETION_COUNTS, MESSAGES, completion
 from tokenledger.instrumentors.endpoint import PROVIDER_HOSTS, Endpoints
-from tokenledger_exporter.providers import ledger_name
+from tokenledger_exporter.domain.provider_names import ledger_name
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:

@@ -56,7 +56,7 @@ print("done")
 HOST = """
 import os, subprocess, sys
 from tokenledger_exporter.demo.provider import DemoProvider
-from tokenledger_exporter.embedded_postgres import temporary_postgres
+from tokenledger_exporter.embedded.postgres import temporary_postgres
 
 with temporary_postgres({"fsync": "off"}) as url, DemoProvider() as provider:
     environment = {

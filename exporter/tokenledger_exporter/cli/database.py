@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tokenledger_exporter.cli.outcome import say
+from tokenledger_exporter.cli.exit_codes import say
 from tokenledger_exporter.errors import UsageError
 from tokenledger_semconv.settings import SettingsError, read_settings
 
@@ -40,7 +40,7 @@ def format_option(command: Callable[P, None]) -> Callable[P, None]:
 @contextmanager
 def ledger_connection(database_url: str | None) -> Generator[psycopg.Connection[Any]]:
     """A connection to that database, committed at the end."""
-    from tokenledger_exporter.database import session
+    from tokenledger_exporter.db.connection import session
 
     with open_database(database_url) as url, session(url) as connection:
         yield connection
@@ -56,7 +56,7 @@ def open_database(database_url: str | None) -> Generator[str]:
     if url:
         yield url
         return
-    from tokenledger_exporter.embedded_postgres import EmbeddedPostgres, default_home
+    from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, default_home
 
     with EmbeddedPostgres(default_home()) as server:
         say(f"no database URL is set: using the embedded Postgres in {server.home}", err=True)

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import click
 
-from tokenledger_exporter.cli import (
+from tokenledger_exporter.cli.commands import (
     db,
     doctor,
     explain,
@@ -19,7 +19,7 @@ from tokenledger_exporter.cli import (
     serve,
     spool,
 )
-from tokenledger_exporter.cli.command_line import without_password
+from tokenledger_exporter.cli.group import without_password
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

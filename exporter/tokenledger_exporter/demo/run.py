@@ -17,14 +17,14 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger_exporter.database import session
+from tokenledger_exporter.db.connection import session
+from tokenledger_exporter.db.migrations import migrate
 from tokenledger_exporter.demo.provider import DemoProvider
-from tokenledger_exporter.embedded_postgres import temporary_postgres
+from tokenledger_exporter.embedded.postgres import temporary_postgres
 from tokenledger_exporter.errors import LedgerError
-from tokenledger_exporter.formats import render
-from tokenledger_exporter.ledger import PostgresLedger
-from tokenledger_exporter.migrations import migrate
-from tokenledger_exporter.report import Asked, build_report
+from tokenledger_exporter.queries.report import Asked, build_report
+from tokenledger_exporter.recorder.ledger import PostgresLedger
+from tokenledger_exporter.render.report import render
 from tokenledger_semconv.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from tokenledger_exporter.report import Report
+    from tokenledger_exporter.queries.report import Report
 
 APP: Final = Path(__file__).parents[3] / "docs" / "examples" / "support_desk.py"
 """The app the demo runs; it is part of the repository, not of the package."""

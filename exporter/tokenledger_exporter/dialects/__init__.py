@@ -7,7 +7,7 @@ ledger settles them.
 
 from __future__ import annotations
 
-from tokenledger_exporter.dialects.facts import CallFacts, missing_usage, name_to_price
-from tokenledger_exporter.dialects.reading import read_call
+from tokenledger_exporter.dialects.call import CallFacts, missing_usage, name_to_price
+from tokenledger_exporter.dialects.read import read_call
 
 __all__ = ["CallFacts", "missing_usage", "name_to_price", "read_call"]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.dialects.conventions import SHARED
-from tokenledger_exporter.dialects.table import COLUMN
+from tokenledger_exporter.dialects.dialect import COLUMN
+from tokenledger_exporter.dialects.otel_genai import SHARED
 from tokenledger_semconv import attributes, dimensions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tokenledger_exporter.dialects.table import Dialect, Draft
-    from tokenledger_exporter.records import AttributeValue, SpoolHeader
+    from tokenledger_exporter.dialects.dialect import Dialect, Draft
+    from tokenledger_exporter.domain.span_record import AttributeValue, SpoolHeader
 
 _EMPTY: Final = {dimension.column: "" for dimension in dimensions.DIMENSIONS if dimension.attribute}
 _COLUMN_OF: Final = {

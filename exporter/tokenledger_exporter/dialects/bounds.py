@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.dialects.table import TEXTS
+from tokenledger_exporter.dialects.dialect import TEXTS
 from tokenledger_semconv import dimensions
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from tokenledger_semconv.attributes import OPERATION_NAME
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.records import SpanRecord
+    from tokenledger_exporter.domain.span_record import SpanRecord
 
 _MOST_SHOWN: Final = 64
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.dialects.conventions import ANTHROPIC_SDK, CONVENTIONS, OURS
-from tokenledger_exporter.dialects.google_adk import GOOGLE_ADK
-from tokenledger_exporter.dialects.langfuse import LANGFUSE
-from tokenledger_exporter.dialects.langsmith import LANGSMITH
-from tokenledger_exporter.dialects.litellm import LITELLM
-from tokenledger_exporter.dialects.logfire import LOGFIRE
-from tokenledger_exporter.dialects.mistral_sdk import MISTRAL_SDK
-from tokenledger_exporter.dialects.openinference import OPENINFERENCE
-from tokenledger_exporter.dialects.openlit import OPENLIT
-from tokenledger_exporter.dialects.openllmetry import OPENLLMETRY, OPENLLMETRY_GEMINI
-from tokenledger_exporter.dialects.pydantic_ai import PYDANTIC_AI
-from tokenledger_exporter.dialects.strands import STRANDS
-from tokenledger_exporter.dialects.vercel_ai import VERCEL_AI, VERCEL_OTEL
+from tokenledger_exporter.dialects.emitters.google_adk import GOOGLE_ADK
+from tokenledger_exporter.dialects.emitters.langfuse import LANGFUSE
+from tokenledger_exporter.dialects.emitters.langsmith import LANGSMITH
+from tokenledger_exporter.dialects.emitters.litellm import LITELLM
+from tokenledger_exporter.dialects.emitters.logfire import LOGFIRE
+from tokenledger_exporter.dialects.emitters.mistral_sdk import MISTRAL_SDK
+from tokenledger_exporter.dialects.emitters.openinference import OPENINFERENCE
+from tokenledger_exporter.dialects.emitters.openlit import OPENLIT
+from tokenledger_exporter.dialects.emitters.openllmetry import OPENLLMETRY, OPENLLMETRY_GEMINI
+from tokenledger_exporter.dialects.emitters.pydantic_ai import PYDANTIC_AI
+from tokenledger_exporter.dialects.emitters.strands import STRANDS
+from tokenledger_exporter.dialects.emitters.vercel_ai import VERCEL_AI, VERCEL_OTEL
+from tokenledger_exporter.dialects.otel_genai import ANTHROPIC_SDK, CONVENTIONS, OURS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tokenledger_exporter.dialects.table import Dialect
-    from tokenledger_exporter.records import AttributeValue
+    from tokenledger_exporter.dialects.dialect import Dialect
+    from tokenledger_exporter.domain.span_record import AttributeValue
 
 DIALECTS: Final = (
     *(OURS, CONVENTIONS, ANTHROPIC_SDK, OPENLLMETRY, OPENLLMETRY_GEMINI, OPENINFERENCE, OPENLIT),

@@ -1,6 +1,8 @@
 """Cost questions from Python, with the names users of the older trackers know."""
 
-from tokenledger_exporter.queries.answers import (
+from tokenledger_exporter.queries.async_client import AsyncTokenLedgerQueries
+from tokenledger_exporter.queries.paging import RawPage, UsageEvent
+from tokenledger_exporter.queries.results import (
     Aggregate,
     CacheSavings,
     CostSummary,
@@ -15,9 +17,7 @@ from tokenledger_exporter.queries.answers import (
     Trend,
     UserCost,
 )
-from tokenledger_exporter.queries.asynchronous import AsyncTokenLedgerQueries
-from tokenledger_exporter.queries.paging import RawPage, UsageEvent
-from tokenledger_exporter.queries.plain import TokenLedgerQueries
+from tokenledger_exporter.queries.sync_client import TokenLedgerQueries
 
 __all__ = [
     "Aggregate",

@@ -20,24 +20,19 @@ from uuid import UUID
 
 from psycopg import sql
 
-from tokenledger_exporter.asking import Question
-from tokenledger_exporter.coverage import Coverage, coverage_of
-from tokenledger_exporter.dimension_columns import (
-    group,
-    label_columns,
-    narrowed,
-    narrowing_values,
-)
+from tokenledger_exporter.db.dimensions import group, label_columns, narrowed, narrowing_values
+from tokenledger_exporter.db.steps import Question
+from tokenledger_exporter.domain.coverage import Coverage, coverage_of
 from tokenledger_exporter.errors import UsageError
-from tokenledger_exporter.queries.answers import Aggregate
-from tokenledger_exporter.rolled_up import calls_of
+from tokenledger_exporter.queries.results import Aggregate
+from tokenledger_exporter.rollups.source import calls_of
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from tokenledger_exporter.asking import Plan
-    from tokenledger_exporter.dimension_columns import Where
+    from tokenledger_exporter.db.dimensions import Where
+    from tokenledger_exporter.db.steps import Plan
 
 _SQL: Final = statements("answers")
 

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
-from tokenledger_exporter.asking import Question
-from tokenledger_exporter.coverage import coverage_of
-from tokenledger_exporter.price_rows import MONEY, PriceRow
-from tokenledger_exporter.prices import PriceBook
-from tokenledger_exporter.queries.answers import CacheSavings
-from tokenledger_exporter.queries.plans import question
-from tokenledger_exporter.report import losses_plan
+from tokenledger_exporter.db.steps import Question
+from tokenledger_exporter.domain.coverage import coverage_of
+from tokenledger_exporter.pricing.book import PriceBook
+from tokenledger_exporter.pricing.price_row import MONEY, PriceRow
+from tokenledger_exporter.queries.report import losses_plan
+from tokenledger_exporter.queries.results import CacheSavings
+from tokenledger_exporter.queries.summaries import question
 from tokenledger_exporter.sql import statements
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tokenledger_exporter.asking import Plan
-    from tokenledger_exporter.report import Asked
+    from tokenledger_exporter.db.steps import Plan
+    from tokenledger_exporter.queries.report import Asked
 
 _SQL: Final = statements("answers")
 

@@ -7,19 +7,19 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger_exporter.coverage import Coverage, sum_coverage
-from tokenledger_exporter.dimension_columns import zone_of
+from tokenledger_exporter.db.dimensions import zone_of
+from tokenledger_exporter.domain.coverage import Coverage, sum_coverage
 from tokenledger_exporter.errors import UsageError
-from tokenledger_exporter.queries.answers import DailyCost, HourlyCost, Trend
-from tokenledger_exporter.queries.plans import figures_of, question, until_now
-from tokenledger_exporter.report import Asked, losses_plan
+from tokenledger_exporter.queries.report import Asked, losses_plan
+from tokenledger_exporter.queries.results import DailyCost, HourlyCost, Trend
+from tokenledger_exporter.queries.summaries import figures_of, question, until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date, tzinfo
 
-    from tokenledger_exporter.asking import Plan
-    from tokenledger_exporter.dimension_columns import Where
+    from tokenledger_exporter.db.dimensions import Where
+    from tokenledger_exporter.db.steps import Plan
 
 _MOST_HOURS: Final = 24 * 366 * 10
 _MOST_DAYS: Final = 366 * 100

@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 
 from tokenledger_exporter.errors import UsageError
-from tokenledger_exporter.server.certificates import GRPC_PARTS, PARTS
-from tokenledger_exporter.server.tokens import Tokens
+from tokenledger_exporter.server.auth import Tokens
+from tokenledger_exporter.server.transport.certificates import GRPC_PARTS, PARTS
 
 MIB: Final = 1_048_576
 _LARGEST_PORT: Final = 65_535

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from exporter.made import HEADER, chat_attributes, record
 from tokenledger_exporter.dialects import read_call
 from tokenledger_exporter.dialects.registry import DIALECTS, dialect_of
-from tokenledger_exporter.records import SpoolHeader
+from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_semconv import attributes, emitters
 
 if TYPE_CHECKING:
     from tokenledger_exporter.dialects import CallFacts
-    from tokenledger_exporter.records import AttributeValue
+    from tokenledger_exporter.domain.span_record import AttributeValue
 
 
 def read(scope: str, told: dict[str, AttributeValue], *, failed: bool = False) -> CallFacts | None:

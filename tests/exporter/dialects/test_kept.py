@@ -10,9 +10,9 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Status, StatusCode
 
 from exporter.dialects.recorded import EMITTERS, calls
-from tokenledger_exporter.dialects.kept import KEPT_ATTRIBUTES, REDUCED
-from tokenledger_exporter.recording import encode_span, is_model_call
-from tokenledger_exporter.records import decode_record
+from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES, REDUCED
+from tokenledger_exporter.domain.span_record import decode_record
+from tokenledger_exporter.recorder.encode import encode_span, is_model_call
 from tokenledger_semconv import attributes, emitters
 
 # The prompt, the answers, an agent's instructions, the API key; `record/` puts them on every wire.

@@ -11,19 +11,19 @@ from msgspec.structs import replace
 
 from exporter.dialects.recorded import EMITTERS, calls
 from exporter.made import HEADER, chat_attributes, record
-from tokenledger_exporter.dialects import read_call, reading
-from tokenledger_exporter.dialects.conventions import CONVENTIONS, OURS
-from tokenledger_exporter.dialects.langfuse import LANGFUSE
-from tokenledger_exporter.dialects.plans import told_plainly
+from tokenledger_exporter.dialects import read, read_call
+from tokenledger_exporter.dialects.dialect import COUNT, OTHERS
+from tokenledger_exporter.dialects.emitters.langfuse import LANGFUSE
+from tokenledger_exporter.dialects.fast_path import told_plainly
+from tokenledger_exporter.dialects.otel_genai import CONVENTIONS, OURS
 from tokenledger_exporter.dialects.registry import DIALECTS
-from tokenledger_exporter.dialects.table import COUNT, OTHERS
-from tokenledger_exporter.recording import encode_span
-from tokenledger_exporter.records import SpoolHeader, decode_record
+from tokenledger_exporter.domain.span_record import SpoolHeader, decode_record
+from tokenledger_exporter.recorder.encode import encode_span
 from tokenledger_semconv import attributes, emitters
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.dialects.table import Dialect
-    from tokenledger_exporter.records import AttributeValue, SpanRecord
+    from tokenledger_exporter.dialects.dialect import Dialect
+    from tokenledger_exporter.domain.span_record import AttributeValue, SpanRecord
 
 _HEADERS: Final = (
     HEADER,
@@ -85,7 +85,7 @@ _any_resource: Final = st.sampled_from(_RESOURCES)
 
 def _walked(span: SpanRecord, header: SpoolHeader) -> str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "told_plainly", _never)
+        patch.setattr(read, "told_plainly", _never)
         return repr(read_call(span, header))
 
 

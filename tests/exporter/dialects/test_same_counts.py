@@ -18,7 +18,7 @@ from tokenledger_semconv import attributes, emitters
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tokenledger_exporter.records import AttributeValue, SpanRecord
+    from tokenledger_exporter.domain.span_record import AttributeValue, SpanRecord
     from tokenledger_semconv.tokens import TokenVector
 
     Attributes = dict[str, AttributeValue]

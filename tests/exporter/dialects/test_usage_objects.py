@@ -9,17 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenledger_exporter.dialects.usage_objects import (
-    counts_of,
-    parsed,
-    plain_values,
-    reduced,
-)
+from tokenledger_exporter.dialects.usage_json import counts_of, parsed, plain_values, reduced
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.dialects.usage_objects import (
-        JsonObject,
-    )
+    from tokenledger_exporter.dialects.usage_json import JsonObject
 
 OPENAI_CHAT: JsonObject = {
     "prompt_tokens": 1_000,

@@ -10,8 +10,8 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode
 
-from tokenledger_exporter.recording import encode_span, is_model_call
-from tokenledger_exporter.records import decode_record
+from tokenledger_exporter.domain.span_record import decode_record
+from tokenledger_exporter.recorder.encode import encode_span, is_model_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-    from tokenledger_exporter.records import SpanRecord
+    from tokenledger_exporter.domain.span_record import SpanRecord
 
 
 def records(body: bytes) -> list[SpanRecord]:

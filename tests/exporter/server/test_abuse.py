@@ -19,7 +19,7 @@ from exporter.made import ask
 from exporter.server.requests import COST, body, call
 from exporter.server.serving import exporting, serving
 from exporter.server.test_decoding import deep_json, deep_request
-from tokenledger_exporter.server.service import REQUEST_SECONDS
+from tokenledger_exporter.server.admission import REQUEST_SECONDS
 
 if TYPE_CHECKING:
     from exporter.server.serving import Running

@@ -18,13 +18,17 @@ from exporter.server.requests import body, call
 from exporter.server.serving import exporting, serving
 from exporter.server.stalling import StallingClient
 from exporter.server.test_outages import away
-from tokenledger_exporter.batch_writer import BatchWriter
 from tokenledger_exporter.errors import DatabaseUnreachableError
-from tokenledger_exporter.server.bounds import MOST_HOURS, MOST_TELLINGS
-from tokenledger_exporter.server.json_decoding import decode_json_traces
-from tokenledger_exporter.server.received import MOST_RECORDS, MOST_SPAN_FIELDS, TOO_MANY_FIELDS
-from tokenledger_exporter.server.tokens import new_token, token_line
-from tokenledger_exporter.server.values import MOST_ITEMS
+from tokenledger_exporter.server.auth import new_token, token_line
+from tokenledger_exporter.server.decoding.any_value import MOST_ITEMS
+from tokenledger_exporter.server.decoding.decoded_request import (
+    MOST_RECORDS,
+    MOST_SPAN_FIELDS,
+    TOO_MANY_FIELDS,
+)
+from tokenledger_exporter.server.decoding.otlp_json import decode_json_traces
+from tokenledger_exporter.server.ingest.bounds import MOST_HOURS, MOST_TELLINGS
+from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

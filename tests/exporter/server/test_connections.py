@@ -12,9 +12,9 @@ import pytest
 
 from exporter.server.requests import body, call
 from exporter.server.serving import serving, until
-from tokenledger_exporter.server.patience import STRANGER_SECONDS
-from tokenledger_exporter.server.service import REQUEST_SECONDS
-from tokenledger_exporter.server.tokens import new_token, token_line
+from tokenledger_exporter.server.admission import REQUEST_SECONDS
+from tokenledger_exporter.server.auth import new_token, token_line
+from tokenledger_exporter.server.transport.request_timeout import STRANGER_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -19,18 +19,18 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from exporter.dialects.recorded import EMITTERS, calls
 from exporter.server import stock
-from tokenledger_exporter.dialects.kept import KEPT_ATTRIBUTES, KEPT_PREFIXES, REDUCED
+from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES, KEPT_PREFIXES, REDUCED
 from tokenledger_exporter.dialects.registry import DIALECTS
-from tokenledger_exporter.server.decoding import decode_traces
-from tokenledger_exporter.server.json_decoding import decode_json_traces
-from tokenledger_exporter.server.received import MalformedError, TooLargeError
+from tokenledger_exporter.server.decoding.decoded_request import MalformedError, TooLargeError
+from tokenledger_exporter.server.decoding.otlp_json import decode_json_traces
+from tokenledger_exporter.server.decoding.otlp_protobuf import decode_traces
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tokenledger_exporter.records import SpanRecord
-    from tokenledger_exporter.server.received import Received
+    from tokenledger_exporter.domain.span_record import SpanRecord
+    from tokenledger_exporter.server.decoding.decoded_request import Received
 
 _EXAMPLES = int(os.environ.get("TOKENLEDGER_TEST_EXAMPLES", "200"))
 _FOREIGN = ["http.request.method", "gen_ai.input.messages", "x"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tokenledger_exporter.server.quiet import RateLimit
+from tokenledger_exporter.server.transport.quiet import RateLimit
 
 if TYPE_CHECKING:
     import pytest
@@ -27,7 +27,9 @@ def test_the_first_line_of_a_new_minute_says_how_many_were_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [1_000.0]
-    monkeypatch.setattr("tokenledger_exporter.server.quiet.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(
+        "tokenledger_exporter.server.transport.quiet.time.monotonic", lambda: now[0]
+    )
     limit = RateLimit()
     for _ in range(25):
         limit.filter(record("bad request"))

@@ -23,9 +23,9 @@ from exporter.made import ask
 from exporter.server.requests import body, call
 from exporter.server.serving import exporting, serving
 from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.server.admission import REQUEST_SECONDS
+from tokenledger_exporter.server.auth import new_token, token_line
 from tokenledger_exporter.server.options import ServeOptions
-from tokenledger_exporter.server.service import REQUEST_SECONDS
-from tokenledger_exporter.server.tokens import new_token, token_line
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey

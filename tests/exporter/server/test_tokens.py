@@ -16,8 +16,8 @@ from exporter.server.requests import body, call
 from exporter.server.serving import exporting, serving, until
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.server.auth import Tokens, new_token, token_line
 from tokenledger_exporter.server.options import ServeOptions
-from tokenledger_exporter.server.tokens import Tokens, new_token, token_line
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -121,7 +121,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def passing_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "file" in request.fixturenames:
-        monkeypatch.setattr("tokenledger_exporter.server.tokens.time.monotonic", Clock())
+        monkeypatch.setattr("tokenledger_exporter.server.auth.time.monotonic", Clock())
 
 
 def write(file: Path, *lines: str) -> None:

@@ -1,0 +1,46 @@
+"""`tokenledger doctor`: would a call reach the ledger, and what to do if not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+import click
+
+from tokenledger_exporter.cli.database import database_option, open_database
+from tokenledger_exporter.cli.exit_codes import FINDINGS, UNREACHABLE, explained, say
+
+
+@click.command("doctor")
+@click.option("--format", "shape", default="text", type=click.Choice(["text", "json"]))
+@click.option("--verify-rollups", is_flag=True, help="Recompute every sum from the calls instead.")
+@click.option("--repair", is_flag=True, help="Build the days anew that differ.")
+@database_option
+@explained
+def command(*, shape: str, verify_rollups: bool, repair: bool, database_url: str | None) -> None:
+    """Check everything a call passes; exit 0 ok, 1 findings, 3 database unreachable."""
+    from tokenledger_exporter.doctor.check import FAIL, OK
+    from tokenledger_exporter.doctor.checks import compare_rollups, examine
+    from tokenledger_exporter.errors import UsageError
+    from tokenledger_exporter.queries.report import SCHEMA_VERSION
+
+    if repair and not verify_rollups:
+        raise UsageError("--repair is about roll-ups: say --verify-rollups too")
+    with open_database(database_url) as url:
+        checks = compare_rollups(url, repair=repair) if verify_rollups else examine(url)
+    if shape == "json":
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "checks": [asdict(check) for check in checks],
+        }
+        click.echo(json.dumps(document, indent=2))
+    else:
+        for check in checks:
+            say(f"{check.state:<5} {check.name}: {check.detail}")
+            if check.remedy and check.state != OK:
+                say(f"      -> {check.remedy}")
+    if any(check.name == "database" and check.state == FAIL for check in checks):
+        sys.exit(UNREACHABLE)
+    if any(check.state != OK for check in checks):
+        sys.exit(FINDINGS)

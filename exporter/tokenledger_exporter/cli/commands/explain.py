@@ -1,0 +1,39 @@
+"""`tokenledger explain`: the arithmetic of one row."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+import click
+
+from tokenledger_exporter.cli.database import database_option, ledger_connection
+from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail
+from tokenledger_exporter.errors import UsageError
+
+
+@click.command("explain")
+@click.argument("event_id")
+@click.option("--format", "shape", default="text", type=click.Choice(["text", "json"]))
+@database_option
+@explained
+def command(*, event_id: str, shape: str, database_url: str | None) -> None:
+    """Why a call costs what it does; exit 1 if its row and its price do not agree."""
+    from tokenledger_exporter.queries.explain import as_document, as_text, explain_event
+    from tokenledger_exporter.queries.report import SCHEMA_VERSION
+
+    try:
+        identity = UUID(event_id)
+    except ValueError:
+        raise UsageError(
+            f"{event_id!r} is no event id: give one of token_ledger_events.event_id, a UUID"
+        ) from None
+    with ledger_connection(database_url) as connection:
+        found = explain_event(connection, identity)
+    if shape == "json":
+        document = {"schema_version": SCHEMA_VERSION, **as_document(found)}
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo(as_text(found), nl=False)
+    if not found.agrees:
+        fail(found.verdict, FINDINGS)

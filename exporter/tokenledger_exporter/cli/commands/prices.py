@@ -1,0 +1,225 @@
+"""`tokenledger prices`: the price book, from the package and from the user's own contracts."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from tokenledger_exporter.cli.commands import custom_prices
+from tokenledger_exporter.cli.database import (
+    database_option,
+    format_option,
+    ledger_connection,
+)
+from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say
+from tokenledger_exporter.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+    from tokenledger_exporter.pricing.book import PriceBook
+
+
+@click.group("prices")
+def command() -> None:
+    """What models cost: list prices with their days, and the user's own."""
+
+
+command.add_command(custom_prices.set_price)
+command.add_command(custom_prices.import_file)
+
+
+@command.command()
+@database_option
+@explained
+def update(database_url: str | None) -> None:
+    """Load the prices of the installed genai-prices package; needs no network."""
+    from importlib.metadata import version
+
+    from tokenledger_exporter.pricing.catalog.genai_prices import import_package_prices
+
+    with ledger_connection(database_url) as connection:
+        added = import_package_prices(connection)
+    say(f"{added} prices are new, from genai-prices {version('genai-prices')}")
+
+
+@command.command("list")
+@click.option("--provider", help="Only this provider's.")
+@click.option("--model", help="Only sheets that price this model's name.")
+@click.option("--at", default="now", help="The day they hold: today, 2026-11-01 ...")
+@format_option
+@database_option
+@explained
+def list_prices(
+    *, provider: str | None, model: str | None, at: str, shape: str, database_url: str | None
+) -> None:
+    """Price sheets that hold on a day, a line each; dollars are for 1,000,000 tokens."""
+    from tokenledger_exporter.domain.provider_names import ledger_name
+    from tokenledger_exporter.domain.time_expressions import parse_moment
+    from tokenledger_exporter.pricing.catalog.lookup import LIST_COLUMNS, LIST_SHOWN, listed
+    from tokenledger_exporter.render.table import render_rows
+
+    name = ledger_name(provider) if provider else None
+    day = parse_moment(at).date()
+    with ledger_connection(database_url) as connection:
+        rows = listed(connection, name, model, day)
+    columns = LIST_SHOWN if shape == "table" else LIST_COLUMNS
+    click.echo(render_rows(columns, rows, shape), nl=False)
+    if not rows:
+        fail("no price matches: 'tokenledger prices list' without options shows all", FINDINGS)
+
+
+@command.command()
+@click.argument("provider")
+@click.argument("model")
+@click.option("--at", default="now", help="When the call is made: now, 2026-11-01T09:30 ...")
+@click.option("--tier", default="", help="Service tier: standard, batch, flex, priority ...")
+@format_option
+@database_option
+@explained
+def show(  # noqa: PLR0913 - one argument an option
+    *, provider: str, model: str, at: str, tier: str, shape: str, database_url: str | None
+) -> None:
+    """Every price a call of MODEL at PROVIDER would be billed by."""
+    from tokenledger_exporter.domain.provider_names import ledger_name
+    from tokenledger_exporter.domain.time_expressions import parse_moment
+    from tokenledger_exporter.pricing.catalog.lookup import SHOW_COLUMNS, shown
+    from tokenledger_exporter.render.table import render_rows
+
+    moment = parse_moment(at)
+    with ledger_connection(database_url) as connection:
+        rows = shown(connection, ledger_name(provider), model, moment, tier)
+    if shape == "table":
+        click.echo(render_rows(SHOW_COLUMNS[:4], rows, shape), nl=False)
+        say(*_sheet_lines(rows[0]))
+    else:
+        click.echo(render_rows(SHOW_COLUMNS, rows, shape), nl=False)
+
+
+@command.command()
+@click.argument("provider")
+@click.argument("model")
+@format_option
+@database_option
+@explained
+def history(*, provider: str, model: str, shape: str, database_url: str | None) -> None:
+    """Every price MODEL ever had at PROVIDER, the latest first."""
+    from tokenledger_exporter.domain.provider_names import ledger_name
+    from tokenledger_exporter.pricing.catalog import lookup
+    from tokenledger_exporter.render.table import render_rows
+
+    with ledger_connection(database_url) as connection:
+        rows = lookup.history(connection, ledger_name(provider), model)
+    columns = lookup.HISTORY_SHOWN if shape == "table" else lookup.HISTORY_COLUMNS
+    click.echo(render_rows(columns, rows, shape), nl=False)
+
+
+@command.command()
+@click.option("--provider", help="Only this provider's.")
+@format_option
+@database_option
+@explained
+def diff(*, provider: str | None, shape: str, database_url: str | None) -> None:
+    """How the installed package and the book differ; exit 1 if they do."""
+    from tokenledger_exporter.domain.provider_names import ledger_name
+    from tokenledger_exporter.pricing.catalog.genai_prices import package_rows
+    from tokenledger_exporter.pricing.catalog.lookup import DIFF_COLUMNS, change_counts, difference
+    from tokenledger_exporter.render.table import render_rows
+
+    name = ledger_name(provider) if provider else None
+    with ledger_connection(database_url) as connection:
+        rows = difference(connection, package_rows(), name)
+    click.echo(render_rows(DIFF_COLUMNS, rows, shape), nl=False)
+    if rows:
+        counts = ", ".join(f"{count} {change}" for change, count in change_counts(rows).items())
+        fail(f"{counts}: 'tokenledger prices update' loads the package's", FINDINGS)
+    say("the book holds what the package lists", err=True)
+
+
+@command.command()
+@click.option("--since", default="2015-01-01", help="Calls from then on.")
+@click.option("--until", default="now", help="And before then.")
+@format_option
+@database_option
+@explained
+def missing(*, since: str, until: str, shape: str, database_url: str | None) -> None:
+    """Models in the ledger that have no price; exit 1 if there are any."""
+    from datetime import timedelta
+
+    from tokenledger_exporter.domain.time_expressions import parse_moment
+    from tokenledger_exporter.pricing.catalog import lookup
+    from tokenledger_exporter.render.table import render_rows
+
+    start, end = parse_moment(since), parse_moment(until) + timedelta(minutes=1)
+    with ledger_connection(database_url) as connection:
+        rows = lookup.missing(connection, start, end)
+    columns = lookup.MISSING_COLUMNS
+    click.echo(render_rows(columns[:-1] if shape == "table" else columns, rows, shape), nl=False)
+    if rows:
+        if shape == "table":
+            for row in rows:
+                say(f"-> {row['remedy']}", err=True)
+        fail(f"{len(rows)} models have calls and no price", FINDINGS)
+    say("no call waits for a price", err=True)
+
+
+@command.command()
+@click.argument("file", type=click.File("r", encoding="utf-8"), default="-")
+@click.option("--format", "shape", default="json", type=click.Choice(["json"]))
+@click.option("--database-url", metavar="URL", help="A ledger's book; else the package's prices.")
+@explained
+def quote(*, file: TextIO, shape: str, database_url: str | None) -> None:
+    """What usages would cost: a JSON object a line in (- is standard input), one a line out.
+
+    Fields: provider, model, on, processing, input_tokens (cached ones included), cache_read,
+    cache_write_5m, cache_write_1h, output_tokens. Without a database URL the installed package's
+    prices answer. Exit 1 if something has no price.
+    """
+    del shape  # There is one form; the option says so in scripts.
+    from tokenledger_exporter.pricing.quote import quote as answer
+    from tokenledger_exporter.pricing.quote import read_shape
+
+    unpriced = 0
+    with _book(database_url) as prices_of:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                found = answer(read_shape(line), prices_of)
+            except UsageError as error:
+                raise UsageError(f"line {number}: {error}") from None
+            unpriced += found.cost_usd is None
+            click.echo(found.as_json())
+    if unpriced:
+        fail(f"{unpriced} lines have no cost; their note says why", FINDINGS)
+
+
+@contextmanager
+def _book(database_url: str | None) -> Generator[Callable[[str], PriceBook]]:
+    """The ledger's book where a database URL is set, else the package's."""
+    from tokenledger_exporter.pricing.catalog.lookup import books_of
+    from tokenledger_exporter.recorder.drainer import package_prices
+    from tokenledger_semconv.settings import SettingsError, read_settings
+
+    try:
+        url = read_settings({"database_url": database_url}).database_url
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+    if not url:
+        yield lambda _provider: package_prices()
+        return
+    with ledger_connection(url) as connection:
+        yield books_of(connection)
+
+
+def _sheet_lines(row: Mapping[str, object]) -> list[str]:
+    """What all prices of one sheet share."""
+    span = f"from {row['valid_from'] or 'the beginning'} to {row['valid_to'] or 'further notice'}"
+    hours = f", {row['hours']}" if row["hours"] else ""
+    return [
+        f"tier {row['tier']}, holds {span}{hours}",
+        f"source {row['source']}, checked {row['checked_on']}",
+        f"price {row['price_id']}",
+    ]

@@ -1,0 +1,1 @@
+"""Connections, statements, migrations, roles, dimensions and the audit log."""

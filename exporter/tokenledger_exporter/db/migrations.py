@@ -1,0 +1,207 @@
+"""Brings a database to the schema this release writes, and tells how far it is.
+
+A small runner over plain SQL files, so that people can read them and paste them into a SQL editor:
+one advisory lock, one transaction a file, a checksum each, and a `lock_timeout` so that a migration
+never queues in front of the app. Prices are loaded by `price_import`, not here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg import errors as pg_errors
+from psycopg.rows import dict_row
+
+from tokenledger_exporter.db.connection import session
+from tokenledger_exporter.errors import SchemaError
+from tokenledger_exporter.sql import migration_files, statements
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import psycopg
+    from typing_extensions import LiteralString
+
+_SQL: Final = statements("schema")
+
+IMPORT_HINT: Final = "tokenledger db import-v0"
+"""Command that copies an older tracker's rows into the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file: its name, its SQL, and the checksum of its content."""
+
+    name: str
+    sql: LiteralString
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One migration a database has run."""
+
+    name: str
+    checksum: str
+    applied_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaStatus:
+    """How a database compares with this release.
+
+    Args:
+        applied: what has run, oldest first.
+        missing: names of this release's migrations that have not run.
+        unknown: names that have run and this release does not know: a newer release's.
+        changed: names whose content differs from what has run.
+        older_table: an older tracker's `token_ledger_events` stands in the way.
+        older_kept: an older tracker's table is kept as `token_ledger_events_v0`.
+    """
+
+    applied: tuple[Applied, ...]
+    missing: tuple[str, ...]
+    unknown: tuple[str, ...]
+    changed: tuple[str, ...]
+    older_table: bool
+    older_kept: bool
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this release can read and write the ledger as it stands."""
+        return not (self.missing or self.unknown or self.changed)
+
+    @property
+    def sentence(self) -> str:
+        """The state and its remedy in one line."""
+        if self.unknown:
+            return (
+                f"the schema is newer than this release (it has {', '.join(self.unknown)}): "
+                "upgrade the tokenledger-otel package"
+            )
+        if self.changed:
+            return (
+                f"{', '.join(self.changed)} was applied with other content: restore the schema "
+                "from a backup, or migrate a fresh database"
+            )
+        if self.older_table:
+            return (
+                "token_ledger_events is an older tracker's table: run 'tokenledger db migrate', "
+                f"which keeps it as token_ledger_events_v0, then '{IMPORT_HINT}' to copy its rows"
+            )
+        if not self.applied:
+            return "the ledger's tables are missing: run 'tokenledger db migrate'"
+        if self.missing:
+            return f"{len(self.missing)} migration(s) are missing: run 'tokenledger db migrate'"
+        return f"up to date at {self.applied[-1].name}"
+
+
+def known_migrations() -> tuple[Migration, ...]:
+    """This release's migrations, in the order they run."""
+    return tuple(
+        Migration(name, text, hashlib.sha256(text.encode()).hexdigest()[:16])
+        for name, text in migration_files().items()
+    )
+
+
+def read_status(connection: psycopg.Connection[Any]) -> SchemaStatus:
+    """Compare the connected database with this release."""
+    applied = _applied(connection)
+    with connection.cursor(row_factory=dict_row) as cursor:
+        table = cursor.execute(_SQL["events_table"]).fetchone() or {}
+    known = {migration.name: migration.checksum for migration in known_migrations()}
+    ran = {migration.name: migration.checksum for migration in applied}
+    return SchemaStatus(
+        applied=applied,
+        missing=tuple(name for name in known if name not in ran),
+        unknown=tuple(name for name in ran if name not in known),
+        changed=tuple(name for name in ran if name in known and known[name] != ran[name]),
+        older_table=bool(table.get("present")) and not table.get("ours"),
+        older_kept=bool(table.get("older_kept")),
+    )
+
+
+def status(database_url: str) -> SchemaStatus:
+    """Compare a database with this release.
+
+    Raises:
+        DatabaseUnreachableError: no connection could be had.
+    """
+    with session(database_url) as connection:
+        return read_status(connection)
+
+
+def migrate(database_url: str) -> SchemaStatus:
+    """Run what is missing, load the price book, and return the new status.
+
+    Raises:
+        DatabaseUnreachableError: no connection could be had.
+        SchemaError: the schema is newer or changed, or a lock could not be had in 5 seconds.
+    """
+    # The price data takes a moment to load, and an app that only checks its schema needs none.
+    from tokenledger_exporter.pricing.catalog.genai_prices import import_package_prices  # noqa: PLC0415
+
+    with session(database_url) as connection:
+        before = read_status(connection)
+        if before.unknown or before.changed:
+            raise SchemaError(before.sentence)
+        connection.rollback()
+        for migration in known_migrations():
+            _apply(connection, migration)
+        import_package_prices(connection)
+        connection.execute(_SQL["close_to_api"])
+        connection.commit()
+        return read_status(connection)
+
+
+def script() -> str:
+    """Every migration as one script for a SQL editor; running it twice fails and changes nothing.
+
+    After it, `tokenledger db status` says up to date. Prices are in it too: without them every
+    call would be unpriced.
+    """
+    from tokenledger_exporter.pricing.catalog import genai_prices  # noqa: PLC0415 - as in migrate
+
+    parts = ["BEGIN;", _SQL["create_history"].split("\n", 1)[1].strip() + ";"]
+    for migration in known_migrations():
+        parts += [
+            migration.sql.strip(),
+            (
+                "INSERT INTO token_ledger_migrations (name, checksum) "
+                f"VALUES ('{migration.name}', '{migration.checksum}');"
+            ),
+        ]
+    parts += [genai_prices.script(), _SQL["close_to_api"].split("\n", 1)[1].strip() + ";"]
+    return "\n\n".join([*parts, "COMMIT;", ""])
+
+
+def _applied(connection: psycopg.Connection[Any]) -> tuple[Applied, ...]:
+    exists = connection.execute(_SQL["history_exists"]).fetchone()
+    if not exists or not exists[0]:
+        return ()
+    return tuple(Applied(*row) for row in connection.execute(_SQL["history"]))
+
+
+def _apply(connection: psycopg.Connection[Any], migration: Migration) -> None:
+    try:
+        with connection.transaction():
+            connection.execute(_SQL["bound_waiting"])
+            connection.execute(_SQL["lock"])
+            connection.execute(_SQL["create_history"])
+            if migration.name in {ran.name for ran in _applied(connection)}:
+                return
+            connection.execute(migration.sql)
+            values = {"name": migration.name, "checksum": migration.checksum}
+            connection.execute(_SQL["record"], values)
+    except pg_errors.LockNotAvailable:
+        raise SchemaError(
+            f"{migration.name} could not have its lock within 5 seconds, nothing was changed: "
+            "end the long transaction on the ledger's tables and migrate again"
+        ) from None
+    except pg_errors.InsufficientPrivilege as error:
+        raise SchemaError(
+            f"{migration.name} was refused ({error.diag.message_primary}): migrate as a user who "
+            "may create tables in this schema"
+        ) from None

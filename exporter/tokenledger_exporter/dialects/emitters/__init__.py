@@ -1,0 +1,1 @@
+"""One module per emitter: which of its span attributes hold which fact."""

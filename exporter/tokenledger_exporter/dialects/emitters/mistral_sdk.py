@@ -1,0 +1,32 @@
+"""The mistralai SDK's own spans (1.12.4): provider, model and counts, and no response id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tokenledger_exporter.dialects.dialect import Dialect, values
+from tokenledger_exporter.dialects.otel_genai import SHARED
+from tokenledger_semconv import emitters
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.dialects.dialect import Draft
+
+_STARTS: Final = (
+    *(("chat_", "chat"), ("stream_chat", "chat"), ("agents_", "chat")),
+    *(("fim_", "text_completion"), ("stream_fim", "text_completion")),
+    *(("embeddings_", "embeddings"), ("moderations_", "moderation")),
+)
+
+
+def _name_operation(draft: Draft) -> None:
+    told = str(draft.values.pop("api_operation", ""))
+    known = (operation for start, operation in _STARTS if told.startswith(start))
+    draft.values.setdefault("operation", next(known, "unknown" if told else "chat"))
+
+
+MISTRAL_SDK: Final = Dialect(
+    name="mistralai SDK",
+    scopes=("mistralai_sdk_tracer",),
+    slots={**SHARED, **values(api_operation=emitters.MISTRAL_OPERATION)},
+    mend=_name_operation,
+)

@@ -1,0 +1,26 @@
+"""Pydantic AI (2.68.0): the conventions, and parts of the usage under names of its own.
+
+Its agents tell sums as `gen_ai.aggregated_usage.*`, which nobody reads.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tokenledger_exporter.dialects.dialect import Dialect, counts
+from tokenledger_exporter.dialects.otel_genai import SHARED
+from tokenledger_semconv import emitters
+
+PYDANTIC_AI: Final = Dialect(
+    name="Pydantic AI",
+    scopes=("pydantic-ai",),
+    slots={
+        **SHARED,
+        **counts(
+            cache_write_1h_tokens=emitters.PYDANTIC_CACHE_WRITE_1H,
+            reasoning_tokens=emitters.PYDANTIC_REASONING,
+            audio_input_tokens=emitters.PYDANTIC_AUDIO_INPUT,
+            audio_output_tokens=emitters.PYDANTIC_AUDIO_OUTPUT,
+        ),
+    },
+)

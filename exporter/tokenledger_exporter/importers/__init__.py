@@ -1,0 +1,1 @@
+"""Copies what other trackers wrote into the ledger."""

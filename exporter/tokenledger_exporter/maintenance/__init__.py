@@ -1,0 +1,1 @@
+"""Keeps the ledger right: deduplicate, roll up, partition, retain, purge, erase, reprice."""

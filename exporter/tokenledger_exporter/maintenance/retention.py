@@ -1,0 +1,248 @@
+"""Keeps the ledger's months: makes them ahead of time, and lets go of those that are old enough.
+
+Nothing expires unless somebody sets for how long calls are kept. Only whole months go, each in one
+transaction that waits two seconds for its locks and else leaves the month for another time. Their
+sums stay, brought up to date in that very transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from psycopg import errors as pg_errors
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from tokenledger_exporter.db.connection import session
+from tokenledger_exporter.errors import LedgerError, UsageError
+from tokenledger_exporter.maintenance.archive import archive_month
+from tokenledger_exporter.maintenance.purge import log_act
+from tokenledger_exporter.rollups import refresh
+from tokenledger_exporter.sql import statements
+from tokenledger_exporter.store import quarantine
+
+_SQL: Final = statements("retention")
+_NOTHING: Final = Decimal(0)
+
+FORMS: Final = "400d, 13mo, 2y or forever"
+"""How a person says for how long."""
+
+_KEEP: Final = re.compile(r"^(\d{1,4})\s*(d|mo|y)$")
+_UNITS: Final = {"d": "days", "mo": "months", "y": "years"}
+_SHORTEST_DAYS: Final = 31
+_LEAF: Final = re.compile(r"^token_ledger_events_(\d{4})_(\d{2})$")
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What was set.
+
+    Args:
+        keep: for how long, in Postgres' words.
+        archive_to: folder for the months let go; "" is none.
+        horizon: the first moment that is kept today.
+    """
+
+    keep: str
+    archive_to: str
+    changed_by: str
+    recorded_at: datetime
+    horizon: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """One month that goes, or would go.
+
+    Args:
+        name: its partition.
+        rows: calls in it.
+        cost_usd: what is known of their cost, US dollars.
+        archived_to: the file it is in now; `None` if it was not archived.
+        waits: why it is still there; "" if it is gone or only would go.
+    """
+
+    name: str
+    rows: int
+    cost_usd: Decimal
+    archived_to: Path | None = None
+    waits: str = ""
+
+
+def set_retention(database_url: str, keep: str, archive_to: str = "") -> Retention | None:
+    """Say for how long calls are kept; `None` is for ever.
+
+    Raises:
+        UsageError: `keep` is none of `FORMS`, or shorter than a month.
+        LedgerError: the folder is for the tables' owner alone to set.
+    """
+    interval = _interval(keep)
+    with session(database_url) as connection, connection.transaction():
+        folder = str(Path(archive_to).expanduser().resolve()) if archive_to else None
+        connection.execute(_SQL["set"], {"keep": interval, "archive_to": folder})
+        log_act(connection, "retention set", {"keep": interval or "forever"})
+        return _read(connection)
+
+
+def show_retention(database_url: str) -> Retention | None:
+    """What was set; `None` if calls are kept for ever."""
+    with session(database_url) as connection:
+        return _read(connection)
+
+
+def run_retention(database_url: str, *, simulate: bool = False) -> list[Month]:
+    """Let every month go that is older than the horizon, oldest first.
+
+    Raises:
+        LedgerError: the database does not do it, or the archive cannot be written; months done
+            before that are gone, the others untouched.
+    """
+    with session(database_url) as connection:
+        retention = _read(connection)
+        if retention is None:
+            return []
+        names = [name for (name,) in connection.execute(_SQL["months"])]
+        connection.commit()
+        old = [name for name in names if _is_older(name, retention.horizon)]
+        if simulate:
+            return [_count(connection, name) for name in old]
+        refresh.refresh(connection)
+        gone: list[Month] = []
+        for name in old:
+            gone.append(_let_go(connection, name, retention.archive_to))
+            # Sums end with the last month that went: a later one may not go before an earlier one.
+            if gone[-1].waits:
+                return gone
+        with connection.transaction():
+            connection.execute(_SQL["drop_second_tellings"], {"horizon": retention.horizon})
+            connection.execute(_SQL["drop_nestings"], {"horizon": retention.horizon})
+        return gone
+
+
+def may_run(database_url: str) -> bool:
+    """Whether this database user may let months go: the tables' owner alone."""
+    with session(database_url) as connection:
+        found = connection.execute(_SQL["is_owner"]).fetchone()
+    return bool(found and found[0])
+
+
+def read_horizon(connection: psycopg.Connection[Any]) -> datetime | None:
+    """The first moment calls are kept of; `None` if they are kept for ever."""
+    found = connection.execute(_SQL["horizon"]).fetchone()
+    return found[0] if found else None
+
+
+def make_months_ahead(connection: psycopg.Connection[Any]) -> str:
+    """Make this month's partition and three ahead, where they are missing.
+
+    Args:
+        connection: the ledger, with no transaction open.
+
+    Returns:
+        Why it could not be done, in words; "" if it was, or was not needed.
+    """
+    with connection.transaction():
+        found = connection.execute(_SQL["months_ahead"]).fetchone()
+    if not found or not found[0]:
+        return ""
+    try:
+        with connection.transaction():
+            connection.execute(_SQL["bound_waiting"])
+            connection.execute(_SQL["add_months"])
+    except pg_errors.LockNotAvailable:
+        return "months ahead were not made, somebody holds the ledger: tried again next time"
+    except pg_errors.InsufficientPrivilege:
+        return (
+            "months ahead were not made, this database user may not: run 'tokenledger db migrate' "
+            "as the tables' owner, or 'tokenledger db roles'"
+        )
+    return ""
+
+
+def _let_go(connection: psycopg.Connection[Any], name: str, archive_to: str) -> Month:
+    leaf = sql.Identifier(name)
+    file: Path | None = None
+    try:
+        with connection.transaction():
+            connection.execute(_SQL["bound_waiting"])
+            refresh.lock(connection)
+            connection.execute(sql.SQL(_SQL["hold_still"]).format(leaf=leaf))
+            month = _count(connection, name)
+            refresh.freeze_month(connection, *_bounds(name))
+            if archive_to:
+                file = _archive(connection, month, Path(archive_to))
+            connection.execute(sql.SQL(_SQL["detach"]).format(leaf=leaf))
+            connection.execute(sql.SQL(_SQL["remove_month"]).format(leaf=leaf))
+            act = "retention archive" if archive_to else "retention drop"
+            log_act(connection, act, {"month": name, "events": month.rows, "cost": month.cost_usd})
+    except pg_errors.LockNotAvailable:
+        _forget(file)
+        return Month(name, 0, _NOTHING, waits="somebody holds it: run again")
+    except OSError as error:
+        raise LedgerError(
+            f"{name} could not be archived to {archive_to} ({error.strerror}), it stays"
+        ) from None
+    except psycopg.Error as error:
+        _forget(file)
+        if not quarantine.may_be_a_rows_fault(error):
+            raise
+        return Month(name, 0, _NOTHING, waits=f"it cannot be summed: {quarantine.reason_of(error)}")
+    except BaseException:
+        _forget(file)
+        raise
+    return Month(name, month.rows, month.cost_usd, file)
+
+
+def _archive(connection: psycopg.Connection[Any], month: Month, folder: Path) -> Path:
+    file, rows = archive_month(connection, month.name, folder)
+    if rows != month.rows:
+        _forget(file)
+        raise LedgerError(f"{file} has {rows} of {month.rows} calls: {month.name} stays")
+    return file
+
+
+def _forget(file: Path | None) -> None:
+    """The archive of a month that stays would be a second copy of it."""
+    if file is not None:
+        file.unlink(missing_ok=True)
+
+
+def _count(connection: psycopg.Connection[Any], name: str) -> Month:
+    query = sql.SQL(_SQL["count_month"]).format(leaf=sql.Identifier(name))
+    [(rows, cost_usd)] = connection.execute(query).fetchall()
+    return Month(name, rows, cost_usd)
+
+
+def _is_older(name: str, horizon: datetime) -> bool:
+    """Whether a partition's month is over before the horizon; tables of another name are left."""
+    # The horizon is the start of a month.
+    return bool(_LEAF.match(name)) and _bounds(name)[0] < horizon
+
+
+def _bounds(name: str) -> tuple[datetime, datetime]:
+    """The start of a partition's month and that of the next."""
+    year, month = map(int, name.split("_")[-2:])
+    since = datetime(year, month, 1, tzinfo=timezone.utc)
+    return since, (since + timedelta(days=31)).replace(day=1)
+
+
+def _interval(keep: str) -> str | None:
+    if keep.strip().lower() == "forever":
+        return None
+    found = _KEEP.match(keep.strip().lower())
+    number = int(found[1]) if found else 0
+    if found is None or number < (_SHORTEST_DAYS if found[2] == "d" else 1):
+        raise UsageError(f"{keep!r} is no time to keep calls: write {FORMS}, a month or more")
+    return f"{number} {_UNITS[found[2]]}"
+
+
+def _read(connection: psycopg.Connection[Any]) -> Retention | None:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(_SQL["show"]).fetchone()
+    return Retention(**found) if found else None

@@ -1,0 +1,1 @@
+"""Where prices come from: the genai-prices package, custom price files, the stored book."""

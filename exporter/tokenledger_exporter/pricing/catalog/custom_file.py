@@ -1,0 +1,270 @@
+"""Reads files of the user's own prices, CSV or JSON; every mistake is named with its place.
+
+One row a price: `provider`, `model`, `kind` and `usd` are required; `per`, `tier`,
+`above_input_tokens`, `valid_from`, `valid_to`, `source` and `pattern` may be left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from tokenledger_exporter.domain.provider_names import ledger_name
+from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.pricing.book import STANDARD_TIER
+from tokenledger_exporter.pricing.catalog.custom import OwnSheet, Rate, check_source, model_pattern
+from tokenledger_exporter.pricing.patterns import compile_pattern
+from tokenledger_exporter.pricing.price_row import TOKENS, UNITS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    T = TypeVar("T")
+
+REQUIRED: Final = ("provider", "model", "kind", "usd")
+OPTIONAL: Final = (
+    *("per", "tier", "above_input_tokens", "valid_from", "valid_to", "source", "pattern"),
+)
+_MILLION: Final = 1_000_000
+_MOST_ERRORS: Final = 20
+# Of the largest number that a column of counts holds.
+_MOST_DIGITS: Final = 19
+# Beyond these powers of ten it is no price of anything.
+_EXPONENTS: Final = range(-30, 12)
+
+
+def amount(text: str) -> Decimal:
+    """A price in US dollars, exact as it is written.
+
+    Raises:
+        UsageError: it is no finite amount of at least zero.
+    """
+    try:
+        found = Decimal(text.strip())
+    except InvalidOperation:
+        raise UsageError(f"{text!r} is no amount in US dollars: write it like 2.5") from None
+    if not found.is_finite() or found < 0 or (found and found.adjusted() not in _EXPONENTS):
+        raise UsageError(f"{text!r} is no price: give a finite amount of at least 0")
+    return found
+
+
+def day(text: str) -> date:
+    """A UTC day.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is no day: prices hold for whole UTC days, write them like 2026-11-01"
+        ) from None
+
+
+def pattern(text: str) -> str:
+    """A regular expression over lower-case model names.
+
+    Raises:
+        UsageError: it is none, or could take long.
+    """
+    storable(text)
+    compile_pattern(text)
+    return text
+
+
+def read_prices(text: str, name: str) -> list[OwnSheet]:
+    """The sheets of a file.
+
+    Args:
+        text: its content.
+        name: its name; what ends in `.json` is JSON, else it is CSV.
+
+    Raises:
+        UsageError: something in it is wrong; the message names every line and column.
+    """
+    entries = _json(text, name) if name.lower().endswith(".json") else _csv(text, name)
+    reader = _Reader(name)
+    for place, entry in entries:
+        reader.read(place, entry)
+    if reader.errors:
+        shown = reader.errors[:_MOST_ERRORS]
+        more = len(reader.errors) - len(shown)
+        tail = [f"... and {more} more"] if more else []
+        raise UsageError("nothing was imported\n  " + "\n  ".join([*shown, *tail]))
+    if not reader.rates:
+        raise UsageError(f"{name} holds no price: give {', '.join(REQUIRED)} in every row")
+    return reader.sheets()
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Collects rates by sheet, and what is wrong."""
+
+    name: str
+    errors: list[str] = field(default_factory=list[str])
+    rates: dict[OwnSheet, list[Rate]] = field(default_factory=dict[OwnSheet, list[Rate]])
+
+    def read(self, place: str, entry: Mapping[str, str]) -> None:
+        before = len(self.errors)
+
+        def take(column: str, read: Callable[[str], T], default: T) -> T:
+            text = entry.get(column, "").strip()
+            try:
+                return read(text) if text or column in REQUIRED else default
+            except UsageError as error:
+                self.errors.append(f"{self.name}, {place}, column {column}: {error}")
+                return default
+
+        kind = take("kind", _kind, "input")
+        model = take("model", storable, "?")
+        sheet = OwnSheet(
+            provider=ledger_name(take("provider", storable, "?")),
+            model=model,
+            pattern=take("pattern", pattern, model_pattern(model)),
+            tier=take("tier", storable, STANDARD_TIER).lower(),
+            rates=(),
+            valid_from=take("valid_from", day, None),
+            valid_to=take("valid_to", day, None),
+            source=take("source", _source, f"import of {self.name}"),
+        )
+        usual = _MILLION if UNITS[kind] == TOKENS else 1
+        rate = Rate(
+            kind,
+            take("usd", amount, Decimal(0)),
+            take("per", _positive, usual),
+            take("above_input_tokens", _count, 0),
+        )
+        if sheet.valid_from and sheet.valid_to and sheet.valid_from >= sheet.valid_to:
+            self.errors.append(
+                f"{self.name}, {place}, column valid_to: it is the first day the price no longer "
+                f"holds and must be after {sheet.valid_from}"
+            )
+        same = self.rates.setdefault(sheet, [])
+        if any((r.kind, r.above_input_tokens) == (kind, rate.above_input_tokens) for r in same):
+            self.errors.append(
+                f"{self.name}, {place}, column kind: {kind} of {model} is priced twice"
+            )
+        if len(self.errors) == before:
+            same.append(rate)
+
+    def sheets(self) -> list[OwnSheet]:
+        """The sheets; where two match one name, the one further up in the file holds."""
+        return [
+            OwnSheet(
+                provider=sheet.provider,
+                model=sheet.model,
+                pattern=sheet.pattern,
+                tier=sheet.tier,
+                rates=tuple(rates),
+                valid_from=sheet.valid_from,
+                source=sheet.source,
+                valid_to=sheet.valid_to,
+                match_order=number,
+            )
+            for number, (sheet, rates) in enumerate(self.rates.items())
+        ]
+
+
+def _csv(text: str, name: str) -> list[tuple[str, dict[str, str]]]:
+    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff")))
+    entries: list[tuple[str, dict[str, str]]] = []
+    try:
+        header = next(reader, None) or [""]
+        columns = [column.strip().lower() for column in header]
+        _check_columns(columns, f"{name}, line 1")
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                if len(cells) > len(columns):
+                    raise UsageError(
+                        f"{name}, line {reader.line_num}: {len(cells)} cells, but line 1 names "
+                        f"{len(columns)} columns"
+                    )
+                entry = dict(zip(columns, cells, strict=False))
+                entries.append((f"line {reader.line_num}", entry))
+    except csv.Error as error:
+        # A quote that nothing closes makes the rest of the file one cell.
+        raise UsageError(
+            f"{name}, line {reader.line_num}: it cannot be read as CSV ({error}); look for a quote "
+            "that is not closed"
+        ) from None
+    return entries
+
+
+def _json(text: str, name: str) -> list[tuple[str, dict[str, str]]]:
+    try:
+        # Prices must not pass through a float on their way.
+        found: object = json.loads(text, parse_float=str, parse_constant=str)
+    except ValueError as error:
+        raise UsageError(f"{name} is no JSON: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{name} is no list of prices: its JSON is nested too deep") from None
+    if not isinstance(found, list):
+        raise UsageError(f"{name} must hold a list of objects, each with {', '.join(REQUIRED)}")
+    entries: list[tuple[str, dict[str, str]]] = []
+    for number, entry in enumerate(cast("list[object]", found), start=1):
+        if not isinstance(entry, dict):
+            raise UsageError(f"{name}, entry {number}: it is no object")
+        told: dict[str, str] = {}
+        for key, value in cast("dict[object, object]", entry).items():
+            if isinstance(value, (dict, list)):
+                raise UsageError(f"{name}, entry {number}: {key} is no text and no number")
+            told[str(key)] = "" if value is None else str(value)
+        _check_columns(told, f"{name}, entry {number}")
+        entries.append((f"entry {number}", told))
+    return entries
+
+
+def _check_columns(columns: Iterable[str], place: str) -> None:
+    given = set(columns)
+    if missing := [column for column in REQUIRED if column not in given]:
+        raise UsageError(f"{place}: column {', '.join(missing)} is missing")
+    if unknown := sorted(given - {*REQUIRED, *OPTIONAL}):
+        raise UsageError(
+            f"{place}: column {', '.join(unknown)} is unknown; there are "
+            f"{', '.join((*REQUIRED, *OPTIONAL))}"
+        )
+
+
+def storable(text: str) -> str:
+    """Text that the database can hold and that says something.
+
+    Raises:
+        UsageError: it is empty, or holds a NUL or bytes that are no UTF-8.
+    """
+    if not text:
+        raise UsageError("it is empty")
+    # A shell's bytes that are no UTF-8 arrive as lone surrogates.
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise UsageError(f"{text!r} holds what is no text")
+    return text
+
+
+def _kind(text: str) -> str:
+    if text not in UNITS:
+        raise UsageError(f"{text!r} is no kind: there are {', '.join(UNITS)}")
+    return text
+
+
+def _source(text: str) -> str:
+    check_source(text)
+    return storable(text)
+
+
+def _positive(text: str) -> int:
+    found = _count(text)
+    if not found:
+        raise UsageError("it is 0: say how many units the price is for")
+    return found
+
+
+def _count(text: str) -> int:
+    is_count = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    if not is_count or int(text) > 2**63 - 1:
+        raise UsageError(f"{text!r} is no whole number of at least 0")
+    return int(text)

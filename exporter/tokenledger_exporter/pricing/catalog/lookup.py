@@ -1,0 +1,235 @@
+"""Questions about the price book and what it lacks, as plain rows for any format."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg.rows import class_row, dict_row
+
+from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.pricing.book import PriceBook, plain_usd
+from tokenledger_exporter.pricing.patterns import search
+from tokenledger_exporter.pricing.price_row import PriceRow
+from tokenledger_exporter.sql import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import date, time
+
+    import psycopg
+
+    from tokenledger_exporter.render.table import Cell
+
+    Row = dict[str, Cell]
+
+_SQL: Final = statements("prices")
+
+LIST_SHOWN: Final = (
+    *("provider", "model", "tier", "input_usd", "output_usd", "cached_usd"),
+    *("valid_from", "valid_to", "source"),
+)
+LIST_COLUMNS: Final = (*LIST_SHOWN, "prices", "checked_on", "price_id")
+SHOW_COLUMNS: Final = (
+    *("kind", "above_input_tokens", "usd", "unit", "tier", "valid_from", "valid_to", "hours"),
+    *("source", "checked_on", "price_id"),
+)
+HISTORY_SHOWN: Final = ("valid_from", "valid_to", "tier", "kind", "usd", "unit", "source")
+HISTORY_COLUMNS: Final = (
+    *HISTORY_SHOWN,
+    *("above_input_tokens", "checked_on", "recorded_at", "price_id"),
+)
+MISSING_COLUMNS: Final = (
+    *("provider", "model", "calls", "input_tokens", "output_tokens", "first_seen", "last_seen"),
+    "remedy",
+)
+DIFF_COLUMNS: Final = ("change", "provider", "model", "tier", "kind", "book", "package", "price_id")
+
+
+@dataclass(frozen=True, slots=True)
+class _Dated:
+    """A price row with the days it was checked and added."""
+
+    row: PriceRow
+    checked_on: date
+    recorded_at: datetime
+
+
+def load_book(connection: psycopg.Connection[Any], provider: str) -> PriceBook:
+    """One provider's price book as the connected ledger holds it."""
+    cursor = connection.cursor(row_factory=class_row(PriceRow))
+    return PriceBook(cursor.execute(_SQL["load"], {"provider": provider}))
+
+
+def books_of(connection: psycopg.Connection[Any]) -> Callable[[str], PriceBook]:
+    """Gives a provider's price book, each read once."""
+    books: dict[str, PriceBook] = {}
+
+    def prices_of(provider: str) -> PriceBook:
+        if provider not in books:
+            books[provider] = load_book(connection, provider)
+        return books[provider]
+
+    return prices_of
+
+
+def listed(
+    connection: psycopg.Connection[Any], provider: str | None, model: str | None, day: date
+) -> list[Row]:
+    """Sheets that hold on a day, a row each; dollars are a million tokens."""
+    cursor = connection.cursor(row_factory=dict_row)
+    found = cursor.execute(_SQL["listing"], {"provider": provider, "day": day}).fetchall()
+    return [
+        {name: _plain(row[name]) for name in LIST_COLUMNS}
+        for row in found
+        if model is None or _names(row, model.lower())
+    ]
+
+
+def shown(
+    connection: psycopg.Connection[Any], provider: str, model: str, moment: datetime, tier: str
+) -> list[Row]:
+    """Every price of the sheet a call would cost by.
+
+    Raises:
+        UsageError: nobody prices the model there then.
+    """
+    sheet = load_book(connection, provider).sheet(provider, model, moment, tier)
+    if not sheet:
+        raise _unknown(connection, provider, model)
+    dated = _dated(connection, provider, {sheet[0].price_id})
+    return [_shown(price) for price in dated]
+
+
+def history(connection: psycopg.Connection[Any], provider: str, model: str) -> list[Row]:
+    """Every price the book ever held for a model, the latest first.
+
+    Raises:
+        UsageError: there is none.
+    """
+    sheets = load_book(connection, provider).sheets(provider, model)
+    if not sheets:
+        raise _unknown(connection, provider, model)
+    return [_shown(price) for price in _dated(connection, provider, set(sheets))]
+
+
+def missing(connection: psycopg.Connection[Any], since: datetime, until: datetime) -> list[Row]:
+    """Models that calls were made of and nobody prices, with the command that says a price."""
+    cursor = connection.cursor(row_factory=dict_row)
+    found = cursor.execute(_SQL["missing"], {"since": since, "until": until}).fetchall()
+    prices_of = books_of(connection)
+    return [
+        {name: _plain(value) for name, value in row.items()}
+        | {"remedy": _remedy(row, prices_of(row["provider"]))}
+        for row in found
+    ]
+
+
+def difference(
+    connection: psycopg.Connection[Any], package: Iterable[PriceRow], provider: str | None
+) -> list[Row]:
+    """What the package lists and the book does not, and the other way round."""
+    cursor = connection.cursor(row_factory=class_row(PriceRow))
+    known = {_key(r): r for r in cursor.execute(_SQL["listed_rows"], {"provider": provider})}
+    new = {_key(r): r for r in package if provider in {None, r.provider}}
+    changes = [("only in the book", row) for key, row in known.items() if key not in new]
+    changes += [("only in the package", row) for key, row in new.items() if key not in known]
+    return [_changed(change, row) for change, row in sorted(changes, key=_change_order)]
+
+
+def change_counts(rows: Iterable[Row]) -> dict[str, int]:
+    """How many rows of a difference are of which change."""
+    return dict(Counter(str(row["change"]) for row in rows))
+
+
+def _names(row: dict[str, Any], model: str) -> bool:
+    return row["model"].lower() == model or search(row["model_pattern"], model)
+
+
+def _dated(connection: psycopg.Connection[Any], provider: str, price_ids: set[str]) -> list[_Dated]:
+    cursor = connection.cursor(row_factory=dict_row)
+    return [
+        _Dated(PriceRow(**row), checked_on=checked_on, recorded_at=recorded_at)
+        for row in cursor.execute(_SQL["dated_rows"], {"provider": provider})
+        if row["price_id"] in price_ids
+        for checked_on, recorded_at in [(row.pop("checked_on"), row.pop("recorded_at"))]
+    ]
+
+
+def _shown(price: _Dated) -> Row:
+    row = price.row
+    return {
+        "kind": row.kind,
+        "above_input_tokens": row.above_input_tokens,
+        "usd": plain_usd(row.usd),
+        "unit": row.unit,
+        "tier": row.tier,
+        "valid_from": _plain(row.valid_from),
+        "valid_to": _plain(row.valid_to),
+        "hours": _hours(row.daily_from, row.daily_to),
+        "source": row.source,
+        "checked_on": price.checked_on.isoformat(),
+        "recorded_at": price.recorded_at.isoformat(),
+        "price_id": row.price_id,
+    }
+
+
+def _hours(opens: time | None, closes: time | None) -> str | None:
+    return None if opens is None or closes is None else f"{opens:%H:%M}-{closes:%H:%M} UTC"
+
+
+def _unknown(connection: psycopg.Connection[Any], provider: str, model: str) -> UsageError:
+    cursor = connection.execute(_SQL["providers"])
+    names = [name for (name,) in cursor]
+    if provider not in names:
+        return UsageError(f"nobody is called {provider!r} in the price book: {', '.join(names)}")
+    return UsageError(
+        f"no price for {model!r} at {provider!r}: say one with 'tokenledger prices set "
+        f"{shlex.quote(provider)} {shlex.quote(model)} --input ... --output ...'"
+    )
+
+
+def _remedy(row: dict[str, Any], book: PriceBook) -> str:
+    names = f"{shlex.quote(row['provider'])} {shlex.quote(row['model'])}"
+    if not row["provider"] or not row["model"]:
+        return "the spans name no provider or no model: set gen_ai.provider.name and the model"
+    start = f"{row['first_seen']:%Y-%m-%d}"
+    again = f"tokenledger reprice --since {start} --status unpriced"
+    if book.sheet(row["provider"], row["model"], row["first_seen"]):
+        return again
+    return f"tokenledger prices set {names} --input USD --output USD --from {start} && {again}"
+
+
+def _key(row: PriceRow) -> tuple[str, str, int]:
+    return row.price_id, row.kind, row.above_input_tokens
+
+
+def _change_order(change: tuple[str, PriceRow]) -> tuple[str, ...]:
+    return change[1].provider, change[1].model, change[1].tier, change[1].kind, change[0]
+
+
+def _changed(change: str, row: PriceRow) -> Row:
+    in_book = change == "only in the book"
+    said = f"{plain_usd(row.usd)} {row.unit}"
+    return {
+        "change": change,
+        "provider": row.provider,
+        "model": row.model,
+        "tier": row.tier,
+        "kind": row.kind,
+        "book": said if in_book else None,
+        "package": None if in_book else said,
+        "price_id": row.price_id,
+    }
+
+
+def _plain(value: Decimal | date | str | int | None) -> Cell:
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    return plain_usd(value) if isinstance(value, Decimal) else value.isoformat()

@@ -1,0 +1,129 @@
+"""What a usage would cost: one shape in, one exact answer out, with or without a database."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, time, timezone
+from typing import TYPE_CHECKING, Final, cast
+
+from tokenledger_exporter.domain.provider_names import ledger_name
+from tokenledger_exporter.domain.time_expressions import parse_moment
+from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.pricing.book import plain_usd, tier_at
+from tokenledger_semconv.tokens import TokenVector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tokenledger_exporter.pricing.book import PriceBook
+
+_VECTOR: Final = TokenVector._fields
+_READ, _WRITE_5M, _WRITE_1H = "cache_read", "cache_write_5m", "cache_write_1h"
+_NOON: Final = time(12, tzinfo=timezone.utc)
+_DAY_LENGTH: Final = len("2026-11-22")
+
+
+@dataclass(frozen=True, slots=True)
+class UsageShape:
+    """One question: who billed what, when, on which tier."""
+
+    provider: str
+    model: str
+    moment: datetime
+    tier: str
+    tokens: TokenVector
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The answer; `cost_usd` is `None` where nobody prices it, and `note` says why."""
+
+    cost_usd: str | None
+    price_id: str
+    note: str = ""
+
+    def as_json(self) -> str:
+        """One line of JSON."""
+        told: dict[str, str | None] = {"cost_usd": self.cost_usd, "price_id": self.price_id}
+        return json.dumps(told | {"note": self.note} if self.note else told)
+
+
+def read_shape(line: str) -> UsageShape:
+    """The question one line of JSON asks.
+
+    Fields: `provider`, `model`, `on` (a day or a time, UTC; now if left out), `processing` (the
+    tier), `input_tokens` (cached ones included), `cache_read`, `cache_write_5m`, `cache_write_1h`,
+    `output_tokens`, and every other count of the token vector; others are not looked at.
+
+    Raises:
+        UsageError: the line is no such object.
+    """
+    try:
+        found: object = json.loads(line, parse_float=str, parse_constant=str)
+    except ValueError as error:
+        raise UsageError(f"it is no JSON ({error})") from None
+    except RecursionError:
+        raise UsageError("its JSON is nested too deep") from None
+    if not isinstance(found, dict):
+        raise UsageError("it is no JSON object")
+    told = cast("dict[str, object]", found)
+    names = {name: told.get(name) for name in ("provider", "model")}
+    for name, value in names.items():
+        if not isinstance(value, str) or not value:
+            raise UsageError(f"{name} is missing")
+    if odd := [name for name, value in told.items() if isinstance(value, (dict, list))]:
+        raise UsageError(f"{', '.join(odd)} is no text and no number")
+    tier = str(told.get("processing") or told.get("service_tier") or "")
+    return UsageShape(
+        provider=ledger_name(str(names["provider"])),
+        model=str(names["model"]),
+        moment=_moment(str(told.get("on") or "now")),
+        tier=tier_at(tier, str(told.get("inference_geo") or "")),
+        tokens=_tokens(told),
+    )
+
+
+def quote(shape: UsageShape, prices_of: Callable[[str], PriceBook]) -> Quote:
+    """The answer by a price book.
+
+    Args:
+        shape: the question.
+        prices_of: gives a provider's price book.
+    """
+    if faults := shape.tokens.faults():
+        return Quote(None, "", "; ".join(faults))
+    book = prices_of(shape.provider)
+    cost = book.cost(shape.provider, shape.model, shape.moment, shape.tier, shape.tokens)
+    if cost is None:
+        return Quote(None, "", f"no price for {shape.model} at {shape.provider}")
+    missing = f"no price for {', '.join(cost.unpriced_kinds)}" if cost.unpriced_kinds else ""
+    if missing and not cost.total_usd:
+        return Quote(None, cost.price_id, missing)
+    return Quote(plain_usd(cost.total_usd), cost.price_id, missing)
+
+
+def _tokens(told: dict[str, object]) -> TokenVector:
+    counts = {name: _count(told, name) for name in _VECTOR}
+    read, minutes, hours = (_count(told, name) for name in (_READ, _WRITE_5M, _WRITE_1H))
+    if read is not None:
+        counts["cached_tokens"] = read
+    if minutes is not None or hours is not None:
+        counts["cache_write_tokens"] = (minutes or 0) + (hours or 0)
+        counts["cache_write_1h_tokens"] = hours or 0
+    return TokenVector(**counts)
+
+
+def _count(told: dict[str, object], name: str) -> int | None:
+    value = told.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise UsageError(f"{name} is no whole number of at least 0: {value!r}")
+    return value
+
+
+def _moment(text: str) -> datetime:
+    moment = parse_moment(text)
+    # A day means its middle: some prices differ by the hour.
+    return datetime.combine(moment, _NOON) if len(text) == _DAY_LENGTH else moment

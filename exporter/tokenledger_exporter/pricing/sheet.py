@@ -1,0 +1,260 @@
+"""One price sheet: its bands by kind, and what a call costs by it.
+
+Pure arithmetic over rows of `token_ledger_prices`; which sheet holds for a call is `prices`'
+business. Money is Decimal under a context of our own, so an app that changes the global decimal
+context changes no cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal, getcontext, localcontext
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tokenledger_exporter.pricing.price_row import MONEY, Cost, CostLine, PriceRow
+from tokenledger_semconv.tokens import TEXT_COUNTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from tokenledger_semconv.tokens import TokenVector
+
+    _Price = Callable[[str, int], Decimal]
+
+_ZERO: Final = Decimal(0)
+
+# A kind without a price of its own is billed at the next one: a cache write nobody prices apart is
+# plain input, and so are image tokens, as on the providers' own pages (OpenAI and Anthropic
+# pricing, checked 2026-11-22). Audio is not, cached or not: it costs many times what text does.
+_FALL_BACK: Final[Mapping[str, str]] = {
+    "cache_read": "input",
+    "cache_read_image": "cache_read",
+    "cache_write": "input",
+    "cache_write_1h": "cache_write",
+    "input_image": "input",
+    "output_image": "output",
+}
+
+# Kind -> the count it prices, where a call is billed by length and not by tokens.
+_LENGTHS: Final[Mapping[str, str]] = {
+    "audio_second": "audio_seconds",
+    "input_character": "input_characters",
+    "image": "images",
+}
+_LENGTH_KINDS: Final = frozenset(_LENGTHS)
+_NOT_BY_TEXT_ALONE: Final = _LENGTH_KINDS | {"request"}
+
+# A count of up to 10 digits, times a rate of up to 15 digits behind the point and none before it.
+_EXACT_TOKENS: Final = 10**9
+_EXACT_RATE: Final = -15
+_EXACT_DIGITS: Final = 28
+
+_TEXT_KINDS: Final = ("input", "cache_read", "cache_write", "cache_write_1h", "output")
+
+
+def _is_short(rate: Decimal) -> bool:
+    """Whether a rate's product with a count is exact in 28 digits."""
+    exponent = rate.as_tuple().exponent
+    return rate < 1 and isinstance(exponent, int) and exponent >= _EXACT_RATE
+
+
+class _TextRates(NamedTuple):
+    """What a call of nothing but text costs by one sheet, US dollars a token.
+
+    Args:
+        up_to_input_tokens: longer calls have other prices.
+    """
+
+    price_id: str
+    input: Decimal
+    cache_read: Decimal
+    cache_write: Decimal
+    cache_write_1h: Decimal
+    output: Decimal
+    up_to_input_tokens: int
+
+    def cost(self, tokens: TokenVector) -> Cost | None:
+        """The cost of a sound vector of text; `None` where these rates do not hold."""
+        price_id, in_rate, read_rate, write_rate, hour_rate, out_rate, up_to = self
+        whole, written, cached, writes, hour, _ = tokens[:TEXT_COUNTS]
+        uncached = whole = whole or 0
+        written = written or 0
+        # Within these bounds no digit is lost in any context that keeps what Python's own does: an
+        # app may have set another, and one of ours costs as much as the arithmetic.
+        if whole > up_to or written > _EXACT_TOKENS or getcontext().prec < _EXACT_DIGITS:
+            return None
+        total = output_usd = out_rate * written
+        cached_usd = writes_usd = _ZERO
+        if cached:
+            uncached -= cached
+            cached_usd = read_rate * cached
+            total += cached_usd
+        if writes:
+            uncached -= writes
+            writes_usd = write_rate * (writes - (hour or 0))
+            if hour:
+                writes_usd += hour_rate * hour
+            total += writes_usd
+        input_usd = in_rate * uncached
+        total += input_usd
+        return Cost(price_id, input_usd, cached_usd, writes_usd, output_usd, _ZERO, total)
+
+
+@dataclass(slots=True)
+class Sheet:
+    """All rows of one price_id: bands of (dollars a unit, row), of the longest calls first."""
+
+    first: PriceRow
+    bands: dict[str, list[tuple[Decimal, PriceRow]]] = field(
+        default_factory=dict[str, list[tuple[Decimal, PriceRow]]]
+    )
+    rates: _TextRates | None = None
+
+    def add(self, row: PriceRow) -> None:
+        """Take in one more row of the sheet."""
+        with localcontext(MONEY):
+            band = (row.usd / row.per, row)
+        self.bands.setdefault(row.kind, []).append(band)
+        self.bands[row.kind].sort(key=lambda known: -known[1].above_input_tokens)
+
+    def seal(self) -> None:
+        """Note the rates of plain text, where the sheet has them; no row is added after this."""
+        if self.bands.keys() & _NOT_BY_TEXT_ALONE:
+            return
+        rates = {kind: band[0] for kind in _TEXT_KINDS if (band := self.band(kind, 0))}
+        if len(rates) < len(_TEXT_KINDS) or not all(map(_is_short, rates.values())):
+            return
+        bands = [band for kind in _TEXT_KINDS for band in self.bands.get(kind, ())]
+        above = [row.above_input_tokens for _, row in bands if row.above_input_tokens]
+        up_to = min(above, default=_EXACT_TOKENS)
+        self.rates = _TextRates(self.first.price_id, up_to_input_tokens=up_to, **rates)
+
+    @property
+    def rows(self) -> tuple[PriceRow, ...]:
+        """Its rows, kind by kind, the band of the shortest calls first."""
+        return tuple(row for bands in self.bands.values() for _, row in reversed(bands))
+
+    def holds_at(self, moment: datetime) -> bool:
+        """Whether the sheet holds then; the moment is UTC."""
+        day, clock, row = moment.date(), moment.time(), self.first
+        if (row.valid_from and day < row.valid_from) or (row.valid_to and day >= row.valid_to):
+            return False
+        if row.daily_from is None or row.daily_to is None:
+            return True
+        if row.daily_to < row.daily_from:
+            return clock >= row.daily_from or clock < row.daily_to
+        return row.daily_from <= clock < row.daily_to
+
+    def band(self, kind: str, input_tokens: int) -> tuple[Decimal, PriceRow] | None:
+        """Dollars a unit for a call of this many input tokens; `None` if the kind has no price."""
+        bands = self.bands.get(kind)
+        if bands is None:
+            next_kind = _FALL_BACK.get(kind)
+            return None if next_kind is None else self.band(next_kind, input_tokens)
+        # The threshold reprices the whole call, and a band is open below: exactly 200,000 tokens
+        # are still the base price.
+        return next(
+            (
+                band
+                for band in bands
+                if input_tokens > (above := band[1].above_input_tokens) or not above
+            ),
+            None,
+        )
+
+
+def compute(sheet: Sheet, tokens: TokenVector, lines: list[CostLine] | None = None) -> Cost:
+    """What the tokens cost by a sheet, kind by kind; the lines of the bill are put into `lines`."""
+    whole = tokens.input_tokens or 0
+    missing: list[str] = []
+    # A model sold by the second or the character alone does not bill the tokens it counts as well.
+    by_length = tokens.has_length and sheet.bands.keys() <= _LENGTH_KINDS
+
+    def price(kind: str, count: int) -> Decimal:
+        if count <= 0:
+            return _ZERO
+        band = sheet.band(kind, whole)
+        if band is None:
+            if not by_length or kind in _LENGTH_KINDS:
+                missing.append(kind)
+            return _ZERO
+        cost, row = band[0] * count, band[1]
+        if lines is not None:
+            lines.append(CostLine(kind, row.kind, count, row.usd, row.per, cost))
+        return cost
+
+    with localcontext(MONEY):
+        input_usd = _input(price, tokens) + _lengths(sheet, price, tokens)
+        cached_usd = _cached(price, tokens)
+        cache_write_usd = price("cache_write", tokens.cache_write_5m_tokens) + price(
+            "cache_write_1h", tokens.cache_write_1h_tokens or 0
+        )
+        output_usd = _output(price, tokens)
+        tool_usd = _tools(sheet, price, tokens)
+        return Cost(
+            price_id=sheet.first.price_id,
+            input_usd=input_usd,
+            cached_usd=cached_usd,
+            cache_write_usd=cache_write_usd,
+            output_usd=output_usd,
+            tool_usd=tool_usd,
+            total_usd=input_usd + cached_usd + cache_write_usd + output_usd + tool_usd,
+            unpriced_kinds=tuple(missing),
+        )
+
+
+def _input(price: _Price, tokens: TokenVector) -> Decimal:
+    uncached = tokens.uncached_input_tokens
+    # A modality whose cached part is not reported is taken as uncached, as far as it fits.
+    audio = (tokens.audio_input_tokens or 0) - (tokens.cached_audio_tokens or 0)
+    audio = max(0, min(audio, uncached))
+    image = (tokens.image_input_tokens or 0) - (tokens.cached_image_tokens or 0)
+    image = max(0, min(image, uncached - audio))
+    return (
+        price("input", uncached - audio - image)
+        + price("input_audio", audio)
+        + price("input_image", image)
+    )
+
+
+def _cached(price: _Price, tokens: TokenVector) -> Decimal:
+    text = (tokens.cached_tokens or 0) - (tokens.cached_media_tokens or 0)
+    return (
+        price("cache_read", text)
+        + price("cache_read_audio", tokens.cached_audio_tokens or 0)
+        + price("cache_read_image", tokens.cached_image_tokens or 0)
+    )
+
+
+def _output(price: _Price, tokens: TokenVector) -> Decimal:
+    whole = tokens.output_tokens or 0
+    audio = min(tokens.audio_output_tokens or 0, whole)
+    image = min(tokens.image_output_tokens or 0, whole - audio)
+    return (
+        price("output", whole - audio - image)
+        + price("output_audio", audio)
+        + price("output_image", image)
+    )
+
+
+def _lengths(sheet: Sheet, price: _Price, tokens: TokenVector) -> Decimal:
+    """What is billed by seconds, characters or images: where the sheet does, or nothing else is."""
+    without_tokens = tokens.total_tokens is None
+    billed = (
+        price(kind, getattr(tokens, count) or 0)
+        for kind, count in _LENGTHS.items()
+        if without_tokens or kind in sheet.bands
+    )
+    return sum(billed, _ZERO)
+
+
+def _tools(sheet: Sheet, price: _Price, tokens: TokenVector) -> Decimal:
+    # A fee a request is due only where the sheet names one.
+    fee = price("request", 1) if "request" in sheet.bands else _ZERO
+    return (
+        fee
+        + price("web_search", tokens.web_search_requests or 0)
+        + price("file_search", tokens.file_search_requests or 0)
+        + price("code_execution", tokens.code_execution_requests or 0)
+    )

@@ -1,0 +1,261 @@
+"""`TokenLedgerQueries`: every question, for threads."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from tokenledger_exporter.db.connection import reading
+from tokenledger_exporter.db.dimensions import UTC
+from tokenledger_exporter.db.steps import ask, keep_plans
+from tokenledger_exporter.queries import summaries, trends
+from tokenledger_exporter.queries.paging import Stretch, aggregate_plan, page_plan
+from tokenledger_exporter.queries.report import EVERYTHING, compared_plan, report_plan
+from tokenledger_exporter.queries.savings import savings_plan
+from tokenledger_exporter.queries.target import known_database_url
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from datetime import datetime
+    from types import TracebackType
+    from typing import Any, TypeVar
+
+    import psycopg
+    from typing_extensions import Self
+
+    from tokenledger_exporter.db.dimensions import Where
+    from tokenledger_exporter.db.steps import Plan
+    from tokenledger_exporter.queries.paging import RawPage
+    from tokenledger_exporter.queries.report import Report
+    from tokenledger_exporter.queries.results import (
+        Aggregate,
+        CacheSavings,
+        CostSummary,
+        DailyCost,
+        ErrorRate,
+        HourlyCost,
+        Latency,
+        ModelCost,
+        ProjectedMonth,
+        TopError,
+        Trend,
+        UserCost,
+    )
+
+    T = TypeVar("T")
+
+
+class TokenLedgerQueries:
+    """Answers from one ledger. Every cost is a Decimal in US dollars, 0 on an empty ledger.
+
+    `days` are 1 or more, up to now; `where` narrows to one value of a dimension, or to several:
+    `{"team": "ml", "metadata.tier": ["gold", "silver"]}`. A question opens a connection of its own;
+    used as a context manager, all share one, which threads take in turn.
+
+    Args:
+        database_url: connection string; else that of `configure()`, else of the environment.
+        prepare: the shared connection keeps the plans of statements asked before, which takes most
+            of the time of a small page. Not through a transaction pooler.
+
+    Raises:
+        UsageError: no database URL is known. From any question: what was asked does not exist.
+    """
+
+    def __init__(self, database_url: str | None = None, *, prepare: bool = False) -> None:
+        self._database_url: Final = known_database_url(database_url)
+        self._prepares: Final = prepare
+        self._kept: Final = ExitStack()
+        self._connection: psycopg.Connection[Any] | None = None
+        self._turn: Final = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self._connection = self._kept.enter_context(reading(self._database_url))
+        if self._prepares:
+            keep_plans(self._connection)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connection = None
+        self._kept.close()
+
+    def get_cost_summary(
+        self,
+        days: int = 30,
+        user_id: str | None = None,
+        model: str | None = None,
+        app_name: str | None = None,
+        *,
+        where: Where | None = None,
+    ) -> CostSummary:
+        """Everything in the last `days` days."""
+        told = summaries.given(where, user=user_id, model=model, app=app_name)
+        return self._ask(summaries.summary_plan(summaries.asked_days(days, where=told)))
+
+    def get_costs_by_model(
+        self, days: int = 30, limit: int = 1_000, *, where: Where | None = None
+    ) -> list[ModelCost]:
+        """One entry a provider and model, dearest first."""
+        asked = summaries.asked_days(days, "provider", "model", where=where, limit=limit)
+        return self._ask(summaries.models_plan(asked))
+
+    def get_costs_by_user(
+        self, days: int = 30, limit: int = 1_000, *, where: Where | None = None
+    ) -> list[UserCost]:
+        """One entry a user, dearest first."""
+        asked = summaries.asked_days(days, "user", where=where, limit=limit)
+        return self._ask(summaries.users_plan(asked))
+
+    def get_daily_costs(
+        self,
+        days: int = 30,
+        user_id: str | None = None,
+        *,
+        timezone: str = UTC,
+        where: Where | None = None,
+    ) -> list[DailyCost]:
+        """One entry a day that has calls, newest first; `get_daily_trend` has every day."""
+        told = summaries.given(where, user=user_id)
+        asked = summaries.asked_days(days, "day", where=told, zone=timezone)
+        return self._ask(summaries.days_plan(asked))
+
+    def get_daily_trend(
+        self, days: int = 30, *, timezone: str = UTC, where: Where | None = None
+    ) -> Trend[DailyCost]:
+        """The last `days` days of a time zone, today among them, oldest first and without a gap."""
+        return self._ask(trends.daily_plan(days, timezone, where))
+
+    def get_hourly_costs(
+        self, hours: int = 24, *, timezone: str = UTC, where: Where | None = None
+    ) -> Trend[HourlyCost]:
+        """The last `hours` hours, this one among them, oldest first and without a gap."""
+        return self._ask(trends.hourly_plan(hours, timezone, where))
+
+    def get_costs_by(
+        self,
+        *dimensions: str,
+        days: int = 30,
+        where: Where | None = None,
+        timezone: str = UTC,
+        order_by: str = "cost_usd",
+        limit: int = EVERYTHING,
+    ) -> Report:
+        """Groups by any dimensions, `metadata.<key>`, `hour`, `day` or `month`, dearest first.
+
+        Args:
+            dimensions: what to group by; none is the total alone.
+            days: how far back.
+            where: what to narrow it to.
+            timezone: whose hours, days and months, by its IANA name.
+            order_by: cost_usd, calls, input_tokens, output_tokens or cached_tokens.
+            limit: most groups; the total covers all.
+        """
+        asked = summaries.asked_days(
+            days, *dimensions, where=where, zone=timezone, limit=limit, order_by=order_by
+        )
+        return self._ask(report_plan(asked))
+
+    def compare_costs(
+        self, *dimensions: str, days: int = 30, where: Where | None = None, limit: int = EVERYTHING
+    ) -> Report:
+        """The same beside the `days` before: each row has `previous_cost_usd` and `change_usd`."""
+        asked = summaries.asked_days(days, *dimensions, where=where, limit=limit)
+        return self._ask(compared_plan(asked))
+
+    def get_error_rate(self, days: int = 7, *, where: Where | None = None) -> ErrorRate:
+        """How many calls failed."""
+        return self._ask(summaries.errors_plan(summaries.asked_days(days, where=where)))
+
+    def get_top_errors(
+        self, days: int = 7, limit: int = 10, *, where: Where | None = None
+    ) -> list[TopError]:
+        """The commonest failures by error type, provider and model."""
+        return self._ask(
+            summaries.top_errors_plan(summaries.asked_days(days, where=where, limit=limit))
+        )
+
+    def get_latency_percentiles(self, days: int = 7, *, where: Where | None = None) -> Latency:
+        """How long calls took, and how long to the first token of a stream, milliseconds."""
+        return self._ask(summaries.latency_plan(summaries.asked_days(days, where=where)))
+
+    def get_cache_savings(self, days: int = 30, *, where: Where | None = None) -> CacheSavings:
+        """How much input came from a cache, and what that saved."""
+        return self._ask(savings_plan(summaries.asked_days(days, where=where)))
+
+    def get_projected_monthly_cost(self, *, where: Where | None = None) -> ProjectedMonth:
+        """What 30 days cost at the pace of the last 7; the answer names the method."""
+        return self._ask(summaries.month_plan(where))
+
+    def fetch_raw(  # noqa: PLR0913 - what is asked, one argument each
+        self,
+        *,
+        project: str | None = None,
+        request_type: str | None = None,
+        time_from: datetime | None = None,
+        time_to: datetime | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        where: Where | None = None,
+    ) -> RawPage:
+        """The calls themselves, oldest first, a page at a time.
+
+        Args:
+            project: of this project alone.
+            request_type: of this operation alone (chat, embeddings ...).
+            time_from: start, included; without a zone it is UTC.
+            time_to: end, not included.
+            limit: rows a page, 1 to 10,000.
+            cursor: `next_cursor` of the page before.
+            where: what else to narrow it to.
+        """
+        told = summaries.given(where, project=project, operation=request_type)
+        stretch = Stretch(time_from, time_to, told)
+        return self._ask_once(page_plan(stretch, limit, cursor))
+
+    def aggregate(  # noqa: PLR0913 - what is asked, one argument each
+        self,
+        group_by: str | Sequence[str] = "day",
+        metrics: Sequence[str] = ("sum_total", "sum_cost", "count_requests"),
+        *,
+        time_from: datetime | None = None,
+        time_to: datetime | None = None,
+        timezone: str = UTC,
+        where: Where | None = None,
+    ) -> list[Aggregate]:
+        """Sums, counts and averages by group, in the order of the groups.
+
+        Args:
+            group_by: day, project, type, any other dimension, or several of them.
+            metrics: sum_input, sum_output, sum_total, sum_cost, count_requests,
+                avg_total_per_request, avg_cost_per_request.
+            time_from: start, included; without a zone it is UTC.
+            time_to: end, not included.
+            timezone: whose hours, days and months, by its IANA name.
+            where: what to narrow it to.
+        """
+        stretch = Stretch(time_from, time_to, where)
+        return self._ask_once(aggregate_plan(stretch, group_by, metrics, timezone))
+
+    def _ask(self, plan: Plan[T]) -> T:
+        """The answer, all of it as the ledger was at one moment."""
+        with self._open() as connection, connection.transaction():
+            return ask(connection, plan)
+
+    def _ask_once(self, plan: Plan[T]) -> T:
+        """The answer of a plan of one statement, which needs no transaction around it."""
+        with self._open() as connection:
+            return ask(connection, plan)
+
+    @contextmanager
+    def _open(self) -> Generator[psycopg.Connection[Any]]:
+        if self._connection is None:
+            with reading(self._database_url) as connection:
+                yield connection
+            return
+        with self._turn:
+            yield self._connection

@@ -1,0 +1,24 @@
+"""Which ledger a question goes to."""
+
+from __future__ import annotations
+
+from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.recorder.ledger import installed_ledger
+from tokenledger_semconv.settings import read_settings
+
+
+def known_database_url(database_url: str | None) -> str:
+    """The one given, else that of `configure()`, else of the environment.
+
+    Raises:
+        UsageError: there is none.
+    """
+    ledger = installed_ledger()
+    configured = ledger.settings.database_url if ledger is not None else None
+    given = database_url or configured or read_settings().database_url
+    if not given:
+        raise UsageError(
+            "no database URL: call tokenledger.configure(database_url=...) first, or set "
+            "TOKENLEDGER_DATABASE_URL"
+        )
+    return given

@@ -1,0 +1,171 @@
+"""What a stretch of calls would have cost with another model's prices, their tokens as they are.
+
+Each call keeps its time and tier, so bands of long calls and dated prices count as they would have.
+Another model would have counted and written other tokens; nobody can know how many.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from tokenledger_exporter.db.dimensions import label_columns, narrowed
+from tokenledger_exporter.db.steps import ask
+from tokenledger_exporter.domain.coverage import Coverage
+from tokenledger_exporter.domain.provider_names import ledger_name
+from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.pricing.book import plain_usd
+from tokenledger_exporter.pricing.catalog.lookup import books_of
+from tokenledger_exporter.pricing.charge import Charge, charge
+from tokenledger_exporter.pricing.price_row import MONEY
+from tokenledger_exporter.queries.report import (
+    Report,
+    ReportRow,
+    checked_groups,
+    losses_plan,
+    notes_plan,
+    plain_where,
+)
+from tokenledger_exporter.rating.stored_call import COLUMN_LIST, stored_call
+from tokenledger_exporter.sql import statements
+from tokenledger_semconv.families import provider_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import psycopg
+
+    from tokenledger_exporter.pricing.book import PriceBook
+    from tokenledger_exporter.queries.report import Asked
+    from tokenledger_exporter.rating.stored_call import StoredCall
+
+_SQL: Final = statements("read")
+
+# Calls another text model could have answered; the others are counted as unpriced.
+_TEXT: Final = frozenset({"chat", "generate_content", "text_completion"})
+_FETCHED_ROWS: Final = 5_000
+
+
+@dataclass(slots=True)
+class _Sum:
+    """One group while it is added up."""
+
+    cost_usd: Decimal = Decimal(0)
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    states: Counter[str] = field(default_factory=Counter[str])
+
+    def add(self, call: StoredCall, money: Charge) -> None:
+        self.calls += 1
+        self.input_tokens += call.tokens.input_tokens or 0
+        self.output_tokens += call.tokens.output_tokens or 0
+        self.cached_tokens += call.tokens.cached_tokens or 0
+        self.states[money.status] += 1
+        self.cost_usd = MONEY.add(self.cost_usd, money.cost_usd or Decimal(0))
+
+    def as_row(self, labels: tuple[str, ...], *, lost: int) -> ReportRow:
+        return ReportRow(
+            labels=labels,
+            cost_usd=self.cost_usd,
+            calls=self.calls,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cached_tokens=self.cached_tokens,
+            coverage=Coverage(**self.states, lost=lost),
+        )
+
+
+def model_and_provider(given: str) -> tuple[str, str]:
+    """Provider and model of `provider/model`, or of a name whose maker is known.
+
+    Raises:
+        UsageError: nobody is known to make it.
+    """
+    provider, slash, model = given.partition("/")
+    if slash and provider and model:
+        return ledger_name(provider), model
+    if maker := provider_of(given):
+        return ledger_name(maker), given
+    raise UsageError(f"whose model {given!r} is cannot be told: write it as provider/model")
+
+
+def build_as_if(connection: psycopg.Connection[Any], asked: Asked, model: str) -> Report:
+    """The report of a stretch with another model's prices; errors as `build_report`.
+
+    `model` is `provider/model`, or a model whose maker is known by its name; one that has no price
+    is a `UsageError` too. Groups are ordered by their cost.
+    """
+    names, groups = checked_groups(asked)
+    provider, name = model_and_provider(model)
+    sums: defaultdict[tuple[str, ...], _Sum] = defaultdict(_Sum)
+    total, actual, reasons = _Sum(), Decimal(0), Counter[str]()
+    prices_of = books_of(connection)
+    if not prices_of(provider).sheet(provider, name, asked.until):
+        raise UsageError(
+            f"no price for {name!r} at {provider!r}: 'tokenledger prices list --provider "
+            f"{provider}' shows the models that have one"
+        )
+    for labels, call in _calls(connection, groups, asked):
+        money = _other_cost(call, provider, name, prices_of)
+        for group in (sums[labels], total):
+            group.add(call, money)
+        actual = MONEY.add(actual, call.cost_usd or Decimal(0))
+        if money.status != "priced":
+            reasons[f"{money.status}: {money.note}"] += 1
+    rows = [group.as_row(labels, lost=0) for labels, group in sums.items()] if names else []
+    rows.sort(key=lambda row: (-row.cost_usd, row.labels))
+    lost = ask(connection, losses_plan(asked.since, asked.until))
+    return Report(
+        by=names,
+        since=asked.since,
+        until=asked.until,
+        rows=tuple(rows[: asked.limit]),
+        totals=total.as_row((), lost=lost),
+        as_if=f"{provider}/{name}",
+        notes=(*_notes(provider, name, actual, reasons), *ask(connection, notes_plan())),
+        zone=asked.zone,
+        where=plain_where(asked.where),
+    )
+
+
+def _calls(
+    connection: psycopg.Connection[Any], groups: list[sql.Composable], asked: Asked
+) -> Iterator[tuple[tuple[str, ...], StoredCall]]:
+    columns = sql.SQL("event_id, timestamp, scope, {}").format(COLUMN_LIST)
+    where, values = narrowed(asked.where)
+    query = sql.SQL(_SQL["rows_as_if"]).format(
+        labels=label_columns(groups), columns=columns, where=where
+    )
+    with connection.cursor("tokenledger_as_if", row_factory=dict_row) as cursor:
+        cursor.itersize = _FETCHED_ROWS
+        for row in cursor.execute(query, {"since": asked.since, "until": asked.until, **values}):
+            labels = tuple(str(row[f"label_{number}"]) for number in range(len(groups)))
+            yield labels, stored_call(row)
+
+
+def _other_cost(
+    call: StoredCall, provider: str, model: str, prices_of: Callable[[str], PriceBook]
+) -> Charge:
+    if call.operation not in _TEXT and not call.refused:
+        note = f"a call of {call.operation or 'no known operation'} is no text {model} could answer"
+        return Charge((None,) * 6, "unpriced", "", note)
+    # A place is priced by who runs it: another provider's words for it mean nothing here.
+    geo = call.inference_geo if call.provider == provider else ""
+    other = replace(call, provider=provider, model=model, request_model=model, inference_geo=geo)
+    return charge(other, call.timestamp, prices_of)
+
+
+def _notes(provider: str, model: str, actual: Decimal, reasons: Counter[str]) -> Iterator[str]:
+    yield (
+        f"as if {provider}/{model} had answered: the same tokens at its prices; the calls cost "
+        f"${plain_usd(actual)}"
+    )
+    for reason, calls in reasons.most_common():
+        yield f"{calls} of the calls {reason}"

@@ -1,0 +1,1 @@
+"""In the app's process: from an ended span to the spool, from the spool to the ledger; health."""

@@ -1,0 +1,371 @@
+"""Moves records from the spool to the ledger: read, price, write, and forget only after COMMIT.
+
+One background thread a process. While the database is away the records stay where they are, the
+reason is logged once, and attempts go on with growing pauses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from tokenledger_exporter.dialects.operations import described
+from tokenledger_exporter.domain.span_record import decode_record
+from tokenledger_exporter.errors import LedgerError, RowsRefusedError, SchemaError
+from tokenledger_exporter.log import fail, warn
+from tokenledger_exporter.plain_text import visible
+from tokenledger_exporter.pricing.book import PriceBook, plain_usd
+from tokenledger_exporter.rating.build_rows import build_rows, unmeasured
+from tokenledger_exporter.recorder.circuit_breaker import Breaker
+from tokenledger_exporter.recorder.second_reports import SecondReports
+from tokenledger_exporter.spool.open_calls import is_start
+from tokenledger_exporter.store.quarantine import NO_ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tokenledger_exporter.domain.span_record import SpoolHeader
+    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.spool.spool import Spool
+    from tokenledger_exporter.spool.stats import Batch
+    from tokenledger_exporter.store.writer import BatchWriter
+    from tokenledger_semconv.settings import Settings
+
+_RECOVER_SECONDS: Final = 30.0
+# Building a row takes some 0.1 ms of pure Python. A thread that wants to run meanwhile, such as an
+# event loop back from a system call, waits for the interpreter's switch interval, 5 ms; so this
+# thread pauses, for as short as a system sleeps, every few rows.
+_ROWS_AT_A_STRETCH: Final = 8
+_PAUSE_SECONDS: Final = 20e-6
+_MOST_BOOKS: Final = 256
+_MOST_REFUSALS: Final = 7
+
+
+@dataclass(slots=True)
+class DrainState:
+    """What the drainer did so far, for `health`.
+
+    Args:
+        committed_rows: rows in the ledger.
+        failures: attempts that failed.
+        last_error: why the last one did; "" if it did not.
+        last_commit_at: when rows were committed last.
+        unreadable: records that cannot be read as a span; they are set aside in the ledger.
+        rejected: rows the ledger could not take; they are set aside too.
+        dropped: spans that are no call of their own, such as an agent's or a tool's.
+        dropped_example: the last of those, in words.
+    """
+
+    committed_rows: int = 0
+    failures: int = 0
+    last_error: str = ""
+    last_commit_at: datetime | None = None
+    unreadable: int = 0
+    rejected: int = 0
+    dropped: int = 0
+    dropped_example: str = ""
+
+    @property
+    def set_aside(self) -> int:
+        """Calls of this process in `token_ledger_rejected`, with their reasons."""
+        return self.unreadable + self.rejected
+
+
+class Drainer:
+    """The background thread and what wakes it.
+
+    `known_prices` holds the ledger's price books as last read here, by provider.
+
+    Invariant, under `_wake`: `_asked` counts requests to drain at once, `_served` the last one an
+    attempt began after; a waiter is done when an attempt that began after its request has ended.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        writer: BatchWriter,
+        settings: Settings,
+    ) -> None:
+        self.state: Final = DrainState()
+        self.known_prices: Final[dict[str, PriceBook]] = {}
+        self._spool: Final = spool
+        self._writer: Final = writer
+        self._settings: Final = settings
+        self._batch_size: Final = settings.batch_size
+        self._second_reports: Final = SecondReports()
+        self._refusals = 0
+        self._announced = 0
+        self._losses_told = 0
+        self.breaker: Final = Breaker(settings)
+        self._next_recovery = 0.0
+        self._stopping = False
+        self._ends_process = False
+        self._full_batch_told = False
+        self._reset()
+
+    def notice(self, number: int) -> None:
+        """A record was appended: start the thread if need be, wake it when a batch is full."""
+        if self._thread is None:
+            self._start()
+        if (
+            not self._full_batch_told
+            and number - self._spool.forgotten >= self._batch_size
+            and not self.breaker.failures
+        ):
+            # Once an attempt: while one runs, every further call would wake the thread in vain.
+            self._full_batch_told = True
+            self._ask()
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether the last attempt failed or hangs: another call need not wait for it too."""
+        return self.breaker.failures > 0 or self._overdue
+
+    def drain_now(self, timeout_seconds: float) -> int:
+        """Ask for one attempt and wait for its end; returns the rows committed meanwhile."""
+        before = self.state.committed_rows
+        if self._thread is None:
+            self._start()
+        deadline = time.monotonic() + timeout_seconds
+        with self._wake:
+            self._waited_for = True
+            request = self._ask()
+            in_time = self._wake.wait_for(
+                lambda: self._served >= request or self._stopping,
+                max(0.0, deadline - time.monotonic()),
+            )
+        self._overdue = not in_time
+        return self.state.committed_rows - before
+
+    def stop(self, timeout_seconds: float, *, ends_process: bool = False) -> None:
+        """Let the thread make a last attempt and wait for it; safe to call twice."""
+        thread = self._thread
+        self._ends_process = ends_process
+        with self._wake:
+            self._stopping = True
+            self._asked += 1
+            self._wake.notify_all()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_seconds)
+
+    def after_fork(self) -> None:
+        """In a forked child: the thread is the parent's."""
+        self._reset()
+
+    def _reset(self) -> None:
+        self._wake = threading.Condition()
+        self._start_lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._asked = self._served = 0
+        self._waited_for = self._overdue = False
+        self._full_batch_told = False
+
+    def _start(self) -> None:
+        # Whoever is refused the lock need not wait: a thread is being started, maybe further down
+        # this very stack, where garbage collection ended a call.
+        if not self._start_lock.acquire(blocking=False):
+            return
+        try:
+            if self._thread is None and not self._stopping:
+                thread = threading.Thread(target=self._run, name="tokenledger-drain", daemon=True)
+                thread.start()
+                self._thread = thread
+        except RuntimeError as error:
+            # No thread can be started now (the interpreter ends, the system is short of them):
+            # the record is spooled, the next call or the next process writes it.
+            self.state.last_error = f"no drain thread: {error}"
+        finally:
+            self._start_lock.release()
+
+    def _ask(self) -> int:
+        with self._wake:
+            self._asked += 1
+            self._wake.notify_all()
+            return self._asked
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(
+                    lambda: self._asked > self._served,
+                    self.breaker.pause_seconds or self._settings.flush_interval_seconds,
+                )
+                self._full_batch_told = False
+                request, last = self._asked, self._stopping
+                asked, self._waited_for = self._waited_for or last, False
+            self._attempt(asked=asked, last=last)
+            with self._wake:
+                self._served = request
+                self._overdue = False
+                self._wake.notify_all()
+            if last:
+                self._writer.close()
+                return
+
+    def _attempt(self, *, asked: bool, last: bool) -> None:
+        """Write all that waits, this process's own and what dead ones left; never raises.
+
+        Args:
+            asked: somebody waits for this attempt, so what dead processes left is due now.
+            last: this process ends, so its calls in flight are told as they are.
+        """
+        self.breaker.is_trying = True
+        try:
+            self._spool.measure()
+            for batch in self._spool.own_batches(self._batch_size << self._refusals):
+                self._write(batch, own=True)
+                self._refusals = 0
+            if last and self._ends_process:
+                for batch in self._spool.reader.open_batches(self._batch_size):
+                    self._write(batch, own=False)
+            self._recover(asked=asked)
+            self._tell_losses()
+            self._writer.settle()
+            # Whoever waits for rows waits for no sums: those are exact as they are.
+            if not (asked or last):
+                self._writer.refresh_rollups()
+        except LedgerError as error:
+            if isinstance(error, RowsRefusedError):
+                # If rows behind these are taken, these are at fault and go aside.
+                self._refusals = min(self._refusals + 1, _MOST_REFUSALS)
+            self._note_failure(str(error))
+        except Exception as error:  # noqa: BLE001 - the thread must live; the record stays spooled
+            self._note_failure(f"unexpected {type(error).__name__} while writing the ledger")
+        else:
+            if self.state.last_error:
+                warn("ledger_back", "the ledger takes rows again", failures=self.breaker.failures)
+            self.state.last_error = ""
+            self.breaker.note_success()
+        finally:
+            self.breaker.is_trying = False
+
+    def _recover(self, *, asked: bool) -> None:
+        if not asked and time.monotonic() < self._next_recovery:
+            return
+        for batch in self._spool.recovered_batches(self._batch_size):
+            self._write(batch, own=False)
+        self._next_recovery = time.monotonic() + _RECOVER_SECONDS
+
+    def _write(self, batch: Batch, *, own: bool) -> None:
+        if own and self._settings.debug:
+            self._announce(batch)
+        rows = self._rows(batch, self._prices_of)
+        if rows:
+            self.state.rejected += self._writer.write(rows).rejected
+            self.state.last_commit_at = datetime.now(timezone.utc)
+        batch.forget()
+        self.state.committed_rows += len(rows)
+
+    def _prices_of(self, provider: str) -> PriceBook:
+        try:
+            book = self._writer.prices_of(provider)
+        except LedgerError:
+            raise
+        except Exception as error:
+            # No fault of the record: it waits until prices can be read.
+            raise SchemaError(
+                f"the prices of {provider or 'no provider'} cannot be read "
+                f"({type(error).__name__}): run 'tokenledger doctor'"
+            ) from error
+        if provider in self.known_prices or len(self.known_prices) < _MOST_BOOKS:
+            self.known_prices[provider] = book
+        return book
+
+    def _rows(
+        self, batch: Batch, prices_of: Callable[[str], PriceBook], *, looks_only: bool = False
+    ) -> list[LedgerRow]:
+        """The rows of a batch; what makes none is counted and kept, unless it `looks_only`."""
+        rows: list[LedgerRow] = []
+        for number, payload in enumerate(batch.payloads, start=1):
+            if not (number % _ROWS_AT_A_STRETCH or self._stopping):
+                time.sleep(_PAUSE_SECONDS)
+            try:
+                built = build_rows(decode_record(payload), batch.header, prices_of)
+            except NO_ROWS:
+                raise
+            except Exception as error:  # noqa: BLE001 - one record must not stop all behind it
+                if not looks_only:
+                    self._set_aside(payload, batch.header, type(error).__name__)
+            else:
+                rows += map(unmeasured, built) if is_start(payload) else self._first(built)
+                if not built and not looks_only:
+                    self._note_dropped(payload)
+        return rows
+
+    def _first(self, built: list[LedgerRow]) -> list[LedgerRow]:
+        """The rows of a record, unless it is the second report of a call."""
+        return [] if built and self._second_reports.is_second(built[0]) else built
+
+    def _set_aside(self, payload: bytes, header: SpoolHeader, kind: str) -> None:
+        """Keep a record that cannot be read where an operator and a later release find it."""
+        reason = f"the record cannot be read ({kind})"
+        if not self.state.unreadable:
+            fail("record_unreadable", f"{reason}; it is in token_ledger_rejected", error=kind)
+        self._writer.keep_record(payload, header, reason)
+        self.state.unreadable += 1
+
+    def _note_dropped(self, payload: bytes) -> None:
+        self.state.dropped += 1
+        self.state.dropped_example = described(decode_record(payload))
+
+    def _tell_losses(self) -> None:
+        """Write counted losses into the ledger, so that a report can show them."""
+        state = self._spool.state
+        lost = state.lost
+        if lost > self._losses_told:
+            reason = "the spool was full, damaged or unreadable"
+            app_name = self._spool.header.app_name
+            self._writer.count_loss(app_name, reason, lost - self._losses_told)
+            self._losses_told = lost
+
+    def _note_failure(self, reason: str) -> None:
+        self.state.failures += 1
+        self.breaker.note_failure()
+        if reason != self.state.last_error:
+            waiting = self._spool.waiting
+            message = f"{reason}; calls that wait in the spool until then: {waiting}"
+            warn("ledger_unreachable", message, waiting=waiting, reason=reason)
+        self.state.last_error = reason
+
+    def _announce(self, batch: Batch) -> None:
+        """One line a call on standard error; with the package's prices if the ledger is away."""
+        first = self._spool.forgotten
+        try:
+            rows = self._rows(batch, self._prices_of, looks_only=True)
+        except LedgerError:
+            rows = self._rows(batch, lambda _provider: package_prices(), looks_only=True)
+        for number, row in enumerate(rows, start=first + 1):
+            if number > self._announced:
+                self._announced = number
+                # Nobody may be reading any more; the row is worth more than its line.
+                with contextlib.suppress(OSError, ValueError):
+                    print(debug_line(row), file=sys.stderr)  # noqa: T201 - what debug=True asks for
+
+
+@cache
+def package_prices() -> PriceBook:
+    """The price book of the installed `genai-prices` package; takes a second the first time."""
+    # 30,000 lines of price data: only an app that asks for costs without its database loads them.
+    from tokenledger_exporter.pricing.catalog.genai_prices import package_rows  # noqa: PLC0415
+
+    return PriceBook(package_rows())
+
+
+def debug_line(row: LedgerRow) -> str:
+    """What `debug=True` prints of a call."""
+    known = f"${plain_usd(row.cost_usd)}" if row.cost_usd is not None else f"{row.cost_status}"
+    why = f" ({row.cost_note})" if row.cost_note else ""
+    tokens = f"{_count(row.input_tokens)} in, {_count(row.output_tokens)} out"
+    who = f"user={row.user_id or '-'} feature={row.feature or '-'}"
+    took = "? ms" if row.duration_ms is None else f"{row.duration_ms:.0f} ms"
+    return visible(f"[tokenledger] {row.model}: {tokens}, {known}{why}, {took}, {who}")
+
+
+def _count(tokens: int | None) -> str:
+    return "?" if tokens is None else str(tokens)

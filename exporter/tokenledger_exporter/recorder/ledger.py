@@ -1,0 +1,289 @@
+"""The ledger an app records into: spool, drainer, and the providers that feed them.
+
+`install` is what `tokenledger.configure()` and the launcher find by entry point. There is at most
+one installed ledger a process; installing another moves every attached provider over to it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.sdk.trace import TracerProvider
+
+from tokenledger_exporter.db.connection import fingerprint
+from tokenledger_exporter.dialects.span_source import encodable
+from tokenledger_exporter.domain.span_record import FORMAT_VERSION, SpoolHeader
+from tokenledger_exporter.log import fail, warn
+from tokenledger_exporter.rating.live_price import price_of
+from tokenledger_exporter.recorder.drainer import Drainer, package_prices
+from tokenledger_exporter.recorder.greenlets import REMEDY, warning
+from tokenledger_exporter.recorder.health import Vitals, measure
+from tokenledger_exporter.recorder.private_provider import PrivateProvider
+from tokenledger_exporter.recorder.processor import (
+    EXIT_SECONDS,
+    LedgerProcessor,
+    OthersProcessor,
+    exit_seconds_left,
+)
+from tokenledger_exporter.recorder.span_limits import may_cut
+from tokenledger_exporter.spool.access import spool_folder
+from tokenledger_exporter.spool.fsync import Syncer
+from tokenledger_exporter.spool.spool import Spool
+from tokenledger_exporter.store.writer import BatchWriter
+from tokenledger_semconv import attributes, dimensions
+from tokenledger_semconv.settings import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.trace import TracerProvider as AnyTracerProvider
+    from opentelemetry.util.types import AttributeValue
+
+    from tokenledger_exporter.pricing.book import PriceBook
+    from tokenledger_semconv.settings import Settings
+
+_COMMIT_SECONDS: Final = 5.0
+
+
+class PostgresLedger:
+    """Records of one process on their way to one Postgres ledger.
+
+    Opening one touches neither disk nor network: the spool opens with the first call, the
+    connection with the first batch, in the background.
+
+    Raises:
+        SettingsError: no database URL is set.
+    """
+
+    def __init__(self, settings: Settings, resource: Resource | None = None) -> None:
+        if not settings.database_url:
+            raise SettingsError(
+                "no database URL: pass configure(database_url=...) or set TOKENLEDGER_DATABASE_URL"
+            )
+        self.settings: Final = settings
+        identity = fingerprint(settings.database_url)
+        header = SpoolHeader(
+            format_version=FORMAT_VERSION,
+            ledger=identity,
+            app_name=encodable(settings.app_name),
+            environment=encodable(settings.environment),
+            defaults=_default_attributes(settings),
+        )
+        self.folder: Final = spool_folder(settings.spool_dir, identity)
+        self._header: Final = header
+        self._spool: Final = Spool(self.folder, header, settings.buffer_size)
+        self._writer: Final = BatchWriter(settings.database_url)
+        self._drainer: Final = Drainer(self._spool, self._writer, settings)
+        self._syncer: Final = Syncer(self._spool.sync)
+        self.vitals: Final = Vitals(settings.database_url, self.folder, self._spool, self._drainer)
+        self._stopped = False
+        # Made now: at interpreter exit the SDK can no longer make one, and the call would be lost.
+        self._private: Final = PrivateProvider(resource)
+        self._private.add_span_processor(LedgerProcessor(self))
+        _living.add(self)
+
+    @property
+    def tracer_provider(self) -> TracerProvider:
+        """A provider whose spans reach this ledger and nothing else, whatever the app samples."""
+        return self._private
+
+    def attach(self, provider: AnyTracerProvider) -> bool:
+        """Make an app's provider feed this ledger.
+
+        Returns:
+            Whether our own calls reach it by that provider's spans: not if it is no SDK provider,
+            nor if its limits may cut them. Other emitters' spans do as they are.
+        """
+        if not isinstance(provider, TracerProvider):
+            return False
+        with _attaching:
+            processor = _attached.get(provider)
+            if processor is None:
+                processor = (OthersProcessor if may_cut(provider) else LedgerProcessor)(self)
+                _attached[provider] = processor
+                provider.add_span_processor(processor)
+                self._private.adopt(provider.resource)
+                if sentence := warning(provider):
+                    warn("greenlets_in_children", f"{sentence}; {REMEDY}")
+            processor.sink = self
+        return not isinstance(processor, OthersProcessor)
+
+    def append(self, payload: bytes) -> None:
+        """Spool one record; with `async_mode=False`, return after its commit was tried."""
+        if self._stopped and (successor := self._successor()) is not None:
+            # A stream that outlived a second `configure()` ends on the ledger in force.
+            successor.append(payload)
+            return
+        number = self._spool.append(payload)
+        if not self._syncer.due:
+            self._syncer.notice()
+        if not number:
+            return
+        # With the database away every call would wait for a connection: the spool has the record.
+        if self.settings.async_mode or self._drainer.is_pausing:
+            self._drainer.notice(number)
+        else:
+            self._drainer.drain_now(_COMMIT_SECONDS)
+
+    def append_start(self, payload: bytes) -> None:
+        """Spool that a call was sent; nothing is written of it while this process lives."""
+        if self._stopped and (successor := self._successor()) is not None:
+            successor.append_start(payload)
+            return
+        self._spool.append(payload, ended=False)
+        if not self._syncer.due:
+            self._syncer.notice()
+
+    def count_unrecorded(self, kind: str) -> None:
+        """Count a call that could not be turned into a record; the first is logged."""
+        state = self._spool.state
+        if not state.unrecorded:
+            fail("record_lost", f"{kind} while spooling a call", error=kind)
+        state.unrecorded += 1
+
+    @property
+    def waiting(self) -> int:
+        """Records of this process that are not committed."""
+        return self._spool.waiting
+
+    def flush(self, timeout: float) -> int:
+        """Try to commit what waits; returns the rows committed before the time-out."""
+        return self._drainer.drain_now(timeout)
+
+    def price(
+        self, attributes: Mapping[str, AttributeValue], start_ns: int, *, failed: bool
+    ) -> Decimal | None:
+        """What a call costs in US dollars, without asking the database.
+
+        By the ledger's own price book where a row of that provider was written since the start of
+        this process, else by the installed `genai-prices` package, whose first use takes a second.
+        """
+        return price_of(
+            attributes, start_ns, failed=failed, header=self._header, prices_of=self._known_prices
+        )
+
+    def _known_prices(self, provider: str) -> PriceBook:
+        return self._drainer.known_prices.get(provider) or package_prices()
+
+    def health(self) -> dict[str, object]:
+        """Where the rows are: waiting, committed, lost, and the last error in words."""
+        return self.vitals.health()
+
+    def shutdown(self, timeout: float, *, ends_process: bool = False) -> None:
+        """Try for the last rows and close; what is left stays in the spool. Idempotent."""
+        self._stopped = True
+        self._drainer.stop(timeout, ends_process=ends_process)
+        self._syncer.stop()
+        self._spool.close()
+        if _installed.get("ledger") is self:
+            del _installed["ledger"]
+
+    def after_fork(self) -> None:
+        """In a forked child: keep nothing that is the parent's."""
+        self._spool.after_fork()
+        self._writer.after_fork()
+        self._drainer.after_fork()
+        self._syncer.after_fork()
+
+    def _successor(self) -> PostgresLedger | None:
+        """The ledger in force, if it is another one of the same folder."""
+        ledger = _installed.get("ledger")
+        same = ledger is not None and ledger is not self and ledger.folder == self.folder
+        return ledger if same else None
+
+
+def install(provider: AnyTracerProvider | None, settings: Settings) -> PostgresLedger:
+    """Make a ledger this process's own and attach a provider to it.
+
+    Args:
+        provider: the app's provider; a proxy or `None` attaches nothing yet.
+        settings: what `configure()` was told; the same settings again keep the ledger.
+
+    Raises:
+        SettingsError: no database URL is set.
+    """
+    with _installing:
+        previous = _installed.get("ledger")
+        if previous is not None and previous.settings == settings:
+            ledger = previous
+        else:
+            resource = provider.resource if isinstance(provider, TracerProvider) else None
+            ledger = _installed["ledger"] = PostgresLedger(settings, resource)
+            if not _measured:
+                _measured.append(True)
+                _make_metrics()
+            for attached in list(_attached):
+                ledger.attach(attached)
+            if previous is not None:
+                previous.shutdown(EXIT_SECONDS)
+    if provider is not None:
+        ledger.attach(provider)
+    return ledger
+
+
+def installed_ledger() -> PostgresLedger | None:
+    """The ledger `install` made, if any."""
+    return _installed.get("ledger")
+
+
+def _make_metrics() -> None:
+    try:
+        measure(_installed_vitals)
+    except Exception as error:  # noqa: BLE001 - whatever the named meter provider's package raises
+        kind = type(error).__name__
+        warn("metrics_unavailable", f"the app's meter provider cannot be loaded ({kind})")
+
+
+def _installed_vitals() -> Vitals | None:
+    ledger = _installed.get("ledger")
+    return None if ledger is None else ledger.vitals
+
+
+def feeds_installed_ledger(resource: Resource, database_url: str) -> bool:
+    """Whether spans of a provider with this very resource reach that ledger already."""
+    ledger = _installed.get("ledger")
+    if ledger is None or fingerprint(ledger.settings.database_url) != fingerprint(database_url):
+        return False
+    return any(provider.resource is resource for provider in list(_attached))
+
+
+def _default_attributes(settings: Settings) -> dict[str, str]:
+    """Default attribution as span attributes; known keys fill their column and stay metadata."""
+    told: dict[str, Any] = {**settings.default_metadata, **settings.tags}
+    defaults = {attributes.METADATA_PREFIX + key: str(value) for key, value in told.items()}
+    if settings.agent_id:
+        told["agent_id"] = settings.agent_id
+    known = dimensions.ATTRIBUTION_KEYS
+    defaults |= {known[key]: str(value) for key, value in told.items() if key in known}
+    return {encodable(key): encodable(value) for key, value in defaults.items()}
+
+
+def _close_all() -> None:
+    for ledger in list(_living):
+        ledger.shutdown(exit_seconds_left(), ends_process=True)
+
+
+def _fork_all() -> None:
+    global _attaching, _installing
+    _attaching, _installing = threading.Lock(), threading.Lock()
+    for ledger in list(_living):
+        ledger.after_fork()
+
+
+_installing = threading.Lock()
+_attaching = threading.Lock()
+_measured: Final[list[bool]] = []
+_installed: Final[dict[str, PostgresLedger]] = {}
+_attached: Final[weakref.WeakKeyDictionary[TracerProvider, LedgerProcessor]] = (
+    weakref.WeakKeyDictionary()
+)
+_living: Final[weakref.WeakSet[PostgresLedger]] = weakref.WeakSet()
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fork_all)

@@ -1,0 +1,159 @@
+"""The span processor that makes the ledger complete: every ended model call goes to the spool.
+
+It runs on the caller's thread, so it does one thing: one compact record, one `os.write`, when a
+call is sent and when it ends. A span
+that tells of a call our own instrumentor is telling of already (the anthropic SDK traces itself)
+is marked as covered when it starts and left out; it still goes to every other exporter. Below
+another emitter's span, a call notes which one: only there are both known, and the ledger must find
+out whether they tell of one call.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+from tokenledger_exporter.recorder.encode import is_model_call
+from tokenledger_exporter.recorder.encode_fast import encode_call, encode_start
+from tokenledger_semconv import attributes
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import Span
+
+    from tokenledger_exporter.domain.span_record import Ancestors
+
+EXIT_SECONDS: Final = 1.6
+"""How long interpreter exit or a provider's shutdown may wait for the last rows.
+
+Two seconds are promised for the whole exit; the interpreter's own end takes some of them.
+"""
+
+# Agents call agents; what tells of the same call is the next few spans above it.
+_MOST_ANCESTORS: Final = 8
+
+_exit_began: Final[list[float]] = []
+
+
+def exit_seconds_left() -> float:
+    """What is left of EXIT_SECONDS: providers, exporters and ledgers end one after another."""
+    now = time.monotonic()
+    # A provider shut down in the middle of an app's life begins no exit.
+    if not _exit_began or now - _exit_began[0] > 2 * EXIT_SECONDS:
+        _exit_began[:] = [now]
+    return max(0.0, _exit_began[0] + EXIT_SECONDS - now)
+
+
+class RecordSink(Protocol):
+    """Where the processor's records go."""
+
+    def append(self, payload: bytes) -> None:
+        """Keep one record."""
+        ...
+
+    def append_start(self, payload: bytes) -> None:
+        """Keep the record of a call that was sent, until its end is there."""
+        ...
+
+    def count_unrecorded(self, kind: str) -> None:
+        """Count a call that could not be turned into a record, and the error it failed with."""
+        ...
+
+    def flush(self, timeout: float) -> int:
+        """Try to commit what waits; returns the rows committed."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Records that are not committed."""
+        ...
+
+
+class LedgerProcessor(SpanProcessor):
+    """Feeds ended model-call spans of one provider to a ledger, which may be exchanged."""
+
+    # Living spans only: of those below a call of ours, and of those below another emitter's. All
+    # processors share them: a call's span on the app's provider may stand above one on ours.
+    _covered: Final[set[int]] = set()
+    _below: Final[dict[int, Ancestors]] = {}
+
+    def __init__(self, sink: RecordSink) -> None:
+        self.sink = sink
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Spool that a call of ours was sent; note spans below a call that is told of already."""
+        try:
+            if span.parent is not None:
+                self._note(span, trace.get_current_span(parent_context))
+            if (payload := encode_start(span)) is not None:
+                self.sink.append_start(payload)
+        except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
+            self.sink.count_unrecorded(type(error).__name__)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Spool a model call; never raises into the app."""
+        try:
+            ancestors: Ancestors = ()
+            if self._below or self._covered:
+                context = span.get_span_context()
+                span_id = context.span_id if context is not None else 0
+                ancestors = self._below.pop(span_id, ())
+                if span_id in self._covered:
+                    self._covered.discard(span_id)
+                    return
+            if (payload := encode_call(span, ancestors)) is not None:
+                self.sink.append(payload)
+        except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
+            self.sink.count_unrecorded(type(error).__name__)
+
+    def _note(self, span: Span, parent: trace.Span) -> None:
+        above = parent.get_span_context().span_id
+        # A call of ours inside another (made by a hook of the HTTP client) is a call of its own.
+        call = parent if isinstance(parent, ReadableSpan) and is_model_call(parent) else None
+        if not _is_ours(span) and (_is_ours(parent) or (call and above in self._covered)):
+            self._covered.add(span.get_span_context().span_id)
+            return
+        ancestors = self._below.get(above, ()) if self._below else ()
+        if call is not None:
+            ancestors = ((above, call.start_time or 0), *ancestors)[:_MOST_ANCESTORS]
+        if ancestors:
+            self._below[span.get_span_context().span_id] = ancestors
+
+    def shutdown(self) -> None:
+        """Try for the last rows; what is left stays in the spool for the next process."""
+        self.sink.flush(exit_seconds_left())
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Commit what waits; False if something is still waiting at the time-out."""
+        self.sink.flush(timeout_millis / 1000)
+        return self.sink.waiting == 0
+
+
+class OthersProcessor(LedgerProcessor):
+    """The same for a provider whose limits may cut our calls: those have spans of the ledger's own.
+
+    What stands above and below them is noted all the same.
+    """
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Note spans below a call that is told of already."""
+        try:
+            if span.parent is not None:
+                self._note(span, trace.get_current_span(parent_context))
+        except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
+            self.sink.count_unrecorded(type(error).__name__)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Spool another emitter's model call."""
+        if not _is_ours(span):
+            super().on_end(span)
+        elif (context := span.get_span_context()) is not None:
+            self._below.pop(context.span_id, None)
+
+
+def _is_ours(span: trace.Span | ReadableSpan) -> bool:
+    scope = getattr(span, "instrumentation_scope", None)
+    return scope is not None and scope.name.startswith(attributes.SCOPE_PREFIX)

@@ -1,0 +1,1 @@
+"""Sums that equal the calls: mark dirty minutes, refresh, read and verify."""

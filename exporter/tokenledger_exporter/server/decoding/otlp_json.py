@@ -1,0 +1,306 @@
+"""A request's OTLP/JSON into records of model calls.
+
+OTLP/JSON is protobuf's JSON with ids in hexadecimal and lowerCamelCase names (OTLP specification
+1.9, "JSON Protobuf Encoding", read 2026-11-26); 64-bit numbers come as text or as numbers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
+
+from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES, KEPT_PREFIXES, MARKS, REDUCED
+from tokenledger_exporter.dialects.span_source import kept_resource
+from tokenledger_exporter.domain.span_record import SpanRecord
+from tokenledger_exporter.recorder.encode import is_class_name, kept_attributes
+from tokenledger_exporter.server.decoding.ancestors import note_ancestors
+from tokenledger_exporter.server.decoding.any_value import MOST_ITEMS
+from tokenledger_exporter.server.decoding.decoded_request import (
+    BAD_IDS,
+    LARGE_BODY,
+    MOST_ELEMENTS,
+    MOST_EVENTS,
+    MOST_SPAN_FIELDS,
+    TOO_MANY_FIELDS,
+    MalformedError,
+    Received,
+    TooLargeError,
+    are_valid_ids,
+    check_attributes,
+    check_elements,
+)
+from tokenledger_semconv import attributes, dimensions, emitters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tokenledger_exporter.server.decoding.any_value import Value
+
+Number: TypeAlias = int | float | str
+"""A 64-bit number, or an enumeration's value or name."""
+
+_ERRORS: Final = frozenset({2, "2", "STATUS_CODE_ERROR"})
+_LATEST_NS: Final = 2**63 - 1
+_LEAST: Final = -(2**63)
+# Every message opens a brace: 4 MiB of real spans hold below 150,000.
+_MOST_BRACES: Final = 4 * MOST_ELEMENTS
+_WANTED: Final = KEPT_ATTRIBUTES | frozenset(REDUCED) | MARKS
+_FURTHER: Final = (attributes.METADATA_PREFIX, *KEPT_PREFIXES)
+
+
+class _Message(msgspec.Struct, rename="camel", gc=False):
+    """Any message: a field left out, or null, has its default."""
+
+
+class Array(_Message):
+    """A list of values."""
+
+    values: list[AnyValue] | None = None
+
+
+class AnyValue(_Message):
+    """A value; bytes and key-value lists are never wanted."""
+
+    string_value: str | None = None
+    bool_value: bool | None = None
+    int_value: Number | None = None
+    double_value: Number | None = None
+    array_value: Array | None = None
+
+
+class KeyValue(_Message):
+    """An attribute."""
+
+    key: str = ""
+    value: AnyValue | None = None
+
+
+class Owner(_Message):
+    """A resource or a scope."""
+
+    name: str | None = None
+    attributes: list[KeyValue] | None = None
+
+
+class Status(_Message):
+    """How a span ended."""
+
+    code: Number | None = None
+
+
+class Event(_Message):
+    """A span's event."""
+
+    attributes: list[KeyValue] | None = None
+
+
+class Span(_Message):
+    """One span."""
+
+    trace_id: str | None = None
+    span_id: str | None = None
+    parent_span_id: str | None = None
+    start_time_unix_nano: Number | None = None
+    end_time_unix_nano: Number | None = None
+    attributes: list[KeyValue] | None = None
+    events: list[Event] | None = None
+    status: Status | None = None
+
+
+class LogRecord(_Message):
+    """One log record."""
+
+    time_unix_nano: Number | None = None
+    observed_time_unix_nano: Number | None = None
+    body: AnyValue | None = None
+    event_name: str | None = None
+    attributes: list[KeyValue] | None = None
+
+
+class OfScope(_Message):
+    """What a request holds of one scope."""
+
+    scope: Owner | None = None
+    spans: list[Span] | None = None
+    log_records: list[LogRecord] | None = None
+
+
+class OfResource(_Message):
+    """What a request holds of one resource."""
+
+    resource: Owner | None = None
+    scope_spans: list[OfScope] | None = None
+    scope_logs: list[OfScope] | None = None
+
+
+class Request(_Message):
+    """A request for traces or logs."""
+
+    resource_spans: list[OfResource] | None = None
+    resource_logs: list[OfResource] | None = None
+
+
+_DECODER: Final = msgspec.json.Decoder(Request)
+
+
+def decode_request(body: bytes) -> Request:
+    """The request a body holds.
+
+    Raises:
+        MalformedError: it holds none, or nests too deep.
+        TooLargeError: it holds more than a request may.
+    """
+    if body.count(b"{") > _MOST_BRACES:
+        raise TooLargeError(f"the request holds over {MOST_ELEMENTS} elements: send smaller ones")
+    try:
+        return _DECODER.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise MalformedError(f"the body is no OTLP JSON: {error}") from None
+    except RecursionError:
+        raise MalformedError("the body nests too deep") from None
+
+
+def decode_json_traces(body: bytes) -> Received:
+    """As `decode_traces`, of a JSON body."""
+    received = Received()
+    parents: dict[bytes, bytes] = {}
+    request = decode_request(body)
+    is_large = len(body) > LARGE_BODY
+    for of_resource in request.resource_spans or ():
+        check_elements(len(of_resource.scope_spans or ()))
+        for group in of_resource.scope_spans or ():
+            check_elements(len(group.spans or ()))
+            scope = (group.scope and group.scope.name) or ""
+            resource = resource_of(of_resource.resource, group.scope)
+            for span in group.spans or ():
+                _take(span, (scope, resource), received, parents, is_large=is_large)
+    note_ancestors(received.records, parents)
+    return received
+
+
+def resource_of(resource: Owner | None, scope: Owner | None) -> dict[str, str]:
+    """What is kept of a resource's attributes and of the scope's."""
+    return kept_resource(
+        *(dict(_told((owner and owner.attributes) or ())) for owner in (resource, scope))
+    )
+
+
+def told(pairs: Sequence[KeyValue] | None) -> dict[str, object]:
+    """Attributes by name; the last of a name counts."""
+    check_attributes(len(pairs or ()))
+    return dict(_told(pairs or ()))
+
+
+def nanoseconds(number: Number | None) -> int:
+    """A time on the wire.
+
+    Raises:
+        MalformedError: it is none.
+    """
+    try:
+        found = int(number or 0)
+    except (ValueError, OverflowError):
+        raise MalformedError(f"{str(number)[:40]!r} is no time in nanoseconds") from None
+    return max(0, min(found, _LATEST_NS))
+
+
+def _take(
+    span: Span,
+    origin: tuple[str, dict[str, str]],
+    received: Received,
+    parents: dict[bytes, bytes],
+    *,
+    is_large: bool,
+) -> None:
+    trace_id, span_id = _id(span.trace_id), _id(span.span_id)
+    parent = _id(span.parent_span_id)
+    if parent:
+        parents[span_id] = parent
+    scope, resource = origin
+    pairs = (span.attributes or ())[:MOST_SPAN_FIELDS]
+    found = dict(_told(pairs, lambda key: key in _WANTED or key.startswith(_FURTHER)))
+    if not scope.startswith(attributes.SCOPE_PREFIX) and MARKS.isdisjoint(found):
+        received.dropped += 1
+        return
+    if len(span.attributes or ()) + len(span.events or ()) > MOST_SPAN_FIELDS:
+        received.set_aside[TOO_MANY_FIELDS] += 1
+        return
+    if not are_valid_ids(trace_id, span_id):
+        received.set_aside[BAD_IDS] += 1
+        return
+    failed = span.status is not None and span.status.code in _ERRORS
+    kept = kept_attributes(found)
+    if failed and attributes.ERROR_TYPE not in found and (error := _error_class(span)):
+        kept[attributes.ERROR_TYPE] = error
+    received.take(
+        SpanRecord(
+            trace_id,
+            int.from_bytes(span_id, "big"),
+            int.from_bytes(parent[:8], "big"),
+            nanoseconds(span.start_time_unix_nano),
+            nanoseconds(span.end_time_unix_nano),
+            scope,
+            failed,
+            kept,
+            resource,
+        ),
+        is_large=is_large,
+    )
+
+
+def _told(
+    pairs: Sequence[KeyValue], is_wanted: Callable[[str], bool] | None = None
+) -> Iterator[tuple[str, object]]:
+    for pair in pairs:
+        if pair.value is not None and (is_wanted is None or is_wanted(pair.key)):
+            value = value_of(pair.value)
+            if value is not None:
+                yield pair.key, value
+
+
+def value_of(value: AnyValue) -> Value | None:
+    """The value, as protobuf's would be read; `None` where that is none.
+
+    Raises:
+        MalformedError: a number is none.
+    """
+    if value.string_value is not None:
+        return value.string_value
+    if value.bool_value is not None:
+        return value.bool_value
+    try:
+        if value.int_value is not None:
+            number = int(value.int_value)
+            if not _LEAST <= number <= _LATEST_NS:
+                raise MalformedError("an intValue is beyond 64 bits")
+            return number
+        if value.double_value is not None:
+            return float(value.double_value)
+    except (ValueError, OverflowError):
+        raise MalformedError("an intValue or doubleValue is no number") from None
+    if value.array_value is not None:
+        return _list_of(value.array_value.values or [])
+    return None
+
+
+def _list_of(values: list[AnyValue]) -> list[str] | None:
+    if len(values) > MOST_ITEMS:
+        return None
+    return [str(item)[: dimensions.MAX_VALUE_LENGTH] for item in map(value_of, values)]
+
+
+def _id(text: str | None) -> bytes:
+    """An id's bytes; none for what is not hexadecimal, which is no valid id."""
+    try:
+        return bytes.fromhex(text or "")
+    except ValueError:
+        return b""
+
+
+def _error_class(span: Span) -> str:
+    for event in (span.events or ())[: -MOST_EVENTS - 1 : -1]:
+        name = dict(_told(event.attributes or ())).get(emitters.EXCEPTION_TYPE)
+        if is_class_name(name):
+            return str(name)
+    return ""

@@ -1,0 +1,1 @@
+"""From span records to committed rows: a bounded, fair queue."""

@@ -1,0 +1,1 @@
+"""HTTP and gRPC listeners, with their time-outs, connection limits and certificates."""

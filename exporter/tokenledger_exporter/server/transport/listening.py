@@ -1,0 +1,147 @@
+"""The event loop of a worker: it accepts connections itself, to bound them before TLS is spoken.
+
+asyncio and uvloop accept whatever comes and wait 60 seconds for a TLS handshake (uvloop 0.23,
+`_SSLProtocol`, read 2026-11-28). Here a handshake ends with the patience for a request, and only so
+many are unfinished at a time: the oldest gives way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from typing_extensions import override
+
+from tokenledger_exporter.server.admission import REQUEST_SECONDS
+
+if TYPE_CHECKING:
+    import ssl
+    from asyncio import SelectorEventLoop as _Loop
+    from collections.abc import Callable
+else:
+    try:
+        from uvloop import Loop as _Loop
+    except ModuleNotFoundError:
+        from asyncio import SelectorEventLoop as _Loop
+
+MOST_HANDSHAKES: Final = 256
+"""TLS handshakes of one worker that may be unfinished."""
+
+_ACCEPTED_AT_ONCE: Final = 64
+_PAUSE_SECONDS: Final = 0.1
+_SHUTDOWN_SECONDS: Final = 5.0
+# Answers are short: what nobody reads must not fill the kernel's memory.
+_SEND_BUFFER_BYTES: Final = 65_536
+
+
+class Listener(asyncio.AbstractServer):
+    """Accepts the connections of one listening socket.
+
+    Args:
+        loop: the worker's.
+        protocol_factory: makes what speaks on a connection.
+        listener: the socket.
+        tls: how to speak TLS; `None` for clear text.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        listener: socket.socket,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._loop: Final = loop
+        self._make: Final = protocol_factory
+        self._listener: Final = listener
+        self._tls: Final = tls
+        self._opening: Final[dict[asyncio.Task[None], socket.socket]] = {}
+        self._is_closed = False
+        listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        self._listen()
+
+    @override
+    def close(self) -> None:
+        """Accept no more."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._loop.remove_reader(self._listener.fileno())
+
+    @override
+    async def wait_closed(self) -> None:
+        """Wait for the connections that are being opened."""
+        if self._opening:
+            await asyncio.wait(list(self._opening))
+
+    @override
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The worker's loop."""
+        return self._loop
+
+    @override
+    def is_serving(self) -> bool:
+        """Whether it accepts."""
+        return not self._is_closed
+
+    @override
+    async def start_serving(self) -> None:
+        """Nothing: it began when it was made."""
+
+    @override
+    async def serve_forever(self) -> None:
+        """Not how a worker uses it."""
+        await self._loop.create_future()
+
+    def _listen(self) -> None:
+        if not self._is_closed:
+            self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                accepted, _peer = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:
+                # No descriptor is left: look again once some connections have ended.
+                self._loop.remove_reader(self._listener.fileno())
+                self._loop.call_later(_PAUSE_SECONDS, self._listen)
+                return
+            accepted.setblocking(False)
+            if len(self._opening) >= MOST_HANDSHAKES:
+                oldest = self._opening.pop(next(iter(self._opening)))
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+            task = self._loop.create_task(self._open(accepted))
+            self._opening[task] = accepted
+            task.add_done_callback(self._opened)
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        self._opening.pop(task, None)
+
+    async def _open(self, accepted: socket.socket) -> None:
+        seconds: dict[str, float] = {}
+        if self._tls is not None:
+            seconds["ssl_handshake_timeout"] = REQUEST_SECONDS
+            if sys.version_info >= (3, 11):
+                seconds["ssl_shutdown_timeout"] = _SHUTDOWN_SECONDS
+        try:
+            await self._loop.connect_accepted_socket(self._make, accepted, ssl=self._tls, **seconds)
+        except (OSError, asyncio.TimeoutError):
+            # A stranger's handshake that failed is no news, and a flood of lines would be.
+            accepted.close()
+
+
+class BoundedLoop(_Loop):
+    """The usual loop, whose servers are `Listener`s."""
+
+    @override
+    async def create_server(  # type: ignore[override] # as uvicorn asks for it
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], **given: Any
+    ) -> Listener:
+        """Listen on a socket that is bound already."""
+        return Listener(self, protocol_factory, given["sock"], given.get("ssl"))

@@ -1,0 +1,1 @@
+"""A crash-safe queue on disk between the app's calls and the database."""

@@ -1,0 +1,1 @@
+"""Writes priced rows into Postgres, each exactly once."""

@@ -1,0 +1,278 @@
+"""Writes batches of rows into the ledger, each batch in one transaction, each row exactly once.
+
+What becomes of the rows within it is `batch`'s business; here are the connection it is written
+over, the prices read over the same, and what a writer does between batches.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from itertools import chain
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from psycopg.rows import class_row
+
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.db.answer_timeout import ImpatientConnection
+from tokenledger_exporter.db.connection import connect, explain
+from tokenledger_exporter.errors import RowsRefusedError, SchemaError
+from tokenledger_exporter.maintenance import erase, retention
+from tokenledger_exporter.maintenance import settle as keeper
+from tokenledger_exporter.pricing.book import PriceBook
+from tokenledger_exporter.pricing.price_row import PriceRow
+from tokenledger_exporter.rollups import refresh
+from tokenledger_exporter.sql import statements
+from tokenledger_exporter.store import quarantine
+from tokenledger_exporter.store.batch import EARLIEST, Batch, WriteResult
+from tokenledger_semconv.tokens import MOST_COUNTED
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from tokenledger_exporter.domain.span_record import SpoolHeader
+    from tokenledger_exporter.rating.build_rows import LedgerRow
+
+_SQL: Final = statements("write")
+_PRICES: Final = statements("prices")
+
+# A migration makes the tables before it fills this one: rows written between would have no price.
+_NO_PRICES: Final = "the price book is empty: run 'tokenledger db migrate'; calls wait until then"
+_NO_BOOK: Final = PriceBook(())
+_PRICE_SECONDS: Final = 60.0
+_ROLLUP_SECONDS: Final = 2.0
+
+
+def may_settle(connection: psycopg.Connection[Any]) -> bool:
+    """Whether this database user may do the keeper's work; leaves no transaction open."""
+    found = connection.execute(_SQL["may_settle"]).fetchone()
+    connection.rollback()
+    return bool(found and found[0])
+
+
+class BatchWriter:
+    """One connection to the ledger, opened when needed; used by one thread at a time.
+
+    Args:
+        database_url: the ledger.
+        is_patient: wait for another writer or a keeper to finish, so that rows are settled as they
+            are stored; for who writes so much that nobody could settle it afterwards.
+    """
+
+    def __init__(self, database_url: str, *, is_patient: bool = False) -> None:
+        self._database_url: Final = database_url
+        self._is_patient: Final = is_patient
+        self._connection: psycopg.Connection[Any] | None = None
+        self._books: dict[str, tuple[float, PriceBook]] = {}
+        self._providers: frozenset[str] = frozenset()
+        self._providers_at = -inf
+        self._owes_settling = False
+        self._owes_rollup = False
+        self._rolled_up_at = 0.0
+        self._horizon = EARLIEST
+
+    def prices_of(self, provider: str) -> PriceBook:
+        """One provider's price book, read again after a minute; an empty one where none is.
+
+        Which providers the book holds is read as one list: a provider nobody prices costs no query,
+        and no memory, however many of them there are.
+
+        Raises:
+            DatabaseUnreachableError, SchemaError: as `write`.
+        """
+        if time.monotonic() - self._providers_at > _PRICE_SECONDS:
+            self._read_providers()
+        if provider not in self._providers:
+            return _NO_BOOK
+        read_at, book = self._books.get(provider, (0.0, None))
+        if book is None or time.monotonic() - read_at > _PRICE_SECONDS:
+            with self._transaction() as connection:
+                cursor = connection.cursor(row_factory=class_row(PriceRow))
+                rows = cursor.execute(_PRICES["load"], {"provider": provider}).fetchall()
+                book = PriceBook(rows)
+            self._books[provider] = (time.monotonic(), book)
+        return book
+
+    def write(self, rows: Sequence[LedgerRow]) -> WriteResult:
+        """Commit the rows, in one transaction where the database takes them all.
+
+        Where it does not, they are halved until those it cannot take stand alone; these go to
+        `token_ledger_rejected`, and one row never stops another.
+
+        Raises:
+            DatabaseUnreachableError: the connection failed; whatever was committed is stored once,
+                and writing all of it again is safe.
+            SchemaError: the tables are missing, older or newer, or no row can be written.
+        """
+        with self._usable() as connection:
+            result = WriteResult()
+            doubtful: list[tuple[LedgerRow, Exception]] = []
+            self._write_halves(connection, rows, result, doubtful)
+            if doubtful and not (result.stored or result.resent):
+                # Nothing says that these rows are at fault, and not the database: whoever tries
+                # again brings the rows behind them too.
+                reason = quarantine.reason_of(doubtful[0][1])
+                raise RowsRefusedError(f"the database takes none of {len(rows)} rows: {reason}")
+            for row, error in doubtful:
+                self._set_aside(connection, row, error, result)
+        self._owes_settling |= bool(result.unsettled)
+        self._owes_rollup = True
+        return result
+
+    def keep_record(self, payload: bytes, header: SpoolHeader, reason: str) -> None:
+        """Set a record aside that cannot be read as a span; raises as `write`."""
+        with self._usable() as connection:
+            quarantine.keep_record(connection, payload, header, reason)
+
+    def _write_halves(
+        self,
+        connection: psycopg.Connection[Any],
+        rows: Sequence[LedgerRow],
+        result: WriteResult,
+        doubtful: list[tuple[LedgerRow, Exception]],
+    ) -> None:
+        """Commit the rows; `doubtful` takes those that failed alone for an unclear reason."""
+        try:
+            with connection.transaction():
+                written = self._write_batch(connection, rows)
+        except Exception as error:
+            if connection.broken or not quarantine.may_be_a_rows_fault(error):
+                raise
+            if len(rows) > 1:
+                middle = len(rows) // 2
+                for half in (rows[:middle], rows[middle:]):
+                    self._write_halves(connection, half, result, doubtful)
+            elif quarantine.is_a_rows_fault(error):
+                self._set_aside(connection, rows[0], error, result)
+            else:
+                doubtful.append((rows[0], error))
+        else:
+            result.add(written)
+
+    def _write_batch(
+        self, connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]
+    ) -> WriteResult:
+        batch = Batch(connection, self._horizon, is_patient=self._is_patient)
+        months = sorted(batch.by_month(rows).items())
+        every = list(chain.from_iterable(group for _, group in months))
+        batch.look(every)
+        # A partition has no trigger that would do it.
+        refresh.mark(connection, (row.timestamp for row in every))
+        # Asked under the lock: whoever is erased after this finds these rows.
+        erased = erase.read_tombstones(connection, rows)
+        for month, group in months:
+            batch.write_month(month, [*map(erased.row, group)] if erased else group)
+        batch.keep_set_aside(erased)
+        return batch.result
+
+    def _set_aside(
+        self,
+        connection: psycopg.Connection[Any],
+        row: LedgerRow,
+        error: Exception,
+        result: WriteResult,
+    ) -> None:
+        reason = quarantine.reason_of(error)
+        with connection.transaction():
+            erased = erase.read_tombstones(connection, [row])
+            quarantine.keep_row(connection, erased.row(row) if erased else row, reason)
+        result.rejected += 1
+        result.refusals[row.event_id] = reason
+
+    def settle(self) -> None:
+        """Settle what was written unsettled, where this database user may; raises as `write`."""
+        if not self._owes_settling:
+            return
+        with self._usable() as connection:
+            if may_settle(connection):
+                keeper.settle_marked(connection)
+        self._owes_settling = False
+
+    def refresh_rollups(self) -> None:
+        """Roll up what was written, every few seconds, where this user may; raises as `write`.
+
+        Nothing where a keeper is at it. The past of a ledger that never had roll-ups is a keeper's.
+        """
+        now = time.monotonic()
+        if not self._owes_rollup or now - self._rolled_up_at < _ROLLUP_SECONDS:
+            return
+        with self._usable() as connection:
+            may = refresh.may_refresh(connection)
+            connection.rollback()
+            if may:
+                refresh.refresh(connection, build=False)
+        self._owes_rollup, self._rolled_up_at = False, time.monotonic()
+
+    def count_loss(self, app_name: str, reason: str, records: int, organization: str = "") -> None:
+        """Note records that are gone in `token_ledger_losses`; raises as `write`.
+
+        Args:
+            app_name: the app that counted them.
+            reason: what went wrong.
+            records: how many.
+            organization: whose sender they came from; "" for the operator's own sources.
+        """
+        with self._transaction() as connection:
+            values: dict[str, Any] = {"app_name": app_name, "reason": reason}
+            values["organization_id"] = organization
+            values["records"] = min(records, MOST_COUNTED)
+            connection.execute(_SQL["count_loss"], values)
+
+    def close(self) -> None:
+        """Close the connection; the next write opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def after_fork(self) -> None:
+        """In a forked child: the session is the parent's, so it is kept untouched and unused."""
+        if self._connection is not None:
+            _inherited.append(self._connection)
+        self._connection = None
+
+    def _read_providers(self) -> None:
+        with self._transaction() as connection:
+            found = connection.execute(_PRICES["providers"]).fetchall()
+        if not found:
+            raise SchemaError(_NO_PRICES)
+        self._providers = frozenset(provider for (provider,) in found)
+        self._providers_at = time.monotonic()
+        for gone in self._books.keys() - self._providers:
+            del self._books[gone]
+
+    @contextmanager
+    def _transaction(self) -> Generator[psycopg.Connection[Any]]:
+        """A transaction on the connection."""
+        with self._usable() as connection, connection.transaction():
+            yield connection
+
+    @contextmanager
+    def _usable(self) -> Generator[psycopg.Connection[Any]]:
+        """The connection; any database error becomes one clear line and a fresh start."""
+        connection = self._connection = self._connection or self._open()
+        try:
+            yield connection
+        except psycopg.Error as error:
+            self.close()
+            raise explain(error) from None
+
+    def _open(self) -> psycopg.Connection[Any]:
+        connection = connect(self._database_url, ImpatientConnection)
+        try:
+            status = migrations.read_status(connection)
+            if status.is_current:
+                self._horizon = retention.read_horizon(connection) or EARLIEST
+            connection.rollback()
+        except psycopg.Error as error:
+            connection.close()
+            raise explain(error) from None
+        if not status.is_current or status.older_table:
+            connection.close()
+            raise SchemaError(status.sentence)
+        return connection
+
+
+# Connections of a parent process: closing one here would end the parent's session.
+_inherited: Final[list[psycopg.Connection[Any]]] = []

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tokenledger_exporter.db import migrations
 from tokenledger_exporter.embedded.postgres import temporary_postgres
+from tokenledger_exporter.maintenance.install import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -68,7 +68,7 @@ def postgres_server() -> Generator[str]:
 def migrated_template(postgres_server: str) -> str:
     """Name of a database with the ledger's schema, copied for each test."""
     name = "ledger_template"
-    migrations.migrate(_create(postgres_server, name))
+    migrate(_create(postgres_server, name))
     return name
 
 

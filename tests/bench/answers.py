@@ -32,10 +32,10 @@ from bench.stream_of_calls import (
     made_rows,
     of_now,
 )
-from tokenledger_exporter.db import migrations
 from tokenledger_exporter.db.connection import reading
 from tokenledger_exporter.db.steps import ask, keep_plans
 from tokenledger_exporter.embedded.postgres import temporary_postgres
+from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_exporter.queries import TokenLedgerQueries, report
 from tokenledger_exporter.queries.report import Asked, report_plan
 from tokenledger_exporter.rollups import refresh, source
@@ -109,7 +109,7 @@ def made_ledger(server: str, name: str, rows: int) -> str:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
     url = f"{server.rpartition('/')[0]}/{name}"
-    migrations.migrate(url)
+    migrate(url)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "SELECT token_ledger_add_partitions((now() - interval '2 months')::date, now()::date)"

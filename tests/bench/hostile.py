@@ -20,8 +20,8 @@ from bench import write_path
 from bench.attacks import BODIES, READY, STRANGERS
 from exporter.server.requests import body, call
 from exporter.server.serving import serving
-from tokenledger_exporter.db import migrations
 from tokenledger_exporter.embedded.postgres import temporary_postgres
+from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_exporter.server.auth import new_token, token_line
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def main(seconds: float = 10.0, names: Sequence[str] = ATTACKS) -> None:
     """Measure and print a line for each attack."""
     good, hostile = new_token(), new_token()
     with temporary_postgres(write_path.SERVER) as url, tempfile.TemporaryDirectory() as folder:
-        migrations.migrate(url)
+        migrate(url)
         both, one = Path(folder) / "both", Path(folder) / "one"
         both.write_text("\n".join((token_line("good", good), token_line("hostile", hostile))))
         one.write_text(token_line("good", good))

@@ -30,8 +30,8 @@ from openai import AsyncOpenAI, OpenAI
 
 import tokenledger
 from bench.stub_calls import chat_answer
-from tokenledger_exporter.db import migrations
 from tokenledger_exporter.embedded.postgres import temporary_postgres
+from tokenledger_exporter.maintenance.install import migrate
 
 KINDS: Final = ("asyncio", "streams", "threads")
 ATTRIBUTION: Final[dict[str, Any]] = {
@@ -249,7 +249,7 @@ def main() -> None:
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     print(f"{calls:,} calls open at once, 1 KB of attribution each, medians of {rounds} rounds")
     with temporary_postgres() as url:
-        migrations.migrate(url)
+        migrate(url)
         for kind in KINDS:
             pairs = [(run(kind, calls), run(kind, calls, url)) for _ in range(rounds)]
             bare, ours = ([pair[which].measured for pair in pairs] for which in (0, 1))

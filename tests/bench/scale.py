@@ -24,8 +24,8 @@ from bench.sending import write_bodies
 from bench.spans import chat_spans
 from collectors.otelcol import Service
 from exporter.made import ask
-from tokenledger_exporter.db import migrations
 from tokenledger_exporter.embedded.postgres import temporary_postgres
+from tokenledger_exporter.maintenance.install import migrate
 
 _A_REQUEST: Final = 100
 _CONNECTIONS: Final = 32
@@ -115,7 +115,7 @@ def measure(count: int) -> Factors:
         for start in range(0, count, _A_REQUEST)
     ]
     with temporary_postgres() as url, tempfile.TemporaryDirectory() as folder:
-        migrations.migrate(url)
+        migrate(url)
         file = Path(folder) / "bodies"
         # The first fills caches, prices among them; it is not counted.
         write_bodies(file, bodies[:1])

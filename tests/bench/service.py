@@ -24,14 +24,14 @@ from bench import write_path
 from bench.sending import write_bodies
 from bench.spans import chat_spans
 from exporter.server.serving import serving, until
-from tokenledger_exporter.db import migrations
 from tokenledger_exporter.dialects.allowlist import MARKS
+from tokenledger_exporter.dialects.attribute_filter import allowed_attributes
 from tokenledger_exporter.dialects.span_source import kept_resource
 from tokenledger_exporter.domain.span_record import SpanRecord
 from tokenledger_exporter.embedded.postgres import temporary_postgres
+from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_exporter.pricing.book import PriceBook
 from tokenledger_exporter.pricing.catalog.genai_prices import package_rows
-from tokenledger_exporter.recorder.encode import kept_attributes
 from tokenledger_exporter.server.decoding.otlp_protobuf import decode_traces
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _print_throughput(rounds: int) -> None:
         temporary_postgres(write_path.SERVER) as url,
         tempfile.TemporaryDirectory() as folder,
     ):
-        migrations.migrate(url)
+        migrate(url)
         file = Path(folder) / "bodies"
         bench = write_path.Bench(url, Path(folder), chat_spans(_SPANS), 5_000, book)
         for _ in range(rounds):
@@ -171,7 +171,7 @@ def stock_reading(body: bytes) -> list[SpanRecord]:
                             span.end_time_unix_nano,
                             group.scope.name,
                             span.status.code == span.status.STATUS_CODE_ERROR,
-                            kept_attributes(attributes),
+                            allowed_attributes(attributes),
                             resource,
                         )
                     )
@@ -194,7 +194,7 @@ def _print_memory() -> None:
         file = Path(folder) / "bodies"
         write_bodies(file, _bodies(spans) * _MEMORY_SECONDS)
         with temporary_postgres(write_path.SERVER) as url:
-            migrations.migrate(url)
+            migrate(url)
             name = url.rpartition("/")[2]
             with serving(url) as service:
                 warm = next(iter(_bodies(spans)))

@@ -17,17 +17,18 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from bench.spans import chat_spans
-from tokenledger_exporter.domain.span_record import FORMAT_VERSION, SpoolHeader, decode_record
+from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.pricing.book import PriceBook
 from tokenledger_exporter.pricing.catalog.genai_prices import package_rows
 from tokenledger_exporter.rating.build_rows import build_rows
 from tokenledger_exporter.recorder.encode import encode_span
+from tokenledger_exporter.spool.codec import FORMAT_VERSION, decode_record
 from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 USERS, ORGANIZATIONS, FEATURES, MODELS, PROJECTS, TEAMS = 1_000, 50, 12, 10, 7, 5
 _HEADER: Final = SpoolHeader(format_version=FORMAT_VERSION, ledger="bench")

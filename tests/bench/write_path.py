@@ -23,16 +23,17 @@ import psycopg
 from genai_prices import Usage, calc_price
 
 from bench.spans import chat_spans
-from tokenledger_exporter.db import migrations
-from tokenledger_exporter.domain.span_record import FORMAT_VERSION, SpoolHeader, decode_record
+from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.embedded.postgres import temporary_postgres
+from tokenledger_exporter.maintenance.inline import MaintainingWriter
+from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_exporter.pricing.book import PriceBook
 from tokenledger_exporter.pricing.catalog.genai_prices import package_rows
 from tokenledger_exporter.rating.build_rows import build_rows
 from tokenledger_exporter.recorder.encode_fast import encode_call
+from tokenledger_exporter.spool.codec import FORMAT_VERSION, decode_record
 from tokenledger_exporter.store.batch import Batch
 from tokenledger_exporter.store.binary_copy import encoded
-from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import SpanRecord
-    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 Made = TypeVar("Made")
 
@@ -81,7 +82,7 @@ def main(rows: int = 20_000, batch: int = 5_000, rounds: int = 3) -> None:
     # What the bench itself holds is no rubbish of the writer's: no collection looks through it.
     gc.freeze()
     with temporary_postgres(SERVER) as url, tempfile.TemporaryDirectory() as folder:
-        migrations.migrate(url)
+        migrate(url)
         bench = Bench(url, Path(folder), spans, batch, book)
         turns: dict[str, Callable[[], Rate]] = {
             "ceiling": bench.ceiling,
@@ -135,7 +136,7 @@ class Bench:
     def ready_rows(self) -> Rate:
         """COPY of rows that are ready into the ledger with its key and indexes, and no question."""
         self.empty()
-        with closing(BatchWriter(self._url)) as writer:
+        with closing(MaintainingWriter(self._url)) as writer:
 
             def write() -> None:
                 for rows in _batches(self._rows, self._batch):
@@ -146,7 +147,7 @@ class Bench:
     def guaranteed(self) -> Rate:
         """Rows that are ready, every fifth batch with one that is there already, all settled."""
         self.empty()
-        with closing(BatchWriter(self._url)) as writer:
+        with closing(MaintainingWriter(self._url)) as writer:
 
             def write() -> None:
                 known: list[LedgerRow] = []
@@ -154,7 +155,7 @@ class Bench:
                     again = known[:1] if number % _RESENT_EVERY == 0 else []
                     writer.write([*rows, *again])
                     known = rows
-                writer.settle()
+                writer.deduplicate()
 
             rate = self._timed(write)
         self._check()
@@ -163,13 +164,13 @@ class Bench:
     def whole_path(self) -> Rate:
         """Ended spans to committed rows in one process: encoded, decoded, read, priced, written."""
         self.empty()
-        with closing(BatchWriter(self._url)) as writer:
+        with closing(MaintainingWriter(self._url)) as writer:
 
             def write() -> None:
                 for spans in _batches(self._spans, self._batch):
                     records = [decode_record(_encoded(span)) for span in spans]
                     writer.write(list(_rows(records, self._book)))
-                writer.settle()
+                writer.deduplicate()
 
             rate = self._timed(write)
         self._check()
@@ -200,7 +201,7 @@ class Bench:
         return Rate(count / took, (time.process_time() - cpu) / count * 1e6)
 
     def _prepare(self) -> None:
-        with closing(BatchWriter(self._url)) as writer:
+        with closing(MaintainingWriter(self._url)) as writer:
             writer.write(self._rows)
         with psycopg.connect(self._url) as connection, self._file.open("wb") as file:
             connection.execute(
@@ -241,7 +242,7 @@ def copy_buffer(rows: list[LedgerRow]) -> int:
     return sum(map(len, parts))
 
 
-def _copy_only(writer: BatchWriter, rows: list[LedgerRow]) -> None:
+def _copy_only(writer: MaintainingWriter, rows: list[LedgerRow]) -> None:
     """The writer's fast path without its questions: who else tells of these calls."""
     with writer._transaction() as connection:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         batch = Batch(connection)

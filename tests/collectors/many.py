@@ -25,8 +25,8 @@ from collectors.processes import wait_until
 from end_to_end.otlp import Sink
 from exporter.crashes import crash
 from exporter.made import ask
-from tokenledger_exporter.db import migrations
 from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, temporary_home
+from tokenledger_exporter.maintenance.install import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -212,7 +212,7 @@ def main() -> int:
         EmbeddedPostgres(home / "server") as server,
         tempfile.TemporaryDirectory() as folder,
     ):
-        migrations.migrate(server.database_url)
+        migrate(server.database_url)
         found = run(server, Path(folder), count)
     print(  # noqa: T201 - what the target is for
         f"{count:,} spans sent in {found.tries:,} requests of up to {SPANS_A_BATCH}, with "

@@ -21,9 +21,9 @@ from end_to_end.otlp import Sink
 from exporter.dialects.recorded import EMITTERS, calls, rows
 from exporter.made import ask
 from exporter.server import agents
-from tokenledger_exporter.db import migrations
 from tokenledger_exporter.dialects.allowlist import MARKS
 from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, temporary_home
+from tokenledger_exporter.maintenance.install import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -254,7 +254,7 @@ def test_spans_on_their_way_while_collector_and_ledger_die_are_one_row_each(
     tmp_path: Path,
 ) -> None:
     with temporary_home() as home, EmbeddedPostgres(home / "server") as server:
-        migrations.migrate(server.database_url)
+        migrate(server.database_url)
         found = many.run(server, tmp_path, 20_000)
     assert (found.sent, found.rows, found.different) == (20_000, 20_000, 20_000)
     assert found.faults == 6

@@ -14,9 +14,9 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 import tokenledger
-from tokenledger_exporter.db import migrations
 from tokenledger_exporter.demo.provider import DemoProvider
 from tokenledger_exporter.embedded.postgres import temporary_postgres
+from tokenledger_exporter.maintenance.install import migrate
 
 _MODULES = {
     "genai": "opentelemetry.instrumentation.genai",
@@ -34,7 +34,7 @@ def main(emitters: list[str]) -> int:
         DemoProvider() as provider,
         tempfile.TemporaryDirectory() as spool,
     ):
-        migrations.migrate(url)
+        migrate(url)
         tracing = TracerProvider()
         trace.set_tracer_provider(tracing)
         tokenledger.configure(database_url=url, spool_dir=spool)

@@ -17,7 +17,7 @@ from end_to_end.money import mtok
 from end_to_end.programs import LEDGER, launch, written
 from end_to_end.test_zero_code import written_app
 from tokenledger_exporter.demo.scripts import Use
-from tokenledger_exporter.maintenance.settle import settle_marked
+from tokenledger_exporter.maintenance.deduplicate import settle_marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,8 @@ from psycopg import sql
 from end_to_end.money import mtok
 from end_to_end.otlp import Receiver
 from end_to_end.programs import LEDGER, launch, run, tokenledger, written
-from tokenledger_exporter.db import migrations
 from tokenledger_exporter.demo.scripts import Use
+from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def test_a_missing_table_is_named_with_its_remedy(tmp_path: Path, empty_database
     ended = launch(app, TOKENLEDGER_DATABASE_URL=empty_database_url)
     assert ended.code == 0
     assert_one_clear_line(ended.errors, "run 'tokenledger db migrate'", empty_database_url)
-    migrations.migrate(empty_database_url)
+    migrate(empty_database_url)
     assert written(empty_database_url, COUNT) == [(1,)]
 
 

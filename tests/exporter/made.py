@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from tokenledger_exporter.domain.span_record import FORMAT_VERSION, SpanRecord, SpoolHeader
+from tokenledger_exporter.domain.span_record import SpanRecord, SpoolHeader
 from tokenledger_exporter.pricing.book import PriceBook
 from tokenledger_exporter.pricing.catalog.genai_prices import package_rows
 from tokenledger_exporter.rating.build_rows import build_rows
+from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import AttributeValue
-    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 HEADER = SpoolHeader(format_version=FORMAT_VERSION, ledger="test")
 

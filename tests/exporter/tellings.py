@@ -16,8 +16,8 @@ from tokenledger_semconv import attributes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import AttributeValue
-    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 OURS = "tokenledger.openai"
 OTHER = "opentelemetry.instrumentation.openai_v2"

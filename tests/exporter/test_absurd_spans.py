@@ -16,8 +16,8 @@ from tokenledger_semconv import attributes
 from tokenledger_semconv.tokens import MOST_COUNTED, TokenVector
 
 if TYPE_CHECKING:
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import AttributeValue
-    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 DAY_NS = 86_400 * 10**9
 

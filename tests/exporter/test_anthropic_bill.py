@@ -16,16 +16,17 @@ from opentelemetry.trace import SpanContext
 
 from exporter.made import HEADER, ask, package_book, record
 from exporter.test_ledger import opened
-from tokenledger_exporter.domain.span_record import decode_record
+from tokenledger_exporter.dialects.attribute_filter import MAX_TEXT
 from tokenledger_exporter.rating.build_rows import build_rows
 from tokenledger_exporter.rating.live_price import price_of
-from tokenledger_exporter.recorder.encode import MAX_TEXT, encode_span
+from tokenledger_exporter.recorder.encode import encode_span
 from tokenledger_exporter.server.decoding.otlp_protobuf import decode_traces
+from tokenledger_exporter.spool.codec import decode_record
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import AttributeValue
-    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 _SINCE = int(datetime(2026, 11, 1, tzinfo=timezone.utc).timestamp()) * 1_000_000_000
 _BEFORE = int(datetime(2026, 9, 23, tzinfo=timezone.utc).timestamp()) * 1_000_000_000

@@ -25,7 +25,7 @@ from tokenledger_semconv.tokens import TokenVector
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 REPLAY = """
 import pickle, sys

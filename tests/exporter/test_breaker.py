@@ -15,6 +15,7 @@ import tokenledger
 from exporter.made import ask
 from exporter.test_ledger import DOWN, call, eventually, opened
 from tokenledger_exporter.db import answer_timeout
+from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_exporter.recorder.circuit_breaker import CLOSED, HALF_OPEN, OPEN, Breaker
 from tokenledger_exporter.recorder.ledger import install
 from tokenledger_semconv import metrics as names
@@ -60,13 +61,11 @@ def test_a_dead_database_opens_the_circuit_and_the_call_waits() -> None:
 
 
 def test_a_flush_tries_even_an_open_circuit_and_closes_it(empty_database_url: str) -> None:
-    from tokenledger_exporter.db import migrations  # noqa: PLC0415 - this test alone migrates
-
     told = {**QUICK, "circuit_breaker_threshold": 1, "circuit_breaker_timeout": 600.0}
     with opened(empty_database_url, **told) as ledger:
         call(ledger)
         assert eventually(lambda: ledger.health()["circuit"] == OPEN)
-        migrations.migrate(empty_database_url)
+        migrate(empty_database_url)
         assert ledger.flush(timeout=10.0) == 1
         assert ledger.health()["circuit"] == CLOSED
 
@@ -106,7 +105,7 @@ def test_the_apps_own_meter_provider_gets_the_same(
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
     monkeypatch.setattr("opentelemetry.metrics._internal._METER_PROVIDER", provider)
-    monkeypatch.setattr("tokenledger_exporter.recorder.ledger._measured", list[bool]())
+    monkeypatch.setattr("tokenledger_exporter.installed.PROCESS.has_metrics", False)
     ledger = install(TracerProvider(), read_settings({"database_url": database_url}))
     call(ledger)
     ledger.flush(timeout=10.0)

@@ -17,13 +17,13 @@ from msgspec.structs import asdict, replace
 from psycopg import sql
 
 from exporter.made import row
-from tokenledger_exporter.rating.build_rows import COLUMNS
+from tokenledger_exporter.domain.ledger_row import COLUMNS
 from tokenledger_exporter.store.binary_copy import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 _EVERY_COLUMN: Final = sql.SQL(", ").join(map(sql.Identifier, (*COLUMNS, "settled")))
 _JSON: Final = ("usage", "details", "metadata")

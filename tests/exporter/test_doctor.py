@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.doctor import checks
-from tokenledger_exporter.maintenance.settle import settle_marked
+from tokenledger_exporter.maintenance.deduplicate import settle_marked
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,7 +21,7 @@ from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv.dimensions import DIMENSIONS, ROLLED_UP
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 ONE_CALL: Final = Decimal("0.0035")  # gpt-4o: 1,000 x 2.50/M + 100 x 10/M
 COLUMNS: Final = {known.name: known.column for known in DIMENSIONS} | {"metadata.tier": "metadata"}

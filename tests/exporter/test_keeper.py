@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from exporter.made import ask
 from exporter.tellings import OTHER, OURS, THIRD, Told
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.maintenance import settle
-from tokenledger_exporter.maintenance.settle import Kept, settle_marked
+from tokenledger_exporter.maintenance import deduplicate
+from tokenledger_exporter.maintenance.deduplicate import Kept, settle_marked
 from tokenledger_exporter.store import duplicates
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
@@ -346,7 +346,7 @@ def test_many_rows_are_settled_in_portions_and_the_lock_is_let_go_between(
         calls = [Told(response_id="").row for _ in range(5)]
         assert writer.write(calls).unsettled == 5
     [(waits_since,)] = ask(database_url, "SELECT min(recorded_at) FROM token_ledger_marks")
-    monkeypatch.setattr(settle, "_ROWS", 2)
+    monkeypatch.setattr(deduplicate, "_ROWS", 2)
     seen: list[tuple[int, datetime]] = []
 
     def lock(connection: psycopg.Connection[Any]) -> None:
@@ -381,14 +381,14 @@ def test_the_command_settles_once_or_for_ever(database_url: str) -> None:
     command = [sys.executable, "-u", "-c", COMMAND, "keep", "--every", "0.1"]
     with subprocess.Popen(
         [*command, "--database-url", database_url], stdout=subprocess.PIPE, text=True
-    ) as settle:
+    ) as process:
         try:
-            assert settle.stdout is not None
-            assert "1 set aside" in settle.stdout.readline()
+            assert process.stdout is not None
+            assert "1 set aside" in process.stdout.readline()
             leave_marked(Told(response_id="resp_another_call_000001"))
-            assert "1 rows settled" in settle.stdout.readline()
+            assert "1 rows settled" in process.stdout.readline()
         finally:
-            settle.terminate()
+            process.terminate()
     assert money(database_url) == [(2, 2 * ONE_CALL, 0)]
 
 

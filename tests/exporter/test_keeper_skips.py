@@ -15,14 +15,14 @@ from msgspec.structs import replace
 from exporter.made import ask, chat_attributes, row
 from exporter.tellings import Told
 from tokenledger_exporter.cli import main
+from tokenledger_exporter.maintenance.deduplicate import settle_marked
 from tokenledger_exporter.maintenance.retention import run_retention, set_retention
-from tokenledger_exporter.maintenance.settle import settle_marked
 from tokenledger_exporter.rollups.refresh import refresh
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 _REFUSING = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind
 
 from exporter.made import ask, chat_attributes
 from tokenledger_exporter import LedgerSpanExporter
-from tokenledger_exporter.db import migrations
+from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_exporter.recorder.ledger import PostgresLedger, install
 from tokenledger_semconv.settings import SettingsError, read_settings
 
@@ -160,7 +160,7 @@ def test_rows_that_waited_are_written_when_the_ledger_is_there(empty_database_ur
     with opened(empty_database_url) as ledger:
         call(ledger)
         assert ledger.flush(timeout=10.0) == 0
-        migrations.migrate(empty_database_url)
+        migrate(empty_database_url)
         # The drainer may have come back by itself meanwhile: what counts is that the row is there.
         ledger.flush(timeout=10.0)
         assert ledger.health()["committed"] == 1
@@ -172,7 +172,7 @@ def test_what_a_closed_ledger_left_is_written_by_the_next(
 ) -> None:
     with opened(empty_database_url) as ledger:
         call(ledger)
-    migrations.migrate(empty_database_url)
+    migrate(empty_database_url)
     with opened(empty_database_url) as ledger:
         assert ledger.flush(timeout=10.0) == 1
     with opened(database_url) as other:

@@ -151,7 +151,7 @@ def test_a_call_that_ends_between_the_last_attempt_and_the_end_is_kept(database_
 
 
 def test_everything_that_ends_at_exit_shares_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tokenledger_exporter.recorder.processor._exit_began", list[float]())
+    monkeypatch.setattr("tokenledger_exporter.installed.PROCESS.exit_began_at", None)
     first = exit_seconds_left()
     assert 0 < exit_seconds_left() <= first <= 2.0
 

@@ -13,8 +13,8 @@ import pytest
 from exporter.test_ledger import DOWN, call, opened
 from exporter.test_open_calls import started
 from exporter.test_spool import HEADER, recovered, waiting
-from tokenledger_exporter.domain.span_record import decode_record
 from tokenledger_exporter.recorder.encode_fast import encode_call, encode_start
+from tokenledger_exporter.spool.codec import decode_record
 from tokenledger_exporter.spool.open_calls import is_start
 from tokenledger_exporter.spool.segment import Segment
 from tokenledger_exporter.spool.spool import Spool

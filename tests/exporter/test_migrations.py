@@ -12,6 +12,7 @@ from exporter.made import ask
 from tokenledger_exporter.db import migrations
 from tokenledger_exporter.errors import SchemaError
 from tokenledger_exporter.importers.tokenledger_v0 import ImportResult, import_older_rows
+from tokenledger_exporter.maintenance.install import install_script, migrate
 
 # The table of the older quick start, in its own columns, with two rows of it.
 OLDER_TABLE = """
@@ -40,8 +41,8 @@ def run(database_url: str, statement: str) -> None:
 
 def test_an_empty_database_is_migrated_once(empty_database_url: str) -> None:
     assert not migrations.status(empty_database_url).is_current
-    first = migrations.migrate(empty_database_url)
-    again = migrations.migrate(empty_database_url)
+    first = migrate(empty_database_url)
+    again = migrate(empty_database_url)
     assert first.is_current
     assert first.applied == again.applied
 
@@ -49,10 +50,10 @@ def test_an_empty_database_is_migrated_once(empty_database_url: str) -> None:
 def test_two_migrations_at_once_do_no_harm(empty_database_url: str) -> None:
     outcomes: list[bool] = []
 
-    def migrate() -> None:
-        outcomes.append(migrations.migrate(empty_database_url).is_current)
+    def migrate_once() -> None:
+        outcomes.append(migrate(empty_database_url).is_current)
 
-    threads = [threading.Thread(target=migrate) for _ in range(3)]
+    threads = [threading.Thread(target=migrate_once) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -63,7 +64,7 @@ def test_two_migrations_at_once_do_no_harm(empty_database_url: str) -> None:
 def test_the_script_for_a_sql_editor_gives_the_same_schema(
     empty_database_url: str, database_url: str
 ) -> None:
-    run(empty_database_url, migrations.script())
+    run(empty_database_url, install_script())
     assert migrations.status(empty_database_url).sentence.startswith("up to date")
     tables = """
         SELECT table_name, column_name, data_type FROM information_schema.columns
@@ -77,7 +78,7 @@ def test_the_script_for_a_sql_editor_gives_the_same_schema(
 def test_an_older_trackers_table_is_kept_and_can_be_imported(empty_database_url: str) -> None:
     run(empty_database_url, OLDER_TABLE)
     assert "older tracker's table" in migrations.status(empty_database_url).sentence
-    assert migrations.migrate(empty_database_url).older_kept
+    assert migrate(empty_database_url).older_kept
     assert ask(empty_database_url, "SELECT count(*) FROM token_ledger_events_v0") == [(2,)]
     assert ask(empty_database_url, "SELECT count(*) FROM token_ledger_events") == [(0,)]
     assert import_older_rows(empty_database_url) == ImportResult(copied=2, rejected=0)
@@ -116,7 +117,7 @@ FROM generate_series(1, 500) AS n;
 
 def test_one_bad_older_row_does_not_keep_the_others_out(empty_database_url: str) -> None:
     run(empty_database_url, OLDER_TABLE)
-    migrations.migrate(empty_database_url)
+    migrate(empty_database_url)
     run(empty_database_url, BAD_ROWS)
     assert import_older_rows(empty_database_url) == ImportResult(copied=7, rejected=6)
     assert import_older_rows(empty_database_url) == ImportResult(copied=0, rejected=0)
@@ -139,7 +140,7 @@ def test_one_bad_older_row_does_not_keep_the_others_out(empty_database_url: str)
 
 def test_an_import_makes_only_the_months_that_occur(empty_database_url: str) -> None:
     run(empty_database_url, OLDER_TABLE)
-    migrations.migrate(empty_database_url)
+    migrate(empty_database_url)
     run(empty_database_url, BAD_ROWS)
     import_older_rows(empty_database_url)
     months = """
@@ -158,8 +159,9 @@ def test_a_ledger_with_rows_gains_the_newer_columns(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = migrations.known_migrations()
-    monkeypatch.setattr(migrations, "known_migrations", lambda: known[:2])
-    migrations.migrate(empty_database_url)
+    older = "tokenledger_exporter.maintenance.install.known_migrations"
+    monkeypatch.setattr(older, lambda: known[:2])
+    migrate(empty_database_url)
     run(
         empty_database_url,
         "INSERT INTO token_ledger_events (provider, model, cost_status, cost_usd) "
@@ -167,7 +169,7 @@ def test_a_ledger_with_rows_gains_the_newer_columns(
     )
     monkeypatch.undo()
     assert migrations.status(empty_database_url).missing == tuple(m.name for m in known[2:])
-    assert migrations.migrate(empty_database_url).is_current
+    assert migrate(empty_database_url).is_current
     found = ask(
         empty_database_url,
         "SELECT cost_usd, audio_seconds, reported_cost_usd, inference_geo, details "
@@ -185,20 +187,20 @@ def test_a_second_older_table_is_never_overwritten(empty_database_url: str) -> N
     run(empty_database_url, OLDER_TABLE)
     run(empty_database_url, "CREATE TABLE token_ledger_events_v0 (kept integer)")
     with pytest.raises(SchemaError, match="already taken"):
-        migrations.migrate(empty_database_url)
+        migrate(empty_database_url)
     assert ask(empty_database_url, "SELECT count(*) FROM token_ledger_events") == [(2,)]
 
 
 def test_a_newer_schema_is_not_touched(database_url: str) -> None:
     run(database_url, "INSERT INTO token_ledger_migrations VALUES ('99.00.00_01_x', 'y')")
     with pytest.raises(SchemaError, match="newer than this release"):
-        migrations.migrate(database_url)
+        migrate(database_url)
 
 
 def test_a_changed_migration_is_noticed(database_url: str) -> None:
     run(database_url, "UPDATE token_ledger_migrations SET checksum = 'other'")
     with pytest.raises(SchemaError, match="applied with other content"):
-        migrations.migrate(database_url)
+        migrate(database_url)
 
 
 def test_every_table_view_and_column_is_explained(database_url: str) -> None:

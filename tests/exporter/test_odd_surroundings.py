@@ -22,10 +22,10 @@ from exporter.made import ask, chat_attributes, row
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.cli.group import without_password
 from tokenledger_exporter.db.connection import areading, connect
+from tokenledger_exporter.maintenance.inline import MaintainingWriter
 from tokenledger_exporter.maintenance.purge import purge
 from tokenledger_exporter.maintenance.retention import run_retention, set_retention, show_retention
 from tokenledger_exporter.queries import TokenLedgerQueries
-from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 
 ODD = (
@@ -51,7 +51,7 @@ def test_a_database_with_odd_settings_is_used_as_any(
             names = (sql.Identifier(name), sql.Identifier(setting), sql.Literal(value))
             connection.execute(change.format(*names))
     assert CliRunner().invoke(main, ["db", "migrate"]).exit_code == 0
-    writer = BatchWriter(empty_database_url)
+    writer = MaintainingWriter(empty_database_url)
     one = row(chat_attributes() | {attributes.USER_ID: "it's ann \\ \u00e9"})
     writer.write([one])
     writer.refresh_rollups()
@@ -161,7 +161,7 @@ def test_an_archive_is_its_owners_alone_from_the_first_byte(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", _missing)
     old = datetime.now(timezone.utc) - timedelta(days=200)
-    writer = BatchWriter(database_url)
+    writer = MaintainingWriter(database_url)
     writer.write([replace(row(), timestamp=old)])
     writer.close()
     victim = tmp_path / "victim"

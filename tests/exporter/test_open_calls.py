@@ -13,8 +13,8 @@ from opentelemetry.trace import SpanKind
 from exporter.made import ask
 from exporter.test_ledger import DOWN, opened
 from exporter.test_spool import HEADER, recovered, waiting
-from tokenledger_exporter.domain.span_record import decode_record
 from tokenledger_exporter.recorder.encode import encode_span, encode_start
+from tokenledger_exporter.spool.codec import decode_record
 from tokenledger_exporter.spool.open_calls import is_start
 from tokenledger_exporter.spool.spool import Spool
 

@@ -13,8 +13,8 @@ from tokenledger_exporter.rating.build_rows import build_rows
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import AttributeValue
-    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 _GPT_4O = (1_000 * Decimal("2.5") + 100 * Decimal(10)) / 1_000_000
 DRAWN: dict[str, Any] = {

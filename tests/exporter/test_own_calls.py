@@ -10,8 +10,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
-from tokenledger_exporter.domain import span_record
 from tokenledger_exporter.recorder import encode, encode_fast
+from tokenledger_exporter.spool import codec
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -72,12 +72,12 @@ def test_a_plain_call_goes_the_short_way(tracer: Tracer, monkeypatch: pytest.Mon
     assert isinstance(sent, Span)
     start = encode_fast.encode_start(sent)
     assert start is not None
-    assert span_record.decode_record(start).attributes == TOLD
+    assert codec.decode_record(start).attributes == TOLD
     span.set_attribute(attributes.FINISH_REASONS, ("stop",))
     span.end()
     end = encode_fast.encode_call(span, ())
     assert end is not None
-    assert span_record.decode_record(end).attributes == {
+    assert codec.decode_record(end).attributes == {
         **TOLD,
         **FOUND,
         attributes.FINISH_REASONS: ["stop"],
@@ -193,6 +193,6 @@ def test_a_span_that_keeps_its_fields_elsewhere_than_the_sdk_is_booked_the_same(
     payload = encode_fast.encode_call(elsewhere, ())
     assert payload == encode_fast.encode_call(span, ())
     assert payload is not None
-    record = span_record.decode_record(payload)
+    record = codec.decode_record(payload)
     assert record.failed
     assert record.attributes == {**TOLD, **FOUND}

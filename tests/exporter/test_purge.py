@@ -23,11 +23,11 @@ from exporter.made import ask, chat_attributes, row
 from exporter.tellings import Told
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.maintenance.deduplicate import settle_marked
 from tokenledger_exporter.maintenance.erase import erase
+from tokenledger_exporter.maintenance.inline import MaintainingWriter
 from tokenledger_exporter.maintenance.purge import Purged, apurge, purge
-from tokenledger_exporter.maintenance.settle import settle_marked
 from tokenledger_exporter.queries import TokenLedgerQueries
-from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 from tokenledger_semconv.dimensions import DIMENSIONS
 
@@ -49,8 +49,8 @@ WHERE_AN_ID_MAY_STAND: Final = " UNION ALL ".join(
 
 
 @pytest.fixture
-def writer(database_url: str) -> Generator[BatchWriter]:
-    made = BatchWriter(database_url)
+def writer(database_url: str) -> Generator[MaintainingWriter]:
+    made = MaintainingWriter(database_url)
     yield made
     made.close()
 
@@ -61,7 +61,7 @@ def of(user: str = "", **more: str) -> dict[str, AttributeValue]:
     return chat_attributes() | {attributes.USER_ID: user} | told
 
 
-def fill(writer: BatchWriter) -> None:
+def fill(writer: MaintainingWriter) -> None:
     """Two users with a call, a conflict and a rejected row each, and a repricing of every call."""
     for user in ("ann", "bob"):
         one = row(of(user, boss="ann"))
@@ -71,7 +71,7 @@ def fill(writer: BatchWriter) -> None:
     inner = Told(more={attributes.USER_ID: "ann"})
     writer.write([inner.row])
     writer.write([inner.around().row])
-    writer.settle()
+    writer.deduplicate()
 
 
 def everything(database_url: str) -> list[tuple[str]]:
@@ -79,7 +79,7 @@ def everything(database_url: str) -> list[tuple[str]]:
 
 
 def test_a_purge_takes_all_that_is_kept_of_the_calls(
-    database_url: str, writer: BatchWriter
+    database_url: str, writer: MaintainingWriter
 ) -> None:
     fill(writer)
     with psycopg.connect(database_url) as connection:
@@ -103,7 +103,9 @@ def test_a_purge_takes_all_that_is_kept_of_the_calls(
     assert ask(database_url, "SELECT count(*) FROM token_ledger_repricings") == [(1,)]
 
 
-def test_part_of_a_day_is_cut_to_the_microsecond(database_url: str, writer: BatchWriter) -> None:
+def test_part_of_a_day_is_cut_to_the_microsecond(
+    database_url: str, writer: MaintainingWriter
+) -> None:
     noon = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
     one = timedelta(microseconds=1)
     moments = [noon - one, noon, noon + one, noon + 2 * one]
@@ -144,7 +146,7 @@ def test_a_purge_by_nothing_is_refused(database_url: str) -> None:
     ids=str,
 )
 def test_an_empty_value_is_refused(
-    database_url: str, writer: BatchWriter, where: dict[str, str | list[str]]
+    database_url: str, writer: MaintainingWriter, where: dict[str, str | list[str]]
 ) -> None:
     """A shell passes it for a variable that is not set; every call without a user would go."""
     fill(writer)
@@ -157,7 +159,7 @@ def test_an_empty_value_is_refused(
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(3,)]
 
 
-def test_a_purged_person_is_in_no_sum(database_url: str, writer: BatchWriter) -> None:
+def test_a_purged_person_is_in_no_sum(database_url: str, writer: MaintainingWriter) -> None:
     """Also of calls that are older than the sums by slice."""
     writer.write([row(of("ann")), replace(row(of("ann")), timestamp=NOW - timedelta(days=20))])
     writer.refresh_rollups()
@@ -170,7 +172,7 @@ def test_a_purged_person_is_in_no_sum(database_url: str, writer: BatchWriter) ->
     assert ask(database_url, sums) == []
 
 
-def test_every_spelling_of_an_id_is_erased(database_url: str, writer: BatchWriter) -> None:
+def test_every_spelling_of_an_id_is_erased(database_url: str, writer: MaintainingWriter) -> None:
     """A column keeps 255 letters of an id, metadata all of them; no database keeps a NUL."""
     long, odd = "ann" * 200, "an\0n"
     calls = [row(of(long, boss=long)), row(of(odd, boss=odd))]
@@ -185,7 +187,7 @@ def test_every_spelling_of_an_id_is_erased(database_url: str, writer: BatchWrite
 
 
 def test_an_id_in_the_reason_of_a_repricing_is_erased(
-    database_url: str, writer: BatchWriter
+    database_url: str, writer: MaintainingWriter
 ) -> None:
     fill(writer)
     with psycopg.connect(database_url) as connection:
@@ -202,7 +204,7 @@ def test_an_id_in_the_reason_of_a_repricing_is_erased(
 
 
 def test_an_erasure_says_where_the_id_still_stands(
-    database_url: str, writer: BatchWriter, monkeypatch: pytest.MonkeyPatch
+    database_url: str, writer: MaintainingWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)
     session = {attributes.SESSION_ID: "ann", attributes.TEAM: "ann"}
@@ -216,7 +218,7 @@ def test_an_erasure_says_where_the_id_still_stands(
 
 
 def test_an_erased_person_costs_a_look_up_and_not_a_hash(
-    database_url: str, writer: BatchWriter
+    database_url: str, writer: MaintainingWriter
 ) -> None:
     """Each id is hashed once, however many people were erased."""
     writer.write([row()])
@@ -267,7 +269,7 @@ def test_nobody_else_can_try_ids_away_from_the_database(database_url: str) -> No
 
 
 def test_an_erased_person_is_nowhere_and_the_money_stays(
-    database_url: str, writer: BatchWriter
+    database_url: str, writer: MaintainingWriter
 ) -> None:
     fill(writer)
     money = ask(database_url, "SELECT count(*), sum(cost_usd) FROM token_ledger_events")
@@ -284,7 +286,9 @@ def test_an_erased_person_is_nowhere_and_the_money_stays(
     assert erase(database_url, "bob").pseudonym != done.pseudonym
 
 
-def test_metadata_of_a_row_set_aside_is_found_too(database_url: str, writer: BatchWriter) -> None:
+def test_metadata_of_a_row_set_aside_is_found_too(
+    database_url: str, writer: MaintainingWriter
+) -> None:
     fill(writer)
     done = purge(database_url, where={"metadata.boss": "ann", "user": "bob"})
     assert (done.events, done.conflicts, done.rejected) == (1, 1, 0)
@@ -303,7 +307,7 @@ def test_metadata_nobody_can_read_goes_where_it_names_the_erased(database_url: s
 
 
 def test_a_call_that_waited_in_a_spool_arrives_without_the_erased_id(
-    database_url: str, writer: BatchWriter
+    database_url: str, writer: MaintainingWriter
 ) -> None:
     done = erase(database_url, "ann")
     early = replace(row(of("ann")), timestamp=datetime(2014, 5, 5, tzinfo=timezone.utc))
@@ -318,7 +322,7 @@ def test_a_call_that_waited_in_a_spool_arrives_without_the_erased_id(
 
 
 def test_a_row_written_while_somebody_is_erased_is_erased_by_the_keeper(
-    database_url: str, writer: BatchWriter
+    database_url: str, writer: MaintainingWriter
 ) -> None:
     lock = "SELECT FROM token_ledger_locks WHERE name = 'settle' FOR UPDATE"
     with psycopg.connect(database_url) as holder:
@@ -338,7 +342,7 @@ def test_erasing_while_others_write_leaves_no_row_behind(database_url: str) -> N
     stop = threading.Event()
 
     def write() -> None:
-        own = BatchWriter(database_url)
+        own = MaintainingWriter(database_url)
         while not stop.is_set():
             own.write([row(of("ann")) for _ in range(5)])
         own.close()
@@ -358,7 +362,9 @@ def test_erasing_while_others_write_leaves_no_row_behind(database_url: str) -> N
     assert ask(database_url, question) == [(0,)]
 
 
-def test_every_act_is_logged_and_names_no_person(database_url: str, writer: BatchWriter) -> None:
+def test_every_act_is_logged_and_names_no_person(
+    database_url: str, writer: MaintainingWriter
+) -> None:
     fill(writer)
     purge(database_url, project="web", user="bob", time_from=datetime(2020, 1, 1))  # noqa: DTZ001
     purge(database_url, project="web", simulate=True)
@@ -376,7 +382,7 @@ def test_every_act_is_logged_and_names_no_person(database_url: str, writer: Batc
 
 
 def test_the_command_says_what_it_would_delete_and_what_it_deleted(
-    database_url: str, writer: BatchWriter, monkeypatch: pytest.MonkeyPatch
+    database_url: str, writer: MaintainingWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(writer)
     monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from exporter.made import ask, chat_attributes, row
 from exporter.test_ledger import call, opened
-from tokenledger_exporter.db import migrations
 from tokenledger_exporter.errors import LedgerError
+from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_exporter.rating.build_rows import build_rows
 from tokenledger_exporter.store.batch import WriteResult
 from tokenledger_exporter.store.writer import BatchWriter
@@ -22,8 +22,8 @@ from tokenledger_semconv import attributes
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import SpanRecord
-    from tokenledger_exporter.rating.build_rows import LedgerRow
     from tokenledger_exporter.spool.spool import Spool
 
 _TRIGGER = """
@@ -72,7 +72,7 @@ def latin_url(postgres_server: str) -> Generator[str]:
             "CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
         )
         url = postgres_server.rpartition("/")[0] + "/latin"
-        migrations.migrate(url)
+        migrate(url)
         yield url
         connection.execute("DROP DATABASE latin WITH (FORCE)")
 

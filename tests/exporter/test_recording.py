@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES
-from tokenledger_exporter.domain.span_record import decode_record
 from tokenledger_exporter.recorder.encode import encode_span
+from tokenledger_exporter.spool.codec import decode_record
 from tokenledger_semconv import attributes, dimensions
 
 if TYPE_CHECKING:

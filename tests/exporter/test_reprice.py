@@ -20,9 +20,9 @@ from tokenledger_semconv import attributes
 if TYPE_CHECKING:
     from click.testing import Result
 
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import AttributeValue
     from tokenledger_exporter.pricing.book import PriceBook
-    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 ACME = chat_attributes(gen_ai__request__model="acme-7b")
 

@@ -18,12 +18,8 @@ from msgspec.structs import replace
 from exporter.made import ask, row
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.errors import LedgerError, UsageError
-from tokenledger_exporter.maintenance.retention import (
-    make_months_ahead,
-    run_retention,
-    set_retention,
-    show_retention,
-)
+from tokenledger_exporter.maintenance.retention import run_retention, set_retention, show_retention
+from tokenledger_exporter.store.partitions import make_months_ahead
 from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
@@ -198,7 +194,7 @@ def test_the_keeper_makes_months_ahead_and_waits_for_nobody(database_url: str) -
         with psycopg.connect(database_url) as holder:
             # What a vacuum of the parent holds.
             holder.execute("LOCK TABLE token_ledger_events IN SHARE UPDATE EXCLUSIVE MODE")
-            assert "tried again next time" in make_months_ahead(keeper)
+            assert "the next round tries again" in make_months_ahead(keeper)
         assert make_months_ahead(keeper) == ""
     assert (ahead,) in ask(database_url, LEAVES)
     with psycopg.connect(database_url) as connection:

@@ -21,21 +21,18 @@ from psycopg.conninfo import make_conninfo
 from exporter.made import ask, chat_attributes, row
 from exporter.tellings import OTHER, OURS, Told
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.db import migrations
 from tokenledger_exporter.db.roles import create_roles, script
 from tokenledger_exporter.errors import SchemaError, UsageError
+from tokenledger_exporter.maintenance.deduplicate import settle_marked
 from tokenledger_exporter.maintenance.erase import erase
+from tokenledger_exporter.maintenance.inline import MaintainingWriter
+from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_exporter.maintenance.purge import purge
-from tokenledger_exporter.maintenance.retention import (
-    make_months_ahead,
-    run_retention,
-    set_retention,
-)
+from tokenledger_exporter.maintenance.retention import run_retention, set_retention
 from tokenledger_exporter.maintenance.runner import Keeper
-from tokenledger_exporter.maintenance.settle import settle_marked
 from tokenledger_exporter.queries import TokenLedgerQueries
 from tokenledger_exporter.rollups.refresh import refresh
-from tokenledger_exporter.store.writer import BatchWriter
+from tokenledger_exporter.store.partitions import make_months_ahead
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -106,7 +103,7 @@ def is_refused(database_url: str, statement: str) -> bool:
 
 def fill(database_url: str) -> None:
     """A call of acme, one of globex, one of nobody, and a change of price of each."""
-    writer = BatchWriter(database_url)
+    writer = MaintainingWriter(database_url)
     organization = attributes.ORGANIZATION_ID
     writer.write([row(chat_attributes() | {organization: of}) for of in ("acme", "globex", "")])
     writer.close()
@@ -118,7 +115,7 @@ def fill(database_url: str) -> None:
 
 
 def test_a_writer_does_all_a_writer_does(logins: Logins) -> None:
-    writer = BatchWriter(logins.writer)
+    writer = MaintainingWriter(logins.writer)
     one = row()
     long_ago = replace(row(), timestamp=NOW - timedelta(days=800))
     refused = replace(row(), timestamp=datetime(2014, 1, 1, tzinfo=timezone.utc))
@@ -133,7 +130,7 @@ def test_a_writer_does_all_a_writer_does(logins: Logins) -> None:
     outer = inner.around()
     assert writer.write([inner.within(outer).row]).stored == 1
     assert writer.write([outer.row]).unsettled == 1
-    writer.settle()
+    writer.deduplicate()
     writer.count_loss("app", "test", 1)
     writer.close()
     assert ask(logins.owner, "SELECT count(*) FROM token_ledger_events") == [(5,)]
@@ -168,7 +165,7 @@ def test_a_writer_may_not(logins: Logins, statement: str) -> None:
 
 def test_a_keeper_does_all_a_keeper_does(logins: Logins) -> None:
     fill(logins.owner)
-    writer = BatchWriter(logins.writer)
+    writer = MaintainingWriter(logins.writer)
     inner = Told()
     writer.write([inner.row])
     assert writer.write([inner.around().row]).unsettled == 1
@@ -189,7 +186,7 @@ def test_a_keeper_does_all_a_keeper_does(logins: Logins) -> None:
         assert done.exit_code == 0, (words, done.stderr)
     # To let months go is for the owner of the tables.
     set_retention(logins.keeper, "1mo")
-    writer = BatchWriter(logins.owner)
+    writer = MaintainingWriter(logins.owner)
     writer.close()
     old = (NOW.replace(day=1) - timedelta(days=40)).date()
     with psycopg.connect(logins.owner) as connection:
@@ -302,7 +299,7 @@ def test_a_reader_reads_sums_and_a_bound_one_makes_its_own(logins: Logins) -> No
 
 
 def test_a_keeper_leaves_old_months_to_the_owner(logins: Logins) -> None:
-    with closing(BatchWriter(logins.owner)) as writer:
+    with closing(MaintainingWriter(logins.owner)) as writer:
         writer.write([replace(row(), timestamp=NOW - timedelta(days=200))])
     set_retention(logins.owner, "2mo")
     with Keeper(logins.keeper) as keeper:
@@ -387,8 +384,8 @@ def test_the_public_roles_of_a_web_api_have_nothing(empty_database_url: str) -> 
                 grant = f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON {kind} TO {name}"
                 connection.execute(grant.encode())
     try:
-        migrations.migrate(empty_database_url)
-        writer = BatchWriter(empty_database_url)
+        migrate(empty_database_url)
+        writer = MaintainingWriter(empty_database_url)
         long_ago = replace(row(), timestamp=NOW - timedelta(days=800))
         assert writer.write([row(), long_ago]).stored == 2
         writer.close()
@@ -407,7 +404,7 @@ def test_the_public_roles_of_a_web_api_have_nothing(empty_database_url: str) -> 
 
 
 def test_a_bound_reader_sees_losses_and_duplicates_of_its_own_organization(logins: Logins) -> None:
-    with closing(BatchWriter(logins.owner)) as writer:
+    with closing(MaintainingWriter(logins.owner)) as writer:
         for organization, records in (("acme", 7), ("globex", 5), ("", 3)):
             writer.count_loss("shop", "no ids", records, organization)
             answer = f"an-answer-given-to-{organization or 'nobody'}"
@@ -438,5 +435,5 @@ def test_no_reader_takes_a_lock_that_writers_need(logins: Logins) -> None:
         for name in ("settle", "rollups"):
             key = f"hashtextextended('token_ledger_{name} public', 0)"
             busy.execute(f"SELECT pg_advisory_lock({key})".encode())
-        with closing(BatchWriter(logins.writer)) as writer:
+        with closing(MaintainingWriter(logins.writer)) as writer:
             assert writer.write([Told().row]).unsettled == 0

@@ -17,11 +17,11 @@ from exporter.made import ask, chat_attributes, row
 from exporter.sums import differences
 from exporter.tellings import Told
 from tokenledger_exporter.cli import main
+from tokenledger_exporter.maintenance.deduplicate import settle_marked
 from tokenledger_exporter.maintenance.erase import erase
 from tokenledger_exporter.maintenance.purge import purge
 from tokenledger_exporter.maintenance.retention import run_retention, set_retention
 from tokenledger_exporter.maintenance.runner import Keeper
-from tokenledger_exporter.maintenance.settle import settle_marked
 from tokenledger_exporter.rollups import refresh as rollups
 from tokenledger_exporter.rollups.verify import verify
 from tokenledger_exporter.sql import migration_files
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 ONE_CALL: Final = Decimal("0.0035")  # gpt-4o: 1,000 x 2.50/M + 100 x 10/M
 NOW: Final = datetime.now(timezone.utc)

@@ -23,8 +23,8 @@ from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import AttributeValue
-    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 REPORTED = attributes.REPORTED_COST
 ESTIMATED = "output tokens were estimated, the provider's own count never came"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from exporter.made import HEADER, build_row, chat_attributes, package_book, record, row
+from tokenledger_exporter.domain.ledger_row import LedgerRow
 from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.pricing.charge import COST_COLUMNS
-from tokenledger_exporter.rating.build_rows import LedgerRow
 from tokenledger_semconv import attributes
 from tokenledger_semconv.dimensions import DIMENSIONS
 from tokenledger_semconv.tokens import TokenVector

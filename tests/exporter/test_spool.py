@@ -9,7 +9,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tokenledger_exporter.domain.span_record import FORMAT_VERSION, SpoolHeader
+from tokenledger_exporter.domain.span_record import SpoolHeader
+from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_exporter.spool.segment import Segment
 from tokenledger_exporter.spool.spool import MAX_MEMORY_RECORDS, Spool
 
@@ -22,7 +23,8 @@ HEADER = SpoolHeader(format_version=FORMAT_VERSION, ledger="test", app_name="sho
 WRITER = """
 import os, sys
 from pathlib import Path
-from tokenledger_exporter.domain.span_record import FORMAT_VERSION, SpoolHeader
+from tokenledger_exporter.domain.span_record import SpoolHeader
+from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_exporter.spool.spool import Spool
 spool = Spool(Path(sys.argv[1]), SpoolHeader(format_version=FORMAT_VERSION, ledger="test"))
 for number in range(100):

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from exporter.made import HEADER, ask
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.db.connection import fingerprint
-from tokenledger_exporter.domain.span_record import encode_header
 from tokenledger_exporter.spool import access
+from tokenledger_exporter.spool.codec import encode_header
 from tokenledger_exporter.spool.segment import Segment
 from tokenledger_exporter.spool.spool import Spool
 

@@ -18,7 +18,7 @@ from msgspec import structs
 from exporter.made import ask
 from exporter.tellings import OTHER, OURS, THIRD, Told
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.maintenance.settle import settle_marked
+from tokenledger_exporter.maintenance.deduplicate import settle_marked
 from tokenledger_exporter.store.same_call import MOST_TELLINGS
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes

@@ -22,9 +22,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from faults.proxy import Fault
 from faults.registry import SkippedError, case
 from ports import free_port
-from tokenledger_exporter.db import migrations
 from tokenledger_exporter.db.connection import session
 from tokenledger_exporter.doctor.checks import pooler
+from tokenledger_exporter.maintenance.install import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -228,7 +228,7 @@ def migration(world: World) -> None:
         connection.execute("CREATE SCHEMA public")
     child = world.start("spans", calls=world.calls, per_second=_rate(world), flush=30.0)
     world.until(lambda: world.made() > 20, "calls are made")
-    migrations.migrate(world.url)
+    migrate(world.url)
     world.end(child)
 
 

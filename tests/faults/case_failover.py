@@ -14,8 +14,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from exporter.crashes import crash
 from faults.registry import case
-from tokenledger_exporter.db import migrations
 from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, temporary_home
+from tokenledger_exporter.maintenance.install import migrate
 
 if TYPE_CHECKING:
     from faults.world import World
@@ -28,7 +28,7 @@ def failover(world: World) -> None:
     """The primary's processes are killed, the synchronous standby is promoted."""
     home = world.outliving.enter_context(temporary_home())
     primary = world.outliving.enter_context(EmbeddedPostgres(home / "primary"))
-    migrations.migrate(primary.database_url)
+    migrate(primary.database_url)
     standby = world.outliving.enter_context(_standby(primary, home / "standby"))
     _make_synchronous(world, primary.database_url)
     either = _either(primary.database_url, standby.database_url)

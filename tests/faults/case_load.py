@@ -9,7 +9,7 @@ import psycopg
 from faults.counts import CallCounter
 from faults.proxy import Fault
 from faults.registry import case
-from tokenledger_exporter.domain.span_record import decode_record
+from tokenledger_exporter.spool.codec import decode_record
 from tokenledger_exporter.spool.segment import read_frames
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from faults import (
 from faults.proxy import Fault, Proxy
 from faults.registry import CASES, SkippedError
 from faults.world import Tally, World
-from tokenledger_exporter.db import migrations
 from tokenledger_exporter.embedded.postgres import temporary_postgres
+from tokenledger_exporter.maintenance.install import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -68,7 +68,7 @@ class Outcome:
 def server() -> Generator[str]:
     """A Postgres of the rig's own, with a migrated template; durable, as a real one is."""
     with temporary_postgres(_SERVER) as url:
-        migrations.migrate(_create(url, "template_ledger", "template1"))
+        migrate(_create(url, "template_ledger", "template1"))
         yield url
 
 

@@ -10,11 +10,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from exporter.made import HEADER, package_book
-from tokenledger_exporter.domain.span_record import FORMAT_VERSION, SpoolHeader, decode_record
+from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.rating.build_rows import build_rows
 from tokenledger_exporter.rating.live_price import price_of
 from tokenledger_exporter.recorder.drainer import package_prices
 from tokenledger_exporter.recorder.encode import encode_span
+from tokenledger_exporter.spool.codec import FORMAT_VERSION, decode_record
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.tokens import TokenVector
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider as AnyTracerProvider
     from opentelemetry.util.types import AttributeValue
 
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_semconv.settings import Settings
 
 

@@ -23,7 +23,7 @@ from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
     from instrumentation.harness import MemoryLedger
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 _USAGE: dict[str, Any] = {
     "input_tokens": 100,

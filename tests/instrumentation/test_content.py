@@ -10,8 +10,8 @@ import pytest
 import tokenledger
 from instrumentation.calls import CHAT, CHAT_STREAM, MESSAGE, PROMPT, RESPONSE, run, run_async
 from instrumentation.harness import attributes
-from tokenledger_exporter.domain.span_record import decode_record
 from tokenledger_exporter.recorder.encode import encode_span
+from tokenledger_exporter.spool.codec import decode_record
 from tokenledger_semconv.content import INPUT_MESSAGES, OUTPUT_MESSAGES, SYSTEM_INSTRUCTIONS
 
 if TYPE_CHECKING:

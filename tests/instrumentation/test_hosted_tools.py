@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from instrumentation.harness import MemoryLedger
     from instrumentation.loopback import Reply
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 _MILLION = Decimal(1_000_000)
 _GPT_5_5 = (1_000 * Decimal(5) + 200 * Decimal(30)) / _MILLION

@@ -133,50 +133,6 @@ def status(database_url: str) -> SchemaStatus:
         return read_status(connection)
 
 
-def migrate(database_url: str) -> SchemaStatus:
-    """Run what is missing, load the price book, and return the new status.
-
-    Raises:
-        DatabaseUnreachableError: no connection could be had.
-        SchemaError: the schema is newer or changed, or a lock could not be had in 5 seconds.
-    """
-    # The price data takes a moment to load, and an app that only checks its schema needs none.
-    from tokenledger_exporter.pricing.catalog.genai_prices import import_package_prices  # noqa: PLC0415
-
-    with session(database_url) as connection:
-        before = read_status(connection)
-        if before.unknown or before.changed:
-            raise SchemaError(before.sentence)
-        connection.rollback()
-        for migration in known_migrations():
-            _apply(connection, migration)
-        import_package_prices(connection)
-        connection.execute(_SQL["close_to_api"])
-        connection.commit()
-        return read_status(connection)
-
-
-def script() -> str:
-    """Every migration as one script for a SQL editor; running it twice fails and changes nothing.
-
-    After it, `tokenledger db status` says up to date. Prices are in it too: without them every
-    call would be unpriced.
-    """
-    from tokenledger_exporter.pricing.catalog import genai_prices  # noqa: PLC0415 - as in migrate
-
-    parts = ["BEGIN;", _SQL["create_history"].split("\n", 1)[1].strip() + ";"]
-    for migration in known_migrations():
-        parts += [
-            migration.sql.strip(),
-            (
-                "INSERT INTO token_ledger_migrations (name, checksum) "
-                f"VALUES ('{migration.name}', '{migration.checksum}');"
-            ),
-        ]
-    parts += [genai_prices.script(), _SQL["close_to_api"].split("\n", 1)[1].strip() + ";"]
-    return "\n\n".join([*parts, "COMMIT;", ""])
-
-
 def _applied(connection: psycopg.Connection[Any]) -> tuple[Applied, ...]:
     exists = connection.execute(_SQL["history_exists"]).fetchone()
     if not exists or not exists[0]:
@@ -184,7 +140,12 @@ def _applied(connection: psycopg.Connection[Any]) -> tuple[Applied, ...]:
     return tuple(Applied(*row) for row in connection.execute(_SQL["history"]))
 
 
-def _apply(connection: psycopg.Connection[Any], migration: Migration) -> None:
+def apply_migration(connection: psycopg.Connection[Any], migration: Migration) -> None:
+    """Run one migration in a transaction of its own, unless it has run.
+
+    Raises:
+        SchemaError: its lock could not be taken in 5 seconds, or the user may not create tables.
+    """
     try:
         with connection.transaction():
             connection.execute(_SQL["bound_waiting"])

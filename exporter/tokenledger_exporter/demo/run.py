@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.db.connection import session
-from tokenledger_exporter.db.migrations import migrate
 from tokenledger_exporter.demo.provider import DemoProvider
 from tokenledger_exporter.embedded.postgres import temporary_postgres
 from tokenledger_exporter.errors import LedgerError
+from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_exporter.queries.report import Asked, build_report
 from tokenledger_exporter.recorder.ledger import PostgresLedger
 from tokenledger_exporter.render.report import render

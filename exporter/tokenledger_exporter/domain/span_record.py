@@ -6,17 +6,7 @@ another process can write what a dead one left.
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
-
-from tokenledger_exporter.spool.open_calls import START_MARK, is_start
-
-FORMAT_VERSION: Final = 2
-"""Format of header and records; a reader keeps aside what it does not know."""
-
-KNOWN_VERSIONS: Final = frozenset({1, 2})
-"""Formats this release reads; 1 told of no call before its end."""
 
 AttributeValue = str | bool | int | float | list[str]
 """A span attribute as the spool keeps it."""
@@ -66,26 +56,3 @@ class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     attributes: dict[str, AttributeValue]
     resource: dict[str, str]
     ancestors: Ancestors = ()
-
-
-_ENCODER: Final = msgspec.msgpack.Encoder()
-_RECORD_DECODER: Final = msgspec.msgpack.Decoder(SpanRecord)
-_HEADER_DECODER: Final = msgspec.msgpack.Decoder(SpoolHeader)
-
-
-def decode_record(payload: bytes) -> SpanRecord:
-    """A record back from its bytes; raises `msgspec.DecodeError` for anything else."""
-    if not is_start(payload):
-        return _RECORD_DECODER.decode(payload)
-    record = _RECORD_DECODER.decode(payload[len(START_MARK) :])
-    return msgspec.structs.replace(record, end_ns=record.start_ns)
-
-
-def encode_header(header: SpoolHeader) -> bytes:
-    """The header frame's bytes."""
-    return _ENCODER.encode(header)
-
-
-def decode_header(payload: bytes) -> SpoolHeader:
-    """A header back from its bytes; raises `msgspec.DecodeError` for anything else."""
-    return _HEADER_DECODER.decode(payload)

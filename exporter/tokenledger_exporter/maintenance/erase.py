@@ -14,26 +14,30 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec.structs import replace
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from tokenledger_exporter.db.audit_log import log_action
 from tokenledger_exporter.db.connection import session
 from tokenledger_exporter.db.dimensions import is_storable
 from tokenledger_exporter.errors import UsageError
-from tokenledger_exporter.maintenance.purge import log_act
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.sql import statements
 from tokenledger_exporter.store import duplicates as twins
+from tokenledger_exporter.store.tombstones import (
+    bytea_array,
+    id_bytes,
+    is_anybody_erased,
+    tombstones_of,
+)
 from tokenledger_semconv.dimensions import DIMENSIONS, MAX_VALUE_LENGTH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     import psycopg
 
-    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 _SQL: Final = statements("purge")
 _KEPT: Final = ("duplicates", "conflicts", "rejected")
@@ -57,78 +61,6 @@ class Erased:
     remains: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-class Tombstones:
-    """What stands for the erased people among some rows; nearly always empty."""
-
-    def __init__(self, pseudonyms: Mapping[str, str]) -> None:
-        self._pseudonyms: Final = pseudonyms
-
-    def __bool__(self) -> bool:
-        return bool(self._pseudonyms)
-
-    def renamed(self, user_id: str, metadata: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        """The same attribution without erased ids."""
-        return (
-            self._pseudonyms.get(user_id, user_id),
-            {
-                key: self._pseudonyms.get(value, value) if isinstance(value, str) else value
-                for key, value in metadata.items()
-            },
-        )
-
-    def row(self, row: LedgerRow) -> LedgerRow:
-        """The row without erased ids."""
-        if not self._pseudonyms:
-            return row
-        before = _metadata(row)
-        user_id, metadata = self.renamed(row.user_id, before)
-        if (user_id, metadata) == (row.user_id, before):
-            return row
-        return replace(row, user_id=user_id, metadata=json.dumps(metadata, ensure_ascii=False))
-
-
-def read_tombstones(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]) -> Tombstones:
-    """Who was erased of the people in some rows; a writer asks once it has the settling lock.
-
-    The database answers for all ids at once, by a key that no writer reads. Where nobody was
-    erased, no id is looked at.
-    """
-    if not _any_erased(connection):
-        return Tombstones({})
-    return _asked(connection, ((row.user_id, _metadata(row)) for row in rows))
-
-
-def _any_erased(connection: psycopg.Connection[Any]) -> bool:
-    [(is_any,)] = connection.execute(_SQL["any_erased"]).fetchall()
-    return bool(is_any)
-
-
-def _asked(
-    connection: psycopg.Connection[Any], attributions: Iterable[tuple[str, Mapping[str, Any]]]
-) -> Tombstones:
-    ids: set[str] = set()
-    for user_id, metadata in attributions:
-        ids.add(user_id)
-        ids.update(value for value in metadata.values() if isinstance(value, str))
-    ids.discard("")
-    spelled = {_bytes(text): text for text in ids}
-    found = connection.execute(_SQL["erased"], {"ids": _array(spelled)}).fetchall()
-    return Tombstones({spelled[bytes(told)]: pseudonym for told, pseudonym in found})
-
-
-def _metadata(row: LedgerRow) -> dict[str, Any]:
-    return json.loads(row.metadata) if row.metadata and row.metadata != "{}" else {}
-
-
-def _array(ids: Iterable[bytes]) -> str:
-    """A bytea[] as Postgres reads it: psycopg takes ten times as long for a batch's ids."""
-    return "{" + ",".join(f'"\\\\x{told.hex()}"' for told in ids) + "}"
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
 def erase(database_url: str, user: str) -> Erased:
     """Replace a user's id everywhere; asked again, the same pseudonym stands for them.
 
@@ -144,23 +76,23 @@ def erase(database_url: str, user: str) -> Erased:
     with session(database_url) as connection, connection.transaction():
         twins.lock(connection)
         refresh.lock(connection)
-        ids = {"ids": _array(map(_bytes, spellings))}
+        ids = {"ids": bytea_array(map(id_bytes, spellings))}
         [(pseudonym,)] = connection.execute(_SQL["add_erasure"], ids).fetchall()
         counts: dict[str, int] = dict.fromkeys(("events", *_KEPT, "repricings"), 0)
         for spelling in spellings:
             _replace(connection, spelling, pseudonym, counts)
-        log_act(connection, "erase", counts, {"user": ""})
+        log_action(connection, "erase", counts, {"user": ""})
         remains = _remains(connection, spellings)
     return Erased(pseudonym, remains=remains, **counts)
 
 
 def erase_unsettled(connection: psycopg.Connection[Any], minute: datetime) -> None:
     """Replace erased ids in rows a writer stored without the lock; a keeper's, under the lock."""
-    if not _any_erased(connection):
+    if not is_anybody_erased(connection):
         return
     with connection.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(_SQL["unsettled_ids"], {"minute": minute}).fetchall()
-    tombstones = _asked(connection, ((row["user_id"], row["metadata"]) for row in found))
+    tombstones = tombstones_of(connection, ((row["user_id"], row["metadata"]) for row in found))
     for row in found if tombstones else ():
         before = (row["user_id"], row["metadata"])
         if (renamed := tombstones.renamed(*before)) != before:

@@ -9,7 +9,6 @@ counts by the very conditions the deletion uses.
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from tokenledger_exporter.db.audit_log import log_action
 from tokenledger_exporter.db.connection import reading, session
 from tokenledger_exporter.db.dimensions import is_storable, narrowed, narrowed_event
 from tokenledger_exporter.errors import UsageError
@@ -28,7 +28,7 @@ from tokenledger_exporter.store import duplicates as twins
 from tokenledger_semconv.dimensions import ROLLED_UP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import psycopg
 
@@ -140,7 +140,7 @@ def purge(  # noqa: PLR0913 - what to delete, one argument each
             purged = replace(purged, aggregates=_sums_let_go(connection, verb, wanted, bounds))
         if not simulate:
             shown = {name: value if name in _NAMELESS else "" for name, value in wanted.items()}
-            log_act(connection, "purge", asdict(purged), shown, bounds)
+            log_action(connection, "purge", asdict(purged), shown, bounds)
     if not simulate:
         _refresh_sums(database_url)
     return purged
@@ -171,24 +171,6 @@ async def apurge(  # noqa: PLR0913 - as `purge`
         simulate=simulate,
         include_aggregates=include_aggregates,
     )
-
-
-def log_act(
-    connection: psycopg.Connection[Any],
-    act: str,
-    counts: Mapping[str, object],
-    dimensions: Mapping[str, object] | None = None,
-    bounds: tuple[datetime | None, datetime | None] = (None, None),
-) -> None:
-    """Note who did what in `token_ledger_acts`, within the transaction that does it."""
-    values = {
-        "act": act,
-        "dimensions": json.dumps(dimensions or {}),
-        "time_from": bounds[0],
-        "time_to": bounds[1],
-        "counts": json.dumps(counts, default=str),
-    }
-    connection.execute(_SQL["log_act"], values)
 
 
 def _run(

@@ -19,13 +19,13 @@ from psycopg import errors as pg_errors
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from tokenledger_exporter.db import row_faults
+from tokenledger_exporter.db.audit_log import log_action
 from tokenledger_exporter.db.connection import session
 from tokenledger_exporter.errors import LedgerError, UsageError
 from tokenledger_exporter.maintenance.archive import archive_month
-from tokenledger_exporter.maintenance.purge import log_act
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.sql import statements
-from tokenledger_exporter.store import quarantine
 
 _SQL: Final = statements("retention")
 _NOTHING: Final = Decimal(0)
@@ -86,7 +86,7 @@ def set_retention(database_url: str, keep: str, archive_to: str = "") -> Retenti
     with session(database_url) as connection, connection.transaction():
         folder = str(Path(archive_to).expanduser().resolve()) if archive_to else None
         connection.execute(_SQL["set"], {"keep": interval, "archive_to": folder})
-        log_act(connection, "retention set", {"keep": interval or "forever"})
+        log_action(connection, "retention set", {"keep": interval or "forever"})
         return _read(connection)
 
 
@@ -132,39 +132,6 @@ def may_run(database_url: str) -> bool:
     return bool(found and found[0])
 
 
-def read_horizon(connection: psycopg.Connection[Any]) -> datetime | None:
-    """The first moment calls are kept of; `None` if they are kept for ever."""
-    found = connection.execute(_SQL["horizon"]).fetchone()
-    return found[0] if found else None
-
-
-def make_months_ahead(connection: psycopg.Connection[Any]) -> str:
-    """Make this month's partition and three ahead, where they are missing.
-
-    Args:
-        connection: the ledger, with no transaction open.
-
-    Returns:
-        Why it could not be done, in words; "" if it was, or was not needed.
-    """
-    with connection.transaction():
-        found = connection.execute(_SQL["months_ahead"]).fetchone()
-    if not found or not found[0]:
-        return ""
-    try:
-        with connection.transaction():
-            connection.execute(_SQL["bound_waiting"])
-            connection.execute(_SQL["add_months"])
-    except pg_errors.LockNotAvailable:
-        return "months ahead were not made, somebody holds the ledger: tried again next time"
-    except pg_errors.InsufficientPrivilege:
-        return (
-            "months ahead were not made, this database user may not: run 'tokenledger db migrate' "
-            "as the tables' owner, or 'tokenledger db roles'"
-        )
-    return ""
-
-
 def _let_go(connection: psycopg.Connection[Any], name: str, archive_to: str) -> Month:
     leaf = sql.Identifier(name)
     file: Path | None = None
@@ -180,7 +147,9 @@ def _let_go(connection: psycopg.Connection[Any], name: str, archive_to: str) -> 
             connection.execute(sql.SQL(_SQL["detach"]).format(leaf=leaf))
             connection.execute(sql.SQL(_SQL["remove_month"]).format(leaf=leaf))
             act = "retention archive" if archive_to else "retention drop"
-            log_act(connection, act, {"month": name, "events": month.rows, "cost": month.cost_usd})
+            log_action(
+                connection, act, {"month": name, "events": month.rows, "cost": month.cost_usd}
+            )
     except pg_errors.LockNotAvailable:
         _forget(file)
         return Month(name, 0, _NOTHING, waits="somebody holds it: run again")
@@ -190,9 +159,9 @@ def _let_go(connection: psycopg.Connection[Any], name: str, archive_to: str) -> 
         ) from None
     except psycopg.Error as error:
         _forget(file)
-        if not quarantine.may_be_a_rows_fault(error):
+        if not row_faults.may_be_a_rows_fault(error):
             raise
-        return Month(name, 0, _NOTHING, waits=f"it cannot be summed: {quarantine.reason_of(error)}")
+        return Month(name, 0, _NOTHING, waits=f"it cannot be summed: {row_faults.reason_of(error)}")
     except BaseException:
         _forget(file)
         raise

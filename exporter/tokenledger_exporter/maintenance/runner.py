@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.db.connection import KeptSession
 from tokenledger_exporter.errors import DatabaseUnreachableError, LedgerError
-from tokenledger_exporter.maintenance.retention import make_months_ahead, may_run, run_retention
-from tokenledger_exporter.maintenance.settle import Kept, settle_marked
+from tokenledger_exporter.maintenance.deduplicate import Kept, settle_marked
+from tokenledger_exporter.maintenance.retention import may_run, run_retention
 from tokenledger_exporter.rollups.refresh import Refreshed, may_refresh, refresh
+from tokenledger_exporter.store.partitions import make_months_ahead
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenledger_exporter.errors import UsageError
-from tokenledger_exporter.recorder.ledger import installed_ledger
+from tokenledger_exporter.installed import PROCESS
 from tokenledger_semconv.settings import read_settings
 
 
@@ -13,8 +13,7 @@ def known_database_url(database_url: str | None) -> str:
     Raises:
         UsageError: there is none.
     """
-    ledger = installed_ledger()
-    configured = ledger.settings.database_url if ledger is not None else None
+    configured = PROCESS.ledger.settings.database_url if PROCESS.ledger is not None else None
     given = database_url or configured or read_settings().database_url
     if not given:
         raise UsageError(

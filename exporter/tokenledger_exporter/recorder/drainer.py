@@ -15,8 +15,8 @@ from datetime import datetime, timezone
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from tokenledger_exporter.db.row_faults import NO_ROWS
 from tokenledger_exporter.dialects.operations import described
-from tokenledger_exporter.domain.span_record import decode_record
 from tokenledger_exporter.errors import LedgerError, RowsRefusedError, SchemaError
 from tokenledger_exporter.log import fail, warn
 from tokenledger_exporter.plain_text import visible
@@ -24,17 +24,17 @@ from tokenledger_exporter.pricing.book import PriceBook, plain_usd
 from tokenledger_exporter.rating.build_rows import build_rows, unmeasured
 from tokenledger_exporter.recorder.circuit_breaker import Breaker
 from tokenledger_exporter.recorder.second_reports import SecondReports
+from tokenledger_exporter.spool.codec import decode_record
 from tokenledger_exporter.spool.open_calls import is_start
-from tokenledger_exporter.store.quarantine import NO_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import SpoolHeader
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.maintenance.inline import MaintainingWriter
     from tokenledger_exporter.spool.spool import Spool
     from tokenledger_exporter.spool.stats import Batch
-    from tokenledger_exporter.store.writer import BatchWriter
     from tokenledger_semconv.settings import Settings
 
 _RECOVER_SECONDS: Final = 30.0
@@ -89,7 +89,7 @@ class Drainer:
     def __init__(
         self,
         spool: Spool,
-        writer: BatchWriter,
+        writer: MaintainingWriter,
         settings: Settings,
     ) -> None:
         self.state: Final = DrainState()
@@ -226,7 +226,7 @@ class Drainer:
                     self._write(batch, own=False)
             self._recover(asked=asked)
             self._tell_losses()
-            self._writer.settle()
+            self._writer.deduplicate()
             # Whoever waits for rows waits for no sums: those are exact as they are.
             if not (asked or last):
                 self._writer.refresh_rollups()

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from opentelemetry.trace import StatusCode
 
-from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES, KEPT_PREFIXES, MARKS, REDUCED
-from tokenledger_exporter.dialects.span_source import encodable, origin_of
+from tokenledger_exporter.dialects.allowlist import MARKS
+from tokenledger_exporter.dialects.attribute_filter import (
+    _LEAST,
+    MOST_NS,
+    allowed_attributes,
+    is_class_name,
+)
+from tokenledger_exporter.dialects.span_source import origin_of
 from tokenledger_exporter.spool.open_calls import START_MARK
-from tokenledger_semconv import attributes, dimensions, emitters
+from tokenledger_semconv import attributes, emitters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from opentelemetry.sdk.trace import Event, ReadableSpan
 
     from tokenledger_exporter.dialects.span_source import Origin
-    from tokenledger_exporter.domain.span_record import Ancestors, AttributeValue
+    from tokenledger_exporter.domain.span_record import Ancestors
 
-_CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
-MAX_TEXT: Final = 8_192
-"""The longest text kept of an attribute, in characters, and the longest record that needs no look
-at each of its values, in bytes."""
-
-# Half of it would be no JSON, and what further models are billed for stands in it alone.
-_USAGES: Final = frozenset({attributes.PROVIDER_USAGE, attributes.FURTHER_USAGE})
-_LONGEST_USAGE: Final = 65_536
-# As the SDK's own limit: an exporter that lifts it must not fill the spool with metadata.
-_MOST_KEPT: Final = 128
-_LEAST, MOST_NS, _MOST_ENCODED = -(2**63), 2**63 - 1, 2**64 - 1
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
@@ -88,7 +82,7 @@ def _record(
             _bounded(span.end_time or 0),
             origin.name,
             failed,
-            kept_attributes(told),
+            allowed_attributes(told),
             origin.kept,
             ancestors,
         )
@@ -101,39 +95,6 @@ def encode_start(span: ReadableSpan) -> bytes | None:
     return START_MARK + _record(span, origin, told_by(span), ()) if origin.is_ours else None
 
 
-def kept_attributes(found: Mapping[str, object]) -> dict[str, AttributeValue]:
-    """What is kept of a span's attributes; runs on the caller's thread, once a value."""
-    kept: dict[str, AttributeValue] = {}
-    metadata_keys = 0
-    for key, value in found.items():
-        if key in KEPT_ATTRIBUTES:
-            # Nearly every value is short plain text or a small number: it pays no call.
-            if type(value) is str:
-                fits = len(value) <= MAX_TEXT and value.isascii()
-                kept[key] = value if fits else encodable(value[: longest_text(key)])
-            elif type(value) is int:
-                kept[key] = value if _LEAST <= value <= _MOST_ENCODED else str(value)
-            else:
-                kept[key] = _plain(value)
-        elif key.startswith(attributes.METADATA_PREFIX):
-            metadata_keys += 1
-            if metadata_keys <= dimensions.MAX_METADATA_KEYS:
-                kept[encodable(key)] = _plain(value)
-        else:
-            _keep_foreign(kept, key, value)
-    return kept
-
-
-def longest_text(name: str) -> int:
-    """How many characters of an attribute's text are kept."""
-    return _LONGEST_USAGE if name in _USAGES else MAX_TEXT
-
-
-def is_class_name(name: object) -> bool:
-    """Whether what a span calls the class of its exception is one, and not the exception's text."""
-    return isinstance(name, str) and _CLASS_NAME.fullmatch(name) is not None
-
-
 def _error_class(events: Sequence[Event]) -> str:
     """The class of the exception a span recorded, where its emitter names none; never its text."""
     for event in reversed(events):
@@ -141,33 +102,6 @@ def _error_class(events: Sequence[Event]) -> str:
         if is_class_name(name):
             return str(name)
     return ""
-
-
-def _keep_foreign(kept: dict[str, AttributeValue], key: str, value: object) -> None:
-    """Keep what another emitter writes: of JSON its counts, tiers and ids, and short metadata."""
-    reduce = REDUCED.get(key)
-    if reduce is not None:
-        told = reduce(value) if isinstance(value, str) else ""
-        if told:
-            kept[key] = told
-    elif key.startswith(KEPT_PREFIXES) and len(kept) < _MOST_KEPT:
-        short = value[: dimensions.MAX_VALUE_LENGTH] if isinstance(value, str) else value
-        kept[encodable(key)] = _plain(short)
-
-
-def _plain(value: object) -> AttributeValue:
-    # One type a test: `isinstance` takes twice as long with a union of them.
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        # msgpack ends at 64 bits; a count beyond is a fault the dialect will name.
-        return int(value) if _LEAST <= value <= _MOST_ENCODED else str(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, (list, tuple)):
-        items = cast("Sequence[object]", value)
-        return [encodable(str(item)[: dimensions.MAX_VALUE_LENGTH]) for item in items]
-    return encodable(str(value)[:MAX_TEXT])
 
 
 def _bounded(number: int) -> int:

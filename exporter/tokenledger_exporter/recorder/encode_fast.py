@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from opentelemetry.trace import StatusCode
 
+from tokenledger_exporter.dialects import attribute_filter
 from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES
 from tokenledger_exporter.dialects.span_source import KNOWN_ORIGINS
 from tokenledger_exporter.recorder import encode
@@ -40,8 +41,8 @@ _held: Final[Callable[[ReadableSpan], Any]] = attrgetter(
 )
 _encode: Final = msgspec.msgpack.Encoder().encode
 _are_plain: Final = frozenset((str, int, float, bool)).issuperset
-_MOST_NS: Final = encode.MOST_NS
-_MOST_BYTES: Final = encode.MAX_TEXT
+_MOST_NS: Final = attribute_filter.MOST_NS
+_MOST_BYTES: Final = attribute_filter.MAX_TEXT
 _FAILED: Final = StatusCode.ERROR
 # As openai 3.54.0 and anthropic 2.12.0 declare them, read 2026-11-26; one that is missing here only
 # goes the long way, as several at once do.

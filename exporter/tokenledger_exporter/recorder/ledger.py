@@ -16,8 +16,10 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from tokenledger_exporter.db.connection import fingerprint
 from tokenledger_exporter.dialects.span_source import encodable
-from tokenledger_exporter.domain.span_record import FORMAT_VERSION, SpoolHeader
+from tokenledger_exporter.domain.span_record import SpoolHeader
+from tokenledger_exporter.installed import PROCESS
 from tokenledger_exporter.log import fail, warn
+from tokenledger_exporter.maintenance.inline import MaintainingWriter
 from tokenledger_exporter.rating.live_price import price_of
 from tokenledger_exporter.recorder.drainer import Drainer, package_prices
 from tokenledger_exporter.recorder.greenlets import REMEDY, warning
@@ -31,9 +33,9 @@ from tokenledger_exporter.recorder.processor import (
 )
 from tokenledger_exporter.recorder.span_limits import may_cut
 from tokenledger_exporter.spool.access import spool_folder
+from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_exporter.spool.fsync import Syncer
 from tokenledger_exporter.spool.spool import Spool
-from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes, dimensions
 from tokenledger_semconv.settings import SettingsError
 
@@ -78,7 +80,7 @@ class PostgresLedger:
         self.folder: Final = spool_folder(settings.spool_dir, identity)
         self._header: Final = header
         self._spool: Final = Spool(self.folder, header, settings.buffer_size)
-        self._writer: Final = BatchWriter(settings.database_url)
+        self._writer: Final = MaintainingWriter(settings.database_url)
         self._drainer: Final = Drainer(self._spool, self._writer, settings)
         self._syncer: Final = Syncer(self._spool.sync)
         self.vitals: Final = Vitals(settings.database_url, self.folder, self._spool, self._drainer)
@@ -181,8 +183,8 @@ class PostgresLedger:
         self._drainer.stop(timeout, ends_process=ends_process)
         self._syncer.stop()
         self._spool.close()
-        if _installed.get("ledger") is self:
-            del _installed["ledger"]
+        if PROCESS.ledger is self:
+            PROCESS.ledger = None
 
     def after_fork(self) -> None:
         """In a forked child: keep nothing that is the parent's."""
@@ -193,7 +195,7 @@ class PostgresLedger:
 
     def _successor(self) -> PostgresLedger | None:
         """The ledger in force, if it is another one of the same folder."""
-        ledger = _installed.get("ledger")
+        ledger = installed_ledger()
         same = ledger is not None and ledger is not self and ledger.folder == self.folder
         return ledger if same else None
 
@@ -209,14 +211,14 @@ def install(provider: AnyTracerProvider | None, settings: Settings) -> PostgresL
         SettingsError: no database URL is set.
     """
     with _installing:
-        previous = _installed.get("ledger")
+        previous = installed_ledger()
         if previous is not None and previous.settings == settings:
             ledger = previous
         else:
             resource = provider.resource if isinstance(provider, TracerProvider) else None
-            ledger = _installed["ledger"] = PostgresLedger(settings, resource)
-            if not _measured:
-                _measured.append(True)
+            ledger = PROCESS.ledger = PostgresLedger(settings, resource)
+            if not PROCESS.has_metrics:
+                PROCESS.has_metrics = True
                 _make_metrics()
             for attached in list(_attached):
                 ledger.attach(attached)
@@ -229,7 +231,8 @@ def install(provider: AnyTracerProvider | None, settings: Settings) -> PostgresL
 
 def installed_ledger() -> PostgresLedger | None:
     """The ledger `install` made, if any."""
-    return _installed.get("ledger")
+    ledger = PROCESS.ledger
+    return ledger if isinstance(ledger, PostgresLedger) else None
 
 
 def _make_metrics() -> None:
@@ -241,13 +244,13 @@ def _make_metrics() -> None:
 
 
 def _installed_vitals() -> Vitals | None:
-    ledger = _installed.get("ledger")
+    ledger = installed_ledger()
     return None if ledger is None else ledger.vitals
 
 
 def feeds_installed_ledger(resource: Resource, database_url: str) -> bool:
     """Whether spans of a provider with this very resource reach that ledger already."""
-    ledger = _installed.get("ledger")
+    ledger = installed_ledger()
     if ledger is None or fingerprint(ledger.settings.database_url) != fingerprint(database_url):
         return False
     return any(provider.resource is resource for provider in list(_attached))
@@ -278,8 +281,6 @@ def _fork_all() -> None:
 
 _installing = threading.Lock()
 _attaching = threading.Lock()
-_measured: Final[list[bool]] = []
-_installed: Final[dict[str, PostgresLedger]] = {}
 _attached: Final[weakref.WeakKeyDictionary[TracerProvider, LedgerProcessor]] = (
     weakref.WeakKeyDictionary()
 )

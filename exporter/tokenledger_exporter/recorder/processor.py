@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
+from tokenledger_exporter.installed import PROCESS
 from tokenledger_exporter.recorder.encode import is_model_call
 from tokenledger_exporter.recorder.encode_fast import encode_call, encode_start
 from tokenledger_semconv import attributes
@@ -35,16 +36,15 @@ Two seconds are promised for the whole exit; the interpreter's own end takes som
 # Agents call agents; what tells of the same call is the next few spans above it.
 _MOST_ANCESTORS: Final = 8
 
-_exit_began: Final[list[float]] = []
-
 
 def exit_seconds_left() -> float:
     """What is left of EXIT_SECONDS: providers, exporters and ledgers end one after another."""
     now = time.monotonic()
     # A provider shut down in the middle of an app's life begins no exit.
-    if not _exit_began or now - _exit_began[0] > 2 * EXIT_SECONDS:
-        _exit_began[:] = [now]
-    return max(0.0, _exit_began[0] + EXIT_SECONDS - now)
+    began = PROCESS.exit_began_at
+    if began is None or now - began > 2 * EXIT_SECONDS:
+        began = PROCESS.exit_began_at = now
+    return max(0.0, began + EXIT_SECONDS - now)
 
 
 class RecordSink(Protocol):

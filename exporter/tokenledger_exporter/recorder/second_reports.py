@@ -19,7 +19,7 @@ from tokenledger_semconv.tokens import TokenVector
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 _WRAPPERS: Final = frozenset({"litellm"})
 _MOST_KEPT: Final = 1_024

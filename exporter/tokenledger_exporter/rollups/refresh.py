@@ -17,10 +17,10 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from tokenledger_exporter.db import row_faults
 from tokenledger_exporter.db.connection import explain
 from tokenledger_exporter.rollups.columns import ADDED, listed, recompute_statement
 from tokenledger_exporter.sql import statements
-from tokenledger_exporter.store import quarantine
 from tokenledger_semconv.dimensions import ROLLED_UP
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _refresh_marked(connection: psycopg.Connection[Any], done: Refreshed) -> Non
         while _refresh_some(connection, done, Portion(skipped=tuple(done.skipped))):
             pass
     except psycopg.Error as error:
-        if not quarantine.may_be_a_rows_fault(error):
+        if not row_faults.may_be_a_rows_fault(error):
             raise
         for slices, hours in ((1, 0), (0, 1)):
             _refresh_singly(connection, done, slices, hours)
@@ -229,10 +229,10 @@ def _refresh_singly(
             portion = Portion(slices, hours, tuple(done.skipped))
             more = _refresh_some(connection, done, portion, taken)
         except psycopg.Error as error:
-            if not (taken and quarantine.may_be_a_rows_fault(error)):
+            if not (taken and row_faults.may_be_a_rows_fault(error)):
                 raise
             [bucket] = (*taken[0].slices, *taken[0].hours)
-            done.skipped[bucket] = quarantine.reason_of(error)
+            done.skipped[bucket] = row_faults.reason_of(error)
 
 
 def _refresh_some(
@@ -285,10 +285,10 @@ def _build_some(connection: psycopg.Connection[Any], done: Refreshed) -> bool:
             with connection.transaction():
                 _build_day(connection, newest)
         except psycopg.Error as error:
-            if not quarantine.may_be_a_rows_fault(error):
+            if not row_faults.may_be_a_rows_fault(error):
                 raise
             # Roll-ups reach back without a gap: what is before this day is read from the calls.
-            done.skipped[newest] = quarantine.reason_of(error)
+            done.skipped[newest] = row_faults.reason_of(error)
             return False
     done.days += 1
     return True

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Final
 from tokenledger_exporter.db.connection import KeptSession
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.log import warn
-from tokenledger_exporter.maintenance.retention import make_months_ahead
-from tokenledger_exporter.maintenance.settle import settle_marked
+from tokenledger_exporter.maintenance.deduplicate import may_deduplicate, settle_marked
 from tokenledger_exporter.rollups.refresh import may_refresh, refresh
-from tokenledger_exporter.store.writer import may_settle
+from tokenledger_exporter.store.partitions import make_months_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,7 +66,7 @@ class Keeping:
             if self._rounds % _MONTHS_EVERY == 0 and (why := make_months_ahead(connection)):
                 warn("months", why)
             connection.commit()
-            settles = may_settle(connection)
+            settles = may_deduplicate(connection)
             # Each portion is a transaction of its own, and holds the writers' lock no longer.
             connection.commit()
             if settles:

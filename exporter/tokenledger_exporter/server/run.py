@@ -20,7 +20,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from tokenledger_exporter.db.connection import fingerprint
-from tokenledger_exporter.domain.span_record import FORMAT_VERSION, SpoolHeader
+from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.errors import UsageError
 from tokenledger_exporter.server.admission import Limits, Service
 from tokenledger_exporter.server.auth import Tokens
@@ -35,6 +35,7 @@ from tokenledger_exporter.server.transport.http_service import HttpService
 from tokenledger_exporter.server.transport.listening import BoundedLoop
 from tokenledger_exporter.server.transport.quiet import RateLimit
 from tokenledger_exporter.server.transport.request_timeout import STRANGER_SECONDS, PatientProtocol
+from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tokenledger_exporter.domain.span_record import KNOWN_VERSIONS, decode_header
 from tokenledger_exporter.log import warn
 from tokenledger_exporter.spool import access
+from tokenledger_exporter.spool.codec import KNOWN_VERSIONS, decode_header
 from tokenledger_exporter.spool.open_calls import OpenCalls
 from tokenledger_exporter.spool.segment import (
     SUFFIX,

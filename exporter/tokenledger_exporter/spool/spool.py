@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tokenledger_exporter.domain.span_record import decode_record, encode_header
 from tokenledger_exporter.log import fail, warn
 from tokenledger_exporter.spool import access
+from tokenledger_exporter.spool.codec import decode_record, encode_header
 from tokenledger_exporter.spool.reader import SpoolReader
 from tokenledger_exporter.spool.recovery import recovered_batches
 from tokenledger_exporter.spool.segment import SUFFIX, Segment, abandon_taken_over, read_frames

@@ -26,18 +26,19 @@ from psycopg import errors as pg_errors
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from tokenledger_exporter.db import row_faults
 from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.sql import statements
-from tokenledger_exporter.store import binary_copy, duplicates, quarantine
+from tokenledger_exporter.store import binary_copy, duplicates
 from tokenledger_semconv.dimensions import DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from tokenledger_exporter.maintenance import erase
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
+    from tokenledger_exporter.store import tombstones
 
 _SQL: Final = statements("write")
 
@@ -163,7 +164,7 @@ class Batch:
                 if not self._add_partition(rows):
                     return
             except psycopg.Error as error:
-                if not quarantine.is_a_rows_fault(error):
+                if not row_faults.is_a_rows_fault(error):
                     raise
                 self._bisect(month, rows, error)
                 return
@@ -194,7 +195,7 @@ class Batch:
             return False
         return True
 
-    def keep_set_aside(self, erased: erase.Tombstones) -> None:
+    def keep_set_aside(self, erased: tombstones.Tombstones) -> None:
         """Store what was set aside where it can be found, without the ids of the erased."""
         for refused, reason in self._refused:
             row = erased.row(refused)
@@ -272,7 +273,7 @@ class Batch:
     def _bisect(self, month: str, rows: list[LedgerRow], error: psycopg.Error) -> None:
         """Halve a refused batch until the rows Postgres cannot take stand alone."""
         if len(rows) == 1:
-            self._refused.append((rows[0], quarantine.reason_of(error)))
+            self._refused.append((rows[0], row_faults.reason_of(error)))
             return
         middle = len(rows) // 2
         for half in (rows[:middle], rows[middle:]):

@@ -23,13 +23,13 @@ import psycopg
 from msgspec.structs import astuple
 from psycopg import pq, sql
 
-from tokenledger_exporter.rating.build_rows import COLUMNS
+from tokenledger_exporter.domain.ledger_row import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from uuid import UUID
 
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 _TYPES: Final = {
     "event_id": "uuid",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import psycopg
     from typing_extensions import LiteralString
 
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 _SQL: Final = statements("keep")
 _ESTIMATED: Final = "estimated"

@@ -1,7 +1,7 @@
 """Writes batches of rows into the ledger, each batch in one transaction, each row exactly once.
 
-What becomes of the rows within it is `batch`'s business; here are the connection it is written
-over, the prices read over the same, and what a writer does between batches.
+`batch` decides what becomes of the rows of a batch. This module holds the connection they are
+written over, and the prices that are read over the same connection.
 """
 
 from __future__ import annotations
@@ -15,25 +15,23 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg.rows import class_row
 
-from tokenledger_exporter.db import migrations
+from tokenledger_exporter.db import migrations, row_faults
 from tokenledger_exporter.db.answer_timeout import ImpatientConnection
 from tokenledger_exporter.db.connection import connect, explain
 from tokenledger_exporter.errors import RowsRefusedError, SchemaError
-from tokenledger_exporter.maintenance import erase, retention
-from tokenledger_exporter.maintenance import settle as keeper
 from tokenledger_exporter.pricing.book import PriceBook
 from tokenledger_exporter.pricing.price_row import PriceRow
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.sql import statements
-from tokenledger_exporter.store import quarantine
+from tokenledger_exporter.store import partitions, quarantine, tombstones
 from tokenledger_exporter.store.batch import EARLIEST, Batch, WriteResult
 from tokenledger_semconv.tokens import MOST_COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import SpoolHeader
-    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 _SQL: Final = statements("write")
 _PRICES: Final = statements("prices")
@@ -42,14 +40,6 @@ _PRICES: Final = statements("prices")
 _NO_PRICES: Final = "the price book is empty: run 'tokenledger db migrate'; calls wait until then"
 _NO_BOOK: Final = PriceBook(())
 _PRICE_SECONDS: Final = 60.0
-_ROLLUP_SECONDS: Final = 2.0
-
-
-def may_settle(connection: psycopg.Connection[Any]) -> bool:
-    """Whether this database user may do the keeper's work; leaves no transaction open."""
-    found = connection.execute(_SQL["may_settle"]).fetchone()
-    connection.rollback()
-    return bool(found and found[0])
 
 
 class BatchWriter:
@@ -68,9 +58,6 @@ class BatchWriter:
         self._books: dict[str, tuple[float, PriceBook]] = {}
         self._providers: frozenset[str] = frozenset()
         self._providers_at = -inf
-        self._owes_settling = False
-        self._owes_rollup = False
-        self._rolled_up_at = 0.0
         self._horizon = EARLIEST
 
     def prices_of(self, provider: str) -> PriceBook:
@@ -106,24 +93,22 @@ class BatchWriter:
                 and writing all of it again is safe.
             SchemaError: the tables are missing, older or newer, or no row can be written.
         """
-        with self._usable() as connection:
+        with self.usable_connection() as connection:
             result = WriteResult()
             doubtful: list[tuple[LedgerRow, Exception]] = []
             self._write_halves(connection, rows, result, doubtful)
             if doubtful and not (result.stored or result.resent):
                 # Nothing says that these rows are at fault, and not the database: whoever tries
                 # again brings the rows behind them too.
-                reason = quarantine.reason_of(doubtful[0][1])
+                reason = row_faults.reason_of(doubtful[0][1])
                 raise RowsRefusedError(f"the database takes none of {len(rows)} rows: {reason}")
             for row, error in doubtful:
                 self._set_aside(connection, row, error, result)
-        self._owes_settling |= bool(result.unsettled)
-        self._owes_rollup = True
         return result
 
     def keep_record(self, payload: bytes, header: SpoolHeader, reason: str) -> None:
         """Set a record aside that cannot be read as a span; raises as `write`."""
-        with self._usable() as connection:
+        with self.usable_connection() as connection:
             quarantine.keep_record(connection, payload, header, reason)
 
     def _write_halves(
@@ -138,13 +123,13 @@ class BatchWriter:
             with connection.transaction():
                 written = self._write_batch(connection, rows)
         except Exception as error:
-            if connection.broken or not quarantine.may_be_a_rows_fault(error):
+            if connection.broken or not row_faults.may_be_a_rows_fault(error):
                 raise
             if len(rows) > 1:
                 middle = len(rows) // 2
                 for half in (rows[:middle], rows[middle:]):
                     self._write_halves(connection, half, result, doubtful)
-            elif quarantine.is_a_rows_fault(error):
+            elif row_faults.is_a_rows_fault(error):
                 self._set_aside(connection, rows[0], error, result)
             else:
                 doubtful.append((rows[0], error))
@@ -161,7 +146,7 @@ class BatchWriter:
         # A partition has no trigger that would do it.
         refresh.mark(connection, (row.timestamp for row in every))
         # Asked under the lock: whoever is erased after this finds these rows.
-        erased = erase.read_tombstones(connection, rows)
+        erased = tombstones.read_tombstones(connection, rows)
         for month, group in months:
             batch.write_month(month, [*map(erased.row, group)] if erased else group)
         batch.keep_set_aside(erased)
@@ -174,36 +159,12 @@ class BatchWriter:
         error: Exception,
         result: WriteResult,
     ) -> None:
-        reason = quarantine.reason_of(error)
+        reason = row_faults.reason_of(error)
         with connection.transaction():
-            erased = erase.read_tombstones(connection, [row])
+            erased = tombstones.read_tombstones(connection, [row])
             quarantine.keep_row(connection, erased.row(row) if erased else row, reason)
         result.rejected += 1
         result.refusals[row.event_id] = reason
-
-    def settle(self) -> None:
-        """Settle what was written unsettled, where this database user may; raises as `write`."""
-        if not self._owes_settling:
-            return
-        with self._usable() as connection:
-            if may_settle(connection):
-                keeper.settle_marked(connection)
-        self._owes_settling = False
-
-    def refresh_rollups(self) -> None:
-        """Roll up what was written, every few seconds, where this user may; raises as `write`.
-
-        Nothing where a keeper is at it. The past of a ledger that never had roll-ups is a keeper's.
-        """
-        now = time.monotonic()
-        if not self._owes_rollup or now - self._rolled_up_at < _ROLLUP_SECONDS:
-            return
-        with self._usable() as connection:
-            may = refresh.may_refresh(connection)
-            connection.rollback()
-            if may:
-                refresh.refresh(connection, build=False)
-        self._owes_rollup, self._rolled_up_at = False, time.monotonic()
 
     def count_loss(self, app_name: str, reason: str, records: int, organization: str = "") -> None:
         """Note records that are gone in `token_ledger_losses`; raises as `write`.
@@ -245,12 +206,12 @@ class BatchWriter:
     @contextmanager
     def _transaction(self) -> Generator[psycopg.Connection[Any]]:
         """A transaction on the connection."""
-        with self._usable() as connection, connection.transaction():
+        with self.usable_connection() as connection, connection.transaction():
             yield connection
 
     @contextmanager
-    def _usable(self) -> Generator[psycopg.Connection[Any]]:
-        """The connection; any database error becomes one clear line and a fresh start."""
+    def usable_connection(self) -> Generator[psycopg.Connection[Any]]:
+        """The open connection; a database error closes it and is raised as a `LedgerError`."""
         connection = self._connection = self._connection or self._open()
         try:
             yield connection
@@ -263,7 +224,7 @@ class BatchWriter:
         try:
             status = migrations.read_status(connection)
             if status.is_current:
-                self._horizon = retention.read_horizon(connection) or EARLIEST
+                self._horizon = partitions.read_horizon(connection) or EARLIEST
             connection.rollback()
         except psycopg.Error as error:
             connection.close()

@@ -12,12 +12,12 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from exporter.made import HEADER, package_book
-from tokenledger_exporter.domain.span_record import decode_record
 from tokenledger_exporter.rating.build_rows import build_rows
 from tokenledger_exporter.recorder.encode import encode_span, is_model_call
+from tokenledger_exporter.spool.codec import decode_record
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 FIXTURES = Path(__file__).parent / "spans"
 EMITTERS = sorted(path.stem for path in FIXTURES.glob("*.json"))

@@ -11,8 +11,8 @@ from opentelemetry.trace import Status, StatusCode
 
 from exporter.dialects.recorded import EMITTERS, calls
 from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES, REDUCED
-from tokenledger_exporter.domain.span_record import decode_record
 from tokenledger_exporter.recorder.encode import encode_span, is_model_call
+from tokenledger_exporter.spool.codec import decode_record
 from tokenledger_semconv import attributes, emitters
 
 # The prompt, the answers, an agent's instructions, the API key; `record/` puts them on every wire.

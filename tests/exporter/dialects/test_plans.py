@@ -17,8 +17,9 @@ from tokenledger_exporter.dialects.emitters.langfuse import LANGFUSE
 from tokenledger_exporter.dialects.fast_path import told_plainly
 from tokenledger_exporter.dialects.otel_genai import CONVENTIONS, OURS
 from tokenledger_exporter.dialects.registry import DIALECTS
-from tokenledger_exporter.domain.span_record import SpoolHeader, decode_record
+from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.recorder.encode import encode_span
+from tokenledger_exporter.spool.codec import decode_record
 from tokenledger_semconv import attributes, emitters
 
 if TYPE_CHECKING:

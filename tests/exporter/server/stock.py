@@ -10,8 +10,8 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode
 
-from tokenledger_exporter.domain.span_record import decode_record
 from tokenledger_exporter.recorder.encode import encode_span, is_model_call
+from tokenledger_exporter.spool.codec import decode_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,20 +12,21 @@ from typing_extensions import override
 
 from exporter.made import ask
 from exporter.server.requests import COST, body, call
-from tokenledger_exporter.domain.span_record import FORMAT_VERSION, SpoolHeader
+from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.errors import DatabaseUnreachableError
 from tokenledger_exporter.server.decoding.otlp_protobuf import decode_traces
 from tokenledger_exporter.server.ingest.bounds import RequestBounds
 from tokenledger_exporter.server.ingest.cardinality import CardinalityGuard
 from tokenledger_exporter.server.ingest.queue import AwayError, FullError, Intake
 from tokenledger_exporter.server.ingest.shares import Budget, Meter
+from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.pricing.book import PriceBook
-    from tokenledger_exporter.rating.build_rows import LedgerRow
     from tokenledger_exporter.store.batch import WriteResult
 
 LARGE: Final = 64 * 1_048_576

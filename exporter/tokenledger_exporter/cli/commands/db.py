@@ -41,9 +41,10 @@ def migrate(database_url: str | None) -> None:
     from tokenledger_exporter.db import migrations
     from tokenledger_exporter.db.connection import session
     from tokenledger_exporter.doctor import database_setup
+    from tokenledger_exporter.maintenance import install
 
     with open_database(database_url) as url:
-        status = migrations.migrate(url)
+        status = install.migrate(url)
         with session(url) as connection:
             warnings = database_setup.warnings(connection)
     _say(status)
@@ -75,9 +76,9 @@ def status(database_url: str | None) -> None:
 @explained
 def print_script() -> None:
     """Print everything as one script for a SQL editor (Supabase and the like)."""
-    from tokenledger_exporter.db import migrations
+    from tokenledger_exporter.maintenance import install
 
-    click.echo(migrations.script(), nl=False)
+    click.echo(install.install_script(), nl=False)
 
 
 @command.command("roles")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from tokenledger_exporter.render.table import Cell
+    Cell = str | int | None
 
     Row = dict[str, Cell]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from google.protobuf.message import DecodeError
 
+from tokenledger_exporter.dialects.attribute_filter import allowed_attributes
 from tokenledger_exporter.domain.span_record import SpanRecord
-from tokenledger_exporter.recorder.encode import kept_attributes
 from tokenledger_exporter.server.decoding import otlp_json, otlp_messages
 from tokenledger_exporter.server.decoding.any_value import decode_value, read_values
 from tokenledger_exporter.server.decoding.decoded_request import (
@@ -120,7 +120,7 @@ def _take(
             moment_ns,
             scope,
             False,
-            kept_attributes(found),
+            allowed_attributes(found),
             resource,
         ),
         is_large=True,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 
 from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES, KEPT_PREFIXES, MARKS, REDUCED
+from tokenledger_exporter.dialects.attribute_filter import allowed_attributes, is_class_name
 from tokenledger_exporter.dialects.span_source import kept_resource
 from tokenledger_exporter.domain.span_record import SpanRecord
-from tokenledger_exporter.recorder.encode import is_class_name, kept_attributes
 from tokenledger_exporter.server.decoding.ancestors import note_ancestors
 from tokenledger_exporter.server.decoding.any_value import MOST_ITEMS
 from tokenledger_exporter.server.decoding.decoded_request import (
@@ -230,7 +230,7 @@ def _take(
         received.set_aside[BAD_IDS] += 1
         return
     failed = span.status is not None and span.status.code in _ERRORS
-    kept = kept_attributes(found)
+    kept = allowed_attributes(found)
     if failed and attributes.ERROR_TYPE not in found and (error := _error_class(span)):
         kept[attributes.ERROR_TYPE] = error
     received.take(

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 from google.protobuf.message import DecodeError
 
 from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES, KEPT_PREFIXES, MARKS, REDUCED
-from tokenledger_exporter.dialects.span_source import kept_resource
-from tokenledger_exporter.domain.span_record import SpanRecord
-from tokenledger_exporter.recorder.encode import (
+from tokenledger_exporter.dialects.attribute_filter import (
     MAX_TEXT,
+    allowed_attributes,
     is_class_name,
-    kept_attributes,
     longest_text,
 )
+from tokenledger_exporter.dialects.span_source import kept_resource
+from tokenledger_exporter.domain.span_record import SpanRecord
 from tokenledger_exporter.server.decoding import otlp_messages
 from tokenledger_exporter.server.decoding.ancestors import note_ancestors
 from tokenledger_exporter.server.decoding.any_value import (
@@ -198,7 +198,7 @@ def _read(span: WireSpan, group: ScopeGroup) -> SpanRecord | None:
     ):
         return None
     if not _PLAIN.issuperset(kept):
-        kept = kept_attributes(kept)
+        kept = allowed_attributes(kept)
     # Nearly every span ended well, and says nothing about it.
     failed = span.status != b"" and _has_failed(span.status)
     if failed and attributes.ERROR_TYPE not in kept and (error := _error_class(span)):

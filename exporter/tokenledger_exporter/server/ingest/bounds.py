@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import SpanRecord
-    from tokenledger_exporter.rating.build_rows import LedgerRow
 
 MOST_ROWS: Final = 20_000
 """Rows one request may become."""

@@ -16,7 +16,7 @@ from tokenledger_exporter.log import warn
 from tokenledger_semconv.dimensions import DIMENSIONS
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.rating.build_rows import LedgerRow
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 OTHER: Final = "__other__"
 """What stands in a column for every further value."""

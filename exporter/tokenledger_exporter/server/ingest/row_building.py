@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from tokenledger_exporter.db.row_faults import NO_ROWS
 from tokenledger_exporter.dialects.operations import described
 from tokenledger_exporter.log import fail
 from tokenledger_exporter.pricing.book import PriceBook
 from tokenledger_exporter.rating.build_rows import build_rows
-from tokenledger_exporter.store.quarantine import NO_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import SpanRecord, SpoolHeader
-    from tokenledger_exporter.rating.build_rows import LedgerRow
     from tokenledger_exporter.server.ingest.bounds import RequestBounds
 
 _EMPTY_BOOK: Final = PriceBook(())

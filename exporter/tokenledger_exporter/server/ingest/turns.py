@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import SpanRecord, SpoolHeader
-    from tokenledger_exporter.rating.build_rows import LedgerRow
     from tokenledger_exporter.server.ingest.bounds import RequestBounds
 
 MOST_ROWS: Final = 5_000

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql
 
+from tokenledger_exporter.db import row_faults
 from tokenledger_exporter.db.connection import explain
 from tokenledger_exporter.maintenance import erase
 from tokenledger_exporter.sql import statements
-from tokenledger_exporter.store import duplicates, quarantine
+from tokenledger_exporter.store import duplicates
 from tokenledger_exporter.store.same_call import settle
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.store.same_call import Telling
 
 _SQL: Final = statements("keep")
+_WRITE: Final = statements("write")
 
 _MINUTES: Final = 10
 """Marked minutes a transaction takes."""
@@ -70,6 +72,13 @@ class Kept:
     skipped: dict[datetime, str] = field(default_factory=dict["datetime", str])
 
 
+def may_deduplicate(connection: psycopg.Connection[Any]) -> bool:
+    """Whether this database user may deduplicate; leaves no transaction open."""
+    row = connection.execute(_WRITE["may_settle"]).fetchone()
+    connection.rollback()
+    return bool(row and row[0])
+
+
 def settle_marked(connection: psycopg.Connection[Any]) -> Kept:
     """Settle every marked minute, a few rows a transaction.
 
@@ -84,7 +93,7 @@ def settle_marked(connection: psycopg.Connection[Any]) -> Kept:
         while _settle_some(connection, kept, _MINUTES, []):
             pass
     except Exception as error:  # noqa: BLE001 - whose fault it was is asked
-        if not quarantine.may_be_a_rows_fault(error):
+        if not row_faults.may_be_a_rows_fault(error):
             raise (explain(error) if isinstance(error, psycopg.Error) else error) from None
         _settle_singly(connection, kept)
     return kept
@@ -98,9 +107,9 @@ def _settle_singly(connection: psycopg.Connection[Any], kept: Kept) -> None:
         try:
             more = _settle_some(connection, kept, 1, taken)
         except Exception as error:  # noqa: BLE001 - the same
-            if not (taken and quarantine.may_be_a_rows_fault(error)):
+            if not (taken and row_faults.may_be_a_rows_fault(error)):
                 raise (explain(error) if isinstance(error, psycopg.Error) else error) from None
-            kept.skipped[taken[0]] = quarantine.reason_of(error)
+            kept.skipped[taken[0]] = row_faults.reason_of(error)
 
 
 def _settle_some(

@@ -1,0 +1,42 @@
+"""Writes entries of the audit log: who changed what in the ledger, without ids of people."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenledger_exporter.sql import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    import psycopg
+
+_SQL: Final = statements("purge")
+
+
+def log_action(
+    connection: psycopg.Connection[Any],
+    act: str,
+    counts: Mapping[str, object],
+    dimensions: Mapping[str, object] | None = None,
+    bounds: tuple[datetime | None, datetime | None] = (None, None),
+) -> None:
+    """Add an entry to the audit log, in the transaction that makes the change.
+
+    Args:
+        connection: the ledger.
+        act: what is done.
+        counts: how many rows of what it changes.
+        dimensions: the conditions it was limited to, without ids of people.
+        bounds: start and end of the period it was limited to.
+    """
+    values = {
+        "act": act,
+        "dimensions": json.dumps(dimensions or {}),
+        "time_from": bounds[0],
+        "time_to": bounds[1],
+        "counts": json.dumps(counts, default=str),
+    }
+    connection.execute(_SQL["log_act"], values)

@@ -1,0 +1,99 @@
+"""Replaces the ids of erased people in rows that are written later."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
+
+from tokenledger_exporter.sql import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import psycopg
+
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
+
+_SQL: Final = statements("purge")
+
+
+class Tombstones:
+    """What stands for the erased people among some rows; nearly always empty."""
+
+    def __init__(self, pseudonyms: Mapping[str, str]) -> None:
+        self._pseudonyms: Final = pseudonyms
+
+    def __bool__(self) -> bool:
+        return bool(self._pseudonyms)
+
+    def renamed(self, user_id: str, metadata: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The same attribution without erased ids."""
+        return (
+            self._pseudonyms.get(user_id, user_id),
+            {
+                key: self._pseudonyms.get(value, value) if isinstance(value, str) else value
+                for key, value in metadata.items()
+            },
+        )
+
+    def row(self, row: LedgerRow) -> LedgerRow:
+        """The row without erased ids."""
+        if not self._pseudonyms:
+            return row
+        before = _metadata(row)
+        user_id, metadata = self.renamed(row.user_id, before)
+        if (user_id, metadata) == (row.user_id, before):
+            return row
+        return replace(row, user_id=user_id, metadata=json.dumps(metadata, ensure_ascii=False))
+
+
+def read_tombstones(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]) -> Tombstones:
+    """Who was erased of the people in some rows; a writer asks once it has the settling lock.
+
+    The database answers for all ids at once, by a key that no writer reads. Where nobody was
+    erased, no id is looked at.
+    """
+    if not is_anybody_erased(connection):
+        return Tombstones({})
+    return tombstones_of(connection, ((row.user_id, _metadata(row)) for row in rows))
+
+
+def is_anybody_erased(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the ledger has any tombstone; without one no id needs to be looked up."""
+    [(is_any,)] = connection.execute(_SQL["any_erased"]).fetchall()
+    return bool(is_any)
+
+
+def tombstones_of(
+    connection: psycopg.Connection[Any], attributions: Iterable[tuple[str, Mapping[str, Any]]]
+) -> Tombstones:
+    """The tombstones of all ids in some attributions, looked up in one query.
+
+    Args:
+        connection: the ledger.
+        attributions: user id and metadata of each row.
+    """
+    ids: set[str] = set()
+    for user_id, metadata in attributions:
+        ids.add(user_id)
+        ids.update(value for value in metadata.values() if isinstance(value, str))
+    ids.discard("")
+    texts = {id_bytes(text): text for text in ids}
+    rows = connection.execute(_SQL["erased"], {"ids": bytea_array(texts)}).fetchall()
+    return Tombstones({texts[bytes(raw_id)]: pseudonym for raw_id, pseudonym in rows})
+
+
+def _metadata(row: LedgerRow) -> dict[str, Any]:
+    return json.loads(row.metadata) if row.metadata and row.metadata != "{}" else {}
+
+
+def bytea_array(ids: Iterable[bytes]) -> str:
+    """A bytea[] as Postgres reads it: psycopg takes ten times as long for a batch's ids."""
+    return "{" + ",".join(f'"\\\\x{raw_id.hex()}"' for raw_id in ids) + "}"
+
+
+def id_bytes(text: str) -> bytes:
+    """An id as the bytes that its tombstone is computed from."""
+    return text.encode("utf-8", "surrogatepass")

@@ -31,5 +31,5 @@ class EmbeddedPostgresError(LedgerError):
     """The Postgres from the wheel is not there or does not start."""
 
 
-class UsageError(LedgerError):
+class InvalidRequestError(LedgerError):
     """A dimension, time span or format that does not exist; the message lists what does."""

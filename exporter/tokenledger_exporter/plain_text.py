@@ -16,8 +16,8 @@ _UNSEEN: Final = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
 # Joiners that emoji and several scripts are written with.
 _JOINERS: Final = "\u200c\u200d"
 _SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_MOST_OF_BYTE: Final = 0xFF
-_MOST_OF_PLANE: Final = 0xFFFF
+_MAX_OF_BYTE: Final = 0xFF
+_MAX_OF_PLANE: Final = 0xFFFF
 
 # A spreadsheet runs a cell that begins with one of these, after what it takes for space (OWASP,
 # "CSV Injection", read 2026-11-22), in full width too, and after each separator it may split at.
@@ -59,6 +59,6 @@ def _seen(letter: str) -> str:
     if letter in _SHORT_ESCAPES:
         return _SHORT_ESCAPES[letter]
     code = ord(letter)
-    if code <= _MOST_OF_BYTE:
+    if code <= _MAX_OF_BYTE:
         return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= _MOST_OF_PLANE else f"\\U{code:08x}"
+    return f"\\u{code:04x}" if code <= _MAX_OF_PLANE else f"\\U{code:08x}"

@@ -17,7 +17,7 @@ from end_to_end.money import mtok
 from end_to_end.programs import LEDGER, launch, written
 from end_to_end.test_zero_code import written_app
 from tokenledger_exporter.demo.scripts import Use
-from tokenledger_exporter.maintenance.deduplicate import settle_marked
+from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,7 @@ def test_a_call_below_a_limited_span_of_another_emitter_is_one_row(
     tokenledger.flush()
     # In one commit they would be settled already; the drain thread may have made two.
     with psycopg.connect(database_url) as connection:
-        settle_marked(connection)
+        deduplicate_marked(connection)
     assert written(database_url, ROWS)[-1:] == [ROW]
     assert len(written(database_url, "SELECT 1 FROM token_ledger_events WHERE cost_usd > 0")) == 1
 

@@ -14,7 +14,7 @@ import pytest
 
 from exporter.made import ask, chat_attributes, row
 from exporter.server.serving import until
-from tokenledger_exporter.errors import DatabaseUnreachableError, UsageError
+from tokenledger_exporter.errors import DatabaseUnreachableError, InvalidRequestError
 from tokenledger_exporter.queries import AsyncTokenLedgerQueries, TokenLedgerQueries
 from tokenledger_exporter.queries.paging import METRICS
 from tokenledger_exporter.queries.trends import hour_starts
@@ -77,7 +77,9 @@ def test_groups_come_in_the_order_asked_for(queries: TokenLedgerQueries) -> None
         (("gone",), 1),
     ]
     assert report.coverage.lost == 4
-    with pytest.raises(UsageError, match=r"'cost; DROP' is no order: take one of cost_usd, calls"):
+    with pytest.raises(
+        InvalidRequestError, match=r"'cost; DROP' is no order: take one of cost_usd, calls"
+    ):
         queries.get_costs_by("project", order_by="cost; DROP")
 
 
@@ -129,11 +131,11 @@ def test_hours_are_cut_as_postgres_cuts_them(
 
 def test_a_zone_or_stretch_that_does_not_exist_is_named(queries: TokenLedgerQueries) -> None:
     for ask_for in (queries.get_daily_trend, queries.get_daily_costs, queries.get_hourly_costs):
-        with pytest.raises(UsageError, match=r"'Mars/Olympus' is no time zone"):
+        with pytest.raises(InvalidRequestError, match=r"'Mars/Olympus' is no time zone"):
             ask_for(timezone="Mars/Olympus")
-    with pytest.raises(UsageError, match="0 is no stretch of hours"):
+    with pytest.raises(InvalidRequestError, match="0 is no stretch of hours"):
         queries.get_hourly_costs(0)
-    with pytest.raises(UsageError, match="is no stretch of days"):
+    with pytest.raises(InvalidRequestError, match="is no stretch of days"):
         queries.get_daily_trend(10**9)
 
 
@@ -148,7 +150,7 @@ def test_utc_needs_no_list_of_zones(
     monkeypatch.setattr("tokenledger_exporter.db.dimensions.ZoneInfo", none_is_there)
     assert len(queries.get_daily_trend(days=3)) == 3
     assert len(queries.aggregate("day")) == 3
-    with pytest.raises(UsageError, match="pip install tzdata"):
+    with pytest.raises(InvalidRequestError, match="pip install tzdata"):
         queries.get_daily_trend(timezone="Europe/Berlin")
 
 
@@ -229,7 +231,7 @@ def test_a_comparison_has_the_groups_of_both_stretches(queries: TokenLedgerQueri
     assert report.previous is not None
     assert (report.previous.calls, report.previous.lost) == (2, 0)
     assert len(queries.compare_costs("project", days=7, limit=2).rows) == 2
-    with pytest.raises(UsageError, match="'day' is a stretch of time"):
+    with pytest.raises(InvalidRequestError, match="'day' is a stretch of time"):
         queries.compare_costs("day")
 
 
@@ -253,7 +255,7 @@ def test_aggregates_count_sum_and_average(queries: TokenLedgerQueries) -> None:
     [whole] = queries.aggregate("none", ["count_requests"], time_to=datetime.now(timezone.utc))
     assert whole.metrics == {"count_requests": 6}
     assert len(queries.aggregate("day")) == 3
-    with pytest.raises(UsageError, match=r"'sum_joy' is no metric: take of sum_input"):
+    with pytest.raises(InvalidRequestError, match=r"'sum_joy' is no metric: take of sum_input"):
         queries.aggregate("day", ["sum_joy"])
 
 
@@ -357,13 +359,13 @@ def test_pages_narrow_to_project_type_and_time(queries: TokenLedgerQueries) -> N
     ["", "nonsense", "é", "bnVsbA==", "WzEsMl0=", "WyIyMDI2LTAxLTAxIiwgIjAwIl0="],
 )
 def test_a_cursor_of_nobody_is_refused(queries: TokenLedgerQueries, cursor: str) -> None:
-    with pytest.raises(UsageError, match="cursor"):
+    with pytest.raises(InvalidRequestError, match="cursor"):
         queries.fetch_raw(cursor=cursor)
 
 
 @pytest.mark.parametrize("limit", [0, -1, 10_001])
 def test_a_limit_that_is_no_page_is_refused(queries: TokenLedgerQueries, limit: int) -> None:
-    with pytest.raises(UsageError, match=str(limit)):
+    with pytest.raises(InvalidRequestError, match=str(limit)):
         queries.fetch_raw(limit=limit)
 
 

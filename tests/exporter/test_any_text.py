@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.queries import TokenLedgerQueries
 
 if TYPE_CHECKING:
@@ -154,15 +154,15 @@ def test_groups_and_conditions_agree_with_python(  # noqa: PLR0913, PLR0917 - wh
 @given(text=ASKED)
 def test_any_text_where_a_name_belongs_is_refused_in_words(database_url: str, text: str) -> None:
     queries = TokenLedgerQueries(database_url)
-    with pytest.raises(UsageError):
+    with pytest.raises(InvalidRequestError):
         queries.get_costs_by("feature", order_by=f"{text}!")
-    with pytest.raises(UsageError):
+    with pytest.raises(InvalidRequestError):
         queries.get_costs_by(f"{text}!")
-    with pytest.raises(UsageError):
+    with pytest.raises(InvalidRequestError):
         queries.get_cost_summary(where={f"{text}!": "x"})
-    with pytest.raises(UsageError):
+    with pytest.raises(InvalidRequestError):
         queries.get_hourly_costs(timezone=f"{text}!")
-    with pytest.raises(UsageError):
+    with pytest.raises(InvalidRequestError):
         queries.aggregate("day", [f"{text}!"])
-    with pytest.raises(UsageError):
+    with pytest.raises(InvalidRequestError):
         queries.fetch_raw(cursor=f"{text}!")

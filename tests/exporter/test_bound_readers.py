@@ -13,7 +13,7 @@ from exporter.logins import fill, refusal, roles_of
 from exporter.made import ask
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.db.roles import bind_reader, create_roles
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.maintenance.retention import set_retention
 from tokenledger_exporter.queries import TokenLedgerQueries
 from tokenledger_exporter.rollups.refresh import refresh
@@ -128,14 +128,14 @@ def test_a_role_with_another_way_to_the_calls_cannot_be_bound(roles: Roles) -> N
     }
     for way, (role, options) in ways.items():
         name = roles.login(way, role, roles.reader, options=options)
-        with pytest.raises(UsageError, match="another way"):
+        with pytest.raises(InvalidRequestError, match="another way"):
             bind_reader(roles.owner, name, ["acme"])
     direct = roles.login("direct", roles.reader)
     with psycopg.connect(roles.owner) as connection:
         leaf = "SELECT inhrelid::regclass::text FROM pg_inherits ORDER BY 1 LIMIT 1"
         [(partition,)] = connection.execute(leaf).fetchall()
         connection.execute(f'GRANT SELECT ON {partition} TO "{direct}"'.encode())
-    with pytest.raises(UsageError, match="another way"):
+    with pytest.raises(InvalidRequestError, match="another way"):
         bind_reader(roles.owner, direct, ["acme"])
     assert ask(roles.owner, "SELECT count(*) FROM token_ledger_reader_organizations") == [(0,)]
 
@@ -149,10 +149,10 @@ def test_binding_reads_as_the_role_and_says_what_it_saw(roles: Roles) -> None:
     with psycopg.connect(roles.owner) as connection:
         policy = f'CREATE POLICY open ON token_ledger_events FOR SELECT TO "{name}" USING (true)'
         connection.execute(policy.encode())
-    with pytest.raises(UsageError, match="sees more than acme, globex, newco"):
+    with pytest.raises(InvalidRequestError, match="sees more than acme, globex, newco"):
         bind_reader(roles.owner, name, ["globex"])
     stranger = roles.login("stranger")
-    with pytest.raises(UsageError, match="cannot read calls"):
+    with pytest.raises(InvalidRequestError, match="cannot read calls"):
         bind_reader(roles.owner, stranger, ["acme"])
     bound = "SELECT organization_id FROM token_ledger_reader_organizations ORDER BY 1"
     assert ask(roles.owner, bound) == [("acme",), ("newco",)]

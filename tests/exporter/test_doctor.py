@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.doctor import checks
-from tokenledger_exporter.maintenance.deduplicate import settle_marked
+from tokenledger_exporter.doctor import checks, environment
+from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +77,7 @@ def test_rows_nobody_settles_are_a_warning(database_url: str) -> None:
         )
     assert states(database_url)["settling"] == "warn"
     with psycopg.connect(database_url) as connection:
-        settle_marked(connection)
+        deduplicate_marked(connection)
     assert states(database_url)["settling"] == "ok"
 
 
@@ -140,7 +140,7 @@ def test_celery_without_what_carries_attribution_is_named(
             raise PackageNotFoundError(package)
         return version(package)
 
-    monkeypatch.setattr(checks, "version", version_of)
+    monkeypatch.setattr(environment, "version", version_of)
     found = {check.name: check for check in checks.examine("postgresql://127.0.0.1:1/x")}
     check = found.get("celery")
     assert (check.state if check else None) == state

@@ -19,7 +19,7 @@ from exporter.made import ask
 from exporter.tellings import OTHER, OURS, THIRD, Told
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.maintenance import deduplicate
-from tokenledger_exporter.maintenance.deduplicate import Kept, settle_marked
+from tokenledger_exporter.maintenance.deduplicate import Deduplicated, deduplicate_marked
 from tokenledger_exporter.store import duplicates
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
@@ -60,7 +60,7 @@ def writer(database_url: str) -> Generator[BatchWriter]:
 
 def keep(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
-        settle_marked(connection)
+        deduplicate_marked(connection)
 
 
 def money(database_url: str) -> list[tuple[int, Decimal, int]]:
@@ -335,7 +335,7 @@ def test_a_row_that_loses_its_twin_comes_back(database_url: str) -> None:
 def test_a_keeper_with_nothing_to_settle_does_not_wait_for_a_writer(database_url: str) -> None:
     with psycopg.connect(database_url) as holder, psycopg.connect(database_url) as connection:
         holder.execute(LOCK)
-        assert settle_marked(connection) == Kept()
+        assert deduplicate_marked(connection) == Deduplicated()
 
 
 def test_many_rows_are_settled_in_portions_and_the_lock_is_let_go_between(
@@ -357,7 +357,7 @@ def test_many_rows_are_settled_in_portions_and_the_lock_is_let_go_between(
     twins_lock = duplicates.lock
     monkeypatch.setattr(duplicates, "lock", lock)
     with psycopg.connect(database_url) as connection:
-        assert settle_marked(connection).settled == 5
+        assert deduplicate_marked(connection).settled == 5
     assert seen == [(left, waits_since) for left in (5, 3, 1)]
     assert money(database_url) == [(5, 5 * ONE_CALL, 0)]
     assert ask(database_url, "SELECT count(*) FROM token_ledger_marks") == [(0,)]
@@ -375,7 +375,7 @@ def test_the_command_settles_once_or_for_ever(database_url: str) -> None:
     once = CliRunner().invoke(main, ["keep", "--database-url", database_url])
     settled, rolled_up = once.stdout.splitlines()
     assert once.exit_code == 0
-    assert settled == "1 rows settled, 0 set aside as second tellings, 0 restored"
+    assert settled == "1 rows checked, 0 set aside as duplicates, 0 restored"
     assert rolled_up.startswith("rolled up: ")
     leave_marked(ours.around())
     command = [sys.executable, "-u", "-c", COMMAND, "keep", "--every", "0.1"]
@@ -386,7 +386,7 @@ def test_the_command_settles_once_or_for_ever(database_url: str) -> None:
             assert process.stdout is not None
             assert "1 set aside" in process.stdout.readline()
             leave_marked(Told(response_id="resp_another_call_000001"))
-            assert "1 rows settled" in process.stdout.readline()
+            assert "1 rows checked" in process.stdout.readline()
         finally:
             process.terminate()
     assert money(database_url) == [(2, 2 * ONE_CALL, 0)]
@@ -445,10 +445,10 @@ def test_the_outcome_depends_on_what_was_told_and_not_on_the_order(
             for batch in order:
                 writer.write([told.row for told in batch])
                 if data.draw(st.booleans()):
-                    settle_marked(connection)
+                    deduplicate_marked(connection)
                 if data.draw(st.booleans()):
                     writer.write([told.row for told in batch])
-            settle_marked(connection)
+            deduplicate_marked(connection)
             assert connection.execute(MONEY).fetchall() == [(calls, calls * ONE_CALL, 0)]
             states.append(connection.execute(STATE).fetchall())
     assert states[0] == states[1]

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from exporter.made import ask, chat_attributes, row
 from exporter.tellings import Told
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.maintenance.deduplicate import settle_marked
+from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked
 from tokenledger_exporter.maintenance.retention import run_retention, set_retention
 from tokenledger_exporter.rollups.refresh import refresh
 from tokenledger_exporter.store.writer import BatchWriter
@@ -88,7 +88,7 @@ def test_a_minute_that_cannot_be_settled_stops_no_other_minute(database_url: str
         )
     refusing(database_url, column="user_id", event="UPDATE", table="token_ledger_events")
     with psycopg.connect(database_url) as connection:
-        kept = settle_marked(connection)
+        kept = deduplicate_marked(connection)
     [(minute, reason)] = kept.skipped.items()
     assert (minute.astimezone(timezone.utc).second, reason) == (0, "not this one")
     waiting = "SELECT user_id FROM token_ledger_events WHERE NOT settled"
@@ -99,7 +99,7 @@ def test_a_minute_that_cannot_be_settled_stops_no_other_minute(database_url: str
     with psycopg.connect(database_url) as connection:
         connection.execute("DROP FUNCTION refuse CASCADE")
         connection.commit()
-        assert settle_marked(connection).skipped == {}
+        assert deduplicate_marked(connection).skipped == {}
     assert ask(database_url, waiting) == []
 
 

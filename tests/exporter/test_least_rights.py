@@ -22,7 +22,7 @@ from tokenledger_exporter.errors import SchemaError
 from tokenledger_exporter.maintenance.erase import erase
 from tokenledger_exporter.maintenance.purge import purge
 from tokenledger_exporter.maintenance.retention import set_retention, show_retention
-from tokenledger_exporter.maintenance.runner import Keeper
+from tokenledger_exporter.maintenance.runner import MaintenanceRunner
 from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def test_nobody_becomes_the_owner_by_a_function_of_their_own(
     erase(keeper, "bob")
     purge(roles.owner, project="x")
     for url in (roles.owner, keeper):
-        with Keeper(url) as keeping:
+        with MaintenanceRunner(url) as keeping:
             keeping.round()
     for words in (["doctor"], ["report", "--by", "day,user"], ["db", "migrate"], ["db", "status"]):
         CliRunner().invoke(main, [*words, "--database-url", roles.owner])

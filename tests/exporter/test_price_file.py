@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from exporter.made import ask
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.catalog.custom_file import read_prices
 from tokenledger_exporter.pricing.catalog.genai_prices import package_rows
 from tokenledger_exporter.pricing.price_row import UNITS
@@ -61,7 +61,7 @@ def test_a_json_price_is_exact_and_never_a_float() -> None:
 )
 def test_a_mistake_is_named_with_its_line_and_column(line: str, why: str) -> None:
     header = GOOD.splitlines()[0]
-    with pytest.raises(UsageError) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         read_prices(f"{header}\n{line}\n", "own.csv")
     assert why in str(refused.value)
 
@@ -79,7 +79,7 @@ def test_a_mistake_is_named_with_its_line_and_column(line: str, why: str) -> Non
     ],
 )
 def test_a_file_that_is_none_is_said(text: str, name: str, why: str) -> None:
-    with pytest.raises(UsageError) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         read_prices(text, name)
     assert why in str(refused.value)
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from exporter.made import HEADER, build_row, chat_attributes, record
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.catalog.custom import model_pattern
 from tokenledger_exporter.pricing.catalog.genai_prices import package_rows
 from tokenledger_exporter.pricing.patterns import MAX_NAME_LENGTH, compile_pattern, search
@@ -73,7 +73,7 @@ NAMES = (
 
 @pytest.mark.parametrize("text", SLOW, ids=lambda text: text[:30])
 def test_a_pattern_that_could_take_long_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="cannot be a pattern"):
+    with pytest.raises(InvalidRequestError, match="cannot be a pattern"):
         compile_pattern(text)
     assert not search(text, "a" * 255 + "!")
 

@@ -22,8 +22,8 @@ from psycopg.conninfo import make_conninfo
 from exporter.made import ask, chat_attributes, row
 from exporter.tellings import Told
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.errors import UsageError
-from tokenledger_exporter.maintenance.deduplicate import settle_marked
+from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked
 from tokenledger_exporter.maintenance.erase import erase
 from tokenledger_exporter.maintenance.inline import MaintainingWriter
 from tokenledger_exporter.maintenance.purge import Purged, apurge, purge
@@ -136,7 +136,7 @@ def test_every_dimension_can_be_purged_by(database_url: str) -> None:
 
 
 def test_a_purge_by_nothing_is_refused(database_url: str) -> None:
-    with pytest.raises(UsageError, match="nothing to purge by"):
+    with pytest.raises(InvalidRequestError, match="nothing to purge by"):
         purge(database_url)
 
 
@@ -150,7 +150,7 @@ def test_an_empty_value_is_refused(
 ) -> None:
     """A shell passes it for a variable that is not set; every call without a user would go."""
     fill(writer)
-    with pytest.raises(UsageError, match="empty"):
+    with pytest.raises(InvalidRequestError, match="empty"):
         purge(database_url, where=where)
     for words in (["--user", ""], ["--project", ""], ["--organization", ""], ["--where", "team="]):
         done = CliRunner().invoke(main, ["purge", *words, "--database-url", database_url])
@@ -333,7 +333,7 @@ def test_a_row_written_while_somebody_is_erased_is_erased_by_the_keeper(
             "INSERT INTO token_ledger_erasures VALUES (sha256('saltann'), 'salt', 'erased-1')"
         )
     with psycopg.connect(database_url) as connection:
-        settle_marked(connection)
+        deduplicate_marked(connection)
     question = "SELECT user_id, metadata, settled FROM token_ledger_events"
     assert ask(database_url, question) == [("erased-1", {"boss": "erased-1"}, True)]
 
@@ -357,7 +357,7 @@ def test_erasing_while_others_write_leaves_no_row_behind(database_url: str) -> N
         for thread in threads:
             thread.join()
     with psycopg.connect(database_url) as connection:
-        settle_marked(connection)
+        deduplicate_marked(connection)
     question = "SELECT count(*) FROM token_ledger_events WHERE user_id = 'ann'"
     assert ask(database_url, question) == [(0,)]
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.queries import TokenLedgerQueries
 
 ROWS = """
@@ -69,11 +69,11 @@ def test_an_empty_ledger_costs_zero_dollars(database_url: str) -> None:
 
 
 def test_without_any_database_url_the_remedy_is_named() -> None:
-    with pytest.raises(UsageError, match=r"tokenledger\.configure\(database_url=\.\.\.\)"):
+    with pytest.raises(InvalidRequestError, match=r"tokenledger\.configure\(database_url=\.\.\.\)"):
         TokenLedgerQueries()
 
 
 @pytest.mark.parametrize("days", [0, -1, 10**7, 10**12])
 def test_a_stretch_of_days_that_no_calendar_has_is_named(database_url: str, days: int) -> None:
-    with pytest.raises(UsageError, match=str(days)):
+    with pytest.raises(InvalidRequestError, match=str(days)):
         TokenLedgerQueries(database_url).get_cost_summary(days=days)

@@ -11,7 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES
+from tokenledger_exporter.dialects.allowlist import ALLOWED_ATTRIBUTES
 from tokenledger_exporter.recorder.encode import encode_span
 from tokenledger_exporter.spool.codec import decode_record
 from tokenledger_semconv import attributes, dimensions
@@ -71,13 +71,13 @@ def test_several_finish_reasons_are_a_list() -> None:
     ],
 )
 def test_nothing_that_can_hold_a_prompt_or_a_key_is_kept(name: str) -> None:
-    assert name not in KEPT_ATTRIBUTES
+    assert name not in ALLOWED_ATTRIBUTES
     assert encoded({name: "canary"}).attributes == {}
 
 
 def test_every_name_of_the_contract_is_kept() -> None:
     new = (attributes.CACHED_AUDIO_TOKENS, attributes.AUDIO_SECONDS, attributes.SDK_VERSION)
-    assert set(new) <= KEPT_ATTRIBUTES
+    assert set(new) <= ALLOWED_ATTRIBUTES
 
 
 @pytest.mark.parametrize("name", [attributes.PROVIDER_USAGE, attributes.FURTHER_USAGE])

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from exporter.made import ask, row
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.errors import LedgerError, UsageError
+from tokenledger_exporter.errors import InvalidRequestError, LedgerError
 from tokenledger_exporter.maintenance.retention import run_retention, set_retention, show_retention
 from tokenledger_exporter.store.partitions import make_months_ahead
 from tokenledger_exporter.store.writer import BatchWriter
@@ -167,7 +167,7 @@ def test_a_month_somebody_holds_waits_for_another_time(old_calls: str, tmp_path:
 
 @pytest.mark.parametrize("keep", ["", "0d", "30d", "0mo", "1.5mo", "13", "-1mo", "12 parsecs"])
 def test_a_time_that_is_none_or_too_short_is_refused(database_url: str, keep: str) -> None:
-    with pytest.raises(UsageError, match="400d, 13mo, 2y or forever"):
+    with pytest.raises(InvalidRequestError, match="400d, 13mo, 2y or forever"):
         set_retention(database_url, keep)
 
 

@@ -22,14 +22,14 @@ from exporter.made import ask, chat_attributes, row
 from exporter.tellings import OTHER, OURS, Told
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.db.roles import create_roles, script
-from tokenledger_exporter.errors import SchemaError, UsageError
-from tokenledger_exporter.maintenance.deduplicate import settle_marked
+from tokenledger_exporter.errors import InvalidRequestError, SchemaError
+from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked
 from tokenledger_exporter.maintenance.erase import erase
 from tokenledger_exporter.maintenance.inline import MaintainingWriter
 from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_exporter.maintenance.purge import purge
 from tokenledger_exporter.maintenance.retention import run_retention, set_retention
-from tokenledger_exporter.maintenance.runner import Keeper
+from tokenledger_exporter.maintenance.runner import MaintenanceRunner
 from tokenledger_exporter.queries import TokenLedgerQueries
 from tokenledger_exporter.rollups.refresh import refresh
 from tokenledger_exporter.store.partitions import make_months_ahead
@@ -174,7 +174,7 @@ def test_a_keeper_does_all_a_keeper_does(logins: Logins) -> None:
     with psycopg.connect(logins.owner) as connection:
         connection.execute(f"DROP TABLE {month}".encode())
     with psycopg.connect(logins.keeper) as connection:
-        assert settle_marked(connection).set_aside == 1
+        assert deduplicate_marked(connection).set_aside == 1
     with psycopg.connect(logins.keeper, autocommit=True) as connection:
         assert make_months_ahead(connection) == ""
     assert is_refused(logins.reader, f"SELECT * FROM {month}")
@@ -302,12 +302,12 @@ def test_a_keeper_leaves_old_months_to_the_owner(logins: Logins) -> None:
     with closing(MaintainingWriter(logins.owner)) as writer:
         writer.write([replace(row(), timestamp=NOW - timedelta(days=200))])
     set_retention(logins.owner, "2mo")
-    with Keeper(logins.keeper) as keeper:
+    with MaintenanceRunner(logins.keeper) as keeper:
         done = keeper.round()
     assert done.months == []
     assert [trouble for trouble in done.troubles if "as the tables' owner" in trouble]
     assert done.rolled_up.hours == 1
-    with Keeper(logins.owner) as keeper:
+    with MaintenanceRunner(logins.owner) as keeper:
         assert len(keeper.round().months) == 1
 
 
@@ -370,7 +370,7 @@ def test_roles_may_be_made_again_and_as_a_script(logins: Logins) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "A", "a-b", "a b", "1a", "x" * 41, "a'; --", "é"])
 def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
-    with pytest.raises(UsageError, match="prefix"):
+    with pytest.raises(InvalidRequestError, match="prefix"):
         script(prefix)
 
 
@@ -412,7 +412,7 @@ def test_a_bound_reader_sees_losses_and_duplicates_of_its_own_organization(login
             for scope in (OURS, OTHER):
                 writer.write([Told(scope=scope, response_id=answer, more=whose).row])
     with psycopg.connect(logins.owner) as connection:
-        settle_marked(connection)
+        deduplicate_marked(connection)
     losses = "SELECT organization_id, lost FROM token_ledger_organization_losses"
     assert ask(logins.bound, losses) == [("acme", 7)]
     assert ask(logins.bound, "SELECT sum(records) FROM token_ledger_losses") == [(7,)]

@@ -17,11 +17,11 @@ from exporter.made import ask, chat_attributes, row
 from exporter.sums import differences
 from exporter.tellings import Told
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.maintenance.deduplicate import settle_marked
+from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked
 from tokenledger_exporter.maintenance.erase import erase
 from tokenledger_exporter.maintenance.purge import purge
 from tokenledger_exporter.maintenance.retention import run_retention, set_retention
-from tokenledger_exporter.maintenance.runner import Keeper
+from tokenledger_exporter.maintenance.runner import MaintenanceRunner
 from tokenledger_exporter.rollups import refresh as rollups
 from tokenledger_exporter.rollups.verify import verify
 from tokenledger_exporter.sql import migration_files
@@ -81,7 +81,7 @@ def change_settled(database_url: str) -> None:
     write(database_url, inner.within(outer).row)
     refresh(database_url)
     with psycopg.connect(database_url) as connection:
-        settle_marked(connection)
+        deduplicate_marked(connection)
     assert ask(database_url, "SELECT count(*) FROM token_ledger_duplicates") == [(1,)]
 
 
@@ -328,7 +328,7 @@ def test_a_week_that_is_not_its_days_is_named_and_made_anew(database_url: str) -
 def test_a_keeper_rolls_up_and_lets_months_go(database_url: str, tmp_path: Path) -> None:
     write(database_url, of("ada"), of("ada", months_ago(6)))
     set_retention(database_url, "4mo", str(tmp_path))
-    with Keeper(database_url) as keeper:
+    with MaintenanceRunner(database_url) as keeper:
         done = keeper.round()
         assert done.troubles == []
         assert (done.rolled_up.slices, done.rolled_up.hours) == (1, 1)
@@ -339,7 +339,7 @@ def test_a_keeper_rolls_up_and_lets_months_go(database_url: str, tmp_path: Path)
 
 
 def test_a_keeper_goes_on_where_its_connection_was_cut(database_url: str) -> None:
-    with Keeper(database_url) as keeper:
+    with MaintenanceRunner(database_url) as keeper:
         keeper.round()
         write(database_url, of("ada"))
         cut = (

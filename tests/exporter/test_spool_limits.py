@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from exporter.test_ledger import DOWN, call, opened
 from exporter.test_spool import HEADER, waiting
-from tokenledger_exporter.spool.fsync import Syncer
+from tokenledger_exporter.spool.fsync import FsyncThread
 from tokenledger_exporter.spool.spool import Spool
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def test_many_notices_are_one_sync_and_a_stopped_thread_is_gone() -> None:
         syncs.append(None)
         done.set()
 
-    syncer = Syncer(sync)
+    syncer = FsyncThread(sync)
     for _ in range(100):
         if not syncer.due:
             syncer.notice()

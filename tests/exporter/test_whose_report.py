@@ -18,8 +18,8 @@ from msgspec import structs
 from exporter.made import ask
 from exporter.tellings import OTHER, OURS, THIRD, Told
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.maintenance.deduplicate import settle_marked
-from tokenledger_exporter.store.same_call import MOST_TELLINGS
+from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked
+from tokenledger_exporter.store.same_call import MAX_SPAN_REPORTS
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 
@@ -38,7 +38,7 @@ def write(database_url: str, *tellings: Told) -> None:
         with closing(BatchWriter(database_url)) as writer:
             writer.write([told.row])
     with psycopg.connect(database_url) as connection:
-        settle_marked(connection)
+        deduplicate_marked(connection)
 
 
 def standing(database_url: str) -> list[tuple[str, str, Decimal | None]]:
@@ -183,7 +183,7 @@ def test_one_id_in_thousands_of_rows_is_settled_in_little_memory(database_url: s
             writer.write(rows[first : first + 500])
     tracemalloc.start()
     with psycopg.connect(database_url) as connection:
-        settle_marked(connection)
+        deduplicate_marked(connection)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 48 * 2**20
@@ -197,7 +197,7 @@ def test_a_flood_of_a_tenant_under_one_id_keeps_no_other_report_of_it_apart(
 ) -> None:
     flood = [
         replace(FORGED, scope=f"s{number}", span_id=number + 1)
-        for number in range(MOST_TELLINGS + 5)
+        for number in range(MAX_SPAN_REPORTS + 5)
     ]
     app = replace(GATEWAY, scope=OURS, span_id=5_000)
     write(database_url, *flood, GATEWAY, app)
@@ -217,7 +217,7 @@ def test_a_span_with_thousands_of_calls_within_it_is_settled_in_little_memory(
         writer.write([outer.row, *inner])
     tracemalloc.start()
     with psycopg.connect(database_url) as connection:
-        settle_marked(connection)
+        deduplicate_marked(connection)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 48 * 2**20
@@ -277,7 +277,7 @@ def test_what_a_tenant_said_of_the_attribution_is_kept_beside_the_operators(
                 " SELECT date_trunc('minute', timestamp) FROM token_ledger_events"
             )
         with psycopg.connect(database_url) as connection:
-            settle_marked(connection)
+            deduplicate_marked(connection)
 
 
 def test_a_tenant_that_floods_an_id_keeps_no_others_reports_of_it_apart(database_url: str) -> None:
@@ -302,7 +302,7 @@ def test_spans_nested_in_thousands_of_each_other_hold_no_lock_for_long(database_
         writer.write(made)
     begun = time.monotonic()
     with psycopg.connect(database_url) as connection:
-        settle_marked(connection)
+        deduplicate_marked(connection)
     assert time.monotonic() - begun < 20
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events WHERE NOT settled") == [(0,)]
 

@@ -23,7 +23,7 @@ from faults.proxy import Fault
 from faults.registry import SkippedError, case
 from ports import free_port
 from tokenledger_exporter.db.connection import session
-from tokenledger_exporter.doctor.checks import pooler
+from tokenledger_exporter.doctor.database import pooler
 from tokenledger_exporter.maintenance.install import migrate
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tokenledger_exporter.cli.exit_codes import say
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_semconv.settings import SettingsError, read_settings
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def open_database(database_url: str | None) -> Generator[str]:
     try:
         url = read_settings({"database_url": database_url}).database_url
     except SettingsError as error:
-        raise UsageError(str(error)) from None
+        raise InvalidRequestError(str(error)) from None
     if url:
         yield url
         return

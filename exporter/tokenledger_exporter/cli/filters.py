@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 
 
 def conditions(given: tuple[str, ...]) -> dict[str, list[str]]:
@@ -15,6 +15,6 @@ def conditions(given: tuple[str, ...]) -> dict[str, list[str]]:
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"{text!r} is no condition: write it as dimension=value")
+            raise InvalidRequestError(f"{text!r} is no condition: write it as dimension=value")
         found.setdefault(name.strip(), []).append(value)
     return found

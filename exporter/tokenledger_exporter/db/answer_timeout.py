@@ -24,7 +24,7 @@ ANSWER_SECONDS: Final = 60.0
 _Answer = TypeVar("_Answer")
 
 
-class ImpatientConnection(psycopg.Connection[Any]):
+class TimedConnection(psycopg.Connection[Any]):
     """Raises `OperationalError` once nothing has come for `ANSWER_SECONDS`."""
 
     @override

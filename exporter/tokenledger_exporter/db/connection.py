@@ -19,7 +19,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import set_json_loads
 
-from tokenledger_exporter.errors import DatabaseUnreachableError, SchemaError, UsageError
+from tokenledger_exporter.errors import DatabaseUnreachableError, InvalidRequestError, SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -104,7 +104,7 @@ def session(database_url: str) -> Generator[psycopg.Connection[Any]]:
             raise explain(error) from None
 
 
-class KeptSession:
+class ReusableSession:
     """Sessions on one connection, for who has work every few seconds.
 
     Args:
@@ -208,7 +208,7 @@ def explain(error: psycopg.Error) -> LedgerError:
     """What happened and what to do, without the database's own text about values."""
     if isinstance(error, pg_errors.InvalidParameterValue):
         # The machine's list of time zones has names that Postgres' own has not.
-        return UsageError(f"the database does not know it: {error.diag.message_primary}")
+        return InvalidRequestError(f"the database does not know it: {error.diag.message_primary}")
     if sentence := _sentence(error):
         return SchemaError(sentence)
     return DatabaseUnreachableError(

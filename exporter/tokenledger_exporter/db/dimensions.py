@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from psycopg import sql
 
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_semconv.dimensions import DIMENSIONS, METADATA_DIMENSION_PREFIX
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def zone_of(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise UsageError(
+        raise InvalidRequestError(
             f"{name!r} is no time zone: write it as in the IANA list, like Europe/Berlin (on a "
             "machine without that list, pip install tzdata)"
         ) from None
@@ -78,7 +78,7 @@ def group(name: str, zone: str = UTC) -> sql.Composable:
         return sql.SQL("COALESCE(metadata ->> {}::text, '')").format(
             sql.Literal(key.replace("%", "%%"))
         )
-    raise UsageError(
+    raise InvalidRequestError(
         f"{name!r} is no dimension: group by one or more of {', '.join(dimension_names())}"
     )
 
@@ -112,7 +112,9 @@ def _narrowed(
     parts: list[sql.Composable] = [sql.SQL("")]
     for number, name in enumerate(where or {}):
         if name in _BUCKETS:
-            raise UsageError(f"{name!r} is a stretch of time: give its start and end instead")
+            raise InvalidRequestError(
+                f"{name!r} is a stretch of time: give its start and end instead"
+            )
         condition = sql.SQL("AND {} = ANY({}::text[])")
         parts.append(condition.format(column(name), sql.Placeholder(f"where_{number}")))
     return sql.SQL(" ").join(parts), narrowing_values(where)

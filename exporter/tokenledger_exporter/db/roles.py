@@ -15,7 +15,7 @@ from psycopg import errors as pg_errors
 from psycopg import sql
 
 from tokenledger_exporter.db.connection import session
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
@@ -97,13 +97,17 @@ def bind_reader(
     with session(database_url) as connection, connection.transaction():
         found = connection.execute(_BINDING["known_reader"], {"reader": reader}).fetchone()
         if not found or not found[0]:
-            raise UsageError(
+            raise InvalidRequestError(
                 f"there is no role {reader!r}: make it first, IN ROLE {DEFAULT_PREFIX}_reader"
             )
         if not found[1]:
-            raise UsageError("rows are not shown by policy yet: run 'tokenledger db roles' first")
+            raise InvalidRequestError(
+                "rows are not shown by policy yet: run 'tokenledger db roles' first"
+            )
         if rights := other_rights(connection, reader):
-            raise UsageError(f"{reader} cannot be bound, it sees calls in another way: {rights}")
+            raise InvalidRequestError(
+                f"{reader} cannot be bound, it sees calls in another way: {rights}"
+            )
         # An identifier, as regrole reads it.
         values: dict[str, object] = {"reader": sql.Identifier(reader).as_string(None)}
         if to_all:
@@ -166,14 +170,14 @@ def look_as(connection: psycopg.Connection[Any], reader: str) -> Bound:
             found = connection.execute(_BINDING["sees_calls_of"], values).fetchall()
             [(sees_others,)] = connection.execute(_BINDING["sees_others"], values).fetchall()
     except pg_errors.InsufficientPrivilege as error:
-        raise UsageError(
+        raise InvalidRequestError(
             f"{reader} cannot read calls ({error.diag.message_primary}): "
             f"GRANT {DEFAULT_PREFIX}_reader TO {role.as_string(None)}, and bind it again"
         ) from None
     if bound is None:
         return Bound(reader, None)
     if sees_others:
-        raise UsageError(
+        raise InvalidRequestError(
             f"{reader} sees more than {', '.join(organizations)}: run 'tokenledger db roles' "
             "again, then bind it; nothing was changed"
         )
@@ -202,7 +206,7 @@ def role_names(prefix: str) -> tuple[str, ...]:
         UsageError: the prefix is no role name.
     """
     if not _PREFIX.fullmatch(prefix):
-        raise UsageError(
+        raise InvalidRequestError(
             f"{prefix!r} is no prefix for roles: take lower-case letters, digits and underscores, "
             "40 at most"
         )

@@ -27,7 +27,7 @@ REDUCED: Final[Mapping[str, Callable[[str], str]]] = {
 }
 """Attribute -> what is kept of its text; "" keeps nothing."""
 
-KEPT_ATTRIBUTES: Final = frozenset(
+ALLOWED_ATTRIBUTES: Final = frozenset(
     {
         value
         for name, value in vars(attributes).items()
@@ -37,7 +37,7 @@ KEPT_ATTRIBUTES: Final = frozenset(
 ) - frozenset(REDUCED)
 """Every attribute of the contract and of a dialect; all else on a span stays out of the spool."""
 
-KEPT_PREFIXES: Final = tuple({prefix for dialect in DIALECTS for prefix in dialect.prefixes})
+ALLOWED_PREFIXES: Final = tuple({prefix for dialect in DIALECTS for prefix in dialect.prefixes})
 """How other emitters' attributes begin that attribute by further keys."""
 
 MARKS: Final = frozenset(

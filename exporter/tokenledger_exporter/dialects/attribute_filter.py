@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, cast
 
-from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES, KEPT_PREFIXES, REDUCED
+from tokenledger_exporter.dialects.allowlist import ALLOWED_ATTRIBUTES, ALLOWED_PREFIXES, REDUCED
 from tokenledger_exporter.dialects.span_source import encodable
 from tokenledger_semconv import attributes, dimensions
 
@@ -31,10 +31,10 @@ _LONGEST_USAGE: Final = 65_536
 
 
 # As the SDK's own limit: an exporter that lifts it must not fill the spool with metadata.
-_MOST_KEPT: Final = 128
+_MAX_ALLOWED: Final = 128
 
 
-_LEAST, MOST_NS, _MOST_ENCODED = -(2**63), 2**63 - 1, 2**64 - 1
+_LEAST, MAX_NS, _MAX_ENCODED = -(2**63), 2**63 - 1, 2**64 - 1
 
 
 def allowed_attributes(found: Mapping[str, object]) -> dict[str, AttributeValue]:
@@ -42,13 +42,13 @@ def allowed_attributes(found: Mapping[str, object]) -> dict[str, AttributeValue]
     kept: dict[str, AttributeValue] = {}
     metadata_keys = 0
     for key, value in found.items():
-        if key in KEPT_ATTRIBUTES:
+        if key in ALLOWED_ATTRIBUTES:
             # Nearly every value is short plain text or a small number: it pays no call.
             if type(value) is str:
                 fits = len(value) <= MAX_TEXT and value.isascii()
                 kept[key] = value if fits else encodable(value[: longest_text(key)])
             elif type(value) is int:
-                kept[key] = value if _LEAST <= value <= _MOST_ENCODED else str(value)
+                kept[key] = value if _LEAST <= value <= _MAX_ENCODED else str(value)
             else:
                 kept[key] = _plain(value)
         elif key.startswith(attributes.METADATA_PREFIX):
@@ -77,7 +77,7 @@ def _keep_foreign(kept: dict[str, AttributeValue], key: str, value: object) -> N
         told = reduce(value) if isinstance(value, str) else ""
         if told:
             kept[key] = told
-    elif key.startswith(KEPT_PREFIXES) and len(kept) < _MOST_KEPT:
+    elif key.startswith(ALLOWED_PREFIXES) and len(kept) < _MAX_ALLOWED:
         short = value[: dimensions.MAX_VALUE_LENGTH] if isinstance(value, str) else value
         kept[encodable(key)] = _plain(short)
 
@@ -88,7 +88,7 @@ def _plain(value: object) -> AttributeValue:
         return value
     if isinstance(value, int):
         # msgpack ends at 64 bits; a count beyond is a fault the dialect will name.
-        return int(value) if _LEAST <= value <= _MOST_ENCODED else str(value)
+        return int(value) if _LEAST <= value <= _MAX_ENCODED else str(value)
     if isinstance(value, float):
         return float(value)
     if isinstance(value, (list, tuple)):

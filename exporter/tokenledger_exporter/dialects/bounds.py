@@ -15,10 +15,10 @@ from tokenledger_semconv import dimensions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MOST_WORD_LETTERS: Final = 64
+MAX_WORD_LETTERS: Final = 64
 """Letters of a provider, an operation, a tier or a region: words of a short list."""
 
-MOST_NAME_LETTERS: Final = dimensions.MAX_VALUE_LENGTH
+MAX_STORED_NAME_LENGTH: Final = dimensions.MAX_VALUE_LENGTH
 """Letters of a model, a scope, an error type or a response id."""
 
 _NAMES: Final = frozenset({"model", "request_model", "error_type"})
@@ -37,13 +37,13 @@ def _cut(name: str, text: str) -> str:
         return text
     if name == _ID:
         return bounded_id(text)
-    return text[: MOST_NAME_LETTERS if name in _NAMES else MOST_WORD_LETTERS]
+    return text[: MAX_STORED_NAME_LENGTH if name in _NAMES else MAX_WORD_LETTERS]
 
 
 def bounded_id(response_id: str) -> str:
     """A response id; of a longer one its beginning and a digest, so that two stay two."""
-    if len(response_id) <= MOST_NAME_LETTERS:
+    if len(response_id) <= MAX_STORED_NAME_LENGTH:
         return response_id
     encoded = response_id.encode(errors="surrogatepass")
     digest = hashlib.blake2b(encoded, digest_size=_DIGEST_BYTES).hexdigest()
-    return response_id[: MOST_NAME_LETTERS - len(digest)] + digest
+    return response_id[: MAX_STORED_NAME_LENGTH - len(digest)] + digest

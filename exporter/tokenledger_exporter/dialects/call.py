@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tokenledger_exporter.dialects.bounds import MOST_NAME_LETTERS
+from tokenledger_exporter.dialects.bounds import MAX_STORED_NAME_LENGTH
 from tokenledger_exporter.dialects.usage_json import counts_of, iterations, parsed
 from tokenledger_semconv import attributes
 
@@ -89,8 +89,8 @@ class CallFacts(msgspec.Struct, frozen=True):
         """
         return msgspec.structs.replace(
             self,
-            model=model[:MOST_NAME_LETTERS],
-            request_model=model[:MOST_NAME_LETTERS],
+            model=model[:MAX_STORED_NAME_LENGTH],
+            request_model=model[:MAX_STORED_NAME_LENGTH],
             operation=operation,
             response_id="",
             tokens=tokens,

@@ -52,13 +52,13 @@ TEXTS: Final = (
     *("operation", "provider", "model", "request_model", "response_id", "error_type"),
     *("service_tier", "speed", "inference_geo", "usage"),
 )
-"""Facts of a call that are texts, in the order in which `Told` has them."""
+"""Facts of a call that are texts, in the order in which `SpanFacts` has them."""
 
 OTHERS: Final = ("first_chunk_seconds", "estimated", "reported_cost")
 """Facts of a call that are none, in the same way."""
 
 
-class Told(msgspec.Struct, frozen=True, gc=False):
+class SpanFacts(msgspec.Struct, frozen=True, gc=False):
     """What a span tells of its call, each value in its place.
 
     Args:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from tokenledger_exporter.dialects.dialect import COLUMN, COUNT, DETAIL, OTHERS, TEXTS, VALUE, Told
+from tokenledger_exporter.dialects.dialect import (
+    COLUMN,
+    COUNT,
+    DETAIL,
+    OTHERS,
+    TEXTS,
+    VALUE,
+    SpanFacts,
+)
 from tokenledger_semconv import attributes
 from tokenledger_semconv.tokens import MOST_COUNTED, TokenVector
 
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
     Picks = Callable[[Sequence[Any]], tuple[Any, ...]]
     Places = tuple[tuple[str, int], ...]
 
-_MOST_PLANS: Final = 1_024
+_MAX_PLANS: Final = 1_024
 _INTEGERS: Final = frozenset((int,))
 
 # What stands behind a span's own values, for what it does not tell: a text, and anything else.
@@ -58,7 +66,7 @@ class _Plan(msgspec.Struct, frozen=True, gc=False):
     details: Places
 
 
-def told_plainly(dialect: Dialect, found: Mapping[str, AttributeValue]) -> Told | None:
+def told_plainly(dialect: Dialect, found: Mapping[str, AttributeValue]) -> SpanFacts | None:
     """What a span tells; `None` if only the walk can say."""
     plan = _plan(dialect, tuple(found))
     if plan is None:
@@ -73,7 +81,7 @@ def told_plainly(dialect: Dialect, found: Mapping[str, AttributeValue]) -> Told 
     are_counts = _INTEGERS.issuperset(map(type, counts))
     if not are_counts or min(counts) < 0 or sum(counts) > MOST_COUNTED or "" in settings:
         return None
-    return Told(
+    return SpanFacts(
         TokenVector._make(plan.vector(values)),
         True,
         texts[: len(TEXTS)],
@@ -84,7 +92,7 @@ def told_plainly(dialect: Dialect, found: Mapping[str, AttributeValue]) -> Told 
     )
 
 
-@lru_cache(maxsize=_MOST_PLANS)
+@lru_cache(maxsize=_MAX_PLANS)
 def _plan(dialect: Dialect, names: tuple[str, ...]) -> _Plan | None:
     """The plan for spans with these attributes; `None` if each has to be walked."""
     groups: dict[int, dict[str, int]] = {group: {} for group in range(_METADATA, DETAIL + 1)}

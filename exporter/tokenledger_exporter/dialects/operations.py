@@ -15,7 +15,7 @@ from tokenledger_semconv.attributes import OPERATION_NAME
 if TYPE_CHECKING:
     from tokenledger_exporter.domain.span_record import SpanRecord
 
-_MOST_SHOWN: Final = 64
+_MAX_SHOWN: Final = 64
 
 BILLABLE_OPERATIONS: Final = frozenset(
     {
@@ -58,8 +58,8 @@ _FIRST_WORD: Final = re.compile(r"[^A-Za-z]*([A-Z]*[a-z]*)")
 
 def described(record: SpanRecord) -> str:
     """A span by the operation it names and its scope, as an example of those that are no call."""
-    operation = str(record.attributes.get(OPERATION_NAME, ""))[:_MOST_SHOWN]
-    return f"operation {operation!r} of {record.scope[:_MOST_SHOWN] or 'no scope'}"
+    operation = str(record.attributes.get(OPERATION_NAME, ""))[:_MAX_SHOWN]
+    return f"operation {operation!r} of {record.scope[:_MAX_SHOWN] or 'no scope'}"
 
 
 def billed_operation(name: str, *, is_counted: bool) -> str:

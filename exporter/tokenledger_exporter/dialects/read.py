@@ -17,9 +17,9 @@ from tokenledger_exporter.dialects.attribution import (
     keep_key,
     metadata_text,
 )
-from tokenledger_exporter.dialects.bounds import MOST_WORD_LETTERS, bounded
+from tokenledger_exporter.dialects.bounds import MAX_WORD_LETTERS, bounded
 from tokenledger_exporter.dialects.call import CallFacts, missing_usage
-from tokenledger_exporter.dialects.dialect import COUNT, OTHERS, TEXTS, Draft, Told
+from tokenledger_exporter.dialects.dialect import COUNT, OTHERS, TEXTS, Draft, SpanFacts
 from tokenledger_exporter.dialects.fast_path import told_plainly
 from tokenledger_exporter.dialects.operations import BILLABLE_OPERATIONS, billed_operation
 from tokenledger_exporter.dialects.registry import dialect_of
@@ -75,7 +75,7 @@ def read_call(record: SpanRecord, header: SpoolHeader) -> CallFacts | None:
     return _facts(record, header, dialect, told, (operation, tokens))
 
 
-def _told(dialect: Dialect, record: SpanRecord) -> Told:
+def _told(dialect: Dialect, record: SpanRecord) -> SpanFacts:
     """What any span tells: walked, mended and completed."""
     draft = _walk(dialect, record.attributes)
     usage = _read_usage(draft) if draft.usage else None
@@ -85,7 +85,7 @@ def _told(dialect: Dialect, record: SpanRecord) -> Told:
     _complete(counts, failed=record.failed)
     texts = [_text(values, name) for name in TEXTS]
     error_type = texts[TEXTS.index("error_type")]
-    return Told(
+    return SpanFacts(
         TokenVector(**counts),
         bool(counts),
         texts,
@@ -102,14 +102,14 @@ def _facts(
     record: SpanRecord,
     header: SpoolHeader,
     dialect: Dialect,
-    told: Told,
+    told: SpanFacts,
     read: tuple[str, TokenVector],
 ) -> CallFacts:
     """The facts of a call, of what its span tells; `read` is its operation and its tokens."""
     (operation, tokens), refused, metadata = read, told.refused, told.metadata
     texts = told.texts
-    if max(map(len, texts[:_NAMES])) > MOST_WORD_LETTERS:
-        texts, operation = bounded(texts), operation[:MOST_WORD_LETTERS]
+    if max(map(len, texts[:_NAMES])) > MAX_WORD_LETTERS:
+        texts, operation = bounded(texts), operation[:MAX_WORD_LETTERS]
     _, provider, model, request_model, response_id, error_type, tier, speed, geo, usage = texts
     seconds, estimated, cost = told.others
     model = model or request_model
@@ -210,7 +210,7 @@ def _with_cached(tokens: TokenVector, *, is_exclusive: bool) -> TokenVector:
     return tokens
 
 
-def _operation(dialect: Dialect, told: Told) -> str:
+def _operation(dialect: Dialect, told: SpanFacts) -> str:
     """The conventions' name of the operation; "" if it is none a provider bills."""
     name = told.texts[0]
     if dialect.trusted:

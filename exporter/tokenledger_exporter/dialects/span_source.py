@@ -22,7 +22,7 @@ _KEPT_RESOURCE: Final = (
 )
 _UNNAMED_SERVICE: Final = "unknown_service"
 # A process has few of both; an app that makes them anew for each request must not fill memory.
-_MOST_ORIGINS: Final = 1_024
+_MAX_ORIGINS: Final = 1_024
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
@@ -59,7 +59,7 @@ def origin_of(resource: Resource, scope: InstrumentationScope | None) -> Origin:
 
 def _read(resource: Resource, scope: InstrumentationScope | None) -> Origin:
     kept = kept_resource(resource.attributes, (scope.attributes or {}) if scope else {})
-    if len(KNOWN_ORIGINS) >= _MOST_ORIGINS:
+    if len(KNOWN_ORIGINS) >= _MAX_ORIGINS:
         KNOWN_ORIGINS.clear()
     name = encodable(scope.name) if scope else ""
     is_ours = name.startswith(attributes.SCOPE_PREFIX)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 JsonObject: TypeAlias = "dict[str, object]"
 
 # A whole answer is read for the usage at its end; beyond this it costs the app too much.
-_MOST_LETTERS: Final = 131_072
+_MAX_LETTERS: Final = 131_072
 # `str(dict)` takes a hundred times as long to read as JSON does.
-_MOST_PRINTED_LETTERS: Final = 8_192
+_MAX_PRINTED_LETTERS: Final = 8_192
 _DEEPEST: Final = 3
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
@@ -33,7 +33,7 @@ _WORDS: Final = frozenset({"service_tier", "inference_geo", "speed"})
 
 # Anthropic's list of what further models did inside a call: kind and model of each, and its counts.
 _ITERATIONS: Final = "iterations"
-_MOST_ITERATIONS: Final = 256
+_MAX_ITERATIONS: Final = 256
 _COMPACTION: Final = "compaction"
 _KINDS: Final = frozenset({_COMPACTION, "message", "advisor_message", "fallback_message"})
 _WHOLE: Final = ("input_tokens", "output_tokens")
@@ -74,7 +74,7 @@ def details(text: str) -> str:
 
 def parsed(text: str) -> JsonObject:
     """A text's object, from JSON or from Python's way of printing one; empty for anything else."""
-    if len(text) > _MOST_LETTERS or not text.startswith("{"):
+    if len(text) > _MAX_LETTERS or not text.startswith("{"):
         return {}
     try:
         found: object = msgspec.json.decode(text)
@@ -93,7 +93,7 @@ def counts_of(usage: JsonObject) -> dict[str, int]:
 
 
 def _printed(text: str) -> object:
-    if len(text) > _MOST_PRINTED_LETTERS or not text.startswith("{'"):
+    if len(text) > _MAX_PRINTED_LETTERS or not text.startswith("{'"):
         return None
     try:
         found: object = ast.literal_eval(text)
@@ -144,7 +144,7 @@ def _numbers(found: JsonObject, depth: int) -> JsonObject:
 def iterations(usage: JsonObject) -> list[JsonObject]:
     """What Anthropic's usage object says of the turns and further models of a call."""
     told = usage.get(_ITERATIONS)
-    found = cast("list[object]", told)[:_MOST_ITERATIONS] if isinstance(told, list) else []
+    found = cast("list[object]", told)[:_MAX_ITERATIONS] if isinstance(told, list) else []
     objects = (cast("JsonObject", entry) for entry in found if isinstance(entry, dict))
     return [entry for entry in objects if str(entry.get("type")) in _KINDS]
 

@@ -6,7 +6,7 @@ import re
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -41,7 +41,7 @@ def parse_moment(text: str, now: datetime | None = None, zone: tzinfo = timezone
     try:
         moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     except ValueError:
-        raise UsageError(f"{text!r} is no point in time: write it like {FORMS}") from None
+        raise InvalidRequestError(f"{text!r} is no point in time: write it like {FORMS}") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
@@ -52,7 +52,7 @@ def days_before(moment: datetime, days: int) -> datetime:
         UsageError: the days are fewer than 1, or lead to before the year 1.
     """
     if days < 1:
-        raise UsageError(f"{days} is no stretch of days: give 1 or more")
+        raise InvalidRequestError(f"{days} is no stretch of days: give 1 or more")
     # A timedelta itself takes no more days than this, and no date is that far from another.
     return _before(moment, timedelta(days=min(days, timedelta.max.days)), f"{days} days")
 
@@ -61,6 +61,6 @@ def _before(moment: datetime, stretch: timedelta, text: str) -> datetime:
     try:
         return moment - stretch
     except OverflowError:
-        raise UsageError(
+        raise InvalidRequestError(
             f"{text!r} leads to before the year 1: write a later time, like {FORMS}"
         ) from None

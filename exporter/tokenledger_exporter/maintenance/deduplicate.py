@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from tokenledger_exporter.store.duplicates import KnownRow
-    from tokenledger_exporter.store.same_call import Telling
+    from tokenledger_exporter.store.same_call import SpanReport
 
 _SQL: Final = statements("keep")
 _WRITE: Final = statements("write")
@@ -39,8 +39,8 @@ _MINUTES: Final = 10
 _ROWS: Final = 2_000
 """Rows a transaction settles: writers wait for the lock no longer than these take."""
 
-_MOST_ROUNDS: Final = 4
-_MOST_RELATED: Final = 2 * _ROWS
+_MAX_ROUNDS: Final = 4
+_MAX_RELATED: Final = 2 * _ROWS
 _METADATA: Final = "metadata."
 _COLUMNS: Final = frozenset(duplicates.ATTRIBUTION)
 _ORGANIZATION: Final = "organization_id"
@@ -56,7 +56,7 @@ _ATTRIBUTE: Final = sql.SQL(_SQL["attribute"]).format(
 
 
 @dataclass(slots=True)
-class Kept:
+class Deduplicated:
     """What the keeper did, in rows.
 
     Args:
@@ -79,7 +79,7 @@ def may_deduplicate(connection: psycopg.Connection[Any]) -> bool:
     return bool(row and row[0])
 
 
-def settle_marked(connection: psycopg.Connection[Any]) -> Kept:
+def deduplicate_marked(connection: psycopg.Connection[Any]) -> Deduplicated:
     """Settle every marked minute, a few rows a transaction.
 
     Args:
@@ -88,7 +88,7 @@ def settle_marked(connection: psycopg.Connection[Any]) -> Kept:
     Raises:
         LedgerError: whatever the database says; the marks of the last transaction are still there.
     """
-    kept = Kept()
+    kept = Deduplicated()
     try:
         while _settle_some(connection, kept, _MINUTES, []):
             pass
@@ -99,7 +99,7 @@ def settle_marked(connection: psycopg.Connection[Any]) -> Kept:
     return kept
 
 
-def _settle_singly(connection: psycopg.Connection[Any], kept: Kept) -> None:
+def _settle_singly(connection: psycopg.Connection[Any], kept: Deduplicated) -> None:
     """Settle minute by minute; one that cannot be is left out, and stops none of the others."""
     more = True
     while more:
@@ -113,7 +113,7 @@ def _settle_singly(connection: psycopg.Connection[Any], kept: Kept) -> None:
 
 
 def _settle_some(
-    connection: psycopg.Connection[Any], kept: Kept, minutes: int, taken: list[datetime]
+    connection: psycopg.Connection[Any], kept: Deduplicated, minutes: int, taken: list[datetime]
 ) -> bool:
     """Settle some marked minutes; `taken` gets which. Whether there may be more."""
     with connection.transaction():
@@ -140,7 +140,9 @@ def _settle_some(
         return bool(marks)
 
 
-def _settle_rows(connection: psycopg.Connection[Any], rows: Sequence[KnownRow], kept: Kept) -> None:
+def _settle_rows(
+    connection: psycopg.Connection[Any], rows: Sequence[KnownRow], kept: Deduplicated
+) -> None:
     """Settle these rows, and with them every row that may tell of the same calls."""
     family = _Family()
     family.add(rows)
@@ -190,8 +192,8 @@ class _Family:
         settled with rows of its own.
         """
         new = self.add(found)
-        for _ in range(_MOST_ROUNDS):
-            if not new or len(self.standing) + len(self.aside) > _MOST_RELATED:
+        for _ in range(_MAX_ROUNDS):
+            if not new or len(self.standing) + len(self.aside) > _MAX_RELATED:
                 break
             winners = {row.winner_event_id for row in new if row.winner_event_id is not None}
             more = [*duplicates.winners_of(connection, winners - self.standing.keys())]
@@ -225,7 +227,7 @@ class _Decision:
     given: list[str] = field(default_factory=list[str])
 
     @property
-    def told(self) -> Telling:
+    def told(self) -> SpanReport:
         """What decides which call it is; whose it is, by its own word and no other telling's."""
         return replace(self.row.told, organization=self.attribution[_ORGANIZATION])
 
@@ -288,7 +290,7 @@ def _carry_out(
     connection: psycopg.Connection[Any],
     family: _Family,
     decisions: Sequence[_Decision],
-    kept: Kept,
+    kept: Deduplicated,
 ) -> None:
     stand = [decision for decision in decisions if decision.winner_event_id is None]
     back = [d.row.event_id for d in stand if d.row.event_id in family.aside]

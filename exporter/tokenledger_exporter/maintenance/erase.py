@@ -20,7 +20,7 @@ from psycopg.rows import dict_row
 from tokenledger_exporter.db.audit_log import log_action
 from tokenledger_exporter.db.connection import session
 from tokenledger_exporter.db.dimensions import is_storable
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.sql import statements
 from tokenledger_exporter.store import duplicates as twins
@@ -110,7 +110,7 @@ def _spellings(user: str) -> list[str]:
     # Writers put this in the place of a NUL, which no database holds.
     stored = user.replace("\0", "\ufffd")
     if not stored or not is_storable(stored):
-        raise UsageError("the id of the user to erase is empty or not text: give the id")
+        raise InvalidRequestError("the id of the user to erase is empty or not text: give the id")
     return list(dict.fromkeys((stored, stored[:MAX_VALUE_LENGTH])))
 
 

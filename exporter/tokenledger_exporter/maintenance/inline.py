@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.maintenance.deduplicate import may_deduplicate, settle_marked
+from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked, may_deduplicate
 from tokenledger_exporter.rollups.refresh import may_refresh, refresh
 from tokenledger_exporter.store.writer import BatchWriter
 
@@ -43,7 +43,7 @@ class MaintainingWriter(BatchWriter):
             return
         with self.usable_connection() as connection:
             if may_deduplicate(connection):
-                settle_marked(connection)
+                deduplicate_marked(connection)
         self._needs_deduplication = False
 
     def refresh_rollups(self) -> None:

@@ -20,7 +20,7 @@ from psycopg.rows import dict_row
 from tokenledger_exporter.db.audit_log import log_action
 from tokenledger_exporter.db.connection import reading, session
 from tokenledger_exporter.db.dimensions import is_storable, narrowed, narrowed_event
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.rollups.columns import UNDIVIDED, listed
 from tokenledger_exporter.sql import statements
@@ -122,11 +122,11 @@ def purge(  # noqa: PLR0913 - what to delete, one argument each
         **{name: value for name, value in given.items() if value is not None},
     }
     if not wanted:
-        raise UsageError(
+        raise InvalidRequestError(
             "nothing to purge by: give a project, user, organization or another dimension"
         )
     if empty := [name for name, value in wanted.items() if _is_empty(value)]:
-        raise UsageError(
+        raise InvalidRequestError(
             f"the value of {', '.join(empty)} is empty, as a variable that is not set is: give one"
         )
     bounds = (_with_zone(time_from), _with_zone(time_to))

@@ -22,7 +22,7 @@ from psycopg.rows import dict_row
 from tokenledger_exporter.db import row_faults
 from tokenledger_exporter.db.audit_log import log_action
 from tokenledger_exporter.db.connection import session
-from tokenledger_exporter.errors import LedgerError, UsageError
+from tokenledger_exporter.errors import InvalidRequestError, LedgerError
 from tokenledger_exporter.maintenance.archive import archive_month
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.sql import statements
@@ -207,7 +207,9 @@ def _interval(keep: str) -> str | None:
     found = _KEEP.match(keep.strip().lower())
     number = int(found[1]) if found else 0
     if found is None or number < (_SHORTEST_DAYS if found[2] == "d" else 1):
-        raise UsageError(f"{keep!r} is no time to keep calls: write {FORMS}, a month or more")
+        raise InvalidRequestError(
+            f"{keep!r} is no time to keep calls: write {FORMS}, a month or more"
+        )
     return f"{number} {_UNITS[found[2]]}"
 
 

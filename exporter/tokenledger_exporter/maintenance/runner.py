@@ -1,18 +1,24 @@
-"""One round of a keeper's work: months ahead, settling, roll-ups, and months that are old enough.
+"""Maintenance of one ledger: partitions, deduplication, roll-ups and retention, in rounds.
 
-`tokenledger keep` runs it once or for ever, and so may any service beside the ledger: two at once
-do no harm, each part is done by whoever comes first.
+`tokenledger keep` runs one round or many, and `tokenledger serve` runs them in a thread. Several
+runners at once do no harm: each step is done by the process that gets its lock first.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.db.connection import KeptSession
+from tokenledger_exporter.db.connection import ReusableSession
 from tokenledger_exporter.errors import DatabaseUnreachableError, LedgerError
-from tokenledger_exporter.maintenance.deduplicate import Kept, settle_marked
+from tokenledger_exporter.log import warn
+from tokenledger_exporter.maintenance.deduplicate import (
+    Deduplicated,
+    deduplicate_marked,
+    may_deduplicate,
+)
 from tokenledger_exporter.maintenance.retention import may_run, run_retention
 from tokenledger_exporter.rollups.refresh import Refreshed, may_refresh, refresh
 from tokenledger_exporter.store.partitions import make_months_ahead
@@ -20,53 +26,61 @@ from tokenledger_exporter.store.partitions import make_months_ahead
 if TYPE_CHECKING:
     from types import TracebackType
 
+    import psycopg
     from typing_extensions import Self
 
     from tokenledger_exporter.maintenance.retention import Month
 
-_RETENTION_SECONDS: Final = 3600.0
+ROUND_SECONDS: Final = 2.0
+"""Pause between two rounds of a `MaintenanceThread`."""
 
-_MAY_NOT: Final = (
-    "nothing was rolled up, this database user may not: run 'tokenledger db roles' as the tables' "
-    "owner"
+_HOURLY_SECONDS: Final = 3600.0
+_STOP_SECONDS: Final = 10.0
+
+_MAY_NOT_REFRESH: Final = (
+    "roll-ups were not refreshed: this database user has no right to; run 'tokenledger db roles' "
+    "as the tables' owner"
 )
-
-_NOT_OWNER: Final = (
-    "months are old enough to go, and this database user may not let them: run 'tokenledger "
-    "retention run' as the tables' owner"
+_MAY_NOT_DROP: Final = (
+    "months are older than the retention period, and this database user has no right to drop "
+    "them: run 'tokenledger retention run' as the tables' owner"
 )
 
 
 @dataclass(slots=True)
 class Round:
-    """What a round did.
+    """What one round did.
 
     Args:
-        kept: rows that were settled.
-        rolled_up: what was recomputed.
-        months: months that retention let go.
-        troubles: what could not be done and will be tried again, a sentence each.
+        deduplicated: rows that were compared with other reports of their calls.
+        rolled_up: sums that were recomputed.
+        months: months that retention dropped.
+        troubles: what could not be done and is tried again in a later round, a sentence each.
     """
 
-    kept: Kept = field(default_factory=Kept)
+    deduplicated: Deduplicated = field(default_factory=Deduplicated)
     rolled_up: Refreshed = field(default_factory=Refreshed)
     months: list[Month] = field(default_factory=list["Month"])
     troubles: list[str] = field(default_factory=list[str])
 
 
-class Keeper:
-    """Rounds over one ledger; retention is looked at in the first and then once an hour.
+class MaintenanceRunner:
+    """Runs rounds over one ledger; partitions and retention are due in the first and then hourly.
 
-    Used as a context manager: its connection is kept from round to round and closed at the end.
+    Use it as a context manager: its connection stays open from round to round.
 
     Args:
-        database_url: the ledger, as a user who may settle; letting months go takes the owner.
+        database_url: the ledger, as a user who may maintain it; dropping months takes the owner.
+        is_optional: skip deduplication and roll-ups without an error or a sentence where this user
+            has no right to them, and leave retention to another runner.
     """
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, is_optional: bool = False) -> None:
         self._database_url: Final = database_url
-        self._kept: Final = KeptSession(database_url)
-        self._let_go_at = float("-inf")
+        self._is_optional: Final = is_optional
+        self._session: Final = ReusableSession(database_url)
+        self._partitions_at = float("-inf")
+        self._retention_at = float("-inf")
 
     def __enter__(self) -> Self:
         return self
@@ -77,52 +91,115 @@ class Keeper:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._kept.close()
+        self._session.close()
 
-    def round(self) -> Round:
-        """Do what is to be done.
+    def round(self, *, build_past: bool = True) -> Round:
+        """Do everything that is due.
+
+        Args:
+            build_past: also roll up calls that are older than the first roll-up.
 
         Raises:
-            LedgerError: whatever the database says; what was committed stays.
+            LedgerError: the database refused a step; steps committed before it stay.
         """
         done = Round()
-        with self._kept.session() as connection:
-            if why := make_months_ahead(connection):
-                done.troubles.append(why)
-            done.kept = settle_marked(connection)
+        with self._session.session() as connection:
+            self._make_partitions(connection, done)
+            if not self._is_optional or may_deduplicate(connection):
+                # Each portion is a transaction of its own, so that writers wait for one at most.
+                done.deduplicated = deduplicate_marked(connection)
             may = may_refresh(connection)
             connection.commit()
             if may:
-                done.rolled_up = refresh(connection)
-            else:
-                done.troubles.append(_MAY_NOT)
-        for what, skipped in (
-            ("the calls of the minute of", done.kept.skipped),
+                done.rolled_up = refresh(connection, build=build_past)
+            elif not self._is_optional:
+                done.troubles.append(_MAY_NOT_REFRESH)
+        for subject, skipped in (
+            ("the calls of the minute of", done.deduplicated.skipped),
             ("the sums from", done.rolled_up.skipped),
         ):
             done.troubles += [
-                f"{what} {start:%Y-%m-%d %H:%M:%S} UTC were skipped and are tried again: {reason}"
+                f"{subject} {start:%Y-%m-%d %H:%M:%S} UTC were skipped and are tried again: "
+                f"{reason}"
                 for start, reason in skipped.items()
             ]
-        if time.monotonic() - self._let_go_at >= _RETENTION_SECONDS:
-            self._let_go_at = time.monotonic()
-            self._let_go(done)
+        if not self._is_optional:
+            self._apply_retention(done)
         return done
 
-    def _let_go(self, done: Round) -> None:
-        """Let old months go, where it is set for how long calls are kept."""
+    def _make_partitions(self, connection: psycopg.Connection[object], done: Round) -> None:
+        if time.monotonic() - self._partitions_at < _HOURLY_SECONDS:
+            return
+        self._partitions_at = time.monotonic()
+        if why := make_months_ahead(connection):
+            done.troubles.append(why)
+            self._partitions_at = float("-inf")
+
+    def _apply_retention(self, done: Round) -> None:
+        """Drop the months that are older than the retention period, if one is set."""
+        if time.monotonic() - self._retention_at < _HOURLY_SECONDS:
+            return
+        self._retention_at = time.monotonic()
         try:
             if not run_retention(self._database_url, simulate=True):
                 return
             if not may_run(self._database_url):
-                done.troubles.append(_NOT_OWNER)
+                done.troubles.append(_MAY_NOT_DROP)
                 return
-            done.months = run_retention(self._database_url)
+            months = run_retention(self._database_url)
         except DatabaseUnreachableError:
             raise
         except LedgerError as error:
-            # An archive that is full must not keep rows from settling.
-            done.troubles.append(f"no month was let go: {error}")
-        waiting = [month for month in done.months if month.waits]
-        done.months = [month for month in done.months if not month.waits]
-        done.troubles += [f"{month.name} stays: {month.waits}" for month in waiting]
+            # An archive folder that is full must not stop the deduplication.
+            done.troubles.append(f"no month was dropped: {error}")
+            return
+        done.months = [month for month in months if not month.waits]
+        done.troubles += [f"{month.name} stays: {month.waits}" for month in months if month.waits]
+
+
+class MaintenanceThread:
+    """Rounds in a background thread of a service, with a pause of `ROUND_SECONDS` between them.
+
+    A database user without the rights leaves the work to `tokenledger keep`, silently. What cannot
+    be done is logged once, until it changes.
+
+    Args:
+        database_url: the ledger.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        self._runner: Final = MaintenanceRunner(database_url, is_optional=True)
+        self._stopped: Final = threading.Event()
+        self._thread: Final = threading.Thread(
+            target=self._run, name="tokenledger-maintenance", daemon=True
+        )
+        self._logged: frozenset[str] = frozenset()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after one last round, which deduplicates what was written last."""
+        self._stopped.set()
+        self._thread.join(_STOP_SECONDS)
+
+    def _run(self) -> None:
+        with self._runner:
+            self._try_round()
+            while not self._stopped.wait(ROUND_SECONDS):
+                self._try_round()
+            self._try_round()
+
+    def _try_round(self) -> None:
+        try:
+            # A process that is stopping must not begin to roll up a ledger's past.
+            troubles = self._runner.round(build_past=not self._stopped.is_set()).troubles
+        except LedgerError as error:
+            troubles = [str(error)]
+        except Exception as error:  # noqa: BLE001 - the thread must survive; a later round tries again
+            troubles = [f"unexpected {type(error).__name__} during maintenance"]
+        for sentence in troubles:
+            if sentence not in self._logged:
+                warn("maintenance", sentence)
+        self._logged = frozenset(troubles)

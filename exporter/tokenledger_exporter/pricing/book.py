@@ -61,7 +61,7 @@ def is_sold_apart(tier: str) -> bool:
 _NO_SHEETS: Final[list[Sheet]] = []
 
 # Names and tiers come from outside: an app that makes them up must not fill memory.
-_MOST_STEADY: Final = 4_096
+_MAX_STEADY: Final = 4_096
 
 
 @dataclass(slots=True)
@@ -179,7 +179,7 @@ class PriceBook:
                 found = next((book[name] for name in names if name in book), None)
                 if found is not None:
                     steady = candidates.steady_around(moment)
-                    if steady is not None and len(self._steady) < _MOST_STEADY:
+                    if steady is not None and len(self._steady) < _MAX_STEADY:
                         self._steady[provider, model, tier] = (found, *steady)
                     return found
         return None
@@ -191,7 +191,7 @@ class PriceBook:
             dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", key[1])
             spellings = dict.fromkeys((key[1], dashed, key[1].removesuffix(_LATEST)))
             matches = (self._match(provider, spelling) for spelling in spellings)
-            if len(self._found) >= _MOST_STEADY:
+            if len(self._found) >= _MAX_STEADY:
                 self._found.clear()
             self._found[key] = next(filter(None, matches), _Candidates())
         return self._found[key]

@@ -12,7 +12,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.log import warn
 
 MAX_NAME_LENGTH: Final = 255
@@ -20,9 +20,9 @@ MAX_NAME_LENGTH: Final = 255
 
 _LETTERS: Final = MAX_NAME_LENGTH + 1
 # A search begins anywhere, so this leaves two parts that repeat.
-_MOST_PATHS: Final = 2 * _LETTERS**3
-_MOST_TEXT: Final = 2_000
-_MOST_DEPTH: Final = 20
+_MAX_PATHS: Final = 2 * _LETTERS**3
+_MAX_TEXT: Final = 2_000
+_MAX_DEPTH: Final = 20
 _GROUP_STARTS: Final = ("(?:", "(?=", "(?!")
 _REPEAT: Final = re.compile(r"\{(\d{0,4})(,?)(\d{0,4})\}")
 _CLASS: Final = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
@@ -38,7 +38,7 @@ def compile_pattern(text: str) -> re.Pattern[str]:
     """
     found = _compiled(text)
     if isinstance(found, str):
-        raise UsageError(f"{text[:80]!r} cannot be a pattern of model names: {found}")
+        raise InvalidRequestError(f"{text[:80]!r} cannot be a pattern of model names: {found}")
     return found
 
 
@@ -57,8 +57,8 @@ def search(text: str, name: str) -> bool:
 @lru_cache(maxsize=8192)
 def _compiled(text: str) -> re.Pattern[str] | str:
     """The pattern, or why there is none."""
-    if len(text) > _MOST_TEXT and _REPEAT.search(text):
-        return f"it is longer than {_MOST_TEXT} letters"
+    if len(text) > _MAX_TEXT and _REPEAT.search(text):
+        return f"it is longer than {_MAX_TEXT} letters"
     try:
         made = re.compile(text)
         paths = _Paths(text).count()
@@ -66,7 +66,7 @@ def _compiled(text: str) -> re.Pattern[str] | str:
         return "it is no regular expression"
     except _UnboundedError as error:
         return str(error)
-    if paths > _MOST_PATHS:
+    if paths > _MAX_PATHS:
         return "too many of its parts repeat or may be left out: two '.*' are the most"
     return made
 
@@ -101,7 +101,7 @@ class _Paths:
         return (paths + self._looking_ahead) * (1 if is_anchored else _LETTERS)
 
     def _alternatives(self, depth: int) -> int:
-        if depth > _MOST_DEPTH:
+        if depth > _MAX_DEPTH:
             raise _UnboundedError("its groups are nested too deep")
         paths = self._sequence(depth)
         while self._at < len(self._text) and self._text[self._at] == "|":
@@ -120,9 +120,9 @@ class _Paths:
                 self._looking_ahead += paths * inner
                 inner = 1
             paths *= self._repeated(inner, is_group=is_group)
-            if paths > _MOST_PATHS:
+            if paths > _MAX_PATHS:
                 # Whatever follows, it is too many; and the number stays small.
-                paths = _MOST_PATHS + 1
+                paths = _MAX_PATHS + 1
         return paths
 
     def _group(self, depth: int) -> int:
@@ -151,7 +151,7 @@ class _Paths:
             return _LETTERS
         if inner == 1:
             return most - least + 1
-        if most > _MOST_DEPTH:
+        if most > _MAX_DEPTH:
             raise _UnboundedError("a group of it repeats too often")
         return sum(inner**times for times in range(least, most + 1))
 

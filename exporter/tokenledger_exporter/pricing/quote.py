@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from tokenledger_exporter.domain.provider_names import ledger_name
 from tokenledger_exporter.domain.time_expressions import parse_moment
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import plain_usd, tier_at
 from tokenledger_semconv.tokens import TokenVector
 
@@ -62,18 +62,18 @@ def read_shape(line: str) -> UsageShape:
     try:
         found: object = json.loads(line, parse_float=str, parse_constant=str)
     except ValueError as error:
-        raise UsageError(f"it is no JSON ({error})") from None
+        raise InvalidRequestError(f"it is no JSON ({error})") from None
     except RecursionError:
-        raise UsageError("its JSON is nested too deep") from None
+        raise InvalidRequestError("its JSON is nested too deep") from None
     if not isinstance(found, dict):
-        raise UsageError("it is no JSON object")
+        raise InvalidRequestError("it is no JSON object")
     told = cast("dict[str, object]", found)
     names = {name: told.get(name) for name in ("provider", "model")}
     for name, value in names.items():
         if not isinstance(value, str) or not value:
-            raise UsageError(f"{name} is missing")
+            raise InvalidRequestError(f"{name} is missing")
     if odd := [name for name, value in told.items() if isinstance(value, (dict, list))]:
-        raise UsageError(f"{', '.join(odd)} is no text and no number")
+        raise InvalidRequestError(f"{', '.join(odd)} is no text and no number")
     tier = str(told.get("processing") or told.get("service_tier") or "")
     return UsageShape(
         provider=ledger_name(str(names["provider"])),
@@ -119,7 +119,7 @@ def _count(told: dict[str, object], name: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise UsageError(f"{name} is no whole number of at least 0: {value!r}")
+        raise InvalidRequestError(f"{name} is no whole number of at least 0: {value!r}")
     return value
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.plain_text import visible
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.pricing.catalog.lookup import load_book
@@ -70,7 +70,7 @@ def explain_event(connection: psycopg.Connection[Any], event_id: UUID) -> Explan
     cursor = connection.cursor(row_factory=dict_row)
     row = cursor.execute(query, {"event_id": event_id}).fetchone()
     if row is None:
-        raise UsageError(
+        raise InvalidRequestError(
             f"the ledger holds no row {event_id}: its ids are in token_ledger_events.event_id"
         )
     call = stored_call(row)

@@ -23,7 +23,7 @@ from psycopg import sql
 from tokenledger_exporter.db.dimensions import group, label_columns, narrowed, narrowing_values
 from tokenledger_exporter.db.steps import Question
 from tokenledger_exporter.domain.coverage import Coverage, coverage_of
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.queries.results import Aggregate
 from tokenledger_exporter.rollups.source import calls_of
 from tokenledger_exporter.sql import statements
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("answers")
 
-MOST_ROWS: Final = 10_000
+MAX_ROWS: Final = 10_000
 """The largest page."""
 
 _BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
@@ -158,8 +158,8 @@ def page_plan(stretch: Stretch, limit: int, cursor: str | None) -> Plan[RawPage]
     Raises:
         UsageError: the limit is no page's, or the cursor none of ours.
     """
-    if not 1 <= limit <= MOST_ROWS:
-        raise UsageError(f"{limit} is no page: give a limit of 1 to {MOST_ROWS:,}")
+    if not 1 <= limit <= MAX_ROWS:
+        raise InvalidRequestError(f"{limit} is no page: give a limit of 1 to {MAX_ROWS:,}")
     values = narrowing_values(stretch.where)
     bounds: list[str] = []
     if stretch.time_from is not None or cursor is not None:
@@ -217,9 +217,9 @@ def _place(cursor: str) -> tuple[datetime, UUID]:
         timestamp, event_id = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
         place = datetime.fromisoformat(timestamp), UUID(hex=event_id)
     except (ValueError, TypeError, AttributeError, binascii.Error):
-        raise UsageError("this cursor is not one a page gave: start without one") from None
+        raise InvalidRequestError("this cursor is not one a page gave: start without one") from None
     if place[0].tzinfo is None:
-        raise UsageError("this cursor is not one a page gave: start without one")
+        raise InvalidRequestError("this cursor is not one a page gave: start without one")
     return place
 
 
@@ -247,7 +247,7 @@ def aggregate_plan(
         UsageError: a dimension or metric does not exist; the message lists those that do.
     """
     if unknown := [metric for metric in metrics if metric not in METRICS]:
-        raise UsageError(f"{unknown[0]!r} is no metric: take of {', '.join(METRICS)}")
+        raise InvalidRequestError(f"{unknown[0]!r} is no metric: take of {', '.join(METRICS)}")
     asked = [group_by] if isinstance(group_by, str) else list(group_by)
     names = tuple(dict.fromkeys(name for told in asked for name in _GROUPS.get(told, (told,))))
     groups = [group(name, zone) for name in names]

@@ -20,7 +20,7 @@ from tokenledger_exporter.db.dimensions import (
 )
 from tokenledger_exporter.db.steps import Question, ask
 from tokenledger_exporter.domain.coverage import Coverage, coverage_of, sum_coverage
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.pricing.price_row import MONEY
 from tokenledger_exporter.rollups.source import ROWS, calls_of
@@ -182,16 +182,20 @@ def compared_plan(asked: Asked) -> Plan[Report]:
     A group that had calls only then costs nothing now.
     """
     if asked.as_of is not None:
-        raise UsageError("what stood at an earlier time cannot be compared: leave as-of out")
+        raise InvalidRequestError(
+            "what stood at an earlier time cannot be compared: leave as-of out"
+        )
     if stretches := [name for name in asked.by if name in BUCKETS]:
-        raise UsageError(
+        raise InvalidRequestError(
             f"{stretches[0]!r} is a stretch of time and is never in both: compare by others"
         )
     now = yield from report_plan(asked)
     try:
         since = asked.since - (asked.until - asked.since)
     except OverflowError:
-        raise UsageError("the stretch before leads to before the year 1: take less") from None
+        raise InvalidRequestError(
+            "the stretch before leads to before the year 1: take less"
+        ) from None
     earlier = replace(asked, since=since, until=asked.since, limit=EVERYTHING)
     before = yield from report_plan(earlier)
     costs = {row.labels: row.cost_usd for row in before.rows}
@@ -232,12 +236,14 @@ def _nothing(row: ReportRow) -> ReportRow:
 def checked_groups(asked: Asked) -> tuple[tuple[str, ...], list[sql.Composable]]:
     """The dimensions, each once, and their SQL; raises as `build_report`."""
     if asked.since > asked.until:
-        raise UsageError(
+        raise InvalidRequestError(
             f"the start {asked.since.isoformat()} is after the end {asked.until.isoformat()}: "
             "swap them"
         )
     if asked.order_by not in ORDERS:
-        raise UsageError(f"{asked.order_by!r} is no order: take one of {', '.join(ORDERS)}")
+        raise InvalidRequestError(
+            f"{asked.order_by!r} is no order: take one of {', '.join(ORDERS)}"
+        )
     names = tuple(dict.fromkeys(asked.by))
     return names, [group(name, asked.zone) for name in names]
 

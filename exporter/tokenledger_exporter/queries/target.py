@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.installed import PROCESS
 from tokenledger_semconv.settings import read_settings
 
@@ -16,7 +16,7 @@ def known_database_url(database_url: str | None) -> str:
     configured = PROCESS.ledger.settings.database_url if PROCESS.ledger is not None else None
     given = database_url or configured or read_settings().database_url
     if not given:
-        raise UsageError(
+        raise InvalidRequestError(
             "no database URL: call tokenledger.configure(database_url=...) first, or set "
             "TOKENLEDGER_DATABASE_URL"
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.db.dimensions import zone_of
 from tokenledger_exporter.domain.coverage import Coverage, sum_coverage
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.queries.report import Asked, losses_plan
 from tokenledger_exporter.queries.results import DailyCost, HourlyCost, Trend
 from tokenledger_exporter.queries.summaries import figures_of, question, until_now
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tokenledger_exporter.db.dimensions import Where
     from tokenledger_exporter.db.steps import Plan
 
-_MOST_HOURS: Final = 24 * 366 * 10
-_MOST_DAYS: Final = 366 * 100
+_MAX_HOURS: Final = 24 * 366 * 10
+_MAX_DAYS: Final = 366 * 100
 
 # Every time zone's offset since 2015, the ledger's first year, is a multiple of this.
 _STEP: Final = timedelta(minutes=15)
@@ -31,7 +31,7 @@ _STEP: Final = timedelta(minutes=15)
 def daily_plan(days: int, zone_name: str, where: Where | None) -> Plan[Trend[DailyCost]]:
     """The last so many days and today, each whole but today."""
     zone = zone_of(zone_name)
-    _check(days, "days", _MOST_DAYS)
+    _check(days, "days", _MAX_DAYS)
     until = until_now()
     last = until.astimezone(zone).date()
     dates = [last - timedelta(days=ago) for ago in reversed(range(days))]
@@ -46,7 +46,7 @@ def daily_plan(days: int, zone_name: str, where: Where | None) -> Plan[Trend[Dai
 def hourly_plan(hours: int, zone_name: str, where: Where | None) -> Plan[Trend[HourlyCost]]:
     """The last so many hours and this one, as the zone's clocks show them."""
     zone = zone_of(zone_name)
-    _check(hours, "hours", _MOST_HOURS)
+    _check(hours, "hours", _MAX_HOURS)
     until = until_now()
     starts = list(hour_starts(until - timedelta(hours=hours - 1), until, zone))
     asked = Asked((), starts[0], until, where=where, zone=zone_name)
@@ -90,7 +90,7 @@ def _midnight(day: date, zone: tzinfo) -> datetime:
 
 def _check(number: int, unit: str, most: int) -> None:
     if not 1 <= number <= most:
-        raise UsageError(f"{number} is no stretch of {unit}: give 1 to {most:,}")
+        raise InvalidRequestError(f"{number} is no stretch of {unit}: give 1 to {most:,}")
 
 
 def _figures(found: Mapping[str, Any] | None) -> tuple[Decimal, int, int, int, Coverage]:

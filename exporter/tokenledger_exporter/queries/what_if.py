@@ -18,7 +18,7 @@ from tokenledger_exporter.db.dimensions import label_columns, narrowed
 from tokenledger_exporter.db.steps import ask
 from tokenledger_exporter.domain.coverage import Coverage
 from tokenledger_exporter.domain.provider_names import ledger_name
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.pricing.catalog.lookup import books_of
 from tokenledger_exporter.pricing.charge import Charge, charge
@@ -93,14 +93,16 @@ def model_and_provider(given: str) -> tuple[str, str]:
         return ledger_name(provider), model
     if maker := provider_of(given):
         return ledger_name(maker), given
-    raise UsageError(f"whose model {given!r} is cannot be told: write it as provider/model")
+    raise InvalidRequestError(
+        f"whose model {given!r} is cannot be told: write it as provider/model"
+    )
 
 
 def build_as_if(connection: psycopg.Connection[Any], asked: Asked, model: str) -> Report:
     """The report of a stretch with another model's prices; errors as `build_report`.
 
     `model` is `provider/model`, or a model whose maker is known by its name; one that has no price
-    is a `UsageError` too. Groups are ordered by their cost.
+    is a `InvalidRequestError` too. Groups are ordered by their cost.
     """
     names, groups = checked_groups(asked)
     provider, name = model_and_provider(model)
@@ -108,7 +110,7 @@ def build_as_if(connection: psycopg.Connection[Any], asked: Asked, model: str) -
     total, actual, reasons = _Sum(), Decimal(0), Counter[str]()
     prices_of = books_of(connection)
     if not prices_of(provider).sheet(provider, name, asked.until):
-        raise UsageError(
+        raise InvalidRequestError(
             f"no price for {name!r} at {provider!r}: 'tokenledger prices list --provider "
             f"{provider}' shows the models that have one"
         )

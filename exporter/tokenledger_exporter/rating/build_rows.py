@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from tokenledger_exporter.dialects import read_call
-from tokenledger_exporter.dialects.bounds import MOST_NAME_LETTERS
+from tokenledger_exporter.dialects.bounds import MAX_STORED_NAME_LENGTH
 from tokenledger_exporter.domain.ledger_row import COLUMNS, LedgerRow
 from tokenledger_exporter.pricing.charge import charge
 from tokenledger_exporter.rating import anthropic_models, openai_tools
@@ -88,7 +88,7 @@ def _row(  # noqa: PLR0913, PLR0917 - asked once a row, by position
     status = "error" if call.failed else "success"
     usage = call.usage
     texts = (
-        record.scope[:MOST_NAME_LETTERS],
+        record.scope[:MAX_STORED_NAME_LENGTH],
         call.provider,
         call.model,
         call.request_model,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.dialects import CallFacts
 
 _BATCH: Final = "batch"
-_MOST_PARTS: Final = 32
+_MAX_PARTS: Final = 32
 _BEYOND: Final = "what {count} further models used"
 _OPENAI: Final = "openai"
 _IMAGE: Final = "image_generation"
@@ -52,12 +52,12 @@ def parts_of(call: CallFacts) -> Sequence[CallFacts]:
         tokens = tokens._replace(web_search_requests=1)
         unknown.append(_SEARCH_PRICE if call.model.startswith(_LISTED_AS_ANOTHER) else "")
     entries = [entry for entry in _objects(further) if not _tokens(entry, draws=False).is_empty]
-    if len(entries) > _MOST_PARTS:
-        unknown.append(_BEYOND.format(count=len(entries) - _MOST_PARTS))
+    if len(entries) > _MAX_PARTS:
+        unknown.append(_BEYOND.format(count=len(entries) - _MAX_PARTS))
     notes = [UNKNOWN_NOTE + each for each in unknown if each]
     missing = "; ".join(filter(None, (call.missing_usage, *notes)))
     billed = msgspec.structs.replace(call, details=kept, tokens=tokens, missing_usage=missing)
-    return (billed, *(_part(billed, entry) for entry in entries[:_MOST_PARTS]))
+    return (billed, *(_part(billed, entry) for entry in entries[:_MAX_PARTS]))
 
 
 def _unknown_writes(usage: str | None) -> str:

@@ -18,7 +18,7 @@ CLOSED: Final = "closed"
 OPEN: Final = "open"
 HALF_OPEN: Final = "half-open"
 
-_MOST_DOUBLINGS: Final = 32
+_MAX_DOUBLINGS: Final = 32
 
 
 @dataclass(slots=True)
@@ -65,5 +65,5 @@ class Breaker:
             return told.circuit_breaker_timeout
         if self.failures > told.max_retries:
             return told.retry_backoff_max
-        doublings = min(self.failures - 1, _MOST_DOUBLINGS)
+        doublings = min(self.failures - 1, _MAX_DOUBLINGS)
         return min(told.retry_backoff_base * 2.0**doublings, told.retry_backoff_max)

@@ -43,8 +43,8 @@ _RECOVER_SECONDS: Final = 30.0
 # thread pauses, for as short as a system sleeps, every few rows.
 _ROWS_AT_A_STRETCH: Final = 8
 _PAUSE_SECONDS: Final = 20e-6
-_MOST_BOOKS: Final = 256
-_MOST_REFUSALS: Final = 7
+_MAX_BOOKS: Final = 256
+_MAX_REFUSALS: Final = 7
 
 
 @dataclass(slots=True)
@@ -233,7 +233,7 @@ class Drainer:
         except LedgerError as error:
             if isinstance(error, RowsRefusedError):
                 # If rows behind these are taken, these are at fault and go aside.
-                self._refusals = min(self._refusals + 1, _MOST_REFUSALS)
+                self._refusals = min(self._refusals + 1, _MAX_REFUSALS)
             self._note_failure(str(error))
         except Exception as error:  # noqa: BLE001 - the thread must live; the record stays spooled
             self._note_failure(f"unexpected {type(error).__name__} while writing the ledger")
@@ -273,7 +273,7 @@ class Drainer:
                 f"the prices of {provider or 'no provider'} cannot be read "
                 f"({type(error).__name__}): run 'tokenledger doctor'"
             ) from error
-        if provider in self.known_prices or len(self.known_prices) < _MOST_BOOKS:
+        if provider in self.known_prices or len(self.known_prices) < _MAX_BOOKS:
             self.known_prices[provider] = book
         return book
 
@@ -307,7 +307,7 @@ class Drainer:
         reason = f"the record cannot be read ({kind})"
         if not self.state.unreadable:
             fail("record_unreadable", f"{reason}; it is in token_ledger_rejected", error=kind)
-        self._writer.keep_record(payload, header, reason)
+        self._writer.quarantine_record(payload, header, reason)
         self.state.unreadable += 1
 
     def _note_dropped(self, payload: bytes) -> None:

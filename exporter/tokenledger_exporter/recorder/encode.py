@@ -10,7 +10,7 @@ from opentelemetry.trace import StatusCode
 from tokenledger_exporter.dialects.allowlist import MARKS
 from tokenledger_exporter.dialects.attribute_filter import (
     _LEAST,
-    MOST_NS,
+    MAX_NS,
     allowed_attributes,
     is_class_name,
 )
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
-def told_by(span: ReadableSpan) -> dict[str, object]:
+def attributes_of(span: ReadableSpan) -> dict[str, object]:
     """A span's attributes, as a plain dict of one's own: the SDK's mapping is slow to ask twice."""
     told = span.attributes
     if told is None:
@@ -44,12 +44,14 @@ def is_model_call(span: ReadableSpan) -> bool:
     scope = span.instrumentation_scope
     if scope is not None and scope.name.startswith(attributes.SCOPE_PREFIX):
         return True
-    return not MARKS.isdisjoint(told_by(span))
+    return not MARKS.isdisjoint(attributes_of(span))
 
 
 def encode_span(span: ReadableSpan) -> bytes:
     """The record of an ended span; runs on the caller's thread."""
-    return _record(span, origin_of(span.resource, span.instrumentation_scope), told_by(span), ())
+    return _record(
+        span, origin_of(span.resource, span.instrumentation_scope), attributes_of(span), ()
+    )
 
 
 def encode_call(span: ReadableSpan, ancestors: Ancestors) -> bytes | None:
@@ -59,7 +61,7 @@ def encode_call(span: ReadableSpan, ancestors: Ancestors) -> bytes | None:
         span: the span.
         ancestors: the spans above it that may tell of the same call.
     """
-    origin, told = origin_of(span.resource, span.instrumentation_scope), told_by(span)
+    origin, told = origin_of(span.resource, span.instrumentation_scope), attributes_of(span)
     if not origin.is_ours and MARKS.isdisjoint(told):
         return None
     return _record(span, origin, told, ancestors)
@@ -92,7 +94,7 @@ def _record(
 def encode_start(span: ReadableSpan) -> bytes | None:
     """What is known of a call whose span has just started; `None` for spans that are not ours."""
     origin = origin_of(span.resource, span.instrumentation_scope)
-    return START_MARK + _record(span, origin, told_by(span), ()) if origin.is_ours else None
+    return START_MARK + _record(span, origin, attributes_of(span), ()) if origin.is_ours else None
 
 
 def _error_class(events: Sequence[Event]) -> str:
@@ -105,4 +107,4 @@ def _error_class(events: Sequence[Event]) -> str:
 
 
 def _bounded(number: int) -> int:
-    return max(_LEAST, min(number, MOST_NS))
+    return max(_LEAST, min(number, MAX_NS))

@@ -14,7 +14,7 @@ import msgspec
 from opentelemetry.trace import StatusCode
 
 from tokenledger_exporter.dialects import attribute_filter
-from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES
+from tokenledger_exporter.dialects.allowlist import ALLOWED_ATTRIBUTES
 from tokenledger_exporter.dialects.span_source import KNOWN_ORIGINS
 from tokenledger_exporter.recorder import encode
 from tokenledger_exporter.spool.open_calls import START_MARK
@@ -41,8 +41,8 @@ _held: Final[Callable[[ReadableSpan], Any]] = attrgetter(
 )
 _encode: Final = msgspec.msgpack.Encoder().encode
 _are_plain: Final = frozenset((str, int, float, bool)).issuperset
-_MOST_NS: Final = attribute_filter.MOST_NS
-_MOST_BYTES: Final = attribute_filter.MAX_TEXT
+_MAX_NS: Final = attribute_filter.MAX_NS
+_MAX_BYTES: Final = attribute_filter.MAX_TEXT
 _FAILED: Final = StatusCode.ERROR
 # As openai 3.54.0 and anthropic 2.12.0 declare them, read 2026-11-26; one that is missing here only
 # goes the long way, as several at once do.
@@ -82,9 +82,9 @@ def encode_start(span: ReadableSpan) -> bytes | None:
             if not is_ours:
                 return None
             if (
-                0 <= start_ns <= _MOST_NS
+                0 <= start_ns <= _MAX_NS
                 and status is not _FAILED
-                and told.keys() <= KEPT_ATTRIBUTES
+                and told.keys() <= ALLOWED_ATTRIBUTES
                 and _are_plain(map(type, told.values()))
             ):
                 # Places are SpanRecord's fields, and of a context the ids.
@@ -93,7 +93,7 @@ def encode_start(span: ReadableSpan) -> bytes | None:
                 record = _encode(
                     (trace_id, context[1], above, start_ns, 0, name, False, told, origin, ())
                 )
-                if len(record) <= _MOST_BYTES:
+                if len(record) <= _MAX_BYTES:
                     return START_MARK + record
     except _OTHERWISE:
         pass
@@ -109,7 +109,7 @@ def encode_call(span: ReadableSpan, ancestors: Ancestors) -> bytes | None:
             of_scope is scope
             and of_resource is resource
             and is_ours
-            and 0 <= start_ns <= end_ns <= _MOST_NS
+            and 0 <= start_ns <= end_ns <= _MAX_NS
             and status is not _FAILED
         ):
             told = told.copy()
@@ -117,7 +117,7 @@ def encode_call(span: ReadableSpan, ancestors: Ancestors) -> bytes | None:
             reasons = told.pop(FINISH_REASONS, None)
             if (
                 reasons in _REASONS
-                and told.keys() <= KEPT_ATTRIBUTES
+                and told.keys() <= ALLOWED_ATTRIBUTES
                 and _are_plain(map(type, told.values()))
             ):
                 if reasons:
@@ -138,7 +138,7 @@ def encode_call(span: ReadableSpan, ancestors: Ancestors) -> bytes | None:
                         ancestors,
                     )
                 )
-                if len(record) <= _MOST_BYTES:
+                if len(record) <= _MAX_BYTES:
                     return record
     except _OTHERWISE:
         pass

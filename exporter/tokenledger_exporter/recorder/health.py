@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from tokenledger_exporter.recorder.drainer import Drainer
     from tokenledger_exporter.spool.spool import Spool
 
-    Read = Callable[["Vitals"], float]
+    Read = Callable[["HealthMonitor"], float]
 
 
-class Vitals:
+class HealthMonitor:
     """Reads spool and drainer; asks neither database nor network.
 
     Args:
@@ -99,11 +99,11 @@ class Vitals:
         }
 
 
-def _circuit_is_open(vitals: Vitals) -> int:
+def _circuit_is_open(vitals: HealthMonitor) -> int:
     return int(vitals.circuit != CLOSED)
 
 
-def measure(vitals: Callable[[], Vitals | None]) -> None:
+def measure(vitals: Callable[[], HealthMonitor | None]) -> None:
     """Make the metrics on the app's meter provider; where it has none, nobody reads them.
 
     Args:

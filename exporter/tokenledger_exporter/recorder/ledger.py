@@ -23,7 +23,7 @@ from tokenledger_exporter.maintenance.inline import MaintainingWriter
 from tokenledger_exporter.rating.live_price import price_of
 from tokenledger_exporter.recorder.drainer import Drainer, package_prices
 from tokenledger_exporter.recorder.greenlets import REMEDY, warning
-from tokenledger_exporter.recorder.health import Vitals, measure
+from tokenledger_exporter.recorder.health import HealthMonitor, measure
 from tokenledger_exporter.recorder.private_provider import PrivateProvider
 from tokenledger_exporter.recorder.processor import (
     EXIT_SECONDS,
@@ -34,7 +34,7 @@ from tokenledger_exporter.recorder.processor import (
 from tokenledger_exporter.recorder.span_limits import may_cut
 from tokenledger_exporter.spool.access import spool_folder
 from tokenledger_exporter.spool.codec import FORMAT_VERSION
-from tokenledger_exporter.spool.fsync import Syncer
+from tokenledger_exporter.spool.fsync import FsyncThread
 from tokenledger_exporter.spool.spool import Spool
 from tokenledger_semconv import attributes, dimensions
 from tokenledger_semconv.settings import SettingsError
@@ -82,8 +82,10 @@ class PostgresLedger:
         self._spool: Final = Spool(self.folder, header, settings.buffer_size)
         self._writer: Final = MaintainingWriter(settings.database_url)
         self._drainer: Final = Drainer(self._spool, self._writer, settings)
-        self._syncer: Final = Syncer(self._spool.sync)
-        self.vitals: Final = Vitals(settings.database_url, self.folder, self._spool, self._drainer)
+        self._syncer: Final = FsyncThread(self._spool.sync)
+        self.monitor: Final = HealthMonitor(
+            settings.database_url, self.folder, self._spool, self._drainer
+        )
         self._stopped = False
         # Made now: at interpreter exit the SDK can no longer make one, and the call would be lost.
         self._private: Final = PrivateProvider(resource)
@@ -175,7 +177,7 @@ class PostgresLedger:
 
     def health(self) -> dict[str, object]:
         """Where the rows are: waiting, committed, lost, and the last error in words."""
-        return self.vitals.health()
+        return self.monitor.health()
 
     def shutdown(self, timeout: float, *, ends_process: bool = False) -> None:
         """Try for the last rows and close; what is left stays in the spool. Idempotent."""
@@ -237,15 +239,15 @@ def installed_ledger() -> PostgresLedger | None:
 
 def _make_metrics() -> None:
     try:
-        measure(_installed_vitals)
+        measure(_installed_monitor)
     except Exception as error:  # noqa: BLE001 - whatever the named meter provider's package raises
         kind = type(error).__name__
         warn("metrics_unavailable", f"the app's meter provider cannot be loaded ({kind})")
 
 
-def _installed_vitals() -> Vitals | None:
+def _installed_monitor() -> HealthMonitor | None:
     ledger = installed_ledger()
-    return None if ledger is None else ledger.vitals
+    return None if ledger is None else ledger.monitor
 
 
 def feeds_installed_ledger(resource: Resource, database_url: str) -> bool:

@@ -34,7 +34,7 @@ Two seconds are promised for the whole exit; the interpreter's own end takes som
 """
 
 # Agents call agents; what tells of the same call is the next few spans above it.
-_MOST_ANCESTORS: Final = 8
+_MAX_ANCESTORS: Final = 8
 
 
 def exit_seconds_left() -> float:
@@ -118,7 +118,7 @@ class LedgerProcessor(SpanProcessor):
             return
         ancestors = self._below.get(above, ()) if self._below else ()
         if call is not None:
-            ancestors = ((above, call.start_time or 0), *ancestors)[:_MOST_ANCESTORS]
+            ancestors = ((above, call.start_time or 0), *ancestors)[:_MAX_ANCESTORS]
         if ancestors:
             self._below[span.get_span_context().span_id] = ancestors
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 _WRAPPERS: Final = frozenset({"litellm"})
-_MOST_KEPT: Final = 1_024
+_MAX_ALLOWED: Final = 1_024
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class SecondReports:
             return False
         if row.scope.startswith(SCOPE_PREFIX):
             self._own.setdefault(row.event_id, _Own(row))
-            if len(self._own) > _MOST_KEPT:
+            if len(self._own) > _MAX_ALLOWED:
                 self._own.popitem(last=False)
             return False
         if row.scope not in _WRAPPERS:

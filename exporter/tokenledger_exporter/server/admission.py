@@ -39,15 +39,15 @@ if TYPE_CHECKING:
     from tokenledger_exporter.server.auth import Tokens
     from tokenledger_exporter.server.decoding.decoded_request import Received
     from tokenledger_exporter.server.decoding.decompress import Inflater
-    from tokenledger_exporter.server.ingest.queue import Intake
+    from tokenledger_exporter.server.ingest.queue import IngestQueue
 
 REQUEST_SECONDS: Final = 8.0
 """How long a request may take to arrive, from its first byte to its last."""
 
 _AWAY: Final = "the database takes nothing now"
 _DECODED_IN_PLACE: Final = 131_072
-_MOST_REQUESTS: Final = 1_024
-_MOST_HEADERS: Final = 4_096
+_MAX_REQUESTS: Final = 1_024
+_MAX_HEADERS: Final = 4_096
 
 _DECODERS: Final[Mapping[tuple[str, bool], Callable[[bytes], Received]]] = {
     ("traces", False): decode_traces,
@@ -94,14 +94,16 @@ class Service:
         limits: how much a request may ask for, and how a certificate names an organization.
     """
 
-    def __init__(self, intake: Intake, tokens: Tokens, header: SpoolHeader, limits: Limits) -> None:
+    def __init__(
+        self, intake: IngestQueue, tokens: Tokens, header: SpoolHeader, limits: Limits
+    ) -> None:
         self.intake: Final = intake
         self.limits: Final = limits
         self.most_body_bytes: Final = limits.most_body_bytes
         self._tokens: Final = tokens
         self._header: Final = header
         self._headers: Final[dict[tuple[str, bool], SpoolHeader]] = {("", False): header}
-        self._requests: Final = Budget(_MOST_REQUESTS, is_shared=self.has_senders)
+        self._requests: Final = Budget(_MAX_REQUESTS, is_shared=self.has_senders)
         self._decoder: Final = ThreadPoolExecutor(1, "tokenledger-decode")
 
     @property
@@ -133,7 +135,7 @@ class Service:
             organization = certified
         header = self._headers.get((organization, is_trusted))
         if header is None:
-            if len(self._headers) >= _MOST_HEADERS:
+            if len(self._headers) >= _MAX_HEADERS:
                 self._headers.clear()
             header = replace(self._header, organization=organization, is_trusted=is_trusted)
             self._headers[organization, is_trusted] = header

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.log import warn
 
 ANY_ORGANIZATION: Final = "*"
@@ -59,7 +59,7 @@ def token_line(organization: str, token: str) -> str:
         UsageError: the organization is empty, too long or would break the line.
     """
     if not 0 < len(organization) <= _LONGEST_ORGANIZATION or re.search(r"[\s,:#]", organization):
-        raise UsageError(
+        raise InvalidRequestError(
             "an organization's name has 1 to 255 letters and no blank, comma, colon or #; "
             f"{ANY_ORGANIZATION} stands for any"
         )
@@ -82,7 +82,7 @@ class Tokens:
         origin = "TOKENLEDGER_SERVER_TOKENS"
         fixed, bad = _parsed(text)
         if bad:
-            raise UsageError(_named(bad[0], origin))
+            raise InvalidRequestError(_named(bad[0], origin))
         self._fixed: Final = fixed
         self._file: Final = Path(file) if file else None
         self._known = self._fixed
@@ -90,7 +90,7 @@ class Tokens:
         self._stamp: tuple[int, ...] = ()
         self._read_at = self._looked_at = 0.0
         if self._file is not None and (bad := self._read(self._file)):
-            raise UsageError(_named(bad[0], file))
+            raise InvalidRequestError(_named(bad[0], file))
 
     def __bool__(self) -> bool:
         return bool(self._known) or self._file is not None
@@ -109,7 +109,7 @@ class Tokens:
             return
         try:
             bad = self._read(self._file)
-        except UsageError as error:
+        except InvalidRequestError as error:
             # Whoever edits the file must not lock every sender out.
             warn("tokens_kept", f"{error}; the tokens read before stay valid")
         else:
@@ -136,7 +136,7 @@ class Tokens:
                 self._known = {**self._fixed, **known}
         except (OSError, UnicodeDecodeError) as error:
             kind = type(error).__name__
-            raise UsageError(f"the tokens file {file} cannot be read ({kind})") from None
+            raise InvalidRequestError(f"the tokens file {file} cannot be read ({kind})") from None
         # Only what was read is known: a failed attempt is made again.
         self._content, self._stamp, self._read_at = content, stamp, self._looked_at
         return bad

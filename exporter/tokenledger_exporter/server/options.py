@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.server.auth import Tokens
 from tokenledger_exporter.server.transport.certificates import GRPC_PARTS, PARTS
 
@@ -69,20 +69,22 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
             UsageError: it says which option, and what to do.
         """
         if bool(self.tls_cert) != bool(self.tls_key):
-            raise UsageError("--tls-cert and --tls-key go together: give both")
+            raise InvalidRequestError("--tls-cert and --tls-key go together: give both")
         if self.tls_client_ca and not self.tls_cert:
-            raise UsageError("--tls-client-ca needs --tls-cert and --tls-key")
+            raise InvalidRequestError("--tls-client-ca needs --tls-cert and --tls-key")
         self._check_certificate_part()
         for path in filter(None, (self.tls_cert, self.tls_key, self.tls_client_ca)):
             self.read(path)
         if self.port and self.port == self.grpc_port:
-            raise UsageError(f"--port and --grpc-port are both {self.port}: give two ports")
+            raise InvalidRequestError(
+                f"--port and --grpc-port are both {self.port}: give two ports"
+            )
         for port in (self.port, self.grpc_port):
             if not 0 <= port <= _LARGEST_PORT:
-                raise UsageError(f"{port} is no port: give 0 to {_LARGEST_PORT}")
+                raise InvalidRequestError(f"{port} is no port: give 0 to {_LARGEST_PORT}")
         has_tokens = bool(Tokens(self.tokens, self.tokens_file))
         if not (self.is_loopback or has_tokens or self.tls_client_ca):
-            raise UsageError(
+            raise InvalidRequestError(
                 f"{self.host} can be reached from other machines, and anybody there could write to "
                 "the ledger: give --tokens-file (make a token with 'tokenledger serve --new-token "
                 "ORGANIZATION') or --tls-client-ca, or listen on 127.0.0.1"
@@ -93,11 +95,11 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         if not part:
             return
         if part not in PARTS:
-            raise UsageError(f"--tls-client-organization is one of {', '.join(PARTS)}")
+            raise InvalidRequestError(f"--tls-client-organization is one of {', '.join(PARTS)}")
         if not self.tls_client_ca:
-            raise UsageError("--tls-client-organization needs --tls-client-ca")
+            raise InvalidRequestError("--tls-client-organization needs --tls-client-ca")
         if self.grpc_port and part not in GRPC_PARTS:
-            raise UsageError(
+            raise InvalidRequestError(
                 f"gRPC does not know the part {part} of a certificate: choose "
                 f"{' or '.join(sorted(GRPC_PARTS))}, or --grpc-port 0"
             )
@@ -127,4 +129,4 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return Path(path).read_bytes()
         except OSError as error:
-            raise UsageError(f"{path} cannot be read ({type(error).__name__})") from None
+            raise InvalidRequestError(f"{path} cannot be read ({type(error).__name__})") from None

@@ -37,8 +37,8 @@ AWAY_SECONDS: Final = 5
 # gRPC's codes (grpc/status.h, unchanged since 1.0) for the statuses given here.
 _CODES: Final = {400: 3, 401: 16, 404: 12, 405: 12, 413: 3, 415: 3, 421: 3, 429: 8, 503: 14}
 
-_MOST_REASONS: Final = 64
-_MOST_TOLD: Final = 16
+_MAX_REASONS: Final = 64
+_MAX_LISTED: Final = 16
 _LONGEST_REASON: Final = 200
 _OTHER: Final = "for other reasons"
 
@@ -84,7 +84,7 @@ class RefusedError(Exception):
 def counted(every: Counter[str], more: Mapping[str, int]) -> None:
     """Add counts by reason; a reason may quote what was sent, so only so many are kept apart."""
     for reason, number in more.items():
-        known = reason in every or len(every) < _MOST_REASONS
+        known = reason in every or len(every) < _MAX_REASONS
         every[reason[:_LONGEST_REASON] if known else _OTHER] += number
 
 
@@ -98,8 +98,8 @@ def success(signal: str, content_type: bytes, set_aside: Mapping[str, int]) -> b
     """
     count = sum(set_aside.values())
     reasons = list(set_aside.items())
-    parts = [f"{number}: {reason[:_LONGEST_REASON]}" for reason, number in reasons[:_MOST_TOLD]]
-    if others := sum(number for _, number in reasons[_MOST_TOLD:]):
+    parts = [f"{number}: {reason[:_LONGEST_REASON]}" for reason, number in reasons[:_MAX_LISTED]]
+    if others := sum(number for _, number in reasons[_MAX_LISTED:]):
         parts.append(f"{others}: {_OTHER}")
     told = "; ".join(parts)
     if content_type == JSON:

@@ -21,20 +21,20 @@ from uvicorn.supervisors import Multiprocess
 
 from tokenledger_exporter.db.connection import fingerprint
 from tokenledger_exporter.domain.span_record import SpoolHeader
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.maintenance.runner import MaintenanceThread
 from tokenledger_exporter.server.admission import Limits, Service
 from tokenledger_exporter.server.auth import Tokens
 from tokenledger_exporter.server.ingest.cardinality import CardinalityGuard
-from tokenledger_exporter.server.ingest.queue import Intake
+from tokenledger_exporter.server.ingest.queue import IngestQueue
 from tokenledger_exporter.server.ingest.shares import Budget, Meter
-from tokenledger_exporter.server.maintenance import Keeping
 from tokenledger_exporter.server.options import MIB, ServeOptions
 from tokenledger_exporter.server.transport.grpc_service import GrpcService
 from tokenledger_exporter.server.transport.hosts import Hosts
 from tokenledger_exporter.server.transport.http_service import HttpService
 from tokenledger_exporter.server.transport.listening import BoundedLoop
 from tokenledger_exporter.server.transport.quiet import RateLimit
-from tokenledger_exporter.server.transport.request_timeout import STRANGER_SECONDS, PatientProtocol
+from tokenledger_exporter.server.transport.request_timeout import STRANGER_SECONDS, TimedProtocol
 from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_exporter.store.writer import BatchWriter
 
@@ -78,7 +78,7 @@ class Worker:
         )
         is_shared = bool(tokens) or bool(options.tls_client_organization)
         memory = max(_MEMORY_BYTES, _BODIES_AT_ONCE * options.most_body_bytes)
-        self._intake: Final = Intake(
+        self._intake: Final = IngestQueue(
             writer,
             guard,
             Budget(options.most_waiting, is_shared=is_shared),
@@ -155,7 +155,7 @@ def serve(options: ServeOptions, announce: Callable[[str], None] = lambda _line:
             " --tls-client-organization"
         )
     announce(f"OTLP/HTTP on {options.bracketed_host}:{port}{grpc}, {options.workers} worker(s)")
-    keeping = Keeping(options.database_url) if options.keeps else None
+    keeping = MaintenanceThread(options.database_url) if options.keeps else None
     if keeping is not None:
         keeping.start()
     try:
@@ -183,7 +183,7 @@ def _run(options: ServeOptions, listener: socket.socket) -> None:
 
 def _uvicorn_options(options: ServeOptions) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "http": PatientProtocol,
+        "http": TimedProtocol,
         "loop": f"{BoundedLoop.__module__}:BoundedLoop",
         "ws": "none",
         "lifespan": "on",
@@ -208,7 +208,7 @@ def _listen(options: ServeOptions, port: int) -> socket.socket:
     try:
         listener = socket.create_server((options.host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise UsageError(
+        raise InvalidRequestError(
             f"cannot listen on {options.bracketed_host}:{port} ({error.strerror}): "
             "choose another --port or --grpc-port, or stop what listens there"
         ) from None

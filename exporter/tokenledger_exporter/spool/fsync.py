@@ -17,7 +17,7 @@ SYNC_SECONDS: Final = 0.08
 """How long records are gathered before they are synced."""
 
 
-class Syncer:
+class FsyncThread:
     """The background thread; started with the first record.
 
     Args:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tokenledger_exporter.domain.span_record import SpoolHeader
-    from tokenledger_exporter.spool.stats import SpoolState
+    from tokenledger_exporter.spool.stats import SpoolStats
 
 
 def writer_of(path: Path) -> str:
@@ -43,7 +43,7 @@ def writer_of(path: Path) -> str:
 
 
 def recovered_batches(
-    folder: Path, own_writer: str, state: SpoolState, limit: int
+    folder: Path, own_writer: str, state: SpoolStats, limit: int
 ) -> Generator[Batch]:
     """The records of dead writers; a batch counts as committed once the next one is asked for."""
     if not access.is_own(folder):
@@ -79,7 +79,7 @@ class _Left:
 class _Writer:
     """The segments of one dead writer."""
 
-    def __init__(self, state: SpoolState, limit: int) -> None:
+    def __init__(self, state: SpoolStats, limit: int) -> None:
         self._state: Final = state
         self._limit: Final = limit
         self._open: Final[OpenCalls[_Left]] = OpenCalls()

@@ -22,7 +22,7 @@ from tokenledger_exporter.spool.codec import decode_record, encode_header
 from tokenledger_exporter.spool.reader import SpoolReader
 from tokenledger_exporter.spool.recovery import recovered_batches
 from tokenledger_exporter.spool.segment import SUFFIX, Segment, abandon_taken_over, read_frames
-from tokenledger_exporter.spool.stats import SpoolState
+from tokenledger_exporter.spool.stats import SpoolStats
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -64,7 +64,7 @@ class Spool:
         self, folder: Path, header: SpoolHeader, most_in_memory: int = MAX_MEMORY_RECORDS
     ) -> None:
         self.header: Final = header
-        self.state: Final = SpoolState()
+        self.state: Final = SpoolStats()
         self._most_in_memory: Final = most_in_memory
         self._folder: Final = folder
         self._disk_failed = False

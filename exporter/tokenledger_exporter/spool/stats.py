@@ -27,7 +27,7 @@ class Batch:
 
 
 @dataclass(slots=True)
-class SpoolState:
+class SpoolStats:
     """What waits and what was lost, for `health` and `doctor`; `unrecorded` never became bytes."""
 
     waiting: int = 0

@@ -124,7 +124,7 @@ _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
 _NULL: Final = b"\xff\xff\xff\xff"
 # An app that makes its labels anew for each call must not fill memory.
-_MOST_KNOWN: Final = 20_000
+_MAX_KNOWN: Final = 20_000
 
 
 class _Known(dict[Any, bytes]):
@@ -136,7 +136,7 @@ class _Known(dict[Any, bytes]):
 
     def __missing__(self, value: object) -> bytes:
         made = self._encode(value)
-        if len(self) < _MOST_KNOWN:
+        if len(self) < _MAX_KNOWN:
             self[value] = made
         return made
 

@@ -17,10 +17,10 @@ from psycopg.rows import dict_row
 
 from tokenledger_exporter.sql import statements
 from tokenledger_exporter.store.same_call import (
-    MOST_TELLINGS,
+    MAX_SPAN_REPORTS,
     START_TOLERANCE,
     UNIQUE_ID_LENGTH,
-    Telling,
+    SpanReport,
 )
 from tokenledger_semconv.dimensions import DIMENSIONS
 from tokenledger_semconv.tokens import TokenVector
@@ -39,7 +39,7 @@ _SQL: Final = statements("keep")
 _ESTIMATED: Final = "estimated"
 _HEX: Final = "%032x"
 # Rows read of one response id, or within one span: what has more is no call, whoever reports it.
-_MOST_ROWS: Final = 4 * MOST_TELLINGS
+_MAX_ROWS: Final = 4 * MAX_SPAN_REPORTS
 _PLAIN: Final = re.compile(r"[\w.:,-]*", re.ASCII)
 
 COUNTS: Final = TokenVector._fields
@@ -83,7 +83,7 @@ class KnownRow:
         given: what that row took from it.
     """
 
-    told: Telling
+    told: SpanReport
     attribution: Mapping[str, str]
     metadata: Mapping[str, Any]
     winner_event_id: UUID | None
@@ -149,7 +149,7 @@ def related_rows(
         "since": min(starts) - START_TOLERANCE,
         "until": max(starts) + START_TOLERANCE,
         "tolerance": START_TOLERANCE,
-        "most_rows": _MOST_ROWS,
+        "most_rows": _MAX_ROWS,
     }
     return _select(connection, _SQL["related"], values)
 
@@ -251,7 +251,7 @@ def _select(
 
 def _known(row: dict[str, Any]) -> KnownRow:
     return KnownRow(
-        told=Telling(
+        told=SpanReport(
             event_id=row["event_id"],
             started_at=row["timestamp"],
             ended_at=row["ended_at"] or row["timestamp"],

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SQL: Final = statements("write")
 
 
-def keep_row(connection: psycopg.Connection[Any], row: LedgerRow, reason: str) -> None:
+def quarantine_row(connection: psycopg.Connection[Any], row: LedgerRow, reason: str) -> None:
     """Store a row that the ledger cannot take, with the reason, in a transaction of its own.
 
     Args:
@@ -34,7 +34,7 @@ def keep_row(connection: psycopg.Connection[Any], row: LedgerRow, reason: str) -
     _keep(connection, row.event_id, reason, row.as_json())
 
 
-def keep_record(
+def quarantine_record(
     connection: psycopg.Connection[Any], payload: bytes, header: SpoolHeader, reason: str
 ) -> None:
     """Store a record that cannot be read as a span, so that a later release may read it.

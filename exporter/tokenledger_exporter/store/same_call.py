@@ -34,7 +34,7 @@ UNIQUE_ID_LENGTH: Final = 20
 ids of OpenAI, Anthropic, Mistral and Gemini have 22 characters or more. The index over response ids
 says the same number."""
 
-MOST_TELLINGS: Final = 16
+MAX_SPAN_REPORTS: Final = 16
 """Rows that may be one call. A call has a handful of emitters; what shares an id with more rows
 than this is some other kind of id, and stays apart as a suspected duplicate."""
 
@@ -56,7 +56,7 @@ BY_RESPONSE: Final = "told again under the same response id"
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class SpanReport:
     """One row, as far as it matters here.
 
     Args:
@@ -113,7 +113,7 @@ class Telling:
 
 
 @dataclass(frozen=True, slots=True)
-class OneCall:
+class CallGroup:
     """What turned out to be one call.
 
     Args:
@@ -121,11 +121,11 @@ class OneCall:
         losers: the other rows and why they are set aside, the most telling first.
     """
 
-    winner: Telling
-    losers: tuple[tuple[Telling, str], ...]
+    winner: SpanReport
+    losers: tuple[tuple[SpanReport, str], ...]
 
 
-def settle(tellings: Iterable[Telling]) -> list[OneCall]:
+def settle(tellings: Iterable[SpanReport]) -> list[CallGroup]:
     """Group rows into calls; a row nobody else tells of is a call by itself."""
     rows = sorted(tellings, key=lambda row: (row.started_at, row.event_id))
     groups = {row.event_id: _Group([row]) for row in rows}
@@ -151,8 +151,8 @@ class _Sureness(IntEnum):
 class _Link:
     """Two rows that may be one call, how sure that is, and how far apart their times are."""
 
-    one: Telling
-    other: Telling
+    one: SpanReport
+    other: SpanReport
     sureness: _Sureness
 
     @property
@@ -166,11 +166,11 @@ class _Link:
 class _Group:
     """Rows that are one call so far; all that joins must agree with all that is there."""
 
-    rows: list[Telling]
+    rows: list[SpanReport]
     reason: str = BY_RESPONSE
 
     def may_join(self, other: _Group, link: _Link) -> bool:
-        if len(self.rows) + len(other.rows) > MOST_TELLINGS:
+        if len(self.rows) + len(other.rows) > MAX_SPAN_REPORTS:
             return False
         twice = {row.emitter for row in self.rows} & {row.emitter for row in other.rows}
         if twice and link.one.emitter != link.other.emitter:
@@ -182,7 +182,7 @@ class _Group:
         if link.sureness != _Sureness.SAME_ID or other.reason == BY_ANCESTOR:
             self.reason = BY_ANCESTOR
 
-    def outcome(self) -> OneCall:
+    def outcome(self) -> CallGroup:
         """What was measured stands before what was not, then ours, the fuller, the innermost.
 
         Of a stream that was broken off, whoever heard it longest knows best what was generated:
@@ -204,15 +204,15 @@ class _Group:
         chosen = {winner.event_id, *(row.event_id for row in losers)}
         rest = [row for row in self.rows if row.event_id not in chosen]
         losers += self._by_standing(rest)
-        return OneCall(winner, tuple((loser, self.reason) for loser in losers))
+        return CallGroup(winner, tuple((loser, self.reason) for loser in losers))
 
-    def _by_standing(self, rows: Sequence[Telling]) -> list[Telling]:
+    def _by_standing(self, rows: Sequence[SpanReport]) -> list[SpanReport]:
         """Some of the rows, the one that stands first."""
         known = {row.event_id for row in self.rows}
         is_estimated = any(row.is_estimated for row in rows)
         is_disputed = any(_differ_in_rate(one, other) for one, other in combinations(rows, 2))
 
-        def standing(row: Telling) -> tuple[object, ...]:
+        def standing(row: SpanReport) -> tuple[object, ...]:
             cost = row.cost_usd if is_disputed and row.cost_usd is not None else _NOTHING
             return (
                 bool(row.counts),
@@ -229,14 +229,14 @@ class _Group:
         return sorted(rows, key=standing, reverse=True)
 
 
-def _costs_more(tenants: Telling, operators: Telling) -> bool:
+def _costs_more(tenants: SpanReport, operators: SpanReport) -> bool:
     """Whether a tenant's report of a call costs more than the operator's, both being known."""
     if tenants.cost_usd is None or operators.cost_usd is None:
         return False
     return tenants.cost_usd > operators.cost_usd and _differ_in_rate(tenants, operators)
 
 
-def _differ_in_rate(one: Telling, other: Telling) -> bool:
+def _differ_in_rate(one: SpanReport, other: SpanReport) -> bool:
     """Whether two rows of a call name models, operations or tiers that cannot be the same."""
     pairs = ((one.operation, other.operation), (one.service_tier, other.service_tier))
     if any(mine and theirs and mine != theirs for mine, theirs in pairs):
@@ -246,13 +246,13 @@ def _differ_in_rate(one: Telling, other: Telling) -> bool:
     return is_doubted and not one.models & other.models
 
 
-def _heard(row: Telling) -> tuple[bool, int]:
+def _heard(row: SpanReport) -> tuple[bool, int]:
     """How much of a stream a row knows: more than a placeholder is a count, unless estimated."""
     output = row.counts.get(_OUTPUT, 0)
     return not row.is_reckoned and output > _PLACEHOLDER, output
 
 
-def _links(rows: Sequence[Telling]) -> Iterable[_Link]:
+def _links(rows: Sequence[SpanReport]) -> Iterable[_Link]:
     """Every pair of rows, sorted by their start, that may be one call."""
     for one, other in _pairs(rows):
         latest = min(one.ended_at + CLOCK_TOLERANCE, one.started_at + START_TOLERANCE)
@@ -263,7 +263,7 @@ def _links(rows: Sequence[Telling]) -> Iterable[_Link]:
             yield _Link(one, other, sureness)
 
 
-def _pairs(rows: Sequence[Telling]) -> Iterable[tuple[Telling, Telling]]:
+def _pairs(rows: Sequence[SpanReport]) -> Iterable[tuple[SpanReport, SpanReport]]:
     """Pairs under one id, or one within the other; the earlier first, and each once.
 
     Of the rows that one source reports under one id, no more than a call can have.
@@ -279,12 +279,12 @@ def _pairs(rows: Sequence[Telling]) -> Iterable[tuple[Telling, Telling]]:
             if above is not None and above != number:
                 found.add((min(above, number), max(above, number)))
     for by_source in sharing.values():
-        few = [numbers for numbers in by_source.values() if len(numbers) <= MOST_TELLINGS]
+        few = [numbers for numbers in by_source.values() if len(numbers) <= MAX_SPAN_REPORTS]
         found.update(combinations(sorted(chain.from_iterable(few)), 2))
     return ((rows[one], rows[other]) for one, other in sorted(found))
 
 
-def _sureness(one: Telling, other: Telling) -> _Sureness | None:
+def _sureness(one: SpanReport, other: SpanReport) -> _Sureness | None:
     nested = _are_nested(one, other)
     same_id = bool(one.response_id) and one.response_id == other.response_id
     measured = bool(one.counts.keys() & other.counts.keys())
@@ -298,11 +298,11 @@ def _sureness(one: Telling, other: Telling) -> _Sureness | None:
     return _Sureness.SAME_ID if same_id and len(one.response_id) >= UNIQUE_ID_LENGTH else None
 
 
-def _are_nested(one: Telling, other: Telling) -> bool:
+def _are_nested(one: SpanReport, other: SpanReport) -> bool:
     return one.event_id in other.ancestors or other.event_id in one.ancestors
 
 
-def _agree(one: Telling, other: Telling) -> bool:
+def _agree(one: SpanReport, other: SpanReport) -> bool:
     """Whether nothing that both report contradicts that they are one call.
 
     Every count is equal, but an estimate is none; and no two ids are of one kind, because a gateway
@@ -320,7 +320,7 @@ def _agree(one: Telling, other: Telling) -> bool:
     return not differing or (differing == {_OUTPUT} and _is_miscounted(one, other))
 
 
-def _may_share(one: Telling, other: Telling) -> bool:
+def _may_share(one: SpanReport, other: SpanReport) -> bool:
     """Whether the sources of two rows may report one call."""
     if one.source != other.source:
         if one.source and other.source:
@@ -336,7 +336,7 @@ def _kind(response_id: str) -> str:
     return re.split(r"[-_]", response_id, maxsplit=1)[0]
 
 
-def _is_miscounted(one: Telling, other: Telling) -> bool:
+def _is_miscounted(one: SpanReport, other: SpanReport) -> bool:
     """Whether two output counts can be of one call: the emitter of one is known to miscount."""
     more = one.counts[_OUTPUT] - other.counts[_OUTPUT]
     return (one.overcounts and 0 < more <= _PLACEHOLDER) or (
@@ -344,6 +344,6 @@ def _is_miscounted(one: Telling, other: Telling) -> bool:
     )
 
 
-def _may_be_unmeasured(one: Telling, other: Telling) -> bool:
+def _may_be_unmeasured(one: SpanReport, other: SpanReport) -> bool:
     """Nested rows of one model of which one counted nothing: a failed call, a stream."""
     return not (one.counts and other.counts) and bool(one.models & other.models)

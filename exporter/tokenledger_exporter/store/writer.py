@@ -16,7 +16,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from tokenledger_exporter.db import migrations, row_faults
-from tokenledger_exporter.db.answer_timeout import ImpatientConnection
+from tokenledger_exporter.db.answer_timeout import TimedConnection
 from tokenledger_exporter.db.connection import connect, explain
 from tokenledger_exporter.errors import RowsRefusedError, SchemaError
 from tokenledger_exporter.pricing.book import PriceBook
@@ -106,10 +106,10 @@ class BatchWriter:
                 self._set_aside(connection, row, error, result)
         return result
 
-    def keep_record(self, payload: bytes, header: SpoolHeader, reason: str) -> None:
+    def quarantine_record(self, payload: bytes, header: SpoolHeader, reason: str) -> None:
         """Set a record aside that cannot be read as a span; raises as `write`."""
         with self.usable_connection() as connection:
-            quarantine.keep_record(connection, payload, header, reason)
+            quarantine.quarantine_record(connection, payload, header, reason)
 
     def _write_halves(
         self,
@@ -149,7 +149,7 @@ class BatchWriter:
         erased = tombstones.read_tombstones(connection, rows)
         for month, group in months:
             batch.write_month(month, [*map(erased.row, group)] if erased else group)
-        batch.keep_set_aside(erased)
+        batch.write_duplicates(erased)
         return batch.result
 
     def _set_aside(
@@ -162,7 +162,7 @@ class BatchWriter:
         reason = row_faults.reason_of(error)
         with connection.transaction():
             erased = tombstones.read_tombstones(connection, [row])
-            quarantine.keep_row(connection, erased.row(row) if erased else row, reason)
+            quarantine.quarantine_row(connection, erased.row(row) if erased else row, reason)
         result.rejected += 1
         result.refusals[row.event_id] = reason
 
@@ -220,7 +220,7 @@ class BatchWriter:
             raise explain(error) from None
 
     def _open(self) -> psycopg.Connection[Any]:
-        connection = connect(self._database_url, ImpatientConnection)
+        connection = connect(self._database_url, TimedConnection)
         try:
             status = migrations.read_status(connection)
             if status.is_current:

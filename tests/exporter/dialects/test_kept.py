@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Status, StatusCode
 
 from exporter.dialects.recorded import EMITTERS, calls
-from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES, REDUCED
+from tokenledger_exporter.dialects.allowlist import ALLOWED_ATTRIBUTES, REDUCED
 from tokenledger_exporter.recorder.encode import encode_span, is_model_call
 from tokenledger_exporter.spool.codec import decode_record
 from tokenledger_semconv import attributes, emitters
@@ -119,7 +119,7 @@ def test_metadata_in_json_keeps_its_plain_values() -> None:
     ],
 )
 def test_attributes_that_hold_words_are_not_kept(attribute: str) -> None:
-    assert attribute not in KEPT_ATTRIBUTES
+    assert attribute not in ALLOWED_ATTRIBUTES
     assert kept(**{attribute: '{"input_tokens": 3, "note": "canary"}'}) == {}
 
 

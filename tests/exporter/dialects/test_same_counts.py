@@ -278,7 +278,7 @@ def uses(draw: st.DrawFn) -> Use:
     return Use(draw(counts), draw(counts), draw(counts), output, reasoning)
 
 
-def told_by(scope: str, told: Attributes) -> SpanRecord:
+def attributes_of(scope: str, told: Attributes) -> SpanRecord:
     return replace(record(told, start_ns=1_763_800_000_000_000_000), scope=scope)
 
 
@@ -292,7 +292,10 @@ def whole(vector: TokenVector) -> dict[str, int]:
 @given(use=uses())
 def test_every_dialect_tells_the_same_use_alike(dialect: str, use: Use) -> None:
     scope, write = DIALECTS[dialect]
-    span, canonical = told_by(scope, write(use)), told_by("tokenledger.anthropic", newest(use))
+    span, canonical = (
+        attributes_of(scope, write(use)),
+        attributes_of("tokenledger.anthropic", newest(use)),
+    )
     call, expected = read_call(span, HEADER), read_call(canonical, HEADER)
     assert call is not None
     assert expected is not None
@@ -307,7 +310,7 @@ def test_every_dialect_tells_the_same_use_alike(dialect: str, use: Use) -> None:
 @given(use=uses())
 def test_an_unknown_emitter_is_believed_unless_its_counts_are_impossible(use: Use) -> None:
     """Cache counts beyond the input prove that the input leaves them out."""
-    call = read_call(told_by("nobody.knows", exclusive(use)), HEADER)
+    call = read_call(attributes_of("nobody.knows", exclusive(use)), HEADER)
     assert call is not None
     is_proved = use.reads + use.writes > use.uncached
     assert call.tokens.input_tokens == (use.input if is_proved else use.uncached)
@@ -317,7 +320,7 @@ def test_an_unknown_emitter_is_believed_unless_its_counts_are_impossible(use: Us
 @pytest.mark.parametrize("dialect", ["openinference", "vercel 6", "litellm", "langsmith"])
 def test_counts_that_contradict_each_other_are_not_priced(dialect: str) -> None:
     scope, write = DIALECTS[dialect]
-    span = told_by(scope, write(Use(uncached=10, reads=0, writes=0, output=5, reasoning=6)))
+    span = attributes_of(scope, write(Use(uncached=10, reads=0, writes=0, output=5, reasoning=6)))
     row = build_row(span, HEADER, package_book)
     assert row is not None
     assert (row.cost_status, row.cost_note) == ("unpriced", "reasoning (6) exceed output (5)")

@@ -20,14 +20,14 @@ from exporter.server.stalling import StallingClient
 from exporter.server.test_outages import away
 from tokenledger_exporter.errors import DatabaseUnreachableError
 from tokenledger_exporter.server.auth import new_token, token_line
-from tokenledger_exporter.server.decoding.any_value import MOST_ITEMS
+from tokenledger_exporter.server.decoding.any_value import MAX_ITEMS
 from tokenledger_exporter.server.decoding.decoded_request import (
-    MOST_RECORDS,
-    MOST_SPAN_FIELDS,
+    MAX_RECORDS,
+    MAX_SPAN_FIELDS,
     TOO_MANY_FIELDS,
 )
 from tokenledger_exporter.server.decoding.otlp_json import decode_json_traces
-from tokenledger_exporter.server.ingest.bounds import MOST_HOURS, MOST_TELLINGS
+from tokenledger_exporter.server.ingest.bounds import MAX_HOURS, MAX_SPAN_REPORTS
 from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
@@ -81,15 +81,17 @@ def test_nine_thousand_hours_are_some(service: Running, ledger_url: str) -> None
     now = time.time_ns()
     spans = [
         call({"user.id": "hours"}, start_ns=now - number * HOUR_NS)
-        for number in range(1, MOST_HOURS + 50)
+        for number in range(1, MAX_HOURS + 50)
     ]
     count, why = told(service, spans)
-    assert (count, stored(ledger_url, "hours")) == (49, MOST_HOURS)
+    assert (count, stored(ledger_url, "hours")) == (49, MAX_HOURS)
     assert "send them sorted by time" in why
 
 
 def test_many_tellings_of_one_answer_are_some(service: Running) -> None:
-    spans = [call({"gen_ai.response.id": "chatcmpl-told-often"}) for _ in range(MOST_TELLINGS + 9)]
+    spans = [
+        call({"gen_ai.response.id": "chatcmpl-told-often"}) for _ in range(MAX_SPAN_REPORTS + 9)
+    ]
     count, why = told(service, spans)
     assert (count, "name the same response id" in why) == (9, True)
 
@@ -99,7 +101,7 @@ def test_a_span_of_too_many_events_is_set_aside_alone(
     service: Running, ledger_url: str, *, failed: bool
 ) -> None:
     flood = call({"user.id": f"events {failed}"})
-    flood.events.extend(Span.Event() for _ in range(MOST_SPAN_FIELDS))
+    flood.events.extend(Span.Event() for _ in range(MAX_SPAN_FIELDS))
     flood.status.code = Status.STATUS_CODE_ERROR if failed else Status.STATUS_CODE_OK
     good = call({"user.id": f"events {failed}"})
     assert told(service, [flood, good]) == (1, f"1: {TOO_MANY_FIELDS}")
@@ -108,7 +110,7 @@ def test_a_span_of_too_many_events_is_set_aside_alone(
 
 def test_a_span_of_too_many_events_that_is_no_call_is_dropped(service: Running) -> None:
     flood = Span(trace_id=b"\x01" * 16, span_id=b"\x01" * 8)
-    flood.events.extend(Span.Event() for _ in range(3 * MOST_SPAN_FIELDS))
+    flood.events.extend(Span.Event() for _ in range(3 * MAX_SPAN_FIELDS))
     assert told(service, [flood]) == (0, "")
 
 
@@ -121,7 +123,7 @@ def test_too_much_metadata_is_set_aside(service: Running) -> None:
 
 def test_a_list_nobody_needs_is_left_out(service: Running, ledger_url: str) -> None:
     span = call({"user.id": "list"})
-    values = [AnyValue(bool_value=True)] * (MOST_ITEMS + 1)
+    values = [AnyValue(bool_value=True)] * (MAX_ITEMS + 1)
     array = AnyValue(array_value=ArrayValue(values=values))
     span.attributes.append(KeyValue(key="gen_ai.response.finish_reasons", value=array))
     assert told(service, [span]) == (0, "")
@@ -135,7 +137,7 @@ def test_more_calls_than_a_request_may_hold_are_set_aside(service: Running) -> N
             span_id=number.to_bytes(8, "big"),
             attributes=[KeyValue(key="gen_ai.provider.name", value=AnyValue(string_value="x"))],
         )
-        for number in range(1, MOST_RECORDS + 4)
+        for number in range(1, MAX_RECORDS + 4)
     ]
     assert told(service, spans)[0] >= 3
 
@@ -145,7 +147,7 @@ def test_json_has_the_same_bounds() -> None:
         "traceId": "5b8efff798038103d269b633813fc60c",
         "spanId": "eee19b7ec3c1b174",
         "attributes": [{"key": "gen_ai.provider.name", "value": {"stringValue": "openai"}}],
-        "events": [{}] * MOST_SPAN_FIELDS,
+        "events": [{}] * MAX_SPAN_FIELDS,
     }
     sent = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
     received = decode_json_traces(sent)

@@ -19,7 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from exporter.dialects.recorded import EMITTERS, calls
 from exporter.server import stock
-from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES, KEPT_PREFIXES, REDUCED
+from tokenledger_exporter.dialects.allowlist import ALLOWED_ATTRIBUTES, ALLOWED_PREFIXES, REDUCED
 from tokenledger_exporter.dialects.registry import DIALECTS
 from tokenledger_exporter.server.decoding.decoded_request import MalformedError, TooLargeError
 from tokenledger_exporter.server.decoding.otlp_json import decode_json_traces
@@ -36,10 +36,10 @@ _EXAMPLES = int(os.environ.get("TOKENLEDGER_TEST_EXAMPLES", "200"))
 _FOREIGN = ["http.request.method", "gen_ai.input.messages", "x"]
 _FURTHER = [
     f"{prefix}{key}"
-    for prefix in (attributes.METADATA_PREFIX, *sorted(KEPT_PREFIXES))
+    for prefix in (attributes.METADATA_PREFIX, *sorted(ALLOWED_PREFIXES))
     for key in ("tier", "user")
 ]
-_NAMES = st.sampled_from([*sorted(KEPT_ATTRIBUTES), *sorted(REDUCED), *_FURTHER, *_FOREIGN])
+_NAMES = st.sampled_from([*sorted(ALLOWED_ATTRIBUTES), *sorted(REDUCED), *_FURTHER, *_FOREIGN])
 _SCOPES = st.sampled_from(
     ["", "tokenledger.openai", "my.app", *(s for d in DIALECTS for s in d.scopes)]
 )

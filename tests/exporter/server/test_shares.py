@@ -17,7 +17,7 @@ from tokenledger_exporter.errors import DatabaseUnreachableError
 from tokenledger_exporter.server.decoding.otlp_protobuf import decode_traces
 from tokenledger_exporter.server.ingest.bounds import RequestBounds
 from tokenledger_exporter.server.ingest.cardinality import CardinalityGuard
-from tokenledger_exporter.server.ingest.queue import AwayError, FullError, Intake
+from tokenledger_exporter.server.ingest.queue import AwayError, FullError, IngestQueue
 from tokenledger_exporter.server.ingest.shares import Budget, Meter
 from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_exporter.store.writer import BatchWriter
@@ -51,9 +51,9 @@ class WithoutPrices(BatchWriter):
 
 
 @contextmanager
-def taking(writer: BatchWriter, places: int = 10_000) -> Generator[Intake]:
+def taking(writer: BatchWriter, places: int = 10_000) -> Generator[IngestQueue]:
     budgets = Budget(places, is_shared=True), Budget(LARGE, is_shared=True)
-    intake = Intake(writer, CardinalityGuard(0), *budgets, Meter())
+    intake = IngestQueue(writer, CardinalityGuard(0), *budgets, Meter())
     intake.start()
     try:
         yield intake
@@ -61,7 +61,7 @@ def taking(writer: BatchWriter, places: int = 10_000) -> Generator[Intake]:
         intake.stop()
 
 
-async def send(intake: Intake, organization: str, *users: str) -> Counter[str]:
+async def send(intake: IngestQueue, organization: str, *users: str) -> Counter[str]:
     records = decode_traces(body(*(call({"user.id": user}) for user in users))).records
     header = SpoolHeader(format_version=FORMAT_VERSION, ledger="", organization=organization)
     return await intake.commit(records, header, 4_096, RequestBounds(30))
@@ -70,7 +70,7 @@ async def send(intake: Intake, organization: str, *users: str) -> Counter[str]:
 def test_one_senders_failure_is_nobody_elses(database_url: str) -> None:
     """Globex sends what cannot be written, again and again; acme notices nothing."""
 
-    async def both(intake: Intake) -> tuple[int, int]:
+    async def both(intake: IngestQueue) -> tuple[int, int]:
         failed = taken = 0
         for number in range(12):
             outcomes = await asyncio.gather(
@@ -102,7 +102,7 @@ def test_a_price_look_up_that_fails_loses_no_call(database_url: str) -> None:
 def test_a_large_request_of_one_is_written_in_turns_with_the_others(database_url: str) -> None:
     """All of it is, and each of its calls once."""
 
-    async def both(intake: Intake) -> None:
+    async def both(intake: IngestQueue) -> None:
         large = asyncio.create_task(send(intake, "globex", *(f"g{n}" for n in range(700))))
         for number in range(20):
             assert await send(intake, "acme", f"u{number}") == Counter()
@@ -117,7 +117,7 @@ def test_a_large_request_of_one_is_written_in_turns_with_the_others(database_url
 def test_a_full_queue_of_one_leaves_room_for_others(database_url: str) -> None:
     """Nothing is written before the queue is full."""
     budgets = Budget(40, is_shared=True), Budget(LARGE, is_shared=True)
-    intake = Intake(BatchWriter(database_url), CardinalityGuard(0), *budgets, Meter())
+    intake = IngestQueue(BatchWriter(database_url), CardinalityGuard(0), *budgets, Meter())
 
     async def fill() -> None:
         waiting = [asyncio.create_task(send(intake, "globex", *"abcde")) for _ in range(4)]

@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from exporter.made import ask
 from exporter.server.requests import body, call
 from exporter.server.serving import exporting, serving
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.server.admission import REQUEST_SECONDS
 from tokenledger_exporter.server.auth import new_token, token_line
 from tokenledger_exporter.server.options import ServeOptions
@@ -150,7 +150,7 @@ def test_a_certificate_binds_its_client_to_an_organization(
 )
 def test_a_binding_that_cannot_work_is_named(given: dict[str, str], why: str) -> None:
     tls = {"tls_cert": __file__, "tls_key": __file__}
-    with pytest.raises(UsageError, match=why):
+    with pytest.raises(InvalidRequestError, match=why):
         ServeOptions(database_url="", **tls, **given).check()  # type: ignore[arg-type] # one field each
 
 

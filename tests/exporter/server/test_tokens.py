@@ -15,7 +15,7 @@ from exporter.made import ask
 from exporter.server.requests import body, call
 from exporter.server.serving import exporting, serving, until
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.server.auth import Tokens, new_token, token_line
 from tokenledger_exporter.server.options import ServeOptions
 
@@ -209,14 +209,14 @@ def test_an_organization_that_would_break_the_line_is_refused(name: str) -> None
     "text", ["acme", "acme:abc", ":" + "0" * 64, "acme:" + "g" * 64], ids=lambda text: text[:8]
 )
 def test_a_wrong_line_is_named_by_its_number_and_not_shown(text: str) -> None:
-    with pytest.raises(UsageError, match=r"item 2 of TOKENLEDGER_SERVER_TOKENS") as wrong:
+    with pytest.raises(InvalidRequestError, match=r"item 2 of TOKENLEDGER_SERVER_TOKENS") as wrong:
         Tokens(f"# first\n{text}")
     assert text[5:] not in str(wrong.value) or len(text) < 6
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "ledger.example.com"])  # noqa: S104 - that is the point
 def test_an_address_others_can_reach_needs_a_token(host: str) -> None:
-    with pytest.raises(UsageError, match="--tokens-file"):
+    with pytest.raises(InvalidRequestError, match="--tokens-file"):
         ServeOptions(database_url="", host=host).check()
     ServeOptions(database_url="", host=host, tokens=token_line("acme", ACME)).check()
 
@@ -246,7 +246,7 @@ def test_the_command_refuses_to_start_open_to_all(ledger_url: str) -> None:
     ids=["key", "authority", "certificate", "same", "port", "tokens"],
 )
 def test_options_that_cannot_work_are_named(given: dict[str, str | int], why: str) -> None:
-    with pytest.raises(UsageError, match=why):
+    with pytest.raises(InvalidRequestError, match=why):
         ServeOptions(database_url="", **given).check()  # type: ignore[arg-type] # one field each
 
 
@@ -266,5 +266,5 @@ def test_a_line_says_that_the_operator_vouches_for_a_source() -> None:
     assert tokens.bearer_of(f"Bearer {ACME}") == ("acme", True)
     assert tokens.bearer_of(f"Bearer {ROTATED}") == ("", False)
     for wrong in (f"{line}:", f"{line}:trust", f"{line}:trusted:x", f":{line}"):
-        with pytest.raises(UsageError):
+        with pytest.raises(InvalidRequestError):
             Tokens(wrong)

@@ -10,7 +10,7 @@ import click
 
 from tokenledger_exporter.cli.database import database_option, ledger_connection
 from tokenledger_exporter.cli.exit_codes import explained, say
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
 
-_MOST_PERCENT = 100
+_MAX_PERCENT = 100
 
 
 def _rate_options(command: Callable[P, None]) -> Callable[P, None]:
@@ -73,7 +73,7 @@ def set_price(  # noqa: PLR0913 - one argument an option
     first = _first_day(start)
     if discount is not None:
         if provider or any(usd.values()) or not discount_provider:
-            raise UsageError(
+            raise InvalidRequestError(
                 "a discount is for all of a provider's list: "
                 "'tokenledger prices set --discount 12.5 --provider openai'"
             )
@@ -102,7 +102,7 @@ def import_file(*, file: TextIO, database_url: str | None) -> None:
     try:
         text = file.read()
     except UnicodeDecodeError:
-        raise UsageError(f"{file.name} is no UTF-8 text: save it as UTF-8") from None
+        raise InvalidRequestError(f"{file.name} is no UTF-8 text: save it as UTF-8") from None
     added = _add(read_prices(text, file.name), database_url)
     new = sum(one.is_new for one in added)
     say(f"{new} price sheets are new, {len(added) - new} were said already")
@@ -114,8 +114,8 @@ def _set_discount(provider: str, discount: str, first: date, database_url: str |
     from tokenledger_exporter.pricing.catalog.custom_file import amount
 
     percent = amount(discount)
-    if percent > _MOST_PERCENT:
-        raise UsageError(f"{discount} % is no discount: give 0 to 100")
+    if percent > _MAX_PERCENT:
+        raise InvalidRequestError(f"{discount} % is no discount: give 0 to 100")
     with ledger_connection(database_url) as connection:
         sheets = discounted(connection, ledger_name(provider), percent, first)
         added = add_sheets(connection, sheets)
@@ -149,8 +149,8 @@ def _rates(usd: dict[str, str | None], per: int) -> tuple[Rate, ...]:
         if text is not None:
             try:
                 given[kinds.get(name, name)] = amount(text)
-            except UsageError as error:
-                raise UsageError(f"--{name.replace('_', '-')}: {error}") from None
+            except InvalidRequestError as error:
+                raise InvalidRequestError(f"--{name.replace('_', '-')}: {error}") from None
     return tuple(Rate(kind, price, per) for kind, price in given.items())
 
 
@@ -168,7 +168,7 @@ def _own_sheet(  # noqa: PLR0913, PLR0917 - one argument an option
     from tokenledger_exporter.pricing.catalog.custom import OwnSheet, check_source, model_pattern
 
     if not provider or not model or not rates:
-        raise UsageError(
+        raise InvalidRequestError(
             "say whose model costs what: 'tokenledger prices set openai gpt-4o --input 2.5 "
             "--output 10'"
         )

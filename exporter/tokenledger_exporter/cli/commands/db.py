@@ -110,10 +110,10 @@ def make_roles(  # noqa: PLR0913 - one argument an option
     sees nothing until it is bound: with --reader and --organization, or --all.
     """
     from tokenledger_exporter.db import roles
-    from tokenledger_exporter.errors import UsageError
+    from tokenledger_exporter.errors import InvalidRequestError
 
     if bool(reader) != bool(organizations or to_all) or (organizations and to_all):
-        raise UsageError(
+        raise InvalidRequestError(
             "a reader is bound to organizations or to all: give --reader, and --organization or "
             "--all"
         )

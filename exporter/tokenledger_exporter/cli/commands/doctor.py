@@ -22,11 +22,11 @@ def command(*, shape: str, verify_rollups: bool, repair: bool, database_url: str
     """Check everything a call passes; exit 0 ok, 1 findings, 3 database unreachable."""
     from tokenledger_exporter.doctor.check import FAIL, OK
     from tokenledger_exporter.doctor.checks import compare_rollups, examine
-    from tokenledger_exporter.errors import UsageError
+    from tokenledger_exporter.errors import InvalidRequestError
     from tokenledger_exporter.queries.report import SCHEMA_VERSION
 
     if repair and not verify_rollups:
-        raise UsageError("--repair is about roll-ups: say --verify-rollups too")
+        raise InvalidRequestError("--repair is about roll-ups: say --verify-rollups too")
     with open_database(database_url) as url:
         checks = compare_rollups(url, repair=repair) if verify_rollups else examine(url)
     if shape == "json":

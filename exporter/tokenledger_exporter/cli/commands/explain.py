@@ -9,7 +9,7 @@ import click
 
 from tokenledger_exporter.cli.database import database_option, ledger_connection
 from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 
 
 @click.command("explain")
@@ -25,7 +25,7 @@ def command(*, event_id: str, shape: str, database_url: str | None) -> None:
     try:
         identity = UUID(event_id)
     except ValueError:
-        raise UsageError(
+        raise InvalidRequestError(
             f"{event_id!r} is no event id: give one of token_ledger_events.event_id, a UUID"
         ) from None
     with ledger_connection(database_url) as connection:

@@ -1,4 +1,4 @@
-"""`tokenledger keep`: makes months ahead, settles, rolls up and lets go, once or for ever."""
+"""`tokenledger keep`: maintains the ledger, once or in a loop."""
 
 from __future__ import annotations
 
@@ -19,45 +19,46 @@ if TYPE_CHECKING:
     "every_seconds",
     type=click.FloatRange(min=0.1),
     metavar="SECONDS",
-    help="Go on for ever with pauses of this long; without it, once.",
+    help="Repeat every SECONDS; default: run once.",
 )
 @database_option
 @explained
 def command(*, every_seconds: float | None, database_url: str | None) -> None:
-    """Settle the rows that no writer could: then every call is one row, however many spans told it.
+    """Maintain the ledger: partitions, deduplication, roll-ups, retention.
 
-    Writers settle most rows themselves as they write them. Then the roll-ups that reports read are
-    brought up to date, and months that are older than 'tokenledger retention' says are let go. Two
-    keepers at once do no harm. Tables for this month and three ahead are made first.
+    Creates the partitions of this month and the next three. Deduplicates the rows that no writer
+    could compare: each call becomes one row, however many spans reported it. Refreshes the roll-ups
+    that reports read. Drops months that are older than 'tokenledger retention' allows. Several
+    processes may run this at once.
     """
     import threading
 
     from tokenledger_exporter.errors import DatabaseUnreachableError
-    from tokenledger_exporter.maintenance.runner import Keeper
+    from tokenledger_exporter.maintenance.runner import MaintenanceRunner
 
-    with open_database(database_url) as url, Keeper(url) as keeper:
+    with open_database(database_url) as url, MaintenanceRunner(url) as runner:
         if every_seconds is None:
-            _say(keeper.round(), quiet=False)
+            _print_round(runner.round(), is_brief=False)
             return
         while True:
             try:
-                _say(keeper.round(), quiet=True)
+                _print_round(runner.round(), is_brief=True)
             except DatabaseUnreachableError as error:
                 say(f"tokenledger: {error}", err=True)
             threading.Event().wait(every_seconds)
 
 
-def _say(done: Round, *, quiet: bool) -> None:
-    """What was done; where nobody wants to know of every round, only what is not of every one."""
+def _print_round(done: Round, *, is_brief: bool) -> None:
+    """Print what a round did; in a loop, only what is not the same in every round."""
     for trouble in done.troubles:
         say(f"tokenledger: {trouble}", err=True)
-    kept, sums = done.kept, done.rolled_up
-    if not quiet or kept != type(kept)():
+    rows, sums = done.deduplicated, done.rolled_up
+    if not is_brief or rows != type(rows)():
         say(
-            f"{kept.settled} rows settled, {kept.set_aside} set aside as second tellings, "
-            f"{kept.restored} restored"
+            f"{rows.settled} rows checked, {rows.set_aside} set aside as duplicates, "
+            f"{rows.restored} restored"
         )
-    if sums.days or (not quiet and sums != type(sums)()):
-        say(f"rolled up: {sums.slices} slices, {sums.hours} hours, {sums.days} days before")
+    if sums.days or (not is_brief and sums != type(sums)()):
+        say(f"rolled up: {sums.slices} slices, {sums.hours} hours, {sums.days} past days")
     for month in done.months:
-        say(f"{month.name} let go, {month.rows} calls")
+        say(f"{month.name} dropped, {month.rows} calls")

@@ -14,7 +14,7 @@ from tokenledger_exporter.cli.database import (
     ledger_connection,
 )
 from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -188,8 +188,8 @@ def quote(*, file: TextIO, shape: str, database_url: str | None) -> None:
                 continue
             try:
                 found = answer(read_shape(line), prices_of)
-            except UsageError as error:
-                raise UsageError(f"line {number}: {error}") from None
+            except InvalidRequestError as error:
+                raise InvalidRequestError(f"line {number}: {error}") from None
             unpriced += found.cost_usd is None
             click.echo(found.as_json())
     if unpriced:
@@ -206,7 +206,7 @@ def _book(database_url: str | None) -> Generator[Callable[[str], PriceBook]]:
     try:
         url = read_settings({"database_url": database_url}).database_url
     except SettingsError as error:
-        raise UsageError(str(error)) from None
+        raise InvalidRequestError(str(error)) from None
     if not url:
         yield lambda _provider: package_prices()
         return

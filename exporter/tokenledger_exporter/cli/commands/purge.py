@@ -46,12 +46,14 @@ def command(  # noqa: PLR0913 - one argument an option
 ) -> None:
     """Delete the calls all conditions hold for, and what is kept aside of them."""
     from tokenledger_exporter.domain.time_expressions import parse_moment
-    from tokenledger_exporter.errors import UsageError
+    from tokenledger_exporter.errors import InvalidRequestError
     from tokenledger_exporter.maintenance.purge import purge
 
     if erase_user:
         if not user or any((project, organization, where, since, until, simulate)):
-            raise UsageError("--erase takes a person out of every row: give it --user alone")
+            raise InvalidRequestError(
+                "--erase takes a person out of every row: give it --user alone"
+            )
         _erase(database_url, user)
         return
     with open_database(database_url) as url:

@@ -54,13 +54,13 @@ def command(  # noqa: PLR0913 - one argument an option
     from tokenledger_exporter.db.dimensions import zone_of
     from tokenledger_exporter.db.steps import ask
     from tokenledger_exporter.domain.time_expressions import parse_moment
-    from tokenledger_exporter.errors import UsageError
+    from tokenledger_exporter.errors import InvalidRequestError
     from tokenledger_exporter.queries.report import Asked, compared_plan, report_plan
     from tokenledger_exporter.queries.what_if import build_as_if
     from tokenledger_exporter.render.report import render
 
     if sum(map(bool, (as_of, as_if, compare))) > 1:
-        raise UsageError(
+        raise InvalidRequestError(
             "--as-of, --as-if and --compare cannot be asked for together: give one of them"
         )
     zone = zone_of(timezone)

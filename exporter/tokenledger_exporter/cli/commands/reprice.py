@@ -8,7 +8,7 @@ import click
 
 from tokenledger_exporter.cli.database import database_option, format_option, ledger_connection
 from tokenledger_exporter.cli.exit_codes import explained, say
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from tokenledger_exporter.maintenance.reprice import Repricing
@@ -58,7 +58,9 @@ def command(  # noqa: PLR0913 - one argument an option
         # Clocks of app and reader differ a little; a call of this second belongs in.
         end += timedelta(minutes=1)
     if start > end:
-        raise UsageError(f"the start {start.isoformat()} is after the end {end.isoformat()}")
+        raise InvalidRequestError(
+            f"the start {start.isoformat()} is after the end {end.isoformat()}"
+        )
     selection = Selection(
         since=start,
         until=end,
@@ -82,7 +84,7 @@ def _statuses(text: str | None) -> list[str] | None:
         return None
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     if unknown := [name for name in names if name not in _STATUSES]:
-        raise UsageError(
+        raise InvalidRequestError(
             f"{', '.join(unknown)} is no status to price again: give {', '.join(_STATUSES)}"
         )
     return names

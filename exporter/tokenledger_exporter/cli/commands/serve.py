@@ -6,7 +6,7 @@ import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
 from tokenledger_exporter.cli.exit_codes import explained
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 
 _PREFIX = "TOKENLEDGER_SERVER_"
 
@@ -125,7 +125,7 @@ def command(
         from tokenledger_exporter.server.options import MIB, ServeOptions
         from tokenledger_exporter.server.run import serve
     except ModuleNotFoundError as error:
-        raise UsageError(
+        raise InvalidRequestError(
             f"the service needs {error.name}: pip install 'tokenledger-otel[server]'"
         ) from None
     import os

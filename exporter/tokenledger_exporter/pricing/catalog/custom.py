@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg.rows import class_row
 
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.pricing.patterns import search
 from tokenledger_exporter.pricing.price_row import DISCOUNT, LISTED, MONEY, PriceRow
@@ -98,7 +98,7 @@ def check_source(source: str) -> None:
         UsageError: it does.
     """
     if source.startswith((LISTED, DISCOUNT)):
-        raise UsageError(
+        raise InvalidRequestError(
             f"a source may not begin with {LISTED.strip()!r} or {DISCOUNT.strip()!r}: those are "
             "prices of the list; name the contract instead"
         )
@@ -136,7 +136,7 @@ def discounted(
     cursor = connection.cursor(row_factory=class_row(PriceRow))
     listed = _sheets(cursor.execute(_SQL["listed_rows"], {"provider": provider}))
     if not listed:
-        raise UsageError(
+        raise InvalidRequestError(
             f"the list has no price of {provider!r} to take a discount off: "
             "'tokenledger prices list' names the providers it has"
         )

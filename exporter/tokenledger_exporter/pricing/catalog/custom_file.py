@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from tokenledger_exporter.domain.provider_names import ledger_name
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import STANDARD_TIER
 from tokenledger_exporter.pricing.catalog.custom import OwnSheet, Rate, check_source, model_pattern
 from tokenledger_exporter.pricing.patterns import compile_pattern
@@ -31,9 +31,9 @@ OPTIONAL: Final = (
     *("per", "tier", "above_input_tokens", "valid_from", "valid_to", "source", "pattern"),
 )
 _MILLION: Final = 1_000_000
-_MOST_ERRORS: Final = 20
+_MAX_ERRORS: Final = 20
 # Of the largest number that a column of counts holds.
-_MOST_DIGITS: Final = 19
+_MAX_DIGITS: Final = 19
 # Beyond these powers of ten it is no price of anything.
 _EXPONENTS: Final = range(-30, 12)
 
@@ -47,9 +47,11 @@ def amount(text: str) -> Decimal:
     try:
         found = Decimal(text.strip())
     except InvalidOperation:
-        raise UsageError(f"{text!r} is no amount in US dollars: write it like 2.5") from None
+        raise InvalidRequestError(
+            f"{text!r} is no amount in US dollars: write it like 2.5"
+        ) from None
     if not found.is_finite() or found < 0 or (found and found.adjusted() not in _EXPONENTS):
-        raise UsageError(f"{text!r} is no price: give a finite amount of at least 0")
+        raise InvalidRequestError(f"{text!r} is no price: give a finite amount of at least 0")
     return found
 
 
@@ -62,7 +64,7 @@ def day(text: str) -> date:
     try:
         return date.fromisoformat(text.strip())
     except ValueError:
-        raise UsageError(
+        raise InvalidRequestError(
             f"{text!r} is no day: prices hold for whole UTC days, write them like 2026-11-01"
         ) from None
 
@@ -93,12 +95,12 @@ def read_prices(text: str, name: str) -> list[OwnSheet]:
     for place, entry in entries:
         reader.read(place, entry)
     if reader.errors:
-        shown = reader.errors[:_MOST_ERRORS]
+        shown = reader.errors[:_MAX_ERRORS]
         more = len(reader.errors) - len(shown)
         tail = [f"... and {more} more"] if more else []
-        raise UsageError("nothing was imported\n  " + "\n  ".join([*shown, *tail]))
+        raise InvalidRequestError("nothing was imported\n  " + "\n  ".join([*shown, *tail]))
     if not reader.rates:
-        raise UsageError(f"{name} holds no price: give {', '.join(REQUIRED)} in every row")
+        raise InvalidRequestError(f"{name} holds no price: give {', '.join(REQUIRED)} in every row")
     return reader.sheets()
 
 
@@ -117,7 +119,7 @@ class _Reader:
             text = entry.get(column, "").strip()
             try:
                 return read(text) if text or column in REQUIRED else default
-            except UsageError as error:
+            except InvalidRequestError as error:
                 self.errors.append(f"{self.name}, {place}, column {column}: {error}")
                 return default
 
@@ -181,7 +183,7 @@ def _csv(text: str, name: str) -> list[tuple[str, dict[str, str]]]:
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 if len(cells) > len(columns):
-                    raise UsageError(
+                    raise InvalidRequestError(
                         f"{name}, line {reader.line_num}: {len(cells)} cells, but line 1 names "
                         f"{len(columns)} columns"
                     )
@@ -189,7 +191,7 @@ def _csv(text: str, name: str) -> list[tuple[str, dict[str, str]]]:
                 entries.append((f"line {reader.line_num}", entry))
     except csv.Error as error:
         # A quote that nothing closes makes the rest of the file one cell.
-        raise UsageError(
+        raise InvalidRequestError(
             f"{name}, line {reader.line_num}: it cannot be read as CSV ({error}); look for a quote "
             "that is not closed"
         ) from None
@@ -201,19 +203,23 @@ def _json(text: str, name: str) -> list[tuple[str, dict[str, str]]]:
         # Prices must not pass through a float on their way.
         found: object = json.loads(text, parse_float=str, parse_constant=str)
     except ValueError as error:
-        raise UsageError(f"{name} is no JSON: {error}") from None
+        raise InvalidRequestError(f"{name} is no JSON: {error}") from None
     except RecursionError:
-        raise UsageError(f"{name} is no list of prices: its JSON is nested too deep") from None
+        raise InvalidRequestError(
+            f"{name} is no list of prices: its JSON is nested too deep"
+        ) from None
     if not isinstance(found, list):
-        raise UsageError(f"{name} must hold a list of objects, each with {', '.join(REQUIRED)}")
+        raise InvalidRequestError(
+            f"{name} must hold a list of objects, each with {', '.join(REQUIRED)}"
+        )
     entries: list[tuple[str, dict[str, str]]] = []
     for number, entry in enumerate(cast("list[object]", found), start=1):
         if not isinstance(entry, dict):
-            raise UsageError(f"{name}, entry {number}: it is no object")
+            raise InvalidRequestError(f"{name}, entry {number}: it is no object")
         told: dict[str, str] = {}
         for key, value in cast("dict[object, object]", entry).items():
             if isinstance(value, (dict, list)):
-                raise UsageError(f"{name}, entry {number}: {key} is no text and no number")
+                raise InvalidRequestError(f"{name}, entry {number}: {key} is no text and no number")
             told[str(key)] = "" if value is None else str(value)
         _check_columns(told, f"{name}, entry {number}")
         entries.append((f"entry {number}", told))
@@ -223,9 +229,9 @@ def _json(text: str, name: str) -> list[tuple[str, dict[str, str]]]:
 def _check_columns(columns: Iterable[str], place: str) -> None:
     given = set(columns)
     if missing := [column for column in REQUIRED if column not in given]:
-        raise UsageError(f"{place}: column {', '.join(missing)} is missing")
+        raise InvalidRequestError(f"{place}: column {', '.join(missing)} is missing")
     if unknown := sorted(given - {*REQUIRED, *OPTIONAL}):
-        raise UsageError(
+        raise InvalidRequestError(
             f"{place}: column {', '.join(unknown)} is unknown; there are "
             f"{', '.join((*REQUIRED, *OPTIONAL))}"
         )
@@ -238,16 +244,16 @@ def storable(text: str) -> str:
         UsageError: it is empty, or holds a NUL or bytes that are no UTF-8.
     """
     if not text:
-        raise UsageError("it is empty")
+        raise InvalidRequestError("it is empty")
     # A shell's bytes that are no UTF-8 arrive as lone surrogates.
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise UsageError(f"{text!r} holds what is no text")
+        raise InvalidRequestError(f"{text!r} holds what is no text")
     return text
 
 
 def _kind(text: str) -> str:
     if text not in UNITS:
-        raise UsageError(f"{text!r} is no kind: there are {', '.join(UNITS)}")
+        raise InvalidRequestError(f"{text!r} is no kind: there are {', '.join(UNITS)}")
     return text
 
 
@@ -259,12 +265,12 @@ def _source(text: str) -> str:
 def _positive(text: str) -> int:
     found = _count(text)
     if not found:
-        raise UsageError("it is 0: say how many units the price is for")
+        raise InvalidRequestError("it is 0: say how many units the price is for")
     return found
 
 
 def _count(text: str) -> int:
-    is_count = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    is_count = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
     if not is_count or int(text) > 2**63 - 1:
-        raise UsageError(f"{text!r} is no whole number of at least 0")
+        raise InvalidRequestError(f"{text!r} is no whole number of at least 0")
     return int(text)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg.rows import class_row, dict_row
 
-from tokenledger_exporter.errors import UsageError
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import PriceBook, plain_usd
 from tokenledger_exporter.pricing.patterns import search
 from tokenledger_exporter.pricing.price_row import PriceRow
@@ -182,12 +182,14 @@ def _hours(opens: time | None, closes: time | None) -> str | None:
     return None if opens is None or closes is None else f"{opens:%H:%M}-{closes:%H:%M} UTC"
 
 
-def _unknown(connection: psycopg.Connection[Any], provider: str, model: str) -> UsageError:
+def _unknown(connection: psycopg.Connection[Any], provider: str, model: str) -> InvalidRequestError:
     cursor = connection.execute(_SQL["providers"])
     names = [name for (name,) in cursor]
     if provider not in names:
-        return UsageError(f"nobody is called {provider!r} in the price book: {', '.join(names)}")
-    return UsageError(
+        return InvalidRequestError(
+            f"nobody is called {provider!r} in the price book: {', '.join(names)}"
+        )
+    return InvalidRequestError(
         f"no price for {model!r} at {provider!r}: say one with 'tokenledger prices set "
         f"{shlex.quote(provider)} {shlex.quote(model)} --input ... --output ...'"
     )

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _LATEST_NS: Final = 2**63 - 1
 _MILLISECOND: Final = 1_000_000
-_MOST_DIGITS: Final = 18
+_MAX_DIGITS: Final = 18
 _LONGEST_NAME: Final = 64
 _EVENTS: Final = frozenset(
     {agent_logs.CODEX_EVENT, agent_logs.CLAUDE_CODE_EVENT, agent_logs.CLAUDE_CODE_BODY}
@@ -189,7 +189,7 @@ def _count(told: Mapping[str, object], name: str) -> int | None:
     """A count, told as a number or as text."""
     value = told.get(name)
     if isinstance(value, str):
-        if not (value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS):
+        if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS):
             return None
         return int(value)
     if isinstance(value, float) and value.is_integer():

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.span_record import SpanRecord
 
 # As the processor: what tells of the same call is the next few spans above it.
-_MOST_ANCESTORS: Final = 8
-_MOST_STEPS: Final = 32
+_MAX_ANCESTORS: Final = 8
+_MAX_STEPS: Final = 32
 
 
 def note_ancestors(records: list[SpanRecord], parents: dict[bytes, bytes]) -> None:
@@ -31,12 +31,12 @@ def note_ancestors(records: list[SpanRecord], parents: dict[bytes, bytes]) -> No
     for place, record in enumerate(records):
         above = record.parent_span_id.to_bytes(8, "big")
         found: list[tuple[int, int]] = []
-        for _ in range(_MOST_STEPS):
+        for _ in range(_MAX_STEPS):
             call = calls.get((record.trace_id, int.from_bytes(above, "big")))
             if call is not None and call is not record:
                 found.append((call.span_id, call.start_ns))
             following = parents.get(above)
-            if following is None or len(found) == _MOST_ANCESTORS:
+            if following is None or len(found) == _MAX_ANCESTORS:
                 break
             above = following
         if found:

@@ -22,7 +22,7 @@ _STRING, _BOOL, _INT, _DOUBLE = 0x0A, 0x10, 0x18, 0x21
 NESTED: Final = frozenset({0x2A, 0x32})
 """First bytes of an array and of a key-value list."""
 
-MOST_ITEMS: Final = 1_024
+MAX_ITEMS: Final = 1_024
 """Items of a list; a longer one is left out, as no attribute that is read has so many."""
 
 _LONGEST_NESTED: Final = 65_536
@@ -142,7 +142,7 @@ def parse_any(told: bytes) -> AnyValue:
 def _of_any(value: AnyValue) -> Value | None:
     kind = value.WhichOneof("value")
     if kind == "array_value":
-        if len(value.array_value.values) > MOST_ITEMS:
+        if len(value.array_value.values) > MAX_ITEMS:
             return None
         # An item that is none is an item all the same: the places of the others tell of choices.
         items = map(_of_any, value.array_value.values)

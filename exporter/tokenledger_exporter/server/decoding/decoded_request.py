@@ -9,30 +9,30 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from tokenledger_exporter.domain.span_record import SpanRecord
 
-MOST_ELEMENTS: Final = 65_536
+MAX_ELEMENTS: Final = 65_536
 """Resources, scopes and spans a request may hold; 4 MiB of real spans are below 10,000."""
 
-MOST_ATTRIBUTES: Final = 10_000
+MAX_ATTRIBUTES: Final = 10_000
 """Attributes a resource, a scope or a log record may have."""
 
-MOST_SPAN_FIELDS: Final = 2_048
+MAX_SPAN_FIELDS: Final = 2_048
 """Attributes, events and links of one span together; OpenTelemetry's own limit is 128 each."""
 
-MOST_EVENTS: Final = 32
+MAX_EVENTS: Final = 32
 """How many of a span's events, from the last one on, are asked for its error."""
 
 LARGE_BODY: Final = 131_072
 """Bytes beyond which a request may hold calls of which too much would be kept."""
 
-MOST_RECORDS: Final = 16_384
+MAX_RECORDS: Final = 16_384
 """Model calls of one request."""
 
-MOST_KEPT: Final = 196_608
+MAX_ALLOWED: Final = 196_608
 """Characters that are kept of one call: of names and of values."""
 
-TOO_MANY_FIELDS: Final = f"a span has over {MOST_SPAN_FIELDS} attributes, events and links"
-TOO_MANY_RECORDS: Final = f"the request holds over {MOST_RECORDS} model calls: send smaller ones"
-TOO_MUCH_KEPT: Final = f"what is kept of a call is over {MOST_KEPT} characters"
+TOO_MANY_FIELDS: Final = f"a span has over {MAX_SPAN_FIELDS} attributes, events and links"
+TOO_MANY_RECORDS: Final = f"the request holds over {MAX_RECORDS} model calls: send smaller ones"
+TOO_MUCH_KEPT: Final = f"what is kept of a call is over {MAX_ALLOWED} characters"
 """Why calls are set aside that ask for too much; the others of the request are stored."""
 
 TRACE_ID_BYTES: Final = 16
@@ -74,9 +74,9 @@ class Received:
             record: the call.
             is_large: whether what is kept of it is measured; of a small span it fits.
         """
-        if len(self.records) >= MOST_RECORDS:
+        if len(self.records) >= MAX_RECORDS:
             self.set_aside[TOO_MANY_RECORDS] += 1
-        elif is_large and _kept(record) > MOST_KEPT:
+        elif is_large and _kept(record) > MAX_ALLOWED:
             self.set_aside[TOO_MUCH_KEPT] += 1
         else:
             self.records.append(record)
@@ -109,11 +109,11 @@ def check_elements(count: int) -> None:
     Raises:
         TooLargeError: it does.
     """
-    if count > MOST_ELEMENTS:
-        raise TooLargeError(f"the request holds over {MOST_ELEMENTS} elements: send smaller ones")
+    if count > MAX_ELEMENTS:
+        raise TooLargeError(f"the request holds over {MAX_ELEMENTS} elements: send smaller ones")
 
 
 def check_attributes(count: int) -> None:
     """Refuse what has more attributes than it may have; raises as `check_elements`."""
-    if count > MOST_ATTRIBUTES:
-        raise TooLargeError(f"an element has over {MOST_ATTRIBUTES} attributes: send fewer")
+    if count > MAX_ATTRIBUTES:
+        raise TooLargeError(f"an element has over {MAX_ATTRIBUTES} attributes: send fewer")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _GZIP_WINDOW: Final = 31
 # Unpacked at a time: what goes too far goes no further than this.
 _PIECE: Final = 65_536
-_MOST_MEMBERS: Final = 256
+_MAX_MEMBERS: Final = 256
 # A frame may ask for a window of 2 GiB; 8 MiB is what the usual levels use (RFC 8878, 3.1.1.1.2).
 _ZSTD_WINDOW: Final = {int(zstd.DecompressionParameter.window_log_max): 23}
 
@@ -152,8 +152,8 @@ class Inflater:
                 # Members and frames may follow one another (RFC 1952 2.2, RFC 8878 3.1).
                 pending, self._stream = self._stream.rest, None
                 self._members += 1
-                if self._members > _MOST_MEMBERS:
-                    raise MalformedError(f"the body is packed in over {_MOST_MEMBERS} members")
+                if self._members > _MAX_MEMBERS:
+                    raise MalformedError(f"the body is packed in over {_MAX_MEMBERS} members")
 
     def _refuse(self) -> None:
         raise TooLargeError(

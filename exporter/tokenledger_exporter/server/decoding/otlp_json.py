@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES, KEPT_PREFIXES, MARKS, REDUCED
+from tokenledger_exporter.dialects.allowlist import (
+    ALLOWED_ATTRIBUTES,
+    ALLOWED_PREFIXES,
+    MARKS,
+    REDUCED,
+)
 from tokenledger_exporter.dialects.attribute_filter import allowed_attributes, is_class_name
 from tokenledger_exporter.dialects.span_source import kept_resource
 from tokenledger_exporter.domain.span_record import SpanRecord
 from tokenledger_exporter.server.decoding.ancestors import note_ancestors
-from tokenledger_exporter.server.decoding.any_value import MOST_ITEMS
+from tokenledger_exporter.server.decoding.any_value import MAX_ITEMS
 from tokenledger_exporter.server.decoding.decoded_request import (
     BAD_IDS,
     LARGE_BODY,
-    MOST_ELEMENTS,
-    MOST_EVENTS,
-    MOST_SPAN_FIELDS,
+    MAX_ELEMENTS,
+    MAX_EVENTS,
+    MAX_SPAN_FIELDS,
     TOO_MANY_FIELDS,
     MalformedError,
     Received,
@@ -44,9 +49,9 @@ _ERRORS: Final = frozenset({2, "2", "STATUS_CODE_ERROR"})
 _LATEST_NS: Final = 2**63 - 1
 _LEAST: Final = -(2**63)
 # Every message opens a brace: 4 MiB of real spans hold below 150,000.
-_MOST_BRACES: Final = 4 * MOST_ELEMENTS
-_WANTED: Final = KEPT_ATTRIBUTES | frozenset(REDUCED) | MARKS
-_FURTHER: Final = (attributes.METADATA_PREFIX, *KEPT_PREFIXES)
+_MAX_BRACES: Final = 4 * MAX_ELEMENTS
+_WANTED: Final = ALLOWED_ATTRIBUTES | frozenset(REDUCED) | MARKS
+_FURTHER: Final = (attributes.METADATA_PREFIX, *ALLOWED_PREFIXES)
 
 
 class _Message(msgspec.Struct, rename="camel", gc=False):
@@ -151,8 +156,8 @@ def decode_request(body: bytes) -> Request:
         MalformedError: it holds none, or nests too deep.
         TooLargeError: it holds more than a request may.
     """
-    if body.count(b"{") > _MOST_BRACES:
-        raise TooLargeError(f"the request holds over {MOST_ELEMENTS} elements: send smaller ones")
+    if body.count(b"{") > _MAX_BRACES:
+        raise TooLargeError(f"the request holds over {MAX_ELEMENTS} elements: send smaller ones")
     try:
         return _DECODER.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -218,12 +223,12 @@ def _take(
     if parent:
         parents[span_id] = parent
     scope, resource = origin
-    pairs = (span.attributes or ())[:MOST_SPAN_FIELDS]
+    pairs = (span.attributes or ())[:MAX_SPAN_FIELDS]
     found = dict(_told(pairs, lambda key: key in _WANTED or key.startswith(_FURTHER)))
     if not scope.startswith(attributes.SCOPE_PREFIX) and MARKS.isdisjoint(found):
         received.dropped += 1
         return
-    if len(span.attributes or ()) + len(span.events or ()) > MOST_SPAN_FIELDS:
+    if len(span.attributes or ()) + len(span.events or ()) > MAX_SPAN_FIELDS:
         received.set_aside[TOO_MANY_FIELDS] += 1
         return
     if not are_valid_ids(trace_id, span_id):
@@ -285,7 +290,7 @@ def value_of(value: AnyValue) -> Value | None:
 
 
 def _list_of(values: list[AnyValue]) -> list[str] | None:
-    if len(values) > MOST_ITEMS:
+    if len(values) > MAX_ITEMS:
         return None
     return [str(item)[: dimensions.MAX_VALUE_LENGTH] for item in map(value_of, values)]
 
@@ -299,7 +304,7 @@ def _id(text: str | None) -> bytes:
 
 
 def _error_class(span: Span) -> str:
-    for event in (span.events or ())[: -MOST_EVENTS - 1 : -1]:
+    for event in (span.events or ())[: -MAX_EVENTS - 1 : -1]:
         name = dict(_told(event.attributes or ())).get(emitters.EXCEPTION_TYPE)
         if is_class_name(name):
             return str(name)

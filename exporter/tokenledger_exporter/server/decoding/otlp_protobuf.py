@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 from google.protobuf.message import DecodeError
 
-from tokenledger_exporter.dialects.allowlist import KEPT_ATTRIBUTES, KEPT_PREFIXES, MARKS, REDUCED
+from tokenledger_exporter.dialects.allowlist import (
+    ALLOWED_ATTRIBUTES,
+    ALLOWED_PREFIXES,
+    MARKS,
+    REDUCED,
+)
 from tokenledger_exporter.dialects.attribute_filter import (
     MAX_TEXT,
     allowed_attributes,
@@ -32,8 +37,8 @@ from tokenledger_exporter.server.decoding.any_value import (
 from tokenledger_exporter.server.decoding.decoded_request import (
     BAD_IDS,
     LARGE_BODY,
-    MOST_EVENTS,
-    MOST_SPAN_FIELDS,
+    MAX_EVENTS,
+    MAX_SPAN_FIELDS,
     TOO_MANY_FIELDS,
     MalformedError,
     Received,
@@ -64,7 +69,7 @@ _LATEST_NS: Final = 2**63 - 1
 # Beyond this a span may nest so deep that reading it elsewhere would fail; none that size is usual.
 _LARGE_SPAN: Final = 4_096
 _DECODED_AT_ONCE: Final = 262_144
-_MOST_NAMES: Final = 4_096
+_MAX_NAMES: Final = 4_096
 
 # What the fields of a KeyValue begin with (opentelemetry-proto 1.9): number and wire type.
 _NAME, _VALUE = 0x0A, 0x12
@@ -76,11 +81,11 @@ _DEEP_FROM, _DEEP_TO = 256, 262_144
 
 _MARK: Final = attributes.OPERATION_NAME
 _MARK_BYTES: Final = tuple(mark.encode() for mark in sorted(MARKS))
-_FURTHER: Final = (attributes.METADATA_PREFIX, *KEPT_PREFIXES)
+_FURTHER: Final = (attributes.METADATA_PREFIX, *ALLOWED_PREFIXES)
 
 
 # What of the allow-list is kept as it is, and what else is wanted.
-_PLAIN: Final = KEPT_ATTRIBUTES - frozenset(REDUCED)
+_PLAIN: Final = ALLOWED_ATTRIBUTES - frozenset(REDUCED)
 _WANTED: Final = _PLAIN | frozenset(REDUCED)
 
 _Pair: TypeAlias = "tuple[str, AttributeValue | None]"
@@ -88,7 +93,7 @@ _NOTHING: Final[_Pair] = ("", None)
 """An attribute that is not wanted, or has no value."""
 
 _LONGEST_REMEMBERED: Final = 64
-_MOST_REMEMBERED: Final = 16_384
+_MAX_REMEMBERED: Final = 16_384
 _pairs: Final[dict[bytes, _Pair]] = {}
 _names: Final[dict[bytes, str]] = {}
 
@@ -168,7 +173,7 @@ def _spans(group: ScopeGroup, received: Received) -> Iterator[WireSpan]:
         yield from cast("SpansOfScope", otlp_messages.SPANS_OF_SCOPE.FromString(group.data)).spans
         return
     for data in group.items:
-        if len(data) > _LARGE_SPAN and has_more_fields(data, MOST_SPAN_FIELDS):
+        if len(data) > _LARGE_SPAN and has_more_fields(data, MAX_SPAN_FIELDS):
             if group.scope.startswith(attributes.SCOPE_PREFIX) or any(
                 mark in data for mark in _MARK_BYTES
             ):
@@ -236,7 +241,7 @@ def _learn(data: bytes) -> _Pair:
         return name, found[: longest_text(name)]
     pair = _NOTHING if found is None else (name, found)
     if len(data) <= _LONGEST_REMEMBERED:
-        if len(_pairs) >= _MOST_REMEMBERED:
+        if len(_pairs) >= _MAX_REMEMBERED:
             _pairs.clear()
         _pairs[data] = pair
     return pair
@@ -274,7 +279,7 @@ def _name(data: bytes) -> str:
         if name not in _WANTED and not name.startswith(_FURTHER):
             name = ""
         if len(data) <= _LONGEST_REMEMBERED:
-            if len(_names) >= _MOST_NAMES:
+            if len(_names) >= _MAX_NAMES:
                 _names.clear()
             _names[data] = name
     return name
@@ -286,7 +291,7 @@ def _has_failed(status: bytes) -> bool:
 
 def _error_class(span: WireSpan) -> str:
     """The class of the exception the span recorded last; never its text."""
-    for data in span.events[: -MOST_EVENTS - 1 : -1]:
+    for data in span.events[: -MAX_EVENTS - 1 : -1]:
         told = cast("Owner", otlp_messages.EVENT.FromString(data)).attributes
         if emitters.EXCEPTION_TYPE in told:
             name = decode_value(told[emitters.EXCEPTION_TYPE])

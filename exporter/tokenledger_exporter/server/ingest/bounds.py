@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import SpanRecord
 
-MOST_ROWS: Final = 20_000
+MAX_ROWS: Final = 20_000
 """Rows one request may become."""
 
-MOST_ROW_BYTES: Final = 16_777_216
+MAX_ROW_BYTES: Final = 16_777_216
 """Text of these rows."""
 
-MOST_HOURS: Final = 200
+MAX_HOURS: Final = 200
 """Different hours of the calls of one request: each has partitions and sums of its own."""
 
-MOST_TELLINGS: Final = 64
+MAX_SPAN_REPORTS: Final = 64
 """Spans of one request that name the same answer of a provider."""
 
 RECORD_BYTES: Final = 2_048
@@ -77,14 +77,14 @@ class RequestBounds:
         if first.timestamp < self._earliest:
             return f"the call began over {self._days} days ago"
         hour = first.timestamp.toordinal(), first.timestamp.hour
-        if hour not in self._hours and len(self._hours) >= MOST_HOURS:
-            return f"the request's calls are of over {MOST_HOURS} hours: send them sorted by time"
+        if hour not in self._hours and len(self._hours) >= MAX_HOURS:
+            return f"the request's calls are of over {MAX_HOURS} hours: send them sorted by time"
         response_id = first.response_id
-        if response_id and self._tellings[response_id] >= MOST_TELLINGS:
-            return f"over {MOST_TELLINGS} spans of the request name the same response id"
+        if response_id and self._tellings[response_id] >= MAX_SPAN_REPORTS:
+            return f"over {MAX_SPAN_REPORTS} spans of the request name the same response id"
         size = sum(len(row.metadata) + len(row.details) + len(row.usage or "") for row in rows)
-        if self._rows + len(rows) > MOST_ROWS or self._bytes + size > MOST_ROW_BYTES:
-            return f"the request is over {MOST_ROWS} rows or {MOST_ROW_BYTES} bytes: send less"
+        if self._rows + len(rows) > MAX_ROWS or self._bytes + size > MAX_ROW_BYTES:
+            return f"the request is over {MAX_ROWS} rows or {MAX_ROW_BYTES} bytes: send less"
         self._hours.add(hour)
         if response_id:
             self._tellings[response_id] += 1

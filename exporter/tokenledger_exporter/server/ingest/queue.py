@@ -21,7 +21,7 @@ import msgspec
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.log import warn
 from tokenledger_exporter.server.ingest.row_building import build
-from tokenledger_exporter.server.ingest.turns import MOST_EXTRA_ROWS, Delivery, Queues, Turn, apart
+from tokenledger_exporter.server.ingest.turns import MAX_EXTRA_ROWS, Delivery, Queues, Turn, apart
 from tokenledger_exporter.server.responses import counted
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ _ROW_SECONDS: Final = 0.000_05
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
 _APART_SECONDS: Final = 10.0
 _COUNTED_EVERY_SECONDS: Final = 1.0
-_MOST_LOSSES: Final = 1_024
+_MAX_LOSSES: Final = 1_024
 _OTHER: Final = "for other reasons"
 _QUICK_SECONDS: Final = 1.0
-_MOST_FAILURES: Final = 3
+_MAX_FAILURES: Final = 3
 
 
 class FullError(Exception):
@@ -57,7 +57,7 @@ class AwayError(Exception):
 
 
 @dataclass(slots=True)
-class IntakeState:
+class QueueStats:
     """What came in and what became of it, since the start.
 
     Args:
@@ -79,7 +79,7 @@ class IntakeState:
     last_error: str = ""
 
 
-class Intake:
+class IngestQueue:
     """The queues and the thread that writes them.
 
     Invariant, under `_wake`: `places` and `memory` hold what every delivery takes that is queued or
@@ -101,7 +101,7 @@ class Intake:
         memory: Budget,
         meter: Meter,
     ) -> None:
-        self.state: Final = IntakeState()
+        self.state: Final = QueueStats()
         self.memory: Final = memory
         self.meter: Final = meter
         self._places: Final = places
@@ -176,7 +176,7 @@ class Intake:
             with self._wake:
                 for reason, number in reasons.items():
                     key = organization, reason
-                    is_kept = key in self._losses or len(self._losses) < _MOST_LOSSES
+                    is_kept = key in self._losses or len(self._losses) < _MAX_LOSSES
                     self._losses[key if is_kept else (organization, _OTHER)] += number
 
     def _run(self) -> None:
@@ -186,7 +186,7 @@ class Intake:
             if turns:
                 failures = 0 if self._attempt(turns) else failures + 1
                 # While senders are tried apart, one that fails holds up nobody.
-                is_patient = failures and (failures >= _MOST_FAILURES or not self._is_apart)
+                is_patient = failures and (failures >= _MAX_FAILURES or not self._is_apart)
                 pause = min(max(_FIRST_PAUSE, pause * 2), _LONGEST_PAUSE) if is_patient else 0.0
             elif last:
                 self._end()
@@ -250,7 +250,7 @@ class Intake:
         pending = deque(groups)
         while pending:
             group = pending.popleft()
-            if wrote or failures < _MOST_FAILURES:
+            if wrote or failures < _MAX_FAILURES:
                 reason = self._store(group)
                 if not reason:
                     wrote = True
@@ -290,14 +290,14 @@ class Intake:
         delivery = turn.delivery
         records, bounds = turn.records, delivery.bounds
         built = build(
-            records, delivery.header, bounds, self._writer.prices_of, len(records) + MOST_EXTRA_ROWS
+            records, delivery.header, bounds, self._writer.prices_of, len(records) + MAX_EXTRA_ROWS
         )
         # The others of them have a turn of their own.
         delivery.taken -= len(records) - built.records
         guard, organization = self._guard, delivery.sender
         turn.rows = [guard.bounded(row, organization) for row in built.rows]
         for record, reason in built.unreadable:
-            self._writer.keep_record(msgspec.msgpack.encode(record), delivery.header, reason)
+            self._writer.quarantine_record(msgspec.msgpack.encode(record), delivery.header, reason)
         delivery.dropped += built.dropped
         self.state.dropped_example = built.dropped_example or self.state.dropped_example
         delivery.set_aside += built.set_aside

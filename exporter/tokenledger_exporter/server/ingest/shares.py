@@ -22,7 +22,7 @@ BUSY: Final = 0.25
 _OWN_MOST: Final = 0.125
 _WINDOW_SECONDS: Final = 2.0
 _FORGOTTEN: Final = 1e-4
-_MOST_SENDERS: Final = 1_024
+_MAX_SENDERS: Final = 1_024
 
 
 class Budget:
@@ -108,7 +108,7 @@ class Meter:
         with self._lock:
             own = self._of.get(sender)
             if own is None:
-                if len(self._of) >= _MOST_SENDERS:
+                if len(self._of) >= _MAX_SENDERS:
                     self._forget(now)
                 own = self._of[sender] = _Work(now)
             for work in (own, self._every):

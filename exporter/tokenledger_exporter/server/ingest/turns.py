@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.span_record import SpanRecord, SpoolHeader
     from tokenledger_exporter.server.ingest.bounds import RequestBounds
 
-MOST_ROWS: Final = 5_000
+MAX_ROWS: Final = 5_000
 """Records of one COPY."""
 
-MOST_BYTES: Final = 8_388_608
+MAX_TURN_BYTES: Final = 8_388_608
 """Memory these may take, the last one's own apart."""
 
 TURN_ROWS: Final = 64
 """Records of one sender in a COPY while others send as well."""
 
-MOST_EXTRA_ROWS: Final = 50
+MAX_EXTRA_ROWS: Final = 50
 """Rows a turn may have beside one of each record."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
@@ -145,7 +145,7 @@ class Queues:
         rows = size = 0
         most = self._most_each()
         for sender in self._next_senders():
-            if rows >= MOST_ROWS or size >= MOST_BYTES or (one_sender and turns):
+            if rows >= MAX_ROWS or size >= MAX_TURN_BYTES or (one_sender and turns):
                 break
             found = self._turns_of(sender, most)
             turns += found
@@ -176,17 +176,17 @@ class Queues:
         if senders and senders != [self._last_sender]:
             self._last_sender = senders[0]
             self._alone_since = now
-        return MOST_ROWS if now - self._alone_since >= _ALONE_SECONDS else TURN_ROWS
+        return MAX_ROWS if now - self._alone_since >= _ALONE_SECONDS else TURN_ROWS
 
     def _turns_of(self, sender: str, most: int) -> list[Turn]:
         turns: list[Turn] = []
         rows = size = 0
         for delivery in self._of[sender]:
-            if rows >= most or size >= MOST_BYTES or (turns and sender in self._failing):
+            if rows >= most or size >= MAX_TURN_BYTES or (turns and sender in self._failing):
                 break
             if not delivery.is_over:
                 share = delivery.size // max(1, len(delivery.records)) + 1
-                fits = min(most - rows, max(1, (MOST_BYTES - size) // share))
+                fits = min(most - rows, max(1, (MAX_TURN_BYTES - size) // share))
                 turn = Turn(delivery, delivery.records[delivery.taken :][:fits])
                 delivery.taken += len(turn.records)
                 turns.append(turn)

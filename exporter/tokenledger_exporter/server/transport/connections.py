@@ -15,10 +15,10 @@ from tokenledger_exporter.log import warn
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-MOST_CONNECTIONS: Final = 8_192
+MAX_CONNECTIONS: Final = 8_192
 """Open HTTP connections of one worker, however many descriptors it may have."""
 
-MOST_STRANGERS: Final = 1_024
+MAX_STRANGERS: Final = 1_024
 """Of them, those without an admitted request; one address may have half of these."""
 
 _FEWEST_CONNECTIONS: Final = 64
@@ -81,8 +81,8 @@ class Connections:
     """
 
     def __init__(self, descriptors: int) -> None:
-        most = max(_FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, descriptors - _RESERVED))
-        self.most_strangers: Final = min(MOST_STRANGERS, most // 4)
+        most = max(_FEWEST_CONNECTIONS, min(MAX_CONNECTIONS, descriptors - _RESERVED))
+        self.most_strangers: Final = min(MAX_STRANGERS, most // 4)
         self._strangers: Final = _Pool(self.most_strangers)
         self._senders: Final = _Pool(most - self.most_strangers)
 

@@ -63,8 +63,8 @@ _SERVICES: Final = {
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _DETAILS: Final = "grpc-status-details-bin"
 _STOP_SECONDS: Final = 5.0
-_MOST_STREAMS: Final = 8
-_MOST_CONNECTIONS: Final = 1_024
+_MAX_STREAMS: Final = 8
+_MAX_CONNECTIONS: Final = 1_024
 _IDLE_SECONDS: Final = 30.0
 _COLLECTED_BYTES: Final = 33_554_432
 _LOOKS: Final = 20
@@ -88,8 +88,8 @@ class GrpcService:
             options=(
                 ("grpc.max_receive_message_length", service.most_body_bytes),
                 ("grpc.per_message_decompression", 0),
-                ("grpc.max_concurrent_streams", _MOST_STREAMS),
-                ("grpc.max_allowed_incoming_connections", _MOST_CONNECTIONS),
+                ("grpc.max_concurrent_streams", _MAX_STREAMS),
+                ("grpc.max_allowed_incoming_connections", _MAX_CONNECTIONS),
                 ("grpc.max_connection_idle_ms", int(_IDLE_SECONDS * 1000)),
                 ("grpc.server_handshake_timeout_ms", int(REQUEST_SECONDS * 1000)),
                 # A window that grows with the bandwidth would hold more of a message nobody asked

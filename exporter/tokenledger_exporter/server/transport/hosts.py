@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LOCAL: Final = "localhost"
-_MOST_REMEMBERED: Final = 256
+_MAX_REMEMBERED: Final = 256
 
 
 class Hosts:
@@ -43,7 +43,7 @@ class Hosts:
         if not (host in self._names or _is_local(host) or _is_address(host)):
             told = "the Host header is a name the service does not know: see --server-name"
             raise RefusedError(Refusal(421, told))
-        if len(self._known) < _MOST_REMEMBERED:
+        if len(self._known) < _MAX_REMEMBERED:
             self._known.add(header)
 
 

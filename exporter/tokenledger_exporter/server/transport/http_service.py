@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.server.admission import Service
     from tokenledger_exporter.server.decoding.decoded_request import Received
     from tokenledger_exporter.server.transport.hosts import Hosts
-    from tokenledger_exporter.server.transport.request_timeout import PatientProtocol
+    from tokenledger_exporter.server.transport.request_timeout import TimedProtocol
 
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
@@ -69,7 +69,7 @@ class HttpService:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        connection: PatientProtocol = scope["state"][CONNECTION]
+        connection: TimedProtocol = scope["state"][CONNECTION]
         kind, incoming = JSON, _Incoming(receive)
         try:
             headers = _headers(scope["headers"])
@@ -97,7 +97,7 @@ class HttpService:
         kind: bytes,
         headers: dict[bytes, bytes],
         incoming: _Incoming,
-        connection: PatientProtocol,
+        connection: TimedProtocol,
     ) -> bytes | None:
         """The answer's body; `None` where the sender has gone."""
         service = self._service
@@ -136,7 +136,7 @@ class HttpService:
         finally:
             service.hold(sender, -held)
 
-    def _certified(self, connection: PatientProtocol) -> str | None:
+    def _certified(self, connection: TimedProtocol) -> str | None:
         part = self._service.limits.certificate_part
         return named_in_certificate(connection.certificate, part) if part else None
 
@@ -156,7 +156,7 @@ class HttpService:
         path: str,
         method: str,
         headers: dict[bytes, bytes],
-        connection: PatientProtocol,
+        connection: TimedProtocol,
         send: Send,
     ) -> None:
         """`/health` says that this worker answers, `/ready` whether the database takes rows."""

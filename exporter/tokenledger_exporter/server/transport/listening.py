@@ -27,7 +27,7 @@ else:
     except ModuleNotFoundError:
         from asyncio import SelectorEventLoop as _Loop
 
-MOST_HANDSHAKES: Final = 256
+MAX_HANDSHAKES: Final = 256
 """TLS handshakes of one worker that may be unfinished."""
 
 _ACCEPTED_AT_ONCE: Final = 64
@@ -112,7 +112,7 @@ class Listener(asyncio.AbstractServer):
                 self._loop.call_later(_PAUSE_SECONDS, self._listen)
                 return
             accepted.setblocking(False)
-            if len(self._opening) >= MOST_HANDSHAKES:
+            if len(self._opening) >= MAX_HANDSHAKES:
                 oldest = self._opening.pop(next(iter(self._opening)))
                 with contextlib.suppress(OSError):
                     oldest.shutdown(socket.SHUT_RDWR)

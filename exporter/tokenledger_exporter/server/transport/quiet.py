@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import logging
 
 _SECONDS: Final = 60.0
-_MOST_LINES: Final = 10
-_MOST_KINDS: Final = 256
+_MAX_LINES: Final = 10
+_MAX_KINDS: Final = 256
 
 
 class RateLimit:
@@ -28,10 +28,10 @@ class RateLimit:
         with self._lock:
             since, lines = self._kinds.get(kind, (now, 0))
             if now - since >= _SECONDS:
-                if lines > _MOST_LINES:
-                    record.msg = f"{record.msg} ({lines - _MOST_LINES} such lines left out)"
+                if lines > _MAX_LINES:
+                    record.msg = f"{record.msg} ({lines - _MAX_LINES} such lines left out)"
                 since, lines = now, 0
-            if kind not in self._kinds and len(self._kinds) >= _MOST_KINDS:
+            if kind not in self._kinds and len(self._kinds) >= _MAX_KINDS:
                 self._kinds.clear()
             self._kinds[kind] = since, lines + 1
-        return lines < _MOST_LINES
+        return lines < _MAX_LINES

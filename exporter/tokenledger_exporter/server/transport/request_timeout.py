@@ -33,12 +33,12 @@ STRANGER_SECONDS: Final = 5
 """How long a connection may be idle before a request of it was admitted."""
 
 _SENDER_SECONDS: Final = 75
-_MOST_HEADER_BYTES: Final = 32_768
-_MOST_HEADERS: Final = 128
-_MOST_PIPELINED: Final = 8
-_MOST_UNREAD_BYTES: Final = 16_384
+_MAX_HEADER_BYTES: Final = 32_768
+_MAX_HEADERS: Final = 128
+_MAX_PIPELINED: Final = 8
+_MAX_UNREAD_BYTES: Final = 16_384
 # Whoever sends a body in pieces of some bytes costs a call a piece.
-_MOST_PIECES: Final = 8_192
+_MAX_PIECES: Final = 8_192
 
 _connections: Final[list[Connections]] = []
 
@@ -67,7 +67,7 @@ class _OneAtATime(FlowControl):
             super().resume_reading()
 
 
-class PatientProtocol(HttpToolsProtocol):
+class TimedProtocol(HttpToolsProtocol):
     """Ends a connection that takes too long, or more than its share of memory."""
 
     def __init__(
@@ -110,7 +110,7 @@ class PatientProtocol(HttpToolsProtocol):
     ) -> None:
         super().connection_made(transport)
         self.flow = _OneAtATime(self.pipeline, transport)
-        transport.set_write_buffer_limits(high=_MOST_UNREAD_BYTES)
+        transport.set_write_buffer_limits(high=_MAX_UNREAD_BYTES)
         self._address = self.client[0] if self.client else ""
         self._for_request.set(self)
         _open_connections().opened(self._address, self)
@@ -129,12 +129,12 @@ class PatientProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._header_bytes += len(data) if self._in_headers else 0
         super().data_received(data)
-        if self._in_headers and self._header_bytes > _MOST_HEADER_BYTES:
+        if self._in_headers and self._header_bytes > _MAX_HEADER_BYTES:
             self.drop()
 
     @override
     def on_message_begin(self) -> None:
-        if len(self.pipeline) >= _MOST_PIPELINED:
+        if len(self.pipeline) >= _MAX_PIPELINED:
             self._flood()
         self._header_count = self._pieces = 0
         self._for_request.set(self)
@@ -145,7 +145,7 @@ class PatientProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         # Trailers come this way as well.
         self._header_count += 1
-        if self._header_count > _MOST_HEADERS:
+        if self._header_count > _MAX_HEADERS:
             self._flood()
         super().on_header(name, value)
 
@@ -157,7 +157,7 @@ class PatientProtocol(HttpToolsProtocol):
     @override
     def on_body(self, body: bytes) -> None:
         self._pieces += 1
-        if self._pieces > _MOST_PIECES:
+        if self._pieces > _MAX_PIECES:
             self._flood()
         super().on_body(body)
 
@@ -219,7 +219,7 @@ class _Deadline:
     def __init__(self) -> None:
         self._timer: TimerHandle | None = None
 
-    def set(self, protocol: PatientProtocol) -> None:
+    def set(self, protocol: TimedProtocol) -> None:
         """Begin to wait, unless it does already."""
         if self._timer is None:
             self._timer = protocol.loop.call_later(REQUEST_SECONDS, protocol.drop)

@@ -27,8 +27,8 @@ URL = os.environ["RECORD_URL"]
 PROMPT = "canary-prompt: how many invoices are there?"
 OPENAI_MODEL, ANTHROPIC_MODEL = "gpt-4o", "claude-sonnet-4-5"
 
-_MOST_LETTERS = 6_000
-_MOST_ITEMS = 8  # an embedding has thousands, and no reader reads them
+_MAX_LETTERS = 6_000
+_MAX_ITEMS = 8  # an embedding has thousands, and no reader reads them
 
 exporter = InMemorySpanExporter()
 _calls: dict[str, list[dict[str, Any]]] = {}
@@ -95,9 +95,9 @@ def _plain(span: ReadableSpan) -> dict[str, Any]:
             if event.name == "exception"
         ],
         "attributes": {
-            key: list(value[:_MOST_ITEMS]) if isinstance(value, tuple) else value
+            key: list(value[:_MAX_ITEMS]) if isinstance(value, tuple) else value
             for key, value in _without_paths(span.attributes or {}).items()
-            if not (isinstance(value, str) and len(value) > _MOST_LETTERS)
+            if not (isinstance(value, str) and len(value) > _MAX_LETTERS)
         },
     }
 

@@ -48,22 +48,22 @@ test-oldest: ## The call paths again, with the oldest supported SDK majors.
 	.venv-oldest/bin/pytest $(PARALLEL) tests/instrumentation tests/end_to_end/test_recorded_traffic.py
 
 bench: setup ## What a call pays, what a row costs and what the service takes, beside what was aimed at and beside others; downloads them.
-	@cd tests && ../$(BIN)/python -W ignore -m bench $(ROUNDS)
-	@cd tests && ../$(BIN)/python -W ignore -m bench.open_calls
-	@cd tests && ../$(BIN)/python -W ignore -m bench.write_path
-	@cd tests && ../$(BIN)/python -W ignore -m bench.service
-	@cd tests && ../$(BIN)/python -W ignore -m bench.scale
-	@cd tests && ../$(BIN)/python -W ignore -m bench.peer_calls $(ROUNDS)
+	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks $(ROUNDS)
+	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.open_calls
+	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.write_path
+	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.service
+	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.scale
+	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.peer_calls $(ROUNDS)
 
 ROWS ?= 3000000
 SECONDS_ASKED ?= 60
 SUMS ?= 0
 bench-answers: setup ## Questions over ROWS calls while more are written, for SECONDS_ASKED each, and again with SUMS rows of sums; takes minutes.
-	@cd tests && ../$(BIN)/python -W ignore -m bench.answers $(ROWS) $(SECONDS_ASKED) $(SUMS)
+	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.answers $(ROWS) $(SECONDS_ASKED) $(SUMS)
 
 ATTACKS ?=
 hostile: setup ## A good sender beside a hostile one of each kind: refusals, p99, memory. ATTACKS= picks; takes minutes.
-	@cd tests && ../$(BIN)/python -W ignore -m bench.hostile 10 $(ATTACKS)
+	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.hostile 10 $(ATTACKS)
 
 SEED ?=
 CASES ?=

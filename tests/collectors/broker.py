@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from typing_extensions import override
 
 from collectors.processes import Program
-from ports import free_port
+from support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,8 +23,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from collectors.otelcol import Collector, Service
 from collectors.processes import wait_until
 from end_to_end.otlp import Sink
-from exporter.crashes import crash
-from exporter.made import ask
+from support.ledger_rows import ask
+from support.server_crash import crash
 from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, temporary_home
 from tokenledger_exporter.maintenance.install import migrate
 

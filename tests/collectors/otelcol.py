@@ -11,7 +11,7 @@ import pytest
 from typing_extensions import override
 
 from collectors.processes import Program, is_ok
-from ports import free_port
+from support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Status, StatusCode
 
-from exporter.made import chat_attributes
+from support.ledger_rows import chat_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from psycopg.rows import dict_row
 
 from collectors.otelcol import CONFIGURATIONS
-from exporter.made import chat_attributes, row
+from support.ledger_rows import chat_attributes, row
 from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from collectors.otelcol import CONFIGURATIONS, Collector, Service, binary
 from collectors.processes import wait_until
 from collectors.senders import PatientSender, model_calls, requests, send
 from end_to_end.otlp import Sink
-from exporter.dialects.recorded import EMITTERS, calls, rows
-from exporter.made import ask
-from exporter.server import agents
+from support import otlp_agent_logs as agents
+from support.ledger_rows import ask
+from support.recorded_spans import EMITTERS, calls, rows
 from tokenledger_exporter.dialects.allowlist import MARKS
 from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, temporary_home
 from tokenledger_exporter.maintenance.install import migrate

@@ -16,7 +16,7 @@ from collectors.processes import wait_until
 from collectors.senders import model_calls, requests, send
 from collectors.tracing import Jaeger, Phoenix
 from end_to_end.otlp import Receiver, Sink
-from exporter.made import ask
+from support.ledger_rows import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

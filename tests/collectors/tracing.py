@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from collectors.processes import Program, is_ok
 from collectors.senders import SERVICE
-from ports import free_port
+from support.ports import free_port
 
 _ROOT: Final = Path(__file__).parents[2]
 

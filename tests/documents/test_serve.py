@@ -11,9 +11,9 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from exporter.made import ask
-from exporter.server.requests import COST
-from exporter.server.serving import serving
+from support.ledger_rows import ask
+from support.otlp_requests import COST
+from support.otlp_service import serving
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.cli.commands.serve import command
 

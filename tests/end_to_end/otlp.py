@@ -18,7 +18,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from typing_extensions import override
 
-from ports import free_port
+from support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from exporter.made import ask
+from support.ledger_rows import ask
 from tokenledger_exporter.recorder.ledger import PostgresLedger
 from tokenledger_semconv.settings import read_settings
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from exporter.dialects.recorded import EMITTERS, calls, rows
+from support.recorded_spans import EMITTERS, calls, rows
 from tokenledger_exporter import LedgerSpanExporter
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import tokenledger
 from end_to_end.money import mtok
-from exporter.made import ask
+from support.ledger_rows import ask
 from tokenledger_exporter.demo.scripts import Use
 from tokenledger_exporter.recorder.circuit_breaker import Breaker
 from tokenledger_exporter.recorder.ledger import PostgresLedger, installed_ledger

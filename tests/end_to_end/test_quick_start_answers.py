@@ -15,7 +15,7 @@ import pytest
 
 from end_to_end.money import mtok
 from end_to_end.programs import run
-from exporter.made import ask
+from support.ledger_rows import ask
 from tokenledger.queries import TokenLedgerQueries
 from tokenledger_exporter.demo.scripts import Use
 

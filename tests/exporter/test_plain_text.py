@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from exporter.made import ask, chat_attributes, row
+from support.ledger_rows import ask, chat_attributes, row
 from tokenledger_exporter import log
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.plain_text import csv_cell, markdown_cell, visible

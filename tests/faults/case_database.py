@@ -21,7 +21,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from faults.proxy import Fault
 from faults.registry import SkippedError, case
-from ports import free_port
+from support.ports import free_port
 from tokenledger_exporter.db.connection import session
 from tokenledger_exporter.doctor.database import pooler
 from tokenledger_exporter.maintenance.install import migrate

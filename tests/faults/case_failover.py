@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from exporter.crashes import crash
 from faults.registry import case
+from support.server_crash import crash
 from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, temporary_home
 from tokenledger_exporter.maintenance.install import migrate
 

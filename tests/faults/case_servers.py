@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from faults.registry import SkippedError, case
-from ports import free_port
+from support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Generator

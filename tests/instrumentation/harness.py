@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from exporter.made import HEADER, package_book
+from support.ledger_rows import HEADER, package_book
 from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.rating.build_rows import build_rows
 from tokenledger_exporter.rating.live_price import price_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from exporter.made import HEADER, chat_attributes, record
+from support.ledger_rows import HEADER, chat_attributes, record
 from tokenledger_exporter.dialects import read_call
 from tokenledger_exporter.dialects.registry import DIALECTS, dialect_of
 from tokenledger_exporter.domain.span_record import SpoolHeader

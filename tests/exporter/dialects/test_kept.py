@@ -9,7 +9,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Status, StatusCode
 
-from exporter.dialects.recorded import EMITTERS, calls
+from support.recorded_spans import EMITTERS, calls
 from tokenledger_exporter.dialects.allowlist import ALLOWED_ATTRIBUTES, REDUCED
 from tokenledger_exporter.recorder.encode import encode_span, is_model_call
 from tokenledger_exporter.spool.codec import decode_record

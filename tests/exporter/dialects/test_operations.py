@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from exporter.made import HEADER, build_row, chat_attributes, package_book, record
+from support.ledger_rows import HEADER, build_row, chat_attributes, package_book, record
 from tokenledger_semconv import attributes
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from exporter.dialects.recorded import EMITTERS, calls
-from exporter.made import HEADER, chat_attributes, record
+from support.ledger_rows import HEADER, chat_attributes, record
+from support.recorded_spans import EMITTERS, calls
 from tokenledger_exporter.dialects import read, read_call
 from tokenledger_exporter.dialects.dialect import COUNT, OTHERS
 from tokenledger_exporter.dialects.emitters.langfuse import LANGFUSE

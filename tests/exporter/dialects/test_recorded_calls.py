@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from exporter.dialects.recorded import EMITTERS, calls, rows
+from support.recorded_spans import EMITTERS, calls, rows
 
 MILLION = 1_000_000
 ANY_ID = "any"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from exporter.made import HEADER, build_row, package_book, record
+from support.ledger_rows import HEADER, build_row, package_book, record
 from tokenledger_exporter.dialects import read_call
 from tokenledger_semconv import attributes, emitters
 

@@ -8,12 +8,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from exporter.server.serving import serving
+from support.otlp_service import serving
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from exporter.server.serving import Running
+    from support.otlp_service import Running
 
 
 @pytest.fixture(scope="module")

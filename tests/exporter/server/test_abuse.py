@@ -15,14 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exporter.made import ask
-from exporter.server.requests import COST, body, call
-from exporter.server.serving import exporting, serving
-from exporter.server.test_decoding import deep_json, deep_request
+from support.ledger_rows import ask
+from support.otlp_requests import COST, body, call, deep_json, deep_request
+from support.otlp_service import exporting, serving
 from tokenledger_exporter.server.admission import REQUEST_SECONDS
 
 if TYPE_CHECKING:
-    from exporter.server.serving import Running
+    from support.otlp_service import Running
 
 GZIP = {"content-encoding": "gzip"}
 JSON = {"content-type": "application/json"}

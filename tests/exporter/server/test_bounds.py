@@ -13,11 +13,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from exporter.made import ask
-from exporter.server.requests import body, call
-from exporter.server.serving import exporting, serving
-from exporter.server.stalling import StallingClient
-from exporter.server.test_outages import away
+from support.ledger_rows import ask
+from support.otlp_requests import body, call
+from support.otlp_service import away, exporting, serving
+from support.stalling_client import StallingClient
 from tokenledger_exporter.errors import DatabaseUnreachableError
 from tokenledger_exporter.server.auth import new_token, token_line
 from tokenledger_exporter.server.decoding.any_value import MAX_ITEMS
@@ -33,7 +32,7 @@ from tokenledger_exporter.store.writer import BatchWriter
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from exporter.server.serving import Running
+    from support.otlp_service import Running
 
 DAY_NS: Final = 86_400_000_000_000
 HOUR_NS: Final = DAY_NS // 24

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exporter.server.requests import body, call
-from exporter.server.serving import serving, until
+from support.otlp_requests import body, call
+from support.otlp_service import serving, until
 from tokenledger_exporter.server.admission import REQUEST_SECONDS
 from tokenledger_exporter.server.auth import new_token, token_line
 from tokenledger_exporter.server.transport.request_timeout import STRANGER_SECONDS
@@ -19,7 +19,7 @@ from tokenledger_exporter.server.transport.request_timeout import STRANGER_SECON
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from exporter.server.serving import Running
+    from support.otlp_service import Running
 
 ACME = new_token()
 TRACES = b"POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\n"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from google.protobuf.json_format import MessageToDict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -17,8 +14,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
-from exporter.dialects.recorded import EMITTERS, calls
-from exporter.server import stock
+from support import stock_decoder as stock
+from support.otlp_requests import as_json, deep_json, deep_request, wrapped
+from support.recorded_spans import EMITTERS, calls
 from tokenledger_exporter.dialects.allowlist import ALLOWED_ATTRIBUTES, ALLOWED_PREFIXES, REDUCED
 from tokenledger_exporter.dialects.registry import DIALECTS
 from tokenledger_exporter.server.decoding.decoded_request import MalformedError, TooLargeError
@@ -111,18 +109,6 @@ def without_nesting(received: Received) -> list[SpanRecord]:
     return [replace(record, ancestors=()) for record in received.records]
 
 
-def as_json(request: ExportTraceServiceRequest) -> bytes:
-    """OTLP/JSON: protobuf's, with the ids in hexadecimal."""
-    told: dict[str, Any] = MessageToDict(request)
-    for of_resource in told.get("resourceSpans", ()):
-        for group in of_resource.get("scopeSpans", ()):
-            for span in group.get("spans", ()):
-                for name in ("traceId", "spanId", "parentSpanId"):
-                    if name in span:
-                        span[name] = base64.b64decode(span[name]).hex()
-    return json.dumps(told).encode()
-
-
 @given(request=_REQUESTS, scope=_SCOPES)
 @settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_decoder_reads_a_request_as_the_stock_classes_do(
@@ -198,39 +184,6 @@ def test_text_that_is_no_utf8_does_not_lose_the_span() -> None:
     assert record.attributes[attributes.USER_ID] == "ab\ufffddef"
 
 
-def nested(depth: int) -> AnyValue:
-    """Arrays in arrays, encoded by hand: the stock class makes none that deep."""
-    data = b""
-    for _ in range(depth):
-        data = b"\x2a" + _length(inner := b"\x0a" + _length(data) + data) + inner
-    return data  # type: ignore[return-value] # the bytes of one
-
-
-def _length(data: bytes) -> bytes:
-    number, out = len(data), bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
-
-
-def _wrapped(number: int, data: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _length(data) + data
-
-
-def deep_request(depth: int) -> bytes:
-    """A request with one span that has one attribute, so deep."""
-    pair = _wrapped(1, b"x") + _wrapped(2, nested(depth))  # type: ignore[arg-type] # as above
-    span = _wrapped(1, b"t" * 16) + _wrapped(2, b"s" * 8) + _wrapped(9, pair)
-    return _wrapped(1, _wrapped(2, _wrapped(2, span)))
-
-
-def deep_json(depth: int) -> bytes:
-    value = '{"arrayValue":{"values":[' * depth + "]}}" * depth
-    span = f'{{"attributes":[{{"key":"x","value":{value}}}]}}'
-    return f'{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}'.encode()
-
-
 @pytest.mark.parametrize(
     ("decode", "body"),
     [
@@ -252,8 +205,8 @@ def test_what_is_no_request_is_refused(decode: Callable[[bytes], Received], body
     ("decode", "body"),
     [
         (decode_traces, b"\x0a\x00" * 70_000),
-        (decode_traces, _wrapped(1, b"\x12\x00" * 70_000)),
-        (decode_traces, _wrapped(1, _wrapped(2, b"\x12\x00" * 70_000))),
+        (decode_traces, wrapped(1, b"\x12\x00" * 70_000)),
+        (decode_traces, wrapped(1, wrapped(2, b"\x12\x00" * 70_000))),
         (decode_json_traces, b'{"resourceSpans":[' + b"{}," * 600_000 + b"{}]}"),
     ],
     ids=["resources", "scopes", "spans", "JSON"],

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.json_format import MessageToDict
 
-from exporter.made import ask
-from exporter.server.agents import CLAUDE, CLAUDE_COST, CODEX, CODEX_COST, log, request
+from support.ledger_rows import ask
+from support.otlp_agent_logs import CLAUDE, CLAUDE_COST, CODEX, CODEX_COST, log, request
 
 if TYPE_CHECKING:
-    from exporter.server.serving import Running
+    from support.otlp_service import Running
 
 
 def rows(url: str, scope: str) -> list[tuple[Any, ...]]:

@@ -15,14 +15,14 @@ import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
-from exporter.made import ask
-from exporter.server.requests import COST, body, call, request_of
-from exporter.server.serving import exporting, serving, until
+from support.ledger_rows import ask
+from support.otlp_requests import COST, body, call, request_of
+from support.otlp_service import away, exporting, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from exporter.server.serving import Running
+    from support.otlp_service import Running
 
 COUNT = "SELECT count(*), count(DISTINCT event_id), sum(cost_usd) FROM token_ledger_events"
 
@@ -34,19 +34,6 @@ def locked(url: str) -> Generator[None]:
         connection.execute("LOCK TABLE token_ledger_events IN ACCESS EXCLUSIVE MODE")
         yield
         connection.rollback()
-
-
-@contextlib.contextmanager
-def away(server: str, url: str) -> Generator[None]:
-    """The database lets nobody in, and those who were in are out."""
-    name = url.rpartition("/")[2]
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
-        )
-        yield
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
 
 
 def test_while_the_database_is_away_senders_are_told_to_come_back(

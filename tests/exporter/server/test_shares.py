@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from typing_extensions import override
 
-from exporter.made import ask
-from exporter.server.requests import COST, body, call
+from support.ledger_rows import ask
+from support.otlp_requests import COST, body, call
 from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.errors import DatabaseUnreachableError
 from tokenledger_exporter.server.decoding.otlp_protobuf import decode_traces

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from exporter.made import ask
-from exporter.server.requests import body, call
-from exporter.server.serving import exporting, serving
+from support.ledger_rows import ask
+from support.otlp_requests import body, call
+from support.otlp_service import exporting, serving
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.server.admission import REQUEST_SECONDS
 from tokenledger_exporter.server.auth import new_token, token_line

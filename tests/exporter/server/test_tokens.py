@@ -11,9 +11,9 @@ import grpc
 import pytest
 from click.testing import CliRunner
 
-from exporter.made import ask
-from exporter.server.requests import body, call
-from exporter.server.serving import exporting, serving, until
+from support.ledger_rows import ask
+from support.otlp_requests import body, call
+from support.otlp_service import exporting, serving, until
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.server.auth import Tokens, new_token, token_line
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from exporter.server.serving import Running
+    from support.otlp_service import Running
 
 ACME, ANY, ROTATED = new_token(), new_token(), new_token()
 

@@ -17,10 +17,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from exporter.made import ask
-from exporter.server.requests import COST, body, call, request_of
-from exporter.server.serving import until
-from exporter.server.test_decoding import as_json
+from support.ledger_rows import ask
+from support.otlp_requests import COST, as_json, body, call, request_of
+from support.otlp_service import until
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -30,7 +29,7 @@ else:
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from exporter.server.serving import Running
+    from support.otlp_service import Running
 
 JSON = {"content-type": "application/json"}
 

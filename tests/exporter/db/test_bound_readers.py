@@ -1,0 +1,225 @@
+"""A reader sees what it is bound to, and nothing where nobody bound it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+from psycopg import sql
+
+from support.database_roles import fill, refusal, roles_of
+from support.ledger_rows import ask
+from tokenledger_exporter.cli import main
+from tokenledger_exporter.db.roles import bind_reader, create_roles
+from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.maintenance.retention import set_retention
+from tokenledger_exporter.queries import TokenLedgerQueries
+from tokenledger_exporter.rollups.refresh import refresh
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from typing_extensions import LiteralString
+
+    from support.database_roles import Roles
+
+SEEN = "SELECT DISTINCT organization_id FROM token_ledger_events ORDER BY 1"
+ALL = [("",), ("acme",), ("globex",)]
+
+
+@pytest.fixture
+def roles(database_url: str) -> Generator[Roles]:
+    fill(database_url)
+    with roles_of(database_url) as made:
+        yield made
+
+
+def test_a_reader_that_nobody_bound_is_refused(roles: Roles) -> None:
+    url = roles.url(roles.login("new", roles.reader))
+    for statement in (SEEN, "SELECT * FROM token_ledger_daily_costs", "TABLE token_ledger_losses"):
+        assert "bound to no organization" in refusal(url, statement), statement
+    for words in (["db", "migrate"], ["doctor"]):
+        told = CliRunner().invoke(main, [*words, "--database-url", roles.owner]).output
+        assert f"{roles.made[-1]} may read and are bound to no organization" in told, words
+    done = CliRunner().invoke(main, ["report", "--by", "model", "--database-url", url])
+    assert done.exit_code == 1
+    assert "is bound to no organization" in done.stderr
+
+
+def test_a_reader_sees_all_once_somebody_says_so(roles: Roles) -> None:
+    name = roles.login("auditor", roles.reader)
+    words = ["db", "roles", "--reader", name, "--all", "--database-url", roles.owner]
+    assert CliRunner().invoke(main, words).stdout == f"{name} sees all organizations\n"
+    assert ask(roles.url(name), SEEN) == ALL
+    assert ask(roles.url(name), "SELECT sum(records) FROM token_ledger_losses") == [(3,)]
+
+
+def test_a_login_of_a_bound_group_is_bound(roles: Roles) -> None:
+    group = roles.login("group", roles.reader, options="NOLOGIN")
+    inner = roles.login("inner", group, options="NOLOGIN")
+    bind_reader(roles.owner, group, ["acme"])
+    url = roles.url(roles.login("member", inner))
+    assert ask(url, SEEN) == [("acme",)]
+    assert ask(url, "SELECT count(*) FROM token_ledger_repricings") == [(1,)]
+
+
+def test_a_renamed_reader_stays_bound(roles: Roles) -> None:
+    name = roles.login("before", roles.reader)
+    bind_reader(roles.owner, name, ["acme"])
+    renamed = f"{name} \"odd'"
+    with psycopg.connect(roles.owner) as connection:
+        rename = sql.SQL("ALTER ROLE {} RENAME TO {}")
+        connection.execute(rename.format(sql.Identifier(name), sql.Identifier(renamed)))
+        # A password hashed with the name goes with it.
+        connection.execute(sql.SQL("ALTER ROLE {} PASSWORD 'pw'").format(sql.Identifier(renamed)))
+    roles.made[-1] = renamed
+    assert ask(roles.url(renamed), SEEN) == [("acme",)]
+    assert bind_reader(roles.owner, renamed, ["globex"]).organizations == ("acme", "globex")
+    # Somebody new under the old name is somebody else.
+    again = roles.login("before", roles.reader)
+    assert "bound to no organization" in refusal(roles.url(again), SEEN)
+
+
+def test_an_organization_wins_over_a_group_that_sees_all(roles: Roles) -> None:
+    """The role that all readers share may see all, and a tenant among them does not."""
+    bind_reader(roles.owner, roles.reader, [], to_all=True)
+    everybody = roles.url(roles.login("any", roles.reader))
+    assert ask(everybody, SEEN) == ALL
+    tenant = roles.login("tenant", roles.reader)
+    bind_reader(roles.owner, tenant, ["acme"])
+    group = roles.login("group", roles.reader, options="NOLOGIN")
+    bind_reader(roles.owner, group, ["globex"])
+    member = roles.login("member", group)
+    for name, sees in ((tenant, "acme"), (member, "globex")):
+        assert ask(roles.url(name), SEEN) == [(sees,)]
+        with psycopg.connect(roles.url(name)) as connection:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(roles.reader)))
+            assert connection.execute(SEEN.encode()).fetchall() == [(sees,)]
+
+
+def test_one_login_that_acts_as_each_tenant_sees_that_tenant(roles: Roles) -> None:
+    """As PostgREST does: a member of every tenant's role, that inherits none."""
+    tenants: dict[str, str] = {}
+    for organization in ("acme", "globex"):
+        tenants[organization] = roles.login(organization, roles.reader, options="NOLOGIN")
+        bind_reader(roles.owner, tenants[organization], [organization])
+    unbound = roles.login("unbound", roles.reader, options="NOLOGIN")
+    login = roles.login("api", *tenants.values(), unbound, options="LOGIN PASSWORD 'pw' NOINHERIT")
+    with psycopg.connect(roles.url(login)) as connection:
+        for organization, role in tenants.items():
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+            assert connection.execute(SEEN.encode()).fetchall() == [(organization,)]
+    assert "bound to no organization" in refusal(roles.url(login), f'SET ROLE "{unbound}"; {SEEN}')
+
+
+def test_a_role_with_another_way_to_the_calls_cannot_be_bound(roles: Roles) -> None:
+    group = roles.login("g", roles.writer, options="NOLOGIN")
+    ways: dict[str, tuple[str, LiteralString]] = {
+        "writer": (roles.writer, "LOGIN PASSWORD 'pw'"),
+        "writer_by_group": (group, "LOGIN PASSWORD 'pw'"),
+        "writer_by_set_role": (roles.writer, "LOGIN PASSWORD 'pw' NOINHERIT"),
+        "keeper": (roles.keeper, "LOGIN PASSWORD 'pw'"),
+        "everything": ("pg_read_all_data", "LOGIN PASSWORD 'pw'"),
+        "owner": ("postgres", "LOGIN PASSWORD 'pw'"),
+        "superuser": (roles.reader, "LOGIN SUPERUSER PASSWORD 'pw'"),
+        "bypass": (roles.reader, "LOGIN BYPASSRLS PASSWORD 'pw'"),
+    }
+    for way, (role, options) in ways.items():
+        name = roles.login(way, role, roles.reader, options=options)
+        with pytest.raises(InvalidRequestError, match="another way"):
+            bind_reader(roles.owner, name, ["acme"])
+    direct = roles.login("direct", roles.reader)
+    with psycopg.connect(roles.owner) as connection:
+        leaf = "SELECT inhrelid::regclass::text FROM pg_inherits ORDER BY 1 LIMIT 1"
+        [(partition,)] = connection.execute(leaf).fetchall()
+        connection.execute(f'GRANT SELECT ON {partition} TO "{direct}"'.encode())
+    with pytest.raises(InvalidRequestError, match="another way"):
+        bind_reader(roles.owner, direct, ["acme"])
+    assert ask(roles.owner, "SELECT count(*) FROM token_ledger_reader_organizations") == [(0,)]
+
+
+def test_binding_reads_as_the_role_and_says_what_it_saw(roles: Roles) -> None:
+    name = roles.login("tenant", roles.reader)
+    assert bind_reader(roles.owner, name, ["acme"]).sentence == f"{name} sees acme alone"
+    more = bind_reader(roles.owner, name, ["newco"])
+    assert more.sentence == f"{name} sees acme alone; there is no call of newco yet"
+    # A policy somebody made by hand lets everybody see everything.
+    with psycopg.connect(roles.owner) as connection:
+        policy = f'CREATE POLICY open ON token_ledger_events FOR SELECT TO "{name}" USING (true)'
+        connection.execute(policy.encode())
+    with pytest.raises(InvalidRequestError, match="sees more than acme, globex, newco"):
+        bind_reader(roles.owner, name, ["globex"])
+    stranger = roles.login("stranger")
+    with pytest.raises(InvalidRequestError, match="cannot read calls"):
+        bind_reader(roles.owner, stranger, ["acme"])
+    bound = "SELECT organization_id FROM token_ledger_reader_organizations ORDER BY 1"
+    assert ask(roles.owner, bound) == [("acme",), ("newco",)]
+
+
+def test_an_owner_that_may_not_act_as_a_reader_says_so(roles: Roles) -> None:
+    owner = roles.login("owner", options="LOGIN PASSWORD 'pw' CREATEROLE")
+    name = roles.login("tenant", roles.reader)
+    with psycopg.connect(roles.owner) as connection:
+        for table in ("events", "reader_organizations", "rollup_days", "rollup_hours", "losses"):
+            change = sql.SQL("ALTER TABLE {} OWNER TO {}")
+            connection.execute(
+                change.format(sql.Identifier(f"token_ledger_{table}"), sql.Identifier(owner))
+            )
+    bound = bind_reader(roles.url(owner), name, ["acme"])
+    assert "is bound to acme; not verified: this user may not act as" in bound.sentence
+    with psycopg.connect(roles.owner) as connection:
+        connection.execute(f'REASSIGN OWNED BY "{owner}" TO postgres'.encode())
+
+
+def test_a_bound_reader_sees_no_name_of_anybody_else(roles: Roles) -> None:
+    """Losses name apps, roll-ups everybody, and the archive's folder the owner's machine."""
+    name = roles.login("tenant", roles.reader)
+    bind_reader(roles.owner, name, ["acme"])
+    set_retention(roles.owner, "2y", "/srv/archive-of-everybody")
+    with psycopg.connect(roles.owner, autocommit=True) as connection:
+        refresh(connection)
+    url = roles.url(name)
+    assert ask(url, "SELECT count(*) FROM token_ledger_losses") == [(0,)]
+    assert ask(url, "SELECT sum(lost) FROM token_ledger_coverage") == [(0,)]
+    for level in ("slices", "hours", "days", "weeks"):
+        assert ask(url, f"SELECT count(*) FROM token_ledger_rollup_{level}") == [(0,)]
+    assert refusal(url, "SELECT archive_to FROM token_ledger_retention")
+    assert refusal(url, "SELECT changed_by FROM token_ledger_retention")
+    assert ask(url, "SELECT token_ledger_horizon() IS NULL") == [(False,)]
+    assert TokenLedgerQueries(url).get_cost_summary().total_requests == 1
+
+
+def test_roles_of_an_earlier_release_are_bound_without_being_made_again(
+    database_url: str,
+) -> None:
+    """What an earlier release granted and wrote as policies fails closed as it stands."""
+    fill(database_url)
+    with roles_of(database_url) as roles, psycopg.connect(database_url) as connection:
+        unbound, tenant = (roles.login(name, roles.reader) for name in ("new", "tenant"))
+        for table in ("token_ledger_events", "token_ledger_losses"):
+            connection.execute(f"DROP POLICY {roles.reader} ON {table}".encode())
+        connection.execute(
+            f"CREATE POLICY {roles.reader} ON token_ledger_events FOR SELECT TO {roles.reader}"
+            " USING ((SELECT token_ledger_readable_organizations(current_user)) IS NULL"
+            " OR organization_id = ANY("
+            "(SELECT token_ledger_readable_organizations(current_user))::text[]))".encode()
+        )
+        bind = "INSERT INTO token_ledger_reader_organizations (role, organization_id)"
+        connection.execute(f"{bind} VALUES ('{tenant}', 'acme')".encode())
+        connection.commit()
+        assert "bound to no organization" in refusal(roles.url(unbound), SEEN)
+        assert ask(roles.url(tenant), SEEN) == [("acme",)]
+
+
+def test_roles_are_refused_while_the_schema_is_open(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    with pytest.raises(Exception, match="PUBLIC may create objects in schema public"):
+        create_roles(database_url, "open_schema")
+    words = ["db", "roles", "--prefix", "open_schema", "--database-url", database_url]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 1
+    assert "REVOKE CREATE ON SCHEMA public FROM PUBLIC" in done.stderr
+    assert ask(database_url, "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'open_%'") == [(0,)]

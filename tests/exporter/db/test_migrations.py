@@ -1,0 +1,256 @@
+"""A database reaches the schema, whatever stood there, and says how far it is."""
+
+from __future__ import annotations
+
+import threading
+from decimal import Decimal
+
+import psycopg
+import pytest
+
+from support.ledger_rows import ask
+from tokenledger_exporter.db import migrations
+from tokenledger_exporter.errors import SchemaError
+from tokenledger_exporter.importers.tokenledger_v0 import ImportResult, import_older_rows
+from tokenledger_exporter.maintenance.install import install_script, migrate
+
+# The table of the older quick start, in its own columns, with two rows of it.
+OLDER_TABLE = """
+CREATE TABLE token_ledger_events (
+    event_id UUID PRIMARY KEY DEFAULT gen_random_uuid(),
+    timestamp TIMESTAMPTZ NOT NULL DEFAULT NOW(),
+    provider VARCHAR(50) NOT NULL,
+    model VARCHAR(100) NOT NULL,
+    input_tokens INTEGER NOT NULL DEFAULT 0,
+    output_tokens INTEGER NOT NULL DEFAULT 0,
+    total_tokens INTEGER NOT NULL DEFAULT 0,
+    cost_usd DECIMAL(12, 8),
+    user_id VARCHAR(255),
+    metadata JSONB
+);
+INSERT INTO token_ledger_events (timestamp, provider, model, cost_usd, user_id, metadata) VALUES
+    ('2025-03-01', 'openai', 'gpt-4o', 1.25, 'u1', '{"feature": "chat"}'),
+    ('2025-04-01', 'anthropic', 'claude-3-opus', -0.5, NULL, NULL);
+"""
+
+
+def run(database_url: str, statement: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(statement.encode())
+
+
+def test_an_empty_database_is_migrated_once(empty_database_url: str) -> None:
+    assert not migrations.status(empty_database_url).is_current
+    first = migrate(empty_database_url)
+    again = migrate(empty_database_url)
+    assert first.is_current
+    assert first.applied == again.applied
+
+
+def test_two_migrations_at_once_do_no_harm(empty_database_url: str) -> None:
+    outcomes: list[bool] = []
+
+    def migrate_once() -> None:
+        outcomes.append(migrate(empty_database_url).is_current)
+
+    threads = [threading.Thread(target=migrate_once) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == [True, True, True]
+
+
+def test_the_script_for_a_sql_editor_gives_the_same_schema(
+    empty_database_url: str, database_url: str
+) -> None:
+    run(empty_database_url, install_script())
+    assert migrations.status(empty_database_url).sentence.startswith("up to date")
+    tables = """
+        SELECT table_name, column_name, data_type FROM information_schema.columns
+        WHERE table_schema = 'public' ORDER BY 1, 2
+    """
+    assert ask(empty_database_url, tables) == ask(database_url, tables)
+    known = "SELECT count(*) FROM token_ledger_prices WHERE provider IN ('openai', 'anthropic')"
+    assert ask(empty_database_url, known) == ask(database_url, known)
+
+
+def test_an_older_trackers_table_is_kept_and_can_be_imported(empty_database_url: str) -> None:
+    run(empty_database_url, OLDER_TABLE)
+    assert "older tracker's table" in migrations.status(empty_database_url).sentence
+    assert migrate(empty_database_url).older_kept
+    assert ask(empty_database_url, "SELECT count(*) FROM token_ledger_events_v0") == [(2,)]
+    assert ask(empty_database_url, "SELECT count(*) FROM token_ledger_events") == [(0,)]
+    assert import_older_rows(empty_database_url) == ImportResult(copied=2, rejected=0)
+    assert import_older_rows(empty_database_url) == ImportResult(copied=0, rejected=0)
+    found = ask(
+        empty_database_url,
+        "SELECT provider, cost_usd, cost_status, user_id, feature FROM token_ledger_events "
+        "ORDER BY timestamp",
+    )
+    assert found == [
+        ("openai", Decimal("1.25"), "priced", "u1", "chat"),
+        ("anthropic", None, "unpriced", "", ""),
+    ]
+
+
+# What an older tracker could store and the ledger cannot take as it stands.
+BAD_ROWS = """
+ALTER TABLE token_ledger_events_v0 ALTER COLUMN cost_usd TYPE numeric;
+INSERT INTO token_ledger_events_v0 (timestamp, provider, model, cost_usd, input_tokens) VALUES
+    ('2025-05-01', 'openai', 'not a number', 'NaN', 1),
+    ('2025-05-02', 'openai', 'infinite', 'Infinity', 1),
+    ('2025-05-03', 'openai', 'negative count', 1, -7),
+    ('2025-07-31 23:30:00-05', 'openai', 'August in UTC', 1, 1),
+    ('infinity', 'openai', 'never', 1, 1),
+    ('-infinity', 'openai', 'never', 1, 1),
+    ('0044-03-15 BC', 'openai', 'Ides', 1, 1),
+    ('1970-01-01', 'openai', 'epoch', 1, 1),
+    ('20251-01-01', 'openai', 'a typo', 1, 1),
+    (now() + interval '3 days', 'openai', 'tomorrow', 1, 1);
+ALTER TABLE token_ledger_events_v0 ALTER COLUMN user_id TYPE text;
+INSERT INTO token_ledger_events_v0 (timestamp, provider, model, user_id)
+SELECT '2025-05-04', 'openai', 'no index takes this user', string_agg(md5(n::text), '')
+FROM generate_series(1, 500) AS n;
+"""
+
+
+def test_one_bad_older_row_does_not_keep_the_others_out(empty_database_url: str) -> None:
+    run(empty_database_url, OLDER_TABLE)
+    migrate(empty_database_url)
+    run(empty_database_url, BAD_ROWS)
+    assert import_older_rows(empty_database_url) == ImportResult(copied=7, rejected=6)
+    assert import_older_rows(empty_database_url) == ImportResult(copied=0, rejected=0)
+    found = ask(
+        empty_database_url,
+        "SELECT model, cost_usd, cost_status, input_tokens FROM token_ledger_events "
+        "WHERE timestamp > '2025-04-15' ORDER BY timestamp",
+    )
+    assert found == [
+        ("not a number", None, "unpriced", 1),
+        ("infinite", None, "unpriced", 1),
+        ("negative count", Decimal(1), "priced", None),
+        ("no index takes this user", None, "unpriced", 0),
+        ("August in UTC", Decimal(1), "priced", 1),
+    ]
+    kept = "SELECT event ->> 'model' FROM token_ledger_rejected WHERE reason LIKE '%outside%'"
+    names = sorted(name for (name,) in ask(empty_database_url, kept))
+    assert names == ["Ides", "a typo", "epoch", "never", "never", "tomorrow"]
+
+
+def test_an_import_makes_only_the_months_that_occur(empty_database_url: str) -> None:
+    run(empty_database_url, OLDER_TABLE)
+    migrate(empty_database_url)
+    run(empty_database_url, BAD_ROWS)
+    import_older_rows(empty_database_url)
+    months = """
+        SELECT relname FROM pg_class
+        WHERE relispartition AND relkind = 'r' AND relname < 'token_ledger_events_2026' ORDER BY 1
+    """
+    assert [name[-7:] for (name,) in ask(empty_database_url, months)] == [
+        "2025_03",
+        "2025_04",
+        "2025_05",
+        "2025_08",
+    ]
+
+
+def test_a_ledger_with_rows_gains_the_newer_columns(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = migrations.known_migrations()
+    older = "tokenledger_exporter.maintenance.install.known_migrations"
+    monkeypatch.setattr(older, lambda: known[:2])
+    migrate(empty_database_url)
+    run(
+        empty_database_url,
+        "INSERT INTO token_ledger_events (provider, model, cost_status, cost_usd) "
+        "VALUES ('openai', 'gpt-4o', 'priced', 0.1)",
+    )
+    monkeypatch.undo()
+    assert migrations.status(empty_database_url).missing == tuple(m.name for m in known[2:])
+    assert migrate(empty_database_url).is_current
+    found = ask(
+        empty_database_url,
+        "SELECT cost_usd, audio_seconds, reported_cost_usd, inference_geo, details "
+        "FROM token_ledger_events",
+    )
+    assert found == [(Decimal("0.1"), None, None, "", {})]
+
+
+def test_importing_without_an_older_table_says_so(database_url: str) -> None:
+    with pytest.raises(SchemaError, match="there is no token_ledger_events_v0"):
+        import_older_rows(database_url)
+
+
+def test_a_second_older_table_is_never_overwritten(empty_database_url: str) -> None:
+    run(empty_database_url, OLDER_TABLE)
+    run(empty_database_url, "CREATE TABLE token_ledger_events_v0 (kept integer)")
+    with pytest.raises(SchemaError, match="already taken"):
+        migrate(empty_database_url)
+    assert ask(empty_database_url, "SELECT count(*) FROM token_ledger_events") == [(2,)]
+
+
+def test_a_newer_schema_is_not_touched(database_url: str) -> None:
+    run(database_url, "INSERT INTO token_ledger_migrations VALUES ('99.00.00_01_x', 'y')")
+    with pytest.raises(SchemaError, match="newer than this release"):
+        migrate(database_url)
+
+
+def test_a_changed_migration_is_noticed(database_url: str) -> None:
+    run(database_url, "UPDATE token_ledger_migrations SET checksum = 'other'")
+    with pytest.raises(SchemaError, match="applied with other content"):
+        migrate(database_url)
+
+
+def test_every_table_view_and_column_is_explained(database_url: str) -> None:
+    unexplained = """
+        SELECT c.relname, a.attname
+        FROM pg_class AS c
+        INNER JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum >= 0 AND NOT a.attisdropped
+        WHERE c.relname LIKE 'token\\_ledger\\_%' AND c.relkind IN ('p', 'r', 'v')
+            AND NOT c.relispartition AND c.relname <> 'token_ledger_migrations'
+            AND col_description(c.oid, a.attnum) IS NULL
+    """
+    assert ask(database_url, unexplained) == []
+
+
+def test_a_row_inserted_by_hand_needs_only_provider_model_and_tokens(database_url: str) -> None:
+    run(
+        database_url,
+        "INSERT INTO token_ledger_events (provider, model, input_tokens, output_tokens) "
+        "VALUES ('openai', 'gpt-4o', 10, 20)",
+    )
+    assert ask(database_url, "SELECT calls, unpriced FROM token_ledger_coverage") == [(1, 1)]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "'priced', NULL",
+        "'unpriced', 1",
+        "'priced', 'NaN'",
+        "'priced', 'Infinity'",
+        "'priced', -1",
+        "'free', 0",
+    ],
+)
+def test_a_cost_that_lies_is_refused(database_url: str, values: str) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        run(
+            database_url,
+            "INSERT INTO token_ledger_events (provider, model, cost_status, cost_usd) "
+            f"VALUES ('openai', 'gpt-4o', {values})",
+        )
+
+
+def test_views_of_every_dimension_sum_to_the_ledger(database_url: str) -> None:
+    run(
+        database_url,
+        "INSERT INTO token_ledger_events (provider, model, cost_status, cost_usd, user_id) VALUES "
+        "('openai', 'gpt-4o', 'priced', 0.1, 'u1'), ('openai', 'gpt-4o', 'priced', 0.2, 'u2')",
+    )
+    names = ("daily", "user", "model", "feature", "team", "project", "cost_center", "agent")
+    for name in (*names, "endpoint", "organization"):
+        view = f"SELECT sum(cost_usd), sum(calls) FROM token_ledger_{name}_costs"
+        assert ask(database_url, view) == [(Decimal("0.3"), 2)], name

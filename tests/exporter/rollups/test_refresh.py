@@ -1,0 +1,398 @@
+"""Sums stay those of the calls: late, twice, settled, repriced, purged, erased, let go."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+from msgspec.structs import replace
+
+from support.call_reports import Told
+from support.expected_sums import differences
+from support.ledger_rows import ask, chat_attributes, row
+from tokenledger_exporter.cli import main
+from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked
+from tokenledger_exporter.maintenance.erase import erase
+from tokenledger_exporter.maintenance.purge import purge
+from tokenledger_exporter.maintenance.retention import run_retention, set_retention
+from tokenledger_exporter.maintenance.runner import MaintenanceRunner
+from tokenledger_exporter.rollups import refresh as rollups
+from tokenledger_exporter.rollups.verify import verify
+from tokenledger_exporter.sql import migration_files
+from tokenledger_exporter.store.writer import BatchWriter
+from tokenledger_semconv import attributes
+from tokenledger_semconv.dimensions import DIMENSIONS, ROLLED_UP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tokenledger_exporter.domain.ledger_row import LedgerRow
+
+ONE_CALL: Final = Decimal("0.0035")  # gpt-4o: 1,000 x 2.50/M + 100 x 10/M
+NOW: Final = datetime.now(timezone.utc)
+MARKS: Final = "SELECT count(*) FROM token_ledger_rollup_marks"
+USERS: Final = (
+    "SELECT value, calls, cost_usd FROM token_ledger_rollup_days"
+    " WHERE dimension = 'user' ORDER BY 1"
+)
+_hours = itertools.count(2)
+
+
+def refresh(database_url: str) -> rollups.Refreshed:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        return rollups.refresh(connection)
+
+
+def write(database_url: str, *rows: LedgerRow) -> None:
+    with closing(BatchWriter(database_url)) as writer:
+        writer.write(rows)
+
+
+def of(user: str, moment: datetime = NOW) -> LedgerRow:
+    return replace(row(chat_attributes() | {attributes.USER_ID: user}), timestamp=moment)
+
+
+def is_exact(database_url: str) -> bool:
+    with psycopg.connect(database_url) as connection:
+        return differences(connection) == []
+
+
+def change_late_row(database_url: str) -> None:
+    write(database_url, of("ada", NOW - timedelta(hours=next(_hours))))
+
+
+def change_resent(database_url: str) -> None:
+    again = of("bob")
+    write(database_url, again, again)
+    write(database_url, again)
+
+
+def change_settled(database_url: str) -> None:
+    inner = Told()
+    outer = inner.around()
+    write(database_url, outer.row)
+    write(database_url, inner.within(outer).row)
+    refresh(database_url)
+    with psycopg.connect(database_url) as connection:
+        deduplicate_marked(connection)
+    assert ask(database_url, "SELECT count(*) FROM token_ledger_duplicates") == [(1,)]
+
+
+def change_measured(database_url: str) -> None:
+    """The report of a call that was only known to have been sent takes its row's place."""
+    sent = replace(of("ada"), cost_usd=None, cost_status="unmeasured", usage_hash=b"sent")
+    write(database_url, sent)
+    refresh(database_url)
+    write(database_url, replace(of("ada"), event_id=sent.event_id, timestamp=sent.timestamp))
+
+
+def change_price(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE token_ledger_events SET cost_usd = 0.001, price_id = price_id")
+    words = ["reprice", "--since", "7d", "--apply", "--reason", "test"]
+    CliRunner().invoke(main, [*words, "--database-url", database_url])
+
+
+def change_purged(database_url: str) -> None:
+    assert purge(database_url, user="ada").events
+
+
+def change_erased(database_url: str) -> None:
+    assert erase(database_url, "ada").events
+
+
+def change_emptied(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("TRUNCATE token_ledger_events")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(change_late_row, change_resent, change_settled, change_measured, change_price),
+        *(change_purged, change_erased, change_emptied),
+    ],
+    ids=lambda change: change.__name__.removeprefix("change_"),
+)
+def test_sums_are_those_of_the_calls_before_and_after_a_refresh(
+    database_url: str, change: Callable[[str], None]
+) -> None:
+    write(database_url, of("ada"), of("bob"), of("ada", NOW - timedelta(hours=5)))
+    refresh(database_url)
+    assert ask(database_url, USERS)
+    change(database_url)
+    assert is_exact(database_url)
+    refresh(database_url)
+    assert ask(database_url, MARKS) == [(0,)]
+    assert is_exact(database_url)
+    assert verify(database_url) == []
+
+
+def test_a_refreshed_sum_is_read_and_not_the_calls(database_url: str) -> None:
+    """Or the other tests would prove nothing: a view that reads the calls is always right."""
+    write(database_url, of("ada"))
+    refresh(database_url)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE token_ledger_rollup_days SET cost_usd = 7")
+    assert ask(database_url, "SELECT cost_usd FROM token_ledger_user_costs") == [(7,)]
+    report = CliRunner().invoke(main, ["report", "--format", "csv", "--database-url", database_url])
+    assert ',"7",' in report.stdout
+
+
+def test_an_erased_person_is_not_in_the_sums_and_the_money_is(database_url: str) -> None:
+    write(database_url, of("ada"), of("ada", NOW - timedelta(hours=3)), of("bob"))
+    refresh(database_url)
+    pseudonym = erase(database_url, "ada").pseudonym
+    for level in rollups.LEVELS:
+        table = f"token_ledger_rollup_{level}"
+        assert ask(database_url, f"SELECT count(*) FROM {table} WHERE value = 'ada'") == [(0,)]
+    sums = "SELECT user_id, sum(calls), sum(cost_usd) FROM token_ledger_user_costs GROUP BY 1"
+    assert sorted(ask(database_url, sums)) == sorted(
+        [("bob", 1, ONE_CALL), (pseudonym, 2, 2 * ONE_CALL)]
+    )
+    # A call of theirs that is still on its way is added to what is there under the pseudonym.
+    write(database_url, of("ada"))
+    refresh(database_url)
+    assert erase(database_url, "ada").pseudonym == pseudonym
+    assert verify(database_url) == []
+
+
+def months_ago(number: int) -> datetime:
+    """Noon of the 15th of that month."""
+    first = NOW.replace(day=1, hour=12, minute=0, second=0, microsecond=0)
+    for _ in range(number):
+        first = (first - timedelta(days=1)).replace(day=1)
+    return first.replace(day=15)
+
+
+@pytest.fixture
+def let_go(database_url: str) -> str:
+    """A ledger whose calls of six and five months ago are gone; two of each, and one of now."""
+    moments = [months_ago(ago) for ago in (6, 5)]
+    write(database_url, of("ada"), *(of(user, at) for at in moments for user in ("ada", "bob")))
+    refresh(database_url)
+    # What changed since is in the sums that stay.
+    write(database_url, of("bob", months_ago(6)))
+    set_retention(database_url, "4mo")
+    assert [month.rows for month in run_retention(database_url)] == [3, 2]
+    return database_url
+
+
+PAST: Final = (
+    "SELECT user_id, sum(calls), sum(cost_usd) FROM token_ledger_user_costs"
+    " WHERE day < now() - interval '4 months' GROUP BY 1 ORDER BY 1"
+)
+
+
+def test_sums_of_months_let_go_stay(let_go: str) -> None:
+    kept = [("ada", 2, 2 * ONE_CALL), ("bob", 3, 3 * ONE_CALL)]
+    assert ask(let_go, PAST) == kept
+    # A call that comes too late for its month, by hand: neither does it undo the sums.
+    month = months_ago(6).date().replace(day=1)
+    with psycopg.connect(let_go) as connection:
+        connection.execute("SELECT token_ledger_add_partitions(%s, %s)", (month, month))
+        connection.execute(
+            "INSERT INTO token_ledger_events (timestamp, provider, model, user_id, cost_usd,"
+            " cost_status) VALUES (%s, 'openai', 'gpt-4o', 'bob', 0.5, 'priced')",
+            (months_ago(6),),
+        )
+    refresh(let_go)
+    assert ask(let_go, PAST) == kept
+    assert verify(let_go) == []
+    # When the month goes again, the call is added to what is known of it.
+    assert [month.rows for month in run_retention(let_go)] == [1]
+    assert ask(let_go, PAST) == [kept[0], ("bob", 4, 3 * ONE_CALL + Decimal("0.5"))]
+
+
+def test_a_purge_takes_sums_of_months_let_go_where_that_is_asked_for(let_go: str) -> None:
+    assert purge(let_go, user="ada", include_aggregates=False).events == 1
+    assert [told[0] for told in ask(let_go, PAST)] == ["ada", "bob"]
+    would = purge(let_go, user="ada", simulate=True)
+    assert (would.aggregates, would.events) == (2, 0)
+    # From the middle of the older month on: only the younger one's sum goes.
+    later = months_ago(6) + timedelta(minutes=30)
+    assert purge(let_go, user="ada", time_from=later).aggregates_deleted == 1
+    assert ask(let_go, PAST)[0] == ("ada", 1, ONE_CALL)
+    done = CliRunner().invoke(
+        main, ["purge", "--user", "ada", "--include-aggregates", "--database-url", let_go]
+    )
+    assert "1 sums of months let go" in done.stdout
+    assert ask(let_go, PAST) == [("bob", 3, 3 * ONE_CALL)]
+    # Whose money a sum by another dimension is, nobody knows any more: it stays.
+    everything = "SELECT sum(calls) FROM token_ledger_daily_costs"
+    assert ask(let_go, everything) == [(5,)]
+    assert purge(let_go, user="bob", where={"model": "gpt-4o"}, simulate=True).aggregates == 0
+    both = {"operation": "chat", "model": "gpt-4o"}
+    assert purge(let_go, where=both, simulate=True).aggregates == 2
+
+
+def test_an_erasure_reaches_sums_that_have_no_calls_any_more(let_go: str) -> None:
+    pseudonym = erase(let_go, "ada").pseudonym
+    assert {told[0] for told in ask(let_go, PAST)} == {pseudonym, "bob"}
+
+
+def test_a_ledger_that_had_no_sums_is_read_as_it_is_until_they_are_built(
+    empty_database_url: str,
+) -> None:
+    names = list(migration_files())
+    before = [name for name in names if "_14_" not in name and int(name[9:11]) < 14]
+    with psycopg.connect(empty_database_url) as connection:
+        for name in before:
+            connection.execute(migration_files()[name])
+        connection.execute(
+            "SELECT token_ledger_add_partitions((now() - interval '2 months')::date, now()::date)"
+        )
+        connection.execute(
+            "INSERT INTO token_ledger_events (timestamp, provider, model, user_id, cost_usd,"
+            " cost_status) SELECT now() - number * interval '5 hours', 'p', 'm', 'u' || number % 3,"
+            " 0.1, 'priced' FROM generate_series(0, 99) AS number"
+        )
+        for name in names:
+            if name not in before:
+                connection.execute(migration_files()[name])
+    assert is_exact(empty_database_url)
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        assert rollups.refresh(connection, build=False).days == 0
+        assert is_exact(empty_database_url)
+        days = rollups.refresh(connection).days
+    assert days >= 21, "a hundred calls, five hours apart"
+    assert is_exact(empty_database_url)
+    assert verify(empty_database_url) == []
+    since = "SELECT since = '-infinity' FROM token_ledger_rollup_state"
+    assert ask(empty_database_url, since) == [(True,)]
+
+
+def test_hand_made_changes_are_named_and_repaired(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)
+    old = NOW - timedelta(days=1)
+    write(database_url, of("ada", old), of("bob", old), of("ada"))
+    refresh(database_url)
+
+    def run(*words: str) -> Any:  # noqa: ANN401 - of click
+        return CliRunner().invoke(main, ["doctor", "--verify-rollups", *words])
+
+    clean = run()
+    assert (clean.exit_code, clean.stdout) == (
+        0,
+        "ok    roll-ups: every sum is that of its calls\n",
+    )
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            f"DELETE FROM token_ledger_events_{old:%Y_%m} WHERE user_id = 'bob'".encode()
+        )
+        connection.execute(
+            "UPDATE token_ledger_rollup_days SET calls = calls + 3"
+            " WHERE dimension = 'team' AND bucket = (now() AT TIME ZONE 'UTC')::date"
+        )
+    told = run()
+    assert told.exit_code == 1
+    hour, midnight = f"{old:%Y-%m-%d %H}:00", f"{NOW:%Y-%m-%d} 00:00"
+    assert (
+        f"fail  roll-ups: hour {hour} user='bob': rolled up as 1 calls ($0.0035), which are 0 ($0)"
+        in told.stdout
+    )
+    assert (
+        f"day {midnight} team='' openai/gpt-4o: rolled up as 4 calls ($0.0035),"
+        " which are 1 ($0.0035)" in told.stdout
+    )
+    assert "bob" in run("--repair").stdout
+    assert run().exit_code == 0
+    assert is_exact(database_url)
+
+
+def test_a_week_that_is_not_its_days_is_named_and_made_anew(database_url: str) -> None:
+    arguments = ["doctor", "--verify-rollups", "--database-url", database_url]
+    write(database_url, of("ada", NOW - timedelta(days=9)), of("bob", NOW - timedelta(days=9)))
+    refresh(database_url)
+    weeks = "SELECT value, calls FROM token_ledger_rollup_weeks WHERE dimension = 'user' ORDER BY 1"
+    assert ask(database_url, weeks) == [("ada", 1), ("bob", 1)]
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DELETE FROM token_ledger_rollup_weeks WHERE value = 'bob'")
+    told = CliRunner().invoke(main, arguments)
+    assert "user='bob': rolled up as 0 calls ($0), which are 1 ($0.0035)" in told.stdout
+    assert "fail  roll-ups: week " in told.stdout
+    assert CliRunner().invoke(main, [*arguments, "--repair"]).exit_code == 1
+    assert ask(database_url, weeks) == [("ada", 1), ("bob", 1)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+
+
+def test_a_keeper_rolls_up_and_lets_months_go(database_url: str, tmp_path: Path) -> None:
+    write(database_url, of("ada"), of("ada", months_ago(6)))
+    set_retention(database_url, "4mo", str(tmp_path))
+    with MaintenanceRunner(database_url) as keeper:
+        done = keeper.round()
+        assert done.troubles == []
+        assert (done.rolled_up.slices, done.rolled_up.hours) == (1, 1)
+        assert [month.rows for month in done.months] == [1]
+        assert len(list(tmp_path.iterdir())) == 1
+        assert keeper.round().months == []
+    assert ask(database_url, MARKS) == [(0,)]
+
+
+def test_a_keeper_goes_on_where_its_connection_was_cut(database_url: str) -> None:
+    with MaintenanceRunner(database_url) as keeper:
+        keeper.round()
+        write(database_url, of("ada"))
+        cut = (
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert ask(database_url, cut) == [(True,)]
+        assert keeper.round().rolled_up.slices == 1
+
+
+def test_every_rolled_up_dimension_has_its_sums(database_url: str) -> None:
+    write(database_url, of("ada"))
+    refresh(database_url)
+    found = ask(database_url, "SELECT DISTINCT dimension FROM token_ledger_rollup_days")
+    assert {name for (name,) in found} == {"", *(known.name for known in ROLLED_UP)}
+    left_out = {known.name for known in DIMENSIONS} - {known.name for known in ROLLED_UP}
+    assert left_out == {"provider", "model", "session"}
+
+
+def test_whoever_had_the_calls_has_the_sums_after_migrating(empty_database_url: str) -> None:
+    names = [name for name in migration_files() if name <= "00.01.00_14_pre_roll_up"]
+    with psycopg.connect(empty_database_url) as connection:
+        for name in names[:-1]:
+            connection.execute(migration_files()[name])
+        for role, right in (("reading", "SELECT"), ("writing", "INSERT"), ("keeping", "UPDATE")):
+            connection.execute(f"CREATE ROLE {role}".encode())
+            connection.execute(f"GRANT SELECT, {right} ON token_ledger_events TO {role}".encode())
+        connection.execute(migration_files()[names[-1]])
+        connection.execute("ALTER TABLE token_ledger_rollup_days ENABLE ROW LEVEL SECURITY")
+        policy = "CREATE POLICY known ON token_ledger_rollup_days FOR SELECT TO reading"
+        connection.execute(f"{policy} USING (calls > 0)".encode())
+        connection.execute(migration_files()["00.01.00_16_pre_sum_weeks"])
+        policies = (
+            "SELECT policyname, roles::text, cmd, qual, with_check FROM pg_policies"
+            " WHERE tablename = %s"
+        )
+        assert [
+            connection.execute(policies, (f"token_ledger_rollup_{level}",)).fetchall()
+            for level in ("days", "weeks")
+        ] == [[("known", "{reading}", "SELECT", "(calls > 0)", None)]] * 2
+        rights = (
+            "SELECT has_table_privilege(%(role)s, 'token_ledger_rollup_weeks', 'SELECT'),"
+            " has_table_privilege(%(role)s, 'token_ledger_rollup_marks', 'INSERT'),"
+            " has_table_privilege(%(role)s, 'token_ledger_rollup_weeks', 'UPDATE')"
+        )
+        told = {
+            role: connection.execute(rights, {"role": role}).fetchall()
+            for role in ("reading", "writing", "keeping")
+        }
+        # What a role was granted is the server's, and would outlive this database.
+        connection.rollback()
+    assert told == {
+        "reading": [(True, False, False)],
+        "writing": [(True, True, False)],
+        "keeping": [(True, False, True)],
+    }

@@ -1,0 +1,72 @@
+"""Log records as coding agents write them, and what the calls they tell of cost."""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from support.otlp_requests import pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# As codex-rs/otel writes it (read 2026-11-26): counts with `%` are text, optional ones numbers.
+CODEX: dict[str, str | int] = {
+    "event.name": "codex.sse_event",
+    "event.kind": "response.completed",
+    "conversation.id": "conversation-1",
+    "model": "gpt-5-codex",
+    "input_token_count": "12000",
+    "output_token_count": "900",
+    "cached_token_count": 10_000,
+    "reasoning_token_count": 300,
+    "tool_token_count": "12900",
+    "user.account_id": "account-1",
+    "originator": "codex_cli_rs",
+}
+# gpt-5-codex: $1.25 a million in, $0.125 cached, $10 out; 10,000 of 12,000 come from the cache.
+CODEX_COST = (Decimal("1.25") * 2_000 + Decimal("0.125") * 10_000 + Decimal(10) * 900) / 1_000_000
+
+# As public collectors of Claude Code's telemetry name it (read 2026-11-26).
+CLAUDE: dict[str, str | int] = {
+    "event.name": "api_request",
+    "session.id": "session-1",
+    "user.email": "a@example.com",
+    "organization.id": "org-of-anthropic",
+    "model": "claude-sonnet-4-5",
+    "cost_usd": "0.0456",
+    "duration_ms": "2500",
+    "input_tokens": "1000",
+    "output_tokens": 500,
+    "cache_read_tokens": 20_000,
+    "cache_creation_tokens": "4000",
+    "request_id": "req_011",
+    "prompt": "never stored",
+}
+# claude-sonnet-4-5: $3 in, $0.30 read, $3.75 written for five minutes, $15 out.
+CLAUDE_COST = (
+    Decimal(3) * 1_000 + Decimal("0.30") * 20_000 + Decimal("3.75") * 4_000 + Decimal(15) * 500
+) / 1_000_000
+
+
+def request(*records: LogRecord) -> ExportLogsServiceRequest:
+    resource = Resource(attributes=pairs({"service.name": "agent"}))
+    logs = ScopeLogs(log_records=records)
+    return ExportLogsServiceRequest(
+        resource_logs=[ResourceLogs(resource=resource, scope_logs=[logs])]
+    )
+
+
+def log(told: Mapping[str, str | int], text: str = "", event_name: str = "") -> LogRecord:
+    return LogRecord(
+        time_unix_nano=time.time_ns() - 60 * 10**9,
+        body=AnyValue(string_value=text),
+        attributes=pairs(told),
+        event_name=event_name,
+    )

@@ -1,0 +1,28 @@
+"""Reads what a spool holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tokenledger_exporter.domain.span_record import SpoolHeader
+from tokenledger_exporter.spool.codec import FORMAT_VERSION
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.spool.spool import Spool
+
+HEADER = SpoolHeader(format_version=FORMAT_VERSION, ledger="test", app_name="shop")
+
+
+def waiting(spool: Spool, limit: int = 10) -> list[bytes]:
+    """Everything of this process, forgotten as it is read."""
+    found: list[bytes] = []
+    for batch in spool.own_batches(limit):
+        assert len(batch.payloads) <= limit
+        found += batch.payloads
+        batch.forget()
+    return found
+
+
+def recovered(spool: Spool) -> list[bytes]:
+    """Everything dead processes left."""
+    return [payload for batch in spool.recovered_batches(7) for payload in batch.payloads]

@@ -1,8 +1,8 @@
-"""Whose a spool's folder and files are: nobody else may put calls in, or take them away.
+"""Checks the owner and mode of a spool's folder and files, so that others cannot add or take calls.
 
-What is in a spool is written with the database rights of whoever drains it. So a folder or file
-that belongs to somebody else, or that others may write to, is left alone and named. Windows has no
-owners in this sense: there everything is taken as one's own.
+The records of a spool are written with the database rights of the process that drains it. So a
+folder or file that belongs to another user, or that others may write to, is not used, and is named
+in a log message. Windows has no owners in this sense: there, every file is accepted.
 """
 
 from __future__ import annotations
@@ -18,82 +18,82 @@ from typing import Final
 from tokenledger_exporter.log import warn
 
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
-# A link is not followed, and a pipe does not wait for its other end.
-_AS_IT_STANDS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+# Do not follow a link, and do not block on a pipe.
+_SAFE_FLAGS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{16}")
 
 
 def spool_folder(spool_dir: str, ledger: str) -> Path:
-    """The folder of one ledger's segments: the user's state folder unless told otherwise."""
+    """The folder of one ledger's segments, by default below the user's state folder."""
     if spool_dir:
         return Path(spool_dir) / ledger
     state = os.environ.get("XDG_STATE_HOME")
     try:
         root = Path(state) if state else Path.home() / ".local" / "state"
     except RuntimeError:
-        # A user without a home: no folder can be made here, so memory takes over and the warning
-        # names the variable to set.
+        # A user without a home directory: no folder can be created, so records wait in memory and
+        # the warning names the variable to set.
         root = Path("/nonexistent")
     return root / "tokenledger" / "spool" / ledger
 
 
 def folder_fault(folder: Path) -> str:
-    """Why a ledger's folder is not to be used; "" if it may be, or does not exist."""
+    """Why a ledger's folder must not be used; "" if it may be used or does not exist."""
     try:
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError:
         return ""
     if not hasattr(os, "geteuid"):
         return ""
-    if not stat.S_ISDIR(found.st_mode):
-        return "it is a link or a file, and not a folder"
-    if found.st_uid != os.geteuid() and found.st_uid != _uid_of_new_files(folder):
-        return f"it belongs to user {found.st_uid}"
-    if found.st_mode & _OTHERS_WRITE:
-        return "others may write to it, run chmod 700 on it"
+    if not stat.S_ISDIR(status.st_mode):
+        return "it is not a folder but a link or a file"
+    if status.st_uid != os.geteuid() and status.st_uid != _uid_of_new_files(folder):
+        return f"it belongs to user {status.st_uid}"
+    if status.st_mode & _OTHERS_WRITE:
+        return "other users may write to it; run chmod 700 on it"
     return ""
 
 
 def require_own(folder: Path) -> None:
-    """Refuse a folder that is not ours alone.
+    """Refuse a folder that other users own or may write to.
 
     Raises:
-        PermissionError: it says why.
+        PermissionError: with the reason.
     """
     if fault := folder_fault(folder):
         raise PermissionError(errno.EPERM, fault)
 
 
 def is_own(folder: Path) -> bool:
-    """Whether a folder may be recovered from; if not, that is logged once."""
+    """Whether segments of a folder may be recovered; if not, the reason is logged once."""
     fault = folder_fault(folder)
     if fault:
-        warn_once("spool_folder_refused", f"the spool's folder {folder} is left alone: {fault}")
+        warn_once("spool_folder_refused", f"the spool folder {folder} is not used: {fault}")
     return not fault
 
 
 def open_own(path: Path, flags: int) -> int:
-    """Open a segment that is a file of ours alone; any other is left alone, and logged once.
+    """Open a segment that only this user can write; any other is logged once and not opened.
 
     Raises:
         OSError: it could not be opened, or is not ours.
     """
     try:
-        fd = os.open(path, flags | _AS_IT_STANDS)
+        fd = os.open(path, flags | _SAFE_FLAGS)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            warn_once("spool_file_refused", f"{path} is left alone: it is a link")
+            warn_once("spool_file_refused", f"{path} is not read: it is a link")
         raise
     fault = _file_fault(path, os.fstat(fd))
     if fault:
         os.close(fd)
-        warn_once("spool_file_refused", f"{path} is left alone: {fault}")
+        warn_once("spool_file_refused", f"{path} is not read: {fault}")
         raise PermissionError(errno.EPERM, fault)
     return fd
 
 
 def file_fault(path: Path) -> str:
-    """Why a segment is left alone; "" if it is not, or is gone."""
+    """Why a segment must not be read; "" if it may be read or is gone."""
     try:
         return _file_fault(path, path.lstat())
     except OSError:
@@ -105,22 +105,22 @@ def is_of_ledger(folder: Path, ledger: str) -> bool:
     return ledger == folder.name or not _FINGERPRINT.fullmatch(folder.name)
 
 
-def _file_fault(path: Path, found: os.stat_result) -> str:
+def _file_fault(path: Path, status: os.stat_result) -> str:
     if not hasattr(os, "geteuid"):
         return ""
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return "it is not a regular file"
-    if found.st_uid != path.parent.stat().st_uid:
-        return f"it belongs to user {found.st_uid}"
-    if found.st_mode & _OTHERS_WRITE:
-        return "others may write to it"
-    if found.st_nlink > 1:
-        return "it has another name elsewhere"
+    if status.st_uid != path.parent.stat().st_uid:
+        return f"it belongs to user {status.st_uid}"
+    if status.st_mode & _OTHERS_WRITE:
+        return "other users may write to it"
+    if status.st_nlink > 1:
+        return "it has a second hard link"
     return ""
 
 
 def _uid_of_new_files(folder: Path) -> int:
-    """Whose the files are that we make: a network file system may say another user than we are."""
+    """The owner of files that we create: a network file system may report another user."""
     probe = folder / f".probe-{os.urandom(8).hex()}"
     try:
         fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -135,5 +135,5 @@ def _uid_of_new_files(folder: Path) -> int:
 
 @lru_cache(maxsize=1024)
 def warn_once(event: str, sentence: str) -> None:
-    """Log a finding the first time a process makes it."""
+    """Log a sentence the first time only."""
     warn(event, sentence)

@@ -1,8 +1,8 @@
-"""Calls that were sent and have not ended: each is known by its START record alone.
+"""Open calls: calls that were sent and have not ended, known only by their START records.
 
-A START is a span record without an end, behind a mark no other record begins with. It is cancelled
-by the END of the same span, and becomes an `unmeasured` row once its writer is dead and left no
-END. One of a living writer is carried along from segment to segment.
+A START is a span record without an end, after a mark that no other record begins with. The END
+record of the same span cancels it. If the writing process dies before the END, the START becomes
+an `unmeasured` row. While the process lives, STARTs are copied from old segments to newer ones.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-# 0xC1 begins nothing in msgpack (its specification, read 2026-11-25).
+# No msgpack value begins with 0xC1 (msgpack specification, read 2026-11-25).
 START_MARK: Final = b"\xc1S"
 """First bytes of the record of a call that was sent."""
 
 CARRIED_MARK: Final = b"\xc1C"
-"""The same record, copied from a segment that was deleted since."""
+"""First bytes of a START that was copied from a deleted segment."""
 
 MAX_OPEN: Final = 200_000
-"""Open calls a process keeps track of, about 300 bytes each; those beyond are known by their END
-only."""
+"""Open calls that a process tracks, about 300 bytes each. Calls above the limit are recorded when
+they end."""
 
 _Owner = TypeVar("_Owner")
 
@@ -48,7 +48,7 @@ class _Identity(msgspec.Struct, frozen=True, array_like=True):
     span_id: int
 
 
-class _Held:
+class _SegmentStarts:
     """The open calls of one segment: identity -> (offset, length); `bytes` is their sum."""
 
     __slots__ = ("bytes", "places")
@@ -62,26 +62,26 @@ _IDENTITY_DECODER: Final = msgspec.msgpack.Decoder(_Identity)
 
 
 def is_start(payload: bytes) -> bool:
-    """Whether a record tells only that a call was sent."""
+    """Whether a record is a START: it says only that a call was sent."""
     return payload.startswith((START_MARK, CARRIED_MARK))
 
 
 class OpenCalls(Generic[_Owner]):
     """Which calls have a START and no END yet, and which segment holds each START.
 
-    The records themselves stay in their segments. Every question about one segment costs as much
-    as that segment holds, however many calls are open elsewhere.
+    The records themselves stay in their segments. The cost of a question about one segment depends
+    only on that segment, not on how many calls are open in others.
     """
 
     def __init__(self) -> None:
         self._owners: Final[dict[_Identity, _Owner]] = {}
-        self._held: Final[dict[_Owner, _Held]] = {}
+        self._starts: Final[dict[_Owner, _SegmentStarts]] = {}
 
     def __len__(self) -> int:
         return len(self._owners)
 
     def note(self, starts: Iterable[Start], owner: _Owner) -> None:
-        """Take START records in; the carried copy of a call that has ended since is left out."""
+        """Add START records; a copy of a START whose call has ended meanwhile is ignored."""
         for start in starts:
             identity = _identity(span_of(start.payload))
             if identity is None:
@@ -93,12 +93,12 @@ class OpenCalls(Generic[_Owner]):
             self._add(identity, start, owner)
 
     def adopt(self, starts: Iterable[Start], owner: _Owner) -> list[bytes]:
-        """Take in START records of a dead writer, carried ones as well.
+        """Add START records of a dead process, copied ones as well.
 
         Returns:
-            The records beyond MAX_OPEN, for the caller to write at once.
+            The records above MAX_OPEN, which the caller writes at once.
         """
-        beyond: list[bytes] = []
+        overflow: list[bytes] = []
         for start in starts:
             identity = _identity(span_of(start.payload))
             if identity is None:
@@ -106,13 +106,13 @@ class OpenCalls(Generic[_Owner]):
             if identity in self._owners:
                 self._drop(identity)
             elif len(self._owners) >= MAX_OPEN:
-                beyond.append(start.payload)
+                overflow.append(start.payload)
                 continue
             self._add(identity, start, owner)
-        return beyond
+        return overflow
 
     def end(self, payloads: Iterable[bytes]) -> None:
-        """Forget the calls whose END these are."""
+        """Remove the calls that these END records belong to."""
         if not self._owners:
             return
         for payload in payloads:
@@ -122,47 +122,47 @@ class OpenCalls(Generic[_Owner]):
 
     def places(self, owner: _Owner) -> list[tuple[int, int]]:
         """Offset and length of the START records that one segment holds."""
-        held = self._held.get(owner)
-        return list(held.places.values()) if held else []
+        starts = self._starts.get(owner)
+        return list(starts.places.values()) if starts else []
 
     def bytes_of(self, owner: _Owner) -> int:
-        """How many bytes of one segment are START records of open calls; 0 if none is."""
-        held = self._held.get(owner)
-        return held.bytes if held else 0
+        """How many bytes of one segment are START records of open calls."""
+        starts = self._starts.get(owner)
+        return starts.bytes if starts else 0
 
     def owners(self) -> list[_Owner]:
         """Every segment that holds an open call."""
-        return list(self._held)
+        return list(self._starts)
 
     def clear(self) -> None:
-        """Forget every call."""
+        """Remove every call."""
         self._owners.clear()
-        self._held.clear()
+        self._starts.clear()
 
     def _add(self, identity: _Identity, start: Start, owner: _Owner) -> None:
-        held = self._held.get(owner)
-        if held is None:
-            held = self._held[owner] = _Held()
+        starts = self._starts.get(owner)
+        if starts is None:
+            starts = self._starts[owner] = _SegmentStarts()
         length = len(start.payload)
-        held.places[identity] = (start.at, length)
-        held.bytes += length
+        starts.places[identity] = (start.at, length)
+        starts.bytes += length
         self._owners[identity] = owner
 
     def _drop(self, identity: _Identity) -> None:
         owner = self._owners.pop(identity)
-        held = self._held[owner]
-        held.bytes -= held.places.pop(identity)[1]
-        if not held.places:
-            del self._held[owner]
+        starts = self._starts[owner]
+        starts.bytes -= starts.places.pop(identity)[1]
+        if not starts.places:
+            del self._starts[owner]
 
 
 def span_of(start: bytes) -> bytes:
-    """The span record that a START is."""
+    """The span record inside a START."""
     return start[len(START_MARK) :]
 
 
 def carried(start: bytes) -> bytes:
-    """The record as it is copied into another segment."""
+    """The record in the form that is copied into another segment."""
     return CARRIED_MARK + span_of(start)
 
 

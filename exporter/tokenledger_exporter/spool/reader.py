@@ -1,9 +1,9 @@
-"""The drainer's end of this process's spool: reads what waits, and frees the disk after COMMIT.
+"""The drainer's side of a process's spool: reads waiting records, frees the disk after COMMIT.
 
-Reading, counting and copying happen here without the lock that callers need. A segment that open
-calls still need is set apart when it is committed; once most of it is no longer needed, what is
-needed is copied and the segment is deleted. So each START is copied at most a few times, however
-many calls are open and for however long.
+It reads, counts and copies without the lock that callers need. When a segment is committed and open
+calls still need it, it is retained. When most of a retained segment is no longer needed, its STARTs
+are copied and the segment is deleted. So each START is copied a few times at most, however many
+calls are open and however long they last.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from tokenledger_exporter.spool.segment import Segment
     from tokenledger_exporter.spool.spool import Spool
 
-# Committed bytes a written segment may hold for the sake of open calls: after a kill no more than
-# that, or than the open calls themselves take, is read and resent in vain.
+# Committed bytes that a segment may keep because it also holds open calls. After a kill, no more
+# than this, or than the open calls themselves take, is read and sent again for nothing.
 _IDLE_BYTES: Final = 64 * 1024
 _COPIED_AT_ONCE: Final = 512
 _CARRIER_BYTES: Final = 8 * 1024 * 1024
 
 
 class SpoolReader:
-    """Which records are committed, which calls are open, and the segments kept for those.
+    """Which records are committed, which calls are open, and the segments retained for those.
 
-    Invariant, under `lock`: the oldest segment is committed up to `committed`; `kept` are
-    committed segments in which nothing is written but copies of STARTs, each with an open call.
+    Invariant, under `lock`: the oldest segment is committed up to `committed`. `retained` are
+    committed segments that hold at least one open call; only copies of STARTs are appended to them.
     """
 
     def __init__(self, spool: Spool) -> None:
         self._spool: Final = spool
         self.lock: Final = threading.Lock()
         self.committed = 0
-        self.kept: tuple[Segment, ...] = ()
-        self.kept_bytes = 0
+        self.retained: tuple[Segment, ...] = ()
+        self.retained_bytes = 0
         self._open: Final[OpenCalls[Segment]] = OpenCalls()
         self._carrier: Segment | None = None
 
@@ -48,13 +48,13 @@ class SpoolReader:
         """The oldest waiting records, at most `limit`; None if none waits."""
         spool = self._spool
         with self.lock:
-            while (found := spool.first()) is not None and self.committed < found[1]:
-                segment, size = found
+            while (oldest := spool.first()) is not None and self.committed < oldest[1]:
+                segment, size = oldest
                 result = segment.read(self.committed, size, limit)
                 self._open.note(result.starts, segment)
                 spool.state.damaged += result.damaged
                 spool.state.torn += result.torn
-                # Behind a torn frame nothing can be found again: the file was changed under us.
+                # After a torn frame no frame can be located: the file was changed by others.
                 end = size if result.torn else result.end
                 payloads, records = result.payloads, len(result.payloads) + result.damaged
                 if records or result.torn:
@@ -67,10 +67,10 @@ class SpoolReader:
         return None
 
     def open_batches(self, limit: int) -> Generator[Batch]:
-        """The calls that were sent and have not ended, for the last moment of this process."""
+        """The open calls, to be written when this process ends."""
         with self.lock:
-            held = [(segment, self._open.places(segment)) for segment in self._open.owners()]
-        for segment, places in held:
+            segments = [(segment, self._open.places(segment)) for segment in self._open.owners()]
+        for segment, places in segments:
             for first in range(0, len(places), limit):
                 with self.lock:
                     if not self._open.bytes_of(segment):
@@ -79,19 +79,19 @@ class SpoolReader:
                 yield Batch(self._spool.header, starts, partial(self._forget_open, starts))
 
     def close(self, segments: Iterable[Segment]) -> None:
-        """Close this process's segments, and delete those nothing of which is wanted; under `lock`.
+        """Close this process's segments and delete those without needed records; call under `lock`.
 
         Args:
             segments: the spool's own, oldest first.
         """
         committed = self.committed
         for segment in segments:
-            is_wanted = committed < segment.size or self._open.bytes_of(segment)
-            segment.close(delete=not is_wanted)
+            is_needed = committed < segment.size or self._open.bytes_of(segment)
+            segment.close(delete=not is_needed)
             committed = 0
-        for segment in self.kept:
+        for segment in self.retained:
             segment.close(delete=not self._open.bytes_of(segment))
-        self.kept, self.kept_bytes, self.committed = (), 0, 0
+        self.retained, self.retained_bytes, self.committed = (), 0, 0
         self._carrier = None
         self._open.clear()
 
@@ -101,8 +101,8 @@ class SpoolReader:
         with self.lock:
             self._spool.forgotten += records
             self._open.end(payloads)
-            found = self._spool.first()
-            if found is not None and found[0] is segment:
+            oldest = self._spool.first()
+            if oldest is not None and oldest[0] is segment:
                 self._advance(segment, end)
             self._tidy()
 
@@ -117,19 +117,19 @@ class SpoolReader:
             self._open.end(map(span_of, starts))
 
     def _advance(self, segment: Segment, end: int) -> None:
-        """Note how far the oldest segment is committed; give it up where that is to its end."""
+        """Note how far the oldest segment is committed, and release it when that is its end."""
         self.committed = end
         needed = self._open.bytes_of(segment)
         idle = end - segment.start - needed
         if self._spool.release(
             segment, end, is_needed=needed > 0, starts_afresh=idle > max(_IDLE_BYTES, needed)
         ):
-            self._keep((*self.kept, segment))
+            self._retain((*self.retained, segment))
             self._tidy()
 
     def _tidy(self) -> None:
-        """Delete the segments kept for open calls that are mostly, or wholly, no longer needed."""
-        for segment in self.kept:
+        """Delete the retained segments that open calls mostly, or entirely, no longer need."""
+        for segment in self.retained:
             needed = self._open.bytes_of(segment)
             idle = segment.size - segment.start - needed
             if needed and idle <= max(needed, _IDLE_BYTES if segment is self._carrier else 0):
@@ -138,13 +138,13 @@ class SpoolReader:
                 self._carrier = None
             if needed and not self._has_carried(segment):
                 continue
-            self._keep(one for one in self.kept if one is not segment)
+            self._retain(other for other in self.retained if other is not segment)
             segment.close(delete=True)
 
     def _has_carried(self, segment: Segment) -> bool:
-        """Copy the STARTs a segment still holds into the one kept for copies; False if it cannot.
+        """Copy the STARTs of a segment into the carrier segment; False if the disk refused.
 
-        Then the segment stays as it is, and the next batch tries again.
+        The segment then stays in place, and the next batch tries again.
         """
         places = self._open.places(segment)
         for first in range(0, len(places), _COPIED_AT_ONCE):
@@ -154,13 +154,13 @@ class SpoolReader:
                 carrier = self._carrier
                 if carrier is None or carrier.size > _CARRIER_BYTES:
                     carrier = self._carrier = self._spool.new_segment()
-                    self._keep((*self.kept, carrier))
+                    self._retain((*self.retained, carrier))
                 self._open.note(carrier.append_all(copies), carrier)
             except OSError as error:
                 self._spool.note_disk_failure(error)
                 return False
         return True
 
-    def _keep(self, segments: Iterable[Segment]) -> None:
-        self.kept = tuple(segments)
-        self.kept_bytes = sum(segment.size for segment in self.kept)
+    def _retain(self, segments: Iterable[Segment]) -> None:
+        self.retained = tuple(segments)
+        self.retained_bytes = sum(segment.size for segment in self.retained)

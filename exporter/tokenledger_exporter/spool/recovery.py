@@ -1,7 +1,7 @@
-"""What dead processes left: their segments, writer by writer, under the locks they let go.
+"""Recovers the segments that dead processes left, process by process.
 
-All segments of a writer are taken together, since the END of a call that was sent in one may be in
-the next. A segment is deleted when its records are committed and none of its calls is open.
+All segments of a process are taken over together: a call's START may be in one and its END in the
+next. A segment is deleted when its records are committed and none of its calls is open.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def writer_of(path: Path) -> str:
-    """Whose segment a file is: its name without the number of the segment."""
+    """The id of the process that wrote a segment: the file name without the segment's number."""
     pid, _, rest = path.name.removesuffix(SUFFIX).partition("-")
     return f"{pid}-{rest.partition('-')[0]}"
 
@@ -45,64 +45,64 @@ def writer_of(path: Path) -> str:
 def recovered_batches(
     folder: Path, own_writer: str, state: SpoolStats, limit: int
 ) -> Generator[Batch]:
-    """The records of dead writers; a batch counts as committed once the next one is asked for."""
+    """The records of dead processes; a batch counts as committed when the next one is requested."""
     if not access.is_own(folder):
         return
     paths = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: (writer_of(path), path.name))
     for writer, segments in groupby(paths, writer_of):
         if writer == own_writer:
             continue
-        writing = _Writer(state, limit)
-        with ExitStack() as held:
-            # Last of all, when nobody has them open any more.
-            held.callback(writing.finish)
+        dead_writer = _DeadWriter(state, limit)
+        with ExitStack() as descriptors:
+            # Runs last, when the files are closed.
+            descriptors.callback(dead_writer.finish)
             taken: list[tuple[Path, int]] = []
             for path in segments:
-                fd = held.enter_context(take_over(path))
+                fd = descriptors.enter_context(take_over(path))
                 if fd is None:
-                    # Its writer lives, or somebody else is at it.
+                    # Its process lives, or another process is recovering it.
                     break
                 taken.append((path, fd))
             else:
-                yield from writing.batches(taken)
+                yield from dead_writer.batches(taken)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Left:
-    """A segment that was read to its end; `fd` is open until all of its writer's are done."""
+class _ReadSegment:
+    """A segment that was read to its end; `fd` stays open until its process's segments are done."""
 
     path: Path
     header: SpoolHeader
     fd: int
 
 
-class _Writer:
-    """The segments of one dead writer."""
+class _DeadWriter:
+    """The segments of one dead process."""
 
     def __init__(self, state: SpoolStats, limit: int) -> None:
         self._state: Final = state
         self._limit: Final = limit
-        self._open: Final[OpenCalls[_Left]] = OpenCalls()
-        self._read: list[_Left] = []
-        self._at_last: list[Callable[[], object]] = []
+        self._open: Final[OpenCalls[_ReadSegment]] = OpenCalls()
+        self._read: list[_ReadSegment] = []
+        self._deferred: list[Callable[[], object]] = []
 
     def finish(self) -> None:
-        """Do what Windows does only to files that nobody has open."""
-        for do in self._at_last:
-            do()
+        """Delete and rename files that Windows refused to change while they were open."""
+        for action in self._deferred:
+            action()
 
     def batches(self, taken: Sequence[tuple[Path, int]]) -> Generator[Batch]:
-        """ENDs in the order they were made, then what only has a START; drained files are gone."""
+        """Ended calls in order, then calls that only have a START; drained files are deleted."""
         for path, fd in taken:
             yield from self._segment(path, fd)
-            self._delete_settled()
-        for left in self._open.owners():
-            places = self._open.places(left)
+            self._delete_committed()
+        for segment in self._open.owners():
+            places = self._open.places(segment)
             for first in range(0, len(places), self._limit):
-                starts = read_places(left.fd, places[first : first + self._limit])
-                yield Batch(left.header, starts, _nothing)
+                starts = read_places(segment.fd, places[first : first + self._limit])
+                yield Batch(segment.header, starts, _forget_nothing)
         self._open.clear()
-        self._delete_settled()
+        self._delete_committed()
 
     def _segment(self, path: Path, fd: int) -> Generator[Batch]:
         end = os.fstat(fd).st_size
@@ -110,49 +110,49 @@ class _Writer:
         header = _header(head.payloads)
         if header is None:
             if end:
-                self._keep_aside(path, "of another format")
+                self._mark_unreadable(path, "of another format")
             else:
                 self._delete(path)
             return
         if not access.is_of_ledger(path.parent, header.ledger):
-            self._keep_aside(path, "of another ledger")
+            self._mark_unreadable(path, "of another ledger")
             return
-        left = _Left(path, header, fd)
+        segment = _ReadSegment(path, header, fd)
         offset = head.end
         while offset < end:
             result = read_frames(fd, offset, end, self._limit)
             self._state.damaged += result.damaged
-            beyond = self._open.adopt(result.starts, left)
-            if beyond:
-                # Should the END come after all, it takes the place of the row written now.
-                yield Batch(header, beyond, _nothing)
+            overflow = self._open.adopt(result.starts, segment)
+            if overflow:
+                # If the END comes later, its row replaces the row that is written now.
+                yield Batch(header, overflow, _forget_nothing)
             if result.payloads:
-                yield Batch(header, result.payloads, _nothing)
+                yield Batch(header, result.payloads, _forget_nothing)
                 self._open.end(result.payloads)
             if result.torn:
                 self._state.torn += 1
                 break
             offset = result.end
-        self._read.append(left)
+        self._read.append(segment)
 
-    def _delete_settled(self) -> None:
-        for left in list(self._read):
-            if not self._open.bytes_of(left):
-                self._delete(left.path)
-                self._read.remove(left)
+    def _delete_committed(self) -> None:
+        for segment in list(self._read):
+            if not self._open.bytes_of(segment):
+                self._delete(segment.path)
+                self._read.remove(segment)
 
     def _delete(self, path: Path) -> None:
         if not was_deleted(path):
-            self._at_last.append(partial(was_deleted, path))
+            self._deferred.append(partial(was_deleted, path))
 
-    def _keep_aside(self, path: Path, why: str) -> None:
-        aside = path.with_name(path.name + ".bad")
+    def _mark_unreadable(self, path: Path, why: str) -> None:
+        renamed = path.with_name(path.name + ".bad")
         try:
-            path.rename(aside)
+            path.rename(renamed)
         except PermissionError:
-            self._at_last.append(partial(path.rename, aside))
-        self._state.kept_aside.append(str(aside))
-        warn("spool_unreadable", f"{aside} is {why} and was kept aside", file=aside)
+            self._deferred.append(partial(path.rename, renamed))
+        self._state.unreadable.append(str(renamed))
+        warn("spool_unreadable", f"{renamed} is {why} and was not read", file=renamed)
 
 
 def _header(payloads: Sequence[bytes]) -> SpoolHeader | None:
@@ -163,5 +163,5 @@ def _header(payloads: Sequence[bytes]) -> SpoolHeader | None:
     return header if header.format_version in KNOWN_VERSIONS else None
 
 
-def _nothing() -> None:
-    """A dead writer's segment is forgotten as a whole, by deleting it."""
+def _forget_nothing() -> None:
+    """Do nothing: the records of a dead process are dropped by deleting its segment."""

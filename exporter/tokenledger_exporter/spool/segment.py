@@ -1,9 +1,9 @@
 """One file of the spool: frames of length, CRC-32 and payload, appended by one living process.
 
-The writer holds a `flock` for as long as it lives, so a free lock means a dead writer, whatever
-its pid says. Windows has none, and neither renames nor deletes a file that somebody has open: there
-a file that can be renamed is a dead writer's, and one is deleted once it is closed. Reading never
-trusts a length: a torn tail ends the segment, a flipped bit skips one frame, and both are counted.
+The writing process holds a `flock` while it lives, so a free lock means that it is dead, whatever
+its pid says. Windows has no `flock` and does not rename or delete open files. There, a file that
+can be renamed belongs to a dead process, and a file is deleted after it is closed. Readers never
+trust a length: a torn tail ends the segment, a flipped bit skips one frame, and both are counted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 SUFFIX: Final = ".seg"
-"""Segments end with this; what cannot be read is renamed to `.seg.bad` and kept."""
+"""File name suffix of segments; a segment that cannot be read is renamed to `.seg.bad`."""
 
 _FRAME: Final = struct.Struct("<II")
 _FRAME_BYTES: Final = _FRAME.size
@@ -36,13 +36,13 @@ _pack: Final = _FRAME.pack
 _crc32: Final = zlib.crc32
 _MAX_PAYLOAD: Final = 1 << 20
 _READ_BYTES: Final = 1 << 18
-# As it is, on Windows too, and not for the programs that a process starts.
-_AS_IT_IS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+# No newline translation on Windows, and not inherited by programs that the process starts.
+_OPEN_FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _taken_over: Final[set[int]] = set()
 
 
 class SegmentFullError(OSError):
-    """The disk took only part of a frame; the segment was cut back to its last whole one."""
+    """The disk took only part of a frame; the segment was truncated to its last whole frame."""
 
 
 @dataclass(slots=True)
@@ -50,11 +50,11 @@ class ReadResult:
     """Frames read from one segment.
 
     Args:
-        payloads: whole, checked payloads in order, without those of calls that were only sent.
+        payloads: whole payloads with a correct checksum, in order, without STARTs.
         end: offset after the last frame read.
-        damaged: frames skipped because their checksum does not match.
-        torn: whether bytes are left that make no whole frame.
-        starts: the records of calls that were sent, with their places.
+        damaged: frames skipped because of a wrong checksum.
+        torn: whether the bytes after `end` are not a whole frame.
+        starts: the START records, with their offsets.
     """
 
     payloads: list[bytes]
@@ -65,29 +65,29 @@ class ReadResult:
 
 
 class Segment:
-    """A segment this process writes."""
+    """A segment that this process writes."""
 
     def __init__(self, path: Path, header: bytes) -> None:
         self.path: Final = path
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | _AS_IT_IS
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | _OPEN_FLAGS
         self._fd = os.open(path, flags, 0o600)
         _lock(self._fd)
-        # Where reading moves the place that is written to, it has a descriptor of its own.
+        # Without pread, reading moves the write position, so it needs a descriptor of its own.
         has_pread = hasattr(os, "pread")
-        self._read_fd = self._fd if has_pread else os.open(path, os.O_RDONLY | _AS_IT_IS)
+        self._read_fd = self._fd if has_pread else os.open(path, os.O_RDONLY | _OPEN_FLAGS)
         self.size = self.synced = 0
         self.append(header)
         self.start: Final = self.size
 
     def append(self, payload: bytes) -> None:
-        """Write one frame with one system call, and no wait for the disk.
+        """Write one frame with one system call, without waiting for the disk.
 
         Raises:
             OSError: nothing was written; the segment still ends with a whole frame.
         """
         length = len(payload)
         if length > _MAX_PAYLOAD:
-            raise OSError(f"a record of {length} bytes is over the {_MAX_PAYLOAD} a frame takes")
+            raise OSError(f"a record of {length} bytes exceeds the limit of {_MAX_PAYLOAD} bytes")
         frame = _pack(length, _crc32(payload)) + payload
         length += _FRAME_BYTES
         if os.write(self._fd, frame) != length:
@@ -98,7 +98,7 @@ class Segment:
         """Write several frames with one system call; raises as `append`.
 
         Returns:
-            The same payloads, with their places.
+            The same payloads, with their offsets.
         """
         frames: list[bytes] = []
         written: list[Start] = []
@@ -113,28 +113,28 @@ class Segment:
         return written
 
     def duplicate(self) -> int:
-        """Another descriptor of the file, for the caller to close."""
+        """Another descriptor of the file; the caller closes it."""
         return os.dup(self._fd)
 
     def _cut_back(self, wanted: int) -> None:
         os.ftruncate(self._fd, self.size)
-        raise SegmentFullError(f"the disk took only a part of {wanted} bytes")
+        raise SegmentFullError(f"the disk took only part of {wanted} bytes")
 
     def read(self, offset: int, end: int, limit: int) -> ReadResult:
-        """Whole frames between two offsets, as `read_frames`, from the file itself."""
+        """Whole frames between two offsets of this segment; see `read_frames`."""
         return read_frames(self._read_fd, offset, end, limit)
 
     def read_at(self, places: Iterable[tuple[int, int]]) -> list[bytes]:
-        """The payloads at these offsets and of these lengths."""
+        """The payloads at these offsets and lengths."""
         return read_places(self._read_fd, places)
 
     def forget(self) -> None:
-        """Drop every record, keep the header: all of them are committed."""
+        """Drop every record but the header, after all of them are committed."""
         os.ftruncate(self._fd, self.start)
         self.size = self.start
 
     def close(self, *, delete: bool) -> None:
-        """Let go of the file; with `delete`, remove it: nothing in it is still wanted."""
+        """Close the file; with `delete`, remove it because no record in it is needed."""
         is_gone = not delete or was_deleted(self.path)
         self.abandon()
         if not is_gone:
@@ -142,11 +142,11 @@ class Segment:
 
     @property
     def is_deleted(self) -> bool:
-        """Whether somebody removed the file: a kill would then lose what is in it."""
+        """Whether the file was removed by others: a kill would then lose its records."""
         return os.fstat(self._fd).st_nlink == 0
 
     def abandon(self) -> None:
-        """Close the descriptors, as in a forked child, whose parent keeps file and lock."""
+        """Close the descriptors only, as in a forked child: the parent keeps the file and lock."""
         os.close(self._fd)
         if self._read_fd != self._fd:
             os.close(self._read_fd)
@@ -155,7 +155,7 @@ class Segment:
 def read_frames(fd: int, offset: int, end: int, limit: int) -> ReadResult:
     """Whole frames between two offsets of an open file.
 
-    Stops at `limit` calls that ended, or as many that were sent.
+    Stops after `limit` records of ended calls, or as many STARTs.
     """
     result = ReadResult([], offset)
     window, at = b"", offset
@@ -185,12 +185,12 @@ def read_frames(fd: int, offset: int, end: int, limit: int) -> ReadResult:
 
 
 def read_places(fd: int, places: Iterable[tuple[int, int]]) -> list[bytes]:
-    """The payloads at these offsets and of these lengths of an open file."""
+    """The payloads at these offsets and lengths of an open file."""
     return [_bytes_at(fd, offset, length) for offset, length in places]
 
 
 def _window(fd: int, offset: int, end: int, length: int) -> bytes:
-    """Some of the file, at least one frame with a payload of that length."""
+    """Part of the file that holds at least one frame with a payload of that length."""
     return _bytes_at(fd, offset, min(end - offset, max(_READ_BYTES, _FRAME.size + length)))
 
 
@@ -202,7 +202,7 @@ def _bytes_at(fd: int, offset: int, size: int) -> bytes:
 
 
 def was_deleted(path: Path) -> bool:
-    """Delete a segment; whether it is gone now: Windows keeps what somebody has open."""
+    """Delete a segment; returns False if Windows refuses because the file is open."""
     try:
         path.unlink(missing_ok=True)
     except PermissionError:
@@ -212,13 +212,13 @@ def was_deleted(path: Path) -> bool:
 
 @contextlib.contextmanager
 def take_over(path: Path) -> Generator[int | None]:
-    """Open a dead writer's segment; yields its descriptor, or None if somebody holds or took it."""
+    """Open a dead process's segment; yields its descriptor, or None if it is locked or gone."""
     try:
         if fcntl is None:
             path.rename(path)
-        fd = access.open_own(path, os.O_RDWR | _AS_IT_IS)
+        fd = access.open_own(path, os.O_RDWR | _OPEN_FLAGS)
     except OSError:
-        # Gone meanwhile, or another user's: theirs to recover. Or somebody has it open (Windows).
+        # It is gone, belongs to another user, who recovers it, or is open elsewhere (Windows).
         yield None
         return
     _taken_over.add(fd)
@@ -230,7 +230,7 @@ def take_over(path: Path) -> Generator[int | None]:
 
 
 def abandon_taken_over() -> None:
-    """In a forked child: close what the parent was recovering, or its lock would outlive it."""
+    """In a forked child: close the segments the parent was recovering, to release their locks."""
     while _taken_over:
         os.close(_taken_over.pop())
 
@@ -246,7 +246,7 @@ def _lock(fd: int) -> bool:
 
 
 def _is_still(path: Path, fd: int) -> bool:
-    """Whether the locked file is still the one of that name: it may have been drained meanwhile."""
+    """Whether the locked file still has that name: it may have been drained meanwhile."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:

@@ -1,7 +1,8 @@
-"""The crash-safe spool: a call is on disk before its caller goes on, and leaves after COMMIT.
+"""The crash-safe spool: a call is on disk before its caller continues, and is freed after COMMIT.
 
-One folder per ledger (`<spool>/<fingerprint>`), segments of one living process each. If the disk
-refuses, records wait in a bounded memory queue: one warning, and what does not fit is counted.
+Each ledger has one folder (`<spool>/<fingerprint>`), and each process writes its own segments in
+it. If the disk refuses records, they wait in a bounded queue in memory: one warning is logged, and
+records that do not fit are counted as lost.
 """
 
 from __future__ import annotations
@@ -32,40 +33,46 @@ if TYPE_CHECKING:
     from tokenledger_exporter.spool.stats import Batch
 
 MAX_BYTES: Final = 256 * 1024 * 1024
-"""Bytes one ledger's folder may hold, dead processes' included; beyond, the newest is refused."""
+"""Bytes one ledger's folder may hold, of all processes; records above the limit are refused."""
 
 MAX_SEGMENT_BYTES: Final = 8 * 1024 * 1024
-"""Size at which a segment is left for a new one, so that a busy process still frees its disk."""
+"""Size at which a new segment is started, so that a busy process frees its disk as it commits."""
 
 MAX_MEMORY_RECORDS: Final = 10_000
-"""Records kept in memory while the disk takes none, unless told otherwise."""
+"""Default number of records that wait in memory while the disk refuses them."""
 
-# How long a caller waits for the thread that holds the lock. Whoever holds it keeps the record
-# anyway; the wait only makes it likely that the record is on disk when its caller goes on.
-_LONGEST_WAIT_SECONDS: Final = 0.002
+# How long a caller waits for the thread that holds the lock. That thread writes the record in any
+# case; the wait makes it likely that the record is on disk when the caller continues.
+_MAX_WAIT_SECONDS: Final = 0.002
 _HEALTH_WAIT_SECONDS: Final = 0.1
 _CLOSE_WAIT_SECONDS: Final = 1.0
-# Records of open calls that may stand before the oldest one that waits.
-_LOOKED_THROUGH: Final = 1_000
+# START records that may come before the oldest waiting record.
+_SCAN_LIMIT: Final = 1_000
 
 
 class Spool:
-    """This process's end of the spool: callers append here, the drainer reads with `reader`.
+    """This process's side of the spool: callers append here, the drainer reads with `reader`.
 
-    Invariant, under `_lock`: `_segments`, oldest first, hold every record on disk that is not
-    committed; the last one, `_written`, is written, and all before it hold `_older_bytes`. Up to a
-    size of `_plain_until` the last one takes a record without another look; that is 0 where
-    anything changed or failed. `_memory` holds what the disk refused. `appended - forgotten -
-    refused` is what waits. Work under the lock is a few system calls, whatever waits or is open.
-    Whoever releases the lock keeps the records of `_late` then: those that found it taken.
+    Invariants, under `_lock`:
+
+    - `_segments`, oldest first, hold every record on disk that is not committed. The last one is
+      `_written`, which records are appended to; the others hold `_older_bytes` together.
+    - Up to a size of `_plain_until`, a record is appended to `_written` without further checks. It
+      is 0 after anything changed or failed.
+    - `_memory` holds the records that the disk refused.
+    - `appended - forgotten - refused` records are waiting.
+    - The work under the lock is a few system calls, however many records wait or calls are open.
+
+    A record whose caller found the lock taken goes to `_late`. The thread that releases the lock
+    then writes it.
     """
 
     def __init__(
-        self, folder: Path, header: SpoolHeader, most_in_memory: int = MAX_MEMORY_RECORDS
+        self, folder: Path, header: SpoolHeader, max_in_memory: int = MAX_MEMORY_RECORDS
     ) -> None:
         self.header: Final = header
         self.state: Final = SpoolStats()
-        self._most_in_memory: Final = most_in_memory
+        self._max_in_memory: Final = max_in_memory
         self._folder: Final = folder
         self._disk_failed = False
         self._elsewhere_bytes = 0
@@ -86,20 +93,23 @@ class Spool:
         self.appended = self.forgotten = 0
 
     def append(self, payload: bytes, *, ended: bool = True) -> int:
-        """Keep one record; returns its number, counted from 1, or 0 if it is kept a moment later.
+        """Append one record. Never raises.
 
-        Never raises. A dropped stream ends its call inside garbage collection, which can run while
-        this very thread holds the lock: such a record must not wait for it.
+        A dropped stream ends its call inside garbage collection, which can run while this very
+        thread holds the lock. So such a record must not wait for the lock.
 
         Args:
             payload: the record.
-            ended: whether its call has ended; one that was only sent is no call that waits, and is
-                kept only where a kill does not take it.
+            ended: whether its call has ended. A START does not count as a waiting record, and is
+                written to disk or not at all.
+
+        Returns:
+            The record's number, counted from 1; 0 if another thread writes it shortly.
         """
-        # First without a wait: asking for one costs more, and nearly always the lock is free.
+        # First without a timeout: that costs less, and the lock is nearly always free.
         lock = self._lock
         if not lock.acquire(False):
-            return self._keep_later(payload, ended=ended)
+            return self._append_later(payload, ended=ended)
         try:
             segment = self._written
             if segment is not None and segment.size <= self._plain_until:
@@ -107,7 +117,7 @@ class Spool:
                 if ended:
                     self.appended += 1
             else:
-                self._keep(payload, ended)
+                self._append(payload, ended)
         except OSError as error:
             self.appended += ended
             self._note_disk_failure(error)
@@ -116,36 +126,36 @@ class Spool:
         finally:
             lock.release()
         if self._late:
-            self._keep_late()
+            self._append_late()
         return self.appended
 
     def sync(self) -> None:
-        """Bring what was appended to the disk itself; never raises."""
+        """Flush appended records from the kernel to the disk. Never raises."""
         copies: list[int] = []
         with self._locked(), contextlib.suppress(OSError):
-            for segment in (*self._segments, *self.reader.kept):
+            for segment in (*self._segments, *self.reader.retained):
                 if segment.synced != segment.size:
                     segment.synced = segment.size
                     copies.append(segment.duplicate())
             if self._has_new_file:
-                # Else a power loss could take the file's name, and with it all that is in it.
+                # Without this, a power loss could lose the file's name and all its content.
                 self._has_new_file = False
                 copies.append(os.open(self._folder, os.O_RDONLY))
         for fd in copies:
-            # A disk that cannot sync says so again at the next write.
+            # A disk that cannot sync fails again at the next write, which is reported.
             with contextlib.suppress(OSError):
                 sync_data(fd)
             with contextlib.suppress(OSError):
                 os.close(fd)
 
     def measure(self) -> None:
-        """Look at the folder: what others hold of its limit, and whether our file is still there.
+        """Check how much of the folder's limit others use, and whether our file still exists.
 
-        Where somebody deleted it, writing goes on in a new one; what waits there is still read.
+        If it was deleted, a new segment is started; the records in the deleted one are still read.
         """
         used = self.bytes_on_disk()
         with self._locked():
-            own = sum(segment.size for segment in (*self._segments, *self.reader.kept))
+            own = sum(segment.size for segment in (*self._segments, *self.reader.retained))
             self._elsewhere_bytes = max(0, used - own)
             self._plain_until = 0
             if self._written is not None and self._written.is_deleted:
@@ -154,7 +164,7 @@ class Spool:
                 self._try_start_segment()
 
     def bytes_on_disk(self) -> int:
-        """What the segments of this ledger take, of every process."""
+        """Total size of this ledger's segments, of all processes."""
         used = 0
         for path in self._folder.glob(f"*{SUFFIX}*"):
             with contextlib.suppress(OSError):
@@ -170,22 +180,23 @@ class Spool:
             yield batch
 
     def recovered_batches(self, limit: int) -> Generator[Batch]:
-        """What dead processes of the same ledger left, in batches; drained segments are deleted."""
+        """The records that dead processes left, in batches; drained segments are deleted."""
         yield from recovered_batches(self._folder, self._writer, self.state, limit)
 
     def after_fork(self) -> None:
-        """In a forked child: leave the parent's records to the parent and start afresh."""
+        """In a forked child: leave the parent's records to the parent and start empty."""
         abandon_taken_over()
-        for segment in (*self._segments, *self.reader.kept):
-            # Two lists are copied while the parent's threads change them: one may be closed.
+        for segment in (*self._segments, *self.reader.retained):
+            # The parent's threads may have changed the lists during the fork: one may be closed.
             with contextlib.suppress(OSError):
                 segment.abandon()
         self._reset()
 
     def close(self) -> None:
-        """Let go of the segments; those with waiting records stay for the next process.
+        """Close the segments; those with waiting records stay on disk for the next process.
 
-        Where another thread holds a lock for a second, nothing is closed: the process's end does.
+        If another thread holds a lock for a second, nothing is closed; the exit of the process
+        closes the files.
         """
         if not self.reader.lock.acquire(timeout=_CLOSE_WAIT_SECONDS):
             return
@@ -193,31 +204,31 @@ class Spool:
             if not self._lock.acquire(timeout=_CLOSE_WAIT_SECONDS):
                 return
             try:
-                self._keep_waiting_late()
+                self._append_all_late()
                 segments, self._segments = self._segments, deque()
                 self._written, self._older_bytes = None, 0
                 self._plain_until = 0
-                # What is appended from now on is another writer's: these may be taken over.
+                # Later records belong to another writer id, so that these can be taken over.
                 self._writer = f"{os.getpid()}-{secrets.token_hex(8)}"
             finally:
                 self._lock.release()
             self.reader.close(segments)
         finally:
             self.reader.lock.release()
-        self._keep_late()
+        self._append_late()
 
     @property
     def waiting(self) -> int:
-        """Records of this process that are not committed; a moment old while calls are made."""
+        """Records of this process that are not committed; it may lag while calls are made."""
         return max(0, self.appended - self.forgotten - self.state.refused)
 
     @property
     def waiting_in_memory(self) -> int:
-        """Those of them that a kill would take."""
+        """Waiting records in memory, which a kill would lose."""
         return len(self._memory)
 
     def oldest_waiting_ns(self) -> int:
-        """When the oldest waiting call ended, nanoseconds since 1970; 0 if none is seen waiting."""
+        """When the oldest waiting call ended, nanoseconds since 1970; 0 if none waits."""
         payloads: list[bytes] = []
         if not self._lock.acquire(timeout=_HEALTH_WAIT_SECONDS):
             return 0
@@ -234,9 +245,9 @@ class Spool:
             self._lock.release()
         if copy is not None:
             try:
-                payloads = read_frames(copy, at, end, _LOOKED_THROUGH).payloads or payloads
+                payloads = read_frames(copy, at, end, _SCAN_LIMIT).payloads or payloads
             except OSError:
-                # The disk does not give it back now; the drainer says so.
+                # The disk cannot be read now; the drainer reports that.
                 payloads = []
             finally:
                 os.close(copy)
@@ -245,24 +256,24 @@ class Spool:
         except msgspec.MsgspecError:
             return 0
 
-    # What `reader` asks, on the drainer's thread.
+    # Called by `reader`, on the drainer's thread.
 
     def first(self) -> tuple[Segment, int] | None:
-        """The oldest segment, and how many bytes of it are whole records now."""
+        """The oldest segment and its current size in bytes."""
         with self._locked():
             return (self._segments[0], self._segments[0].size) if self._segments else None
 
     def release(self, segment: Segment, end: int, *, is_needed: bool, starts_afresh: bool) -> bool:
-        """Give up the oldest segment where it is committed to its end.
+        """Release the oldest segment if it is committed to its end.
 
         Args:
             segment: the oldest one.
             end: how far it is committed.
-            is_needed: an open call's START is in it.
-            starts_afresh: leave it for a new one even while it is the one that is written.
+            is_needed: whether it holds the START of an open call.
+            starts_afresh: start a new segment even if this one is being written.
 
         Returns:
-            Whether it is the reader's now: nothing is written into it any more.
+            Whether the reader owns it now; nothing is appended to it any more.
         """
         with self._locked():
             if not self._segments or self._segments[0] is not segment or end < segment.size:
@@ -281,25 +292,25 @@ class Spool:
             return True
 
     def new_segment(self) -> Segment:
-        """A further segment of this process; raises OSError."""
+        """Create another segment of this process; raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         access.require_own(self._folder)
         name = f"{self._writer}-{next(self._numbers):06}{SUFFIX}"
         return Segment(self._folder / name, encode_header(self.header))
 
     def memory(self, limit: int) -> list[bytes]:
-        """The oldest records that wait in memory."""
+        """The oldest records that wait in memory, at most `limit`."""
         with self._locked():
             return list(itertools.islice(self._memory, limit))
 
     def forget_memory(self, records: int) -> None:
-        """Drop as many of them."""
+        """Drop that many of the oldest records in memory."""
         with self._locked():
             for _ in range(records):
                 self._memory.popleft()
 
     def note_disk_failure(self, error: OSError) -> None:
-        """Say once that the disk takes no record."""
+        """Log once that the disk refuses records."""
         with self._locked():
             self._note_disk_failure(error)
 
@@ -308,38 +319,40 @@ class Spool:
         with self._lock:
             yield
         if self._late:
-            self._keep_late()
+            self._append_late()
 
-    def _keep_later(self, payload: bytes, *, ended: bool) -> int:
+    def _append_later(self, payload: bytes, *, ended: bool) -> int:
         self._late.append((payload, ended))
-        if not self._lock.acquire(timeout=_LONGEST_WAIT_SECONDS):
-            # Its holder looks at `_late` after it has released it.
+        if not self._lock.acquire(timeout=_MAX_WAIT_SECONDS):
+            # The thread that holds the lock writes `_late` after it has released it.
             return 0
         self._lock.release()
-        self._keep_late()
+        self._append_late()
         return self.appended
 
-    def _keep_late(self) -> None:
-        """Keep the records that found the lock taken, unless its next holder will."""
+    def _append_late(self) -> None:
+        """Write the records whose callers found the lock taken, unless its next holder does."""
         while self._late and self._lock.acquire(blocking=False):
             try:
-                self._keep_waiting_late()
+                self._append_all_late()
             finally:
                 self._lock.release()
 
-    def _keep_waiting_late(self) -> None:
-        """Keep those that are there now; called under the lock."""
+    def _append_all_late(self) -> None:
+        """Write the late records that are there now; call under the lock."""
         for _ in range(len(self._late)):
             payload, ended = self._late.popleft()
-            self._keep(payload, ended)
+            self._append(payload, ended)
 
-    def _keep(self, payload: bytes, ended: bool) -> None:
+    def _append(self, payload: bytes, ended: bool) -> None:
         self.appended += ended
         try:
             segment = self._written
             if segment is None or segment.size > MAX_SEGMENT_BYTES:
                 segment = self._start_segment()
-            room = MAX_BYTES - self._elsewhere_bytes - self._older_bytes - self.reader.kept_bytes
+            room = (
+                MAX_BYTES - self._elsewhere_bytes - self._older_bytes - self.reader.retained_bytes
+            )
             if segment.size <= room:
                 segment.append(payload)
                 self.state.on_disk = True
@@ -347,7 +360,7 @@ class Spool:
                 return
         except OSError as error:
             self._note_disk_failure(error)
-        # A call that was sent is worth keeping only where a kill does not take it.
+        # A START in memory is useless: only after a kill would it be needed.
         if ended:
             self._append_to_memory(payload)
 
@@ -359,17 +372,17 @@ class Spool:
         self._disk_failed = True
         reason = error.strerror or type(error).__name__
         message = (
-            f"{self._folder} takes no record ({reason}); up to {self._most_in_memory} calls wait "
-            "in memory, point TOKENLEDGER_SPOOL_DIR at a writable folder"
+            f"cannot write to {self._folder} ({reason}); up to {self._max_in_memory} calls wait in "
+            "memory: point TOKENLEDGER_SPOOL_DIR at a writable folder"
         )
         warn("spool_unwritable", message, folder=self._folder, reason=reason)
 
     def _append_to_memory(self, payload: bytes) -> None:
-        if len(self._memory) < self._most_in_memory:
+        if len(self._memory) < self._max_in_memory:
             self._memory.append(payload)
             return
         if not self.state.refused:
-            message = "further calls are counted as lost until the ledger is back"
+            message = "new calls are counted as lost until the database is reachable again"
             fail("spool_full", message, folder=self._folder)
         self.state.refused += 1
 
@@ -395,4 +408,4 @@ class Spool:
 
 
 sync_data: Final = getattr(os, "fdatasync", os.fsync)
-"""Brings a file's content to its disk; what only dates it may come later."""
+"""Flushes a file's content to its disk; its timestamps may follow later."""

@@ -1,4 +1,4 @@
-"""What the spool hands out and what it says of itself."""
+"""Batches that the spool hands out, and its statistics."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Batch:
-    """Records handed out for writing, with what it takes to forget them.
+    """Records to be written to the ledger.
 
     Args:
-        header: whose records these are.
-        payloads: records in the order they were made.
-        forget: call after COMMIT.
+        header: the header of their segment.
+        payloads: records, oldest first.
+        forget: removes them from the spool; called after COMMIT.
     """
 
     header: SpoolHeader
@@ -28,17 +28,25 @@ class Batch:
 
 @dataclass(slots=True)
 class SpoolStats:
-    """What waits and what was lost, for `health` and `doctor`; `unrecorded` never became bytes."""
+    """What was lost and why, for `health` and `doctor`.
 
-    waiting: int = 0
+    Args:
+        on_disk: whether the disk takes records.
+        refused: records lost because disk and memory were full.
+        damaged: records lost to a wrong checksum.
+        torn: segments whose last record was incomplete.
+        unrecorded: calls that could not be turned into a record.
+        unreadable: segments of another format or ledger, renamed to `.seg.bad`.
+    """
+
     on_disk: bool = True
     refused: int = 0
     damaged: int = 0
     torn: int = 0
     unrecorded: int = 0
-    kept_aside: list[str] = field(default_factory=list[str])
+    unreadable: list[str] = field(default_factory=list[str])
 
     @property
     def lost(self) -> int:
-        """Records known to be gone, whatever the reason."""
+        """Records known to be lost, for any reason."""
         return self.refused + self.damaged + self.torn + self.unrecorded

@@ -107,7 +107,7 @@ def test_a_segment_of_another_ledger_is_kept_aside(
     path = forged(tmp_path / LEDGER, ledger="fedcba9876543210")
     assert recovered(tmp_path / LEDGER) == 0
     assert path.with_name(path.name + ".bad").exists()
-    assert "is of another ledger and was kept aside" in caplog.text
+    assert "is of another ledger and was not read" in caplog.text
 
 
 def open_to_all(folder: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_folder_that_is_not_ones_own_takes_no_call_and_gives_none(
     assert not spool.state.on_disk
     assert next(spool.own_batches(100)).payloads == [b"ours"]
     spool.close()
-    assert "is left alone" in caplog.text
+    assert "is not used" in caplog.text
     assert list(folder.iterdir()) == [folder / path.name]
 
 
@@ -162,12 +162,12 @@ def test_draining_and_doctor_name_what_they_leave_alone(
     done = CliRunner().invoke(main, ["spool", "drain"])
     assert "0 rows written" in done.stdout
     told = CliRunner().invoke(main, ["doctor"]).stdout
-    assert "1-dead-000001.seg: others may write to it" in told
+    assert "1-dead-000001.seg: other users may write to it" in told
     folder.chmod(0o777)
     done = CliRunner().invoke(main, ["spool", "drain"])
     assert done.exit_code == 1
-    assert "others may write to it" in done.stderr
-    assert f"{folder} is not used: others may write to it" in (
+    assert "other users may write to it" in done.stderr
+    assert f"{folder} is not used: other users may write to it" in (
         CliRunner().invoke(main, ["doctor"]).stdout
     )
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(0,)]

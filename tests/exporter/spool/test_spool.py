@@ -181,7 +181,7 @@ def test_a_segment_of_an_unknown_format_is_kept_aside(tmp_path: Path) -> None:
     heir = Spool(tmp_path, HEADER)
     assert recovered(heir) == []
     assert [path.suffix for path in tmp_path.iterdir()] == [".bad"]
-    assert len(heir.state.kept_aside) == 1
+    assert len(heir.state.unreadable) == 1
 
 
 def test_only_the_owner_may_read_the_spool(tmp_path: Path) -> None:

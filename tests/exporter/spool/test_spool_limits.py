@@ -22,7 +22,7 @@ def test_the_limit_is_the_folders_and_dead_processes_count(
 ) -> None:
     monkeypatch.setattr("tokenledger_exporter.spool.spool.MAX_BYTES", 5_000)
     (tmp_path / "1-dead-000000.seg").write_bytes(b"0" * 4_000)
-    spool = Spool(tmp_path, HEADER, most_in_memory=2)
+    spool = Spool(tmp_path, HEADER, max_in_memory=2)
     spool.measure()
     for _ in range(20):
         spool.append(b"0" * 100)

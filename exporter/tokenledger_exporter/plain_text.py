@@ -1,7 +1,7 @@
-"""Foreign text made safe to print: in a terminal, a CSV file for a spreadsheet, and Markdown.
+"""Makes untrusted text safe to print in a terminal, in a CSV file and in Markdown.
 
-Names come from whoever sends calls. Printed as they are, they can move a terminal's cursor, write
-its clipboard, look like another row, or run as a formula. JSON needs none of this.
+Names come from the senders of calls. Printed unchanged, they could move a terminal's cursor, write
+its clipboard, look like another row, or run as a spreadsheet formula. JSON needs none of this.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Final
 
 # Control characters, formatting such as bidirectional overrides and tags, line and paragraph
 # separators, lone surrogates.
-_UNSEEN: Final = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
 # Joiners that emoji and several scripts are written with.
 _JOINERS: Final = "\u200c\u200d"
 _SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _MAX_OF_BYTE: Final = 0xFF
 _MAX_OF_PLANE: Final = 0xFFFF
 
-# A spreadsheet runs a cell that begins with one of these, after what it takes for space (OWASP,
-# "CSV Injection", read 2026-11-22), in full width too, and after each separator it may split at.
+# A spreadsheet runs a cell that begins with one of these characters, also in full width, after
+# white space, or after a separator it may split at (OWASP, "CSV Injection", read 2026-11-22).
 _SIGNS: Final = r"[=+\-@\uff1d\uff0b\uff0d\uff20\u2212]"
 _FORMULA: Final = re.compile(rf"(^|[;|])([\s\ufeff\u00a0\u200b\x00-\x1f\"']*)(?={_SIGNS})")
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
@@ -35,26 +35,26 @@ _MARKDOWN: Final = re.compile(
 
 
 def visible(text: str) -> str:
-    """The text in one line, with what a terminal would not show written as an escape."""
+    """The text on one line, with escapes for characters that a terminal does not show."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(map(_seen, text))
+    return "".join(map(_escaped, text))
 
 
 def csv_cell(text: str) -> str:
-    """Text that a spreadsheet shows and does not run, whatever it separates cells by."""
+    """Text that a spreadsheet shows and does not run, with any cell separator."""
     if _NUMBER.fullmatch(text):
         return text
     return visible(_FORMULA.sub(r"\1'\2", text))
 
 
 def markdown_cell(text: str) -> str:
-    """Text that ends neither its row nor its cell, and reads the same once rendered."""
-    return _MARKDOWN.sub(lambda found: f"\\{found[0]}", visible(" ".join(text.split())))
+    """Text that stays in its Markdown cell and is rendered unchanged."""
+    return _MARKDOWN.sub(lambda match: f"\\{match[0]}", visible(" ".join(text.split())))
 
 
-def _seen(letter: str) -> str:
-    if unicodedata.category(letter) not in _UNSEEN or letter in _JOINERS:
+def _escaped(letter: str) -> str:
+    if unicodedata.category(letter) not in _INVISIBLE or letter in _JOINERS:
         return letter
     if letter in _SHORT_ESCAPES:
         return _SHORT_ESCAPES[letter]

@@ -102,4 +102,4 @@ def test_the_doctor_names_a_tracer_provider_that_cannot_be_loaded(database_url: 
     ended = tokenledger(
         "doctor", "--database-url", database_url, OTEL_PYTHON_TRACER_PROVIDER="not-installed"
     )
-    assert "OTEL_PYTHON_TRACER_PROVIDER names one that cannot be loaded" in ended.output
+    assert "the provider that OTEL_PYTHON_TRACER_PROVIDER names cannot be loaded" in ended.output

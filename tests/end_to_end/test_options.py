@@ -24,7 +24,7 @@ import tokenledger
 from end_to_end.money import mtok
 from support.ledger_rows import ask
 from tokenledger_exporter.demo.scripts import Use
-from tokenledger_exporter.recorder.circuit_breaker import Breaker
+from tokenledger_exporter.recorder.circuit_breaker import CircuitBreaker
 from tokenledger_exporter.recorder.ledger import PostgresLedger, installed_ledger
 from tokenledger_semconv.attributes import ANTHROPIC_SDK_SCOPE, SCOPE_PREFIX
 from tokenledger_semconv.settings import OPTIONS, environment_variable
@@ -163,11 +163,11 @@ class Tried:
             time.sleep(0.02)
         return self.count() == count
 
-    def failed(self, times: int) -> Breaker:
+    def failed(self, times: int) -> CircuitBreaker:
         """The breaker of a ledger with these settings, after failures in a row."""
         ledger = installed_ledger()
         assert ledger is not None
-        breaker = Breaker(ledger.settings)
+        breaker = CircuitBreaker(ledger.settings)
         for _ in range(times):
             breaker.note_failure()
         return breaker

@@ -1,28 +1,24 @@
-"""The format of the spool: a header a segment, and a record a span.
-
-Records are msgpack arrays (msgspec 0.22: 0.6 us each). `header` says whose they are, so that
-another process can write what a dead one left.
-"""
+"""What the spool stores: one header per segment, and one record per span."""
 
 from __future__ import annotations
 
 import msgspec
 
 AttributeValue = str | bool | int | float | list[str]
-"""A span attribute as the spool keeps it."""
+"""A span attribute as the spool stores it."""
 
 
 class SpoolHeader(msgspec.Struct, frozen=True, kw_only=True):
     """First frame of a segment: which ledger its records belong to, and their defaults.
 
     Args:
-        format_version: format of this header and of the records behind it.
-        ledger: `database.fingerprint` of the connection string; never the string itself.
-        app_name: fills the row's app where set.
-        environment: fills the row's environment where set.
-        defaults: span attributes of calls that say nothing else.
-        organization: whose every record is, whatever it claims itself, where set.
-        is_trusted: the operator vouches for the source although it reports for one organization.
+        format_version: format of this header and of the records after it.
+        ledger: `fingerprint` of the connection string; never the string itself.
+        app_name: fills the rows' app, if set.
+        environment: fills the rows' environment, if set.
+        defaults: span attributes of calls that do not have them.
+        organization: organization of every record, whatever the record itself says, if set.
+        is_trusted: whether the operator trusts a source that reports for one organization.
     """
 
     format_version: int
@@ -35,16 +31,16 @@ class SpoolHeader(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def source(self) -> str:
-        """Organization whose own reports these are; "" for those of the operator's sources."""
+        """The organization that sent these reports itself; "" for the operator's own sources."""
         return "" if self.is_trusted else self.organization
 
 
 Ancestors = tuple[tuple[int, int], ...]
-"""Span id and start of the spans above one that may tell of a call too, the nearest first."""
+"""Span id and start of the spans above a span that may report the same call, nearest first."""
 
 
 class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One ended span: identity, times in nanoseconds since 1970, and the kept attributes."""
+    """One ended span: identity, times in nanoseconds since 1970, and the allowed attributes."""
 
     trace_id: bytes
     span_id: int

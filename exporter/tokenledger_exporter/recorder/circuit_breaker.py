@@ -1,8 +1,8 @@
-"""When the ledger is tried again after a failure, and when it is left in peace for a while.
+"""Circuit breaker: retry with growing pauses, then stop for a while.
 
-The first retries come after growing pauses. After several failures in a row the circuit opens: no
-attempt until its time is over, then one, and the circuit closes or stays open by its outcome. Data
-is never given up: it waits in the spool.
+The first retries come after growing pauses. After several consecutive failures the circuit opens:
+no attempt is made until its timeout is over, and the outcome of the next attempt closes the circuit
+or keeps it open. No data is lost: it waits in the spool.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _MAX_DOUBLINGS: Final = 32
 
 
 @dataclass(slots=True)
-class Breaker:
-    """Counts failures in a row, and says what follows from them.
+class CircuitBreaker:
+    """Counts consecutive failures and decides how long to pause.
 
     Args:
-        settings: `max_retries` and those beside it say how.
-        failures: in a row, so far.
-        is_trying: whether an attempt is being made now.
+        settings: `max_retries`, `retry_backoff_*` and `circuit_breaker_*` apply.
+        failures: consecutive failures so far.
+        is_trying: whether an attempt is running now.
     """
 
     settings: Settings
@@ -38,32 +38,32 @@ class Breaker:
 
     @property
     def state(self) -> str:
-        """`closed`, `open`, or `half-open` while the attempt that decides is being made."""
+        """`closed`, `open`, or `half-open` while the deciding attempt runs."""
         if self.failures < self.settings.circuit_breaker_threshold:
             return CLOSED
         return HALF_OPEN if self.is_trying else OPEN
 
     @property
     def pause_seconds(self) -> float:
-        """How long to wait after the last attempt; 0 if it went well."""
+        """How long to wait after the last attempt; 0 if it succeeded."""
         return self._pause_seconds
 
     def note_success(self) -> None:
-        """An attempt went well."""
+        """Record that an attempt succeeded."""
         self.failures = 0
         self._pause_seconds = 0.0
 
     def note_failure(self) -> None:
-        """An attempt failed."""
+        """Record that an attempt failed."""
         self.failures += 1
-        # Many workers that lost one database must not all return in the same moment.
+        # Many workers that lost the same database must not all retry at the same time.
         self._pause_seconds = self._longest_pause() * random.uniform(0.7, 1.0)  # noqa: S311
 
     def _longest_pause(self) -> float:
-        told = self.settings
-        if self.failures >= told.circuit_breaker_threshold:
-            return told.circuit_breaker_timeout
-        if self.failures > told.max_retries:
-            return told.retry_backoff_max
+        settings = self.settings
+        if self.failures >= settings.circuit_breaker_threshold:
+            return settings.circuit_breaker_timeout
+        if self.failures > settings.max_retries:
+            return settings.retry_backoff_max
         doublings = min(self.failures - 1, _MAX_DOUBLINGS)
-        return min(told.retry_backoff_base * 2.0**doublings, told.retry_backoff_max)
+        return min(settings.retry_backoff_base * 2.0**doublings, settings.retry_backoff_max)

@@ -1,7 +1,7 @@
 """Moves records from the spool to the ledger: read, price, write, and forget only after COMMIT.
 
-One background thread a process. While the database is away the records stay where they are, the
-reason is logged once, and attempts go on with growing pauses.
+There is one background thread per process. While the database is unreachable, the records stay in
+the spool, the reason is logged once, and the thread retries with growing pauses.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tokenledger_exporter.log import fail, warn
 from tokenledger_exporter.plain_text import visible
 from tokenledger_exporter.pricing.book import PriceBook, plain_usd
 from tokenledger_exporter.rating.build_rows import build_rows, unmeasured
-from tokenledger_exporter.recorder.circuit_breaker import Breaker
+from tokenledger_exporter.recorder.circuit_breaker import CircuitBreaker
 from tokenledger_exporter.recorder.second_reports import SecondReports
 from tokenledger_exporter.spool.codec import decode_record
 from tokenledger_exporter.spool.open_calls import is_start
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from tokenledger_semconv.settings import Settings
 
 _RECOVER_SECONDS: Final = 30.0
-# Building a row takes some 0.1 ms of pure Python. A thread that wants to run meanwhile, such as an
-# event loop back from a system call, waits for the interpreter's switch interval, 5 ms; so this
-# thread pauses, for as short as a system sleeps, every few rows.
-_ROWS_AT_A_STRETCH: Final = 8
+# Building a row takes about 0.1 ms of pure Python. Another thread that wants to run, such as an
+# event loop that returns from a system call, waits for the interpreter's switch interval of 5 ms.
+# So this thread sleeps for the shortest possible time after every few rows.
+_ROWS_BETWEEN_PAUSES: Final = 8
 _PAUSE_SECONDS: Final = 20e-6
 _MAX_BOOKS: Final = 256
 _MAX_REFUSALS: Final = 7
@@ -49,17 +49,17 @@ _MAX_REFUSALS: Final = 7
 
 @dataclass(slots=True)
 class DrainState:
-    """What the drainer did so far, for `health`.
+    """What the drainer has done so far, for `health`.
 
     Args:
         committed_rows: rows in the ledger.
         failures: attempts that failed.
-        last_error: why the last one did; "" if it did not.
+        last_error: why the last attempt failed; "" if it succeeded.
         last_commit_at: when rows were committed last.
-        unreadable: records that cannot be read as a span; they are set aside in the ledger.
-        rejected: rows the ledger could not take; they are set aside too.
-        dropped: spans that are no call of their own, such as an agent's or a tool's.
-        dropped_example: the last of those, in words.
+        unreadable: records that are not a valid span; they are quarantined in the ledger.
+        rejected: rows that the ledger refused; they are quarantined too.
+        dropped: spans that are not a call of their own, such as an agent's or a tool's.
+        dropped_example: a description of the last of those.
     """
 
     committed_rows: int = 0
@@ -78,12 +78,13 @@ class DrainState:
 
 
 class Drainer:
-    """The background thread and what wakes it.
+    """The background thread and its wake-ups.
 
-    `known_prices` holds the ledger's price books as last read here, by provider.
+    `known_prices` holds the ledger's price books by provider, as they were last read here.
 
-    Invariant, under `_wake`: `_asked` counts requests to drain at once, `_served` the last one an
-    attempt began after; a waiter is done when an attempt that began after its request has ended.
+    Invariant, under `_wake`: `_requested` counts requests to drain now, and `_served` is the number
+    of the last request that came before an attempt that has ended. So a waiter is done when
+    `_served` has reached its request.
     """
 
     def __init__(
@@ -101,41 +102,41 @@ class Drainer:
         self._second_reports: Final = SecondReports()
         self._refusals = 0
         self._announced = 0
-        self._losses_told = 0
-        self.breaker: Final = Breaker(settings)
+        self._losses_written = 0
+        self.breaker: Final = CircuitBreaker(settings)
         self._next_recovery = 0.0
         self._stopping = False
         self._ends_process = False
-        self._full_batch_told = False
+        self._full_batch_noticed = False
         self._reset()
 
     def notice(self, number: int) -> None:
-        """A record was appended: start the thread if need be, wake it when a batch is full."""
+        """Note an appended record: start the thread if needed, wake it when a batch is full."""
         if self._thread is None:
             self._start()
         if (
-            not self._full_batch_told
+            not self._full_batch_noticed
             and number - self._spool.forgotten >= self._batch_size
             and not self.breaker.failures
         ):
-            # Once an attempt: while one runs, every further call would wake the thread in vain.
-            self._full_batch_told = True
-            self._ask()
+            # Once per attempt: while one runs, waking the thread for every call has no effect.
+            self._full_batch_noticed = True
+            self._request()
 
     @property
     def is_pausing(self) -> bool:
-        """Whether the last attempt failed or hangs: another call need not wait for it too."""
+        """Whether the last attempt failed or hangs, so that other calls do not wait for it."""
         return self.breaker.failures > 0 or self._overdue
 
     def drain_now(self, timeout_seconds: float) -> int:
-        """Ask for one attempt and wait for its end; returns the rows committed meanwhile."""
+        """Request one attempt and wait for its end; returns the rows committed meanwhile."""
         before = self.state.committed_rows
         if self._thread is None:
             self._start()
         deadline = time.monotonic() + timeout_seconds
         with self._wake:
             self._waited_for = True
-            request = self._ask()
+            request = self._request()
             in_time = self._wake.wait_for(
                 lambda: self._served >= request or self._stopping,
                 max(0.0, deadline - time.monotonic()),
@@ -149,7 +150,7 @@ class Drainer:
         self._ends_process = ends_process
         with self._wake:
             self._stopping = True
-            self._asked += 1
+            self._requested += 1
             self._wake.notify_all()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_seconds)
@@ -162,13 +163,13 @@ class Drainer:
         self._wake = threading.Condition()
         self._start_lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._asked = self._served = 0
+        self._requested = self._served = 0
         self._waited_for = self._overdue = False
-        self._full_batch_told = False
+        self._full_batch_noticed = False
 
     def _start(self) -> None:
-        # Whoever is refused the lock need not wait: a thread is being started, maybe further down
-        # this very stack, where garbage collection ended a call.
+        # If the lock is taken, a thread is being started already, possibly further down this very
+        # stack, where garbage collection ended a call.
         if not self._start_lock.acquire(blocking=False):
             return
         try:
@@ -177,29 +178,29 @@ class Drainer:
                 thread.start()
                 self._thread = thread
         except RuntimeError as error:
-            # No thread can be started now (the interpreter ends, the system is short of them):
-            # the record is spooled, the next call or the next process writes it.
+            # No thread can be started now: the interpreter is exiting, or the system is out of
+            # threads. The record is in the spool; the next call or process writes it.
             self.state.last_error = f"no drain thread: {error}"
         finally:
             self._start_lock.release()
 
-    def _ask(self) -> int:
+    def _request(self) -> int:
         with self._wake:
-            self._asked += 1
+            self._requested += 1
             self._wake.notify_all()
-            return self._asked
+            return self._requested
 
     def _run(self) -> None:
         while True:
             with self._wake:
                 self._wake.wait_for(
-                    lambda: self._asked > self._served,
+                    lambda: self._requested > self._served,
                     self.breaker.pause_seconds or self._settings.flush_interval_seconds,
                 )
-                self._full_batch_told = False
-                request, last = self._asked, self._stopping
-                asked, self._waited_for = self._waited_for or last, False
-            self._attempt(asked=asked, last=last)
+                self._full_batch_noticed = False
+                request, last = self._requested, self._stopping
+                is_awaited, self._waited_for = self._waited_for or last, False
+            self._attempt(is_awaited=is_awaited, last=last)
             with self._wake:
                 self._served = request
                 self._overdue = False
@@ -208,12 +209,12 @@ class Drainer:
                 self._writer.close()
                 return
 
-    def _attempt(self, *, asked: bool, last: bool) -> None:
-        """Write all that waits, this process's own and what dead ones left; never raises.
+    def _attempt(self, *, is_awaited: bool, last: bool) -> None:
+        """Write all waiting records, of this process and of dead ones. Never raises.
 
         Args:
-            asked: somebody waits for this attempt, so what dead processes left is due now.
-            last: this process ends, so its calls in flight are told as they are.
+            is_awaited: a caller waits for this attempt, so recovery of dead processes is due now.
+            last: this process is exiting, so its open calls are written as they are.
         """
         self.breaker.is_trying = True
         try:
@@ -224,29 +225,29 @@ class Drainer:
             if last and self._ends_process:
                 for batch in self._spool.reader.open_batches(self._batch_size):
                     self._write(batch, own=False)
-            self._recover(asked=asked)
-            self._tell_losses()
+            self._recover(is_awaited=is_awaited)
+            self._write_losses()
             self._writer.deduplicate()
-            # Whoever waits for rows waits for no sums: those are exact as they are.
-            if not (asked or last):
+            # Callers wait for rows, not for roll-ups: reports are exact without them.
+            if not (is_awaited or last):
                 self._writer.refresh_rollups()
         except LedgerError as error:
             if isinstance(error, RowsRefusedError):
-                # If rows behind these are taken, these are at fault and go aside.
+                # A larger batch shows whether these rows are at fault, or the database.
                 self._refusals = min(self._refusals + 1, _MAX_REFUSALS)
             self._note_failure(str(error))
-        except Exception as error:  # noqa: BLE001 - the thread must live; the record stays spooled
+        except Exception as error:  # noqa: BLE001 - the thread must survive; records stay spooled
             self._note_failure(f"unexpected {type(error).__name__} while writing the ledger")
         else:
             if self.state.last_error:
-                warn("ledger_back", "the ledger takes rows again", failures=self.breaker.failures)
+                warn("ledger_back", "the ledger is reachable again", failures=self.breaker.failures)
             self.state.last_error = ""
             self.breaker.note_success()
         finally:
             self.breaker.is_trying = False
 
-    def _recover(self, *, asked: bool) -> None:
-        if not asked and time.monotonic() < self._next_recovery:
+    def _recover(self, *, is_awaited: bool) -> None:
+        if not is_awaited and time.monotonic() < self._next_recovery:
             return
         for batch in self._spool.recovered_batches(self._batch_size):
             self._write(batch, own=False)
@@ -268,9 +269,9 @@ class Drainer:
         except LedgerError:
             raise
         except Exception as error:
-            # No fault of the record: it waits until prices can be read.
+            # This is not the record's fault: it waits until prices can be read.
             raise SchemaError(
-                f"the prices of {provider or 'no provider'} cannot be read "
+                f"the prices of provider {provider!r} cannot be read "
                 f"({type(error).__name__}): run 'tokenledger doctor'"
             ) from error
         if provider in self.known_prices or len(self.known_prices) < _MAX_BOOKS:
@@ -278,32 +279,32 @@ class Drainer:
         return book
 
     def _rows(
-        self, batch: Batch, prices_of: Callable[[str], PriceBook], *, looks_only: bool = False
+        self, batch: Batch, prices_of: Callable[[str], PriceBook], *, is_preview: bool = False
     ) -> list[LedgerRow]:
-        """The rows of a batch; what makes none is counted and kept, unless it `looks_only`."""
+        """The rows of a batch; records without rows are counted or quarantined, not in a preview."""
         rows: list[LedgerRow] = []
         for number, payload in enumerate(batch.payloads, start=1):
-            if not (number % _ROWS_AT_A_STRETCH or self._stopping):
+            if not (number % _ROWS_BETWEEN_PAUSES or self._stopping):
                 time.sleep(_PAUSE_SECONDS)
             try:
                 built = build_rows(decode_record(payload), batch.header, prices_of)
             except NO_ROWS:
                 raise
-            except Exception as error:  # noqa: BLE001 - one record must not stop all behind it
-                if not looks_only:
-                    self._set_aside(payload, batch.header, type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - one record must not block those after it
+                if not is_preview:
+                    self._quarantine(payload, batch.header, type(error).__name__)
             else:
-                rows += map(unmeasured, built) if is_start(payload) else self._first(built)
-                if not built and not looks_only:
+                rows += map(unmeasured, built) if is_start(payload) else self._first_report(built)
+                if not built and not is_preview:
                     self._note_dropped(payload)
         return rows
 
-    def _first(self, built: list[LedgerRow]) -> list[LedgerRow]:
+    def _first_report(self, built: list[LedgerRow]) -> list[LedgerRow]:
         """The rows of a record, unless it is the second report of a call."""
         return [] if built and self._second_reports.is_second(built[0]) else built
 
-    def _set_aside(self, payload: bytes, header: SpoolHeader, kind: str) -> None:
-        """Keep a record that cannot be read where an operator and a later release find it."""
+    def _quarantine(self, payload: bytes, header: SpoolHeader, kind: str) -> None:
+        """Quarantine an unreadable record in the ledger, for an operator or a later release."""
         reason = f"the record cannot be read ({kind})"
         if not self.state.unreadable:
             fail("record_unreadable", f"{reason}; it is in token_ledger_rejected", error=kind)
@@ -314,51 +315,51 @@ class Drainer:
         self.state.dropped += 1
         self.state.dropped_example = described(decode_record(payload))
 
-    def _tell_losses(self) -> None:
+    def _write_losses(self) -> None:
         """Write counted losses into the ledger, so that a report can show them."""
         state = self._spool.state
         lost = state.lost
-        if lost > self._losses_told:
+        if lost > self._losses_written:
             reason = "the spool was full, damaged or unreadable"
             app_name = self._spool.header.app_name
-            self._writer.count_loss(app_name, reason, lost - self._losses_told)
-            self._losses_told = lost
+            self._writer.count_loss(app_name, reason, lost - self._losses_written)
+            self._losses_written = lost
 
     def _note_failure(self, reason: str) -> None:
         self.state.failures += 1
         self.breaker.note_failure()
         if reason != self.state.last_error:
             waiting = self._spool.waiting
-            message = f"{reason}; calls that wait in the spool until then: {waiting}"
+            message = f"{reason}; {waiting} calls wait in the spool"
             warn("ledger_unreachable", message, waiting=waiting, reason=reason)
         self.state.last_error = reason
 
     def _announce(self, batch: Batch) -> None:
-        """One line a call on standard error; with the package's prices if the ledger is away."""
+        """Print one line per call; with the package's prices if the ledger is unreachable."""
         first = self._spool.forgotten
         try:
-            rows = self._rows(batch, self._prices_of, looks_only=True)
+            rows = self._rows(batch, self._prices_of, is_preview=True)
         except LedgerError:
-            rows = self._rows(batch, lambda _provider: package_prices(), looks_only=True)
+            rows = self._rows(batch, lambda _provider: package_prices(), is_preview=True)
         for number, row in enumerate(rows, start=first + 1):
             if number > self._announced:
                 self._announced = number
-                # Nobody may be reading any more; the row is worth more than its line.
+                # Standard error may be closed; the row matters more than its line.
                 with contextlib.suppress(OSError, ValueError):
                     print(debug_line(row), file=sys.stderr)  # noqa: T201 - what debug=True asks for
 
 
 @cache
 def package_prices() -> PriceBook:
-    """The price book of the installed `genai-prices` package; takes a second the first time."""
-    # 30,000 lines of price data: only an app that asks for costs without its database loads them.
+    """The price book of the installed `genai-prices` package; the first call takes a second."""
+    # 30,000 lines of price data: only an app that prices calls without its database loads them.
     from tokenledger_exporter.pricing.catalog.genai_prices import package_rows  # noqa: PLC0415
 
     return PriceBook(package_rows())
 
 
 def debug_line(row: LedgerRow) -> str:
-    """What `debug=True` prints of a call."""
+    """The line that `debug=True` prints for a call."""
     known = f"${plain_usd(row.cost_usd)}" if row.cost_usd is not None else f"{row.cost_status}"
     why = f" ({row.cost_note})" if row.cost_note else ""
     tokens = f"{_count(row.input_tokens)} in, {_count(row.output_tokens)} out"

@@ -1,8 +1,8 @@
-"""The records of our own calls, by the shortest way; what that does not fit goes the long one.
+"""The fast path that encodes our own spans; any span it does not fit goes through `encode`.
 
-A call of an SDK leaves little of ours in the processor's caches, so each step behind it costs three
-times what a loop over it shows. Hence one function a record, and no step twice. Nothing is taken on
-trust: what another processor or the app put on a span is read off it as it stands.
+An SDK call evicts our code and data from the processor's caches, so each step after it costs three
+times what a loop over it shows. So each record is built by one function, and no step is repeated.
+Nothing is assumed: what another processor or the app put on a span is read from the span.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from opentelemetry.trace import StatusCode
 
 from tokenledger_exporter.dialects import attribute_filter
 from tokenledger_exporter.dialects.allowlist import ALLOWED_ATTRIBUTES
-from tokenledger_exporter.dialects.span_source import KNOWN_ORIGINS
+from tokenledger_exporter.dialects.span_source import KNOWN_SOURCES
 from tokenledger_exporter.recorder import encode
 from tokenledger_exporter.spool.open_calls import START_MARK
 from tokenledger_semconv.attributes import FINISH_REASONS
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.span_record import Ancestors
 
 # Fields of `ReadableSpan`, `Status` and `BoundedAttributes` in opentelemetry-sdk 1.45.2, read
-# 2026-11-26. A span without them goes the long way.
-_held: Final[Callable[[ReadableSpan], Any]] = attrgetter(
+# 2026-11-26. A span without them takes the slow path.
+_span_fields: Final[Callable[[ReadableSpan], Any]] = attrgetter(
     "_instrumentation_scope",
     "_resource",
     "_context",
@@ -41,11 +41,11 @@ _held: Final[Callable[[ReadableSpan], Any]] = attrgetter(
 )
 _encode: Final = msgspec.msgpack.Encoder().encode
 _are_plain: Final = frozenset((str, int, float, bool)).issuperset
-_MAX_NS: Final = attribute_filter.MAX_NS
+_MAX_INTEGER: Final = attribute_filter.MAX_INTEGER
 _MAX_BYTES: Final = attribute_filter.MAX_TEXT
 _FAILED: Final = StatusCode.ERROR
-# As openai 3.54.0 and anthropic 2.12.0 declare them, read 2026-11-26; one that is missing here only
-# goes the long way, as several at once do.
+# The finish reasons that openai 3.54.0 and anthropic 2.12.0 declare, read 2026-11-26. Any other, or
+# several at once, takes the slow path.
 _REASONS: Final = frozenset(
     {
         None,
@@ -62,8 +62,8 @@ _REASONS: Final = frozenset(
         ("refusal",),
     }
 )
-# What a value beyond msgpack, or a span that is built otherwise, ends in.
-_OTHERWISE: Final = (
+# Raised for a value that msgpack cannot encode, and for a span with other fields.
+_UNEXPECTED: Final = (
     AttributeError,
     KeyError,
     OverflowError,
@@ -73,55 +73,68 @@ _OTHERWISE: Final = (
 )
 
 
-def encode_start(span: ReadableSpan) -> bytes | None:
-    """What is known of a call whose span has just started; `None` for spans that are not ours."""
+def encode_started(span: ReadableSpan) -> bytes | None:
+    """The START record of a call whose span has just started; `None` if the span is not ours."""
     try:
-        scope, resource, context, parent, start_ns, _, status, told = _held(span)
-        of_resource, of_scope, name, origin, is_ours = KNOWN_ORIGINS[id(scope)]
+        scope, resource, context, parent, start_ns, _, status, span_attributes = _span_fields(span)
+        of_resource, of_scope, name, source, is_ours = KNOWN_SOURCES[id(scope)]
         if of_scope is scope and of_resource is resource:
             if not is_ours:
                 return None
             if (
-                0 <= start_ns <= _MAX_NS
+                0 <= start_ns <= _MAX_INTEGER
                 and status is not _FAILED
-                and told.keys() <= ALLOWED_ATTRIBUTES
-                and _are_plain(map(type, told.values()))
+                and span_attributes.keys() <= ALLOWED_ATTRIBUTES
+                and _are_plain(map(type, span_attributes.values()))
             ):
-                # Places are SpanRecord's fields, and of a context the ids.
+                # In the order of SpanRecord's fields; a context begins with its ids.
                 above = parent[1] if parent else 0
                 trace_id = context[0].to_bytes(16, "big")
                 record = _encode(
-                    (trace_id, context[1], above, start_ns, 0, name, False, told, origin, ())
+                    (
+                        trace_id,
+                        context[1],
+                        above,
+                        start_ns,
+                        0,
+                        name,
+                        False,
+                        span_attributes,
+                        source,
+                        (),
+                    )
                 )
                 if len(record) <= _MAX_BYTES:
                     return START_MARK + record
-    except _OTHERWISE:
+    except _UNEXPECTED:
         pass
-    return encode.encode_start(span)
+    return encode.encode_started(span)
 
 
-def encode_call(span: ReadableSpan, ancestors: Ancestors) -> bytes | None:
-    """The record of an ended span if it may tell of a model call; runs on the caller's thread."""
+def encode_ended(span: ReadableSpan, ancestors: Ancestors) -> bytes | None:
+    """The record of an ended span if it may report a model call; runs on the caller's thread."""
     try:
-        scope, resource, context, parent, start_ns, end_ns, status, told = _held(span)
-        of_resource, of_scope, name, origin, is_ours = KNOWN_ORIGINS[id(scope)]
+        scope, resource, context, parent, start_ns, end_ns, status, span_attributes = _span_fields(
+            span
+        )
+        of_resource, of_scope, name, source, is_ours = KNOWN_SOURCES[id(scope)]
         if (
             of_scope is scope
             and of_resource is resource
             and is_ours
-            and 0 <= start_ns <= end_ns <= _MAX_NS
+            and 0 <= start_ns <= end_ns <= _MAX_INTEGER
             and status is not _FAILED
         ):
-            told = told.copy()
-            # The one list among our attributes.
-            reasons = told.pop(FINISH_REASONS, None)
+            span_attributes = span_attributes.copy()
+            # The only list among our attributes.
+            reasons = span_attributes.pop(FINISH_REASONS, None)
             if (
                 reasons in _REASONS
-                and told.keys() <= ALLOWED_ATTRIBUTES
-                and _are_plain(map(type, told.values()))
+                and span_attributes.keys() <= ALLOWED_ATTRIBUTES
+                and _are_plain(map(type, span_attributes.values()))
             ):
                 if reasons:
-                    told[FINISH_REASONS] = reasons
+                    span_attributes[FINISH_REASONS] = reasons
                 above = parent[1] if parent else 0
                 trace_id = context[0].to_bytes(16, "big")
                 record = _encode(
@@ -133,13 +146,13 @@ def encode_call(span: ReadableSpan, ancestors: Ancestors) -> bytes | None:
                         end_ns,
                         name,
                         False,
-                        told,
-                        origin,
+                        span_attributes,
+                        source,
                         ancestors,
                     )
                 )
                 if len(record) <= _MAX_BYTES:
                     return record
-    except _OTHERWISE:
+    except _UNEXPECTED:
         pass
-    return encode.encode_call(span, ancestors)
+    return encode.encode_ended(span, ancestors)

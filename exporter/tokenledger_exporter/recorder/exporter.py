@@ -1,8 +1,7 @@
-"""The exporter for plain OpenTelemetry SDK users, and behind `--traces_exporter tokenledger`.
+"""The span exporter for plain OpenTelemetry SDK users, and for `--traces_exporter tokenledger`.
 
-A BatchSpanProcessor loses what it queues when a process is killed, so where our own processor
-feeds the same ledger already (the launcher, `configure()`) this exporter keeps quiet: one writer
-path.
+A BatchSpanProcessor loses its queue when the process is killed. So where our own span processor
+already feeds the same ledger (the launcher, `configure()`), this exporter does nothing.
 """
 
 from __future__ import annotations
@@ -28,22 +27,22 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("tokenledger")
 
-_HELD_SECONDS: Final = 5.0
+_WAIT_SECONDS: Final = 5.0
 
 
 class LedgerSpanExporter(SpanExporter):
     """Prices GenAI spans into the Postgres ledger.
 
     Args:
-        database_url: connection string; else TOKENLEDGER_DATABASE_URL, else DATABASE_URL. The
-            other options come from their TOKENLEDGER_* variables.
+        database_url: connection string; by default TOKENLEDGER_DATABASE_URL, else DATABASE_URL.
+            Other options come from their TOKENLEDGER_* variables.
     """
 
     def __init__(self, database_url: str | None = None) -> None:
         self._database_url: Final = database_url
         self._ledger: PostgresLedger | None = None
         self._failed = False
-        self._held: dict[int, tuple[float, bytes]] = {}
+        self._undecided: dict[int, tuple[float, bytes]] = {}
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Spool the model calls among the spans; they are in the ledger after the next commit."""
@@ -57,11 +56,11 @@ class LedgerSpanExporter(SpanExporter):
         for span in calls:
             if not feeds_installed_ledger(span.resource, url):
                 self._take(span, settings)
-        self._release(older_than_seconds=_HELD_SECONDS)
+        self._release(older_than_seconds=_WAIT_SECONDS)
         return SpanExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Commit what waits; False if something is still waiting at the time-out."""
+        """Commit the waiting records; False if some still wait at the timeout."""
         self._release(older_than_seconds=0)
         if self._ledger is None:
             return True
@@ -69,33 +68,33 @@ class LedgerSpanExporter(SpanExporter):
         return self._ledger.waiting == 0
 
     def shutdown(self) -> None:
-        """Try for the last rows and close; what is left stays in the spool."""
+        """Try to commit the last rows and close; the rest stays in the spool."""
         self._release(older_than_seconds=0)
         if self._ledger is not None:
             self._ledger.shutdown(exit_seconds_left())
 
     def _take(self, span: ReadableSpan, settings: Settings) -> None:
-        """Spool a span, or hold one that the anthropic SDK made: its parent may be our own.
+        """Spool a span, but delay one that the anthropic SDK made: its parent may be our own span.
 
-        A child ends before its parent, so whether both tell of one call shows a moment later.
+        A child ends before its parent, so whether both report one call is known a moment later.
         """
         if self._ledger is None:
             self._ledger = PostgresLedger(settings)
         scope = span.instrumentation_scope.name if span.instrumentation_scope else ""
         context, parent = span.get_span_context(), span.parent
         if scope.startswith(attributes.ANTHROPIC_SDK_SCOPE) and parent and not parent.is_remote:
-            self._held[parent.span_id] = (time.monotonic(), encode_span(span))
+            self._undecided[parent.span_id] = (time.monotonic(), encode_span(span))
             return
         if context is not None and scope.startswith(attributes.SCOPE_PREFIX):
-            self._held.pop(context.span_id, None)
+            self._undecided.pop(context.span_id, None)
         self._ledger.append(encode_span(span))
 
     def _release(self, *, older_than_seconds: float) -> None:
-        """Spool the held spans that nobody claimed: they are the only telling of their call."""
+        """Spool the delayed spans without a parent of ours: nothing else reports their calls."""
         due = time.monotonic() - older_than_seconds
-        for parent_id, (held_at, payload) in list(self._held.items()):
-            if held_at <= due and self._ledger is not None:
-                del self._held[parent_id]
+        for parent_id, (received_at, payload) in list(self._undecided.items()):
+            if received_at <= due and self._ledger is not None:
+                del self._undecided[parent_id]
                 self._ledger.append(payload)
 
     def _settings(self) -> Settings | None:

@@ -1,9 +1,9 @@
-"""Whether a tracer provider runs an app's greenlets again in each forked child.
+"""Detects a tracer provider that runs the app's greenlets again in each forked child.
 
-Since opentelemetry-sdk 1.44 a provider's fork hook asks resource detectors through a thread pool
-(read 2026-11-28, see `private_provider`). Where gevent or eventlet has patched threads, waiting for
-that pool runs every greenlet that is ready, in the child. The app's provider is not ours to change,
-so this is said and not mended.
+Since opentelemetry-sdk 1.44, a provider's fork hook runs resource detectors in a thread pool (read
+2026-11-28, see `private_provider`). If gevent or eventlet has patched threads, waiting for that
+pool runs every ready greenlet in the child. The app's provider is not ours to change, so this is
+only reported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from tokenledger_exporter.recorder.private_provider import PrivateProvider
 
 REMEDY: Final = (
-    "pin opentelemetry-sdk below 1.44 or make no TracerProvider in this app: TokenLedger needs none"
+    "pin opentelemetry-sdk below 1.44, or create no TracerProvider: TokenLedger does not need one"
 )
 """What to do about a provider with the hook."""
 
@@ -26,7 +26,7 @@ _HOOK: Final = "_handle_fork"
 
 
 def patched_by() -> str:
-    """The library that has replaced this process's threads by greenlets; "" if none has."""
+    """The library that replaced this process's threads with greenlets; "" if none did."""
     gevent = sys.modules.get("gevent.monkey")
     if gevent is not None and gevent.is_module_patched("threading"):
         return "gevent"
@@ -37,7 +37,7 @@ def patched_by() -> str:
 
 
 def has_fork_hook(provider: object) -> bool:
-    """Whether a provider is the SDK's, with its own fork hook."""
+    """Whether a provider is the SDK's and has its fork hook."""
     return (
         isinstance(provider, TracerProvider)
         and not isinstance(provider, PrivateProvider)
@@ -47,24 +47,24 @@ def has_fork_hook(provider: object) -> bool:
 
 
 def warning(provider: object) -> str:
-    """One sentence on a provider that runs greenlets in forked children here; "" for any other."""
+    """A sentence about a provider that runs greenlets in forked children; "" for any other."""
     library = patched_by()
     if not library or not has_fork_hook(provider):
         return ""
     return (
-        f"the app's TracerProvider runs the app's greenlets again in every forked child ({library} "
-        f"is patched in, and the OpenTelemetry SDK's fork hook waits for threads)"
+        f"the app's TracerProvider runs the app's greenlets again in every forked child: {library} "
+        f"has patched threads, and the OpenTelemetry SDK's fork hook waits for threads"
     )
 
 
 def examine_app_provider() -> tuple[str, str]:
-    """What is known of the global tracer provider, and what to do about it; "" for nothing."""
+    """A sentence about the global tracer provider, and the remedy; "" if none is needed."""
     try:
         provider = trace.get_tracer_provider()
     except Exception as error:  # noqa: BLE001 - whatever breaks is the finding
         kind = type(error).__name__
-        detail = f"OTEL_PYTHON_TRACER_PROVIDER names one that cannot be loaded ({kind})"
+        detail = f"the provider that OTEL_PYTHON_TRACER_PROVIDER names cannot be loaded ({kind})"
         return detail, "install its package or unset the variable; calls are recorded without it"
     if sentence := warning(provider):
         return sentence, REMEDY
-    return "TokenLedger's own does nothing in a forked child, also under gevent", ""
+    return "safe to fork, also under gevent", ""

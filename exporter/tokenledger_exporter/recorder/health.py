@@ -1,4 +1,4 @@
-"""What a ledger says of itself: `health()`, and the same as OpenTelemetry metrics."""
+"""The health of a ledger, as `health()` and as OpenTelemetry metrics."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 class HealthMonitor:
-    """Reads spool and drainer; asks neither database nor network.
+    """Reads the spool's and the drainer's state; uses neither database nor network.
 
     Args:
-        database_url: the ledger; only host, port and name are said.
-        folder: where its segments are.
-        spool: what waits.
-        drainer: what was written.
+        database_url: the ledger; only its host, port and name are shown.
+        folder: the folder of its segments.
+        spool: holds the waiting calls.
+        drainer: writes them.
     """
 
     def __init__(self, database_url: str, folder: Path, spool: Spool, drainer: Drainer) -> None:
@@ -47,13 +47,13 @@ class HealthMonitor:
 
     @property
     def oldest_waiting_seconds(self) -> float:
-        """How long the oldest of them has waited; 0 if none does."""
+        """How long the oldest waiting call has waited; 0 if none waits."""
         ended_ns = self._spool.oldest_waiting_ns()
         return max(0.0, (time.time_ns() - ended_ns) / 1e9) if ended_ns else 0.0
 
     @property
     def lost(self) -> int:
-        """Records known to be gone."""
+        """Records known to be lost."""
         return self._spool.state.lost
 
     @property
@@ -68,7 +68,7 @@ class HealthMonitor:
 
     @property
     def spool_bytes(self) -> int:
-        """What all segments of the ledger take on this machine."""
+        """Total size of the ledger's segments on this machine."""
         return self._spool.bytes_on_disk()
 
     @property
@@ -77,7 +77,7 @@ class HealthMonitor:
         return self._drainer.breaker.state
 
     def health(self) -> dict[str, object]:
-        """Where the rows are: waiting, committed, lost, and the last error in words."""
+        """Counts of waiting, committed and lost calls, and the last error as a sentence."""
         state = self._drainer.state
         return {
             "database": self._database,
@@ -99,22 +99,22 @@ class HealthMonitor:
         }
 
 
-def _circuit_is_open(vitals: HealthMonitor) -> int:
-    return int(vitals.circuit != CLOSED)
+def _circuit_is_open(monitor: HealthMonitor) -> int:
+    return int(monitor.circuit != CLOSED)
 
 
-def measure(vitals: Callable[[], HealthMonitor | None]) -> None:
-    """Make the metrics on the app's meter provider; where it has none, nobody reads them.
+def register_metrics(current_monitor: Callable[[], HealthMonitor | None]) -> None:
+    """Register the metrics with the app's meter provider; without one they are never read.
 
     Args:
-        vitals: what to read, of the ledger that is in force whenever somebody looks.
+        current_monitor: returns the monitor of the ledger in force at each reading.
     """
     meter = metrics.get_meter(names.METER)
 
     def reading(read: Read) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_options: CallbackOptions) -> Iterable[Observation]:
-            found = vitals()
-            return [] if found is None else [Observation(read(found))]
+            monitor = current_monitor()
+            return [] if monitor is None else [Observation(read(monitor))]
 
         return observe
 
@@ -124,10 +124,10 @@ def measure(vitals: Callable[[], HealthMonitor | None]) -> None:
     def counter(name: str, unit: str, read: Read) -> None:
         meter.create_observable_counter(name, [reading(read)], unit)
 
-    gauge(names.WAITING, "{call}", lambda found: found.waiting)
-    gauge(names.OLDEST_WAITING, "s", lambda found: found.oldest_waiting_seconds)
-    gauge(names.SPOOL_SIZE, "By", lambda found: found.spool_bytes)
+    gauge(names.WAITING, "{call}", lambda monitor: monitor.waiting)
+    gauge(names.OLDEST_WAITING, "s", lambda monitor: monitor.oldest_waiting_seconds)
+    gauge(names.SPOOL_SIZE, "By", lambda monitor: monitor.spool_bytes)
     gauge(names.CIRCUIT_OPEN, "1", _circuit_is_open)
-    counter(names.COMMITTED, "{row}", lambda found: found.committed)
-    counter(names.LOST, "{call}", lambda found: found.lost)
-    counter(names.FAILURES, "{attempt}", lambda found: found.failures)
+    counter(names.COMMITTED, "{row}", lambda monitor: monitor.committed)
+    counter(names.LOST, "{call}", lambda monitor: monitor.lost)
+    counter(names.FAILURES, "{attempt}", lambda monitor: monitor.failures)

@@ -1,7 +1,7 @@
-"""The ledger an app records into: spool, drainer, and the providers that feed them.
+"""The ledger that an app records into: spool, drainer, and the tracer providers that feed them.
 
-`install` is what `tokenledger.configure()` and the launcher find by entry point. There is at most
-one installed ledger a process; installing another moves every attached provider over to it.
+`tokenledger.configure()` and the launcher find `install` by its entry point. A process has at most
+one installed ledger; installing another moves every attached provider to it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tokenledger_exporter.maintenance.inline import MaintainingWriter
 from tokenledger_exporter.rating.live_price import price_of
 from tokenledger_exporter.recorder.drainer import Drainer, package_prices
 from tokenledger_exporter.recorder.greenlets import REMEDY, warning
-from tokenledger_exporter.recorder.health import HealthMonitor, measure
+from tokenledger_exporter.recorder.health import HealthMonitor, register_metrics
 from tokenledger_exporter.recorder.private_provider import PrivateProvider
 from tokenledger_exporter.recorder.processor import (
     EXIT_SECONDS,
@@ -54,9 +54,9 @@ _COMMIT_SECONDS: Final = 5.0
 
 
 class PostgresLedger:
-    """Records of one process on their way to one Postgres ledger.
+    """Records the calls of one process into one Postgres ledger.
 
-    Opening one touches neither disk nor network: the spool opens with the first call, the
+    Creating one touches neither disk nor network. The spool opens with the first call, and the
     connection with the first batch, in the background.
 
     Raises:
@@ -82,27 +82,27 @@ class PostgresLedger:
         self._spool: Final = Spool(self.folder, header, settings.buffer_size)
         self._writer: Final = MaintainingWriter(settings.database_url)
         self._drainer: Final = Drainer(self._spool, self._writer, settings)
-        self._syncer: Final = FsyncThread(self._spool.sync)
+        self._fsync_thread: Final = FsyncThread(self._spool.sync)
         self.monitor: Final = HealthMonitor(
             settings.database_url, self.folder, self._spool, self._drainer
         )
         self._stopped = False
-        # Made now: at interpreter exit the SDK can no longer make one, and the call would be lost.
+        # Created now: at interpreter exit the SDK cannot create one, and calls would be lost.
         self._private: Final = PrivateProvider(resource)
         self._private.add_span_processor(LedgerProcessor(self))
         _living.add(self)
 
     @property
     def tracer_provider(self) -> TracerProvider:
-        """A provider whose spans reach this ledger and nothing else, whatever the app samples."""
+        """A provider whose spans reach only this ledger, however the app samples."""
         return self._private
 
     def attach(self, provider: AnyTracerProvider) -> bool:
-        """Make an app's provider feed this ledger.
+        """Let an app's provider feed this ledger.
 
         Returns:
-            Whether our own calls reach it by that provider's spans: not if it is no SDK provider,
-            nor if its limits may cut them. Other emitters' spans do as they are.
+            Whether our own calls reach the ledger through that provider's spans. They do not if it
+            is not an SDK provider, or if its limits may cut them. Other emitters' spans always do.
         """
         if not isinstance(provider, TracerProvider):
             return False
@@ -119,30 +119,30 @@ class PostgresLedger:
         return not isinstance(processor, OthersProcessor)
 
     def append(self, payload: bytes) -> None:
-        """Spool one record; with `async_mode=False`, return after its commit was tried."""
+        """Spool one record; with `async_mode=False`, also wait for an attempt to commit it."""
         if self._stopped and (successor := self._successor()) is not None:
-            # A stream that outlived a second `configure()` ends on the ledger in force.
+            # A stream that outlives a second `configure()` is recorded by the new ledger.
             successor.append(payload)
             return
         number = self._spool.append(payload)
-        if not self._syncer.due:
-            self._syncer.notice()
+        if not self._fsync_thread.due:
+            self._fsync_thread.notice()
         if not number:
             return
-        # With the database away every call would wait for a connection: the spool has the record.
+        # While the database is unreachable, no call waits for it: the record is in the spool.
         if self.settings.async_mode or self._drainer.is_pausing:
             self._drainer.notice(number)
         else:
             self._drainer.drain_now(_COMMIT_SECONDS)
 
     def append_start(self, payload: bytes) -> None:
-        """Spool that a call was sent; nothing is written of it while this process lives."""
+        """Spool that a call was sent; it is only written if this process dies before its end."""
         if self._stopped and (successor := self._successor()) is not None:
             successor.append_start(payload)
             return
         self._spool.append(payload, ended=False)
-        if not self._syncer.due:
-            self._syncer.notice()
+        if not self._fsync_thread.due:
+            self._fsync_thread.notice()
 
     def count_unrecorded(self, kind: str) -> None:
         """Count a call that could not be turned into a record; the first is logged."""
@@ -157,16 +157,16 @@ class PostgresLedger:
         return self._spool.waiting
 
     def flush(self, timeout: float) -> int:
-        """Try to commit what waits; returns the rows committed before the time-out."""
+        """Try to commit the waiting records; returns the rows committed before the timeout."""
         return self._drainer.drain_now(timeout)
 
     def price(
         self, attributes: Mapping[str, AttributeValue], start_ns: int, *, failed: bool
     ) -> Decimal | None:
-        """What a call costs in US dollars, without asking the database.
+        """The cost of a call in US dollars, without a query.
 
-        By the ledger's own price book where a row of that provider was written since the start of
-        this process, else by the installed `genai-prices` package, whose first use takes a second.
+        It uses the ledger's price book if this process has written a row of that provider, else the
+        installed `genai-prices` package, whose first use takes a second.
         """
         return price_of(
             attributes, start_ns, failed=failed, header=self._header, prices_of=self._known_prices
@@ -176,38 +176,38 @@ class PostgresLedger:
         return self._drainer.known_prices.get(provider) or package_prices()
 
     def health(self) -> dict[str, object]:
-        """Where the rows are: waiting, committed, lost, and the last error in words."""
+        """Counts of waiting, committed and lost calls, and the last error as a sentence."""
         return self.monitor.health()
 
     def shutdown(self, timeout: float, *, ends_process: bool = False) -> None:
-        """Try for the last rows and close; what is left stays in the spool. Idempotent."""
+        """Try to commit the last rows and close; the rest stays in the spool. Idempotent."""
         self._stopped = True
         self._drainer.stop(timeout, ends_process=ends_process)
-        self._syncer.stop()
+        self._fsync_thread.stop()
         self._spool.close()
         if PROCESS.ledger is self:
             PROCESS.ledger = None
 
     def after_fork(self) -> None:
-        """In a forked child: keep nothing that is the parent's."""
+        """In a forked child: drop everything that belongs to the parent."""
         self._spool.after_fork()
         self._writer.after_fork()
         self._drainer.after_fork()
-        self._syncer.after_fork()
+        self._fsync_thread.after_fork()
 
     def _successor(self) -> PostgresLedger | None:
-        """The ledger in force, if it is another one of the same folder."""
+        """The installed ledger, if it is another one with the same spool folder."""
         ledger = installed_ledger()
         same = ledger is not None and ledger is not self and ledger.folder == self.folder
         return ledger if same else None
 
 
 def install(provider: AnyTracerProvider | None, settings: Settings) -> PostgresLedger:
-    """Make a ledger this process's own and attach a provider to it.
+    """Install a ledger for this process and attach a provider to it.
 
     Args:
         provider: the app's provider; a proxy or `None` attaches nothing yet.
-        settings: what `configure()` was told; the same settings again keep the ledger.
+        settings: the settings of `configure()`; equal settings keep the installed ledger.
 
     Raises:
         SettingsError: no database URL is set.
@@ -221,7 +221,7 @@ def install(provider: AnyTracerProvider | None, settings: Settings) -> PostgresL
             ledger = PROCESS.ledger = PostgresLedger(settings, resource)
             if not PROCESS.has_metrics:
                 PROCESS.has_metrics = True
-                _make_metrics()
+                _register_metrics()
             for attached in list(_attached):
                 ledger.attach(attached)
             if previous is not None:
@@ -232,15 +232,15 @@ def install(provider: AnyTracerProvider | None, settings: Settings) -> PostgresL
 
 
 def installed_ledger() -> PostgresLedger | None:
-    """The ledger `install` made, if any."""
+    """The installed ledger, if there is one."""
     ledger = PROCESS.ledger
     return ledger if isinstance(ledger, PostgresLedger) else None
 
 
-def _make_metrics() -> None:
+def _register_metrics() -> None:
     try:
-        measure(_installed_monitor)
-    except Exception as error:  # noqa: BLE001 - whatever the named meter provider's package raises
+        register_metrics(_installed_monitor)
+    except Exception as error:  # noqa: BLE001 - a meter provider may raise anything
         kind = type(error).__name__
         warn("metrics_unavailable", f"the app's meter provider cannot be loaded ({kind})")
 
@@ -251,7 +251,7 @@ def _installed_monitor() -> HealthMonitor | None:
 
 
 def feeds_installed_ledger(resource: Resource, database_url: str) -> bool:
-    """Whether spans of a provider with this very resource reach that ledger already."""
+    """Whether the installed ledger is this one and already gets spans with this resource."""
     ledger = installed_ledger()
     if ledger is None or fingerprint(ledger.settings.database_url) != fingerprint(database_url):
         return False
@@ -259,13 +259,13 @@ def feeds_installed_ledger(resource: Resource, database_url: str) -> bool:
 
 
 def _default_attributes(settings: Settings) -> dict[str, str]:
-    """Default attribution as span attributes; known keys fill their column and stay metadata."""
-    told: dict[str, Any] = {**settings.default_metadata, **settings.tags}
-    defaults = {attributes.METADATA_PREFIX + key: str(value) for key, value in told.items()}
+    """Default attribution as span attributes; a known key fills its column and is also metadata."""
+    values: dict[str, Any] = {**settings.default_metadata, **settings.tags}
+    defaults = {attributes.METADATA_PREFIX + key: str(value) for key, value in values.items()}
     if settings.agent_id:
-        told["agent_id"] = settings.agent_id
+        values["agent_id"] = settings.agent_id
     known = dimensions.ATTRIBUTION_KEYS
-    defaults |= {known[key]: str(value) for key, value in told.items() if key in known}
+    defaults |= {known[key]: str(value) for key, value in values.items() if key in known}
     return {encodable(key): encodable(value) for key, value in defaults.items()}
 
 

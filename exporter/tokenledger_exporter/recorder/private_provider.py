@@ -1,9 +1,9 @@
-"""The tracer provider of a ledger's own: it records every span and stays silent after a fork.
+"""The ledger's own tracer provider: it records every span and does nothing after a fork.
 
-The SDK registers a fork hook for each of its providers since 1.44 (`TracerProvider._handle_fork`,
-read in 1.40 to 1.45.2 on 2026-11-28). In the child it asks resource detectors through a thread
-pool. Under gevent or eventlet that yields to the event loop, which runs the app's greenlets a
-second time, inside the child.
+Since 1.44, the SDK registers a fork hook for each provider (`TracerProvider._handle_fork`, read in
+1.40 to 1.45.2 on 2026-11-28). In the child, the hook runs resource detectors in a thread pool.
+Under gevent or eventlet, that yields to the event loop, which runs the app's greenlets a second
+time inside the child.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 
 class UrandomIdGenerator(IdGenerator):
-    """Ids from the operating system: an app that seeds `random` must not repeat another's ids."""
+    """Ids from the operating system, so that apps with the same `random` seed get different ids."""
 
     def generate_span_id(self) -> int:
         """64 random bits, never 0."""
@@ -32,10 +32,10 @@ class UrandomIdGenerator(IdGenerator):
 
 
 class PrivateProvider(TracerProvider):
-    """A provider that samples everything, has no limits, and is silent after a fork.
+    """A provider that samples everything, has no limits, and does nothing after a fork.
 
     Args:
-        resource: the app's; `None` reads it from the environment.
+        resource: the app's resource; `None` reads it from the environment.
     """
 
     def __init__(self, resource: Resource | None) -> None:
@@ -46,26 +46,26 @@ class PrivateProvider(TracerProvider):
             span_limits=_UNLIMITED,
             shutdown_on_exit=False,
         )
-        # The SDK's metrics on spans are of the app's tracing; loading their provider may fail.
+        # The SDK's span metrics describe the app's tracing, and loading their provider may fail.
         self._meter_provider = NoOpMeterProvider()
 
     def adopt(self, resource: Resource) -> None:
-        """Make tracers with an app's resource from now on: its provider may come after us."""
+        """Use an app's resource for new tracers: its provider may be created after this one."""
         self._resource = resource
-        # The SDK hands out the same tracer for the same scope, since 1.43 or so.
-        known: dict[object, object] = getattr(self, "_tracers", {})
-        known.clear()
+        # The SDK caches a tracer per scope, since about 1.43.
+        tracers: dict[object, object] = getattr(self, "_tracers", {})
+        tracers.clear()
 
     def _handle_fork(self) -> None:
-        """In place of the SDK's: a fresh lock, and no thread pool.
+        """Replace the SDK's fork hook: create a new lock, and start no thread pool.
 
-        The hook holds the bound method, so it finds this one. A ledger row has no process id and no
-        instance id, which are all that the SDK would read again.
+        The SDK registers the bound method, so it calls this one. The SDK would only read the
+        process id and instance id again, and a ledger row has neither.
         """
         self._tracers_lock = threading.Lock()
 
 
-# Each of them, so that a malformed variable of the app's limits stops nothing of ours.
+# Every limit is set, so that a malformed environment variable has no effect on this provider.
 _UNLIMITED: Final = SpanLimits(
     max_attributes=SpanLimits.UNSET,
     max_events=SpanLimits.UNSET,

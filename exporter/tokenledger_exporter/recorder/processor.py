@@ -1,11 +1,12 @@
 """The span processor that makes the ledger complete: every ended model call goes to the spool.
 
-It runs on the caller's thread, so it does one thing: one compact record, one `os.write`, when a
-call is sent and when it ends. A span
-that tells of a call our own instrumentor is telling of already (the anthropic SDK traces itself)
-is marked as covered when it starts and left out; it still goes to every other exporter. Below
-another emitter's span, a call notes which one: only there are both known, and the ledger must find
-out whether they tell of one call.
+It runs on the caller's thread, so it does little: it writes one compact record with one `os.write`
+when a call is sent, and one when it ends.
+
+The anthropic SDK traces itself, so one of its spans may report a call that our instrumentor reports
+too. Such a span is marked as covered when it starts and is not recorded; it still goes to every
+other exporter. A call below another emitter's span records that span as an ancestor, so that the
+ledger can find out whether both report the same call.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from tokenledger_exporter.installed import PROCESS
 from tokenledger_exporter.recorder.encode import is_model_call
-from tokenledger_exporter.recorder.encode_fast import encode_call, encode_start
+from tokenledger_exporter.recorder.encode_fast import encode_ended, encode_started
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -30,17 +31,17 @@ if TYPE_CHECKING:
 EXIT_SECONDS: Final = 1.6
 """How long interpreter exit or a provider's shutdown may wait for the last rows.
 
-Two seconds are promised for the whole exit; the interpreter's own end takes some of them.
+The documented limit for the whole exit is two seconds, and the interpreter needs part of them.
 """
 
-# Agents call agents; what tells of the same call is the next few spans above it.
+# Agents call agents; only the nearest spans above a call can report the same call.
 _MAX_ANCESTORS: Final = 8
 
 
 def exit_seconds_left() -> float:
-    """What is left of EXIT_SECONDS: providers, exporters and ledgers end one after another."""
+    """The rest of EXIT_SECONDS, which providers, exporters and ledgers share at exit."""
     now = time.monotonic()
-    # A provider shut down in the middle of an app's life begins no exit.
+    # A provider that is shut down while the app runs does not begin an exit.
     began = PROCESS.exit_began_at
     if began is None or now - began > 2 * EXIT_SECONDS:
         began = PROCESS.exit_began_at = now
@@ -48,14 +49,14 @@ def exit_seconds_left() -> float:
 
 
 class RecordSink(Protocol):
-    """Where the processor's records go."""
+    """Takes the processor's records."""
 
     def append(self, payload: bytes) -> None:
-        """Keep one record."""
+        """Record one ended call."""
         ...
 
     def append_start(self, payload: bytes) -> None:
-        """Keep the record of a call that was sent, until its end is there."""
+        """Record that a call was sent, until its end is recorded."""
         ...
 
     def count_unrecorded(self, kind: str) -> None:
@@ -63,7 +64,7 @@ class RecordSink(Protocol):
         ...
 
     def flush(self, timeout: float) -> int:
-        """Try to commit what waits; returns the rows committed."""
+        """Try to commit the waiting records; returns the rows committed."""
         ...
 
     @property
@@ -73,10 +74,10 @@ class RecordSink(Protocol):
 
 
 class LedgerProcessor(SpanProcessor):
-    """Feeds ended model-call spans of one provider to a ledger, which may be exchanged."""
+    """Feeds ended model-call spans of one provider to a ledger, which may be replaced."""
 
-    # Living spans only: of those below a call of ours, and of those below another emitter's. All
-    # processors share them: a call's span on the app's provider may stand above one on ours.
+    # Open spans that are below a call of ours, and open spans below another emitter's call. All
+    # processors share them: a span on the app's provider may be the parent of one on ours.
     _covered: Final[set[int]] = set()
     _below: Final[dict[int, Ancestors]] = {}
 
@@ -84,11 +85,11 @@ class LedgerProcessor(SpanProcessor):
         self.sink = sink
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Spool that a call of ours was sent; note spans below a call that is told of already."""
+        """Spool that a call of ours was sent; note spans below a call that is reported already."""
         try:
             if span.parent is not None:
                 self._note(span, trace.get_current_span(parent_context))
-            if (payload := encode_start(span)) is not None:
+            if (payload := encode_started(span)) is not None:
                 self.sink.append_start(payload)
         except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
             self.sink.count_unrecorded(type(error).__name__)
@@ -104,14 +105,14 @@ class LedgerProcessor(SpanProcessor):
                 if span_id in self._covered:
                     self._covered.discard(span_id)
                     return
-            if (payload := encode_call(span, ancestors)) is not None:
+            if (payload := encode_ended(span, ancestors)) is not None:
                 self.sink.append(payload)
         except Exception as error:  # noqa: BLE001 - a failure of ours must not reach the app
             self.sink.count_unrecorded(type(error).__name__)
 
     def _note(self, span: Span, parent: trace.Span) -> None:
         above = parent.get_span_context().span_id
-        # A call of ours inside another (made by a hook of the HTTP client) is a call of its own.
+        # A call of ours inside another one (made by a hook of the HTTP client) is a separate call.
         call = parent if isinstance(parent, ReadableSpan) and is_model_call(parent) else None
         if not _is_ours(span) and (_is_ours(parent) or (call and above in self._covered)):
             self._covered.add(span.get_span_context().span_id)
@@ -123,23 +124,23 @@ class LedgerProcessor(SpanProcessor):
             self._below[span.get_span_context().span_id] = ancestors
 
     def shutdown(self) -> None:
-        """Try for the last rows; what is left stays in the spool for the next process."""
+        """Try to commit the last rows; the rest stays in the spool for the next process."""
         self.sink.flush(exit_seconds_left())
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Commit what waits; False if something is still waiting at the time-out."""
+        """Commit the waiting records; False if some still wait at the timeout."""
         self.sink.flush(timeout_millis / 1000)
         return self.sink.waiting == 0
 
 
 class OthersProcessor(LedgerProcessor):
-    """The same for a provider whose limits may cut our calls: those have spans of the ledger's own.
+    """A `LedgerProcessor` for a provider whose limits may cut our spans, which it does not record.
 
-    What stands above and below them is noted all the same.
+    Our calls then have spans on the ledger's own provider. Ancestors are noted nevertheless.
     """
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Note spans below a call that is told of already."""
+        """Note spans below a call that is reported already."""
         try:
             if span.parent is not None:
                 self._note(span, trace.get_current_span(parent_context))

@@ -1,7 +1,7 @@
-"""Loads OpenTelemetry's SDK, also where a limit in the environment is malformed.
+"""Imports OpenTelemetry's SDK even if a limit in the environment is malformed.
 
-`opentelemetry.sdk.trace` reads its limits when it is imported, and raises for one that is no number
-(1.45.2, read 2026-11-28). An app that uses no OpenTelemetry would have no ledger because of it.
+`opentelemetry.sdk.trace` reads its limits when it is imported, and raises if one is not a number
+(1.45.2, read 2026-11-28). Without this, such a variable would leave an app without its ledger.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LIMIT: Final = "_LIMIT"
 
 
 def load_sdk() -> None:
-    """Import the SDK; without the app's limits where they cannot be read."""
+    """Import the SDK; ignore the app's limits if one of them cannot be read."""
     if _MODULE in sys.modules:
         return
     try:
@@ -36,4 +36,4 @@ def load_sdk() -> None:
         finally:
             os.environ.update(limits)
         names = ", ".join(sorted(limits))
-        warn("sdk_limits", f"OpenTelemetry cannot read one of {names}: give a number")
+        warn("sdk_limits", f"OpenTelemetry cannot read one of {names}: set a number")

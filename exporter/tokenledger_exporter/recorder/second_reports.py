@@ -1,9 +1,9 @@
-"""Calls without a response id that a wrapper reports once more, after our own report of them.
+"""Finds a wrapper's second report of a call that has no response id.
 
-LiteLLM's OpenTelemetry callback makes its span when a call is over, in a trace of its own. With a
-response id the ledger knows both reports for one call. An embedding has none (LiteLLM 1.110.2, read
-2026-11-28), so here, in the process that both come from, each second report is matched with one of
-our own that lies within its time and says the same.
+LiteLLM's OpenTelemetry callback creates its span when a call is over, in a trace of its own. If the
+call has a response id, the ledger finds that both reports are of one call. An embedding has none
+(LiteLLM 1.110.2, read 2026-11-28). So each second report is matched here, in the process that makes
+both, with a report of ours that lies within its time and has the same counts.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 _WRAPPERS: Final = frozenset({"litellm"})
-_MAX_ALLOWED: Final = 1_024
+_MAX_REMEMBERED: Final = 1_024
 
 
 @dataclass(slots=True)
-class _Own:
+class _OwnReport:
     """One of our reports, and the second report it was matched with."""
 
     row: LedgerRow
@@ -34,21 +34,21 @@ class _Own:
 
 
 class SecondReports:
-    """Remembers our own latest reports without a response id; used by one thread."""
+    """Remembers our latest reports without a response id; used by one thread."""
 
     def __init__(self) -> None:
-        self._own: Final[OrderedDict[UUID, _Own]] = OrderedDict()
+        self._own: Final[OrderedDict[UUID, _OwnReport]] = OrderedDict()
 
     def is_second(self, row: LedgerRow) -> bool:
         """Whether a row is the second report of a call; our own reports are remembered.
 
-        The answer is the same when a batch that could not be written comes again.
+        The answer is the same when a batch is retried.
         """
         if row.response_id:
             return False
         if row.scope.startswith(SCOPE_PREFIX):
-            self._own.setdefault(row.event_id, _Own(row))
-            if len(self._own) > _MAX_ALLOWED:
+            self._own.setdefault(row.event_id, _OwnReport(row))
+            if len(self._own) > _MAX_REMEMBERED:
                 self._own.popitem(last=False)
             return False
         if row.scope not in _WRAPPERS:
@@ -61,7 +61,7 @@ class SecondReports:
 
 
 def _is_same(own: LedgerRow, second: LedgerRow) -> bool:
-    """Whether a wrapper's report can be of the call that ours is of."""
+    """Whether a wrapper's report can describe the same call as ours."""
     if own.operation != second.operation or own.status != second.status:
         return False
     if own.timestamp < second.timestamp - CLOCK_TOLERANCE:

@@ -1,24 +1,24 @@
-"""Whether a provider's own limits would cut what our spans say: decided once a provider.
+"""Detects a provider whose limits would cut attributes of our spans.
 
-The app sets them for what its backend takes (`OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`,
-`OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`, `SpanLimits`); money must not fall to them.
+An app sets span limits for its tracing backend (`OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`,
+`OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`, `SpanLimits`). They must not change what a call costs.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-# The SDK's default, which a call with 64 keys of metadata stays below.
+# The SDK's default; a call with 64 metadata keys stays below it.
 _ENOUGH_ATTRIBUTES: Final = 128
-# The longest text that is kept of a span: a provider's whole usage object.
+# The longest text that is recorded: a provider's whole usage object.
 _ENOUGH_CHARACTERS: Final = 65_536
 
 
 def may_cut(provider: object) -> bool:
-    """Whether spans of a provider may lose attributes, or the ends of their values.
+    """Whether spans of a provider may lose attributes or parts of their values.
 
-    Read where opentelemetry-sdk 1.40 to 1.45.2 keeps the limits (2026-11-28); a provider that has
-    none there is taken to cut.
+    Reads the field in which opentelemetry-sdk 1.40 to 1.45.2 stores the limits (2026-11-28). A
+    provider without that field is assumed to cut.
     """
     limits = getattr(provider, "_span_limits", None)
     return _is_below(limits, "max_span_attributes", _ENOUGH_ATTRIBUTES) or _is_below(

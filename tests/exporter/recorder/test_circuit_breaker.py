@@ -16,7 +16,7 @@ from support.ledger_rows import ask
 from support.ledgers import DOWN, call, eventually, opened
 from tokenledger_exporter.db import answer_timeout
 from tokenledger_exporter.maintenance.install import migrate
-from tokenledger_exporter.recorder.circuit_breaker import CLOSED, HALF_OPEN, OPEN, Breaker
+from tokenledger_exporter.recorder.circuit_breaker import CLOSED, HALF_OPEN, OPEN, CircuitBreaker
 from tokenledger_exporter.recorder.ledger import install
 from tokenledger_semconv import metrics as names
 from tokenledger_semconv.settings import read_settings
@@ -29,7 +29,7 @@ QUICK = {"retry_backoff_base": 0.01, "retry_backoff_max": 0.01, "batch_size": 1}
 
 def test_pauses_double_up_to_the_longest_and_then_the_circuit_opens() -> None:
     told = {"retry_backoff_base": 1.0, "retry_backoff_max": 3.0, "circuit_breaker_timeout": 100.0}
-    breaker = Breaker(read_settings(told, {}))
+    breaker = CircuitBreaker(read_settings(told, {}))
     pauses: list[float] = []
     for _ in range(6):
         breaker.note_failure()
@@ -41,7 +41,7 @@ def test_pauses_double_up_to_the_longest_and_then_the_circuit_opens() -> None:
 
 
 def test_an_open_circuit_is_half_open_while_it_is_tried_and_closed_by_a_success() -> None:
-    breaker = Breaker(read_settings({"circuit_breaker_threshold": 1}, {}))
+    breaker = CircuitBreaker(read_settings({"circuit_breaker_threshold": 1}, {}))
     assert breaker.state == CLOSED
     breaker.note_failure()
     breaker.is_trying = True

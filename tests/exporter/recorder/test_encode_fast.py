@@ -54,28 +54,28 @@ def _long_way_is_closed(_span: object, _ancestors: object = ()) -> bytes:
 
 def _is_same(span: Span) -> bool:
     """Whether both ways tell the same of a call, while it is in flight and once it has ended."""
-    sent = encode_fast.encode_start(span) == encode.encode_start(span)
+    sent = encode_fast.encode_started(span) == encode.encode_started(span)
     # The answer's last: with a list on it, a START goes the long way.
     if attributes.FINISH_REASONS not in (span.attributes or {}):
         span.set_attribute(attributes.FINISH_REASONS, ("stop",))
     span.end()
-    ended = encode_fast.encode_call(span, ((7, 9),)) == encode.encode_call(span, ((7, 9),))
+    ended = encode_fast.encode_ended(span, ((7, 9),)) == encode.encode_ended(span, ((7, 9),))
     return sent and ended
 
 
 def test_a_plain_call_goes_the_short_way(tracer: Tracer, monkeypatch: pytest.MonkeyPatch) -> None:
     span = _call(tracer)
-    encode_fast.encode_start(span)
-    monkeypatch.setattr(encode, "encode_start", _long_way_is_closed)
-    monkeypatch.setattr(encode, "encode_call", _long_way_is_closed)
+    encode_fast.encode_started(span)
+    monkeypatch.setattr(encode, "encode_started", _long_way_is_closed)
+    monkeypatch.setattr(encode, "encode_ended", _long_way_is_closed)
     sent = tracer.start_span("chat", attributes=TOLD)
     assert isinstance(sent, Span)
-    start = encode_fast.encode_start(sent)
+    start = encode_fast.encode_started(sent)
     assert start is not None
     assert codec.decode_record(start).attributes == TOLD
     span.set_attribute(attributes.FINISH_REASONS, ("stop",))
     span.end()
-    end = encode_fast.encode_call(span, ())
+    end = encode_fast.encode_ended(span, ())
     assert end is not None
     assert codec.decode_record(end).attributes == {
         **TOLD,
@@ -159,19 +159,19 @@ def test_whatever_stands_on_the_span_is_booked_as_before(tracer: Tracer, change:
     with trace.use_span(tracer.start_span("above")):
         span = _call(tracer)
     # The first span of a scope is read the long way, and what is found kept for the next.
-    encode_fast.encode_start(span)
+    encode_fast.encode_started(span)
     change(span)
     assert _is_same(span)
 
 
 def test_a_span_of_another_emitter_is_no_call_of_ours() -> None:
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("another")
-    encode_fast.encode_start(_call(tracer))
+    encode_fast.encode_started(_call(tracer))
     assert _is_same(_call(tracer))
-    assert encode_fast.encode_start(_call(tracer)) is None
+    assert encode_fast.encode_started(_call(tracer)) is None
     other = tracer.start_span("GET /")
     assert isinstance(other, Span)
-    assert encode_fast.encode_call(other, ()) is None
+    assert encode_fast.encode_ended(other, ()) is None
 
 
 def test_a_span_that_keeps_its_fields_elsewhere_than_the_sdk_is_booked_the_same(
@@ -190,8 +190,8 @@ def test_a_span_that_keeps_its_fields_elsewhere_than_the_sdk_is_booked_the_same(
         status, attributes = span.status, span.attributes
 
     elsewhere: Any = Elsewhere()
-    payload = encode_fast.encode_call(elsewhere, ())
-    assert payload == encode_fast.encode_call(span, ())
+    payload = encode_fast.encode_ended(elsewhere, ())
+    assert payload == encode_fast.encode_ended(span, ())
     assert payload is not None
     record = codec.decode_record(payload)
     assert record.failed

@@ -12,7 +12,7 @@ import pytest
 
 from support.ledgers import DOWN, call, opened, started
 from support.spools import HEADER, recovered, waiting
-from tokenledger_exporter.recorder.encode_fast import encode_call, encode_start
+from tokenledger_exporter.recorder.encode_fast import encode_ended, encode_started
 from tokenledger_exporter.spool.codec import decode_record
 from tokenledger_exporter.spool.open_calls import is_start
 from tokenledger_exporter.spool.segment import Segment
@@ -31,9 +31,9 @@ def sent(ledger: PostgresLedger, calls: int, attribution_bytes: int) -> list[tup
     pairs: list[tuple[bytes, bytes]] = []
     for _ in range(calls):
         span = started(tracer, "u" * attribution_bytes)
-        start = encode_start(span)
+        start = encode_started(span)
         span.end()
-        end = encode_call(span, ())
+        end = encode_ended(span, ())
         assert start is not None
         assert end is not None
         pairs.append((start, end))

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from support.ledger_rows import ask
 from support.ledgers import DOWN, opened, started
 from support.spools import HEADER, recovered, waiting
-from tokenledger_exporter.recorder.encode import encode_span, encode_start
+from tokenledger_exporter.recorder.encode import encode_span, encode_started
 from tokenledger_exporter.spool.codec import decode_record
 from tokenledger_exporter.spool.open_calls import is_start
 from tokenledger_exporter.spool.spool import Spool
@@ -50,7 +50,7 @@ def made(number: int = 1) -> list[tuple[bytes, bytes]]:
     pairs: list[tuple[bytes, bytes]] = []
     for _ in range(number):
         span = started(tracer)
-        start = encode_start(span)
+        start = encode_started(span)
         assert start is not None
         span.end()
         pairs.append((start, encode_span(span)))

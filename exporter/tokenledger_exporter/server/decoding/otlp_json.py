@@ -17,7 +17,7 @@ from tokenledger_exporter.dialects.allowlist import (
     REDUCED,
 )
 from tokenledger_exporter.dialects.attribute_filter import allowed_attributes, is_class_name
-from tokenledger_exporter.dialects.span_source import kept_resource
+from tokenledger_exporter.dialects.span_source import resource_attributes
 from tokenledger_exporter.domain.span_record import SpanRecord
 from tokenledger_exporter.server.decoding.ancestors import note_ancestors
 from tokenledger_exporter.server.decoding.any_value import MAX_ITEMS
@@ -47,7 +47,7 @@ Number: TypeAlias = int | float | str
 
 _ERRORS: Final = frozenset({2, "2", "STATUS_CODE_ERROR"})
 _LATEST_NS: Final = 2**63 - 1
-_LEAST: Final = -(2**63)
+MIN_INTEGER: Final = -(2**63)
 # Every message opens a brace: 4 MiB of real spans hold below 150,000.
 _MAX_BRACES: Final = 4 * MAX_ELEMENTS
 _WANTED: Final = ALLOWED_ATTRIBUTES | frozenset(REDUCED) | MARKS
@@ -186,7 +186,7 @@ def decode_json_traces(body: bytes) -> Received:
 
 def resource_of(resource: Owner | None, scope: Owner | None) -> dict[str, str]:
     """What is kept of a resource's attributes and of the scope's."""
-    return kept_resource(
+    return resource_attributes(
         *(dict(_told((owner and owner.attributes) or ())) for owner in (resource, scope))
     )
 
@@ -277,7 +277,7 @@ def value_of(value: AnyValue) -> Value | None:
     try:
         if value.int_value is not None:
             number = int(value.int_value)
-            if not _LEAST <= number <= _LATEST_NS:
+            if not MIN_INTEGER <= number <= _LATEST_NS:
                 raise MalformedError("an intValue is beyond 64 bits")
             return number
         if value.double_value is not None:

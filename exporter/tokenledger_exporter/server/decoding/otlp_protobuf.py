@@ -23,7 +23,7 @@ from tokenledger_exporter.dialects.attribute_filter import (
     is_class_name,
     longest_text,
 )
-from tokenledger_exporter.dialects.span_source import kept_resource
+from tokenledger_exporter.dialects.span_source import resource_attributes
 from tokenledger_exporter.domain.span_record import SpanRecord
 from tokenledger_exporter.server.decoding import otlp_messages
 from tokenledger_exporter.server.decoding.ancestors import note_ancestors
@@ -160,7 +160,7 @@ def groups(body: bytes) -> Iterator[ScopeGroup]:
             scoped = cast("Group", otlp_messages.OF_SCOPE.FromString(data))
             seen += len(scoped.items)
             check_elements(seen)
-            kept = kept_resource(found, _attributes(scoped.owner))
+            kept = resource_attributes(found, _attributes(scoped.owner))
             yield ScopeGroup(scoped.owner.name, kept, data, scoped.items)
 
 

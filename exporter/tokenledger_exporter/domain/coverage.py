@@ -1,4 +1,4 @@
-"""What the figures of an answer rest on: how many of its calls have which kind of cost."""
+"""Coverage: how many calls behind a figure have which cost status."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many calls have which kind of cost.
+    """How many calls have which cost status.
 
     Args:
-        lost: records known to be gone; none of the calls.
-        not_settled: calls, whatever their cost, that a second row may tell of.
+        lost: records known to be lost; they are not among the calls.
+        not_settled: calls of any status that are not yet deduplicated.
     """
 
     priced: int = 0
@@ -28,13 +28,13 @@ class Coverage:
 
     @property
     def calls(self) -> int:
-        """Calls in the ledger, lost ones not among them."""
+        """Calls in the ledger, without lost ones."""
         known = self.priced + self.partial + self.estimated
         return known + self.unpriced + self.unmeasured
 
     @property
     def sentence(self) -> str:
-        """One line for people: what share is priced, and every other state that occurs."""
+        """One line: which share is priced, and every other status that occurs."""
         if not self.calls and not self.lost:
             return "coverage: no calls yet"
         share = f"{100 * self.priced / self.calls:.1f} %" if self.calls else "0 %"
@@ -45,21 +45,21 @@ class Coverage:
         return f"coverage: {self.priced} of {self.calls} calls priced ({share}){tail}"
 
 
-def coverage_of(found: Mapping[str, Any], *, lost: int = 0) -> Coverage:
-    """The coverage in a row that holds its counts."""
+def coverage_of(row: Mapping[str, Any], *, lost: int = 0) -> Coverage:
+    """The coverage of a row with one column per status."""
     return Coverage(
-        priced=found["priced"],
-        partial=found["partial"],
-        estimated=found["estimated"],
-        unpriced=found["unpriced"],
-        unmeasured=found["unmeasured"],
+        priced=row["priced"],
+        partial=row["partial"],
+        estimated=row["estimated"],
+        unpriced=row["unpriced"],
+        unmeasured=row["unmeasured"],
         lost=lost,
-        not_settled=found["not_settled"],
+        not_settled=row["not_settled"],
     )
 
 
 def sum_coverage(parts: Sequence[Coverage]) -> Coverage:
-    """The coverage of several groups together, what is lost left out."""
+    """The coverage of several groups together, without lost records."""
     return Coverage(
         priced=sum(part.priced for part in parts),
         partial=sum(part.partial for part in parts),

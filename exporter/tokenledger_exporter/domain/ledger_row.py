@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class LedgerRow(msgspec.Struct, frozen=True, gc=False):
     """One row of `token_ledger_events`; fields are its columns, in COPY order.
 
-    Counts stand in the order of the token vector, amounts in that of `Charge`, and whom the call is
-    for in that of the dimensions, so that each is taken over as it is.
+    Counts are in the order of the token vector, amounts in that of `Charge`, and attribution in
+    that of the dimensions, so that each group is copied as it is.
     """
 
     event_id: UUID
@@ -94,7 +94,7 @@ class LedgerRow(msgspec.Struct, frozen=True, gc=False):
         return _month(started.year, started.month)
 
     def as_json(self) -> str:
-        """The whole row as JSON text, for the tables that keep rows set aside."""
+        """The whole row as JSON text, for the tables of duplicates and quarantined rows."""
         finite = {name: _finite(value) for name, value in msgspec.structs.asdict(self).items()}
         return json.dumps(finite, default=_plain, allow_nan=False)
 
@@ -105,11 +105,11 @@ def _month(year: int, month: int) -> str:
 
 
 COLUMNS: Final = LedgerRow.__struct_fields__
-"""Columns the writer fills, in order; the others have defaults."""
+"""The columns that the writer fills, in order; other columns have defaults."""
 
 
 def _finite(value: object) -> object:
-    """The value; None for a number that JSON has no word for."""
+    """The value; None for NaN and infinity, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,7 +1,7 @@
-"""The ledger's names of providers: one for each price list of genai-prices, however it is spelled.
+"""The ledger's provider names: one for each provider of genai-prices, however it is spelled.
 
-Conventions, gateways and frameworks name the same provider differently. What stands in no table is
-kept as it came: it then has no price, and the row says so.
+Conventions, gateways and frameworks name the same provider differently. A name that no table has is
+stored unchanged; its calls have no price, and their rows say so.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ _LEDGER_NAMES: Final = {
 }
 
 
-def ledger_name(given: str) -> str:
-    """The ledger's name of a provider, lower case; one that no table holds is kept as it came.
+def ledger_name(reported_name: str) -> str:
+    """The ledger's name of a provider, in lower case; an unknown name is returned unchanged.
 
-    The Vercel AI SDK names the API behind the provider (`openai.chat`, `anthropic.messages`): a
-    known name before the first dot is taken, where the whole is not known.
+    The Vercel AI SDK appends the API to the provider (`openai.chat`, `anthropic.messages`). If the
+    whole name is unknown, a known name before the first dot is used.
     """
-    name = given.strip().lower()
+    name = reported_name.strip().lower()
     known = _LEDGER_NAMES.get(name)
     if known is not None or "." not in name:
         return known or name

@@ -1,7 +1,6 @@
-"""The price book: which sheet of list prices holds for a call.
+"""The price book: chooses the price sheet of a call.
 
-What the call costs by it is `price_sheet`'s arithmetic, and where the rows of `token_ledger_prices`
-come from is `price_import`'s business.
+`sheet` computes the cost of the call by it, and `catalog` fills `token_ledger_prices`.
 """
 
 from __future__ import annotations
@@ -26,69 +25,69 @@ if TYPE_CHECKING:
 STANDARD_TIER: Final = "standard"
 _AT: Final = "@"
 _STANDARD_NAMES: Final = frozenset({"", "default", "auto", "standard", "standard_only", "scale"})
-# Answered only where it was served, at a price of its own: Anthropic's fast mode (its "Fast mode",
-# pricing) and OpenAI's ultrafast processing, which is on no list (openai 3.57.0, `service_tier`).
-# Both read 2026-11-26.
-_SOLD_APART: Final = frozenset({"fast", "ultrafast"})
+# Tiers that a response names only if they were used, at a price of their own: Anthropic's fast mode
+# (its page "Fast mode", pricing) and OpenAI's ultrafast processing, which has no list price (openai
+# 3.57.0, `service_tier`). Both read 2026-11-26.
+_PRICED_SEPARATELY: Final = frozenset({"fast", "ultrafast"})
 _LATEST: Final = "-latest"
 _COMPACT_DATE: Final = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
-# What a provider runs for nothing, and the sheet a row of it names. OpenAI: moderation models are
-# free (developers.openai.com/api/docs/models/omni-moderation-latest, checked 2026-11-22).
+# Free operations and the price_id of their rows. OpenAI: moderation models are free
+# (developers.openai.com/api/docs/models/omni-moderation-latest, checked 2026-11-22).
 _FREE: Final[Mapping[tuple[str, str], str]] = {("openai", "moderation"): "free:moderation"}
 
 
 def free_sheet(provider: str, operation: str) -> str:
-    """The sheet of an operation that costs nothing; "" if the operation is billed."""
+    """The price_id of a free operation; "" if the operation is billed."""
     return _FREE.get((provider, operation), "")
 
 
 def tier_at(tier: str, geo: str) -> str:
-    """The tier to look a price up by, where the place a call ran at may set a price of its own.
+    """The tier to look up a price by, with the place of inference, which may have its own price.
 
     Args:
         tier: service tier in the provider's words; "" is standard.
-        geo: place in the provider's words; "" is anywhere.
+        geo: place of inference in the provider's words; "" is anywhere.
     """
     return f"{tier}{_AT}{geo}" if geo else tier
 
 
-def is_sold_apart(tier: str) -> bool:
+def has_own_price(tier: str) -> bool:
     """Whether a tier is never billed at the standard rate."""
-    return tier.lower() in _SOLD_APART
+    return tier.lower() in _PRICED_SEPARATELY
 
 
 _NO_SHEETS: Final[list[Sheet]] = []
 
-# Names and tiers come from outside: an app that makes them up must not fill memory.
-_MAX_STEADY: Final = 4_096
+# Names and tiers come from senders: made-up ones must not fill memory.
+_MAX_CACHED: Final = 4_096
 
 
 @dataclass(slots=True)
 class _Candidates:
-    """Sheets that may price one model name: the user's own, and the list's by pattern."""
+    """Sheets that may price one model name: custom sheets, and list sheets by pattern."""
 
-    own: list[Sheet] = field(default_factory=list[Sheet])
+    custom: list[Sheet] = field(default_factory=list[Sheet])
     listed: list[list[Sheet]] = field(default_factory=list[list[Sheet]])
 
-    def holding(self, moment: datetime) -> tuple[dict[str, Sheet], dict[str, Sheet]]:
-        """Own and listed sheets by tier; of the list, the first pattern that holds then."""
-        listed = ([s for s in group if s.holds_at(moment)] for group in self.listed)
+    def valid_at(self, timestamp: datetime) -> tuple[dict[str, Sheet], dict[str, Sheet]]:
+        """Custom and list sheets by tier; of the list, those of the first pattern that applies."""
+        listed = ([s for s in group if s.is_valid_at(timestamp)] for group in self.listed)
         first = next(filter(None, listed), _NO_SHEETS)
-        own = [s for s in self.own if s.holds_at(moment)]
-        return _by_tier(own), _by_tier(first)
+        custom = [s for s in self.custom if s.is_valid_at(timestamp)]
+        return _by_tier(custom), _by_tier(first)
 
-    def steady_around(self, moment: datetime) -> tuple[datetime | None, datetime] | None:
-        """From when (`None`: ever) to when the same sheets hold; `None` if hours matter."""
-        sheets = [*self.own, *(sheet for group in self.listed for sheet in group)]
+    def period_around(self, timestamp: datetime) -> tuple[datetime | None, datetime] | None:
+        """The period with the same sheets, its start `None` if always; `None` if hours matter."""
+        sheets = [*self.custom, *(sheet for group in self.listed for sheet in group)]
         if any(sheet.first.daily_from is not None for sheet in sheets):
             return None
         days = {day for s in sheets for day in (s.first.valid_from, s.first.valid_to) if day}
         changes = [datetime(day.year, day.month, day.day, tzinfo=timezone.utc) for day in days]
         if not changes:
             return None, _END
-        since = max((change for change in changes if change <= moment), default=_BEGINNING)
-        return since, min((change for change in changes if change > moment), default=_END)
+        since = max((change for change in changes if change <= timestamp), default=_BEGINNING)
+        return since, min((change for change in changes if change > timestamp), default=_END)
 
 
 _BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
@@ -100,10 +99,10 @@ def _by_tier(sheets: list[Sheet]) -> dict[str, Sheet]:
 
 
 class PriceBook:
-    """Price sheets of some providers, found by model name, day and tier.
+    """Price sheets of some providers, by model name, day and tier.
 
-    The user's own sheets come first: among them the one with the lowest `match_order`. A tier the
-    user named no price for keeps the list's, where the list has one.
+    Custom sheets take precedence, the one with the lowest `match_order` first. A tier without a
+    custom price keeps its list price.
     """
 
     def __init__(self, rows: Iterable[PriceRow]) -> None:
@@ -112,37 +111,37 @@ class PriceBook:
             self._sheets.setdefault(row.price_id, Sheet(row)).add(row)
         for sheet in self._sheets.values():
             sheet.seal()
-        self._steady: dict[tuple[str, str, str], tuple[Sheet, datetime | None, datetime]] = {}
+        self._sheet_cache: dict[tuple[str, str, str], tuple[Sheet, datetime | None, datetime]] = {}
         self._patterns: defaultdict[str, list[tuple[str, list[Sheet]]]] = defaultdict(list)
-        self._found: dict[tuple[str, str], _Candidates] = {}
+        self._candidate_cache: dict[tuple[str, str], _Candidates] = {}
         by_pattern: defaultdict[tuple[str, str, bool], list[Sheet]] = defaultdict(list)
         for sheet in sorted(self._sheets.values(), key=_order):
             first = sheet.first
-            by_pattern[first.provider, first.model_pattern, first.is_own].append(sheet)
+            by_pattern[first.provider, first.model_pattern, first.is_custom].append(sheet)
         for (provider, pattern, _), group in by_pattern.items():
             self._patterns[provider].append((pattern, group))
 
     def cost(
         self, provider: str, model: str, moment: datetime, tier: str, tokens: TokenVector
     ) -> Cost | None:
-        """What the tokens cost at that moment; `None` if nobody prices the model there.
+        """The cost of the tokens at that time; `None` if the book has no price for the model.
 
         Args:
             provider: price-book name (`openai`, `azure`).
-            model: name as the provider wrote it; dated names resolve, and fine-tuned
-                ones where their base has a fine-tuned price.
+            model: name as the provider wrote it; dated names resolve, and fine-tuned ones if their
+                base model has a fine-tuned price.
             moment: start of the call, with a time zone.
-            tier: service tier in the provider's words, "" is standard; with `tier_at`, where.
-            tokens: what was used; counts the provider did not report cost nothing.
+            tier: service tier in the provider's words, "" is standard; `tier_at` adds the place.
+            tokens: the usage; counts that the provider did not report cost nothing.
         """
-        known = self._steady.get((provider, model, tier))
-        if known is not None and (known[1] is None or known[1] <= moment < known[2]):
-            sheet = known[0]
+        cached = self._sheet_cache.get((provider, model, tier))
+        if cached is not None and (cached[1] is None or cached[1] <= moment < cached[2]):
+            sheet = cached[0]
         else:
-            found = self._sheet(provider, model, moment, tier)
-            if found is None:
+            match = self._sheet(provider, model, moment, tier)
+            if match is None:
                 return None
-            sheet = found
+            sheet = match
         rates = sheet.rates
         if rates is None or any(tokens[TEXT_COUNTS:]):
             return compute(sheet, tokens)
@@ -151,19 +150,19 @@ class PriceBook:
     def sheet(
         self, provider: str, model: str, moment: datetime, tier: str = ""
     ) -> tuple[PriceRow, ...]:
-        """The rows of the sheet `cost` would take; empty if there is none."""
+        """The rows of the sheet that `cost` uses; empty if there is none."""
         sheet = self._sheet(provider, model, moment, tier)
         return () if sheet is None else sheet.rows
 
     def sheets(self, provider: str, model: str) -> tuple[str, ...]:
-        """The ids of every sheet that ever priced a model, the user's own first."""
-        found = self._candidates(provider, model)
-        families = {group[0].first.model for group in found.listed[:1]}
-        listed = [s for group in found.listed for s in group if s.first.model in families]
-        return tuple(sheet.first.price_id for sheet in (*found.own, *listed))
+        """The ids of every sheet that ever priced a model, custom sheets first."""
+        candidates = self._candidates(provider, model)
+        families = {group[0].first.model for group in candidates.listed[:1]}
+        listed = [s for group in candidates.listed for s in group if s.first.model in families]
+        return tuple(sheet.first.price_id for sheet in (*candidates.custom, *listed))
 
     def bill(self, price_id: str, tokens: TokenVector) -> tuple[Cost, tuple[CostLine, ...]] | None:
-        """What the tokens cost by one sheet, line by line; `None` if the book lacks the sheet."""
+        """The cost of the tokens by one sheet, with its lines; `None` if the sheet is unknown."""
         if price_id not in self._sheets:
             return None
         lines: list[CostLine] = []
@@ -173,34 +172,34 @@ class PriceBook:
     def _sheet(self, provider: str, model: str, moment: datetime, tier: str) -> Sheet | None:
         moment = moment.astimezone(timezone.utc)
         candidates = self._candidates(provider, model)
-        own, listed = candidates.holding(moment)
+        custom, listed = candidates.valid_at(moment)
         for names in _tiers(tier):
-            for book in (own, listed):
-                found = next((book[name] for name in names if name in book), None)
-                if found is not None:
-                    steady = candidates.steady_around(moment)
-                    if steady is not None and len(self._steady) < _MAX_STEADY:
-                        self._steady[provider, model, tier] = (found, *steady)
-                    return found
+            for sheets in (custom, listed):
+                sheet = next((sheets[name] for name in names if name in sheets), None)
+                if sheet is not None:
+                    period = candidates.period_around(moment)
+                    if period is not None and len(self._sheet_cache) < _MAX_CACHED:
+                        self._sheet_cache[provider, model, tier] = (sheet, *period)
+                    return sheet
         return None
 
     def _candidates(self, provider: str, model: str) -> _Candidates:
         key = (provider, model.lower())
-        if key not in self._found:
-            # As it is written, with its date dashed, and as the alias of the newest.
+        if key not in self._candidate_cache:
+            # The name as written, with dashes in its date, and without `-latest`.
             dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", key[1])
             spellings = dict.fromkeys((key[1], dashed, key[1].removesuffix(_LATEST)))
             matches = (self._match(provider, spelling) for spelling in spellings)
-            if len(self._found) >= _MAX_STEADY:
-                self._found.clear()
-            self._found[key] = next(filter(None, matches), _Candidates())
-        return self._found[key]
+            if len(self._candidate_cache) >= _MAX_CACHED:
+                self._candidate_cache.clear()
+            self._candidate_cache[key] = next(filter(None, matches), _Candidates())
+        return self._candidate_cache[key]
 
     def _match(self, provider: str, name: str) -> _Candidates | None:
         groups = [g for pattern, g in self._patterns.get(provider, ()) if search(pattern, name)]
-        own = [sheet for group in groups for sheet in group if sheet.first.is_own]
-        listed = [group for group in groups if not group[0].first.is_own]
-        return _Candidates(sorted(own, key=_order), listed) if groups else None
+        custom = [sheet for group in groups for sheet in group if sheet.first.is_custom]
+        listed = [group for group in groups if not group[0].first.is_custom]
+        return _Candidates(sorted(custom, key=_order), listed) if groups else None
 
 
 def _order(sheet: Sheet) -> tuple[int, str]:
@@ -208,17 +207,17 @@ def _order(sheet: Sheet) -> tuple[int, str]:
 
 
 def plain_usd(amount: Decimal) -> str:
-    """All digits of an amount, without an exponent or trailing zeros: `0.00275`."""
+    """All digits of an amount, without an exponent or trailing zeros, such as `0.00275`."""
     text = f"{amount:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _tiers(told: str) -> tuple[tuple[str, str], ...]:
-    """Names of the sheets that may hold, best first: the tier's own, then the standard ones."""
-    tier, at, geo = told.lower().partition(_AT)
-    wanted = STANDARD_TIER if tier in _STANDARD_NAMES else tier
-    own, standard = (f"{wanted}{at}{geo}", wanted), (f"{STANDARD_TIER}{at}{geo}", STANDARD_TIER)
-    if is_sold_apart(wanted):
+def _tiers(tier_and_geo: str) -> tuple[tuple[str, str], ...]:
+    """Tier names of the sheets that may apply: the tier's own first, then the standard ones."""
+    reported_tier, at, geo = tier_and_geo.lower().partition(_AT)
+    tier = STANDARD_TIER if reported_tier in _STANDARD_NAMES else reported_tier
+    own, standard = (f"{tier}{at}{geo}", tier), (f"{STANDARD_TIER}{at}{geo}", STANDARD_TIER)
+    if has_own_price(tier):
         return (own,)
-    # Any other tier or place that nobody prices apart is billed at the standard rate.
-    return (own, standard) if wanted != STANDARD_TIER else (standard,)
+    # Any other tier or place without a price of its own is billed at the standard rate.
+    return (own, standard) if tier != STANDARD_TIER else (standard,)

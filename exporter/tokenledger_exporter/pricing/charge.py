@@ -1,6 +1,6 @@
-"""What a call's row says about money: the amounts, their status, and why.
+"""The money columns of a call's row: the amounts, their status, and a note.
 
-The one judgement for calls that arrive and for rows that are priced again.
+New calls and rows that are priced again use the same rules.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from tokenledger_exporter.pricing.book import STANDARD_TIER, free_sheet, is_sold_apart, tier_at
+from tokenledger_exporter.pricing.book import STANDARD_TIER, free_sheet, has_own_price, tier_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
     from tokenledger_exporter.pricing.price_row import Cost, PriceRow
     from tokenledger_semconv.tokens import TokenVector
 
-ESTIMATED_NOTE: Final = "output tokens were estimated, the provider's own count never came"
-"""Part of `cost_note` of every row whose output was estimated."""
+ESTIMATED_NOTE: Final = "output tokens were estimated; the provider reported no count"
+"""Part of the `cost_note` of every row with estimated output."""
 
 UNKNOWN_NOTE: Final = "unknown: "
-"""How a part of `cost_note` begins that names what is billed and neither told nor on a list."""
+"""Prefix of a part of `cost_note` that names billed usage without a count or a price."""
 
 REFUSED_NOTE: Final = "the provider refused the call"
-"""`cost_note` of a row that costs nothing because no work was done."""
+"""`cost_note` of a call that costs nothing because no work was done."""
 
 
 def unknown_notes(note: str) -> list[str]:
     """The parts of a note that begin with `UNKNOWN_NOTE`."""
-    return [each for each in note.split(_BETWEEN) if each.startswith(UNKNOWN_NOTE)]
+    return [part for part in note.split(_SEPARATOR) if part.startswith(UNKNOWN_NOTE)]
 
 
 class Billable(Protocol):
-    """What a price needs to know of a call; `dialects.CallFacts` says what each means."""
+    """The facts of a call that its price depends on; see `dialects.CallFacts`."""
 
     @property
     def provider(self) -> str:
-        """Who billed it."""
+        """The provider that bills it."""
         ...
 
     @property
     def priced_model(self) -> str:
-        """The name to look its price up by."""
+        """The model name to look up its price by."""
         ...
 
     @property
@@ -55,7 +55,7 @@ class Billable(Protocol):
 
     @property
     def tokens(self) -> TokenVector:
-        """What was used."""
+        """The usage."""
         ...
 
     @property
@@ -65,7 +65,7 @@ class Billable(Protocol):
 
     @property
     def inference_geo(self) -> str:
-        """Where it ran, in the provider's words."""
+        """The place of inference, in the provider's words."""
         ...
 
     @property
@@ -80,24 +80,24 @@ class Billable(Protocol):
 
     @property
     def shortest_turn(self) -> int | None:
-        """Input tokens of the shortest of several turns it sums up; `None` if it tells of none."""
+        """Input tokens of the shortest of several turns; `None` if the turns are not reported."""
         ...
 
     @property
     def missing_usage(self) -> str:
-        """What its counts lack, in words; "" if they are whole."""
+        """Which counts are missing, as a sentence; "" if none is."""
         ...
 
 
 class Charge(msgspec.Struct, frozen=True, gc=False):
-    """What a call costs, and how far that is to be trusted.
+    """The cost of a call and its status.
 
     Args:
         amounts: US dollars: the sum, then input, cache reads, cache writes, output and tools; all
-            `None` where no cost is known.
+            `None` if the cost is unknown.
         status: `cost_status` of the row.
-        price_id: the sheet the amounts come from.
-        note: why the cost is not simply priced, in words.
+        price_id: the price sheet of the amounts.
+        note: why the cost is not exact, as a sentence; "" if it is.
     """
 
     amounts: tuple[Decimal | None, ...]
@@ -112,18 +112,18 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def columns(self) -> dict[str, Any]:
-        """Everything by the name of its column."""
-        told = (*self.amounts, self.status, self.price_id, self.note)
-        return dict(zip(COST_COLUMNS, told, strict=True))
+        """The values by column."""
+        values = (*self.amounts, self.status, self.price_id, self.note)
+        return dict(zip(COST_COLUMNS, values, strict=True))
 
 
 COST_COLUMNS: Final = (
     *("cost_usd", "input_cost_usd", "cached_cost_usd", "cache_write_cost_usd"),
     *("output_cost_usd", "tool_cost_usd", "cost_status", "price_id", "cost_note"),
 )
-"""What pricing a row writes."""
+"""The columns that pricing a row writes."""
 
-_BETWEEN: Final = "; "
+_SEPARATOR: Final = "; "
 _UNKNOWN_LENGTH: Final = UNKNOWN_NOTE + "whether each turn is priced by its own length"
 _BATCH: Final = "batch"
 _UNKNOWN: Final = (None,) * 6
@@ -131,12 +131,12 @@ _NOTHING: Final = (Decimal(0),) * 6
 
 
 def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBook]) -> Charge:
-    """What a call costs: a number only where one is known, and a status that says what it is.
+    """The cost of a call, if it is known, and its status.
 
     Args:
         call: the call.
-        moment: when it started, with a time zone: its price is the one of that time.
-        prices_of: gives a provider's price book.
+        moment: when it started, with a time zone; the prices of that time apply.
+        prices_of: returns a provider's price book.
     """
     provider, tokens = call.provider, call.tokens
     free = free_sheet(provider, call.operation)
@@ -145,12 +145,12 @@ def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBoo
     if not tokens.is_measured:
         return Charge(_UNKNOWN, "unmeasured", "", call.missing_usage)
     if faults := tokens.faults():
-        return Charge(_UNKNOWN, "unpriced", "", _BETWEEN.join(faults))
+        return Charge(_UNKNOWN, "unpriced", "", _SEPARATOR.join(faults))
     model, tier = call.priced_model, tier_at(call.service_tier, call.inference_geo)
     cost = prices_of(provider).cost(provider, model, moment, tier, tokens)
     if cost is None:
         note = f"no price for {model or 'a call without a model'} at {provider or '?'}"
-        if is_sold_apart(call.service_tier):
+        if has_own_price(call.service_tier):
             note += f" on the tier {call.service_tier}"
         return _unpriced(call, note)
     doubts: tuple[str, ...] = ()
@@ -160,37 +160,37 @@ def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBoo
         doubts = _doubts(call, shortest, sheet)
     if not (cost.unpriced_kinds or call.estimated or call.missing_usage or doubts):
         return Charge(_amounts(cost), "priced", cost.price_id, "")
-    return _judged(call, cost, doubts)
+    return _doubtful(call, cost, doubts)
 
 
 def _doubts(call: Billable, shortest: int | None, sheet: Sequence[PriceRow]) -> tuple[str, ...]:
-    """Why the sheet that was found may not be what the call is billed by."""
-    found: list[str] = []
+    """Why the chosen sheet may not be the one the call is billed by."""
+    doubts: list[str] = []
     if shortest is not None:
         longest = call.tokens.input_tokens or 0
         thresholds = {row.above_input_tokens for row in sheet} - {0}
         if any(shortest <= above < longest for above in thresholds):
-            found.append(_UNKNOWN_LENGTH)
-    # What came out of a batch was sold in one, at less than the standard rate.
+            doubts.append(_UNKNOWN_LENGTH)
+    # A batch is billed at less than the standard rate.
     if call.service_tier == _BATCH and sheet and sheet[0].tier.startswith(STANDARD_TIER):
-        found.append(f"no batch price for {call.priced_model}: the standard rate is too high")
-    return tuple(found)
+        doubts.append(f"no batch price for {call.priced_model}: the standard rate is too high")
+    return tuple(doubts)
 
 
-def _judged(call: Billable, cost: Cost, doubts: Sequence[str]) -> Charge:
-    """The charge of a call whose model has a price: how far is the cost to be trusted?"""
+def _doubtful(call: Billable, cost: Cost, doubts: Sequence[str]) -> Charge:
+    """The charge of a call whose model has a price, but whose cost is not exact."""
     unpriced = f"no price for {', '.join(cost.unpriced_kinds)}" if cost.unpriced_kinds else ""
     if unpriced and not cost.total_usd:
         return _unpriced(call, f"{unpriced} of {call.priced_model} at {call.provider}")
     estimated = ESTIMATED_NOTE if call.estimated else ""
-    note = _BETWEEN.join(filter(None, (estimated, unpriced, call.missing_usage, *doubts)))
+    note = _SEPARATOR.join(filter(None, (estimated, unpriced, call.missing_usage, *doubts)))
     return Charge(_amounts(cost), "estimated" if estimated else "partial", cost.price_id, note)
 
 
 def _unpriced(call: Billable, why: str) -> Charge:
-    # Both must still be known when a price is found one day.
+    # The row must keep both notes for when it is priced later.
     estimated = ESTIMATED_NOTE if call.estimated else ""
-    note = _BETWEEN.join(filter(None, (why, estimated, *unknown_notes(call.missing_usage))))
+    note = _SEPARATOR.join(filter(None, (why, estimated, *unknown_notes(call.missing_usage))))
     return Charge(_UNKNOWN, "unpriced", "", note)
 
 

@@ -1,7 +1,7 @@
-"""A row of the price book, and what a cost computed from such rows is made of.
+"""A row of the price book, and the parts of a cost that is computed from such rows.
 
-Money is Decimal under a context of our own, so an app that changes the global decimal context
-changes no cost.
+Money is Decimal under a context of our own, so an app that changes the global decimal context does
+not change a cost.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MONEY: Final = Context(prec=50)
 """The decimal context of every calculation with money."""
 
 DISCOUNT: Final = "discount "
-"""How the source of a listed price that a contract lowers begins."""
+"""Prefix of the source of a list price with a discount."""
 
 TOKENS: Final = "tokens"
 UNITS: Final[Mapping[str, str]] = {
@@ -43,12 +43,12 @@ UNITS: Final[Mapping[str, str]] = {
     "input_character": "characters",
     "image": "images",
 }
-"""Every kind a price can be for, and what it counts."""
+"""Every kind of price, and the unit it counts."""
 
 _ZERO: Final = Decimal(0)
 
 LISTED: Final = "genai-prices "
-"""How the source of every list price begins; a price without it is the user's own."""
+"""Prefix of the source of every list price; a price without it is a custom price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +58,19 @@ class PriceRow:
     Args:
         price_id: the sheet.
         kind: what is priced (`input`, `cache_write_1h`, `web_search` ...).
-        above_input_tokens: the price holds for calls with more input tokens than this.
-        provider: who bills.
+        above_input_tokens: the price applies to calls with more input tokens than this.
+        provider: the provider that bills.
         model: model family.
         model_pattern: regular expression searched in the lower-case model name.
-        match_order: patterns of one provider are tried in this order.
+        match_order: order in which the patterns of one provider are tried.
         tier: service tier.
         usd: US dollars for `per` units.
-        per: units the price is for.
-        valid_from: first UTC day it holds; `None` is always.
-        valid_to: first UTC day it no longer holds; `None` is until further notice.
-        daily_from: start of its daily interval, UTC; `None` is all day.
+        per: number of units the price is for.
+        valid_from: first UTC day it applies; `None` means always.
+        valid_to: first UTC day it no longer applies; `None` means until further notice.
+        daily_from: start of its daily interval, UTC; `None` means all day.
         daily_to: end of its daily interval, UTC.
-        source: where it comes from.
+        source: where the price comes from.
     """
 
     price_id: str
@@ -91,26 +91,26 @@ class PriceRow:
 
     @property
     def unit(self) -> str:
-        """What `usd` buys, in words: `USD per 1,000,000 tokens`."""
+        """The unit of `usd`, such as `USD per 1,000,000 tokens`."""
         return f"USD per {self.per:,} {UNITS.get(self.kind, self.kind)}"
 
     @property
-    def is_own(self) -> bool:
-        """Whether it is the user's own price and not a list's."""
+    def is_custom(self) -> bool:
+        """Whether it is a custom price and not a list price."""
         return not self.source.startswith(LISTED)
 
 
 @dataclass(frozen=True, slots=True)
 class CostLine:
-    """One line of a bill: so many units at a price.
+    """One line of a bill: a number of units at a price.
 
     Args:
-        kind: what was used.
-        priced_as: the kind whose price holds, where this one has none of its own.
-        units: how many.
+        kind: the kind of usage.
+        priced_as: the kind whose price applies; another one if `kind` has no price of its own.
+        units: number of units.
         price_usd: US dollars for `per` units.
-        per: units the price is for.
-        cost_usd: what the units cost, US dollars.
+        per: number of units the price is for.
+        cost_usd: cost of the units, US dollars.
     """
 
     kind: str
@@ -122,7 +122,7 @@ class CostLine:
 
 
 class Cost(msgspec.Struct, frozen=True, gc=False):
-    """What a call costs by one sheet, in US dollars: part by part, and their sum."""
+    """The cost of a call by one price sheet, in US dollars: its parts and their sum."""
 
     price_id: str = ""
     input_usd: Decimal = _ZERO

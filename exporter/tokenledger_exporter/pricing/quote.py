@@ -1,4 +1,4 @@
-"""What a usage would cost: one shape in, one exact answer out, with or without a database."""
+"""Quotes: what a usage would cost, with or without a database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DAY_LENGTH: Final = len("2026-11-22")
 
 @dataclass(frozen=True, slots=True)
 class UsageShape:
-    """One question: who billed what, when, on which tier."""
+    """The usage to quote: provider, model, time, tier and counts."""
 
     provider: str
     model: str
@@ -37,7 +37,7 @@ class UsageShape:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The answer; `cost_usd` is `None` where nobody prices it, and `note` says why."""
+    """A quote; `cost_usd` is `None` if there is no price, and `note` says why."""
 
     cost_usd: str | None
     price_id: str
@@ -45,51 +45,51 @@ class Quote:
 
     def as_json(self) -> str:
         """One line of JSON."""
-        told: dict[str, str | None] = {"cost_usd": self.cost_usd, "price_id": self.price_id}
-        return json.dumps(told | {"note": self.note} if self.note else told)
+        fields: dict[str, str | None] = {"cost_usd": self.cost_usd, "price_id": self.price_id}
+        return json.dumps(fields | {"note": self.note} if self.note else fields)
 
 
 def read_shape(line: str) -> UsageShape:
-    """The question one line of JSON asks.
+    """The usage in one line of JSON.
 
-    Fields: `provider`, `model`, `on` (a day or a time, UTC; now if left out), `processing` (the
-    tier), `input_tokens` (cached ones included), `cache_read`, `cache_write_5m`, `cache_write_1h`,
-    `output_tokens`, and every other count of the token vector; others are not looked at.
+    Fields: `provider`, `model`, `on` (a day or a time, UTC; default: now), `processing` (the tier),
+    `input_tokens` (cached ones included), `cache_read`, `cache_write_5m`, `cache_write_1h`,
+    `output_tokens`, and every other count of the token vector. Other fields are ignored.
 
     Raises:
-        UsageError: the line is no such object.
+        InvalidRequestError: the line is not such an object.
     """
     try:
-        found: object = json.loads(line, parse_float=str, parse_constant=str)
+        document: object = json.loads(line, parse_float=str, parse_constant=str)
     except ValueError as error:
-        raise InvalidRequestError(f"it is no JSON ({error})") from None
+        raise InvalidRequestError(f"not valid JSON: {error}") from None
     except RecursionError:
-        raise InvalidRequestError("its JSON is nested too deep") from None
-    if not isinstance(found, dict):
-        raise InvalidRequestError("it is no JSON object")
-    told = cast("dict[str, object]", found)
-    names = {name: told.get(name) for name in ("provider", "model")}
+        raise InvalidRequestError("the JSON is nested too deep") from None
+    if not isinstance(document, dict):
+        raise InvalidRequestError("not a JSON object")
+    fields = cast("dict[str, object]", document)
+    names = {name: fields.get(name) for name in ("provider", "model")}
     for name, value in names.items():
         if not isinstance(value, str) or not value:
             raise InvalidRequestError(f"{name} is missing")
-    if odd := [name for name, value in told.items() if isinstance(value, (dict, list))]:
-        raise InvalidRequestError(f"{', '.join(odd)} is no text and no number")
-    tier = str(told.get("processing") or told.get("service_tier") or "")
+    if nested := [name for name, value in fields.items() if isinstance(value, (dict, list))]:
+        raise InvalidRequestError(f"{', '.join(nested)} must be a string or a number")
+    tier = str(fields.get("processing") or fields.get("service_tier") or "")
     return UsageShape(
         provider=ledger_name(str(names["provider"])),
         model=str(names["model"]),
-        moment=_moment(str(told.get("on") or "now")),
-        tier=tier_at(tier, str(told.get("inference_geo") or "")),
-        tokens=_tokens(told),
+        moment=_moment(str(fields.get("on") or "now")),
+        tier=tier_at(tier, str(fields.get("inference_geo") or "")),
+        tokens=_tokens(fields),
     )
 
 
 def quote(shape: UsageShape, prices_of: Callable[[str], PriceBook]) -> Quote:
-    """The answer by a price book.
+    """The quote of a usage.
 
     Args:
-        shape: the question.
-        prices_of: gives a provider's price book.
+        shape: the usage.
+        prices_of: returns a provider's price book.
     """
     if faults := shape.tokens.faults():
         return Quote(None, "", "; ".join(faults))
@@ -103,9 +103,9 @@ def quote(shape: UsageShape, prices_of: Callable[[str], PriceBook]) -> Quote:
     return Quote(plain_usd(cost.total_usd), cost.price_id, missing)
 
 
-def _tokens(told: dict[str, object]) -> TokenVector:
-    counts = {name: _count(told, name) for name in _VECTOR}
-    read, minutes, hours = (_count(told, name) for name in (_READ, _WRITE_5M, _WRITE_1H))
+def _tokens(fields: dict[str, object]) -> TokenVector:
+    counts = {name: _count(fields, name) for name in _VECTOR}
+    read, minutes, hours = (_count(fields, name) for name in (_READ, _WRITE_5M, _WRITE_1H))
     if read is not None:
         counts["cached_tokens"] = read
     if minutes is not None or hours is not None:
@@ -114,16 +114,16 @@ def _tokens(told: dict[str, object]) -> TokenVector:
     return TokenVector(**counts)
 
 
-def _count(told: dict[str, object], name: str) -> int | None:
-    value = told.get(name)
+def _count(fields: dict[str, object], name: str) -> int | None:
+    value = fields.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidRequestError(f"{name} is no whole number of at least 0: {value!r}")
+        raise InvalidRequestError(f"{name} must be an integer of at least 0, not {value!r}")
     return value
 
 
 def _moment(text: str) -> datetime:
     moment = parse_moment(text)
-    # A day means its middle: some prices differ by the hour.
+    # A day stands for its noon: some prices differ by the hour.
     return datetime.combine(moment, _NOON) if len(text) == _DAY_LENGTH else moment

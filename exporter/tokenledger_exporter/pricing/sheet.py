@@ -1,8 +1,8 @@
-"""One price sheet: its bands by kind, and what a call costs by it.
+"""One price sheet: its price bands by kind, and the cost of a call by them.
 
-Pure arithmetic over rows of `token_ledger_prices`; which sheet holds for a call is `prices`'
-business. Money is Decimal under a context of our own, so an app that changes the global decimal
-context changes no cost.
+This is pure arithmetic over rows of `token_ledger_prices`; `book` chooses the sheet of a call.
+Money is Decimal under a context of our own, so an app that changes the global decimal context does
+not change a cost.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _ZERO: Final = Decimal(0)
 
-# A kind without a price of its own is billed at the next one: a cache write nobody prices apart is
-# plain input, and so are image tokens, as on the providers' own pages (OpenAI and Anthropic
-# pricing, checked 2026-11-22). Audio is not, cached or not: it costs many times what text does.
+# A kind without a price of its own is billed at the price of another kind: cache writes and image
+# tokens without a price are plain input, as on the providers' own pages (OpenAI and Anthropic
+# pricing, checked 2026-11-22). Audio has no fallback: it costs many times more than text.
 _FALL_BACK: Final[Mapping[str, str]] = {
     "cache_read": "input",
     "cache_read_image": "cache_read",
@@ -36,7 +36,7 @@ _FALL_BACK: Final[Mapping[str, str]] = {
     "output_image": "output",
 }
 
-# Kind -> the count it prices, where a call is billed by length and not by tokens.
+# Kind -> the count it prices, for calls that are billed by length and not by tokens.
 _LENGTHS: Final[Mapping[str, str]] = {
     "audio_second": "audio_seconds",
     "input_character": "input_characters",
@@ -45,7 +45,7 @@ _LENGTHS: Final[Mapping[str, str]] = {
 _LENGTH_KINDS: Final = frozenset(_LENGTHS)
 _NOT_BY_TEXT_ALONE: Final = _LENGTH_KINDS | {"request"}
 
-# A count of up to 10 digits, times a rate of up to 15 digits behind the point and none before it.
+# A count of up to 10 digits times a rate below 1 with up to 15 decimal places.
 _EXACT_TOKENS: Final = 10**9
 _EXACT_RATE: Final = -15
 _EXACT_DIGITS: Final = 28
@@ -60,10 +60,10 @@ def _is_short(rate: Decimal) -> bool:
 
 
 class _TextRates(NamedTuple):
-    """What a call of nothing but text costs by one sheet, US dollars a token.
+    """The rates of one sheet for calls with text only, in US dollars per token.
 
     Args:
-        up_to_input_tokens: longer calls have other prices.
+        up_to_input_tokens: longest call these rates apply to.
     """
 
     price_id: str
@@ -75,13 +75,13 @@ class _TextRates(NamedTuple):
     up_to_input_tokens: int
 
     def cost(self, tokens: TokenVector) -> Cost | None:
-        """The cost of a sound vector of text; `None` where these rates do not hold."""
+        """The cost of a consistent vector of text; `None` if these rates do not apply."""
         price_id, in_rate, read_rate, write_rate, hour_rate, out_rate, up_to = self
         whole, written, cached, writes, hour, _ = tokens[:TEXT_COUNTS]
         uncached = whole = whole or 0
         written = written or 0
-        # Within these bounds no digit is lost in any context that keeps what Python's own does: an
-        # app may have set another, and one of ours costs as much as the arithmetic.
+        # Within these bounds no digit is lost in any decimal context of at least Python's default
+        # precision. Setting a context of our own would take as long as the arithmetic itself.
         if whole > up_to or written > _EXACT_TOKENS or getcontext().prec < _EXACT_DIGITS:
             return None
         total = output_usd = out_rate * written
@@ -103,7 +103,7 @@ class _TextRates(NamedTuple):
 
 @dataclass(slots=True)
 class Sheet:
-    """All rows of one price_id: bands of (dollars a unit, row), of the longest calls first."""
+    """All rows of one price_id, as bands of (dollars per unit, row), highest threshold first."""
 
     first: PriceRow
     bands: dict[str, list[tuple[Decimal, PriceRow]]] = field(
@@ -112,14 +112,14 @@ class Sheet:
     rates: _TextRates | None = None
 
     def add(self, row: PriceRow) -> None:
-        """Take in one more row of the sheet."""
+        """Add a row of the sheet."""
         with localcontext(MONEY):
             band = (row.usd / row.per, row)
         self.bands.setdefault(row.kind, []).append(band)
-        self.bands[row.kind].sort(key=lambda known: -known[1].above_input_tokens)
+        self.bands[row.kind].sort(key=lambda entry: -entry[1].above_input_tokens)
 
     def seal(self) -> None:
-        """Note the rates of plain text, where the sheet has them; no row is added after this."""
+        """Compute the rates of text-only calls, if the sheet has them, after the last row."""
         if self.bands.keys() & _NOT_BY_TEXT_ALONE:
             return
         rates = {kind: band[0] for kind in _TEXT_KINDS if (band := self.band(kind, 0))}
@@ -132,11 +132,11 @@ class Sheet:
 
     @property
     def rows(self) -> tuple[PriceRow, ...]:
-        """Its rows, kind by kind, the band of the shortest calls first."""
+        """Its rows by kind, the lowest threshold first."""
         return tuple(row for bands in self.bands.values() for _, row in reversed(bands))
 
-    def holds_at(self, moment: datetime) -> bool:
-        """Whether the sheet holds then; the moment is UTC."""
+    def is_valid_at(self, moment: datetime) -> bool:
+        """Whether the sheet applies at a UTC timestamp."""
         day, clock, row = moment.date(), moment.time(), self.first
         if (row.valid_from and day < row.valid_from) or (row.valid_to and day >= row.valid_to):
             return False
@@ -147,13 +147,13 @@ class Sheet:
         return row.daily_from <= clock < row.daily_to
 
     def band(self, kind: str, input_tokens: int) -> tuple[Decimal, PriceRow] | None:
-        """Dollars a unit for a call of this many input tokens; `None` if the kind has no price."""
+        """Dollars per unit for a call with these input tokens; `None` if the kind has no price."""
         bands = self.bands.get(kind)
         if bands is None:
             next_kind = _FALL_BACK.get(kind)
             return None if next_kind is None else self.band(next_kind, input_tokens)
-        # The threshold reprices the whole call, and a band is open below: exactly 200,000 tokens
-        # are still the base price.
+        # A threshold changes the price of the whole call, and applies above it: exactly 200,000
+        # tokens still have the base price.
         return next(
             (
                 band
@@ -165,10 +165,10 @@ class Sheet:
 
 
 def compute(sheet: Sheet, tokens: TokenVector, lines: list[CostLine] | None = None) -> Cost:
-    """What the tokens cost by a sheet, kind by kind; the lines of the bill are put into `lines`."""
+    """The cost of the tokens by a sheet; the lines of the bill are appended to `lines`."""
     whole = tokens.input_tokens or 0
     missing: list[str] = []
-    # A model sold by the second or the character alone does not bill the tokens it counts as well.
+    # A model that is billed only by seconds or characters does not bill the tokens it also reports.
     by_length = tokens.has_length and sheet.bands.keys() <= _LENGTH_KINDS
 
     def price(kind: str, count: int) -> Decimal:
@@ -206,7 +206,7 @@ def compute(sheet: Sheet, tokens: TokenVector, lines: list[CostLine] | None = No
 
 def _input(price: _Price, tokens: TokenVector) -> Decimal:
     uncached = tokens.uncached_input_tokens
-    # A modality whose cached part is not reported is taken as uncached, as far as it fits.
+    # A modality without a reported cached part counts as uncached, up to the uncached tokens.
     audio = (tokens.audio_input_tokens or 0) - (tokens.cached_audio_tokens or 0)
     audio = max(0, min(audio, uncached))
     image = (tokens.image_input_tokens or 0) - (tokens.cached_image_tokens or 0)
@@ -239,7 +239,7 @@ def _output(price: _Price, tokens: TokenVector) -> Decimal:
 
 
 def _lengths(sheet: Sheet, price: _Price, tokens: TokenVector) -> Decimal:
-    """What is billed by seconds, characters or images: where the sheet does, or nothing else is."""
+    """The cost of seconds, characters and images, if the sheet prices them or no tokens exist."""
     without_tokens = tokens.total_tokens is None
     billed = (
         price(kind, getattr(tokens, count) or 0)
@@ -250,7 +250,7 @@ def _lengths(sheet: Sheet, price: _Price, tokens: TokenVector) -> Decimal:
 
 
 def _tools(sheet: Sheet, price: _Price, tokens: TokenVector) -> Decimal:
-    # A fee a request is due only where the sheet names one.
+    # A fee per request applies only if the sheet has one.
     fee = price("request", 1) if "request" in sheet.bands else _ZERO
     return (
         fee

@@ -1,11 +1,11 @@
-"""What one answer bills, where it bills more than one model, or less than it counts.
+"""Splits an Anthropic call that bills several models, and drops what is counted but not billed.
 
-Anthropic runs further models inside a call: an advisor that the model asks, and models that decline
-before another answers. `usage.iterations` is its record of what is billed, each at the rates of the
-model that ran. The counts above it are those of the answering model alone. A model that declines
-before any output is billed in some policy areas only. Ref: Anthropic's "Advisor tool" (usage and
-billing), "Refusals and fallback" (billing and rate limits, how refusals are billed) and its release
-notes of 2026-09-24, read 2026-11-26 in copies of September and October.
+Anthropic can run several models in one call: an advisor that the model consults, and models that
+decline before another one answers. `usage.iterations` lists what is billed, each at the rates of
+the model that ran; the top-level counts are those of the answering model alone. A model that
+declines before any output is billed only in some policy areas. Ref: Anthropic's "Advisor tool"
+(usage and billing), "Refusals and fallback" (billing and rate limits, how refusals are billed) and
+its release notes of 2026-09-24, read 2026-11-26 in copies of September and October.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 _ITERATIONS: Final = "iterations"
 _ADVISOR, _ATTEMPT, _ANSWER = "advisor_message", "message", "fallback_message"
 _BATCH: Final = "batch"
-# "The billed categories may change", says the page; one it does not list is not billed.
+# The page says that the billed categories may change; a category it does not list is not billed.
 _BILLED_BEFORE_OUTPUT: Final = frozenset({"bio", "frontier_llm", "reasoning_extraction"})
 _BILLED_SINCE: Final = datetime(2026, 9, 24, tzinfo=timezone.utc)
 
 
 def parts_of(call: CallFacts, started: datetime) -> Sequence[CallFacts]:
-    """The call as it is billed, and behind it what its answer bills at other models' rates.
+    """The call as it is billed, followed by the parts that are billed at other models' rates.
 
     Args:
         call: the call.
@@ -52,25 +52,25 @@ def parts_of(call: CallFacts, started: datetime) -> Sequence[CallFacts]:
         category = declined[-1] if declined else ""
         if not _is_billed_before_output(category, started):
             call = msgspec.structs.replace(call, refused=True, missing_usage="")
-    return (call, *_further(call, entries, answering, declined, started))
+    return (call, *_other_models(call, entries, answering, declined, started))
 
 
-def _further(
+def _other_models(
     call: CallFacts,
     entries: Sequence[JsonObject],
     answering: str,
     declined: Sequence[str],
     started: datetime,
 ) -> Iterator[CallFacts]:
-    """The entries that the counts of the call leave out and that are billed."""
-    # Which model is trying: one that declines after a few turns has an entry for each.
+    """The billed entries that the call's own counts do not include."""
+    # The models that declined, in order. A model that declines after several turns has several.
     tried: list[str] = []
     for entry in entries:
         kind, model = entry.get("type"), _model_of([entry])
         if not model:
             continue
         if kind == _ADVISOR:
-            # A tier bought for the one model is not the other's; a batch is for all in it.
+            # A service tier applies to the requested model only; a batch applies to all models.
             tier = _BATCH if call.service_tier == _BATCH else ""
             yield _part(call, entry, model, tier)
         elif kind == _ATTEMPT and answering and model != answering:
@@ -94,8 +94,8 @@ def _model_of(entries: Sequence[JsonObject]) -> str:
 
 
 def _declined(call: CallFacts) -> list[str]:
-    told = call.details.get(attributes.ANTHROPIC_REFUSALS)
-    return told if isinstance(told, list) else []
+    categories = call.details.get(attributes.ANTHROPIC_REFUSALS)
+    return categories if isinstance(categories, list) else []
 
 
 def _ended_in_refusal(call: CallFacts) -> bool:

@@ -36,42 +36,42 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _UNFINISHED_NOTE: Final = "the call was sent and its end was never seen"
 _NO_TOKENS: Final = TokenVector()
 # A call that seems to have taken longer, or less than no time, was told of by a clock that is off.
-_LONGEST_NS: Final = 86_400 * 10**9
-_LONGEST_MS: Final = _LONGEST_NS / 1e6
+_MAX_DURATION_NS: Final = 86_400 * 10**9
+_MAX_DURATION_MS: Final = _MAX_DURATION_NS / 1e6
 
 
 def build_rows(
     record: SpanRecord, header: SpoolHeader, prices_of: Callable[[str], PriceBook]
 ) -> list[LedgerRow]:
-    """The priced row of a span's call, and one for whatever its answer bills at other rates.
+    """The priced row of a span's call, and one for each part that is billed at other rates.
 
-    Empty if the span tells of no billable call.
+    The list is empty if the span is not a billable call.
 
     Args:
         record: the span.
-        header: whose span it is.
-        prices_of: gives a provider's price book.
+        header: the header of its segment.
+        prices_of: returns a provider's price book.
     """
     call = read_call(record, header)
     if call is None:
         return []
     source = header.source.encode()
     event_id, started_ns = identity_of(record, call.dimensions["organization_id"], source)
-    started = _moment(started_ns)
-    first, *further = (
-        each
+    started = _timestamp(started_ns)
+    first, *others = (
+        billed
         for part in anthropic_models.parts_of(call, started)
-        for each in openai_tools.parts_of(part)
+        for billed in openai_tools.parts_of(part)
     )
     rows = [_row(record, first, event_id, started, charge(first, started, prices_of), source)]
-    for number, part in enumerate(further, start=1):
+    for number, part in enumerate(others, start=1):
         part_id = event_id_of(started_ns, event_id.bytes + number.to_bytes(4, "big"))
         money = charge(part, started, prices_of)
         rows.append(_row(record, part, part_id, started, money, source, is_whole=False))
     return rows
 
 
-def _row(  # noqa: PLR0913, PLR0917 - asked once a row, by position
+def _row(  # noqa: PLR0913, PLR0917 - called once per row, by position
     record: SpanRecord,
     call: CallFacts,
     event_id: UUID,
@@ -81,10 +81,10 @@ def _row(  # noqa: PLR0913, PLR0917 - asked once a row, by position
     *,
     is_whole: bool = True,
 ) -> LedgerRow:
-    """One row; of a part of a call, how long it took and who else told of it is not known."""
+    """One row; a part of a call has no duration and no ancestors."""
     tokens = call.tokens if call.tokens.is_plausible else _NO_TOKENS
     took_ns = record.end_ns - record.start_ns
-    is_timed = is_whole and 0 <= took_ns <= _LONGEST_NS
+    is_timed = is_whole and 0 <= took_ns <= _MAX_DURATION_NS
     status = "error" if call.failed else "success"
     usage = call.usage
     texts = (
@@ -106,11 +106,11 @@ def _row(  # noqa: PLR0913, PLR0917 - asked once a row, by position
     if not _are_storable(note, usage or "", *texts):
         note = _clean(note)
         usage, texts = usage and _clean(usage), tuple(map(_clean, texts))
-    # Column by column, in their order: by name, each would cost as much again.
+    # In the order of the columns: by name, it would take twice as long.
     values: tuple[Any, ...] = (
         event_id,
         started,
-        _moment(min(max(record.end_ns, record.start_ns), record.start_ns + _LONGEST_NS)),
+        _timestamp(min(max(record.end_ns, record.start_ns), record.start_ns + _MAX_DURATION_NS)),
         took_ns / 1e6 if is_timed else None,
         call.time_to_first_token_ms,
         usage_hash(call, status, tokens),
@@ -132,10 +132,10 @@ def _row(  # noqa: PLR0913, PLR0917 - asked once a row, by position
 
 
 def unmeasured(row: LedgerRow) -> LedgerRow:
-    """What is known of a call that never ended: that it was sent, when, by whom and for whom."""
-    nothing: dict[str, Any] = {name: None for name in COLUMNS if name.endswith("cost_usd")}
-    told = {"cost_status": "unmeasured", "price_id": "", "cost_note": _UNFINISHED_NOTE}
-    return msgspec.structs.replace(row, **nothing, **told)
+    """The row of a call whose end was never recorded: sent, but without a cost."""
+    costs: dict[str, Any] = {name: None for name in COLUMNS if name.endswith("cost_usd")}
+    status = {"cost_status": "unmeasured", "price_id": "", "cost_note": _UNFINISHED_NOTE}
+    return msgspec.structs.replace(row, **costs, **status)
 
 
 def _ancestors(record: SpanRecord, source: bytes) -> list[UUID]:
@@ -145,21 +145,21 @@ def _ancestors(record: SpanRecord, source: bytes) -> list[UUID]:
     ]
 
 
-def _json(told: Mapping[str, object]) -> str:
-    return _ENCODER.encode(told).decode() if told else "{}"
+def _json(values: Mapping[str, object]) -> str:
+    return _ENCODER.encode(values).decode() if values else "{}"
 
 
 def _are_storable(*texts: str) -> bool:
-    """Whether none holds what Postgres cannot: a NUL, also escaped inside JSON."""
+    """Whether Postgres can store the texts: no NUL, also not escaped inside JSON."""
     text = "".join(texts)
     return "\x00" not in text and ("\\" not in text or "\\u0000" not in text)
 
 
-def _moment(nanoseconds: int) -> datetime:
-    # Integer microseconds: a float holds today's nanoseconds only to 256 ns.
+def _timestamp(nanoseconds: int) -> datetime:
+    # Integer microseconds: a float holds today's nanoseconds with a precision of 256 ns.
     return _EPOCH + _MICROSECOND * (nanoseconds // 1000)
 
 
 def _clean(text: str) -> str:
-    """Text Postgres can hold."""
+    """The text with each NUL replaced, so that Postgres can store it."""
     return text.replace("\x00", "\ufffd").replace("\\u0000", "\\ufffd")

@@ -1,4 +1,4 @@
-"""Derives a row's identity from the call, so that a resend is the same row."""
+"""Derives a row's id and usage hash from its call, so that a resend is the same row."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ if TYPE_CHECKING:
 
 _PACKER: Final = msgspec.msgpack.Encoder()
 _MAX_INTEGER: Final = 2**63 - 1
-# A UUID refuses to be changed by name.
+# UUID forbids setting attributes by name.
 _set_int: Final = vars(UUID)["int"].__set__
 _set_safety: Final = vars(UUID)["is_safe"].__set__
-# A hash object is copied in a third of the time it is made in.
+# Copying a hash object takes a third of the time of creating one.
 _EVENT_HASH: Final = hashlib.blake2b(digest_size=10, person=b"tl-event")
 _USAGE_HASH: Final = hashlib.blake2b(digest_size=16, person=b"tl-usage")
 _SPAN: Final = struct.Struct(">16sQQ")
 # The bits of a UUID that say version 8 (custom) and variant 1 (RFC 9562, read 2026-11-25).
 _VERSION: Final = 0x8 << 76 | 0x2 << 62
 _UNVERSIONED: Final = ~(0xF << 76 | 0x3 << 62)
-# The counts every release knew. Later ones are told only where they have a value: the hash of a row
-# without them stays what it was, so that a resend of such a row is still known.
+# The counts of the first release. Later counts are hashed only if they have a value: the hash of a
+# row without them stays the same, so a resend of it is still recognized.
 _FIRST_COUNTS: Final = 13
 _NO_LATER_COUNTS: Final = (None,) * (len(TokenVector._fields) - _FIRST_COUNTS)
 
 
 def identity_of(record: SpanRecord, organization_id: str, source: bytes) -> tuple[UUID, int]:
-    """Of the span, or of the call's own id within its organization; and when the call began.
+    """The id of a call's row, and when the call began, in nanoseconds since 1970.
 
-    A result that is fetched twice is told by two spans; only the provider's clock, where the
-    emitter gives it with a call id, makes them one row. What comes with a tenant's token has
-    identities of its own: nobody takes the place of a row by naming its span.
+    The id comes from the call's own id within its organization, if the emitter reports one, else
+    from the span. A result that is fetched twice is reported by two spans: the provider's start
+    time, which the emitter reports with the call id, makes them one row. Reports that come with a
+    tenant's token have ids of their own, so that naming another's span cannot replace its row.
     """
-    found, started_ns = record.attributes, record.start_ns
-    if attributes.CALL_ID not in found:
+    span_attributes, started_ns = record.attributes, record.start_ns
+    if attributes.CALL_ID not in span_attributes:
         return span_event_id(record.trace_id, record.span_id, started_ns, source), started_ns
-    clock_ns, call_id = found.get(attributes.CALL_STARTED_NS), found[attributes.CALL_ID]
+    clock_ns = span_attributes.get(attributes.CALL_STARTED_NS)
+    call_id = span_attributes[attributes.CALL_ID]
     if type(clock_ns) is int and 0 < clock_ns <= _MAX_INTEGER:
         started_ns = clock_ns
     if not call_id:
@@ -64,20 +66,20 @@ def event_id_of(started_ns: int, told: bytes) -> UUID:
     hashed = _EVENT_HASH.copy()
     hashed.update(told)
     value = (started_ns // 1_000_000 & (1 << 48) - 1) << 80 | int.from_bytes(hashed.digest(), "big")
-    # As its constructor does, without the questions it asks first.
-    made = object.__new__(UUID)
-    _set_int(made, value & _UNVERSIONED | _VERSION)
-    _set_safety(made, SafeUUID.unknown)
-    return made
+    # What the constructor does, without its checks of the arguments.
+    event_id = object.__new__(UUID)
+    _set_int(event_id, value & _UNVERSIONED | _VERSION)
+    _set_safety(event_id, SafeUUID.unknown)
+    return event_id
 
 
 def usage_hash(call: CallFacts, status: str, tokens: TokenVector) -> bytes:
-    """Two tellings of a call that agree in what is hashed here are one and the same.
+    """Rows with an equal usage hash are the same report; a resend is ignored.
 
-    The cost is not among it, because a resend may meet another price book.
+    The cost is not part of it, because a resend may be priced by another price book.
     """
     later = tokens[_FIRST_COUNTS:]
-    told: tuple[object, ...] = (
+    hashed_values: tuple[object, ...] = (
         call.provider,
         call.model,
         call.operation,
@@ -90,7 +92,7 @@ def usage_hash(call: CallFacts, status: str, tokens: TokenVector) -> bytes:
     if later != _NO_LATER_COUNTS or call.inference_geo:
         names = TokenVector._fields[_FIRST_COUNTS:]
         counted = [pair for pair in zip(names, later, strict=True) if pair[1] is not None]
-        told = (*told, counted, call.inference_geo)
+        hashed_values = (*hashed_values, counted, call.inference_geo)
     hashed = _USAGE_HASH.copy()
-    hashed.update(_PACKER.encode(told))
+    hashed.update(_PACKER.encode(hashed_values))
     return hashed.digest()

@@ -1,6 +1,6 @@
-"""What one call costs, at once: the arithmetic of its row, without the row.
+"""The price of a call while the app runs: the same arithmetic as for its row, without storing it.
 
-For what an app asks while it runs (`tokenledger.meter`); nothing is stored and no database asked.
+`tokenledger.meter` uses it. It stores nothing and needs no database.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def price_of(
     header: SpoolHeader,
     prices_of: Callable[[str], PriceBook],
 ) -> Decimal | None:
-    """US dollars of a call of our own emitters; `None` where its row would have no cost.
+    """The cost in US dollars of a call by our own emitters; `None` if its row would have no cost.
 
     Args:
-        attributes: what its span says.
+        attributes: the attributes of its span.
         start_ns: when it began, in nanoseconds since 1970.
         failed: whether it failed.
-        header: whose call it is.
-        prices_of: gives a provider's price book.
+        header: the header of its ledger.
+        prices_of: returns a provider's price book.
     """
     record = SpanRecord(
         trace_id=bytes(16),
@@ -43,7 +43,7 @@ def price_of(
         parent_span_id=0,
         start_ns=start_ns,
         end_ns=start_ns,
-        scope=SCOPE_PREFIX + "instant_price",
+        scope=SCOPE_PREFIX + "live_price",
         failed=failed,
         attributes=cast("dict[str, AttributeValue]", dict(attributes)),
         resource={},

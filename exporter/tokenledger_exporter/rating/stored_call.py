@@ -1,4 +1,4 @@
-"""A call as its ledger row tells it: everything a price needs, read back from the columns."""
+"""A call read back from its ledger row: everything that pricing needs."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _COLUMNS: Final = (
     *COST_COLUMNS,
 )
 COLUMN_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in _COLUMNS)
-"""The columns a `StoredCall` is read from, beside `event_id`, `timestamp` and `scope`."""
+"""The columns of a `StoredCall`, in addition to `event_id`, `timestamp` and `scope`."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredCall:
-    """One row of the ledger; a `costing.Billable`.
+    """One row of the ledger; implements `charge.Billable`.
 
     Args:
-        costs: the cost columns as they stand.
+        costs: the cost columns as stored.
     """
 
     event_id: UUID
@@ -59,7 +59,7 @@ class StoredCall:
 
     @property
     def priced_model(self) -> str:
-        """The name to look its price up by."""
+        """The model name to look up its price by."""
         return name_to_price(self.provider, self.request_model, self.model)
 
     @property
@@ -74,18 +74,18 @@ class StoredCall:
 
     @property
     def shortest_turn(self) -> None:
-        """Not looked for again: a note of it stays."""
+        """Unknown for a stored row; a note about it stays."""
         return
 
     @property
     def missing_usage(self) -> str:
-        """What its counts lack, in words."""
+        """Which counts are missing, as a sentence."""
         missing = missing_usage(self.operation, self.tokens)
         return "; ".join(filter(None, (missing, *unknown_notes(self.cost_note))))
 
 
 def stored_call(row: Mapping[str, Any]) -> StoredCall:
-    """The call of a row that holds `COLUMN_LIST`, `event_id`, `timestamp` and `scope`."""
+    """The call of a row with the columns `COLUMN_LIST`, `event_id`, `timestamp` and `scope`."""
     return StoredCall(
         event_id=row["event_id"],
         timestamp=row["timestamp"],

@@ -281,7 +281,7 @@ class Drainer:
     def _rows(
         self, batch: Batch, prices_of: Callable[[str], PriceBook], *, is_preview: bool = False
     ) -> list[LedgerRow]:
-        """The rows of a batch; records without rows are counted or quarantined, not in a preview."""
+        """The rows of a batch; except in a preview, records without rows are counted or stored."""
         rows: list[LedgerRow] = []
         for number, payload in enumerate(batch.payloads, start=1):
             if not (number % _ROWS_BETWEEN_PAUSES or self._stopping):

@@ -195,7 +195,7 @@ class Batch:
             return False
         return True
 
-    def write_duplicates(self, erased: tombstones.Tombstones) -> None:
+    def write_quarantine(self, erased: tombstones.Tombstones) -> None:
         """Store what was set aside where it can be found, without the ids of the erased."""
         for refused, reason in self._refused:
             row = erased.row(refused)

@@ -149,7 +149,7 @@ class BatchWriter:
         erased = tombstones.read_tombstones(connection, rows)
         for month, group in months:
             batch.write_month(month, [*map(erased.row, group)] if erased else group)
-        batch.write_duplicates(erased)
+        batch.write_quarantine(erased)
         return batch.result
 
     def _set_aside(

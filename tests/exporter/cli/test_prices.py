@@ -84,11 +84,11 @@ def test_a_quote_without_a_price_says_why_and_exits_1() -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("{", "it is no JSON"),
-        ("[]", "it is no JSON object"),
+        ("{", "not valid JSON"),
+        ("[]", "not a JSON object"),
         ('{"model": "gpt-4o"}', "provider is missing"),
         ('{"provider": "openai", "model": "gpt-4o", "input_tokens": 1.5}', "input_tokens"),
-        ('{"provider": "openai", "model": "gpt-4o", "on": "soon"}', "no point in time"),
+        ('{"provider": "openai", "model": "gpt-4o", "on": "soon"}', "invalid time"),
     ],
 )
 def test_a_line_that_is_no_shape_is_named(line: str, why: str) -> None:
@@ -164,7 +164,7 @@ def test_a_price_of_ones_own_holds_from_its_day_on_and_for_dated_names() -> None
         *("--cached", "1", "--from", "2026-03-01", "--source", "contract 7"),
     )
     assert done.exit_code == 0
-    assert "openai/gpt-4o/standard/own-" in done.stdout
+    assert "openai/gpt-4o/standard/custom-" in done.stdout
     for name in ("gpt-4o", "gpt-4o-2024-08-06", "gpt-4o-latest"):
         assert million("openai", name, on="2026-03-01") == "2", name
         assert million("openai", name, on="2026-02-28") != "2", name
@@ -236,15 +236,15 @@ def test_a_discount_lowers_the_list_and_leaves_what_was_said_for_a_model() -> No
     ("words", "why"),
     [
         (("openai", "gpt-4o"), "say whose model costs what"),
-        (("openai", "gpt-4o", "--input", "-1"), "--input: '-1' is no price"),
-        (("openai", "gpt-4o", "--cache-write-1h", "x"), "--cache-write-1h: 'x' is no amount"),
-        (("openai", "gpt-4o", "--input", "NaN"), "is no price"),
-        (("openai", "gpt-4o", "--input", "1", "--from", "soon"), "'soon' is no day"),
-        (("openai", "gpt-4o", "--input", "1", "--pattern", "("), "no regular expression"),
-        (("openai", "gpt-4o", "--input", "1", "--source", "genai-prices 9"), "a source may not"),
+        (("openai", "gpt-4o", "--input", "-1"), "--input: invalid price '-1'"),
+        (("openai", "gpt-4o", "--cache-write-1h", "x"), "--cache-write-1h: invalid amount 'x'"),
+        (("openai", "gpt-4o", "--input", "NaN"), "invalid price"),
+        (("openai", "gpt-4o", "--input", "1", "--from", "soon"), "invalid day 'soon'"),
+        (("openai", "gpt-4o", "--input", "1", "--pattern", "("), "not a regular expression"),
+        (("openai", "gpt-4o", "--input", "1", "--source", "genai-prices 9"), "a source must not"),
         (("--discount", "12.5"), "a discount is for all"),
         (("--discount", "101", "--provider", "openai"), "no discount: give 0 to 100"),
-        (("--discount", "1", "--provider", "nobody"), "the list has no price of 'nobody'"),
+        (("--discount", "1", "--provider", "nobody"), "provider 'nobody' has no list prices"),
     ],
 )
 def test_a_price_that_cannot_be_is_refused_in_words(words: tuple[str, ...], why: str) -> None:

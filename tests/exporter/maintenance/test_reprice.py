@@ -97,7 +97,7 @@ def test_pricing_a_missing_model_later_fills_its_rows(ledger_url: str) -> None:
     trail = ask(
         ledger_url,
         "SELECT old_cost_usd, new_cost_usd, old_cost_status, new_cost_status, old_price_id, "
-        "new_price_id LIKE 'openai/acme-7b/standard/own-%', changed_by = CURRENT_USER, reason "
+        "new_price_id LIKE 'openai/acme-7b/standard/custom-%', changed_by = CURRENT_USER, reason "
         "FROM token_ledger_repricings",
     )
     change = (None, Decimal("0.002"), "unpriced", "priced", "", True, True, "contract 7")

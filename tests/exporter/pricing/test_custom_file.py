@@ -47,16 +47,25 @@ def test_a_json_price_is_exact_and_never_a_float() -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("openai,m,input,abc,,,,", "own.csv, line 2, column usd: 'abc' is no amount"),
-        ("openai,m,input,,,,,", "own.csv, line 2, column usd: '' is no amount"),
-        ("openai,m,inpt,1,,,,", "own.csv, line 2, column kind: 'inpt' is no kind: there are input"),
+        ("openai,m,input,abc,,,,", "own.csv, line 2, column usd: invalid amount 'abc'"),
+        ("openai,m,input,,,,,", "own.csv, line 2, column usd: invalid amount ''"),
+        (
+            "openai,m,inpt,1,,,,",
+            "own.csv, line 2, column kind: unknown kind 'inpt'; use one of input",
+        ),
         ("openai,,input,1,,,,", "own.csv, line 2, column model: it is empty"),
         ("openai,m,input,1,0,,,", "own.csv, line 2, column per: it is 0"),
-        ("openai,m,input,1,-5,,,", "own.csv, line 2, column per: '-5' is no whole number"),
-        ("openai,m,input,1,,,yesterday,", "own.csv, line 2, column valid_from: 'yesterday'"),
-        ("openai,m,input,1,,,,genai-prices x", "own.csv, line 2, column source: a source may not"),
-        ("openai,m,input,1,,,,,,", "own.csv, line 2: 10 cells, but line 1 names 8 columns"),
-        ("openai,m,input,1,,,,\nopenai,m,input,2,,,,", "line 3, column kind: input of m is priced"),
+        ("openai,m,input,1,-5,,,", "own.csv, line 2, column per: '-5' is not an integer"),
+        (
+            "openai,m,input,1,,,yesterday,",
+            "own.csv, line 2, column valid_from: invalid day 'yesterday'",
+        ),
+        ("openai,m,input,1,,,,genai-prices x", "own.csv, line 2, column source: a source must not"),
+        ("openai,m,input,1,,,,,,", "own.csv, line 2: 10 cells, but line 1 has 8 columns"),
+        (
+            "openai,m,input,1,,,,\nopenai,m,input,2,,,,",
+            "line 3, column kind: input of m has two prices",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_line_and_column(line: str, why: str) -> None:
@@ -70,11 +79,11 @@ def test_a_mistake_is_named_with_its_line_and_column(line: str, why: str) -> Non
     ("text", "name", "why"),
     [
         ("", "own.csv", "column provider, model, kind, usd is missing"),
-        ("provider,model,kind,usd\n", "own.csv", "holds no price"),
-        ("provider,model,kind,usd,colour\n", "own.csv", "column colour is unknown"),
-        ("{", "own.json", "is no JSON"),
+        ("provider,model,kind,usd\n", "own.csv", "has no prices"),
+        ("provider,model,kind,usd,colour\n", "own.csv", "unknown column colour"),
+        ("{", "own.json", "is not valid JSON"),
         ("{}", "own.json", "must hold a list"),
-        ("[1]", "own.json", "entry 1: it is no object"),
+        ("[1]", "own.json", "entry 1: not a JSON object"),
         ('[{"provider": "x"}]', "own.json", "entry 1: column model, kind, usd is missing"),
     ],
 )

@@ -23,7 +23,7 @@ STEPS = [step.split("\n", 1) for step in re.split(r"^\$ ", CONSOLE, flags=re.MUL
 SHAPES = {
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "EVENT",
     r"20\d\d-\d\d-\d\d([T ]\d\d:\d\d:\d\d\+00:?00)?": "TIME",
-    r"/(own-)?[0-9a-f]{8}\b": "/SHEET",
+    r"/(custom-)?[0-9a-f]{8}\b": "/SHEET",
     r"genai-prices [\d.]+": "PACKAGE",
     r"^\d+ price sheets": "N price sheets",
 }

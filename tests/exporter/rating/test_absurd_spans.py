@@ -115,7 +115,7 @@ def test_a_call_has_a_few_further_rows_and_says_what_is_not_among_them() -> None
     assert len(made) == 33
     assert (made[0].cost_status, made[0].cost_note) == (
         "partial",
-        "unknown: what 19968 further models used",
+        "unknown: the usage of 19968 more models",
     )
 
 

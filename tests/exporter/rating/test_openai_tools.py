@@ -82,7 +82,7 @@ def test_everything_that_is_unknown_stands_in_the_note() -> None:
     ("model", "searches", "note"),
     [
         ("gpt-4o-search-preview", 1, "no price for web_search"),
-        ("gpt-4o-mini-search-preview", 1, "unknown: what a search costs with this model"),
+        ("gpt-4o-mini-search-preview", 1, "unknown: the price of a web search with this model"),
         ("gpt-5-search-api", 1, "no price for web_search"),
         ("gpt-4o", None, ""),
     ],

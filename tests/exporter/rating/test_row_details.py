@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.span_record import AttributeValue
 
 REPORTED = attributes.REPORTED_COST
-ESTIMATED = "output tokens were estimated, the provider's own count never came"
+ESTIMATED = "output tokens were estimated; the provider reported no count"
 
 
 def test_an_estimated_output_is_priced_and_says_so() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import ParamSpec
 
-    from tokenledger_exporter.pricing.catalog.custom import Added, OwnSheet, Rate
+    from tokenledger_exporter.pricing.catalog.custom import Added, CustomSheet, Rate
 
     P = ParamSpec("P")
 
@@ -126,7 +126,7 @@ def _set_discount(provider: str, discount: str, first: date, database_url: str |
     )
 
 
-def _add(sheets: list[OwnSheet], database_url: str | None) -> list[Added]:
+def _add(sheets: list[CustomSheet], database_url: str | None) -> list[Added]:
     from tokenledger_exporter.pricing.catalog.custom import add_sheets
 
     with ledger_connection(database_url) as connection:
@@ -162,10 +162,10 @@ def _own_sheet(  # noqa: PLR0913, PLR0917 - one argument an option
     rates: tuple[Rate, ...],
     pattern: str | None,
     source: str | None,
-) -> OwnSheet:
+) -> CustomSheet:
     from tokenledger_exporter.domain.provider_names import ledger_name
     from tokenledger_exporter.pricing.catalog import custom_file
-    from tokenledger_exporter.pricing.catalog.custom import OwnSheet, check_source, model_pattern
+    from tokenledger_exporter.pricing.catalog.custom import CustomSheet, check_source, model_pattern
 
     if not provider or not model or not rates:
         raise InvalidRequestError(
@@ -176,7 +176,7 @@ def _own_sheet(  # noqa: PLR0913, PLR0917 - one argument an option
         if text is not None:
             custom_file.storable(text)
     check_source(source or "")
-    return OwnSheet(
+    return CustomSheet(
         provider=ledger_name(provider),
         model=model,
         pattern=custom_file.pattern(pattern) if pattern else model_pattern(model),

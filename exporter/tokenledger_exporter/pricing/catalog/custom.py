@@ -1,7 +1,7 @@
-"""Prices the user says: contracts, models of their own, discounts on the list.
+"""Custom prices: contracts, prices of private models, discounts on list prices.
 
-Every price is dated. What was said before is never changed: a new sheet holds from its first day
-on, and of two that hold on one day the last said does.
+Every price is dated. An earlier sheet is never changed: a new sheet applies from its first day on,
+and if two sheets apply on one day, the one that was added last wins.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("prices")
 
-# What a provider makes of a model's name when it answers: `-2024-08-06`, `-latest`, `@20250929`.
+# What providers append to a model name in responses: `-2024-08-06`, `-latest`, `@20250929`.
 _DATED: Final = r"(?:[-:]latest|[-@]20\d{2}-?\d{2}-?\d{2})?(?:-v\d+(?::\d+)?)?"
 _PERCENT: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One kind's price: `usd` for `per` units, in calls of more than so many input tokens."""
+    """The price of one kind: `usd` for `per` units, in calls above a number of input tokens."""
 
     kind: str
     usd: Decimal
@@ -45,8 +45,8 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnSheet:
-    """What one model costs from a day on, as the user says it; fields as in `PriceRow`."""
+class CustomSheet:
+    """A custom price sheet of one model from a day on; fields as in `PriceRow`."""
 
     provider: str
     model: str
@@ -61,58 +61,58 @@ class OwnSheet:
     daily_to: time | None = None
 
     @property
-    def _place(self) -> tuple[object, ...]:
+    def _slot(self) -> tuple[object, ...]:
         return (self.pattern, self.tier, self.daily_from, self.daily_to, self.is_discount)
 
     @property
     def is_discount(self) -> bool:
-        """Whether it is the list's price, lowered."""
+        """Whether it is a list price with a discount."""
         return self.source.startswith(DISCOUNT)
 
-    def is_beside(self, other: OwnSheet) -> bool:
-        """Whether both say what the same model costs, on whatever days."""
-        return self._place == other._place
+    def has_same_slot(self, other: CustomSheet) -> bool:
+        """Whether both price the same models, tier and hours, on any days."""
+        return self._slot == other._slot
 
-    def overlaps(self, other: OwnSheet) -> bool:
-        """Whether both hold on some day."""
+    def overlaps(self, other: CustomSheet) -> bool:
+        """Whether there is a day on which both apply."""
         return _before(self.valid_from, other.valid_to) and _before(other.valid_from, self.valid_to)
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of one sheet; `is_new` is False where the book said so already."""
+    """The outcome for one sheet; `is_new` is False if the book already had these prices."""
 
     price_id: str
     is_new: bool
 
 
 def model_pattern(model: str) -> str:
-    """The pattern of a model's name, its dated and `-latest` spellings included."""
+    """The pattern of a model name, including its dated and `-latest` spellings."""
     return f"^{re.escape(model.lower())}{_DATED}$"
 
 
 def check_source(source: str) -> None:
-    """Refuse a source that reads like the list's.
+    """Refuse a source that looks like that of a list price.
 
     Raises:
-        UsageError: it does.
+        InvalidRequestError: it begins with a reserved prefix.
     """
     if source.startswith((LISTED, DISCOUNT)):
         raise InvalidRequestError(
-            f"a source may not begin with {LISTED.strip()!r} or {DISCOUNT.strip()!r}: those are "
-            "prices of the list; name the contract instead"
+            f"a source must not begin with {LISTED.strip()!r} or {DISCOUNT.strip()!r}, which mark "
+            "list prices; name the contract instead"
         )
 
 
-def add_sheets(connection: psycopg.Connection[Any], sheets: Sequence[OwnSheet]) -> list[Added]:
-    """Add sheets to the connected ledger, all of them or none."""
+def add_sheets(connection: psycopg.Connection[Any], sheets: Sequence[CustomSheet]) -> list[Added]:
+    """Add sheets to the connected ledger, all or none."""
     with connection.transaction():
         connection.execute(_SQL["book_lock"])
         known = {
             provider: _known(connection, provider)
             for provider in sorted({sheet.provider for sheet in sheets})
         }
-        # The latest first, so that each ends where the next of its model begins.
+        # The latest first, so that each sheet ends when the next one of its model begins.
         latest_first = sorted(sheets, key=lambda s: str(s.valid_from or ""), reverse=True)
         done = [_add(connection, known[sheet.provider], sheet) for sheet in latest_first]
     return done[::-1]
@@ -120,25 +120,25 @@ def add_sheets(connection: psycopg.Connection[Any], sheets: Sequence[OwnSheet]) 
 
 def discounted(
     connection: psycopg.Connection[Any], provider: str, percent: Decimal, start: date
-) -> list[OwnSheet]:
-    """What the list asks at a provider from a day on, lowered; each sheet names the listed one.
+) -> list[CustomSheet]:
+    """A provider's list prices with a discount, from a day on; each sheet names its list sheet.
 
     Args:
         connection: the ledger.
-        provider: who gives the discount.
-        percent: how much of the price is taken off, 0 to 100.
+        provider: the provider that gives the discount.
+        percent: discount in percent, 0 to 100.
         start: first UTC day.
 
     Raises:
-        UsageError: the list has no prices of that provider.
+        InvalidRequestError: there are no list prices of that provider.
     """
     factor = MONEY.divide(_PERCENT - percent, _PERCENT)
     cursor = connection.cursor(row_factory=class_row(PriceRow))
     listed = _sheets(cursor.execute(_SQL["listed_rows"], {"provider": provider}))
     if not listed:
         raise InvalidRequestError(
-            f"the list has no price of {provider!r} to take a discount off: "
-            "'tokenledger prices list' names the providers it has"
+            f"provider {provider!r} has no list prices to discount; 'tokenledger prices list' "
+            "shows the providers that have"
         )
     return [
         replace(
@@ -154,18 +154,18 @@ def discounted(
     ]
 
 
-def _known(connection: psycopg.Connection[Any], provider: str) -> list[tuple[str, OwnSheet]]:
-    """The user's own sheets at a provider, the last said first."""
+def _known(connection: psycopg.Connection[Any], provider: str) -> list[tuple[str, CustomSheet]]:
+    """The custom sheets of a provider, the last added first."""
     cursor = connection.cursor(row_factory=class_row(PriceRow))
     return list(_sheets(cursor.execute(_SQL["own_rows"], {"provider": provider})).items())
 
 
-def _sheets(rows: Iterable[PriceRow]) -> dict[str, OwnSheet]:
+def _sheets(rows: Iterable[PriceRow]) -> dict[str, CustomSheet]:
     grouped: dict[str, list[PriceRow]] = {}
     for row in rows:
         grouped.setdefault(row.price_id, []).append(row)
     return {
-        price_id: OwnSheet(
+        price_id: CustomSheet(
             provider=first.provider,
             model=first.model,
             pattern=first.model_pattern,
@@ -184,30 +184,30 @@ def _sheets(rows: Iterable[PriceRow]) -> dict[str, OwnSheet]:
 
 
 def _add(
-    connection: psycopg.Connection[Any], known: list[tuple[str, OwnSheet]], given: OwnSheet
+    connection: psycopg.Connection[Any], known: list[tuple[str, CustomSheet]], added: CustomSheet
 ) -> Added:
-    rates = sorted(given.rates, key=lambda rate: (rate.kind, rate.above_input_tokens))
-    beside = [other for _, other in known if other.is_beside(given)]
+    rates = sorted(added.rates, key=lambda rate: (rate.kind, rate.above_input_tokens))
+    same_slot = [other for _, other in known if other.has_same_slot(added)]
     later = [
         other.valid_from
-        for other in beside
-        if other.valid_from is not None and other.valid_from > (given.valid_from or date.min)
+        for other in same_slot
+        if other.valid_from is not None and other.valid_from > (added.valid_from or date.min)
     ]
-    ends = [day for day in (given.valid_to, *later) if day is not None]
-    sheet = replace(given, rates=tuple(rates), valid_to=min(ends, default=None))
-    holding_id, holding = next((k for k in known if _covers(k[1], sheet)), ("", None))
-    if holding == sheet:
-        return Added(holding_id, is_new=False)
-    # The same words said again after others must hold again, so what they follow is in the id.
-    digest = hashlib.sha256(repr((sheet, len(beside))).encode()).hexdigest()[:8]
-    price_id = f"{sheet.provider}/{sheet.model}/{sheet.tier}/own-{digest}"
+    ends = [day for day in (added.valid_to, *later) if day is not None]
+    sheet = replace(added, rates=tuple(rates), valid_to=min(ends, default=None))
+    current_id, current = next((k for k in known if _covers(k[1], sheet)), ("", None))
+    if current == sheet:
+        return Added(current_id, is_new=False)
+    # Prices that are set again after others must apply again, so the id includes their number.
+    digest = hashlib.sha256(repr((sheet, len(same_slot))).encode()).hexdigest()[:8]
+    price_id = f"{sheet.provider}/{sheet.model}/{sheet.tier}/custom-{digest}"
     with connection.cursor() as cursor:
         cursor.executemany(_SQL["add_own"], [_values(price_id, sheet, rate) for rate in rates])
     known.insert(0, (price_id, sheet))
     return Added(price_id, is_new=True)
 
 
-def _covers(other: OwnSheet, sheet: OwnSheet) -> bool:
+def _covers(other: CustomSheet, sheet: CustomSheet) -> bool:
     """Whether another sheet prices the same model and tier on a day of this one."""
     same = (other.tier, other.is_discount) == (sheet.tier, sheet.is_discount)
     named = other.pattern == sheet.pattern or (
@@ -217,7 +217,7 @@ def _covers(other: OwnSheet, sheet: OwnSheet) -> bool:
     return same and named and hours and other.overlaps(sheet)
 
 
-def _values(price_id: str, sheet: OwnSheet, rate: Rate) -> dict[str, object]:
+def _values(price_id: str, sheet: CustomSheet, rate: Rate) -> dict[str, object]:
     return {
         "price_id": price_id,
         "kind": rate.kind,

@@ -1,7 +1,7 @@
-"""Reads files of the user's own prices, CSV or JSON; every mistake is named with its place.
+"""Reads files of custom prices, CSV or JSON; errors name the line and column.
 
-One row a price: `provider`, `model`, `kind` and `usd` are required; `per`, `tier`,
-`above_input_tokens`, `valid_from`, `valid_to`, `source` and `pattern` may be left out.
+Each row is one price: `provider`, `model`, `kind` and `usd` are required; `per`, `tier`,
+`above_input_tokens`, `valid_from`, `valid_to`, `source` and `pattern` are optional.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from tokenledger_exporter.domain.provider_names import ledger_name
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import STANDARD_TIER
-from tokenledger_exporter.pricing.catalog.custom import OwnSheet, Rate, check_source, model_pattern
+from tokenledger_exporter.pricing.catalog.custom import (
+    CustomSheet,
+    Rate,
+    check_source,
+    model_pattern,
+)
 from tokenledger_exporter.pricing.patterns import compile_pattern
 from tokenledger_exporter.pricing.price_row import TOKENS, UNITS
 
@@ -32,63 +37,61 @@ OPTIONAL: Final = (
 )
 _MILLION: Final = 1_000_000
 _MAX_ERRORS: Final = 20
-# Of the largest number that a column of counts holds.
+# Digits of the largest number that a column of counts holds.
 _MAX_DIGITS: Final = 19
-# Beyond these powers of ten it is no price of anything.
+# A price outside these powers of ten is a mistake.
 _EXPONENTS: Final = range(-30, 12)
 
 
 def amount(text: str) -> Decimal:
-    """A price in US dollars, exact as it is written.
+    """A price in US dollars, exactly as written.
 
     Raises:
-        UsageError: it is no finite amount of at least zero.
+        InvalidRequestError: it is not a finite amount of at least 0.
     """
     try:
-        found = Decimal(text.strip())
+        usd = Decimal(text.strip())
     except InvalidOperation:
-        raise InvalidRequestError(
-            f"{text!r} is no amount in US dollars: write it like 2.5"
-        ) from None
-    if not found.is_finite() or found < 0 or (found and found.adjusted() not in _EXPONENTS):
-        raise InvalidRequestError(f"{text!r} is no price: give a finite amount of at least 0")
-    return found
+        raise InvalidRequestError(f"invalid amount {text!r}; write US dollars like 2.5") from None
+    if not usd.is_finite() or usd < 0 or (usd and usd.adjusted() not in _EXPONENTS):
+        raise InvalidRequestError(f"invalid price {text!r}; use a finite amount of at least 0")
+    return usd
 
 
 def day(text: str) -> date:
     """A UTC day.
 
     Raises:
-        UsageError: it is none.
+        InvalidRequestError: it is not a date.
     """
     try:
         return date.fromisoformat(text.strip())
     except ValueError:
         raise InvalidRequestError(
-            f"{text!r} is no day: prices hold for whole UTC days, write them like 2026-11-01"
+            f"invalid day {text!r}; prices apply to whole UTC days, written like 2026-11-01"
         ) from None
 
 
 def pattern(text: str) -> str:
-    """A regular expression over lower-case model names.
+    """A regular expression for lower-case model names.
 
     Raises:
-        UsageError: it is none, or could take long.
+        InvalidRequestError: it is not a regular expression, or could take too long.
     """
     storable(text)
     compile_pattern(text)
     return text
 
 
-def read_prices(text: str, name: str) -> list[OwnSheet]:
-    """The sheets of a file.
+def read_prices(text: str, name: str) -> list[CustomSheet]:
+    """The price sheets of a file.
 
     Args:
         text: its content.
-        name: its name; what ends in `.json` is JSON, else it is CSV.
+        name: its name; a file ending in `.json` is read as JSON, any other as CSV.
 
     Raises:
-        UsageError: something in it is wrong; the message names every line and column.
+        InvalidRequestError: it has errors; the message names every line and column.
     """
     entries = _json(text, name) if name.lower().endswith(".json") else _csv(text, name)
     reader = _Reader(name)
@@ -100,17 +103,17 @@ def read_prices(text: str, name: str) -> list[OwnSheet]:
         tail = [f"... and {more} more"] if more else []
         raise InvalidRequestError("nothing was imported\n  " + "\n  ".join([*shown, *tail]))
     if not reader.rates:
-        raise InvalidRequestError(f"{name} holds no price: give {', '.join(REQUIRED)} in every row")
+        raise InvalidRequestError(f"{name} has no prices; every row needs {', '.join(REQUIRED)}")
     return reader.sheets()
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Collects rates by sheet, and what is wrong."""
+    """Collects rates by sheet, and errors."""
 
     name: str
     errors: list[str] = field(default_factory=list[str])
-    rates: dict[OwnSheet, list[Rate]] = field(default_factory=dict[OwnSheet, list[Rate]])
+    rates: dict[CustomSheet, list[Rate]] = field(default_factory=dict[CustomSheet, list[Rate]])
 
     def read(self, place: str, entry: Mapping[str, str]) -> None:
         before = len(self.errors)
@@ -125,7 +128,7 @@ class _Reader:
 
         kind = take("kind", _kind, "input")
         model = take("model", storable, "?")
-        sheet = OwnSheet(
+        sheet = CustomSheet(
             provider=ledger_name(take("provider", storable, "?")),
             model=model,
             pattern=take("pattern", pattern, model_pattern(model)),
@@ -144,21 +147,21 @@ class _Reader:
         )
         if sheet.valid_from and sheet.valid_to and sheet.valid_from >= sheet.valid_to:
             self.errors.append(
-                f"{self.name}, {place}, column valid_to: it is the first day the price no longer "
-                f"holds and must be after {sheet.valid_from}"
+                f"{self.name}, {place}, column valid_to: the first day after the price's period "
+                f"must be later than {sheet.valid_from}"
             )
         same = self.rates.setdefault(sheet, [])
         if any((r.kind, r.above_input_tokens) == (kind, rate.above_input_tokens) for r in same):
             self.errors.append(
-                f"{self.name}, {place}, column kind: {kind} of {model} is priced twice"
+                f"{self.name}, {place}, column kind: {kind} of {model} has two prices"
             )
         if len(self.errors) == before:
             same.append(rate)
 
-    def sheets(self) -> list[OwnSheet]:
-        """The sheets; where two match one name, the one further up in the file holds."""
+    def sheets(self) -> list[CustomSheet]:
+        """The sheets; if two match one name, the earlier one in the file wins."""
         return [
-            OwnSheet(
+            CustomSheet(
                 provider=sheet.provider,
                 model=sheet.model,
                 pattern=sheet.pattern,
@@ -184,76 +187,77 @@ def _csv(text: str, name: str) -> list[tuple[str, dict[str, str]]]:
             if any(cell.strip() for cell in cells):
                 if len(cells) > len(columns):
                     raise InvalidRequestError(
-                        f"{name}, line {reader.line_num}: {len(cells)} cells, but line 1 names "
+                        f"{name}, line {reader.line_num}: {len(cells)} cells, but line 1 has "
                         f"{len(columns)} columns"
                     )
                 entry = dict(zip(columns, cells, strict=False))
                 entries.append((f"line {reader.line_num}", entry))
     except csv.Error as error:
-        # A quote that nothing closes makes the rest of the file one cell.
+        # An unclosed quote makes the rest of the file one cell.
         raise InvalidRequestError(
-            f"{name}, line {reader.line_num}: it cannot be read as CSV ({error}); look for a quote "
-            "that is not closed"
+            f"{name}, line {reader.line_num}: not valid CSV ({error}); check for a quote that is "
+            "not closed"
         ) from None
     return entries
 
 
 def _json(text: str, name: str) -> list[tuple[str, dict[str, str]]]:
     try:
-        # Prices must not pass through a float on their way.
-        found: object = json.loads(text, parse_float=str, parse_constant=str)
+        # Prices must never be a float.
+        document: object = json.loads(text, parse_float=str, parse_constant=str)
     except ValueError as error:
-        raise InvalidRequestError(f"{name} is no JSON: {error}") from None
+        raise InvalidRequestError(f"{name} is not valid JSON: {error}") from None
     except RecursionError:
         raise InvalidRequestError(
-            f"{name} is no list of prices: its JSON is nested too deep"
+            f"{name} is not a list of prices: the JSON is nested too deep"
         ) from None
-    if not isinstance(found, list):
+    if not isinstance(document, list):
         raise InvalidRequestError(
             f"{name} must hold a list of objects, each with {', '.join(REQUIRED)}"
         )
     entries: list[tuple[str, dict[str, str]]] = []
-    for number, entry in enumerate(cast("list[object]", found), start=1):
+    for number, entry in enumerate(cast("list[object]", document), start=1):
         if not isinstance(entry, dict):
-            raise InvalidRequestError(f"{name}, entry {number}: it is no object")
-        told: dict[str, str] = {}
+            raise InvalidRequestError(f"{name}, entry {number}: not a JSON object")
+        fields: dict[str, str] = {}
         for key, value in cast("dict[object, object]", entry).items():
             if isinstance(value, (dict, list)):
-                raise InvalidRequestError(f"{name}, entry {number}: {key} is no text and no number")
-            told[str(key)] = "" if value is None else str(value)
-        _check_columns(told, f"{name}, entry {number}")
-        entries.append((f"entry {number}", told))
+                raise InvalidRequestError(
+                    f"{name}, entry {number}: {key} must be a string or a number"
+                )
+            fields[str(key)] = "" if value is None else str(value)
+        _check_columns(fields, f"{name}, entry {number}")
+        entries.append((f"entry {number}", fields))
     return entries
 
 
 def _check_columns(columns: Iterable[str], place: str) -> None:
-    given = set(columns)
-    if missing := [column for column in REQUIRED if column not in given]:
+    names = set(columns)
+    if missing := [column for column in REQUIRED if column not in names]:
         raise InvalidRequestError(f"{place}: column {', '.join(missing)} is missing")
-    if unknown := sorted(given - {*REQUIRED, *OPTIONAL}):
+    if unknown := sorted(names - {*REQUIRED, *OPTIONAL}):
         raise InvalidRequestError(
-            f"{place}: column {', '.join(unknown)} is unknown; there are "
-            f"{', '.join((*REQUIRED, *OPTIONAL))}"
+            f"{place}: unknown column {', '.join(unknown)}; use {', '.join((*REQUIRED, *OPTIONAL))}"
         )
 
 
 def storable(text: str) -> str:
-    """Text that the database can hold and that says something.
+    """Text that is not empty and that the database can store.
 
     Raises:
-        UsageError: it is empty, or holds a NUL or bytes that are no UTF-8.
+        InvalidRequestError: it is empty, or contains a NUL or bytes that are not UTF-8.
     """
     if not text:
         raise InvalidRequestError("it is empty")
-    # A shell's bytes that are no UTF-8 arrive as lone surrogates.
+    # Bytes of a shell that are not UTF-8 arrive as lone surrogates.
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise InvalidRequestError(f"{text!r} holds what is no text")
+        raise InvalidRequestError(f"{text!r} contains characters that are not valid text")
     return text
 
 
 def _kind(text: str) -> str:
     if text not in UNITS:
-        raise InvalidRequestError(f"{text!r} is no kind: there are {', '.join(UNITS)}")
+        raise InvalidRequestError(f"unknown kind {text!r}; use one of {', '.join(UNITS)}")
     return text
 
 
@@ -263,14 +267,14 @@ def _source(text: str) -> str:
 
 
 def _positive(text: str) -> int:
-    found = _count(text)
-    if not found:
-        raise InvalidRequestError("it is 0: say how many units the price is for")
-    return found
+    number = _count(text)
+    if not number:
+        raise InvalidRequestError("it is 0; give the number of units the price is for")
+    return number
 
 
 def _count(text: str) -> int:
     is_count = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
     if not is_count or int(text) > 2**63 - 1:
-        raise InvalidRequestError(f"{text!r} is no whole number of at least 0")
+        raise InvalidRequestError(f"{text!r} is not an integer of at least 0")
     return int(text)

@@ -1,7 +1,7 @@
 """Fills the price book from the installed `genai-prices` package; needs no network.
 
-genai-prices resolves what holds on a day and a tier; here each resolved answer becomes a dated
-sheet. A day's sheet is never changed by a later import: another content is another `price_id`.
+genai-prices resolves the prices of a day and a tier; each result becomes a dated price sheet. A
+later import never changes a sheet: other content gets another `price_id`.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ if TYPE_CHECKING:
 _SQL: Final = statements("prices")
 
 SCRIPT_PROVIDERS: Final = ("openai", "anthropic")
-"""Providers whose prices `db sql` prints; the whole book is too long for a SQL editor."""
+"""Providers whose prices `db sql` prints; the whole price book is too long for a SQL editor."""
 
 _MILLION: Final = 1_000_000
 
-# genai-prices' unit -> (our kind, units it is for). Units that no span counts (pages, messages) are
-# left out: a call priced only by them is unpriced, not free.
+# genai-prices' unit -> (our kind, number of units). Units that no span counts (pages, messages) are
+# left out: a call that only they price is unpriced, not free.
 _KINDS: Final[Mapping[str, tuple[str, int]]] = {
     "input_mtok": ("input", _MILLION),
     "cache_read_mtok": ("cache_read", _MILLION),
@@ -75,10 +75,10 @@ _KINDS: Final[Mapping[str, tuple[str, int]]] = {
     "audio_hours": ("audio_second", 3_600),
     "input_mchars": ("input_character", _MILLION),
 }
-# The hour of input is a part of the hour of any audio: where both have a price, it holds.
+# If both have a price, the price of an hour of input audio applies.
 _ANY_HOUR, _INPUT_HOUR = "audio_hours", "input_audio_hours"
 
-# What a request says of itself -> our tier name.
+# Our tier name -> the request fields that select it.
 _TIERS: Final[Mapping[str, Mapping[str, str]]] = {
     STANDARD_TIER: {},
     "batch": {"processing": "batch"},
@@ -87,25 +87,25 @@ _TIERS: Final[Mapping[str, Mapping[str, str]]] = {
     "fast": {"service_tier": "fast", "speed": "fast"},
 }
 
-# Anthropic bills inference kept in the United States at 1.1 times its price for tokens, from Claude
-# Opus 4.6 and Sonnet 4.6 on; older models know no such place. Sources, checked 2026-11-22:
-# support.claude.com "Enable US-only inference for your organization", docs.aws.amazon.com
-# "claude-platform" data residency.
+# Anthropic bills inference in the United States at 1.1 times its token prices, from Claude Opus 4.6
+# and Sonnet 4.6 on; older models do not offer it. Sources, checked 2026-11-22: support.claude.com
+# "Enable US-only inference for your organization", docs.aws.amazon.com "claude-platform" data
+# residency.
 _US: Final = "us"
 _US_SOURCE: Final = "; US-only inference 1.1 times, support.claude.com 2026-11-22"
-_KEPT_IN_PLACE: Final = Decimal("1.1")
+_REGIONAL_FACTOR: Final = Decimal("1.1")
 _TOKEN_KINDS: Final = frozenset(
     kind for unit, (kind, _) in _KINDS.items() if unit.endswith("_mtok")
 )
 BEFORE_GEO: Final = re.compile(
     r"claude-(?:instant|v?[123]\b|(?:opus|sonnet|haiku)-4(?:-[0-5])?(?:$|-20\d{6}|-latest|@))"
 )
-"""Models of Anthropic that were there before a request could say where it is to run."""
+"""Anthropic's models that are older than the choice of the place of inference."""
 
-# OpenAI's endpoints that process in one region cost 10 % more for models released on or after
-# 2026-03-05 that are eligible: GPT-5.4 (that day), GPT Image 2 and Realtime 2 were the first of
-# theirs. Sources: OpenAI's "Pricing" and "Data controls" (data residency), read 2026-11-26 in
-# copies of August and October; of the other regions, which only store, no page tells a price.
+# OpenAI's endpoints that process in one region cost 10 % more for eligible models released on or
+# after 2026-03-05: GPT-5.4 (that day), GPT Image 2 and Realtime 2 were the first of their kinds.
+# Sources: OpenAI's "Pricing" and "Data controls" (data residency), read 2026-11-26 in copies of
+# August and October. No page has a price for the other regions, which only store data.
 _REGIONS: Final = ("us", "eu", "ae")
 _REGION_SOURCE: Final = "; regional processing 1.1 times, developers.openai.com 2026-11-26"
 _REGIONAL: Final = re.compile(
@@ -113,15 +113,15 @@ _REGIONAL: Final = re.compile(
     r"|gpt-image-2(?:\.\d-[a-z]+)?|gpt-realtime-2"
 )
 
-# Models a provider resells are tried after its own. Azure sells Claude at Anthropic's own prices
+# Models that a provider resells are tried after its own. Azure sells Claude at Anthropic's prices
 # (platform.claude.com "Claude in Microsoft Foundry": "Anthropic's standard API pricing", checked
-# 2026-11-22), Google's Claude without a price of its own is priced so too.
+# 2026-11-22). Claude on Google without a price of its own is priced the same way.
 _RESOLD_ORDER: Final = 100_000
 _BEGINNING: Final = date(2020, 1, 1)
 
 
 def package_rows() -> Iterator[PriceRow]:
-    """Every price of the installed package, as rows of the price book."""
+    """Every price of the installed package as rows of the price book."""
     by_id = {provider.id: provider for provider in package_providers}
     for provider in package_providers:
         for order, model in enumerate(provider.models):
@@ -132,7 +132,7 @@ def package_rows() -> Iterator[PriceRow]:
 
 
 def import_package_prices(connection: psycopg.Connection[Any]) -> int:
-    """Add the package's prices to the connected ledger; returns the rows that were new."""
+    """Add the package's prices to the connected ledger; returns the number of new rows."""
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute(_SQL["stage"])
         with cursor.copy(_SQL["copy_staged"]) as copy:
@@ -164,14 +164,14 @@ def _model_rows(provider: str, model: ModelInfo, order: int) -> Iterator[PriceRo
             start, _, opens, _ = period
             prices = _resolve(model, start or _BEGINNING, opens or time(), context)
             rates = list(_rates(prices))
-            # A tier priced like standard needs no sheet of its own.
+            # A tier with the standard prices needs no sheet of its own.
             if tier == STANDARD_TIER:
                 standard[start, opens] = rates
             elif standard[start, opens] == rates:
                 continue
             yield from _sheet_rows(provider, model, order, tier, period, rates)
             places, source = _places(provider, model)
-            raised = [_in_one_place(rate) for rate in rates]
+            raised = [_in_one_region(rate) for rate in rates]
             for place in places:
                 yield from _sheet_rows(
                     provider, model, order, tier_at(tier, place), period, raised, source
@@ -179,7 +179,7 @@ def _model_rows(provider: str, model: ModelInfo, order: int) -> Iterator[PriceRo
 
 
 def _places(provider: str, model: ModelInfo) -> tuple[tuple[str, ...], str]:
-    """Where running a model costs more than anywhere, and who says so."""
+    """Places where a model costs more, and the source of that price."""
     if provider == "anthropic" and not BEFORE_GEO.match(model.id):
         return (_US,), _US_SOURCE
     if provider == "openai" and _REGIONAL.fullmatch(model.id):
@@ -187,19 +187,19 @@ def _places(provider: str, model: ModelInfo) -> tuple[tuple[str, ...], str]:
     return (), ""
 
 
-def _in_one_place(rate: _Rate) -> _Rate:
+def _in_one_region(rate: _Rate) -> _Rate:
     kind, above, usd, per = rate
-    return (kind, above, usd * _KEPT_IN_PLACE, per) if kind in _TOKEN_KINDS else rate
+    return (kind, above, usd * _REGIONAL_FACTOR, per) if kind in _TOKEN_KINDS else rate
 
 
-def _sheet_rows(  # noqa: PLR0913, PLR0917 - a sheet's own facts, one each
+def _sheet_rows(  # noqa: PLR0913, PLR0917 - one argument per fact of a sheet
     provider: str,
     model: ModelInfo,
     order: int,
     tier: str,
     period: _Period,
     rates: list[_Rate],
-    because: str = "",
+    more_source: str = "",
 ) -> Iterator[PriceRow]:
     pattern = _pattern(model.match)
     start, end, opens, closes = period
@@ -221,7 +221,7 @@ def _sheet_rows(  # noqa: PLR0913, PLR0917 - a sheet's own facts, one each
             valid_to=end,
             daily_from=opens,
             daily_to=closes,
-            source=_source() + because,
+            source=_source() + more_source,
         )
 
 
@@ -231,7 +231,7 @@ def _source() -> str:
 
 
 def _periods(model: ModelInfo) -> Iterator[_Period]:
-    """Stretches in which a model's prices do not change: days, and hours of the day."""
+    """Periods in which a model's prices do not change: days, and hours of the day."""
     constraints = [constraint for _, constraint in _constraints(model)]
     starts = sorted({c.start_date for c in constraints if isinstance(c, StartDateConstraint)})
     clocks = sorted(
@@ -280,7 +280,7 @@ def _rates(prices: ModelPrice) -> Iterator[_Rate]:
 
 
 def _pattern(match: MatchLogic) -> str:
-    """One regular expression for genai-prices' match clauses, over the lower-case name."""
+    """One regular expression for genai-prices' match clauses, for lower-case names."""
     if isinstance(match, ClauseEquals):
         return f"^{re.escape(match.equals.lower())}$"
     if isinstance(match, ClauseStartsWith):

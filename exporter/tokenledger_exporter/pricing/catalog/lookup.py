@@ -1,4 +1,4 @@
-"""Questions about the price book and what it lacks, as plain rows for any format."""
+"""Looks up prices in the stored price book, and what it lacks, as plain rows for any format."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ DIFF_COLUMNS: Final = ("change", "provider", "model", "tier", "kind", "book", "p
 
 @dataclass(frozen=True, slots=True)
 class _Dated:
-    """A price row with the days it was checked and added."""
+    """A price row with the dates it was checked and added."""
 
     row: PriceRow
     checked_on: date
@@ -60,13 +60,13 @@ class _Dated:
 
 
 def load_book(connection: psycopg.Connection[Any], provider: str) -> PriceBook:
-    """One provider's price book as the connected ledger holds it."""
+    """One provider's price book from the connected ledger."""
     cursor = connection.cursor(row_factory=class_row(PriceRow))
     return PriceBook(cursor.execute(_SQL["load"], {"provider": provider}))
 
 
 def books_of(connection: psycopg.Connection[Any]) -> Callable[[str], PriceBook]:
-    """Gives a provider's price book, each read once."""
+    """Returns a function that gives a provider's price book and reads each book once."""
     books: dict[str, PriceBook] = {}
 
     def prices_of(provider: str) -> PriceBook:
@@ -80,12 +80,12 @@ def books_of(connection: psycopg.Connection[Any]) -> Callable[[str], PriceBook]:
 def listed(
     connection: psycopg.Connection[Any], provider: str | None, model: str | None, day: date
 ) -> list[Row]:
-    """Sheets that hold on a day, a row each; dollars are a million tokens."""
+    """The sheets that apply on a day, one row each; dollars are per million tokens."""
     cursor = connection.cursor(row_factory=dict_row)
-    found = cursor.execute(_SQL["listing"], {"provider": provider, "day": day}).fetchall()
+    rows = cursor.execute(_SQL["listing"], {"provider": provider, "day": day}).fetchall()
     return [
         {name: _plain(row[name]) for name in LIST_COLUMNS}
-        for row in found
+        for row in rows
         if model is None or _names(row, model.lower())
     ]
 
@@ -93,10 +93,10 @@ def listed(
 def shown(
     connection: psycopg.Connection[Any], provider: str, model: str, moment: datetime, tier: str
 ) -> list[Row]:
-    """Every price of the sheet a call would cost by.
+    """Every price of the sheet that applies to a call.
 
     Raises:
-        UsageError: nobody prices the model there then.
+        InvalidRequestError: the book has no price for the model at that time.
     """
     sheet = load_book(connection, provider).sheet(provider, model, moment, tier)
     if not sheet:
@@ -106,10 +106,10 @@ def shown(
 
 
 def history(connection: psycopg.Connection[Any], provider: str, model: str) -> list[Row]:
-    """Every price the book ever held for a model, the latest first.
+    """Every price the book ever had for a model, the latest first.
 
     Raises:
-        UsageError: there is none.
+        InvalidRequestError: there is none.
     """
     sheets = load_book(connection, provider).sheets(provider, model)
     if not sheets:
@@ -118,21 +118,21 @@ def history(connection: psycopg.Connection[Any], provider: str, model: str) -> l
 
 
 def missing(connection: psycopg.Connection[Any], since: datetime, until: datetime) -> list[Row]:
-    """Models that calls were made of and nobody prices, with the command that says a price."""
+    """Models of calls that have no price, with the command that sets one."""
     cursor = connection.cursor(row_factory=dict_row)
-    found = cursor.execute(_SQL["missing"], {"since": since, "until": until}).fetchall()
+    rows = cursor.execute(_SQL["missing"], {"since": since, "until": until}).fetchall()
     prices_of = books_of(connection)
     return [
         {name: _plain(value) for name, value in row.items()}
         | {"remedy": _remedy(row, prices_of(row["provider"]))}
-        for row in found
+        for row in rows
     ]
 
 
 def difference(
     connection: psycopg.Connection[Any], package: Iterable[PriceRow], provider: str | None
 ) -> list[Row]:
-    """What the package lists and the book does not, and the other way round."""
+    """Prices that only the package has, and prices that only the book has."""
     cursor = connection.cursor(row_factory=class_row(PriceRow))
     known = {_key(r): r for r in cursor.execute(_SQL["listed_rows"], {"provider": provider})}
     new = {_key(r): r for r in package if provider in {None, r.provider}}
@@ -142,7 +142,7 @@ def difference(
 
 
 def change_counts(rows: Iterable[Row]) -> dict[str, int]:
-    """How many rows of a difference are of which change."""
+    """The number of rows of a difference by kind of change."""
     return dict(Counter(str(row["change"]) for row in rows))
 
 
@@ -152,12 +152,12 @@ def _names(row: dict[str, Any], model: str) -> bool:
 
 def _dated(connection: psycopg.Connection[Any], provider: str, price_ids: set[str]) -> list[_Dated]:
     cursor = connection.cursor(row_factory=dict_row)
-    return [
-        _Dated(PriceRow(**row), checked_on=checked_on, recorded_at=recorded_at)
-        for row in cursor.execute(_SQL["dated_rows"], {"provider": provider})
-        if row["price_id"] in price_ids
-        for checked_on, recorded_at in [(row.pop("checked_on"), row.pop("recorded_at"))]
-    ]
+    prices: list[_Dated] = []
+    for row in cursor.execute(_SQL["dated_rows"], {"provider": provider}):
+        checked_on, recorded_at = row.pop("checked_on"), row.pop("recorded_at")
+        if row["price_id"] in price_ids:
+            prices.append(_Dated(PriceRow(**row), checked_on, recorded_at))
+    return prices
 
 
 def _shown(price: _Dated) -> Row:
@@ -187,10 +187,10 @@ def _unknown(connection: psycopg.Connection[Any], provider: str, model: str) -> 
     names = [name for (name,) in cursor]
     if provider not in names:
         return InvalidRequestError(
-            f"nobody is called {provider!r} in the price book: {', '.join(names)}"
+            f"unknown provider {provider!r}; the price book has {', '.join(names)}"
         )
     return InvalidRequestError(
-        f"no price for {model!r} at {provider!r}: say one with 'tokenledger prices set "
+        f"no price for {model!r} at {provider!r}: set one with 'tokenledger prices set "
         f"{shlex.quote(provider)} {shlex.quote(model)} --input ... --output ...'"
     )
 
@@ -198,12 +198,12 @@ def _unknown(connection: psycopg.Connection[Any], provider: str, model: str) -> 
 def _remedy(row: dict[str, Any], book: PriceBook) -> str:
     names = f"{shlex.quote(row['provider'])} {shlex.quote(row['model'])}"
     if not row["provider"] or not row["model"]:
-        return "the spans name no provider or no model: set gen_ai.provider.name and the model"
+        return "the spans have no provider or model: set gen_ai.provider.name and the model"
     start = f"{row['first_seen']:%Y-%m-%d}"
-    again = f"tokenledger reprice --since {start} --status unpriced"
+    reprice = f"tokenledger reprice --since {start} --status unpriced"
     if book.sheet(row["provider"], row["model"], row["first_seen"]):
-        return again
-    return f"tokenledger prices set {names} --input USD --output USD --from {start} && {again}"
+        return reprice
+    return f"tokenledger prices set {names} --input USD --output USD --from {start} && {reprice}"
 
 
 def _key(row: PriceRow) -> tuple[str, str, int]:
@@ -216,15 +216,15 @@ def _change_order(change: tuple[str, PriceRow]) -> tuple[str, ...]:
 
 def _changed(change: str, row: PriceRow) -> Row:
     in_book = change == "only in the book"
-    said = f"{plain_usd(row.usd)} {row.unit}"
+    price = f"{plain_usd(row.usd)} {row.unit}"
     return {
         "change": change,
         "provider": row.provider,
         "model": row.model,
         "tier": row.tier,
         "kind": row.kind,
-        "book": said if in_book else None,
-        "package": None if in_book else said,
+        "book": price if in_book else None,
+        "package": None if in_book else price,
         "price_id": row.price_id,
     }
 

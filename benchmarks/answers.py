@@ -295,7 +295,7 @@ def _print_burst(url: str, seconds: float) -> None:
     lags: list[float] = []
     question = (
         "SELECT COALESCE(extract(epoch FROM clock_timestamp() - min(recorded_at)), 0)::float8"
-        " FROM token_ledger_rollup_marks"
+        " FROM token_ledger_rollup_dirty_slices"
     )
     with (
         _beside(url, rate=10_000, batch=2_000, seconds=seconds) as writer,
@@ -342,7 +342,7 @@ def _print_upkeep(url: str) -> None:
     # What was written without marks is not in the sums.
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
-            "INSERT INTO token_ledger_rollup_marks (bucket)"
+            "INSERT INTO token_ledger_rollup_dirty_slices (bucket)"
             " SELECT DISTINCT token_ledger_slice(timestamp) FROM token_ledger_events"
             " WHERE timestamp > now() - interval '1 hour'"
         )

@@ -206,7 +206,7 @@ def deadlock(world: World) -> None:
         while not stop.is_set():
             with contextlib.suppress(psycopg.Error), psycopg.connect(world.url) as connection:
                 try:
-                    connection.execute("LOCK TABLE token_ledger_marks IN EXCLUSIVE MODE")
+                    connection.execute("LOCK TABLE token_ledger_dirty_minutes IN EXCLUSIVE MODE")
                     time.sleep(0.05)
                     connection.execute("LOCK TABLE token_ledger_events IN EXCLUSIVE MODE")
                 except psycopg.errors.DeadlockDetected:

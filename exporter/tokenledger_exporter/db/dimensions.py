@@ -125,7 +125,7 @@ def _in_event(name: str) -> sql.Composable:
         return sql.SQL("COALESCE(event ->> {}::text, '')").format(sql.Literal(_COLUMNS[name]))
     key = sql.Literal(name.removeprefix(METADATA_DIMENSION_PREFIX).replace("%", "%%"))
     return sql.SQL(
-        "COALESCE(token_ledger_document(event -> 'metadata'::text) ->> {}::text, '')"
+        "COALESCE(token_ledger_as_object(event -> 'metadata'::text) ->> {}::text, '')"
     ).format(key)
 
 

@@ -38,7 +38,7 @@ WHERE
                 AND (
                     hidden.relname IN (
                         'token_ledger_duplicates', 'token_ledger_conflicts', 'token_ledger_rejected',
-                        'token_ledger_acts', 'token_ledger_reader_organizations'
+                        'token_ledger_audit_log', 'token_ledger_reader_organizations'
                     )
                     OR EXISTS (
                         SELECT

@@ -38,9 +38,9 @@ CROSS JOIN LATERAL (
 ) AS known
 UNION ALL
 SELECT NULL, ancestor_event_id
-FROM token_ledger_nestings
+FROM token_ledger_parents
 WHERE
-    EXISTS (SELECT FROM token_ledger_nestings LIMIT 1)
+    EXISTS (SELECT FROM token_ledger_parents LIMIT 1)
     AND ancestor_event_id = ANY(%(event_ids)s::uuid[])
 UNION ALL
 SELECT NULL, event_id
@@ -66,7 +66,7 @@ WHERE
 
 -- name: nest
 -- Which rows are within which spans.
-INSERT INTO token_ledger_nestings (ancestor_event_id, event_id)
+INSERT INTO token_ledger_parents (ancestor_event_id, event_id)
 SELECT *
 FROM unnest(%(ancestors)s::uuid[], %(event_ids)s::uuid[])
 ON CONFLICT DO NOTHING
@@ -88,7 +88,7 @@ near AS (
     FROM unnest(%(event_ids)s::uuid[]) AS above (event_id)
     CROSS JOIN LATERAL (
         SELECT nestings.event_id
-        FROM token_ledger_nestings AS nestings
+        FROM token_ledger_parents AS nestings
         WHERE nestings.ancestor_event_id = above.event_id
         LIMIT %(most_rows)s
     ) AS within
@@ -169,19 +169,19 @@ WHERE event_id = ANY(%(event_ids)s::uuid[])
 
 -- name: mark
 -- Minutes with rows that somebody must look at.
-INSERT INTO token_ledger_marks (minute)
+INSERT INTO token_ledger_dirty_minutes (minute)
 SELECT unnest(%(minutes)s::timestamptz[])
 
 -- name: any_marks
 -- Whether there is anything to settle.
-SELECT true FROM token_ledger_marks LIMIT 1
+SELECT true FROM token_ledger_dirty_minutes LIMIT 1
 
 -- name: take_marks
 -- The oldest marked minutes; whoever commits after this has marks of its own.
-DELETE FROM token_ledger_marks
+DELETE FROM token_ledger_dirty_minutes
 WHERE minute IN (
     SELECT DISTINCT minute
-    FROM token_ledger_marks
+    FROM token_ledger_dirty_minutes
     WHERE minute <> ALL(%(skipped)s::timestamptz[])
     ORDER BY minute
     LIMIT %(limit)s
@@ -190,7 +190,7 @@ RETURNING minute, recorded_at
 
 -- name: put_back
 -- A mark of a minute that was not looked at to its end, as old as it was.
-INSERT INTO token_ledger_marks (minute, recorded_at)
+INSERT INTO token_ledger_dirty_minutes (minute, recorded_at)
 VALUES (%(minute)s, %(recorded_at)s)
 
 -- name: unsettled

@@ -80,18 +80,18 @@ END {where}
 
 -- name: log_act
 -- Who did what; the database adds who and when.
-SELECT token_ledger_log_act(
+SELECT token_ledger_log_action(
     %(act)s, %(dimensions)s::jsonb, %(time_from)s::timestamptz, %(time_to)s::timestamptz,
     %(counts)s::jsonb
 )
 
 -- name: any_erased
 -- Whether anybody was erased.
-SELECT token_ledger_any_erased()
+SELECT token_ledger_has_erasures()
 
 -- name: erased
 -- Which of these ids were erased, and what stands for them.
-SELECT id, pseudonym FROM token_ledger_erased(%(ids)s::bytea[])
+SELECT id, pseudonym FROM token_ledger_find_erased(%(ids)s::bytea[])
 
 -- name: add_erasure
 -- A tombstone: whoever writes after this replaces the id. Returns what stands for it.
@@ -123,19 +123,19 @@ SET event = event
     || pg_catalog.jsonb_build_object(
         'metadata',
         token_ledger_replace_value(
-            token_ledger_document(event -> 'metadata'), %(id)s::text, %(pseudonym)s::text
+            token_ledger_as_object(event -> 'metadata'), %(id)s::text, %(pseudonym)s::text
         )
     )
 WHERE
     event ->> 'user_id' = %(id)s::text
     OR EXISTS (
         SELECT
-        FROM pg_catalog.jsonb_each(token_ledger_document(event -> 'metadata')) AS told
+        FROM pg_catalog.jsonb_each(token_ledger_as_object(event -> 'metadata')) AS told
         WHERE told.value = pg_catalog.to_jsonb(%(id)s::text)
     )
     OR (
         pg_catalog.jsonb_typeof(event -> 'metadata') = 'string'
-        AND token_ledger_document(event -> 'metadata') = pg_catalog.jsonb_build_object()
+        AND token_ledger_as_object(event -> 'metadata') = pg_catalog.jsonb_build_object()
         AND pg_catalog.strpos(event ->> 'metadata', %(id)s::text) > 0
     )
 

@@ -160,7 +160,7 @@ SELECT count(*) FROM token_ledger_rejected
         AND losses.organization_id <> ''
         AND losses.organization_id <> ALL(%(organizations)s::text[])
 ) AS lost_of_tenants,
-(SELECT token_ledger_set_aside(current_user::text, %(since)s, %(until)s)) AS set_aside,
+(SELECT token_ledger_duplicate_totals(current_user::text, %(since)s, %(until)s)) AS set_aside,
 COALESCE(
     (
         SELECT max(prices.checked_on)
@@ -187,7 +187,7 @@ DELETE FROM token_ledger_events WHERE trace_id = %(trace_id)s
 -- name: settling
 -- How long the oldest marked minute has waited for a keeper, and how many ids were kept apart lately.
 SELECT
-    (SELECT date_trunc('second', now() - min(recorded_at)) FROM token_ledger_marks),
+    (SELECT date_trunc('second', now() - min(recorded_at)) FROM token_ledger_dirty_minutes),
     (
         SELECT count(*)
         FROM (

@@ -47,7 +47,7 @@ DELETE FROM token_ledger_duplicates WHERE timestamp < %(horizon)s
 
 -- name: drop_nestings
 -- The same.
-DELETE FROM token_ledger_nestings WHERE recorded_at < %(horizon)s
+DELETE FROM token_ledger_parents WHERE recorded_at < %(horizon)s
 
 -- name: columns
 -- A month's columns and their types, in order.

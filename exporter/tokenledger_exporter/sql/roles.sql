@@ -82,13 +82,13 @@ GRANT EXECUTE ON FUNCTION token_ledger_drop_unmeasured(regclass, uuid[]) TO {wri
 -- name: write_aside
 -- What a writer notes beside the rows.
 GRANT INSERT ON
-token_ledger_conflicts, token_ledger_rejected, token_ledger_losses, token_ledger_marks,
-token_ledger_rollup_marks
+token_ledger_conflicts, token_ledger_rejected, token_ledger_losses, token_ledger_dirty_minutes,
+token_ledger_rollup_dirty_slices
 TO {writer}
 
 -- name: write_nestings
 -- Which spans are within which.
-GRANT SELECT, INSERT ON token_ledger_nestings TO {writer}
+GRANT SELECT, INSERT ON token_ledger_parents TO {writer}
 
 -- name: writer_reads
 -- What a writer must know.
@@ -104,9 +104,9 @@ GRANT SELECT (is_set, keep) ON token_ledger_retention TO {writer}, {reader}
 -- A keeper changes and deletes rows and sums.
 GRANT SELECT, INSERT, UPDATE, DELETE ON
 token_ledger_events, token_ledger_duplicates, token_ledger_conflicts, token_ledger_rejected,
-token_ledger_marks, token_ledger_nestings,
+token_ledger_dirty_minutes, token_ledger_parents,
 token_ledger_rollup_slices, token_ledger_rollup_hours, token_ledger_rollup_days,
-token_ledger_rollup_weeks, token_ledger_rollup_state, token_ledger_rollup_marks
+token_ledger_rollup_weeks, token_ledger_rollup_state, token_ledger_rollup_dirty_slices
 TO {keeper}
 
 -- name: keep_prices
@@ -135,14 +135,14 @@ GRANT UPDATE (reason) ON token_ledger_repricings TO {keeper}
 -- name: keeper_notes
 -- What was done is added through a function, which says who and when.
 GRANT EXECUTE ON FUNCTION
-token_ledger_log_act(text, jsonb, timestamptz, timestamptz, jsonb),
+token_ledger_log_action(text, jsonb, timestamptz, timestamptz, jsonb),
 token_ledger_set_retention(interval, text),
 token_ledger_add_erasure(bytea[])
 TO {keeper}
 
 -- name: keeper_reads
 -- How far the schema is, what was done, and for how long calls are kept.
-GRANT SELECT ON token_ledger_migrations, token_ledger_acts, token_ledger_retention TO {keeper}
+GRANT SELECT ON token_ledger_migrations, token_ledger_audit_log, token_ledger_retention TO {keeper}
 
 -- name: make_partitions
 -- Partitions, as the tables' owner makes them.
@@ -154,7 +154,7 @@ GRANT SELECT ON
 token_ledger_events, token_ledger_prices, token_ledger_repricings, token_ledger_losses,
 token_ledger_migrations, token_ledger_rollup_slices,
 token_ledger_rollup_hours, token_ledger_rollup_days, token_ledger_rollup_weeks,
-token_ledger_rollup_state, token_ledger_rollup_marks
+token_ledger_rollup_state, token_ledger_rollup_dirty_slices
 TO {reader}
 
 -- name: read_views

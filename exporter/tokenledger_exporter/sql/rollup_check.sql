@@ -34,14 +34,14 @@ fresh AS (
 sides AS (
     SELECT 'hour' AS level, bucket, dimension, value, provider, model, 1 AS side, {figures}
     FROM fresh
-    WHERE bucket NOT IN (SELECT date_trunc('hour', marks.bucket, 'UTC') FROM token_ledger_rollup_marks AS marks)
+    WHERE bucket NOT IN (SELECT date_trunc('hour', marks.bucket, 'UTC') FROM token_ledger_rollup_dirty_slices AS marks)
     UNION ALL
     SELECT 'hour', bucket, dimension, value, provider, model, -1, {negated}
     FROM token_ledger_rollup_hours AS stored
     WHERE
         bucket >= %(since)s
         AND bucket < %(until)s
-        AND bucket NOT IN (SELECT date_trunc('hour', marks.bucket, 'UTC') FROM token_ledger_rollup_marks AS marks)
+        AND bucket NOT IN (SELECT date_trunc('hour', marks.bucket, 'UTC') FROM token_ledger_rollup_dirty_slices AS marks)
     UNION ALL
     SELECT
         'slices of hour', date_trunc('hour', bucket, 'UTC'), dimension, value, provider, model, 1,
@@ -141,7 +141,7 @@ GROUP BY week, days.dimension, days.value, days.provider, days.model
 
 -- name: forget_marks
 -- Marks of a day that is built anew.
-DELETE FROM token_ledger_rollup_marks
+DELETE FROM token_ledger_rollup_dirty_slices
 WHERE bucket >= %(since)s AND bucket < %(until)s
 
 -- name: forget_sums

@@ -18,7 +18,7 @@ SET LOCAL work_mem = '64MB'
 
 -- name: mark
 -- Slices whose calls change in this transaction.
-INSERT INTO token_ledger_rollup_marks (bucket)
+INSERT INTO token_ledger_rollup_dirty_slices (bucket)
 SELECT unnest(%(slices)s::timestamptz[])
 
 -- name: move_on
@@ -36,10 +36,10 @@ WHERE token_ledger_rollup_slices.bucket < moved.hot_since
 
 -- name: take_hot
 -- Marked slices, the oldest first; whoever commits after this has marks of their own.
-DELETE FROM token_ledger_rollup_marks
+DELETE FROM token_ledger_rollup_dirty_slices
 WHERE bucket IN (
     SELECT DISTINCT marks.bucket
-    FROM token_ledger_rollup_marks AS marks
+    FROM token_ledger_rollup_dirty_slices AS marks
     CROSS JOIN token_ledger_rollup_state AS state
     WHERE
         marks.bucket >= state.hot_since
@@ -56,7 +56,7 @@ RETURNING bucket
 -- up, or whose roll-up is all there is, go without a recomputation.
 WITH hours AS (
     SELECT DISTINCT date_trunc('hour', marks.bucket, 'UTC') AS bucket
-    FROM token_ledger_rollup_marks AS marks
+    FROM token_ledger_rollup_dirty_slices AS marks
     CROSS JOIN token_ledger_rollup_state AS state
     WHERE
         marks.bucket < state.hot_since
@@ -68,7 +68,7 @@ WITH hours AS (
 ),
 
 taken AS (
-    DELETE FROM token_ledger_rollup_marks
+    DELETE FROM token_ledger_rollup_dirty_slices
     WHERE date_trunc('hour', bucket, 'UTC') IN (SELECT hours.bucket FROM hours)
     RETURNING date_trunc('hour', bucket, 'UTC') AS bucket
 )
@@ -303,7 +303,7 @@ RETURNING hot_since
 -- name: take_day
 -- Marks of the hours that are built next, and with the first of them of all slices; those of other
 -- hours stay, and are looked at like any.
-DELETE FROM token_ledger_rollup_marks
+DELETE FROM token_ledger_rollup_dirty_slices
 USING token_ledger_rollup_state AS state
 WHERE
     (
@@ -374,14 +374,14 @@ WHERE bucket >= %(since)s AND bucket < %(until)s
 
 -- name: lag
 -- How long the oldest mark has waited.
-SELECT now() - min(recorded_at) AS waited FROM token_ledger_rollup_marks
+SELECT now() - min(recorded_at) AS waited FROM token_ledger_rollup_dirty_slices
 
 -- name: may_refresh
 -- Whether this user may keep the roll-ups.
 SELECT bool_and(has_table_privilege(name, privilege)) AS may
 FROM (
     VALUES
-        ('token_ledger_events', 'SELECT'), ('token_ledger_rollup_marks', 'DELETE'),
+        ('token_ledger_events', 'SELECT'), ('token_ledger_rollup_dirty_slices', 'DELETE'),
         ('token_ledger_rollup_slices', 'DELETE'), ('token_ledger_rollup_hours', 'DELETE'),
         ('token_ledger_rollup_days', 'UPDATE'), ('token_ledger_rollup_state', 'UPDATE')
 ) AS needed (name, privilege)

@@ -44,8 +44,8 @@ SET LOCAL lock_timeout = '5s'
 -- What a migration made is not for the public roles of a web API.
 DO $do$
 BEGIN
-    IF to_regproc('token_ledger_close_to_api') IS NOT NULL THEN
-        PERFORM token_ledger_close_to_api();
+    IF to_regproc('token_ledger_revoke_api_roles') IS NOT NULL THEN
+        PERFORM token_ledger_revoke_api_roles();
     END IF;
 END
 $do$

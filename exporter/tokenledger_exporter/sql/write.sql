@@ -48,8 +48,8 @@ FROM (
         ('token_ledger_events', 'UPDATE'), ('token_ledger_events', 'DELETE'),
         ('token_ledger_duplicates', 'SELECT'), ('token_ledger_duplicates', 'INSERT'),
         ('token_ledger_duplicates', 'UPDATE'), ('token_ledger_duplicates', 'DELETE'),
-        ('token_ledger_conflicts', 'INSERT'), ('token_ledger_marks', 'SELECT'),
-        ('token_ledger_marks', 'DELETE')
+        ('token_ledger_conflicts', 'INSERT'), ('token_ledger_dirty_minutes', 'SELECT'),
+        ('token_ledger_dirty_minutes', 'DELETE')
 ) AS needed (name, privilege)
 
 -- name: count_loss

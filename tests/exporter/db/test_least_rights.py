@@ -68,7 +68,7 @@ def keeper(roles: Roles) -> str:
         "SELECT token_ledger_add_erasure(ARRAY['ann'::bytea])",
         "SELECT archive_to FROM token_ledger_retention",
         "SELECT token_ledger_set_retention('1 month', NULL)",
-        "SELECT token_ledger_log_act('purge', '{}', NULL, NULL, '{}')",
+        "SELECT token_ledger_log_action('purge', '{}', NULL, NULL, '{}')",
     ],
 )
 def test_a_writer_may_not(writer: str, statement: str) -> None:
@@ -98,8 +98,8 @@ def test_a_count_of_losses_is_a_count(writer: str) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "INSERT INTO token_ledger_acts (act, changed_by) VALUES ('purge', 'somebody')",
-        "INSERT INTO token_ledger_acts (act, recorded_at) VALUES ('purge', '2020-01-01')",
+        "INSERT INTO token_ledger_audit_log (action, changed_by) VALUES ('purge', 'somebody')",
+        "INSERT INTO token_ledger_audit_log (action, recorded_at) VALUES ('purge', '2020-01-01')",
         (
             "INSERT INTO token_ledger_repricings (event_id, reason, changed_by)"
             " VALUES (gen_random_uuid(), 'x', 'somebody')"
@@ -118,7 +118,7 @@ def test_a_count_of_losses_is_a_count(writer: str) -> None:
         "DELETE FROM token_ledger_prices",
         f"UPDATE {LEAF} SET cost_usd = 0",
         f"DELETE FROM {LEAF}",
-        "SELECT token_ledger_note_costs()",
+        "SELECT token_ledger_record_cost_changes()",
     ],
 )
 def test_a_keeper_may_not(keeper: str, statement: str) -> None:
@@ -138,7 +138,7 @@ def test_a_cost_changed_by_hand_leaves_a_trace(roles: Roles, keeper: str) -> Non
     assert found == [(ONE_CALL, Decimal(0), name, True)] * 3
     with psycopg.connect(keeper) as connection:
         connection.execute("DELETE FROM token_ledger_repricings")
-    acts = "SELECT act, changed_by, counts FROM token_ledger_acts"
+    acts = "SELECT action, changed_by, counts FROM token_ledger_audit_log"
     assert ask(roles.owner, acts) == [("repricings deleted", name, {"repricings": 6})]
 
 
@@ -155,7 +155,7 @@ def test_an_act_is_logged_by_the_name_that_logged_in(roles: Roles, keeper: str) 
     as_role = make_conninfo(keeper, options=f"-c role={roles.keeper}")
     purge(as_role, project="x")
     erase(as_role, "ann")
-    found = ask(roles.owner, "SELECT act, changed_by FROM token_ledger_acts ORDER BY recorded_at")
+    found = ask(roles.owner, "SELECT action, changed_by FROM token_ledger_audit_log ORDER BY recorded_at")
     assert found == [("purge", roles.made[-1]), ("erase", roles.made[-1])]
 
 

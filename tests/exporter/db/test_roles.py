@@ -147,16 +147,16 @@ def test_a_writer_does_all_a_writer_does(logins: Logins) -> None:
         "SELECT event FROM token_ledger_rejected",
         "SELECT event FROM token_ledger_conflicts",
         "DELETE FROM token_ledger_duplicates",
-        "DELETE FROM token_ledger_marks",
+        "DELETE FROM token_ledger_dirty_minutes",
         "INSERT INTO token_ledger_prices SELECT * FROM token_ledger_prices",
         "SELECT * FROM token_ledger_repricings",
-        "SELECT * FROM token_ledger_acts",
-        "INSERT INTO token_ledger_acts (act) VALUES ('x')",
+        "SELECT * FROM token_ledger_audit_log",
+        "INSERT INTO token_ledger_audit_log (action) VALUES ('x')",
         "INSERT INTO token_ledger_erasures VALUES ('', '', '')",
         "DELETE FROM token_ledger_retention",
         "SELECT * FROM token_ledger_reader_organizations",
         "INSERT INTO token_ledger_migrations VALUES ('x', 'x')",
-        "SELECT token_ledger_close_to_api()",
+        "SELECT token_ledger_revoke_api_roles()",
     ],
 )
 def test_a_writer_may_not(logins: Logins, statement: str) -> None:
@@ -201,11 +201,11 @@ def test_a_keeper_does_all_a_keeper_does(logins: Logins) -> None:
         f"DROP TABLE {leaf()}",
         "TRUNCATE token_ledger_events",
         "ALTER TABLE token_ledger_events DISABLE ROW LEVEL SECURITY",
-        "DELETE FROM token_ledger_acts",
-        "UPDATE token_ledger_acts SET act = ''",
+        "DELETE FROM token_ledger_audit_log",
+        "UPDATE token_ledger_audit_log SET action = ''",
         "INSERT INTO token_ledger_migrations VALUES ('x', 'x')",
         "SELECT * FROM token_ledger_reader_organizations",
-        "SELECT token_ledger_close_to_api()",
+        "SELECT token_ledger_revoke_api_roles()",
     ],
 )
 def test_a_keeper_may_not(logins: Logins, statement: str) -> None:
@@ -416,7 +416,7 @@ def test_a_bound_reader_sees_losses_and_duplicates_of_its_own_organization(login
     losses = "SELECT organization_id, lost FROM token_ledger_organization_losses"
     assert ask(logins.bound, losses) == [("acme", 7)]
     assert ask(logins.bound, "SELECT sum(records) FROM token_ledger_losses") == [(7,)]
-    aside = "SELECT token_ledger_set_aside(current_user::text, '-infinity', 'infinity')"
+    aside = "SELECT token_ledger_duplicate_totals(current_user::text, '-infinity', 'infinity')"
     assert ask(logins.bound, aside) == [({"reports": 1, "cost_usd": "0.0035000"},)]
     for login in (logins.owner, logins.writer, logins.keeper):
         assert ask(login, aside)[0][0]["reports"] == 3

@@ -73,7 +73,7 @@ def test_an_engine_nobody_ran_the_ledger_on_is_named(database_url: str) -> None:
 def test_rows_nobody_settles_are_a_warning(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute(
-            "INSERT INTO token_ledger_marks VALUES (now(), now() - interval '6 minutes')"
+            "INSERT INTO token_ledger_dirty_minutes VALUES (now(), now() - interval '6 minutes')"
         )
     assert states(database_url)["settling"] == "warn"
     with psycopg.connect(database_url) as connection:

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 ONE_CALL = Decimal("0.0035")  # gpt-4o: 1,000 x 2.50/M + 100 x 10/M
 TABLES = (
-    "token_ledger_events, token_ledger_duplicates, token_ledger_conflicts, token_ledger_marks,"
-    " token_ledger_nestings"
+    "token_ledger_events, token_ledger_duplicates, token_ledger_conflicts, token_ledger_dirty_minutes,"
+    " token_ledger_parents"
 )
 
 LOCK: Final = "SELECT FROM token_ledger_locks WHERE name = 'settle' FOR UPDATE"
 # What is left to settle, and since when the oldest mark waits.
 PORTION: Final = (
-    "SELECT count(*), (SELECT min(recorded_at) FROM token_ledger_marks) FROM token_ledger_events"
+    "SELECT count(*), (SELECT min(recorded_at) FROM token_ledger_dirty_minutes) FROM token_ledger_events"
     " WHERE NOT settled"
 )
 COMMAND: Final = "from tokenledger_exporter.cli import main; main()"
@@ -46,7 +46,7 @@ MONEY: Final = (
 )
 STATE: Final = (
     "SELECT event_id, user_id, team, feature FROM token_ledger_events"
-    " UNION ALL SELECT event_id, winner_event_id::text, reason, given::text"
+    " UNION ALL SELECT event_id, winner_event_id::text, reason, copied_fields::text"
     " FROM token_ledger_duplicates ORDER BY 1"
 )
 
@@ -90,7 +90,7 @@ def test_a_call_nobody_else_tells_of_is_settled_as_it_is_written(
     result = writer.write([Told().row, Told(response_id="").row])
     assert result.unsettled == 0
     assert money(database_url) == [(2, 2 * ONE_CALL, 0)]
-    assert ask(database_url, "SELECT count(*) FROM token_ledger_marks") == [(0,)]
+    assert ask(database_url, "SELECT count(*) FROM token_ledger_dirty_minutes") == [(0,)]
 
 
 def test_what_meets_another_writer_is_settled_by_the_keeper(database_url: str) -> None:
@@ -205,7 +205,7 @@ def test_the_row_that_stands_takes_the_attribution_of_the_others(database_url: s
     write(database_url, [inner], [outer])
     question = "SELECT user_id, team, metadata FROM token_ledger_events"
     assert ask(database_url, question) == [("u1", "ml", {"tier": "gold", "run": "7"})]
-    [(given,)] = ask(database_url, "SELECT given FROM token_ledger_duplicates")
+    [(given,)] = ask(database_url, "SELECT copied_fields FROM token_ledger_duplicates")
     assert sorted(given) == ["metadata.run", "user_id"]
 
 
@@ -244,7 +244,7 @@ def test_a_better_telling_that_comes_late_takes_over_and_gives_the_rest_back(
     # What the earlier winner had taken from the outer span is not its own, so it is not passed on.
     told = ask(
         database_url,
-        "SELECT event ->> 'scope', event ->> 'user_id', given FROM token_ledger_duplicates"
+        "SELECT event ->> 'scope', event ->> 'user_id', copied_fields FROM token_ledger_duplicates"
         " ORDER BY 1",
     )
     assert told == [(THIRD, "u1", []), (OTHER, "", ["team"])]
@@ -257,7 +257,7 @@ def test_a_telling_that_comes_again_is_set_aside_again(database_url: str) -> Non
         write(database_url, [outer], [inner])
     assert money(database_url) == [(1, ONE_CALL, 0)]
     assert ask(database_url, "SELECT user_id FROM token_ledger_events") == [("u1",)]
-    assert ask(database_url, "SELECT given FROM token_ledger_duplicates") == [(["user_id"],)]
+    assert ask(database_url, "SELECT copied_fields FROM token_ledger_duplicates") == [(["user_id"],)]
 
 
 def test_a_telling_that_comes_again_with_other_usage_is_kept_as_a_conflict(
@@ -345,7 +345,7 @@ def test_many_rows_are_settled_in_portions_and_the_lock_is_let_go_between(
         busy.execute(LOCK)
         calls = [Told(response_id="").row for _ in range(5)]
         assert writer.write(calls).unsettled == 5
-    [(waits_since,)] = ask(database_url, "SELECT min(recorded_at) FROM token_ledger_marks")
+    [(waits_since,)] = ask(database_url, "SELECT min(recorded_at) FROM token_ledger_dirty_minutes")
     monkeypatch.setattr(deduplicate, "_ROWS", 2)
     seen: list[tuple[int, datetime]] = []
 
@@ -360,7 +360,7 @@ def test_many_rows_are_settled_in_portions_and_the_lock_is_let_go_between(
         assert deduplicate_marked(connection).settled == 5
     assert seen == [(left, waits_since) for left in (5, 3, 1)]
     assert money(database_url) == [(5, 5 * ONE_CALL, 0)]
-    assert ask(database_url, "SELECT count(*) FROM token_ledger_marks") == [(0,)]
+    assert ask(database_url, "SELECT count(*) FROM token_ledger_dirty_minutes") == [(0,)]
 
 
 def test_the_command_settles_once_or_for_ever(database_url: str) -> None:

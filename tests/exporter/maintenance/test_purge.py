@@ -43,7 +43,7 @@ WHERE_AN_ID_MAY_STAND: Final = " UNION ALL ".join(
     f"SELECT {table}::text FROM {table}"
     for table in (
         *("token_ledger_events", "token_ledger_duplicates", "token_ledger_conflicts"),
-        *("token_ledger_rejected", "token_ledger_acts", "token_ledger_erasures"),
+        *("token_ledger_rejected", "token_ledger_audit_log", "token_ledger_erasures"),
     )
 )
 
@@ -261,7 +261,7 @@ def test_nobody_else_can_try_ids_away_from_the_database(database_url: str) -> No
         for table in ("erasures", "erasure_key", "reader_organizations"):
             assert ask(url, f"SELECT count(*) FROM token_ledger_{table}") == [(0,)]
         with pytest.raises(pg_errors.InsufficientPrivilege):
-            ask(url, "SELECT * FROM token_ledger_erased(ARRAY['ann'::bytea])")
+            ask(url, "SELECT * FROM token_ledger_find_erased(ARRAY['ann'::bytea])")
     finally:
         with psycopg.connect(database_url) as connection:
             connection.execute("DROP OWNED BY looks")
@@ -371,8 +371,8 @@ def test_every_act_is_logged_and_names_no_person(
     erase(database_url, "ann")
     found = ask(
         database_url,
-        "SELECT act, changed_by, dimensions, time_from, counts ->> 'events'"
-        " FROM token_ledger_acts ORDER BY recorded_at",
+        "SELECT action, changed_by, dimensions, time_from, counts ->> 'events'"
+        " FROM token_ledger_audit_log ORDER BY recorded_at",
     )
     beginning = datetime(2020, 1, 1, tzinfo=timezone.utc)
     assert found == [

@@ -83,7 +83,7 @@ def test_a_minute_that_cannot_be_settled_stops_no_other_minute(database_url: str
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE token_ledger_events SET settled = false")
         connection.execute(
-            "INSERT INTO token_ledger_marks (minute)"
+            "INSERT INTO token_ledger_dirty_minutes (minute)"
             " SELECT date_trunc('minute', timestamp) FROM token_ledger_events"
         )
     refusing(database_url, column="user_id", event="UPDATE", table="token_ledger_events")
@@ -123,7 +123,7 @@ def test_the_longest_names_there_can_be_are_rolled_up(database_url: str) -> None
         assert refresh(connection).skipped == {}
         connection.commit()
     assert ask(database_url, "SELECT sum(calls) FROM token_ledger_daily_costs") == [(3,)]
-    assert ask(database_url, "SELECT count(*) FROM token_ledger_rollup_marks") == [(0,)]
+    assert ask(database_url, "SELECT count(*) FROM token_ledger_rollup_dirty_slices") == [(0,)]
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,8 @@ def test_a_month_whose_sums_cannot_be_stored_stays_and_is_named(database_url: st
 @pytest.mark.parametrize("minute", ["infinity", "-infinity", "4000-01-01 BC", "9999-01-01"])
 def test_a_mark_of_no_possible_time_is_refused(database_url: str, minute: str) -> None:
     for statement in (
-        "INSERT INTO token_ledger_marks (minute) VALUES (%s)",
-        "INSERT INTO token_ledger_rollup_marks (bucket) VALUES (%s)",
+        "INSERT INTO token_ledger_dirty_minutes (minute) VALUES (%s)",
+        "INSERT INTO token_ledger_rollup_dirty_slices (bucket) VALUES (%s)",
     ):
         with psycopg.connect(database_url) as connection, pytest.raises(psycopg.IntegrityError):
             connection.execute(statement, [minute])

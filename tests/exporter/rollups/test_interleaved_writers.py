@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # some calls of the days before, which go into their weeks in a keeper's whole round.
 NOW: Final = datetime.now(timezone.utc)
 EMPTY: Final = (
-    "TRUNCATE token_ledger_events, token_ledger_rollup_marks, token_ledger_rollup_slices,"
+    "TRUNCATE token_ledger_events, token_ledger_rollup_dirty_slices, token_ledger_rollup_slices,"
     " token_ledger_rollup_hours, token_ledger_rollup_days, token_ledger_rollup_weeks,"
     " token_ledger_erasures;"
     " UPDATE token_ledger_rollup_state SET since = '-infinity', weeks_until = '-infinity',"
@@ -244,6 +244,6 @@ def test_every_view_is_exact_in_every_snapshot(
         world.reader.rollback()
         world.look()
         # Nothing is left to do, and nothing was added up to the right sum by chance.
-        assert world.other.execute("SELECT count(*) FROM token_ledger_rollup_marks").fetchall() == [
+        assert world.other.execute("SELECT count(*) FROM token_ledger_rollup_dirty_slices").fetchall() == [
             (0,)
         ]

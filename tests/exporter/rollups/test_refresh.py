@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ONE_CALL: Final = Decimal("0.0035")  # gpt-4o: 1,000 x 2.50/M + 100 x 10/M
 NOW: Final = datetime.now(timezone.utc)
-MARKS: Final = "SELECT count(*) FROM token_ledger_rollup_marks"
+MARKS: Final = "SELECT count(*) FROM token_ledger_rollup_dirty_slices"
 USERS: Final = (
     "SELECT value, calls, cost_usd FROM token_ledger_rollup_days"
     " WHERE dimension = 'user' ORDER BY 1"
@@ -382,7 +382,7 @@ def test_whoever_had_the_calls_has_the_sums_after_migrating(empty_database_url: 
         ] == [[("known", "{reading}", "SELECT", "(calls > 0)", None)]] * 2
         rights = (
             "SELECT has_table_privilege(%(role)s, 'token_ledger_rollup_weeks', 'SELECT'),"
-            " has_table_privilege(%(role)s, 'token_ledger_rollup_marks', 'INSERT'),"
+            " has_table_privilege(%(role)s, 'token_ledger_rollup_dirty_slices', 'INSERT'),"
             " has_table_privilege(%(role)s, 'token_ledger_rollup_weeks', 'UPDATE')"
         )
         told = {

@@ -268,12 +268,12 @@ def test_what_a_tenant_said_of_the_attribution_is_kept_beside_the_operators(
     write(database_url, GATEWAY, costlier)
     for _ in range(2):
         assert [row[1] for row in standing(database_url)] == ["gateway-user"]
-        [(given,)] = ask(database_url, "SELECT given FROM token_ledger_duplicates")
+        [(given,)] = ask(database_url, "SELECT copied_fields FROM token_ledger_duplicates")
         assert "user_id=b=b" in given
         with psycopg.connect(database_url) as connection:
             connection.execute("UPDATE token_ledger_events SET settled = false")
             connection.execute(
-                "INSERT INTO token_ledger_marks (minute)"
+                "INSERT INTO token_ledger_dirty_minutes (minute)"
                 " SELECT date_trunc('minute', timestamp) FROM token_ledger_events"
             )
         with psycopg.connect(database_url) as connection:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import psycopg
     from typing_extensions import LiteralString
 
-_SQL: Final = statements("schema")
+_SQL: Final = statements("migrations")
 
 IMPORT_HINT: Final = "tokenledger db import-v0"
 """Command that copies an older tracker's rows into the ledger."""

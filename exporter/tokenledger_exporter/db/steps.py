@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from psycopg import sql
     from psycopg.rows import RowMaker
 
-_SQL: Final = statements("read")
+_SQL: Final = statements("connections")
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-_SQL: Final = statements("surroundings")
+_SQL: Final = statements("doctor")
 _UTF8: Final = "UTF8"
 
 

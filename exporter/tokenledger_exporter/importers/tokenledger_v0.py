@@ -9,7 +9,7 @@ from tokenledger_exporter.db.connection import session
 from tokenledger_exporter.errors import SchemaError
 from tokenledger_exporter.sql import statements
 
-_SQL: Final = statements("older_table")
+_SQL: Final = statements("tokenledger_v0")
 
 
 @dataclass(frozen=True, slots=True)

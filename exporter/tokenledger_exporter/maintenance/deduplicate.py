@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.store.duplicates import KnownRow
     from tokenledger_exporter.store.same_call import SpanReport
 
-_SQL: Final = statements("keep")
-_WRITE: Final = statements("write")
+_SQL: Final = statements("deduplicate")
 
 _MINUTES: Final = 10
 """Marked minutes a transaction takes."""
@@ -74,7 +73,7 @@ class Deduplicated:
 
 def may_deduplicate(connection: psycopg.Connection[Any]) -> bool:
     """Whether this database user may deduplicate; leaves no transaction open."""
-    row = connection.execute(_WRITE["may_settle"]).fetchone()
+    row = connection.execute(_SQL["may_deduplicate"]).fetchone()
     connection.rollback()
     return bool(row and row[0])
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.db.dimensions import Where
 
 _SQL: Final = statements("purge")
-_ROLLUPS: Final = statements("rollups")
+_ROLLUPS: Final = statements("rollups_refresh")
 _BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
 _END: Final = datetime.max.replace(tzinfo=timezone.utc)
 

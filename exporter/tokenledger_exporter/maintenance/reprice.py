@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.rating.stored_call import StoredCall
 
-_SQL: Final = statements("repricing")
+_SQL: Final = statements("reprice")
 
 BATCH_ROWS: Final = 1_000
 """Rows a transaction reads and at most changes."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.pricing.price_row import Cost, CostLine
     from tokenledger_exporter.rating.stored_call import StoredCall
 
-_SQL: Final = statements("repricing")
+_SQL: Final = statements("reprice")
 
 _WHY: Final = {
     "priced": "every count has a price",

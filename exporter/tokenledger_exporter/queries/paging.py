@@ -25,7 +25,7 @@ from tokenledger_exporter.db.steps import Question
 from tokenledger_exporter.domain.coverage import Coverage, coverage_of
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.queries.results import Aggregate
-from tokenledger_exporter.rollups.source import calls_of
+from tokenledger_exporter.rollups.source import source_of
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.db.dimensions import Where
     from tokenledger_exporter.db.steps import Plan
 
-_SQL: Final = statements("answers")
+_SQL: Final = statements("queries")
 
 MAX_ROWS: Final = 10_000
 """The largest page."""
@@ -174,7 +174,7 @@ def page_plan(stretch: Stretch, limit: int, cursor: str | None) -> Plan[RawPage]
         timestamp, event_id = _place(cursor)
         values |= {"after_timestamp": timestamp, "after_event_id": event_id}
         values["since"] = max(stretch.since, timestamp)
-        bounds.append("after")
+        bounds.append("page_after")
     query = _page_statement(tuple(stretch.where or ()), limit, tuple(bounds))
     rows: list[UsageEvent] = yield Question(query, values, _event_factory, keeps_plan=keeps_plan)
     events = tuple(rows[:limit])
@@ -198,7 +198,7 @@ def _page_statement(names: tuple[str, ...], limit: int, bounds: tuple[str, ...])
     query = sql.SQL(_SQL["page"]).format(
         columns=_COLUMN_LIST,
         where=where,
-        after=sql.SQL(" ").join(sql.SQL(_SQL[name]) for name in bounds),
+        bounds=sql.SQL(" ").join(sql.SQL(_SQL[name]) for name in bounds),
         # One row more tells whether there is a next page.
         limit=sql.Literal(limit + 1),
     )
@@ -252,21 +252,21 @@ def aggregate_plan(
     names = tuple(dict.fromkeys(name for told in asked for name in _GROUPS.get(told, (told,))))
     groups = [group(name, zone) for name in names]
     where, values = narrowed(stretch.where)
-    calls = calls_of({*names, *(stretch.where or ())}, stretch.since, stretch.until, zone)
+    source = source_of({*names, *(stretch.where or ())}, stretch.since, stretch.until, zone)
     grouping: sql.Composable = sql.SQL("")
     if groups:
-        grouping = sql.SQL(_SQL["by_groups"]).format(
-            groups=sql.SQL(", ").join(groups), having=calls.having
+        grouping = sql.SQL(_SQL["aggregate_grouping"]).format(
+            groups=sql.SQL(", ").join(groups), having=source.having
         )
     braces = {
-        **calls.braces,
-        "metrics": sql.SQL(_SQL["metrics"]).format(counted=calls.counted),
+        **source.braces,
+        "metrics": sql.SQL(_SQL["metrics"]).format(call_count=source.call_count),
     }
     query = sql.SQL(_SQL["aggregate"]).format(
         labels=label_columns(groups), where=where, grouping=grouping, **braces
     )
-    asked_of = {"since": stretch.since, "until": stretch.until, **calls.values}
-    rows = yield Question(query, {**asked_of, **values}, keeps_plan=calls.shape is not None)
+    asked_of = {"since": stretch.since, "until": stretch.until}
+    rows = yield Question(query, {**asked_of, **values}, keeps_plan=source.is_rolled_up)
     return [
         Aggregate(
             groups={name: row[f"label_{number}"] for number, name in enumerate(names)},

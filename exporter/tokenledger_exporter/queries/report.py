@@ -23,7 +23,7 @@ from tokenledger_exporter.domain.coverage import Coverage, coverage_of, sum_cove
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.pricing.price_row import MONEY
-from tokenledger_exporter.rollups.source import ROWS, calls_of
+from tokenledger_exporter.rollups.source import ROWS, source_of
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.db.dimensions import Where
     from tokenledger_exporter.db.steps import Plan
-    from tokenledger_exporter.rollups.source import Calls
+    from tokenledger_exporter.rollups.source import Source
 
-_SQL: Final = statements("read")
+_SQL: Final = statements("queries")
 _ZERO: Final = Decimal(0)
 _ORGANIZATION: Final = "organization"
 
@@ -283,7 +283,7 @@ def _notes(checked_on: date | None) -> tuple[str, ...]:
 
 def _notes_beside(found: Mapping[str, Any]) -> Iterator[str]:
     """What is in no figure of a report, a sentence each."""
-    again: Mapping[str, Any] = found["set_aside"]
+    again: Mapping[str, Any] = found["duplicate_totals"]
     if reports := again["reports"]:
         cost = plain_usd(Decimal(again["cost_usd"]))
         were = "report of a call was" if reports == 1 else "reports of calls were"
@@ -294,34 +294,38 @@ def _notes_beside(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _groups(asked: Asked, by: tuple[str, ...]) -> Question:
-    calls = ROWS
+    source, name = ROWS, "report_as_of"
     if asked.as_of is None:
+        name = "report"
         names = {*by, *(asked.where or ())}
-        calls = calls_of(names, asked.since, asked.until, asked.zone)
-    values = narrowing_values(asked.where)
-    name = "report" if asked.as_of is None else "report_as_of"
-    if len(by) == 1 and calls.told is not None and asked.limit < EVERYTHING and not asked.where:
-        name = "report_of_most"
+        source = source_of(names, asked.since, asked.until, asked.zone)
+        if by == ("user",) and source.is_rolled_up and asked.limit < EVERYTHING and not asked.where:
+            name = "report_of_top_users"
     statement = _statement(
         name,
-        calls,
+        source,
         by=by,
         where=tuple(asked.where or ()),
         zone=asked.zone,
         order_by=asked.order_by,
     )
     lost_until = asked.until if asked.as_of is None else min(asked.until, asked.as_of)
-    stretch = {"since": asked.since, "until": asked.until, "lost_until": lost_until}
-    more: dict[str, Any] = {"limit": asked.limit, "as_of": asked.as_of}
-    more["organizations"] = list(plain_where(asked.where).get(_ORGANIZATION, ()))
-    values = {**stretch, **calls.values, **values, **more}
-    return Question(statement, values, keeps_plan=calls.shape is not None)
+    values: dict[str, object] = {
+        "since": asked.since,
+        "until": asked.until,
+        "lost_until": lost_until,
+        "limit": asked.limit,
+        "as_of": asked.as_of,
+        "organizations": list(plain_where(asked.where).get(_ORGANIZATION, ())),
+        **narrowing_values(asked.where),
+    }
+    return Question(statement, values, keeps_plan=source.is_rolled_up)
 
 
 @lru_cache(maxsize=256)
 def _statement(  # noqa: PLR0913 - what a statement depends on, one argument each
     name: str,
-    calls: Calls,
+    source: Source,
     *,
     by: tuple[str, ...],
     where: tuple[str, ...],
@@ -332,22 +336,17 @@ def _statement(  # noqa: PLR0913 - what a statement depends on, one argument eac
     groups = [group(each, zone) for each in by]
     conditions, _ = narrowed(dict.fromkeys(where, ""))
     braces: dict[str, sql.Composable] = {
-        **calls.braces,
+        **source.braces,
         "labels": label_columns(groups),
         "where": conditions,
-        "beside": sql.SQL(_SQL["beside"]),
+        "context": sql.SQL(_SQL["context"]),
+        "order": sql.Identifier(order_by),
         "grouping": sql.SQL(""),
     }
     if groups:
-        braces |= {"groups": sql.SQL(", ").join(groups), "order": sql.Identifier(order_by)}
+        braces["groups"] = sql.SQL(", ").join(groups)
         braces["grouping"] = sql.SQL(_SQL["grouping"]).format(**braces)
-    if name == "report_of_most" and calls.told is not None:
-        braces |= {"told": calls.told, "chosen": _one_of_chosen(groups[0])}
     return sql.SQL(_SQL[name]).format(**braces).as_bytes(None)
-
-
-def _one_of_chosen(column: sql.Composable) -> sql.Composable:
-    return sql.SQL(_SQL["one_of_chosen"]).format(group=column, label=sql.Identifier("label_0"))
 
 
 def _row(found: dict[str, Any], labels: int) -> ReportRow:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.db.steps import Plan
     from tokenledger_exporter.queries.report import Asked
 
-_SQL: Final = statements("answers")
+_SQL: Final = statements("queries")
 
 # One token of each kind of input, beside what makes a call long enough for its band.
 _KINDS: Final = {"text": "input", "audio": "input_audio", "image": "input_image"}

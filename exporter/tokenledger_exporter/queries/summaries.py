@@ -23,7 +23,7 @@ from tokenledger_exporter.queries.results import (
     TopError,
     UserCost,
 )
-from tokenledger_exporter.rollups.source import ROWS, calls_of
+from tokenledger_exporter.rollups.source import ROWS, source_of
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.coverage import Coverage
     from tokenledger_exporter.queries.report import ReportRow
 
-_SQL: Final = statements("answers")
+_SQL: Final = statements("queries")
 # What a statement groups by beside the dimensions.
 _BUCKETS: Final = {"days": "day", "hours": "hour"}
 _OF_SINGLE_CALLS: Final = frozenset({"top_errors", "latency", "cached_by_sheet", "cache_totals"})
@@ -149,17 +149,17 @@ def latency_plan(asked: Asked) -> Plan[Latency]:
 
 
 def question(name: str, asked: Asked, **values: object) -> Question:
-    """A statement of answers.sql over a stretch."""
+    """A statement of queries.sql over a period."""
     where, conditions = narrowed(asked.where)
     statement: LiteralString = _SQL[name]
     names = {*(asked.where or ()), _BUCKETS.get(name, "")} - {""}
-    calls = ROWS
+    source = ROWS
     if name not in _OF_SINGLE_CALLS:
-        calls = calls_of(names, asked.since, asked.until, asked.zone, with_errors=name == "errors")
-    query = sql.SQL(statement).format(where=where, **calls.braces)
-    stretch = {"since": asked.since, "until": asked.until, "limit": asked.limit, **calls.values}
+        source = source_of(names, asked.since, asked.until, asked.zone)
+    query = sql.SQL(statement).format(where=where, **source.braces)
+    stretch = {"since": asked.since, "until": asked.until, "limit": asked.limit}
     values = {**stretch, **conditions, **values}
-    return Question(query, values, keeps_plan=calls.shape is not None)
+    return Question(query, values, keeps_plan=source.is_rolled_up)
 
 
 def figures_of(found: Mapping[str, Any]) -> tuple[Decimal, int, int, int, Coverage]:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.queries.report import Asked
     from tokenledger_exporter.rating.stored_call import StoredCall
 
-_SQL: Final = statements("read")
+_SQL: Final = statements("queries")
 
 # Calls another text model could have answered; the others are counted as unpriced.
 _TEXT: Final = frozenset({"chat", "generate_content", "text_completion"})
@@ -142,7 +142,7 @@ def _calls(
 ) -> Iterator[tuple[tuple[str, ...], StoredCall]]:
     columns = sql.SQL("event_id, timestamp, scope, {}").format(COLUMN_LIST)
     where, values = narrowed(asked.where)
-    query = sql.SQL(_SQL["rows_as_if"]).format(
+    query = sql.SQL(_SQL["rows_to_price"]).format(
         labels=label_columns(groups), columns=columns, where=where
     )
     with connection.cursor("tokenledger_as_if", row_factory=dict_row) as cursor:

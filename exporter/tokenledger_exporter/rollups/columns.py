@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import LiteralString
 
-_SQL: Final = statements("rollups")
+_SQL: Final = statements("rollups_refresh")
 
 FIGURES: Final = (
     *("calls", "input_tokens", "output_tokens", "total_tokens", "cached_tokens", "cost_usd"),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-_SQL: Final = statements("rollups")
+_SQL: Final = statements("rollups_refresh")
 
 SLICE: Final = timedelta(seconds=2)
 """What is marked: short, so that the calls of a marked slice are few even at a high rate."""

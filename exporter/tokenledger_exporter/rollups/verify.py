@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-_SQL: Final = statements("rollup_check")
+_SQL: Final = statements("rollups_verify")
 _DAY: Final = timedelta(days=1)
 _WEEK: Final = "week"
 

@@ -1,5 +1,6 @@
--- Statements that make the roles. `{writer}`, `{keeper}`, `{reader}` are their names, `{schema}` the
--- ledger's schema.
+-- Statements that create the roles and bind readers to organizations. `{writer}`, `{keeper}` and
+-- `{reader}` are the roles' names, `{schema}` is the ledger's schema. In the statements that bind, `{role}`
+-- is the reader.
 
 -- name: refuse_open_schema
 -- Who may create objects in the ledger's schema can make a function that the owner then runs as itself.
@@ -297,3 +298,131 @@ CREATE POLICY {reader} ON token_ledger_repricings FOR SELECT TO {reader} USING (
 SELECT token_ledger_grant_partition(inhrelid::regclass)
 FROM pg_inherits
 WHERE inhparent = 'token_ledger_events'::regclass::oid
+
+-- name: known_reader
+-- Whether there is such a role, and whether rows are shown by policy at all.
+SELECT
+    EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %(reader)s),
+    (SELECT relrowsecurity FROM pg_catalog.pg_class WHERE oid = 'token_ledger_events'::regclass::oid)
+
+-- name: other_rights
+-- What else a reader could see calls by: its own attributes, and the rights of each role it can act as.
+SELECT
+    member.rolname AS role,
+    CASE
+        WHEN member.rolsuper THEN 'is a superuser'
+        WHEN member.rolbypassrls THEN 'bypasses row-level security'
+        WHEN member.oid = events.relowner THEN 'owns the tables'
+        ELSE 'may do more than read'
+    END AS why
+FROM pg_catalog.pg_roles AS reader
+CROSS JOIN pg_catalog.pg_class AS events
+INNER JOIN pg_catalog.pg_roles AS member
+    ON pg_catalog.pg_has_role(reader.oid, member.oid, 'MEMBER')
+WHERE
+    reader.rolname = %(reader)s
+    AND events.oid = 'token_ledger_events'::regclass::oid
+    -- A superuser is a member of every role: one line says it.
+    AND (NOT reader.rolsuper OR member.oid = reader.oid)
+    AND (
+        member.rolsuper
+        OR member.rolbypassrls
+        OR member.oid = events.relowner
+        OR pg_catalog.has_table_privilege(member.oid, events.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+        OR EXISTS (
+            SELECT
+            FROM pg_catalog.pg_class AS hidden
+            WHERE
+                hidden.relnamespace = events.relnamespace
+                AND (
+                    hidden.relname IN (
+                        'token_ledger_duplicates', 'token_ledger_conflicts', 'token_ledger_rejected',
+                        'token_ledger_audit_log', 'token_ledger_reader_organizations'
+                    )
+                    OR EXISTS (
+                        SELECT
+                        FROM pg_catalog.pg_inherits
+                        WHERE inhparent = events.oid AND inhrelid = hidden.oid
+                    )
+                )
+                AND pg_catalog.has_table_privilege(member.oid, hidden.oid, 'SELECT')
+        )
+    )
+ORDER BY member.rolname
+
+-- name: bind_reader
+-- Organizations a reader sees, beside those it sees already.
+INSERT INTO token_ledger_reader_organizations (role, organization_id)
+SELECT %(reader)s::regrole, asked.organization_id
+FROM pg_catalog.unnest(%(organizations)s::text[]) AS asked (organization_id)
+ON CONFLICT DO NOTHING
+
+-- name: unbind_reader
+-- Before it is bound to all.
+DELETE FROM token_ledger_reader_organizations WHERE role = %(reader)s::regrole
+
+-- name: bind_to_all
+-- Every organization, also those to come.
+INSERT INTO token_ledger_reader_organizations (role, organization_id, sees_all)
+VALUES (%(reader)s::regrole, '', true)
+
+-- name: bound_to
+-- What is bound to its name alone.
+SELECT organization_id, sees_all
+FROM token_ledger_reader_organizations
+WHERE role = %(reader)s::regrole
+ORDER BY organization_id
+
+-- name: act_as
+-- What follows is seen as the reader sees it, until the transaction or its savepoint ends.
+SET LOCAL ROLE {role}
+
+-- name: sees
+-- What the reader is bound to, by all the roles it is a member of.
+SELECT token_ledger_readable_organizations(CURRENT_USER::text)
+
+-- name: sees_calls_of
+-- Which of some organizations the reader really finds calls of.
+SELECT asked.organization_id
+FROM pg_catalog.unnest(%(organizations)s::text[]) AS asked (organization_id)
+WHERE EXISTS (
+    SELECT FROM token_ledger_events AS seen WHERE seen.organization_id = asked.organization_id
+)
+ORDER BY asked.organization_id
+
+-- name: sees_others
+-- Whether the reader finds calls of any other, or sums over all, or what names other apps.
+SELECT
+    EXISTS (
+        SELECT
+        FROM token_ledger_events AS seen
+        WHERE seen.organization_id <> ALL(%(organizations)s::text[])
+    )
+    OR EXISTS (SELECT FROM token_ledger_rollup_hours)
+    OR EXISTS (SELECT FROM token_ledger_rollup_days)
+    OR EXISTS (SELECT FROM token_ledger_losses)
+
+-- name: bound_readers
+-- Every role that is bound, for who checks them.
+SELECT DISTINCT role::text AS reader FROM token_ledger_reader_organizations ORDER BY reader
+
+-- name: unbound_readers
+-- Logins that may read calls and are bound to nothing, where rows are shown by policy.
+SELECT login.rolname::text AS reader
+FROM pg_catalog.pg_roles AS login
+CROSS JOIN pg_catalog.pg_class AS events
+WHERE
+    events.oid = 'token_ledger_events'::regclass::oid
+    AND events.relrowsecurity
+    AND login.rolcanlogin
+    AND NOT login.rolsuper
+    AND NOT login.rolbypassrls
+    AND NOT pg_catalog.pg_has_role(login.oid, events.relowner, 'MEMBER')
+    AND pg_catalog.has_table_privilege(login.oid, events.oid, 'SELECT')
+    AND NOT pg_catalog.has_table_privilege(login.oid, events.oid, 'INSERT, UPDATE, DELETE')
+    AND NOT EXISTS (
+        SELECT
+        FROM token_ledger_reader_organizations AS bound
+        WHERE pg_catalog.pg_has_role(login.oid, bound.role::oid, 'MEMBER')
+    )
+ORDER BY reader

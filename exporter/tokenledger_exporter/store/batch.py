@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.store import tombstones
 
-_SQL: Final = statements("write")
+_SQL: Final = statements("store")
 
 EARLIEST: Final = datetime(2015, 1, 1, tzinfo=timezone.utc)
 """No call of a language model was billed before."""

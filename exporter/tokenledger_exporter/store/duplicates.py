@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.domain.ledger_row import LedgerRow
 
-_SQL: Final = statements("keep")
+_SQL: Final = statements("settle")
 _ESTIMATED: Final = "estimated"
 _HEX: Final = "%032x"
 # Rows read of one response id, or within one span: what has more is no call, whoever reports it.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import SpoolHeader
 
-_SQL: Final = statements("write")
+_SQL: Final = statements("store")
 
 
 def quarantine_row(connection: psycopg.Connection[Any], row: LedgerRow, reason: str) -> None:

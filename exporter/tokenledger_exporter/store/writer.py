@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import SpoolHeader
 
-_SQL: Final = statements("write")
+_SQL: Final = statements("store")
 _PRICES: Final = statements("prices")
 
 # A migration makes the tables before it fills this one: rows written between would have no price.

@@ -16,12 +16,12 @@ from tokenledger_exporter.db.steps import ask
 from tokenledger_exporter.queries import paging, report, summaries, trends
 from tokenledger_exporter.queries.report import Asked, report_plan
 from tokenledger_exporter.rollups import refresh
-from tokenledger_exporter.rollups.source import ROWS, calls_of
+from tokenledger_exporter.rollups.source import ROWS, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from tokenledger_exporter.rollups.source import Calls
+    from tokenledger_exporter.rollups.source import Source
 
 NOW: Final = datetime.now(timezone.utc)
 # Some are rolled up and some came after; some of those in an hour without slices.
@@ -116,11 +116,11 @@ def test_a_report_says_what_it_says_of_the_rows(  # noqa: PLR0913 - what is aske
         limit=limit,
     )
 
-    def rows_only(*_arguments: object, **_named: object) -> Calls:
+    def rows_only(*_arguments: object, **_named: object) -> Source:
         return ROWS
 
     told = ask(connection, report_plan(asked))
-    with mock.patch.object(report, "calls_of", rows_only):
+    with mock.patch.object(report, "source_of", rows_only):
         assert told == ask(connection, report_plan(asked))
 
 
@@ -137,10 +137,10 @@ def test_the_dearest_users_and_the_total_of_all_are_one_question(
     with pytest.raises(StopIteration) as told:
         plan.send(rows)
 
-    def rows_only(*_arguments: object, **_named: object) -> Calls:
+    def rows_only(*_arguments: object, **_named: object) -> Source:
         return ROWS
 
-    with mock.patch.object(report, "calls_of", rows_only):
+    with mock.patch.object(report, "source_of", rows_only):
         assert told.value.value == ask(connection, report_plan(asked))
 
 
@@ -158,7 +158,7 @@ def test_trends_errors_and_aggregates_say_what_they_say_of_the_rows(
             ask(connection, paging.aggregate_plan(paging.Stretch(), "none", ["sum_cost"], zone)),
         ]
 
-    def rows_only(*_arguments: object, **_named: object) -> Calls:
+    def rows_only(*_arguments: object, **_named: object) -> Source:
         return ROWS
 
     until = NOW + timedelta(minutes=1)
@@ -168,8 +168,8 @@ def test_trends_errors_and_aggregates_say_what_they_say_of_the_rows(
     ):
         told = answers()
         with (
-            mock.patch.object(summaries, "calls_of", rows_only),
-            mock.patch.object(paging, "calls_of", rows_only),
+            mock.patch.object(summaries, "source_of", rows_only),
+            mock.patch.object(paging, "source_of", rows_only),
         ):
             assert told == answers()
 
@@ -191,8 +191,8 @@ def test_trends_errors_and_aggregates_say_what_they_say_of_the_rows(
 )
 def test_what_one_roll_up_knows_is_read_from_it(names: tuple[str, ...], is_rolled_up: bool) -> None:
     since, until = NOW - timedelta(days=3), NOW
-    assert (calls_of(names, since, until) is not ROWS) == is_rolled_up
-    assert calls_of(names, until - timedelta(minutes=50), until) is ROWS
+    assert (source_of(names, since, until) is not ROWS) == is_rolled_up
+    assert source_of(names, until - timedelta(minutes=50), until) is ROWS
     by_day = {*names, "day"}
-    assert calls_of(by_day, since, until, "Asia/Kathmandu") is ROWS
-    assert (calls_of(by_day, since, until, "Europe/Berlin") is not ROWS) == is_rolled_up
+    assert source_of(by_day, since, until, "Asia/Kathmandu") is ROWS
+    assert (source_of(by_day, since, until, "Europe/Berlin") is not ROWS) == is_rolled_up

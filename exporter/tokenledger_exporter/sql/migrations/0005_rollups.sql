@@ -273,6 +273,17 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE
 BEGIN ATOMIC
+    WITH edges AS MATERIALIZED (
+        SELECT * FROM token_ledger_period_edges(period_start, period_end)
+    ),
+
+    stale AS MATERIALIZED (
+        SELECT periods.bucket, periods.is_hot
+        FROM edges
+        INNER JOIN token_ledger_rollup_stale AS periods
+            ON periods.bucket >= edges.first_hour AND periods.bucket < edges.end_hour
+    )
+
     -- Whole weeks. A week holds its days before weeks_until.
     SELECT
         weeks.bucket::timestamp AT TIME ZONE 'UTC',
@@ -293,85 +304,49 @@ BEGIN ATOMIC
         weeks.unpriced,
         weeks.unmeasured,
         weeks.not_settled
-    FROM token_ledger_period_edges(period_start, period_end) AS edges
-    INNER JOIN token_ledger_rollup_weeks AS weeks
-        ON weeks.bucket >= edges.first_week AND weeks.bucket < edges.end_week
+    FROM token_ledger_rollup_weeks AS weeks
     WHERE
         largest_bucket = 'week'
         AND weeks.dimension = by_dimension
+        AND weeks.bucket >= (SELECT edges.first_week FROM edges)
+        AND weeks.bucket < (SELECT edges.end_week FROM edges)
         AND EXISTS (SELECT FROM token_ledger_rollup_state)
     UNION ALL
-    -- Whole days before the first week, after the last week, and not in their week yet.
+    -- Plus whole days that are in none of those weeks, minus days of those weeks that are outside of the
+    -- period. OFFSET 0 makes Postgres use the index: there are few such days.
     SELECT
         days.bucket::timestamp AT TIME ZONE 'UTC',
         days.bucket,
         days.value,
         days.provider,
         days.model,
-        days.calls,
-        days.input_tokens,
-        days.output_tokens,
-        days.total_tokens,
-        days.cached_tokens,
-        days.cost_usd,
-        days.errors,
-        days.priced,
-        days.partial,
-        days.estimated,
-        days.unpriced,
-        days.unmeasured,
-        days.not_settled
-    FROM token_ledger_period_edges(period_start, period_end) AS edges
+        ranges.sign * days.calls,
+        ranges.sign * days.input_tokens,
+        ranges.sign * days.output_tokens,
+        ranges.sign * days.total_tokens,
+        ranges.sign * days.cached_tokens,
+        ranges.sign * days.cost_usd,
+        ranges.sign * days.errors,
+        ranges.sign * days.priced,
+        ranges.sign * days.partial,
+        ranges.sign * days.estimated,
+        ranges.sign * days.unpriced,
+        ranges.sign * days.unmeasured,
+        ranges.sign * days.not_settled
+    FROM edges
     CROSS JOIN token_ledger_rollup_state AS state
     CROSS JOIN LATERAL (
         VALUES
-            (edges.first_day, edges.first_week),
+            (edges.first_day, edges.first_week, 1),
             (
                 GREATEST(edges.first_week, edges.first_day, LEAST(state.weeks_until, edges.end_week)),
-                edges.end_day
-            )
-    ) AS ranges (since, until)
+                edges.end_day,
+                1
+            ),
+            (edges.first_week, LEAST(edges.first_day, state.weeks_until), -1),
+            (edges.end_day, LEAST(edges.end_week, state.weeks_until), -1)
+    ) AS ranges (since, until, sign)
     CROSS JOIN LATERAL (
-        -- OFFSET 0 makes Postgres use the index: there are few such days.
-        SELECT *
-        FROM token_ledger_rollup_days AS stored
-        WHERE
-            stored.dimension = by_dimension
-            AND stored.bucket >= ranges.since
-            AND stored.bucket < ranges.until
-        OFFSET 0
-    ) AS days
-    WHERE largest_bucket = 'week'
-    UNION ALL
-    -- Minus the days of the first and last week that are outside of the period.
-    SELECT
-        days.bucket::timestamp AT TIME ZONE 'UTC',
-        days.bucket,
-        days.value,
-        days.provider,
-        days.model,
-        -days.calls,
-        -days.input_tokens,
-        -days.output_tokens,
-        -days.total_tokens,
-        -days.cached_tokens,
-        -days.cost_usd,
-        -days.errors,
-        -days.priced,
-        -days.partial,
-        -days.estimated,
-        -days.unpriced,
-        -days.unmeasured,
-        -days.not_settled
-    FROM token_ledger_period_edges(period_start, period_end) AS edges
-    CROSS JOIN token_ledger_rollup_state AS state
-    CROSS JOIN LATERAL (
-        VALUES
-            (edges.first_week, LEAST(edges.first_day, state.weeks_until)),
-            (edges.end_day, LEAST(edges.end_week, state.weeks_until))
-    ) AS ranges (since, until)
-    CROSS JOIN LATERAL (
-        -- OFFSET 0 makes Postgres use the index: there are few such days.
         SELECT *
         FROM token_ledger_rollup_days AS stored
         WHERE
@@ -402,12 +377,12 @@ BEGIN ATOMIC
         days.unpriced,
         days.unmeasured,
         days.not_settled
-    FROM token_ledger_period_edges(period_start, period_end) AS edges
-    INNER JOIN token_ledger_rollup_days AS days
-        ON days.bucket >= edges.first_day AND days.bucket < edges.end_day
+    FROM token_ledger_rollup_days AS days
     WHERE
         largest_bucket = 'day'
         AND days.dimension = by_dimension
+        AND days.bucket >= (SELECT edges.first_day FROM edges)
+        AND days.bucket < (SELECT edges.end_day FROM edges)
         AND EXISTS (SELECT FROM token_ledger_rollup_state)
     UNION ALL
     -- Whole hours, for callers that group by hour.
@@ -430,17 +405,15 @@ BEGIN ATOMIC
         hours.unpriced,
         hours.unmeasured,
         hours.not_settled
-    FROM token_ledger_period_edges(period_start, period_end) AS edges
-    INNER JOIN token_ledger_rollup_hours AS hours
-        ON
-            hours.bucket >= edges.first_hour
-            AND hours.bucket < edges.end_hour
+    FROM token_ledger_rollup_hours AS hours
     WHERE
         largest_bucket = 'hour'
         AND hours.dimension = by_dimension
+        AND hours.bucket >= (SELECT edges.first_hour FROM edges)
+        AND hours.bucket < (SELECT edges.end_hour FROM edges)
         AND EXISTS (SELECT FROM token_ledger_rollup_state)
     UNION ALL
-    -- Whole hours before the first whole day.
+    -- Whole hours before the first whole day and after the last one, for the other callers.
     SELECT
         hours.bucket,
         (hours.bucket AT TIME ZONE 'UTC')::date,
@@ -460,45 +433,25 @@ BEGIN ATOMIC
         hours.unpriced,
         hours.unmeasured,
         hours.not_settled
-    FROM token_ledger_period_edges(period_start, period_end) AS edges
-    INNER JOIN token_ledger_rollup_hours AS hours
-        ON
-            hours.bucket >= edges.first_hour
-            AND hours.bucket < LEAST(edges.end_hour, edges.first_day::timestamp AT TIME ZONE 'UTC')
-    WHERE
-        largest_bucket <> 'hour'
-        AND hours.dimension = by_dimension
-        AND EXISTS (SELECT FROM token_ledger_rollup_state)
-    UNION ALL
-    -- Whole hours after the last whole day.
-    SELECT
-        hours.bucket,
-        (hours.bucket AT TIME ZONE 'UTC')::date,
-        hours.value,
-        hours.provider,
-        hours.model,
-        hours.calls,
-        hours.input_tokens,
-        hours.output_tokens,
-        hours.total_tokens,
-        hours.cached_tokens,
-        hours.cost_usd,
-        hours.errors,
-        hours.priced,
-        hours.partial,
-        hours.estimated,
-        hours.unpriced,
-        hours.unmeasured,
-        hours.not_settled
-    FROM token_ledger_period_edges(period_start, period_end) AS edges
-    INNER JOIN token_ledger_rollup_hours AS hours
-        ON
-            hours.bucket >= edges.end_day::timestamp AT TIME ZONE 'UTC'
-            AND hours.bucket < edges.end_hour
-    WHERE
-        largest_bucket <> 'hour'
-        AND hours.dimension = by_dimension
-        AND EXISTS (SELECT FROM token_ledger_rollup_state)
+    FROM edges
+    CROSS JOIN LATERAL (
+        VALUES
+            (
+                edges.first_hour,
+                LEAST(edges.end_hour, edges.first_day::timestamp AT TIME ZONE 'UTC')
+            ),
+            (edges.end_day::timestamp AT TIME ZONE 'UTC', edges.end_hour)
+    ) AS ranges (since, until)
+    CROSS JOIN LATERAL (
+        SELECT *
+        FROM token_ledger_rollup_hours AS stored
+        WHERE
+            stored.dimension = by_dimension
+            AND stored.bucket >= ranges.since
+            AND stored.bucket < ranges.until
+        OFFSET 0
+    ) AS hours
+    WHERE largest_bucket <> 'hour' AND EXISTS (SELECT FROM token_ledger_rollup_state)
     UNION ALL
     -- Minus the slices that are out of date.
     SELECT
@@ -520,9 +473,7 @@ BEGIN ATOMIC
         -slices.unpriced,
         -slices.unmeasured,
         -slices.not_settled
-    FROM token_ledger_period_edges(period_start, period_end) AS edges
-    INNER JOIN token_ledger_rollup_stale AS stale
-        ON stale.bucket >= edges.first_hour AND stale.bucket < edges.end_hour
+    FROM stale
     INNER JOIN token_ledger_rollup_slices AS slices ON slices.bucket = stale.bucket
     WHERE stale.is_hot AND slices.dimension = by_dimension
     UNION ALL
@@ -546,9 +497,7 @@ BEGIN ATOMIC
         -hours.unpriced,
         -hours.unmeasured,
         -hours.not_settled
-    FROM token_ledger_period_edges(period_start, period_end) AS edges
-    INNER JOIN token_ledger_rollup_stale AS stale
-        ON stale.bucket >= edges.first_hour AND stale.bucket < edges.end_hour
+    FROM stale
     INNER JOIN token_ledger_rollup_hours AS hours ON hours.bucket = stale.bucket
     WHERE NOT stale.is_hot AND hours.dimension = by_dimension;
 END;
@@ -584,6 +533,10 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE
 BEGIN ATOMIC
+    WITH edges AS MATERIALIZED (
+        SELECT * FROM token_ledger_period_edges(period_start, period_end)
+    )
+
     SELECT
         sums.bucket,
         (sums.bucket AT TIME ZONE 'UTC')::date,
@@ -605,12 +558,12 @@ BEGIN ATOMIC
         CASE WHEN sums.settled THEN 0 ELSE periods.sign * sums.calls END
     FROM (
         SELECT stale.bucket AS since, stale.until, 1 AS sign
-        FROM token_ledger_period_edges(period_start, period_end) AS edges
+        FROM edges
         INNER JOIN token_ledger_rollup_stale AS stale
             ON stale.bucket >= edges.first_hour AND stale.bucket < edges.end_hour
         UNION ALL
         SELECT parts.since, parts.until, parts.sign
-        FROM token_ledger_period_edges(period_start, period_end) AS edges
+        FROM edges
         CROSS JOIN LATERAL (
             VALUES
                 (period_start, edges.first_hour, 1),

@@ -1,4 +1,4 @@
--- Statements that look at the database around the ledger.
+-- Statements of `tokenledger doctor`: the database around the ledger, and a probe call.
 
 -- name: encoding
 -- What characters the database holds.
@@ -81,3 +81,44 @@ WHERE
     )
 ORDER BY 1
 LIMIT 5
+
+-- name: privileges
+-- Whether this user may insert a row and delete it again: doctor's probe call must not stay.
+SELECT
+    has_table_privilege('token_ledger_events', 'INSERT'),
+    has_table_privilege('token_ledger_events', 'DELETE')
+
+-- name: probe_row
+-- How doctor's probe call was stored.
+SELECT cost_usd, cost_status FROM token_ledger_events WHERE trace_id = %(trace_id)s
+
+-- name: remove_probe
+-- Deletes the probe call.
+DELETE FROM token_ledger_events WHERE trace_id = %(trace_id)s
+
+-- name: settling
+-- How long the oldest dirty minute has waited for a keeper, and how many response ids of the last week
+-- more than one row has.
+SELECT
+    (SELECT date_trunc('second', now() - min(recorded_at)) FROM token_ledger_dirty_minutes),
+    (
+        SELECT count(*)
+        FROM (
+            SELECT response_id
+            FROM token_ledger_events
+            WHERE response_id <> '' AND timestamp >= now() - interval '7 days'
+            GROUP BY response_id
+            HAVING count(*) > 1
+        ) AS shared_ids
+    )
+
+-- name: engine
+-- The server's version, and which known extensions change how it plans.
+SELECT version(), extname::text
+FROM (SELECT) AS one_row
+LEFT JOIN pg_extension ON extname IN ('citus', 'timescaledb')
+ORDER BY extname
+
+-- name: rejected
+-- Rows that the ledger could not store.
+SELECT count(*) FROM token_ledger_rejected

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     import psycopg
 
-_SQL: Final = statements("purge")
+_SQL: Final = statements("audit_log")
 
 
 def log_action(
     connection: psycopg.Connection[Any],
-    act: str,
+    action: str,
     counts: Mapping[str, object],
     dimensions: Mapping[str, object] | None = None,
     bounds: tuple[datetime | None, datetime | None] = (None, None),
@@ -27,16 +27,16 @@ def log_action(
 
     Args:
         connection: the ledger.
-        act: what is done.
+        action: what is done.
         counts: how many rows of what it changes.
         dimensions: the conditions it was limited to, without ids of people.
         bounds: start and end of the period it was limited to.
     """
     values = {
-        "act": act,
+        "action": action,
         "dimensions": json.dumps(dimensions or {}),
         "time_from": bounds[0],
         "time_to": bounds[1],
         "counts": json.dumps(counts, default=str),
     }
-    connection.execute(_SQL["log_act"], values)
+    connection.execute(_SQL["log_action"], values)

@@ -1,13 +1,15 @@
-"""Brings a database to the schema this release writes, and tells how far it is.
+"""Runs the migrations, and compares a database's schema with the one this release needs.
 
-A small runner over plain SQL files, so that people can read them and paste them into a SQL editor:
-one advisory lock, one transaction a file, a checksum each, and a `lock_timeout` so that a migration
-never queues in front of the app. Prices are loaded by `price_import`, not here.
+The migrations are plain SQL files that people can read and paste into a SQL editor. They are
+append-only: a file that was released is never changed. The runner takes one advisory lock, runs each
+file in a transaction of its own, records its checksum, and sets a `lock_timeout`, so that a migration
+never blocks the app behind it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("migrations")
 
+_UNRELEASED: Final = re.compile(r"\d\d\.\d\d\.\d\d_")
+"""Start of a migration's name in versions before the first release; their schema had other names."""
+
 IMPORT_HINT: Final = "tokenledger db import-v0"
 """Command that copies an older tracker's rows into the ledger."""
 
@@ -41,7 +46,7 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """One migration a database has run."""
+    """A migration that has run in a database."""
 
     name: str
     checksum: str
@@ -53,12 +58,12 @@ class SchemaStatus:
     """How a database compares with this release.
 
     Args:
-        applied: what has run, oldest first.
+        applied: migrations that have run, oldest first.
         missing: names of this release's migrations that have not run.
-        unknown: names that have run and this release does not know: a newer release's.
-        changed: names whose content differs from what has run.
-        older_table: an older tracker's `token_ledger_events` stands in the way.
-        older_kept: an older tracker's table is kept as `token_ledger_events_v0`.
+        unknown: names of migrations that have run and are not in this release.
+        changed: names of migrations that have run with other content.
+        older_table: `token_ledger_events` is an older tracker's table.
+        older_kept: an older tracker's table was renamed to `token_ledger_events_v0`.
     """
 
     applied: tuple[Applied, ...]
@@ -70,12 +75,19 @@ class SchemaStatus:
 
     @property
     def is_current(self) -> bool:
-        """Whether this release can read and write the ledger as it stands."""
-        return not (self.missing or self.unknown or self.changed)
+        """Whether this release can read and write the ledger as it is."""
+        return not (self.missing or self.refusal)
 
     @property
-    def sentence(self) -> str:
-        """The state and its remedy in one line."""
+    def refusal(self) -> str:
+        """Why this release cannot update the schema, and what to do; empty if it can."""
+        if unreleased := [name for name in self.unknown if _UNRELEASED.match(name)]:
+            return (
+                f"this ledger was made by an unreleased version of TokenLedger (migration "
+                f"{unreleased[0]}), and this release cannot update it. Export its calls, migrate "
+                "an empty database, and import them: see 'A ledger of an unreleased version' in "
+                "docs/postgres.md"
+            )
         if self.unknown:
             return (
                 f"the schema is newer than this release (it has {', '.join(self.unknown)}): "
@@ -84,12 +96,19 @@ class SchemaStatus:
         if self.changed:
             return (
                 f"{', '.join(self.changed)} was applied with other content: restore the schema "
-                "from a backup, or migrate a fresh database"
+                "from a backup, or migrate an empty database"
             )
+        return ""
+
+    @property
+    def sentence(self) -> str:
+        """The state and its remedy in one line."""
+        if self.refusal:
+            return self.refusal
         if self.older_table:
             return (
                 "token_ledger_events is an older tracker's table: run 'tokenledger db migrate', "
-                f"which keeps it as token_ledger_events_v0, then '{IMPORT_HINT}' to copy its rows"
+                f"which renames it to token_ledger_events_v0, then '{IMPORT_HINT}' to copy its rows"
             )
         if not self.applied:
             return "the ledger's tables are missing: run 'tokenledger db migrate'"
@@ -118,8 +137,8 @@ def read_status(connection: psycopg.Connection[Any]) -> SchemaStatus:
         missing=tuple(name for name in known if name not in ran),
         unknown=tuple(name for name in ran if name not in known),
         changed=tuple(name for name in ran if name in known and known[name] != ran[name]),
-        older_table=bool(table.get("present")) and not table.get("ours"),
-        older_kept=bool(table.get("older_kept")),
+        older_table=bool(table.get("present")) and not table.get("is_ledger"),
+        older_kept=bool(table.get("older_renamed")),
     )
 
 
@@ -148,7 +167,7 @@ def apply_migration(connection: psycopg.Connection[Any], migration: Migration) -
     """
     try:
         with connection.transaction():
-            connection.execute(_SQL["bound_waiting"])
+            connection.execute(_SQL["limit_lock_wait"])
             connection.execute(_SQL["lock"])
             connection.execute(_SQL["create_history"])
             if migration.name in {ran.name for ran in _applied(connection)}:
@@ -158,7 +177,7 @@ def apply_migration(connection: psycopg.Connection[Any], migration: Migration) -
             connection.execute(_SQL["record"], values)
     except pg_errors.LockNotAvailable:
         raise SchemaError(
-            f"{migration.name} could not have its lock within 5 seconds, nothing was changed: "
+            f"{migration.name} could not take its lock within 5 seconds; nothing was changed: "
             "end the long transaction on the ledger's tables and migrate again"
         ) from None
     except pg_errors.InsufficientPrivilege as error:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import psycopg
 
 _SQL: Final = statements("roles")
+_READERS: Final = statements("readers")
 
 ROLES: Final = ("writer", "keeper", "reader")
 """What a role's name ends with."""
@@ -94,7 +95,7 @@ def bind_reader(
         LedgerError: whatever the database says; nothing was changed.
     """
     with session(database_url) as connection, connection.transaction():
-        found = connection.execute(_SQL["known_reader"], {"reader": reader}).fetchone()
+        found = connection.execute(_READERS["known_reader"], {"reader": reader}).fetchone()
         if not found or not found[0]:
             raise InvalidRequestError(
                 f"there is no role {reader!r}: make it first, IN ROLE {DEFAULT_PREFIX}_reader"
@@ -110,17 +111,17 @@ def bind_reader(
         # An identifier, as regrole reads it.
         values: dict[str, object] = {"reader": sql.Identifier(reader).as_string(None)}
         if to_all:
-            connection.execute(_SQL["unbind_reader"], values)
-            connection.execute(_SQL["bind_to_all"], values)
+            connection.execute(_READERS["unbind_reader"], values)
+            connection.execute(_READERS["bind_to_all"], values)
         else:
             values["organizations"] = list(organizations)
-            connection.execute(_SQL["bind_reader"], values)
+            connection.execute(_READERS["bind_reader"], values)
         return look_as(connection, reader)
 
 
 def other_rights(connection: psycopg.Connection[Any], reader: str) -> str:
     """What a reader could see calls by beside its binding, in words; "" if there is nothing."""
-    found = connection.execute(_SQL["other_rights"], {"reader": reader}).fetchall()
+    found = connection.execute(_READERS["other_rights"], {"reader": reader}).fetchall()
     return ", ".join(
         f"it {why}" if role == reader else f"it is a member of {role}, which {why}"
         for role, why in found
@@ -131,7 +132,7 @@ def bound_readers(connection: psycopg.Connection[Any]) -> list[str]:
     """The roles that are bound; empty where this user may not know."""
     try:
         with connection.transaction():
-            found = connection.execute(_SQL["bound_readers"]).fetchall()
+            found = connection.execute(_READERS["bound_readers"]).fetchall()
     except pg_errors.InsufficientPrivilege:
         return []
     return [name for (name,) in found]
@@ -141,7 +142,7 @@ def unbound_readers(connection: psycopg.Connection[Any]) -> list[str]:
     """Logins that may read and see nothing; empty where this user may not know."""
     try:
         with connection.transaction():
-            found = connection.execute(_SQL["unbound_readers"]).fetchall()
+            found = connection.execute(_READERS["unbound_readers"]).fetchall()
     except pg_errors.InsufficientPrivilege:
         return []
     return [name for (name,) in found]
@@ -154,7 +155,7 @@ def look_as(connection: psycopg.Connection[Any], reader: str) -> Bound:
         UsageError: it sees more than it is bound to, or cannot read calls at all.
     """
     role = sql.Identifier(reader)
-    act_as = sql.SQL(_SQL["act_as"]).format(role=role)
+    act_as = sql.SQL(_READERS["act_as"]).format(role=role)
     try:
         with connection.transaction(force_rollback=True):
             connection.execute(act_as)
@@ -163,11 +164,11 @@ def look_as(connection: psycopg.Connection[Any], reader: str) -> Bound:
     try:
         with connection.transaction(force_rollback=True):
             connection.execute(act_as)
-            [(bound,)] = connection.execute(_SQL["sees"]).fetchall()
+            [(bound,)] = connection.execute(_READERS["sees"]).fetchall()
             organizations: list[str] = sorted(bound or ())
             values = {"organizations": organizations}
-            found = connection.execute(_SQL["sees_calls_of"], values).fetchall()
-            [(sees_others,)] = connection.execute(_SQL["sees_others"], values).fetchall()
+            found = connection.execute(_READERS["sees_calls_of"], values).fetchall()
+            [(sees_others,)] = connection.execute(_READERS["sees_others"], values).fetchall()
     except pg_errors.InsufficientPrivilege as error:
         raise InvalidRequestError(
             f"{reader} cannot read calls ({error.diag.message_primary}): "
@@ -186,7 +187,7 @@ def look_as(connection: psycopg.Connection[Any], reader: str) -> Bound:
 def _not_verified(connection: psycopg.Connection[Any], reader: str) -> Bound:
     """For an owner that may not act as the reader."""
     values = {"reader": sql.Identifier(reader).as_string(None)}
-    found = connection.execute(_SQL["bound_to"], values).fetchall()
+    found = connection.execute(_READERS["bound_to"], values).fetchall()
     organizations = None if any(sees_all for _, sees_all in found) else tuple(n for n, _ in found)
     why = f"this user may not act as {reader} (GRANT it to the user to have it verified)"
     return Bound(reader, organizations, not_verified=why)

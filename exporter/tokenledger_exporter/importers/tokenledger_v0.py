@@ -45,5 +45,5 @@ def import_older_rows(database_url: str) -> ImportResult:
         connection.execute(_SQL["read_as_utc"])
         connection.execute(_SQL["add_partitions"])
         copied = connection.execute(_SQL["copy_rows"]).rowcount
-        rejected = connection.execute(_SQL["keep_rejected"]).rowcount
+        rejected = connection.execute(_SQL["add_rejected"]).rowcount
         return ImportResult(copied, rejected)

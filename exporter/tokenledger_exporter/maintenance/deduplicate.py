@@ -117,11 +117,11 @@ def _settle_some(
     """Settle some marked minutes; `taken` gets which. Whether there may be more."""
     with connection.transaction():
         # A batch that meets the lock is stored unsettled: it is not taken for nothing.
-        if not connection.execute(_SQL["any_marks"]).fetchone():
+        if not connection.execute(_SQL["has_dirty_minutes"]).fetchone():
             return False
         duplicates.lock(connection)
         values = {"limit": minutes, "skipped": list(kept.skipped)}
-        marks = connection.execute(_SQL["take_marks"], values).fetchall()
+        marks = connection.execute(_SQL["take_dirty_minutes"], values).fetchall()
         # A minute has a mark a batch: the first says how long it waits.
         waiting = dict(sorted(marks, reverse=True))
         taken += sorted(waiting)
@@ -135,7 +135,7 @@ def _settle_some(
                 left -= len(rows)
             if not left:
                 again = {"minute": minute, "recorded_at": recorded_at}
-                connection.execute(_SQL["put_back"], again)
+                connection.execute(_SQL["mark_again"], again)
         return bool(marks)
 
 
@@ -150,7 +150,7 @@ def _settle_rows(
         family.gather(connection, found)
         _carry_out(connection, family, _decide(family), kept)
     keys = _keys(family.standing.values())
-    kept.settled += connection.execute(_SQL["settled"], keys).rowcount
+    kept.settled += connection.execute(_SQL["set_settled"], keys).rowcount
 
 
 def _may_be_one(rows: Sequence[KnownRow], found: Sequence[KnownRow]) -> bool:
@@ -215,7 +215,7 @@ class _Decision:
         metadata: further attribution then.
         winner_event_id: whom it is set aside for; `None` if it stands.
         reason: why.
-        given: what the winner takes from it.
+        copied_fields: what the winner takes from it.
     """
 
     row: KnownRow
@@ -223,7 +223,7 @@ class _Decision:
     metadata: dict[str, Any]
     winner_event_id: UUID | None = None
     reason: str = ""
-    given: list[str] = field(default_factory=list[str])
+    copied_fields: list[str] = field(default_factory=list[str])
 
     @property
     def told(self) -> SpanReport:
@@ -236,7 +236,7 @@ def _decide(family: _Family) -> list[_Decision]:
     known = family.rows
     taken: defaultdict[UUID | None, set[str]] = defaultdict(set)
     for row in family.aside.values():
-        taken[row.winner_event_id].update(row.given)
+        taken[row.winner_event_id].update(row.copied_fields)
     own = {event_id: _own(row, taken) for event_id, row in known.items()}
     decisions: list[_Decision] = []
     for call in settle(decision.told for decision in own.values()):
@@ -245,7 +245,7 @@ def _decide(family: _Family) -> list[_Decision]:
         for told, reason in call.losers:
             loser = own[told.event_id]
             loser.winner_event_id, loser.reason = call.winner.event_id, reason
-            loser.given = _give(loser, winner)
+            loser.copied_fields = _give(loser, winner)
             decisions.append(loser)
     return decisions
 
@@ -269,20 +269,20 @@ def _give(loser: _Decision, winner: _Decision) -> list[str]:
     A tenant's report fills no row of another source: it says whom the tenant likes. Where such a
     report stands for the operator's, because it costs more, the operator's attribution stays.
     """
-    given: list[str] = []
+    copied_fields: list[str] = []
     if loser.told.source and loser.told.source != winner.told.source:
-        return given
+        return copied_fields
     overrides = bool(winner.told.source) and not loser.told.source
     for name, value in loser.attribution.items():
         own = winner.attribution[name]
         if value and value != own and (not own or overrides):
             winner.attribution[name] = value
-            given.append(f"{name}={own}" if own else name)
+            copied_fields.append(f"{name}={own}" if own else name)
     for key, value in loser.metadata.items():
         if key not in winner.metadata:
             winner.metadata[key] = value
-            given.append(_METADATA + key)
-    return given
+            copied_fields.append(_METADATA + key)
+    return copied_fields
 
 
 def _carry_out(
@@ -300,8 +300,8 @@ def _carry_out(
     _attribute(connection, [*stand, *leaving])
     if leaving:
         values = _losses(leaving)
-        connection.execute(_SQL["keep_conflicts"], values)
-        kept.set_aside += connection.execute(_SQL["set_aside"], values).rowcount
+        connection.execute(_SQL["add_conflicts"], values)
+        kept.set_aside += connection.execute(_SQL["move_to_duplicates"], values).rowcount
     staying = [d for d in lost if d.row.event_id not in family.standing]
     if staying:
         connection.execute(_SQL["reassign"], _losses(staying))
@@ -330,7 +330,7 @@ def _losses(lost: Sequence[_Decision]) -> dict[str, Any]:
         **_keys(decision.row for decision in lost),
         "winners": [decision.winner_event_id for decision in lost],
         "reasons": [decision.reason for decision in lost],
-        "given": [json.dumps(decision.given, ensure_ascii=False) for decision in lost],
+        "copied_fields": [json.dumps(decision.copied_fields, ensure_ascii=False) for decision in lost],
     }
 
 

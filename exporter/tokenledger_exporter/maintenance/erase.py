@@ -98,7 +98,7 @@ def erase_unsettled(connection: psycopg.Connection[Any], minute: datetime) -> No
         if (renamed := tombstones.renamed(*before)) != before:
             values = {"user_id": renamed[0], "metadata": json.dumps(renamed[1], ensure_ascii=False)}
             keys = {"event_id": row["event_id"], "timestamp": row["timestamp"]}
-            connection.execute(_SQL["rename"], {**values, **keys})
+            connection.execute(_SQL["replace_user"], {**values, **keys})
 
 
 def _spellings(user: str) -> list[str]:
@@ -122,7 +122,7 @@ def _replace(
     counts["events"] += connection.execute(_SQL["erase_events"], values).rowcount
     for name in _KEPT:
         table = sql.Identifier(f"token_ledger_{name}")
-        statement = sql.SQL(_SQL["erase_kept"]).format(table=table)
+        statement = sql.SQL(_SQL["erase_documents"]).format(table=table)
         counts[name] += connection.execute(statement, values).rowcount
     # The id as a word of its own: in a longer word it is somebody else's.
     word = {"word": rf"(?<![\w@.-]){re.escape(user)}(?![\w@-]|\.\w)", "pseudonym": pseudonym}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         SchemaStatus,
     )
 
-_SQL: Final = statements("schema")
+_SQL: Final = statements("migrations")
 
 
 def migrate(database_url: str) -> SchemaStatus:
@@ -27,17 +27,18 @@ def migrate(database_url: str) -> SchemaStatus:
 
     Raises:
         DatabaseUnreachableError: no connection could be had.
-        SchemaError: the schema is newer or changed, or a lock could not be had in 5 seconds.
+        SchemaError: the schema was made by an unreleased version, is newer or changed, or a lock
+            could not be taken in 5 seconds. Nothing was changed.
     """
     with session(database_url) as connection:
         before = read_status(connection)
-        if before.unknown or before.changed:
-            raise SchemaError(before.sentence)
+        if before.refusal:
+            raise SchemaError(before.refusal)
         connection.rollback()
         for migration in known_migrations():
             apply_migration(connection, migration)
         genai_prices.import_package_prices(connection)
-        connection.execute(_SQL["close_to_api"])
+        connection.execute(_SQL["revoke_api_roles"])
         connection.commit()
         return read_status(connection)
 
@@ -57,5 +58,5 @@ def install_script() -> str:
                 f"VALUES ('{migration.name}', '{migration.checksum}');"
             ),
         ]
-    parts += [genai_prices.script(), _SQL["close_to_api"].split("\n", 1)[1].strip() + ";"]
+    parts += [genai_prices.script(), _SQL["revoke_api_roles"].split("\n", 1)[1].strip() + ";"]
     return "\n\n".join([*parts, "COMMIT;", ""])

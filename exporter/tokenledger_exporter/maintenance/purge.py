@@ -182,14 +182,14 @@ def _run(
     conditions, values = narrowed(where)
     event_conditions, _ = narrowed_event(where)
     pieces = {
-        "events": sql.SQL(_SQL["stretch"]).format(where=conditions),
-        "event": sql.SQL(_SQL["event_stretch"]).format(where=event_conditions),
+        "events": sql.SQL(_SQL["events_condition"]).format(where=conditions),
+        "event": sql.SQL(_SQL["event_condition"]).format(where=event_conditions),
     }
     since, until = bounds
     values |= {
         "since": since or _BEGINNING,
         "until": until or _END,
-        "whole": since is None and until is None,
+        "all_time": since is None and until is None,
     }
     counts: dict[str, Any] = {}
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -223,15 +223,15 @@ def _sums_let_go(
         conditions.append(sql.SQL("AND {} = ANY({})").format(column, sql.Placeholder(name)))
         told = [wanted] if isinstance(wanted, str) else wanted
         values[name] = [value for value in told if is_storable(value)]
-    statement = _ROLLUPS["count_let_go" if verb == "count" else "forget_let_go"]
+    statement = _ROLLUPS["count_final_sums" if verb == "count" else "delete_final_sums"]
     query = sql.SQL(statement).format(
         where=sql.SQL(" ").join(conditions),
         named_sums=listed("sum({name}) AS {name}"),
-        subtracted=listed("{name} = kept.{name} OPERATOR(pg_catalog.-) fewer.{name}"),
+        subtracted=listed("{name} = stored.{name} OPERATOR(pg_catalog.-) fewer.{name}"),
     )
     [(rows,)] = connection.execute(query, values).fetchall()
     if rows and verb == "delete":
-        connection.execute(_ROLLUPS["forget_empty_days"])
+        connection.execute(_ROLLUPS["delete_empty_days"])
     return int(rows)
 
 

@@ -120,8 +120,8 @@ def run_retention(database_url: str, *, simulate: bool = False) -> list[Month]:
             if gone[-1].waits:
                 return gone
         with connection.transaction():
-            connection.execute(_SQL["drop_second_tellings"], {"horizon": retention.horizon})
-            connection.execute(_SQL["drop_nestings"], {"horizon": retention.horizon})
+            connection.execute(_SQL["delete_old_duplicates"], {"horizon": retention.horizon})
+            connection.execute(_SQL["delete_old_parents"], {"horizon": retention.horizon})
         return gone
 
 
@@ -137,15 +137,15 @@ def _let_go(connection: psycopg.Connection[Any], name: str, archive_to: str) -> 
     file: Path | None = None
     try:
         with connection.transaction():
-            connection.execute(_SQL["bound_waiting"])
+            connection.execute(_SQL["limit_lock_wait"])
             refresh.lock(connection)
-            connection.execute(sql.SQL(_SQL["hold_still"]).format(leaf=leaf))
+            connection.execute(sql.SQL(_SQL["block_writes"]).format(leaf=leaf))
             month = _count(connection, name)
             refresh.freeze_month(connection, *_bounds(name))
             if archive_to:
                 file = _archive(connection, month, Path(archive_to))
             connection.execute(sql.SQL(_SQL["detach"]).format(leaf=leaf))
-            connection.execute(sql.SQL(_SQL["remove_month"]).format(leaf=leaf))
+            connection.execute(sql.SQL(_SQL["drop_month"]).format(leaf=leaf))
             act = "retention archive" if archive_to else "retention drop"
             log_action(
                 connection, act, {"month": name, "events": month.rows, "cost": month.cost_usd}

@@ -62,7 +62,7 @@ def over_calls() -> dict[str, sql.Composable]:
     }
 
 
-ADDED: Final = listed("{name} = kept.{name} + excluded.{name}")
+ADDED: Final = listed("{name} = stored.{name} + excluded.{name}")
 """What a sum becomes where it is there already."""
 
 _SUMS: Final = listed("sum({name})")
@@ -70,12 +70,12 @@ _SUMS: Final = listed("sum({name})")
 
 def recompute_statement(level: str) -> sql.Composed:
     """The statement that adds the difference of calls and sums to slices or hours, and above."""
-    beside = "add_to_slices" if level == "slices" else "add_to_weeks"
+    other_level = "add_to_slices" if level == "slices" else "add_to_weeks"
     adding = {"figures": listed("{name}"), "sums": _SUMS, "added": ADDED}
     return sql.SQL(_SQL["recompute"]).format(
         **over_calls(),
         **adding,
-        beside_hours=sql.SQL(_SQL[beside]).format(**adding),
+        other_level=sql.SQL(_SQL[other_level]).format(**adding),
         level=sql.Identifier(f"token_ledger_rollup_{level}"),
         named_sums=listed("sum({name}) AS {name}"),
         negated=listed("-stored.{name}"),

@@ -165,7 +165,7 @@ def take(
 
 def recompute(connection: psycopg.Connection[Any], taken: Taken) -> None:
     """Make the sums of what was taken those of its calls."""
-    connection.execute(_SQL["room"])
+    connection.execute(_SQL["raise_work_mem"])
     if taken.slices:
         _add_difference(connection, "slices", taken.slices)
     if taken.hours:
@@ -188,11 +188,11 @@ def freeze_month(connection: psycopg.Connection[Any], since: datetime, until: da
     if is_frozen:
         hours = connection.execute(_SQL["hours_between"], {"since": since, "until": until})
         if found := [bucket for (bucket,) in hours.fetchall()]:
-            connection.execute(_SQL["room"])
+            connection.execute(_SQL["raise_work_mem"])
             _add_difference(connection, "hours", found, add=True)
     while (taken := take(connection, since, until)) != Taken():
         recompute(connection, taken)
-    connection.execute(_SQL["forget_slices"], {"since": since, "until": until})
+    connection.execute(_SQL["delete_slices"], {"since": since, "until": until})
     connection.execute(_SQL["freeze"], {"until": until})
 
 
@@ -202,7 +202,7 @@ def rename_user(connection: psycopg.Connection[Any], user: str, pseudonym: str) 
         statement = sql.SQL(_SQL["rename_user"]).format(
             level=sql.Identifier(f"token_ledger_rollup_{level}"),
             figures=listed("{name}"),
-            added=listed("{name} = kept.{name} + excluded.{name}"),
+            added=listed("{name} = stored.{name} + excluded.{name}"),
         )
         connection.execute(statement, {"user": user, "pseudonym": pseudonym})
 
@@ -279,7 +279,7 @@ def _build_some(connection: psycopg.Connection[Any], done: Refreshed) -> bool:
             return False
         newest = _unbuilt(connection)
         if newest is None:
-            connection.execute(_SQL["built_all"])
+            connection.execute(_SQL["set_all_built"])
             return False
         try:
             with connection.transaction():
@@ -295,7 +295,7 @@ def _build_some(connection: psycopg.Connection[Any], done: Refreshed) -> bool:
 
 
 def _unbuilt(connection: psycopg.Connection[Any]) -> datetime | None:
-    found = connection.execute(_SQL["unbuilt"]).fetchone()
+    found = connection.execute(_SQL["newest_not_rolled_up"]).fetchone()
     return found[0] if found else None
 
 
@@ -303,12 +303,12 @@ def _build_day(connection: psycopg.Connection[Any], newest: datetime) -> None:
     values = {"newest": newest}
     begun = connection.execute(_SQL["begin"]).fetchone()
     connection.execute(_SQL["take_day"], values)
-    connection.execute(_SQL["room"])
+    connection.execute(_SQL["raise_work_mem"])
     if begun:
         _add_difference(connection, "slices", with_calls(connection, begun[0], _END).slices)
     hours = [bucket for (bucket,) in connection.execute(_SQL["hours_of_day"], values).fetchall()]
     _add_difference(connection, "hours", hours)
-    connection.execute(_SQL["built"], values)
+    connection.execute(_SQL["set_built"], values)
 
 
 def with_calls(connection: psycopg.Connection[Any], since: datetime, until: datetime) -> Taken:
@@ -344,8 +344,8 @@ def _add_difference(
     }
     with connection.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(_RECOMPUTE[level], values).fetchone()
-        if found and found["fewer"]:
-            cursor.execute(_SQL["forget_empty"], values)
+        if found and found["with_fewer_calls"]:
+            cursor.execute(_SQL["delete_empty"], values)
 
 
 _CLOSE_DAYS: Final = sql.SQL(_SQL["close_days"]).format(

@@ -110,7 +110,7 @@ def rebuild(database_url: str, days: Iterable[datetime], weeks: Iterable[datetim
         for day in sorted(set(weeks)):
             with connection.transaction():
                 refresh.lock(connection)
-                _remake_week(connection, day)
+                _rebuild_week(connection, day)
 
 
 def days_of(differences: Iterable[Difference]) -> set[datetime]:
@@ -130,27 +130,29 @@ def weeks_of(differences: Iterable[Difference]) -> set[datetime]:
 def _rebuild(connection: psycopg.Connection[Any], day: datetime) -> None:
     stretch = {"since": day, "until": day + _DAY}
     refresh.lock(connection)
-    connection.execute(_SQL["forget_marks"], stretch)
-    connection.execute(_SQL["forget_sums"], stretch)
+    connection.execute(_SQL["delete_marks"], stretch)
+    connection.execute(_SQL["delete_sums"], stretch)
     refresh.recompute(connection, refresh.with_calls(connection, **stretch))
-    _remake_week(connection, day)
+    _rebuild_week(connection, day)
 
 
-def _remake_week(connection: psycopg.Connection[Any], day: datetime) -> None:
-    connection.execute(_SQL["forget_week"], {"day": day})
-    connection.execute(_REMAKE_WEEK, {"day": day})
+def _rebuild_week(connection: psycopg.Connection[Any], day: datetime) -> None:
+    connection.execute(_SQL["delete_week"], {"day": day})
+    connection.execute(_REBUILD_WEEK, {"day": day})
 
 
-_REMAKE_WEEK: Final = sql.SQL(_SQL["remake_week"]).format(
+_REBUILD_WEEK: Final = sql.SQL(_SQL["rebuild_week"]).format(
     figures=columns.listed("{name}"), sums=columns.listed("sum(days.{name})")
 )
 _COMPARE_WEEKS: Final = sql.SQL(_SQL["compare_weeks"]).format(
+    both_sides=sql.SQL(_SQL["both_sides"]),
     figures=columns.listed("{name}"),
     negated=columns.listed("-stored.{name}"),
     sums=columns.listed("sum({name})"),
     zeros=columns.zeros(),
 )
 _COMPARE: Final = sql.SQL(_SQL["compare"]).format(
+    both_sides=sql.SQL(_SQL["both_sides"]),
     **columns.over_calls(),
     figures=columns.listed("{name}"),
     negated=columns.listed("-stored.{name}"),

@@ -1,13 +1,13 @@
 -- Statements of `tokenledger doctor`: the database around the ledger, and a probe call.
 
 -- name: encoding
--- What characters the database holds.
+-- Encoding of the database.
 SELECT pg_encoding_to_char(encoding)::text
 FROM pg_catalog.pg_database
 WHERE datname = current_database()
 
 -- name: creators
--- Who may create objects where the session looks for functions, beside owners and superusers.
+-- Roles that may create objects in the search path, other than owners and superusers.
 SELECT
     pg_namespace.nspname::text AS schema,
     CASE granted.grantee WHEN 0::oid THEN 'PUBLIC' ELSE grantee.rolname::text END AS role
@@ -29,8 +29,8 @@ WHERE
 ORDER BY 1, 2
 
 -- name: planted
--- Functions and operators of others that are named like Postgres' own, where the session looks.
-SELECT found.name, pg_roles.rolname::text AS owner
+-- Functions and operators in the search path that other roles named like those of Postgres.
+SELECT objects.name, pg_roles.rolname::text AS owner
 FROM (
     SELECT
         pg_proc.oid::regprocedure::text AS name, pg_proc.proowner AS owner, pg_proc.oid,
@@ -41,10 +41,10 @@ FROM (
         pg_namespace.nspname = ANY(current_schemas(false))
         AND EXISTS (
             SELECT
-            FROM pg_catalog.pg_proc AS own
+            FROM pg_catalog.pg_proc AS builtin
             WHERE
-                own.pronamespace = 'pg_catalog'::regnamespace::oid
-                AND own.proname = pg_proc.proname
+                builtin.pronamespace = 'pg_catalog'::regnamespace::oid
+                AND builtin.proname = pg_proc.proname
         )
     UNION ALL
     SELECT
@@ -56,27 +56,27 @@ FROM (
         pg_namespace.nspname = ANY(current_schemas(false))
         AND EXISTS (
             SELECT
-            FROM pg_catalog.pg_operator AS own
+            FROM pg_catalog.pg_operator AS builtin
             WHERE
-                own.oprnamespace = 'pg_catalog'::regnamespace::oid
-                AND own.oprname = pg_operator.oprname
+                builtin.oprnamespace = 'pg_catalog'::regnamespace::oid
+                AND builtin.oprname = pg_operator.oprname
         )
-) AS found
-INNER JOIN pg_catalog.pg_roles ON pg_roles.oid = found.owner
+) AS objects
+INNER JOIN pg_catalog.pg_roles ON pg_roles.oid = objects.owner
 WHERE
     NOT pg_roles.rolsuper
-    AND found.owner NOT IN (
+    AND objects.owner NOT IN (
         SELECT tables.relowner
         FROM pg_catalog.pg_class AS tables
         WHERE tables.oid = 'token_ledger_events'::regclass::oid
     )
-    -- An extension's are its own.
+    -- Those of an extension are trusted.
     AND NOT EXISTS (
         SELECT
         FROM pg_catalog.pg_depend
         WHERE
-            pg_depend.classid = found.kind
-            AND pg_depend.objid = found.oid
+            pg_depend.classid = objects.kind
+            AND pg_depend.objid = objects.oid
             AND pg_depend.deptype = 'e'
     )
 ORDER BY 1

@@ -1,11 +1,11 @@
 -- Statements of the migration runner.
 
 -- name: lock
--- One migration at a time; the number is the CRC-32 of "tokenledger migrations".
+-- Runs one migration at a time; the number is the CRC-32 of "tokenledger migrations".
 SELECT pg_advisory_xact_lock(2746312957)
 
 -- name: create_history
--- Which migrations have run, with what content.
+-- Records which migrations have run, and the checksums of their content.
 CREATE TABLE IF NOT EXISTS token_ledger_migrations (
     name text NOT NULL,
     checksum text NOT NULL,
@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS token_ledger_migrations (
 )
 
 -- name: history_exists
--- Whether this schema was ever migrated.
+-- Whether any migration has run in this schema.
 SELECT to_regclass('token_ledger_migrations') IS NOT NULL
 
 -- name: history
@@ -22,26 +22,26 @@ SELECT to_regclass('token_ledger_migrations') IS NOT NULL
 SELECT name, checksum, applied_at FROM token_ledger_migrations ORDER BY name
 
 -- name: record
--- Note one migration as applied.
+-- Records a migration as applied.
 INSERT INTO token_ledger_migrations (name, checksum) VALUES (%(name)s, %(checksum)s)
 
 -- name: events_table
--- What stands under the ledger's name: nothing, ours, or an older tracker's table.
+-- What token_ledger_events is: missing, the ledger's, or an older tracker's table.
 SELECT
     to_regclass('token_ledger_events') IS NOT NULL AS present,
     EXISTS (
         SELECT
         FROM pg_attribute
         WHERE attrelid = to_regclass('token_ledger_events')::oid AND attname = 'usage_hash'
-    ) AS ours,
-    to_regclass('token_ledger_events_v0') IS NOT NULL AS older_kept
+    ) AS is_ledger,
+    to_regclass('token_ledger_events_v0') IS NOT NULL AS older_renamed
 
--- name: bound_waiting
--- A migration gives up rather than queue behind a long transaction and block the app behind it.
+-- name: limit_lock_wait
+-- A migration gives up instead of waiting for a long transaction, which would block the app behind it.
 SET LOCAL lock_timeout = '5s'
 
--- name: close_to_api
--- What a migration made is not for the public roles of a web API.
+-- name: revoke_api_roles
+-- Takes every right on new objects from the public roles of a web API.
 DO $do$
 BEGIN
     IF to_regproc('token_ledger_revoke_api_roles') IS NOT NULL THEN

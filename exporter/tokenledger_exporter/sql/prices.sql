@@ -1,60 +1,60 @@
 -- Statements of the price book.
 
 -- name: stage
--- Room for a whole import, gone with the transaction.
+-- A temporary table for an import; it is dropped at the end of the transaction.
 CREATE TEMPORARY TABLE token_ledger_prices_staged
 (LIKE token_ledger_prices INCLUDING DEFAULTS) ON COMMIT DROP
 
 -- name: copy_staged
--- One row per kind and band, columns as in price_rows.PriceRow.
+-- One row per kind and band, with the columns of PriceRow.
 COPY token_ledger_prices_staged (
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order, tier,
     usd, per, valid_from, valid_to, daily_from, daily_to, source
 ) FROM STDIN
 
 -- name: refresh_known
--- A sheet the source still lists was checked today and keeps its content.
-UPDATE token_ledger_prices AS known
+-- Marks sheets that the source still lists as checked today.
+UPDATE token_ledger_prices AS prices
 SET
     checked_on = CURRENT_DATE,
     match_order = staged.match_order
 FROM token_ledger_prices_staged AS staged
 WHERE
-    staged.price_id = known.price_id
-    AND staged.kind = known.kind
-    AND staged.above_input_tokens = known.above_input_tokens
-    AND (known.checked_on, known.match_order) IS DISTINCT FROM (CURRENT_DATE, staged.match_order)
+    staged.price_id = prices.price_id
+    AND staged.kind = prices.kind
+    AND staged.above_input_tokens = prices.above_input_tokens
+    AND (prices.checked_on, prices.match_order) IS DISTINCT FROM (CURRENT_DATE, staged.match_order)
 
 -- name: outdate_unlisted
--- A sheet its source no longer lists must not compete with what it lists since today.
-UPDATE token_ledger_prices AS known
+-- Marks sheets that the source no longer lists, so that they do not compete with those it lists.
+UPDATE token_ledger_prices AS prices
 SET checked_on = CURRENT_DATE - 1
 WHERE
-    known.source LIKE 'genai-prices %%'
-    AND known.checked_on = CURRENT_DATE
+    prices.source LIKE 'genai-prices %%'
+    AND prices.checked_on = CURRENT_DATE
     AND NOT EXISTS (
         SELECT
         FROM token_ledger_prices_staged AS staged
         WHERE
-            staged.price_id = known.price_id
-            AND staged.kind = known.kind
-            AND staged.above_input_tokens = known.above_input_tokens
+            staged.price_id = prices.price_id
+            AND staged.kind = prices.kind
+            AND staged.above_input_tokens = prices.above_input_tokens
     )
 
 -- name: add_staged
--- Sheets with content the book does not have yet.
+-- Adds sheets whose content is new.
 INSERT INTO token_ledger_prices SELECT * FROM token_ledger_prices_staged
 ON CONFLICT DO NOTHING
 
 -- name: insert_rows
--- Head of the INSERT that `db sql` prints.
+-- Start of the INSERT that `db sql` prints.
 INSERT INTO token_ledger_prices (
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order, tier,
     usd, per, valid_from, valid_to, daily_from, daily_to, source
 ) VALUES
 
 -- name: load
--- One provider's sheets: the user's own prices, then discounts, the last said first, then what the package listed last.
+-- Sheets of one provider: custom prices, then discounts, newest first, then the latest list prices.
 SELECT
     price_id, kind, above_input_tokens, provider, model, model_pattern,
     match_order + 1000000 * (
@@ -71,7 +71,7 @@ FROM token_ledger_prices
 WHERE provider = %(provider)s
 
 -- name: dated_rows
--- Every price at one provider, with the days it was checked and added, the latest first.
+-- Every price of one provider, with the days it was checked and added, latest first.
 SELECT
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order,
     tier, usd, per, valid_from, valid_to, daily_from, daily_to, source, checked_on, recorded_at
@@ -79,8 +79,8 @@ FROM token_ledger_prices
 WHERE provider = %(provider)s
 ORDER BY valid_from DESC NULLS LAST, recorded_at DESC, price_id, kind, above_input_tokens
 
--- name: own_rows
--- The user's own prices at one provider, the last said first.
+-- name: custom_rows
+-- Custom prices at one provider, newest first.
 SELECT
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order,
     tier, usd, per, valid_from, valid_to, daily_from, daily_to, source
@@ -88,8 +88,8 @@ FROM token_ledger_prices
 WHERE provider = %(provider)s AND source NOT LIKE 'genai-prices %%'
 ORDER BY recorded_at DESC, price_id, kind, above_input_tokens
 
--- name: add_own
--- One kind of a sheet of the user's own.
+-- name: add_custom
+-- Adds one kind of a custom price sheet.
 INSERT INTO token_ledger_prices (
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order, tier,
     usd, per, valid_from, valid_to, daily_from, daily_to, source
@@ -100,15 +100,15 @@ INSERT INTO token_ledger_prices (
 )
 
 -- name: book_lock
--- One change of the user's own prices at a time; the number is the CRC-32 of "tokenledger prices".
+-- Allows one change of custom prices at a time; the number is the CRC-32 of "tokenledger prices".
 SELECT pg_advisory_xact_lock(3496102477)
 
 -- name: providers
--- Whose prices the book holds.
+-- Providers that have prices.
 SELECT DISTINCT provider FROM token_ledger_prices ORDER BY provider
 
 -- name: listing
--- Sheets that hold on a day, a line each, with the prices most asked for.
+-- Sheets that are valid on a day, one row each, with their main prices.
 SELECT
     provider,
     model,
@@ -140,7 +140,7 @@ GROUP BY provider, model, tier, valid_from, valid_to, source, checked_on, price_
 ORDER BY provider, source LIKE 'genai-prices %%', match_order, tier, valid_from, price_id
 
 -- name: listed_rows
--- What the list holds now or later, for a comparison or a discount.
+-- Current and future list prices, for a comparison or a discount.
 SELECT
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order,
     tier, usd, per, valid_from, valid_to, daily_from, daily_to, source
@@ -155,7 +155,7 @@ WHERE
 ORDER BY provider, match_order, price_id, kind, above_input_tokens
 
 -- name: missing
--- Models that calls were made of and nobody prices, most tokens first; contradictory counts have another remedy.
+-- Models of calls that have no price, most tokens first. Contradictory counts have another remedy.
 SELECT
     provider,
     CASE WHEN provider = 'aws' AND request_model <> '' THEN request_model ELSE model END AS model,

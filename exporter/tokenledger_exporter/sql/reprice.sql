@@ -1,14 +1,14 @@
 -- Statements that explain a row's cost and change it with a trail.
 
 -- name: event
--- One row, with everything its cost was computed from.
+-- A row with everything its cost was computed from.
 SELECT
     event_id, timestamp, scope, {columns}
 FROM token_ledger_events
 WHERE event_id = %(event_id)s
 
 -- name: repricings_of
--- How one row's cost changed, newest first.
+-- Changes of a row's cost, newest first.
 SELECT
     recorded_at, old_cost_usd, new_cost_usd, old_cost_status, new_cost_status, old_price_id,
     new_price_id, changed_by, reason
@@ -17,7 +17,7 @@ WHERE event_id = %(event_id)s
 ORDER BY recorded_at DESC
 
 -- name: sheet
--- The rows of one price sheet, with where they come from.
+-- Source and days of a price sheet.
 SELECT provider, source, checked_on, valid_from, valid_to
 FROM token_ledger_prices
 WHERE price_id = %(price_id)s
@@ -25,7 +25,7 @@ ORDER BY kind, above_input_tokens
 LIMIT 1
 
 -- name: candidates
--- The next rows to price again, in key order; a cost that came without a price sheet is not ours to change.
+-- The next rows to price again, in key order. A cost that has no price sheet is not changed.
 SELECT
     event_id, timestamp, scope, {columns}
 FROM token_ledger_events
@@ -42,8 +42,8 @@ ORDER BY event_id, timestamp
 LIMIT %(limit)s
 
 -- name: reprice
--- New costs of a batch of rows, each with its trail; a row that changed meanwhile is left alone.
-WITH wanted AS (
+-- Sets new costs of a batch of rows and records each change. A row that changed meanwhile stays as it is.
+WITH new_costs AS (
     SELECT *
     FROM unnest(
         %(event_id)s::uuid[],
@@ -60,7 +60,7 @@ WITH wanted AS (
         %(old_cost_usd)s::numeric[],
         %(old_cost_status)s::text[],
         %(old_price_id)s::text[]
-    ) AS given (
+    ) AS arrays (
         event_id, started_at, cost_usd, input_cost_usd, cached_cost_usd, cache_write_cost_usd,
         output_cost_usd, tool_cost_usd, cost_status, cost_note, price_id, old_cost_usd,
         old_cost_status, old_price_id
@@ -70,22 +70,22 @@ WITH wanted AS (
 changed AS (
     UPDATE token_ledger_events AS events
     SET
-        cost_usd = wanted.cost_usd,
-        input_cost_usd = wanted.input_cost_usd,
-        cached_cost_usd = wanted.cached_cost_usd,
-        cache_write_cost_usd = wanted.cache_write_cost_usd,
-        output_cost_usd = wanted.output_cost_usd,
-        tool_cost_usd = wanted.tool_cost_usd,
-        cost_status = wanted.cost_status,
-        cost_note = wanted.cost_note,
-        price_id = wanted.price_id
-    FROM wanted
+        cost_usd = new_costs.cost_usd,
+        input_cost_usd = new_costs.input_cost_usd,
+        cached_cost_usd = new_costs.cached_cost_usd,
+        cache_write_cost_usd = new_costs.cache_write_cost_usd,
+        output_cost_usd = new_costs.output_cost_usd,
+        tool_cost_usd = new_costs.tool_cost_usd,
+        cost_status = new_costs.cost_status,
+        cost_note = new_costs.cost_note,
+        price_id = new_costs.price_id
+    FROM new_costs
     WHERE
-        events.event_id = wanted.event_id
-        AND events.timestamp = wanted.started_at
-        AND events.cost_usd IS NOT DISTINCT FROM wanted.old_cost_usd
-        AND events.cost_status = wanted.old_cost_status
-        AND events.price_id = wanted.old_price_id
+        events.event_id = new_costs.event_id
+        AND events.timestamp = new_costs.started_at
+        AND events.cost_usd IS NOT DISTINCT FROM new_costs.old_cost_usd
+        AND events.cost_status = new_costs.old_cost_status
+        AND events.price_id = new_costs.old_price_id
     RETURNING events.event_id
 )
 
@@ -94,7 +94,7 @@ INSERT INTO token_ledger_repricings (
     new_price_id, reason
 )
 SELECT
-    wanted.event_id, wanted.old_cost_usd, wanted.cost_usd, wanted.old_cost_status,
-    wanted.cost_status, wanted.old_price_id, wanted.price_id, %(reason)s
-FROM wanted
-INNER JOIN changed ON changed.event_id = wanted.event_id
+    new_costs.event_id, new_costs.old_cost_usd, new_costs.cost_usd, new_costs.old_cost_status,
+    new_costs.cost_status, new_costs.old_price_id, new_costs.price_id, %(reason)s
+FROM new_costs
+INNER JOIN changed ON changed.event_id = new_costs.event_id

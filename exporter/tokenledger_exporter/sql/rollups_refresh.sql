@@ -1,28 +1,28 @@
--- Statements that keep the roll-ups. `{figures}` are the columns of sums, `{sums}` those summed and
--- `{named_sums}` under their names, `{negated}` those of `stored` with the other sign, `{added}` those of
--- `excluded` added to what is there. `{level}` is a table of sums, `{columns}` the columns of calls
--- that are dimensions.
+-- Statements that maintain the roll-ups. `{figures}` are their columns of sums; `{sums}` sums each of
+-- them, and `{named_sums}` does so under their names; `{negated}` are those of `stored` with the opposite
+-- sign; `{added}` adds those of `excluded` to the stored ones. `{level}` is a roll-up table, `{columns}`
+-- are the dimension columns of calls.
 
 -- name: try_lock
--- One refresher at a time: two go wrong for ever. In a statement of its own, before any that counts.
--- A row that only writers and keepers may lock.
+-- Takes the roll-up lock: two refreshers at once would make the sums wrong permanently. It must be a
+-- statement of its own, before any that counts.
 SELECT token_ledger_take_lock(current_user::text, 'rollups', false) AS is_ours
 
 -- name: lock
--- The same, waiting for whoever holds it.
+-- Waits for the roll-up lock.
 SELECT token_ledger_take_lock(current_user::text, 'rollups', true)
 
--- name: room
--- Sums of many values at once stay in memory.
+-- name: raise_work_mem
+-- Keeps sums of many values in memory.
 SET LOCAL work_mem = '64MB'
 
 -- name: mark
--- Slices whose calls change in this transaction.
+-- Marks slices whose calls change in this transaction.
 INSERT INTO token_ledger_rollup_dirty_slices (bucket)
 SELECT unnest(%(slices)s::timestamptz[])
 
 -- name: move_on
--- Slices of before the last whole hour are in the hours, and from now on found there.
+-- Deletes slices from before the last whole hour. Their sums are in the hours.
 WITH moved AS (
     UPDATE token_ledger_rollup_state
     SET hot_since = date_trunc('hour', now(), 'UTC') - interval '1 hour'
@@ -35,7 +35,7 @@ USING moved
 WHERE token_ledger_rollup_slices.bucket < moved.hot_since
 
 -- name: take_hot
--- Marked slices, the oldest first; whoever commits after this has marks of their own.
+-- Takes dirty slices, oldest first. Transactions that commit later have marks of their own.
 DELETE FROM token_ledger_rollup_dirty_slices
 WHERE bucket IN (
     SELECT DISTINCT marks.bucket
@@ -52,8 +52,8 @@ WHERE bucket IN (
 RETURNING bucket
 
 -- name: take_cold
--- All marks of some hours that have no slices, the newest first. Marks of calls that are not rolled
--- up, or whose roll-up is all there is, go without a recomputation.
+-- Takes all marks of some hours that have no slices, newest first. Marks of calls that are not rolled up
+-- or that retention dropped are deleted without a recomputation.
 WITH hours AS (
     SELECT DISTINCT date_trunc('hour', marks.bucket, 'UTC') AS bucket
     FROM token_ledger_rollup_dirty_slices AS marks
@@ -81,22 +81,22 @@ CROSS JOIN token_ledger_rollup_state AS state
 GROUP BY taken.bucket
 
 -- name: figures_of_calls
--- What is summed of each call, found as `found`.
-found.input_tokens,
-found.output_tokens,
-found.total_tokens,
-found.cached_tokens,
-found.cost_usd,
-found.status = 'error' AS is_error,
-found.cost_status = 'priced' AS is_priced,
-found.cost_status = 'partial' AS is_partial,
-found.cost_status = 'estimated' AS is_estimated,
-found.cost_status = 'unpriced' AS is_unpriced,
-found.cost_status = 'unmeasured' AS is_unmeasured,
-NOT found.settled AS is_not_settled
+-- Columns of each call that are summed; the call is `events`.
+events.input_tokens,
+events.output_tokens,
+events.total_tokens,
+events.cached_tokens,
+events.cost_usd,
+events.status = 'error' AS is_error,
+events.cost_status = 'priced' AS is_priced,
+events.cost_status = 'partial' AS is_partial,
+events.cost_status = 'estimated' AS is_estimated,
+events.cost_status = 'unpriced' AS is_unpriced,
+events.cost_status = 'unmeasured' AS is_unmeasured,
+NOT events.settled AS is_not_settled
 
 -- name: summed_calls
--- The sums of `calls`, by every dimension at once.
+-- Sums of `calls` by every dimension at once.
 SELECT
     bucket,
     {dimension} AS dimension,
@@ -120,32 +120,32 @@ FROM calls
 GROUP BY GROUPING SETS ({sets})
 
 -- name: recompute
--- The difference between the calls of some buckets and their roll-up is added to every level: one
--- statement, so both are of one snapshot.
+-- Adds the difference between the calls of some buckets and their roll-up to every level. It is one
+-- statement, so both are from one snapshot.
 WITH calls AS MATERIALIZED (
     SELECT
-        asked.bucket,
+        buckets.bucket,
         {columns},
         {figures_of_calls}
-    FROM unnest(%(buckets)s::timestamptz[]) AS asked (bucket)
+    FROM unnest(%(buckets)s::timestamptz[]) AS buckets (bucket)
     CROSS JOIN LATERAL (
         SELECT *
-        FROM token_ledger_events AS events
+        FROM token_ledger_events
         WHERE
-            events.timestamp >= asked.bucket
-            AND events.timestamp < asked.bucket + %(length)s::interval
+            timestamp >= buckets.bucket
+            AND timestamp < buckets.bucket + %(length)s::interval
         OFFSET 0
-    ) AS found
+    ) AS events
 ),
 
-fresh AS (
+sums_of_calls AS (
     {summed_calls}
 ),
 
 difference AS MATERIALIZED (
     SELECT bucket, dimension, value, provider, model, {named_sums}
     FROM (
-        SELECT bucket, dimension, value, provider, model, {figures} FROM fresh
+        SELECT bucket, dimension, value, provider, model, {figures} FROM sums_of_calls
         UNION ALL
         SELECT bucket, dimension, value, provider, model, {negated}
         FROM {level} AS stored
@@ -155,10 +155,10 @@ difference AS MATERIALIZED (
     HAVING ({sums}) <> ({zeros})
 ),
 
-{beside_hours},
+{other_level},
 
-of_hours AS (
-    INSERT INTO token_ledger_rollup_hours AS kept (
+add_to_hours AS (
+    INSERT INTO token_ledger_rollup_hours AS stored (
         bucket, dimension, value, provider, model, {figures}
     )
     SELECT date_trunc('hour', bucket, 'UTC') AS hour, dimension, value, provider, model, {sums}
@@ -167,8 +167,8 @@ of_hours AS (
     ON CONFLICT (bucket, dimension, value, provider, model) DO UPDATE SET {added}
 ),
 
-of_days AS (
-    INSERT INTO token_ledger_rollup_days AS kept (
+add_to_days AS (
+    INSERT INTO token_ledger_rollup_days AS stored (
         bucket, dimension, value, provider, model, {figures}
     )
     SELECT (bucket AT TIME ZONE 'UTC')::date AS day, dimension, value, provider, model, {sums}
@@ -177,12 +177,12 @@ of_days AS (
     ON CONFLICT (dimension, bucket, value, provider, model) DO UPDATE SET {added}
 )
 
-SELECT count(*) AS changed, count(*) FILTER (WHERE calls < 0::numeric) AS fewer FROM difference
+SELECT count(*) AS changed, count(*) FILTER (WHERE calls < 0::numeric) AS with_fewer_calls FROM difference
 
 -- name: add_to_slices
--- The same for the level below hours, where there are slices.
-of_slices AS (
-    INSERT INTO token_ledger_rollup_slices AS kept (
+-- The level below hours, for buckets that are slices.
+add_to_slices AS (
+    INSERT INTO token_ledger_rollup_slices AS stored (
         bucket, dimension, value, provider, model, {figures}
     )
     SELECT bucket, dimension, value, provider, model, {figures}
@@ -191,9 +191,9 @@ of_slices AS (
 )
 
 -- name: add_to_weeks
--- And for the level above days, which days that have slices are not in.
-of_weeks AS (
-    INSERT INTO token_ledger_rollup_weeks AS kept (
+-- The level above days, for buckets that are hours. Days that have slices are not in their week yet.
+add_to_weeks AS (
+    INSERT INTO token_ledger_rollup_weeks AS stored (
         bucket, dimension, value, provider, model, {figures}
     )
     SELECT
@@ -212,9 +212,9 @@ of_weeks AS (
 )
 
 -- name: close_days
--- Days without slices go into their week, those of one week at a time; once they are there, what changes
--- of them changes there too.
-WITH next AS (
+-- Adds days without slices to their week, one week at a time. From then on a change of such a day is
+-- added to its week, too.
+WITH next_days AS (
     SELECT
         state.weeks_until AS since,
         LEAST(
@@ -231,7 +231,7 @@ WITH next AS (
 ),
 
 added AS (
-    INSERT INTO token_ledger_rollup_weeks AS kept (
+    INSERT INTO token_ledger_rollup_weeks AS stored (
         bucket, dimension, value, provider, model, {figures}
     )
     SELECT
@@ -241,9 +241,9 @@ added AS (
         days.provider,
         days.model,
         {sums}
-    FROM next
+    FROM next_days
     INNER JOIN token_ledger_rollup_days AS days
-        ON days.bucket >= next.since AND days.bucket < next.until
+        ON days.bucket >= next_days.since AND days.bucket < next_days.until
     WHERE days.dimension = ANY(%(dimensions)s::text[])
     GROUP BY week, days.dimension, days.value, days.provider, days.model
     ORDER BY days.dimension, week, days.value, days.provider, days.model
@@ -251,32 +251,32 @@ added AS (
 )
 
 UPDATE token_ledger_rollup_state
-SET weeks_until = next.until
-FROM next
+SET weeks_until = next_days.until
+FROM next_days
 
--- name: forget_empty
--- What has no call any more is no longer named.
-WITH of_slices AS (
+-- name: delete_empty
+-- Deletes sums of groups that have no calls left.
+WITH empty_slices AS (
     DELETE FROM token_ledger_rollup_slices
     WHERE bucket = ANY(%(buckets)s::timestamptz[]) AND calls = 0
 ),
 
-of_hours AS (
+empty_hours AS (
     DELETE FROM token_ledger_rollup_hours
     WHERE
         calls = 0
         AND bucket IN (
-            SELECT date_trunc('hour', told, 'UTC') FROM unnest(%(buckets)s::timestamptz[]) AS told
+            SELECT date_trunc('hour', changed, 'UTC') FROM unnest(%(buckets)s::timestamptz[]) AS changed
         )
 ),
 
-of_weeks AS (
+empty_weeks AS (
     DELETE FROM token_ledger_rollup_weeks
     WHERE
         calls = 0
         AND bucket IN (
-            SELECT date_trunc('week', told AT TIME ZONE 'UTC')::date
-            FROM unnest(%(buckets)s::timestamptz[]) AS told
+            SELECT date_trunc('week', changed AT TIME ZONE 'UTC')::date
+            FROM unnest(%(buckets)s::timestamptz[]) AS changed
         )
 )
 
@@ -284,25 +284,25 @@ DELETE FROM token_ledger_rollup_days
 WHERE
     calls = 0
     AND bucket IN (
-        SELECT (told AT TIME ZONE 'UTC')::date FROM unnest(%(buckets)s::timestamptz[]) AS told
+        SELECT (changed AT TIME ZONE 'UTC')::date FROM unnest(%(buckets)s::timestamptz[]) AS changed
     )
 
--- name: unbuilt
--- The newest calls that are not rolled up, where there are any.
+-- name: newest_not_rolled_up
+-- The newest call that is not rolled up, if there is one.
 SELECT max(events.timestamp) AS newest
 FROM token_ledger_events AS events
 WHERE events.timestamp < (SELECT state.since FROM token_ledger_rollup_state AS state)
 
 -- name: begin
--- Where the building of a ledger's past begins, if it has not: slices are of the last whole hour and on.
+-- Starts to roll up a ledger's past, if it has not started: slices begin with the last whole hour.
 UPDATE token_ledger_rollup_state
 SET hot_since = date_trunc('hour', now(), 'UTC') - interval '1 hour'
 WHERE since = 'infinity'
 RETURNING hot_since
 
 -- name: take_day
--- Marks of the hours that are built next, and with the first of them of all slices; those of other
--- hours stay, and are looked at like any.
+-- Takes the marks of the hours that are built next, and with the first of them those of all slices. Marks
+-- of other hours stay and are recomputed later.
 DELETE FROM token_ledger_rollup_dirty_slices
 USING token_ledger_rollup_state AS state
 WHERE
@@ -314,7 +314,7 @@ WHERE
     OR (state.since = 'infinity' AND bucket >= state.hot_since)
 
 -- name: hours_of_day
--- The hours to build: of the day of the newest call that is not rolled up, all that have no slices.
+-- The hours to build: those without slices, of the day of the newest call that is not rolled up.
 SELECT hours.bucket
 FROM token_ledger_rollup_state AS state
 CROSS JOIN LATERAL generate_series(
@@ -325,7 +325,7 @@ CROSS JOIN LATERAL generate_series(
 WHERE hours.bucket < state.hot_since
 
 -- name: buckets_of
--- The slices of a stretch that has some, and the hours of one that has none, of those with calls.
+-- Slices with calls in a period, and hours with calls where there are no slices.
 SELECT DISTINCT
     events.timestamp >= state.hot_since AS is_hot,
     CASE
@@ -336,13 +336,13 @@ FROM token_ledger_events AS events
 CROSS JOIN token_ledger_rollup_state AS state
 WHERE events.timestamp >= %(since)s AND events.timestamp < %(until)s
 
--- name: built
--- The day is rolled up.
+-- name: set_built
+-- Records that a day is rolled up.
 UPDATE token_ledger_rollup_state
 SET since = date_trunc('day', %(newest)s::timestamptz, 'UTC')
 
--- name: built_all
--- There are no earlier calls.
+-- name: set_all_built
+-- Records that all calls are rolled up.
 UPDATE token_ledger_rollup_state
 SET
     since = '-infinity',
@@ -352,32 +352,32 @@ SET
 WHERE since > '-infinity'
 
 -- name: freeze
--- Calls before a moment are let go: what was rolled up of them is all there is.
+-- Records that the calls before a timestamp are dropped, so their roll-ups are final.
 UPDATE token_ledger_rollup_state
 SET frozen_before = GREATEST(frozen_before, %(until)s)
 
 -- name: is_frozen
--- Whether calls of before a moment were let go before.
+-- Whether the calls before a timestamp were dropped earlier.
 SELECT frozen_before >= %(until)s AS is_frozen FROM token_ledger_rollup_state
 
 -- name: hours_between
--- The hours of a stretch that have calls.
+-- Hours of a period that have calls.
 SELECT DISTINCT date_trunc('hour', timestamp, 'UTC') AS bucket
 FROM token_ledger_events
 WHERE timestamp >= %(since)s AND timestamp < %(until)s
 ORDER BY bucket
 
--- name: forget_slices
--- Slices of a stretch that is let go.
+-- name: delete_slices
+-- Deletes the slices of a period whose calls are dropped.
 DELETE FROM token_ledger_rollup_slices
 WHERE bucket >= %(since)s AND bucket < %(until)s
 
 -- name: lag
--- How long the oldest mark has waited.
+-- How long the oldest dirty slice has waited.
 SELECT now() - min(recorded_at) AS waited FROM token_ledger_rollup_dirty_slices
 
 -- name: may_refresh
--- Whether this user may keep the roll-ups.
+-- Whether this user may refresh the roll-ups.
 SELECT bool_and(has_table_privilege(name, privilege)) AS may
 FROM (
     VALUES
@@ -387,28 +387,28 @@ FROM (
 ) AS needed (name, privilege)
 
 -- name: rename_user
--- A user's sums under another name, added to what is there under it.
+-- Moves a user's sums to a pseudonym and adds them to its sums.
 WITH renamed AS (
     DELETE FROM {level}
     WHERE dimension = 'user' AND value = %(user)s
     RETURNING *
 )
 
-INSERT INTO {level} AS kept (bucket, dimension, value, provider, model, {figures})
+INSERT INTO {level} AS stored (bucket, dimension, value, provider, model, {figures})
 SELECT bucket, dimension, %(pseudonym)s, provider, model, {figures}
 FROM renamed
 ON CONFLICT (bucket, dimension, value, provider, model) DO UPDATE SET {added}
 
--- name: count_let_go
--- Sums by one dimension of months whose calls were let go.
+-- name: count_final_sums
+-- Counts sums by one dimension of months whose calls were dropped.
 SELECT count(*) AS rows
 FROM token_ledger_rollup_hours AS hours
 INNER JOIN token_ledger_rollup_state AS state ON hours.bucket < state.frozen_before
 WHERE hours.bucket >= %(since)s AND hours.bucket <= %(until)s::timestamptz - interval '1 hour' {where}
 
--- name: forget_let_go
--- The same sums, and out of their days.
-WITH gone AS (
+-- name: delete_final_sums
+-- Deletes those sums and subtracts them from their days and weeks.
+WITH deleted AS (
     DELETE FROM token_ledger_rollup_hours AS hours
     USING token_ledger_rollup_state AS state
     WHERE
@@ -418,26 +418,26 @@ WITH gone AS (
     RETURNING hours.*
 ),
 
-of_days AS (
-    UPDATE token_ledger_rollup_days AS kept
+subtract_from_days AS (
+    UPDATE token_ledger_rollup_days AS stored
     SET {subtracted}
     FROM (
         SELECT
             (bucket AT TIME ZONE 'UTC')::date AS day, dimension, value, provider, model,
             {named_sums}
-        FROM gone
+        FROM deleted
         GROUP BY day, dimension, value, provider, model
-    ) AS fewer
+    ) AS removed
     WHERE
-        kept.bucket = fewer.day
-        AND kept.dimension = fewer.dimension
-        AND kept.value = fewer.value
-        AND kept.provider = fewer.provider
-        AND kept.model = fewer.model
+        stored.bucket = removed.day
+        AND stored.dimension = removed.dimension
+        AND stored.value = removed.value
+        AND stored.provider = removed.provider
+        AND stored.model = removed.model
 ),
 
-of_weeks AS (
-    UPDATE token_ledger_rollup_weeks AS kept
+subtract_from_weeks AS (
+    UPDATE token_ledger_rollup_weeks AS stored
     SET {subtracted}
     FROM (
         SELECT
@@ -447,25 +447,25 @@ of_weeks AS (
             provider,
             model,
             {named_sums}
-        FROM gone
+        FROM deleted
         WHERE
             (bucket AT TIME ZONE 'UTC')::date
             < (SELECT state.weeks_until FROM token_ledger_rollup_state AS state)
         GROUP BY week, dimension, value, provider, model
-    ) AS fewer
+    ) AS removed
     WHERE
-        kept.bucket = fewer.week
-        AND kept.dimension = fewer.dimension
-        AND kept.value = fewer.value
-        AND kept.provider = fewer.provider
-        AND kept.model = fewer.model
+        stored.bucket = removed.week
+        AND stored.dimension = removed.dimension
+        AND stored.value = removed.value
+        AND stored.provider = removed.provider
+        AND stored.model = removed.model
 )
 
-SELECT count(*) AS rows FROM gone
+SELECT count(*) AS rows FROM deleted
 
--- name: forget_empty_days
--- Days and weeks of which nothing is left.
-WITH of_weeks AS (
+-- name: delete_empty_days
+-- Deletes days and weeks that have no calls left.
+WITH empty_weeks AS (
     DELETE FROM token_ledger_rollup_weeks
     USING token_ledger_rollup_state AS state
     WHERE calls = 0 AND bucket < (state.frozen_before AT TIME ZONE 'UTC')::date

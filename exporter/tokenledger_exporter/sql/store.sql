@@ -1,58 +1,76 @@
--- Statements of the write path. `{leaf}` is a monthly partition, `{columns}` the row's columns.
+-- Statements that store calls. `{leaf}` is a monthly partition, `{columns}` are the row's columns.
 
 -- name: copy_rows
--- The fast path: straight into the partition, which row-level security on the parent allows.
+-- The fast path copies into the partition, because row-level security refuses COPY into the parent.
 COPY {leaf} ({columns}) FROM STDIN (FORMAT BINARY)
 
 -- name: known_keys
--- Which of these rows are there already, with what billing content, and for whom.
+-- Which of these rows are stored already, with their billing content and attribution.
 SELECT event_id, usage_hash, cost_status, {columns}
 FROM {leaf}
 WHERE event_id = ANY(%(event_ids)s)
 
 -- name: drop_unmeasured
--- Rows of calls that were only known to have been sent, and whose measured report is here now.
--- Writers may not delete: a function does it, in the partition that holds such a row.
-SELECT dropped.moment
+-- Deletes rows that only say a call was sent, because the measured report has arrived. Writers may not
+-- delete, so a function does it in the partition that has such a row.
+SELECT dropped.started_at
 FROM (
     SELECT DISTINCT tableoid
     FROM {leaf}
     WHERE event_id = ANY(%(event_ids)s) AND cost_status = 'unmeasured'
-) AS known
+) AS partitions
 CROSS JOIN LATERAL token_ledger_drop_unmeasured(
-    known.tableoid::pg_catalog.regclass, %(event_ids)s::uuid[]
-) AS dropped (moment)
+    partitions.tableoid::pg_catalog.regclass, %(event_ids)s::uuid[]
+) AS dropped (started_at)
 
 -- name: add_partition
--- The month a row belongs to, where the keeper has not made it yet.
+-- Creates the month of a row, if the keeper has not created it yet.
 SELECT token_ledger_add_partitions(%(month)s, %(month)s)
 
--- name: keep_conflict
--- Same identity, other billing content.
+-- name: add_conflict
+-- Stores a row whose event_id is in the ledger with other billing content.
 INSERT INTO token_ledger_conflicts (event_id, usage_hash, event)
 VALUES (%(event_id)s, %(usage_hash)s, %(event)s::jsonb)
 ON CONFLICT DO NOTHING
 
--- name: keep_rejected
--- A row the ledger cannot take, with the reason.
+-- name: add_rejected
+-- Stores a row that the ledger cannot accept, with the reason.
 INSERT INTO token_ledger_rejected (event_id, reason, event)
 VALUES (%(event_id)s, %(reason)s, %(event)s::jsonb)
 ON CONFLICT DO NOTHING
 
--- name: may_settle
--- Whether this user may do the keeper's work.
-SELECT bool_and(has_table_privilege(name, privilege))
-FROM (
-    VALUES
-        ('token_ledger_events', 'SELECT'), ('token_ledger_events', 'INSERT'),
-        ('token_ledger_events', 'UPDATE'), ('token_ledger_events', 'DELETE'),
-        ('token_ledger_duplicates', 'SELECT'), ('token_ledger_duplicates', 'INSERT'),
-        ('token_ledger_duplicates', 'UPDATE'), ('token_ledger_duplicates', 'DELETE'),
-        ('token_ledger_conflicts', 'INSERT'), ('token_ledger_dirty_minutes', 'SELECT'),
-        ('token_ledger_dirty_minutes', 'DELETE')
-) AS needed (name, privilege)
-
 -- name: count_loss
--- Records known to be gone.
+-- Counts records that are known to be lost.
 INSERT INTO token_ledger_losses (app_name, reason, records, organization_id)
 VALUES (%(app_name)s, %(reason)s, %(records)s, %(organization_id)s)
+
+-- name: horizon
+-- The first timestamp that retention does not drop.
+SELECT token_ledger_horizon()
+
+-- name: months_ahead
+-- How many of this month and the next three have no partition.
+SELECT count(*) AS missing
+FROM generate_series(0, 3) AS ahead
+WHERE to_regclass(
+    'token_ledger_events_'
+    || to_char((now() AT TIME ZONE 'UTC') + ahead::double precision * interval '1 month', 'YYYY_MM')
+) IS NULL
+
+-- name: add_months
+-- Creates the partitions of this month and the next three.
+SELECT token_ledger_add_partitions(
+    (now() AT TIME ZONE 'UTC')::date, ((now() AT TIME ZONE 'UTC') + interval '3 months')::date
+)
+
+-- name: limit_lock_wait
+-- A session that waits for a lock blocks those behind it, so it gives up after two seconds.
+SET LOCAL lock_timeout = '2s'
+
+-- name: has_erasures
+-- Whether anybody was erased.
+SELECT token_ledger_has_erasures()
+
+-- name: find_erased
+-- Which of these ids were erased, and their pseudonyms.
+SELECT id, pseudonym FROM token_ledger_find_erased(%(ids)s::bytea[])

@@ -2,28 +2,28 @@
 -- tables differ in their columns.
 
 -- name: exists
--- Whether an older tracker's table was set aside here.
+-- Whether an older tracker's table is here.
 SELECT to_regclass('token_ledger_events_v0') IS NOT NULL
 
 -- name: read_as_utc
--- Times without a zone are UTC, whatever the session's zone is; for this transaction only.
+-- Reads timestamps without a zone as UTC, in this transaction only.
 SELECT set_config('TimeZone', 'UTC', true)
 
 -- name: add_partitions
--- Months that occur; one absurd date must not make thousands of them.
+-- Creates the months that occur. Absurd dates must not create thousands of them.
 SELECT token_ledger_add_partitions(month, month)
 FROM (
-    SELECT DISTINCT date_trunc('month', started AT TIME ZONE 'UTC')::date AS month
+    SELECT DISTINCT date_trunc('month', started_at AT TIME ZONE 'UTC')::date AS month
     FROM (
-        SELECT (to_jsonb(v0) ->> 'timestamp')::timestamptz AS started
+        SELECT (to_jsonb(v0) ->> 'timestamp')::timestamptz AS started_at
         FROM token_ledger_events_v0 AS v0
     ) AS times
-    WHERE started >= '2015-01-01 00:00:00+00' AND started < now() + interval '1 day'
+    WHERE started_at >= '2015-01-01 00:00:00+00' AND started_at < now() + interval '1 day'
 ) AS months
 
 -- name: copy_rows
--- Costs and counts that are no finite number of at least zero were faults: they become unknown.
--- Text is cut as the ledger cuts it: an index takes no entry of some thousand characters.
+-- Copies the rows. Costs and counts that are not a finite number of at least zero become unknown. Text
+-- is cut as the ledger cuts it, because an index entry is limited to 2,704 bytes.
 INSERT INTO token_ledger_events (
     event_id, timestamp, scope, provider, model, input_tokens, output_tokens, total_tokens,
     cached_tokens, cost_usd, cost_status, cost_note, user_id, session_id, organization_id,
@@ -31,7 +31,7 @@ INSERT INTO token_ledger_events (
 )
 SELECT
     (older ->> 'event_id')::uuid,
-    started,
+    started_at,
     'import.token_ledger_events_v0',
     COALESCE(left(older ->> 'provider', 64), ''),
     COALESCE(left(older ->> 'model', 255), ''),
@@ -57,7 +57,7 @@ SELECT
 FROM (
     SELECT
         older,
-        (older ->> 'timestamp')::timestamptz AS started,
+        (older ->> 'timestamp')::timestamptz AS started_at,
         (older ->> 'input_tokens')::numeric AS input_tokens,
         (older ->> 'output_tokens')::numeric AS output_tokens,
         (older ->> 'total_tokens')::numeric AS total_tokens,
@@ -66,11 +66,11 @@ FROM (
         (older ->> 'duration_ms')::numeric AS duration_ms
     FROM (SELECT to_jsonb(v0) AS older FROM token_ledger_events_v0 AS v0) AS rows
 ) AS figures
-WHERE started >= '2015-01-01 00:00:00+00' AND started < now() + interval '1 day'
+WHERE started_at >= '2015-01-01 00:00:00+00' AND started_at < now() + interval '1 day'
 ON CONFLICT DO NOTHING
 
--- name: keep_rejected
--- Rows of no possible time: a partition of its own for each would be made and kept for ever.
+-- name: add_rejected
+-- Rejects rows with impossible timestamps, which would need a partition each.
 INSERT INTO token_ledger_rejected (event_id, reason, event)
 SELECT
     (older ->> 'event_id')::uuid,

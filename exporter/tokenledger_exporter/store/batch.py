@@ -200,10 +200,10 @@ class Batch:
         for refused, reason in self._refused:
             row = erased.row(refused)
             values = {"event_id": row.event_id, "reason": reason, "event": row.as_json()}
-            self._connection.execute(_SQL["keep_rejected"], values)
+            self._connection.execute(_SQL["add_rejected"], values)
         for row in map(erased.row, self._conflicting):
             hashed = {"event_id": row.event_id, "usage_hash": row.usage_hash}
-            self._connection.execute(_SQL["keep_conflict"], {**hashed, "event": row.as_json()})
+            self._connection.execute(_SQL["add_conflict"], {**hashed, "event": row.as_json()})
         self.result.refusals = {
             **{row.event_id: _CONFLICT for row in self._conflicting},
             **{row.event_id: reason for row, reason in self._refused},

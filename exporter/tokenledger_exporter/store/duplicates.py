@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.domain.ledger_row import LedgerRow
 
-_SQL: Final = statements("settle")
+_SQL: Final = statements("deduplicate")
 _ESTIMATED: Final = "estimated"
 _HEX: Final = "%032x"
 # Rows read of one response id, or within one span: what has more is no call, whoever reports it.
@@ -80,14 +80,14 @@ class KnownRow:
         attribution: column -> value.
         metadata: further attribution.
         winner_event_id: the row it was set aside for; `None` if it is in the ledger.
-        given: what that row took from it.
+        copied_fields: what that row took from it.
     """
 
     told: SpanReport
     attribution: Mapping[str, str]
     metadata: Mapping[str, Any]
     winner_event_id: UUID | None
-    given: Sequence[str]
+    copied_fields: Sequence[str]
 
     @property
     def event_id(self) -> UUID:
@@ -120,7 +120,7 @@ def wait_for_lock(connection: psycopg.Connection[Any]) -> bool:
     """As `lock`, inside a transaction that goes on without it; False if it was not to be had."""
     try:
         with connection.transaction():
-            connection.execute(_SQL["bound_writing"])
+            connection.execute(_SQL["limit_writer_lock_wait"])
             connection.execute(_SQL["lock"])
     except pg_errors.LockNotAvailable:
         return False
@@ -129,7 +129,7 @@ def wait_for_lock(connection: psycopg.Connection[Any]) -> bool:
 
 def lock(connection: psycopg.Connection[Any]) -> None:
     """Wait for the lock, five seconds at most, and hold it for the rest of the transaction."""
-    connection.execute(_SQL["bound_waiting"])
+    connection.execute(_SQL["limit_lock_wait"])
     connection.execute(_SQL["lock"])
 
 
@@ -182,7 +182,7 @@ def note_nestings(connection: psycopg.Connection[Any], rows: Iterable[LedgerRow]
     if pairs:
         ancestors, event_ids = zip(*sorted(pairs), strict=True)
         values = {"ancestors": list(ancestors), "event_ids": list(event_ids)}
-        connection.execute(_SQL["nest"], values)
+        connection.execute(_SQL["add_parents"], values)
 
 
 def have_relatives(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]) -> set[int]:
@@ -212,7 +212,7 @@ def have_relatives(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow
         "until": last,
     }
     told, known = _repeated(response_ids), ancestors
-    for response_id, event_id in connection.execute(_SQL["told_before"], values):
+    for response_id, event_id in connection.execute(_SQL["already_reported"], values):
         if response_id is not None:
             told.add(response_id)
         if event_id is not None:
@@ -270,5 +270,5 @@ def _known(row: dict[str, Any]) -> KnownRow:
         attribution={name: row[name] for name in ATTRIBUTION},
         metadata=row["metadata"],
         winner_event_id=row["winner_event_id"],
-        given=row["given"] or (),
+        copied_fields=row["copied_fields"] or (),
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-_SQL: Final = statements("retention")
+_SQL: Final = statements("store")
 
 
 def read_horizon(connection: psycopg.Connection[Any]) -> datetime | None:
@@ -37,7 +37,7 @@ def make_months_ahead(connection: psycopg.Connection[Any]) -> str:
         return ""
     try:
         with connection.transaction():
-            connection.execute(_SQL["bound_waiting"])
+            connection.execute(_SQL["limit_lock_wait"])
             connection.execute(_SQL["add_months"])
     except pg_errors.LockNotAvailable:
         return "months ahead were not created: the table is locked; the next round tries again"

@@ -60,7 +60,7 @@ def _keep(connection: psycopg.Connection[Any], event_id: UUID, reason: str, even
     values = {"event_id": event_id, "reason": reason, "event": event}
     try:
         with connection.transaction():
-            connection.execute(_SQL["keep_rejected"], values)
+            connection.execute(_SQL["add_rejected"], values)
     except psycopg.Error as error:
         if not is_a_rows_fault(error):
             raise
@@ -68,4 +68,4 @@ def _keep(connection: psycopg.Connection[Any], event_id: UUID, reason: str, even
         # all, which any encoding holds.
         plain = {"reason": ascii(reason)[1:-1], "event": json.dumps({"as_text": ascii(event)})}
         with connection.transaction():
-            connection.execute(_SQL["keep_rejected"], {**values, **plain})
+            connection.execute(_SQL["add_rejected"], {**values, **plain})

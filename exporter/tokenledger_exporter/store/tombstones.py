@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.domain.ledger_row import LedgerRow
 
-_SQL: Final = statements("purge")
+_SQL: Final = statements("store")
 
 
 class Tombstones:
@@ -62,7 +62,7 @@ def read_tombstones(connection: psycopg.Connection[Any], rows: Sequence[LedgerRo
 
 def is_anybody_erased(connection: psycopg.Connection[Any]) -> bool:
     """Whether the ledger has any tombstone; without one no id needs to be looked up."""
-    [(is_any,)] = connection.execute(_SQL["any_erased"]).fetchall()
+    [(is_any,)] = connection.execute(_SQL["has_erasures"]).fetchall()
     return bool(is_any)
 
 
@@ -81,7 +81,7 @@ def tombstones_of(
         ids.update(value for value in metadata.values() if isinstance(value, str))
     ids.discard("")
     texts = {id_bytes(text): text for text in ids}
-    rows = connection.execute(_SQL["erased"], {"ids": bytea_array(texts)}).fetchall()
+    rows = connection.execute(_SQL["find_erased"], {"ids": bytea_array(texts)}).fetchall()
     return Tombstones({texts[bytes(raw_id)]: pseudonym for raw_id, pseudonym in rows})
 
 

@@ -157,7 +157,7 @@ def discounted(
 def _known(connection: psycopg.Connection[Any], provider: str) -> list[tuple[str, CustomSheet]]:
     """The custom sheets of a provider, the last added first."""
     cursor = connection.cursor(row_factory=class_row(PriceRow))
-    return list(_sheets(cursor.execute(_SQL["own_rows"], {"provider": provider})).items())
+    return list(_sheets(cursor.execute(_SQL["custom_rows"], {"provider": provider})).items())
 
 
 def _sheets(rows: Iterable[PriceRow]) -> dict[str, CustomSheet]:
@@ -202,7 +202,7 @@ def _add(
     digest = hashlib.sha256(repr((sheet, len(same_slot))).encode()).hexdigest()[:8]
     price_id = f"{sheet.provider}/{sheet.model}/{sheet.tier}/custom-{digest}"
     with connection.cursor() as cursor:
-        cursor.executemany(_SQL["add_own"], [_values(price_id, sheet, rate) for rate in rates])
+        cursor.executemany(_SQL["add_custom"], [_values(price_id, sheet, rate) for rate in rates])
     known.insert(0, (price_id, sheet))
     return Added(price_id, is_new=True)
 

@@ -6,6 +6,14 @@ BEGIN
     IF to_regclass('token_ledger_events') IS NULL THEN
         RETURN;
     END IF;
+    IF EXISTS (
+        SELECT
+        FROM pg_attribute
+        WHERE attrelid = to_regclass('token_ledger_events') AND attname = 'usage_hash'
+    ) THEN
+        RAISE EXCEPTION 'this schema already holds a ledger'
+            USING HINT = 'run tokenledger db status';
+    END IF;
     IF to_regclass('token_ledger_events_v0') IS NOT NULL THEN
         RAISE EXCEPTION 'token_ledger_events belongs to another tracker, and the name token_ledger_events_v0 is already taken'
             USING HINT = 'rename one of the two tables, then migrate again';

@@ -227,7 +227,7 @@ def _sums_let_go(
     query = sql.SQL(statement).format(
         where=sql.SQL(" ").join(conditions),
         named_sums=listed("sum({name}) AS {name}"),
-        subtracted=listed("{name} = stored.{name} OPERATOR(pg_catalog.-) fewer.{name}"),
+        subtracted=listed("{name} = stored.{name} OPERATOR(pg_catalog.-) removed.{name}"),
     )
     [(rows,)] = connection.execute(query, values).fetchall()
     if rows and verb == "delete":

@@ -272,7 +272,7 @@ def test_migrating_and_its_older_names(empty_database_url: str) -> None:
     for name in ("status", "current", "history"):
         done = run("db", name, *at)
         assert done.exit_code == 0
-        assert "00.01.00_01_pre_create_ledger  applied" in done.stdout
+        assert "0001_calls  applied" in done.stdout
         assert done.stdout.splitlines()[-1].startswith("up to date at ")
 
 

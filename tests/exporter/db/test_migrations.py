@@ -1,18 +1,30 @@
-"""A database reaches the schema, whatever stood there, and says how far it is."""
+"""Migrations create the schema, refuse what they cannot update, and never change once released."""
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 import threading
 from decimal import Decimal
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Final
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
-from support.ledger_rows import ask
+from support.ledger_rows import ask, build_row
+from tokenledger_exporter.cli.main import main
 from tokenledger_exporter.db import migrations
+from tokenledger_exporter.embedded.binaries import reachable_programs
 from tokenledger_exporter.errors import SchemaError
 from tokenledger_exporter.importers.tokenledger_v0 import ImportResult, import_older_rows
 from tokenledger_exporter.maintenance.install import install_script, migrate
+from tokenledger_exporter.store.writer import BatchWriter
+
+CHECKSUMS: Final = Path(__file__).with_name("migration_checksums.txt")
 
 # The table of the older quick start, in its own columns, with two rows of it.
 OLDER_TABLE = """
@@ -155,27 +167,101 @@ def test_an_import_makes_only_the_months_that_occur(empty_database_url: str) -> 
     ]
 
 
-def test_a_ledger_with_rows_gains_the_newer_columns(
+def test_a_ledger_with_rows_gets_a_later_migration(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = migrations.known_migrations()
-    older = "tokenledger_exporter.maintenance.install.known_migrations"
-    monkeypatch.setattr(older, lambda: known[:2])
     migrate(empty_database_url)
     run(
         empty_database_url,
         "INSERT INTO token_ledger_events (provider, model, cost_status, cost_usd) "
         "VALUES ('openai', 'gpt-4o', 'priced', 0.1)",
     )
-    monkeypatch.undo()
-    assert migrations.status(empty_database_url).missing == tuple(m.name for m in known[2:])
-    assert migrate(empty_database_url).is_current
-    found = ask(
-        empty_database_url,
-        "SELECT cost_usd, audio_seconds, reported_cost_usd, inference_geo, details "
-        "FROM token_ledger_events",
+    later = migrations.Migration(
+        "9999_later", "ALTER TABLE token_ledger_events ADD COLUMN later text", "checksum"
     )
-    assert found == [(Decimal("0.1"), None, None, "", {})]
+    known = (*migrations.known_migrations(), later)
+    for module in ("db.migrations", "maintenance.install"):
+        monkeypatch.setattr(f"tokenledger_exporter.{module}.known_migrations", lambda: known)
+    assert migrations.status(empty_database_url).missing == ("9999_later",)
+    assert migrate(empty_database_url).is_current
+    rows = ask(empty_database_url, "SELECT cost_usd, later FROM token_ledger_events")
+    assert rows == [(Decimal("0.1"), None)]
+
+
+# A ledger that an unreleased version migrated: other migrations, other names of tables.
+UNRELEASED = """
+DELETE FROM token_ledger_migrations;
+INSERT INTO token_ledger_migrations VALUES
+    ('00.01.00_01_pre_create_ledger', '0123456789abcdef'),
+    ('00.01.00_31_pre_lock_rows', '0123456789abcdef');
+ALTER TABLE token_ledger_dirty_minutes RENAME TO token_ledger_marks;
+ALTER TABLE token_ledger_audit_log RENAME TO token_ledger_acts;
+DROP VIEW token_ledger_user_costs;
+SELECT token_ledger_add_partitions('2026-02-01', '2026-02-01');
+INSERT INTO token_ledger_events (timestamp, provider, model, user_id, cost_status, cost_usd) VALUES
+    ('2026-02-03', 'openai', 'gpt-4o', 'ada', 'priced', 0.25);
+"""
+EVERYTHING = """
+SELECT 'relation', relname::text FROM pg_class WHERE relname LIKE 'token\\_ledger\\_%'
+UNION ALL SELECT 'function', oid::regprocedure::text FROM pg_proc
+    WHERE proname LIKE 'token\\_ledger\\_%'
+UNION ALL SELECT 'migration', name FROM token_ledger_migrations
+UNION ALL SELECT 'call', event_id::text FROM token_ledger_events
+UNION ALL SELECT 'price', count(*)::text FROM token_ledger_prices
+ORDER BY 1, 2
+"""
+REFUSAL = "made by an unreleased version.*Export its calls, migrate an empty database, and import"
+
+
+def test_a_ledger_of_an_unreleased_version_is_refused_and_not_changed(database_url: str) -> None:
+    run(database_url, UNRELEASED)
+    before = ask(database_url, EVERYTHING)
+    assert ("migration", "00.01.00_01_pre_create_ledger") in before
+    with pytest.raises(SchemaError, match=REFUSAL):
+        migrate(database_url)
+    done = CliRunner().invoke(main, ["db", "migrate", "--database-url", database_url])
+    assert done.exit_code != 0
+    assert re.search(REFUSAL, done.stderr)
+    done = CliRunner().invoke(main, ["db", "status", "--database-url", database_url])
+    assert done.exit_code != 0
+    assert re.search(REFUSAL, done.stderr)
+    with pytest.raises(SchemaError, match=REFUSAL):
+        BatchWriter(database_url).write([row()])
+    with pytest.raises(psycopg.errors.RaiseException, match="already holds a ledger"):
+        run(database_url, install_script())
+    assert ask(database_url, EVERYTHING) == before
+
+
+def test_calls_of_an_unreleased_version_are_imported_as_the_docs_say(
+    database_url: str, migrated_copy: str
+) -> None:
+    run(database_url, UNRELEASED)
+    page = Path("docs/postgres.md").read_text(encoding="utf-8")
+    [script] = re.findall(r"```sh\n(psql \"\$NEW\".*?)```", page, re.DOTALL)
+    path = f"{reachable_programs(Path(mkdtemp()))}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["/bin/sh", "-ec", script],  # noqa: S603 - the documented commands, on databases of ours
+        env={**os.environ, "PATH": path, "OLD": database_url, "NEW": migrated_copy},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    calls = "SELECT user_id, cost_usd FROM token_ledger_user_costs"
+    assert ask(migrated_copy, calls) == [("ada", Decimal("0.25"))]
+
+
+def test_migrations_are_append_only() -> None:
+    """A released file never changes; the list has a line for each."""
+    lines = CHECKSUMS.read_text(encoding="ascii").splitlines()
+    listed = dict(line.split() for line in lines)
+    actual = {migration.name: migration.checksum for migration in migrations.known_migrations()}
+    for name, checksum in listed.items():
+        assert actual.get(name) == checksum, f"{name}: migrations are append-only; add a new file"
+    assert list(actual) == list(listed), (
+        f"add to {CHECKSUMS.name}: "
+        + ", ".join(f"{name} {actual[name]}" for name in actual.keys() - listed.keys())
+    )
 
 
 def test_importing_without_an_older_table_says_so(database_url: str) -> None:
@@ -192,7 +278,7 @@ def test_a_second_older_table_is_never_overwritten(empty_database_url: str) -> N
 
 
 def test_a_newer_schema_is_not_touched(database_url: str) -> None:
-    run(database_url, "INSERT INTO token_ledger_migrations VALUES ('99.00.00_01_x', 'y')")
+    run(database_url, "INSERT INTO token_ledger_migrations VALUES ('9999_x', 'y')")
     with pytest.raises(SchemaError, match="newer than this release"):
         migrate(database_url)
 

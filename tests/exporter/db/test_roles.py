@@ -152,7 +152,7 @@ def test_a_writer_does_all_a_writer_does(logins: Logins) -> None:
         "SELECT * FROM token_ledger_repricings",
         "SELECT * FROM token_ledger_audit_log",
         "INSERT INTO token_ledger_audit_log (action) VALUES ('x')",
-        "INSERT INTO token_ledger_erasures VALUES ('', '', '')",
+        "INSERT INTO token_ledger_erasures VALUES ('', '')",
         "DELETE FROM token_ledger_retention",
         "SELECT * FROM token_ledger_reader_organizations",
         "INSERT INTO token_ledger_migrations VALUES ('x', 'x')",
@@ -228,7 +228,7 @@ def test_a_reader_reads_reports_and_every_view(logins: Logins) -> None:
 @pytest.mark.parametrize(
     "table",
     [
-        *("duplicates", "conflicts", "rejected", "marks", "nestings", "acts", "erasures"),
+        *("duplicates", "conflicts", "rejected", "dirty_minutes", "parents", "audit_log", "erasures"),
         *("reader_organizations", f"events_{NOW:%Y_%m}"),
     ],
 )
@@ -291,7 +291,7 @@ def test_a_reader_reads_sums_and_a_bound_one_makes_its_own(logins: Logins) -> No
     for login in (logins.bound, narrowed):
         assert ask(login, everything) == [(1,)]
         assert TokenLedgerQueries(login).get_cost_summary().total_requests == 1
-        for table in ("slices", "hours", "days", "state", "marks"):
+        for table in ("slices", "hours", "days", "state", "dirty_slices"):
             assert ask(login, f"SELECT count(*) FROM token_ledger_rollup_{table}") == [(0,)], table
     for login in (logins.writer, logins.reader):
         assert is_refused(login, "DELETE FROM token_ledger_rollup_days")

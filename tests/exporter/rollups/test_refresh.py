@@ -24,7 +24,6 @@ from tokenledger_exporter.maintenance.retention import run_retention, set_retent
 from tokenledger_exporter.maintenance.runner import MaintenanceRunner
 from tokenledger_exporter.rollups import refresh as rollups
 from tokenledger_exporter.rollups.verify import verify
-from tokenledger_exporter.sql import migration_files
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 from tokenledger_semconv.dimensions import DIMENSIONS, ROLLED_UP
@@ -239,13 +238,9 @@ def test_an_erasure_reaches_sums_that_have_no_calls_any_more(let_go: str) -> Non
 
 
 def test_a_ledger_that_had_no_sums_is_read_as_it_is_until_they_are_built(
-    empty_database_url: str,
+    database_url: str,
 ) -> None:
-    names = list(migration_files())
-    before = [name for name in names if "_14_" not in name and int(name[9:11]) < 14]
-    with psycopg.connect(empty_database_url) as connection:
-        for name in before:
-            connection.execute(migration_files()[name])
+    with psycopg.connect(database_url) as connection:
         connection.execute(
             "SELECT token_ledger_add_partitions((now() - interval '2 months')::date, now()::date)"
         )
@@ -254,19 +249,20 @@ def test_a_ledger_that_had_no_sums_is_read_as_it_is_until_they_are_built(
             " cost_status) SELECT now() - number * interval '5 hours', 'p', 'm', 'u' || number % 3,"
             " 0.1, 'priced' FROM generate_series(0, 99) AS number"
         )
-        for name in names:
-            if name not in before:
-                connection.execute(migration_files()[name])
-    assert is_exact(empty_database_url)
-    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute("DELETE FROM token_ledger_rollup_dirty_slices")
+        connection.execute(
+            "UPDATE token_ledger_rollup_state SET since = 'infinity', hot_since = 'infinity'"
+        )
+    assert is_exact(database_url)
+    with psycopg.connect(database_url, autocommit=True) as connection:
         assert rollups.refresh(connection, build=False).days == 0
-        assert is_exact(empty_database_url)
+        assert is_exact(database_url)
         days = rollups.refresh(connection).days
     assert days >= 21, "a hundred calls, five hours apart"
-    assert is_exact(empty_database_url)
-    assert verify(empty_database_url) == []
+    assert is_exact(database_url)
+    assert verify(database_url) == []
     since = "SELECT since = '-infinity' FROM token_ledger_rollup_state"
-    assert ask(empty_database_url, since) == [(True,)]
+    assert ask(database_url, since) == [(True,)]
 
 
 def test_hand_made_changes_are_named_and_repaired(
@@ -357,42 +353,3 @@ def test_every_rolled_up_dimension_has_its_sums(database_url: str) -> None:
     assert {name for (name,) in found} == {"", *(known.name for known in ROLLED_UP)}
     left_out = {known.name for known in DIMENSIONS} - {known.name for known in ROLLED_UP}
     assert left_out == {"provider", "model", "session"}
-
-
-def test_whoever_had_the_calls_has_the_sums_after_migrating(empty_database_url: str) -> None:
-    names = [name for name in migration_files() if name <= "00.01.00_14_pre_roll_up"]
-    with psycopg.connect(empty_database_url) as connection:
-        for name in names[:-1]:
-            connection.execute(migration_files()[name])
-        for role, right in (("reading", "SELECT"), ("writing", "INSERT"), ("keeping", "UPDATE")):
-            connection.execute(f"CREATE ROLE {role}".encode())
-            connection.execute(f"GRANT SELECT, {right} ON token_ledger_events TO {role}".encode())
-        connection.execute(migration_files()[names[-1]])
-        connection.execute("ALTER TABLE token_ledger_rollup_days ENABLE ROW LEVEL SECURITY")
-        policy = "CREATE POLICY known ON token_ledger_rollup_days FOR SELECT TO reading"
-        connection.execute(f"{policy} USING (calls > 0)".encode())
-        connection.execute(migration_files()["00.01.00_16_pre_sum_weeks"])
-        policies = (
-            "SELECT policyname, roles::text, cmd, qual, with_check FROM pg_policies"
-            " WHERE tablename = %s"
-        )
-        assert [
-            connection.execute(policies, (f"token_ledger_rollup_{level}",)).fetchall()
-            for level in ("days", "weeks")
-        ] == [[("known", "{reading}", "SELECT", "(calls > 0)", None)]] * 2
-        rights = (
-            "SELECT has_table_privilege(%(role)s, 'token_ledger_rollup_weeks', 'SELECT'),"
-            " has_table_privilege(%(role)s, 'token_ledger_rollup_dirty_slices', 'INSERT'),"
-            " has_table_privilege(%(role)s, 'token_ledger_rollup_weeks', 'UPDATE')"
-        )
-        told = {
-            role: connection.execute(rights, {"role": role}).fetchall()
-            for role in ("reading", "writing", "keeping")
-        }
-        # What a role was granted is the server's, and would outlive this database.
-        connection.rollback()
-    assert told == {
-        "reading": [(True, False, False)],
-        "writing": [(True, True, False)],
-        "keeping": [(True, False, True)],
-    }

@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from tokenledger_exporter.db.connection import explain
+from tokenledger_exporter.db.shown_sql import show
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def ask(connection: psycopg.Connection[Any], plan: Plan[T]) -> T:
     asked = _Asked(plan)
     try:
         while question := asked.question:
+            show(connection, question.statement, question.values)
             with _cursor(connection, question) as cursor:
                 cursor.execute(question.statement, question.values, prepare=question.prepare)
                 asked.hear(cursor.fetchall())
@@ -86,6 +88,7 @@ async def aask(connection: psycopg.AsyncConnection[Any], plan: Plan[T]) -> T:
     asked = _Asked(plan)
     try:
         while question := asked.question:
+            show(connection, question.statement, question.values)
             async with _async_cursor(connection, question) as cursor:
                 await cursor.execute(question.statement, question.values, prepare=question.prepare)
                 asked.hear(await cursor.fetchall())

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     import psycopg
 
 
-_SQL: Final = statements("read")
+_SQL: Final = statements("doctor")
+_QUERIES: Final = statements("queries")
 
 
-_ROLLUPS: Final = statements("rollups")
+_ROLLUPS: Final = statements("rollups_refresh")
 
 
 _SETTLED_WITHIN: Final = timedelta(minutes=5)
@@ -96,7 +97,7 @@ def _engine(connection: psycopg.Connection[Any]) -> Check:
 
 
 def _prices(connection: psycopg.Connection[Any]) -> Check:
-    found = connection.execute(_SQL["price_age"]).fetchone()
+    found = connection.execute(_QUERIES["price_age"]).fetchone()
     remedy = "upgrade genai-prices and run 'tokenledger prices update'"
     if not found or found[0] is None:
         return Check("prices", FAIL, "the price book is empty: every call is unpriced", remedy)
@@ -112,9 +113,9 @@ def _losses(connection: psycopg.Connection[Any]) -> Check:
         "since": datetime(2015, 1, 1, tzinfo=timezone.utc),
         "until": datetime.now(timezone.utc) + timedelta(days=1),
     }
-    found = connection.execute(_SQL["losses"], span).fetchone()
+    found = connection.execute(_QUERIES["losses"], span).fetchone()
     lost = int(found[0]) if found else 0
-    aside = connection.execute(_SQL["aside"]).fetchone()
+    aside = connection.execute(_SQL["rejected"]).fetchone()
     set_aside = f", {aside[0]} rows were set aside" if aside and aside[0] else ""
     if not lost and not set_aside:
         return Check("losses", OK, "no record was ever lost")

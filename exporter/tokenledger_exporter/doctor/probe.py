@@ -10,13 +10,14 @@ from opentelemetry.trace import SpanKind
 
 from tokenledger_exporter.db.connection import session
 from tokenledger_exporter.doctor.check import FAIL, OK, WARN, Check
-from tokenledger_exporter.doctor.database import _SQL
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.recorder.ledger import PostgresLedger
+from tokenledger_exporter.sql import statements
 from tokenledger_semconv import attributes
 from tokenledger_semconv.settings import Settings
 
+_SQL: Final = statements("doctor")
 _PROBE: Final = "synthetic span"
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.db.connection import areading
 from tokenledger_exporter.db.dimensions import UTC
+from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.db.steps import aask, akeep_plans
 from tokenledger_exporter.queries import summaries, trends
 from tokenledger_exporter.queries.paging import Stretch, aggregate_plan, page_plan
@@ -16,7 +17,7 @@ from tokenledger_exporter.queries.savings import savings_plan
 from tokenledger_exporter.queries.target import known_database_url
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Generator, Sequence
     from datetime import datetime
     from types import TracebackType
     from typing import Any, TypeVar
@@ -82,6 +83,18 @@ class AsyncTokenLedgerQueries:
     ) -> None:
         self._connection = None
         await self._kept.aclose()
+
+    @contextmanager
+    def show_sql(self) -> Generator[list[str]]:
+        """Collect the SQL of the queries in a `with` block, each statement with its values.
+
+        with queries.show_sql() as statements:
+            await queries.get_costs_by("team")
+
+        Every statement ends with a semicolon and runs in psql as it is.
+        """
+        with collect_sql() as statements:
+            yield statements
 
     async def get_cost_summary(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from tokenledger_exporter.db.shown_sql import show
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.plain_text import visible
 from tokenledger_exporter.pricing.book import plain_usd
@@ -68,14 +69,19 @@ def explain_event(connection: psycopg.Connection[Any], event_id: UUID) -> Explan
     """
     query = sql.SQL(_SQL["event"]).format(columns=COLUMN_LIST)
     cursor = connection.cursor(row_factory=dict_row)
-    row = cursor.execute(query, {"event_id": event_id}).fetchone()
+    values = {"event_id": event_id}
+    show(connection, query, values)
+    row = cursor.execute(query, values).fetchone()
     if row is None:
         raise InvalidRequestError(
             f"the ledger holds no row {event_id}: its ids are in token_ledger_events.event_id"
         )
     call = stored_call(row)
-    changes = cursor.execute(_SQL["repricings_of"], {"event_id": event_id}).fetchall()
-    sheet = cursor.execute(_SQL["sheet"], {"price_id": call.price_id}).fetchone() or {}
+    show(connection, _SQL["repricings_of"], values)
+    changes = cursor.execute(_SQL["repricings_of"], values).fetchall()
+    values = {"price_id": call.price_id}
+    show(connection, _SQL["sheet"], values)
+    sheet = cursor.execute(_SQL["sheet"], values).fetchone() or {}
     book = load_book(connection, sheet["provider"]) if sheet else None
     bill = book.bill(call.price_id, call.tokens) if book else None
     cost, lines = bill or (None, ())

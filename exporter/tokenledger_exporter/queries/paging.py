@@ -26,7 +26,7 @@ from tokenledger_exporter.domain.coverage import Coverage, coverage_of
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.queries.results import Aggregate
 from tokenledger_exporter.rollups.source import source_of
-from tokenledger_exporter.sql import statements
+from tokenledger_exporter.sql import fragment, statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -198,7 +198,7 @@ def _page_statement(names: tuple[str, ...], limit: int, bounds: tuple[str, ...])
     query = sql.SQL(_SQL["page"]).format(
         columns=_COLUMN_LIST,
         where=where,
-        bounds=sql.SQL(" ").join(sql.SQL(_SQL[name]) for name in bounds),
+        bounds=sql.SQL(" ").join(sql.SQL(fragment(_SQL[name])) for name in bounds),
         # One row more tells whether there is a next page.
         limit=sql.Literal(limit + 1),
     )
@@ -255,12 +255,12 @@ def aggregate_plan(
     source = source_of({*names, *(stretch.where or ())}, stretch.since, stretch.until, zone)
     grouping: sql.Composable = sql.SQL("")
     if groups:
-        grouping = sql.SQL(_SQL["aggregate_grouping"]).format(
+        grouping = sql.SQL(fragment(_SQL["aggregate_grouping"])).format(
             groups=sql.SQL(", ").join(groups), having=source.having
         )
     braces = {
         **source.braces,
-        "metrics": sql.SQL(_SQL["metrics"]).format(call_count=source.call_count),
+        "metrics": sql.SQL(fragment(_SQL["metrics"])).format(call_count=source.call_count),
     }
     query = sql.SQL(_SQL["aggregate"]).format(
         labels=label_columns(groups), where=where, grouping=grouping, **braces

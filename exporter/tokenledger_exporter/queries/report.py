@@ -24,7 +24,7 @@ from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.pricing.price_row import MONEY
 from tokenledger_exporter.rollups.source import ROWS, source_of
-from tokenledger_exporter.sql import statements
+from tokenledger_exporter.sql import fragment, statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -339,13 +339,13 @@ def _statement(  # noqa: PLR0913 - what a statement depends on, one argument eac
         **source.braces,
         "labels": label_columns(groups),
         "where": conditions,
-        "context": sql.SQL(_SQL["context"]),
+        "context": sql.SQL(fragment(_SQL["context"])),
         "order": sql.Identifier(order_by),
         "grouping": sql.SQL(""),
     }
     if groups:
         braces["groups"] = sql.SQL(", ").join(groups)
-        braces["grouping"] = sql.SQL(_SQL["grouping"]).format(**braces)
+        braces["grouping"] = sql.SQL(fragment(_SQL["grouping"])).format(**braces)
     return sql.SQL(_SQL[name]).format(**braces).as_bytes(None)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.db.connection import reading
 from tokenledger_exporter.db.dimensions import UTC
+from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.db.steps import ask, keep_plans
 from tokenledger_exporter.queries import summaries, trends
 from tokenledger_exporter.queries.paging import Stretch, aggregate_plan, page_plan
@@ -83,6 +84,18 @@ class TokenLedgerQueries:
     ) -> None:
         self._connection = None
         self._kept.close()
+
+    @contextmanager
+    def show_sql(self) -> Generator[list[str]]:
+        """Collect the SQL of the queries in a `with` block, each statement with its values.
+
+        with queries.show_sql() as statements:
+            queries.get_costs_by("team")
+
+        Every statement ends with a semicolon and runs in psql as it is.
+        """
+        with collect_sql() as statements:
+            yield statements
 
     def get_cost_summary(
         self,

@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from tokenledger_exporter.db.dimensions import label_columns, narrowed
+from tokenledger_exporter.db.shown_sql import show
 from tokenledger_exporter.db.steps import ask
 from tokenledger_exporter.domain.coverage import Coverage
 from tokenledger_exporter.domain.provider_names import ledger_name
@@ -147,7 +148,9 @@ def _calls(
     )
     with connection.cursor("tokenledger_as_if", row_factory=dict_row) as cursor:
         cursor.itersize = _FETCHED_ROWS
-        for row in cursor.execute(query, {"since": asked.since, "until": asked.until, **values}):
+        values |= {"since": asked.since, "until": asked.until}
+        show(connection, query, values)
+        for row in cursor.execute(query, values):
             labels = tuple(str(row[f"label_{number}"]) for number in range(len(groups)))
             yield labels, stored_call(row)
 

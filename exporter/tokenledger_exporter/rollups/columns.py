@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
 
-from tokenledger_exporter.sql import statements
+from tokenledger_exporter.sql import fragment, statements
 from tokenledger_semconv.dimensions import ROLLED_UP
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def over_calls() -> dict[str, sql.Composable]:
     cases = sql.SQL("CASE {} ELSE '' END")
     return {
         "columns": sql.SQL(", ").join(columns),
-        "figures_of_calls": sql.SQL(_SQL["figures_of_calls"]),
-        "summed_calls": sql.SQL(_SQL["summed_calls"]).format(
+        "figures_of_calls": sql.SQL(fragment(_SQL["figures_of_calls"])),
+        "summed_calls": sql.SQL(fragment(_SQL["summed_calls"])).format(
             dimension=cases.format(sql.SQL(" ").join(dimension)),
             value=cases.format(sql.SQL(" ").join(value)),
             sets=sql.SQL(", ").join(sets),
@@ -75,7 +75,7 @@ def recompute_statement(level: str) -> sql.Composed:
     return sql.SQL(_SQL["recompute"]).format(
         **over_calls(),
         **adding,
-        other_level=sql.SQL(_SQL[other_level]).format(**adding),
+        other_level=sql.SQL(fragment(_SQL[other_level])).format(**adding),
         level=sql.Identifier(f"token_ledger_rollup_{level}"),
         named_sums=listed("sum({name}) AS {name}"),
         negated=listed("-stored.{name}"),

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tokenledger_exporter.db.dimensions import BUCKETS, UTC, zone_of
 from tokenledger_exporter.rollups.columns import UNDIVIDED
-from tokenledger_exporter.sql import statements
+from tokenledger_exporter.sql import fragment, statements
 from tokenledger_semconv.dimensions import ROLLED_UP
 
 if TYPE_CHECKING:
@@ -76,14 +76,18 @@ class Source:
         }
 
 
+def _part(name: str) -> sql.SQL:
+    return sql.SQL(fragment(_SQL[name]))
+
+
 ROWS: Final = Source(
     dimension=None,
     largest_bucket="",
-    calls=sql.SQL(_SQL["calls_of_rows"]),
-    figures=sql.SQL(_SQL["figures_of_rows"]),
-    states=sql.SQL(_SQL["states_of_rows"]),
-    failures=sql.SQL(_SQL["failures_of_rows"]),
-    call_count=sql.SQL(_SQL["call_count_of_rows"]),
+    calls=_part("calls_of_rows"),
+    figures=_part("figures_of_rows"),
+    states=_part("states_of_rows"),
+    failures=_part("failures_of_rows"),
+    call_count=_part("call_count_of_rows"),
     having=sql.SQL(""),
 )
 """The rows of the period `since` to `until`."""
@@ -159,7 +163,7 @@ def _is_whole_hour(timestamp: datetime, zone: tzinfo) -> bool:
 @lru_cache(maxsize=64)
 def _sums(dimension: str, largest_bucket: str) -> Source:
     """The roll-ups of a dimension, or with "" of all calls."""
-    calls = sql.SQL(_SQL["calls_of_sums" if dimension else "calls_of_all_sums"]).format(
+    calls = _part("calls_of_sums" if dimension else "calls_of_all_sums").format(
         dimension=sql.Literal(dimension),
         largest_bucket=sql.Literal(largest_bucket),
         column=sql.Identifier(_COLUMNS.get(dimension, "value")),
@@ -168,9 +172,9 @@ def _sums(dimension: str, largest_bucket: str) -> Source:
         dimension=dimension,
         largest_bucket=largest_bucket,
         calls=calls,
-        figures=sql.SQL(_SQL["figures_of_sums"]),
-        states=sql.SQL(_SQL["states_of_sums"]),
-        failures=sql.SQL(_SQL["failures_of_sums"]),
-        call_count=sql.SQL(_SQL["call_count_of_sums"]),
-        having=sql.SQL(_SQL["having_of_sums"]),
+        figures=_part("figures_of_sums"),
+        states=_part("states_of_sums"),
+        failures=_part("failures_of_sums"),
+        call_count=_part("call_count_of_sums"),
+        having=_part("having_of_sums"),
     )

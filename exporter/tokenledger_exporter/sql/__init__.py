@@ -1,9 +1,9 @@
 """All SQL of the exporter: migrations in `migrations/`, named statements in `*.sql`.
 
-A statement opens with `-- name: <name>` and a comment line that says what it is for. Built-in
-functions are called as `pg_catalog.<name>`, and keys of documents are texts by type: whoever may
-create objects in the ledger's schema could make a better match, and the owner or a keeper would
-run it.
+A statement starts with `-- name: <name>` and a comment that says what it does. Calls of built-in
+functions are qualified with `pg_catalog`, and keys of JSON documents are cast to text: otherwise a
+role that may create objects in the ledger's schema could plant a function that matches better, and
+the owner or a keeper would run it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 _NAME_LINE: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
-# A call of a function that is not the ledger's own: keywords are upper case in these files.
+# A call of a built-in function: keywords are upper case in these files.
 _BUILT_IN_CALL: Final = re.compile(r"(?<![\w.])(?!token_ledger_)([a-z][a-z0-9_]*\()")
 
-# A key of a document without a type: an operator between two documents would be the better match.
+# A key of a JSON document without a cast: an operator between two documents would match better.
 _KEY: Final = re.compile(r"(->>? ?'\w*')(?!::)")
 
 
 @cache
 def statements(file: str) -> Mapping[str, LiteralString]:
-    """The named statements of one file, without their names.
+    """The statements of one file by name.
 
     Args:
         file: file name without `.sql`.
@@ -37,19 +37,27 @@ def statements(file: str) -> Mapping[str, LiteralString]:
     text = (files("tokenledger_exporter.sql") / f"{file}.sql").read_text(encoding="utf-8")
     exact = _KEY.sub(r"\1::text", _BUILT_IN_CALL.sub(_qualified, text))
     _, *parts = _NAME_LINE.split(exact)
-    # The files ship with the package: their text is as literal as one in the source.
-    return cast("Mapping[str, LiteralString]", dict(zip(parts[::2], parts[1::2], strict=True)))
+    # The files ship with the package, so their text is as trusted as a literal in the source.
+    texts = (part.rstrip() for part in parts[1::2])
+    return cast("Mapping[str, LiteralString]", dict(zip(parts[::2], texts, strict=True)))
+
+
+def fragment(statement: LiteralString) -> LiteralString:
+    """A part of other statements, without the comment that explains it."""
+    lines = statement.splitlines()
+    code = [line for line in lines if not line.startswith("--")]
+    return cast("LiteralString", "\n".join(code).strip())
 
 
 def _qualified(call: re.Match[str]) -> str:
-    # Postgres itself qualifies the form with several arrays, and knows it by the bare name alone.
+    # The form with several arrays only works unqualified; Postgres resolves it itself.
     if call[1] == "unnest(" and _has_several_arguments(call.string[call.end() :]):
         return call[1]
     return f"pg_catalog.{call[1]}"
 
 
 def _has_several_arguments(text: str) -> bool:
-    """Whether a comma comes before the parenthesis that is open ends."""
+    """Whether a comma comes before the closing parenthesis."""
     depth = 0
     for letter in text:
         if depth == 0 and letter in ",)":
@@ -60,12 +68,12 @@ def _has_several_arguments(text: str) -> bool:
 
 @cache
 def migration_files() -> Mapping[str, LiteralString]:
-    """Every migration's SQL by its name, in the order they run."""
+    """SQL of every migration by its name, in the order they run."""
     folder = files("tokenledger_exporter.sql") / "migrations"
     entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
-    found = {
+    texts = {
         entry.name.removesuffix(".sql"): entry.read_text(encoding="utf-8")
         for entry in entries
         if entry.name.endswith(".sql")
     }
-    return cast("Mapping[str, LiteralString]", found)
+    return cast("Mapping[str, LiteralString]", texts)

@@ -194,32 +194,32 @@ WHERE timestamp >= %(since)s AND timestamp < %(until)s {where}
 
 -- name: context
 -- What a report says besides its groups. It is in every row, which saves a second statement.
-(
-    SELECT COALESCE(sum(losses.records), 0)::bigint
-    FROM token_ledger_losses AS losses
-    WHERE
-        losses.recorded_at >= %(since)s
-        AND losses.recorded_at < %(lost_until)s
-        AND (losses.organization_id = '' OR losses.organization_id = ANY(%(organizations)s::text[]))
-) AS lost,
-(
-    SELECT COALESCE(sum(losses.records), 0)::bigint
-    FROM token_ledger_losses AS losses
-    WHERE
-        losses.recorded_at >= %(since)s
-        AND losses.recorded_at < %(lost_until)s
-        AND losses.organization_id <> ''
-        AND losses.organization_id <> ALL(%(organizations)s::text[])
-) AS lost_of_tenants,
-(SELECT token_ledger_duplicate_totals(current_user::text, %(since)s, %(until)s)) AS duplicate_totals,
-COALESCE(
     (
-        SELECT max(prices.checked_on)
-        FROM token_ledger_prices AS prices
-        WHERE prices.source LIKE 'genai-prices %%'
-    ),
-    (SELECT max(prices.checked_on) FROM token_ledger_prices AS prices)
-) AS checked_on
+        SELECT COALESCE(sum(losses.records), 0)::bigint
+        FROM token_ledger_losses AS losses
+        WHERE
+            losses.recorded_at >= %(since)s
+            AND losses.recorded_at < %(lost_until)s
+            AND (losses.organization_id = '' OR losses.organization_id = ANY(%(organizations)s::text[]))
+    ) AS lost,
+    (
+        SELECT COALESCE(sum(losses.records), 0)::bigint
+        FROM token_ledger_losses AS losses
+        WHERE
+            losses.recorded_at >= %(since)s
+            AND losses.recorded_at < %(lost_until)s
+            AND losses.organization_id <> ''
+            AND losses.organization_id <> ALL(%(organizations)s::text[])
+    ) AS lost_of_tenants,
+    (SELECT token_ledger_duplicate_totals(current_user::text, %(since)s, %(until)s)) AS duplicate_totals,
+    COALESCE(
+        (
+            SELECT max(prices.checked_on)
+            FROM token_ledger_prices AS prices
+            WHERE prices.source LIKE 'genai-prices %%'
+        ),
+        (SELECT max(prices.checked_on) FROM token_ledger_prices AS prices)
+    ) AS checked_on
 
 -- name: losses
 -- Records that the operator's own sources lost in a period.

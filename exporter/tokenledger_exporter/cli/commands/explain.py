@@ -15,10 +15,12 @@ from tokenledger_exporter.errors import InvalidRequestError
 @click.command("explain")
 @click.argument("event_id")
 @click.option("--format", "shape", default="text", type=click.Choice(["text", "json"]))
+@click.option("--show-sql", is_flag=True, help="Print the SQL instead, to run in psql.")
 @database_option
 @explained
-def command(*, event_id: str, shape: str, database_url: str | None) -> None:
+def command(*, event_id: str, shape: str, show_sql: bool, database_url: str | None) -> None:
     """Why a call costs what it does; exit 1 if its row and its price do not agree."""
+    from tokenledger_exporter.db.shown_sql import collect_sql
     from tokenledger_exporter.queries.explain import as_document, as_text, explain_event
     from tokenledger_exporter.queries.report import SCHEMA_VERSION
 
@@ -28,8 +30,11 @@ def command(*, event_id: str, shape: str, database_url: str | None) -> None:
         raise InvalidRequestError(
             f"{event_id!r} is no event id: give one of token_ledger_events.event_id, a UUID"
         ) from None
-    with ledger_connection(database_url) as connection:
+    with ledger_connection(database_url) as connection, collect_sql() as statements:
         found = explain_event(connection, identity)
+    if show_sql:
+        click.echo("\n\n".join(statements))
+        return
     if shape == "json":
         document = {"schema_version": SCHEMA_VERSION, **as_document(found)}
         click.echo(json.dumps(document, indent=2))

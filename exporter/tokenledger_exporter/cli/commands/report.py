@@ -33,6 +33,7 @@ from tokenledger_exporter.cli.filters import conditions
 )
 @click.option("--timezone", default="UTC", metavar="NAME", help="Whose days, like Europe/Berlin.")
 @click.option("--compare", is_flag=True, help="Beside the stretch before, which is as long.")
+@click.option("--show-sql", is_flag=True, help="Print the SQL instead, to run in psql.")
 @database_option
 @explained
 def command(  # noqa: PLR0913 - one argument an option
@@ -47,11 +48,13 @@ def command(  # noqa: PLR0913 - one argument an option
     where: tuple[str, ...],
     timezone: str,
     compare: bool,
+    show_sql: bool,
     database_url: str | None,
 ) -> None:
     """What calls cost, dearest first, with the coverage line. Times are UTC unless said."""
     from tokenledger_exporter.db.connection import reading
     from tokenledger_exporter.db.dimensions import zone_of
+    from tokenledger_exporter.db.shown_sql import collect_sql
     from tokenledger_exporter.db.steps import ask
     from tokenledger_exporter.domain.time_expressions import parse_moment
     from tokenledger_exporter.errors import InvalidRequestError
@@ -77,11 +80,19 @@ def command(  # noqa: PLR0913 - one argument an option
         where=conditions(where),
         zone=timezone,
     )
-    with open_database(database_url) as url, reading(url) as connection, connection.transaction():
+    with (
+        open_database(database_url) as url,
+        reading(url) as connection,
+        connection.transaction(),
+        collect_sql() as statements,
+    ):
         if as_if:
             found = build_as_if(connection, asked, as_if)
         else:
             found = ask(connection, compared_plan(asked) if compare else report_plan(asked))
+    if show_sql:
+        click.echo("\n\n".join(statements))
+        return
     click.echo(render(found, shape), nl=False)
     for note in found.notes:
         say(f"note: {note}", err=True)

@@ -235,11 +235,11 @@ def _answered(times: list[float]) -> Answered:
 def _from_rows(url: str) -> dict[str, Answered]:
     """The same questions without roll-ups, with nobody writing."""
 
-    def rows_only(*_arguments: object, **_named: object) -> source.Calls:
+    def rows_only(*_arguments: object, **_named: object) -> source.Source:
         return source.ROWS
 
     found: dict[str, Answered] = {}
-    with mock.patch.object(report, "calls_of", rows_only), reading(url) as connection:
+    with mock.patch.object(report, "source_of", rows_only), reading(url) as connection:
         for question, asked in questions().items():
             times: list[float] = []
             for _ in range(3):

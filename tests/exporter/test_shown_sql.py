@@ -54,7 +54,7 @@ def run(ledger: str, *words: str) -> str:
 
 def rows_of_psql(ledger: str, statement: str) -> list[dict[str, str]]:
     program = reachable_programs(Path(mkdtemp())) / "psql"
-    done = subprocess.run(  # noqa: S603 - the psql of the wheel
+    done = subprocess.run(
         [program, "-X", "--csv", "-v", "ON_ERROR_STOP=1", ledger],
         input=statement,
         capture_output=True,
@@ -85,10 +85,7 @@ def test_a_reports_sql_gives_its_figures_in_psql(ledger: str, words: tuple[str, 
     rows = [row for row in rows_of_psql(ledger, f"{first};") if row.get("is_total") != "t"]
     shown = [(row["label_0"], Decimal(row["cost_usd"]), int(row["calls"])) for row in rows]
     by = words[1].split(",")
-    reported = [
-        (row[by[0]], Decimal(row["cost_usd"]), row["calls"])
-        for row in report["rows"]
-    ]
+    reported = [(row[by[0]], Decimal(row["cost_usd"]), row["calls"]) for row in report["rows"]]
     assert shown == reported
     assert shown
 
@@ -108,8 +105,9 @@ def test_every_shown_statement_runs_without_parameters(ledger: str) -> None:
 
 def test_both_clients_show_the_sql_of_their_queries(ledger: str) -> None:
     def figures(statements: list[str]) -> list[dict[str, Any]]:
-        with psycopg.connect(ledger, row_factory=dict_row) as connection:
-            return connection.execute(statements[0].encode()).fetchall()
+        with psycopg.connect(ledger) as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            return cursor.execute(statements[0].encode()).fetchall()
 
     async def costs() -> tuple[list[str], Decimal]:
         queries = AsyncTokenLedgerQueries(ledger)

@@ -1,9 +1,9 @@
 """Runs the migrations, and compares a database's schema with the one this release needs.
 
 The migrations are plain SQL files that people can read and paste into a SQL editor. They are
-append-only: a file that was released is never changed. The runner takes one advisory lock, runs each
-file in a transaction of its own, records its checksum, and sets a `lock_timeout`, so that a migration
-never blocks the app behind it.
+append-only: a released file is never changed. The runner takes one advisory lock, runs each file in
+a transaction of its own, records its checksum, and sets a `lock_timeout`, so that a migration never
+blocks the app behind it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SQL: Final = statements("migrations")
 
 _UNRELEASED: Final = re.compile(r"\d\d\.\d\d\.\d\d_")
-"""Start of a migration's name in versions before the first release; their schema had other names."""
+"""Start of the migrations' names before the first release; tables had other names then."""
 
 IMPORT_HINT: Final = "tokenledger db import-v0"
 """Command that copies an older tracker's rows into the ledger."""

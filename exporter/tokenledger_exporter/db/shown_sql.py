@@ -1,4 +1,4 @@
-"""Collects the statements that queries run, with their values, so that they run in psql as they are."""
+"""Collects the statements that queries run, with their values, ready to run in psql."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from psycopg import sql
+    from typing_extensions import LiteralString
 
 _COLLECTED: Final[ContextVar[list[str] | None]] = ContextVar("tokenledger_shown_sql", default=None)
 
@@ -29,7 +30,7 @@ def collect_sql() -> Generator[list[str]]:
 
 def show(
     connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
-    statement: sql.SQL | sql.Composed | bytes | str,
+    statement: sql.SQL | sql.Composed | bytes | LiteralString,
     values: Mapping[str, object],
 ) -> None:
     """Add a statement to the list, if somebody collects statements."""

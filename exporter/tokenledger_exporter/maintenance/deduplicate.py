@@ -330,7 +330,9 @@ def _losses(lost: Sequence[_Decision]) -> dict[str, Any]:
         **_keys(decision.row for decision in lost),
         "winners": [decision.winner_event_id for decision in lost],
         "reasons": [decision.reason for decision in lost],
-        "copied_fields": [json.dumps(decision.copied_fields, ensure_ascii=False) for decision in lost],
+        "copied_fields": [
+            json.dumps(decision.copied_fields, ensure_ascii=False) for decision in lost
+        ],
     }
 
 

@@ -22,7 +22,7 @@ from tokenledger_exporter.db.connection import reading, session
 from tokenledger_exporter.db.dimensions import is_storable, narrowed, narrowed_event
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.rollups import refresh
-from tokenledger_exporter.rollups.columns import UNDIVIDED, listed
+from tokenledger_exporter.rollups.columns import SUMMED, UNDIVIDED, listed
 from tokenledger_exporter.sql import statements
 from tokenledger_exporter.store import duplicates as twins
 from tokenledger_semconv.dimensions import ROLLED_UP
@@ -226,8 +226,8 @@ def _sums_let_go(
     statement = _ROLLUPS["count_final_sums" if verb == "count" else "delete_final_sums"]
     query = sql.SQL(statement).format(
         where=sql.SQL(" ").join(conditions),
-        named_sums=listed("sum({name}) AS {name}"),
-        subtracted=listed("{name} = stored.{name} OPERATOR(pg_catalog.-) removed.{name}"),
+        named_sums=sql.SQL(SUMMED["named_sums"]),
+        subtracted=sql.SQL(listed("{name} = stored.{name} OPERATOR(pg_catalog.-) removed.{name}")),
     )
     [(rows,)] = connection.execute(query, values).fetchall()
     if rows and verb == "delete":

@@ -79,9 +79,9 @@ def explain_event(connection: psycopg.Connection[Any], event_id: UUID) -> Explan
     call = stored_call(row)
     show(connection, _SQL["repricings_of"], values)
     changes = cursor.execute(_SQL["repricings_of"], values).fetchall()
-    values = {"price_id": call.price_id}
-    show(connection, _SQL["sheet"], values)
-    sheet = cursor.execute(_SQL["sheet"], values).fetchone() or {}
+    price_id = {"price_id": call.price_id}
+    show(connection, _SQL["sheet"], price_id)
+    sheet = cursor.execute(_SQL["sheet"], price_id).fetchone() or {}
     book = load_book(connection, sheet["provider"]) if sheet else None
     bill = book.bill(call.price_id, call.tokens) if book else None
     cost, lines = bill or (None, ())

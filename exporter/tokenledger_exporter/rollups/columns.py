@@ -1,4 +1,4 @@
-"""The columns of the roll-ups, as their statements list, sum and compare them."""
+"""Columns of the roll-ups, as their statements list, sum and compare them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
 
-from tokenledger_exporter.sql import fragment, statements
+from tokenledger_exporter.sql import fill, fragment, statements, trusted
 from tokenledger_semconv.dimensions import ROLLED_UP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from typing_extensions import LiteralString
 
@@ -20,64 +20,82 @@ FIGURES: Final = (
     *("calls", "input_tokens", "output_tokens", "total_tokens", "cached_tokens", "cost_usd"),
     *("errors", "priced", "partial", "estimated", "unpriced", "unmeasured", "not_settled"),
 )
-"""The columns of sums."""
+"""Columns of sums."""
 
 UNDIVIDED: Final = frozenset({"user"})
-"""Dimensions whose roll-up is not divided by provider and model: their values are too many."""
+"""Dimensions whose roll-up is not split by provider and model, because they have many values."""
+
+_LINE: Final = 88
 
 
-def listed(template: LiteralString, names: Iterable[str] = FIGURES) -> sql.Composed:
-    """A template a name, with commas between."""
-    return sql.SQL(", ").join(sql.SQL(template).format(name=sql.Identifier(name)) for name in names)
+def listed(template: LiteralString, names: Iterable[str] = FIGURES) -> LiteralString:
+    """A template for each name, with commas between, in lines of readable length."""
+    lines = [""]
+    for name in names:
+        item = template.replace("{name}", name)
+        if len(lines[-1]) + len(item) > _LINE:
+            lines.append("")
+        lines[-1] += f"{item}, "
+    text = "\n".join(line.rstrip() for line in lines if line)
+    return trusted(text.removesuffix(","))
 
 
-def zeros() -> sql.Composed:
-    """A nothing a figure."""
-    return sql.SQL(", ").join([sql.SQL("0::numeric")] * len(FIGURES))
+ADDED: Final = listed("{name} = stored.{name} + excluded.{name}")
+"""Assignments that add new sums to the stored ones."""
+
+SUMMED: Final[Mapping[str, LiteralString]] = {
+    "figures": listed("{name}"),
+    "sums": listed("sum({name})"),
+    "named_sums": listed("sum({name}) AS {name}"),
+    "negated": listed("-stored.{name}"),
+    "added": ADDED,
+    "zeros": listed("0::numeric"),
+}
+"""Braces of statements that sum and compare roll-ups."""
 
 
-def over_calls() -> dict[str, sql.Composable]:
-    """A statement's `{columns}` and `{figures_of_calls}`, and `{summed_calls}`, their sums."""
-    provider, model = sql.Identifier("provider"), sql.Identifier("model")
-    sets: list[sql.Composable] = [sql.SQL("(bucket, provider, model)")]
-    dimension: list[sql.Composable] = []
-    value: list[sql.Composable] = []
-    for known in ROLLED_UP:
-        column = sql.Identifier(known.column)
-        told = "(bucket, {})" if known.name in UNDIVIDED else "(bucket, {}, provider, model)"
-        sets.append(sql.SQL(told).format(column))
-        case = sql.SQL("WHEN GROUPING({}) = 0 THEN {}")
-        dimension.append(case.format(column, sql.Literal(known.name)))
-        value.append(case.format(column, column))
-    columns = [provider, model, *(sql.Identifier(known.column) for known in ROLLED_UP)]
-    cases = sql.SQL("CASE {} ELSE '' END")
+def over_calls() -> dict[str, LiteralString]:
+    """Braces of statements that sum calls by every dimension at once."""
+    names = [dimension.column for dimension in ROLLED_UP]
+    sets = ["(bucket, provider, model)"]
+    for dimension in ROLLED_UP:
+        split_by = "" if dimension.name in UNDIVIDED else ", provider, model"
+        sets.append(f"(bucket, {dimension.column}{split_by})")
+    grouped = "WHEN GROUPING({column}) = 0 THEN {result}"
+    dimensions = [
+        grouped.format(column=dimension.column, result=f"'{dimension.name}'")
+        for dimension in ROLLED_UP
+    ]
+    values = [grouped.format(column=name, result=name) for name in names]
     return {
-        "columns": sql.SQL(", ").join(columns),
-        "figures_of_calls": sql.SQL(fragment(_SQL["figures_of_calls"])),
-        "summed_calls": sql.SQL(fragment(_SQL["summed_calls"])).format(
-            dimension=cases.format(sql.SQL(" ").join(dimension)),
-            value=cases.format(sql.SQL(" ").join(value)),
-            sets=sql.SQL(", ").join(sets),
+        "columns": listed("{name}", ("provider", "model", *names)),
+        "figures_of_calls": fragment(_SQL["figures_of_calls"]),
+        "summed_calls": fill(
+            fragment(_SQL["summed_calls"]),
+            dimension=_case(dimensions),
+            value=_case(values),
+            sets=trusted(",\n".join(sets)),
         ),
     }
 
 
-ADDED: Final = listed("{name} = stored.{name} + excluded.{name}")
-"""What a sum becomes where it is there already."""
+def _case(branches: list[str]) -> LiteralString:
+    lines = ["CASE", *(f"    {branch}" for branch in branches), "    ELSE ''", "END"]
+    return trusted("\n".join(lines))
 
-_SUMS: Final = listed("sum({name})")
 
+def recompute_statement(level: str) -> sql.SQL:
+    """The statement that adds the difference of calls and sums to every level.
 
-def recompute_statement(level: str) -> sql.Composed:
-    """The statement that adds the difference of calls and sums to slices or hours, and above."""
+    Args:
+        level: slices or hours, whichever the buckets are.
+    """
     other_level = "add_to_slices" if level == "slices" else "add_to_weeks"
-    adding = {"figures": listed("{name}"), "sums": _SUMS, "added": ADDED}
-    return sql.SQL(_SQL["recompute"]).format(
+    text = fill(
+        _SQL["recompute"],
+        **SUMMED,
         **over_calls(),
-        **adding,
-        other_level=sql.SQL(fragment(_SQL[other_level])).format(**adding),
-        level=sql.Identifier(f"token_ledger_rollup_{level}"),
-        named_sums=listed("sum({name}) AS {name}"),
-        negated=listed("-stored.{name}"),
-        zeros=zeros(),
+        other_level=fill(fragment(_SQL[other_level]), **SUMMED),
+        level=trusted(f"token_ledger_rollup_{level}"),
     )
+    return sql.SQL(text)

@@ -19,8 +19,8 @@ from psycopg.rows import dict_row
 
 from tokenledger_exporter.db import row_faults
 from tokenledger_exporter.db.connection import explain
-from tokenledger_exporter.rollups.columns import ADDED, listed, recompute_statement
-from tokenledger_exporter.sql import statements
+from tokenledger_exporter.rollups.columns import ADDED, SUMMED, listed, recompute_statement
+from tokenledger_exporter.sql import fill, statements
 from tokenledger_semconv.dimensions import ROLLED_UP
 
 if TYPE_CHECKING:
@@ -201,8 +201,8 @@ def rename_user(connection: psycopg.Connection[Any], user: str, pseudonym: str) 
     for level in LEVELS:
         statement = sql.SQL(_SQL["rename_user"]).format(
             level=sql.Identifier(f"token_ledger_rollup_{level}"),
-            figures=listed("{name}"),
-            added=listed("{name} = stored.{name} + excluded.{name}"),
+            figures=sql.SQL(SUMMED["figures"]),
+            added=sql.SQL(ADDED),
         )
         connection.execute(statement, {"user": user, "pseudonym": pseudonym})
 
@@ -348,8 +348,10 @@ def _add_difference(
             cursor.execute(_SQL["delete_empty"], values)
 
 
-_CLOSE_DAYS: Final = sql.SQL(_SQL["close_days"]).format(
-    figures=listed("{name}"), sums=listed("sum(days.{name})"), added=ADDED
+_CLOSE_DAYS: Final = sql.SQL(
+    fill(
+        _SQL["close_days"], figures=SUMMED["figures"], added=ADDED, sums=listed("sum(days.{name})")
+    )
 )
 _DIMENSIONS: Final = ["", *(dimension.name for dimension in ROLLED_UP)]
 _RECOMPUTE: Final = {level: recompute_statement(level) for level in ("slices", "hours")}

@@ -39,7 +39,7 @@ class Source:
     """What a statement reads, and how it aggregates that. Equal sources give equal statements.
 
     Args:
-        dimension: the dimension whose roll-ups are read, "" for those of all calls; `None` for rows.
+        dimension: the dimension whose roll-ups are read, "" for all calls; `None` for rows.
         largest_bucket: largest roll-up that the statement can use: hour, day or week.
         calls: FROM item and the start of a WHERE clause.
         figures: counts and money.
@@ -93,9 +93,7 @@ ROWS: Final = Source(
 """The rows of the period `since` to `until`."""
 
 
-def source_of(
-    names: Collection[str], since: datetime, until: datetime, zone: str = UTC
-) -> Source:
+def source_of(names: Collection[str], since: datetime, until: datetime, zone: str = UTC) -> Source:
     """The source that answers a query.
 
     Args:

@@ -16,7 +16,7 @@ from psycopg.rows import class_row
 from tokenledger_exporter.db.connection import reading, session
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.rollups import columns, refresh
-from tokenledger_exporter.sql import fragment, statements
+from tokenledger_exporter.sql import fill, fragment, statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -141,21 +141,17 @@ def _rebuild_week(connection: psycopg.Connection[Any], day: datetime) -> None:
     connection.execute(_REBUILD_WEEK, {"day": day})
 
 
-_REBUILD_WEEK: Final = sql.SQL(_SQL["rebuild_week"]).format(
-    figures=columns.listed("{name}"), sums=columns.listed("sum(days.{name})")
+_REBUILD_WEEK: Final = sql.SQL(
+    fill(
+        _SQL["rebuild_week"],
+        figures=columns.SUMMED["figures"],
+        sums=columns.listed("sum(days.{name})"),
+    )
 )
-_COMPARE_WEEKS: Final = sql.SQL(_SQL["compare_weeks"]).format(
-    both_sides=sql.SQL(fragment(_SQL["both_sides"])),
-    figures=columns.listed("{name}"),
-    negated=columns.listed("-stored.{name}"),
-    sums=columns.listed("sum({name})"),
-    zeros=columns.zeros(),
+_BOTH_SIDES: Final = fragment(_SQL["both_sides"])
+_COMPARE_WEEKS: Final = sql.SQL(
+    fill(_SQL["compare_weeks"], **columns.SUMMED, both_sides=_BOTH_SIDES)
 )
-_COMPARE: Final = sql.SQL(_SQL["compare"]).format(
-    both_sides=sql.SQL(fragment(_SQL["both_sides"])),
-    **columns.over_calls(),
-    figures=columns.listed("{name}"),
-    negated=columns.listed("-stored.{name}"),
-    sums=columns.listed("sum({name})"),
-    zeros=columns.zeros(),
+_COMPARE: Final = sql.SQL(
+    fill(_SQL["compare"], **columns.SUMMED, **columns.over_calls(), both_sides=_BOTH_SIDES)
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,15 @@ _BUILT_IN_CALL: Final = re.compile(r"(?<![\w.])(?!token_ledger_)([a-z][a-z0-9_]*
 
 # A key of a JSON document without a cast: an operator between two documents would match better.
 _KEY: Final = re.compile(r"(->>? ?'\w*')(?!::)")
+
+
+def trusted(text: str) -> LiteralString:
+    """Text made of constants of this package, which is as safe in a statement as a literal."""
+    constant: LiteralString = cast("Any", text)
+    return constant
+
+
+_BRACE: Final = re.compile(r"\{(\w+)\}")
 
 
 @cache
@@ -46,7 +55,20 @@ def fragment(statement: LiteralString) -> LiteralString:
     """A part of other statements, without the comment that explains it."""
     lines = statement.splitlines()
     code = [line for line in lines if not line.startswith("--")]
-    return cast("LiteralString", "\n".join(code).strip())
+    return trusted("\n".join(code).strip())
+
+
+def fill(statement: LiteralString, **braces: LiteralString) -> LiteralString:
+    """A statement with its braces filled; lines of a value are indented as the brace is."""
+    lines: list[str] = []
+    for line in statement.splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+
+        def value(brace: re.Match[str], indent: str = indent) -> str:
+            return braces[brace[1]].replace("\n", f"\n{indent}")
+
+        lines.append(_BRACE.sub(value, line))
+    return trusted("\n".join(lines))
 
 
 def _qualified(call: re.Match[str]) -> str:

@@ -47,11 +47,13 @@ INSERT INTO token_ledger_prices SELECT * FROM token_ledger_prices_staged
 ON CONFLICT DO NOTHING
 
 -- name: insert_rows
--- Start of the INSERT that `db sql` prints.
+-- The INSERT that `db sql` prints.
 INSERT INTO token_ledger_prices (
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order, tier,
     usd, per, valid_from, valid_to, daily_from, daily_to, source
 ) VALUES
+{rows}
+ON CONFLICT DO NOTHING
 
 -- name: load
 -- Sheets of one provider: custom prices, then discounts, newest first, then the latest list prices.

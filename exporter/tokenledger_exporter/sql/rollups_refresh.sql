@@ -117,7 +117,9 @@ SELECT
     count(*) FILTER (WHERE is_unmeasured) AS unmeasured,
     count(*) FILTER (WHERE is_not_settled) AS not_settled
 FROM calls
-GROUP BY GROUPING SETS ({sets})
+GROUP BY GROUPING SETS (
+    {sets}
+)
 
 -- name: recompute
 -- Adds the difference between the calls of some buckets and their roll-up to every level. It is one
@@ -143,38 +145,60 @@ sums_of_calls AS (
 ),
 
 difference AS MATERIALIZED (
-    SELECT bucket, dimension, value, provider, model, {named_sums}
+    SELECT
+        bucket, dimension, value, provider, model,
+        {named_sums}
     FROM (
-        SELECT bucket, dimension, value, provider, model, {figures} FROM sums_of_calls
+        SELECT
+            bucket, dimension, value, provider, model,
+            {figures}
+        FROM sums_of_calls
         UNION ALL
-        SELECT bucket, dimension, value, provider, model, {negated}
+        SELECT
+            bucket, dimension, value, provider, model,
+            {negated}
         FROM {level} AS stored
         WHERE stored.bucket = ANY(%(buckets)s::timestamptz[]) AND NOT %(add)s::boolean
     ) AS both_sides
     GROUP BY bucket, dimension, value, provider, model
-    HAVING ({sums}) <> ({zeros})
+    HAVING
+        (
+            {sums}
+        ) <> (
+            {zeros}
+        )
 ),
 
 {other_level},
 
 add_to_hours AS (
     INSERT INTO token_ledger_rollup_hours AS stored (
-        bucket, dimension, value, provider, model, {figures}
+        bucket, dimension, value, provider, model,
+        {figures}
     )
-    SELECT date_trunc('hour', bucket, 'UTC') AS hour, dimension, value, provider, model, {sums}
+    SELECT
+        date_trunc('hour', bucket, 'UTC') AS hour, dimension, value, provider, model,
+        {sums}
     FROM difference
     GROUP BY hour, dimension, value, provider, model
-    ON CONFLICT (bucket, dimension, value, provider, model) DO UPDATE SET {added}
+    ON CONFLICT (bucket, dimension, value, provider, model) DO UPDATE
+    SET
+        {added}
 ),
 
 add_to_days AS (
     INSERT INTO token_ledger_rollup_days AS stored (
-        bucket, dimension, value, provider, model, {figures}
+        bucket, dimension, value, provider, model,
+        {figures}
     )
-    SELECT (bucket AT TIME ZONE 'UTC')::date AS day, dimension, value, provider, model, {sums}
+    SELECT
+        (bucket AT TIME ZONE 'UTC')::date AS day, dimension, value, provider, model,
+        {sums}
     FROM difference
     GROUP BY day, dimension, value, provider, model
-    ON CONFLICT (dimension, bucket, value, provider, model) DO UPDATE SET {added}
+    ON CONFLICT (dimension, bucket, value, provider, model) DO UPDATE
+    SET
+        {added}
 )
 
 SELECT count(*) AS changed, count(*) FILTER (WHERE calls < 0::numeric) AS with_fewer_calls FROM difference
@@ -183,18 +207,24 @@ SELECT count(*) AS changed, count(*) FILTER (WHERE calls < 0::numeric) AS with_f
 -- The level below hours, for buckets that are slices.
 add_to_slices AS (
     INSERT INTO token_ledger_rollup_slices AS stored (
-        bucket, dimension, value, provider, model, {figures}
+        bucket, dimension, value, provider, model,
+        {figures}
     )
-    SELECT bucket, dimension, value, provider, model, {figures}
+    SELECT
+        bucket, dimension, value, provider, model,
+        {figures}
     FROM difference
-    ON CONFLICT (bucket, dimension, value, provider, model) DO UPDATE SET {added}
+    ON CONFLICT (bucket, dimension, value, provider, model) DO UPDATE
+    SET
+        {added}
 )
 
 -- name: add_to_weeks
 -- The level above days, for buckets that are hours. Days that have slices are not in their week yet.
 add_to_weeks AS (
     INSERT INTO token_ledger_rollup_weeks AS stored (
-        bucket, dimension, value, provider, model, {figures}
+        bucket, dimension, value, provider, model,
+        {figures}
     )
     SELECT
         date_trunc('week', bucket AT TIME ZONE 'UTC')::date AS week,
@@ -208,7 +238,9 @@ add_to_weeks AS (
         (bucket AT TIME ZONE 'UTC')::date
         < (SELECT state.weeks_until FROM token_ledger_rollup_state AS state)
     GROUP BY week, dimension, value, provider, model
-    ON CONFLICT (dimension, bucket, value, provider, model) DO UPDATE SET {added}
+    ON CONFLICT (dimension, bucket, value, provider, model) DO UPDATE
+    SET
+        {added}
 )
 
 -- name: close_days
@@ -232,7 +264,8 @@ WITH next_days AS (
 
 added AS (
     INSERT INTO token_ledger_rollup_weeks AS stored (
-        bucket, dimension, value, provider, model, {figures}
+        bucket, dimension, value, provider, model,
+        {figures}
     )
     SELECT
         date_trunc('week', days.bucket::timestamp)::date AS week,
@@ -247,7 +280,9 @@ added AS (
     WHERE days.dimension = ANY(%(dimensions)s::text[])
     GROUP BY week, days.dimension, days.value, days.provider, days.model
     ORDER BY days.dimension, week, days.value, days.provider, days.model
-    ON CONFLICT (dimension, bucket, value, provider, model) DO UPDATE SET {added}
+    ON CONFLICT (dimension, bucket, value, provider, model) DO UPDATE
+    SET
+        {added}
 )
 
 UPDATE token_ledger_rollup_state
@@ -397,7 +432,9 @@ WITH renamed AS (
 INSERT INTO {level} AS stored (bucket, dimension, value, provider, model, {figures})
 SELECT bucket, dimension, %(pseudonym)s, provider, model, {figures}
 FROM renamed
-ON CONFLICT (bucket, dimension, value, provider, model) DO UPDATE SET {added}
+ON CONFLICT (bucket, dimension, value, provider, model) DO UPDATE
+    SET
+        {added}
 
 -- name: count_final_sums
 -- Counts sums by one dimension of months whose calls were dropped.

@@ -244,9 +244,13 @@ def _array(values: Iterable[str]) -> str | list[str]:
 def _select(
     connection: psycopg.Connection[Any], statement: LiteralString, values: dict[str, Any]
 ) -> Iterator[KnownRow]:
-    query = sql.SQL(statement).format(columns=_COLUMN_LIST, events_columns=_EVENTS_COLUMN_LIST)
     cursor = connection.cursor(row_factory=dict_row)
-    return map(_known, cursor.execute(query, values))
+    return map(_known, cursor.execute(rows_statement(statement), values))
+
+
+def rows_statement(statement: LiteralString) -> sql.Composed:
+    """A statement with the columns that deduplication reads."""
+    return sql.SQL(statement).format(columns=_COLUMN_LIST, events_columns=_EVENTS_COLUMN_LIST)
 
 
 def _known(row: dict[str, Any]) -> KnownRow:

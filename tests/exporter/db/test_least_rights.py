@@ -155,7 +155,9 @@ def test_an_act_is_logged_by_the_name_that_logged_in(roles: Roles, keeper: str) 
     as_role = make_conninfo(keeper, options=f"-c role={roles.keeper}")
     purge(as_role, project="x")
     erase(as_role, "ann")
-    found = ask(roles.owner, "SELECT action, changed_by FROM token_ledger_audit_log ORDER BY recorded_at")
+    found = ask(
+        roles.owner, "SELECT action, changed_by FROM token_ledger_audit_log ORDER BY recorded_at"
+    )
     assert found == [("purge", roles.made[-1]), ("erase", roles.made[-1])]
 
 

@@ -240,7 +240,7 @@ def test_calls_of_an_unreleased_version_are_imported_as_the_docs_say(
     [script] = re.findall(r"```sh\n(psql \"\$NEW\".*?)```", page, re.DOTALL)
     path = f"{reachable_programs(Path(mkdtemp()))}:{os.environ['PATH']}"
     done = subprocess.run(
-        ["/bin/sh", "-ec", script],  # noqa: S603 - the documented commands, on databases of ours
+        ["/bin/sh", "-ec", script],
         env={**os.environ, "PATH": path, "OLD": database_url, "NEW": migrated_copy},
         capture_output=True,
         text=True,
@@ -258,9 +258,8 @@ def test_migrations_are_append_only() -> None:
     actual = {migration.name: migration.checksum for migration in migrations.known_migrations()}
     for name, checksum in listed.items():
         assert actual.get(name) == checksum, f"{name}: migrations are append-only; add a new file"
-    assert list(actual) == list(listed), (
-        f"add to {CHECKSUMS.name}: "
-        + ", ".join(f"{name} {actual[name]}" for name in actual.keys() - listed.keys())
+    assert list(actual) == list(listed), f"add to {CHECKSUMS.name}: " + ", ".join(
+        f"{name} {actual[name]}" for name in actual.keys() - listed.keys()
     )
 
 

@@ -228,7 +228,15 @@ def test_a_reader_reads_reports_and_every_view(logins: Logins) -> None:
 @pytest.mark.parametrize(
     "table",
     [
-        *("duplicates", "conflicts", "rejected", "dirty_minutes", "parents", "audit_log", "erasures"),
+        *(
+            "duplicates",
+            "conflicts",
+            "rejected",
+            "dirty_minutes",
+            "parents",
+            "audit_log",
+            "erasures",
+        ),
         *("reader_organizations", f"events_{NOW:%Y_%m}"),
     ],
 )

@@ -1,118 +1,213 @@
-"""Every statement is explained in words, and understood by a real Postgres."""
+"""Every statement says what it does, Postgres prepares it, and hot ones equal their snapshots."""
 
 from __future__ import annotations
 
+import os
 import re
+from datetime import datetime, timedelta, timezone
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import pytest
+from psycopg import sql
 
-from tokenledger_exporter.sql import migration_files, statements
+from tokenledger_exporter.queries import paging, report, summaries, trends
+from tokenledger_exporter.queries.report import Asked
+from tokenledger_exporter.rollups import columns
+from tokenledger_exporter.sql import fragment, migration_files, statements
+from tokenledger_exporter.store import duplicates
+from tokenledger_semconv.dimensions import ROLLED_UP
 
-FILES = (
-    "schema",
-    "prices",
-    "write",
-    "read",
-    "older_table",
-    "repricing",
-    "keep",
-    "answers",
-    "purge",
-    "rollups",
-    "rolled_up",
-    "rollup_check",
-    "binding",
-    "surroundings",
+if TYPE_CHECKING:
+    from tokenledger_exporter.db.steps import Plan
+
+FILES: Final = sorted(
+    entry.name.removesuffix(".sql")
+    for entry in files("tokenledger_exporter.sql").iterdir()
+    if entry.name.endswith(".sql")
 )
-STATEMENTS = [(file, name) for file in FILES for name in statements(file)]
-# What the reader and the writer put into a statement's braces, from their fixed lists.
-BRACES = {
-    "{leaf}": "token_ledger_events",
-    "{columns}": "event_id",
-    "{labels}": "provider AS label_0,",
-    "{grouping}": "GROUP BY provider",
-    "{groups}": "provider",
-    "{events_columns}": "events.event_id",
-    "{assignments}": "team = wanted.team",
-    "{arrays}": "NULL::text[]",
-    "{names}": "team",
-    "{where}": "AND team = ANY('{}'::text[])",
-    "{order}": "cost_usd",
-    "{states}": "count(*) AS priced",
-    "{figures}": "count(*) AS calls",
-    "{metrics}": "count(*) AS sum_input",
-    "{after}": "",
-    "{limit}": "1",
-    "{events}": "true",
-    "{event}": "true",
-    "{table}": "token_ledger_rejected",
-    "{calls}": "token_ledger_events WHERE true",
-    "{failures}": "count(*) AS calls",
-    "{beside}": "0 AS lost",
-    "{having}": "HAVING count(*) <> 0",
-    "{counted}": "count(*)",
-    "{level}": "token_ledger_rollup_hours",
-    "{dimension}": "'team'",
-    "{value}": "team",
-    "{keys}": "provider,",
-    "{sets}": "(bucket, team, provider, model)",
-    "{sums}": "sum(calls)",
-    "{zeros}": "0",
-    "{since}": "now()",
-    "{until}": "now()",
-}
-# Fragments of another statement, and what EXPLAIN does not take; other tests run them.
-NOT_EXPLAINABLE = (
-    *("grouping", "insert_rows", "copy_", "stage", "create_history", "bound_"),
-    *("states", "figures", "metrics", "after", "by_groups", "stretch", "event_stretch"),
-    *("hold_still", "detach", "remove_month", "copy_month", "close_to_api", "act_as"),
+STATEMENTS: Final = [(file, name) for file in FILES for name in statements(file)]
+SNAPSHOTS: Final = Path(__file__).with_name("sql_snapshots")
+UPDATE: Final = "TOKENLEDGER_TEST_UPDATE_SNAPSHOTS"
+
+# First words of a whole statement. Anything else is a part of other statements.
+WHOLE: Final = (
+    *("SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "COPY", "SET", "LOCK", "DO", "GRANT"),
+    *("CREATE", "ALTER", "DROP"),
 )
-# The same, by the whole name; the sums a roll-up is made of are run with every refresh.
-FRAGMENTS = {
-    *("calls", "failures", "told", "counted", "having"),
-    *(
-        "told_twice",
-        "report_of_most",
-        "one_of_chosen",
-        "beside",
-        "hour_of_a_call",
-        "any_hour",
-        "errors_of_calls",
-        "errors_unasked",
-    ),
-    *("of_days", "of_hours", "of_calls", "off_slices", "off_hours", "recompute", "compare"),
-    *("of_weeks", "beside_weeks", "off_weeks", "add_to_slices", "add_to_weeks"),
-    *("close_days", "compare_weeks", "remake_week", "figures_of_calls", "summed_calls"),
-    *("page_since", "page_until"),
-    *("rename_user", "count_let_go", "forget_let_go", "room", "keep_plans"),
-    *("remains", "remains_in_column"),
+
+
+def part(file: str, name: str) -> str:
+    PARTS_USED.add((file, name))
+    return fragment(statements(file)[name])
+
+
+PARTS_USED: Final[set[tuple[str, str]]] = set()
+SUMS: Final[dict[str, str]] = {
+    **columns.SUMMED,
+    **columns.over_calls(),
+    "subtracted": columns.listed("{name} = stored.{name} - removed.{name}"),
+    "level": "token_ledger_rollup_hours",
+    "where": "AND hours.dimension = 'team'",
+    "other_level": part("rollups_refresh", "add_to_slices")
+    + ",\n"
+    + part("rollups_refresh", "add_to_weeks"),
+    "dimension": "'team'",
+    "value": "team",
+    "sets": "(bucket, team, provider, model)",
 }
-OLDER = "CREATE TABLE token_ledger_events_v0 (LIKE token_ledger_events)"
-STAGED = "CREATE TEMPORARY TABLE token_ledger_prices_staged (LIKE token_ledger_prices)"
+ROLES: Final = {
+    **{role: f"tokenledger_{role}" for role in ("writer", "keeper", "reader")},
+    **{f"{role}_name": f"'tokenledger_{role}'" for role in ("writer", "keeper", "reader")},
+    "name": "'tokenledger_x'",
+    "role": "tokenledger_x",
+    "schema": "public",
+    "schema_name": "'public'",
+}
+
+
+def query_braces(of: str) -> dict[str, str]:
+    """What the query room puts into a statement, for rows or for sums."""
+    having = part("queries", "having_of_sums") if of == "sums" else ""
+    calls = "calls_of_rows" if of == "rows" else "calls_of_sums"
+    return {
+        "calls": part("queries", calls),
+        **{
+            name: part("queries", f"{name}_of_{of}")
+            for name in ("figures", "states", "failures", "call_count")
+        },
+        "having": having,
+        "dimension": "'team'",
+        "largest_bucket": "'day'",
+        "column": "team",
+        "columns": "provider, model",
+        "labels": "provider AS label_0,",
+        "groups": "provider",
+        "where": "AND team = ANY('{}'::text[])",
+        "order": "cost_usd",
+        "limit": "1",
+        "context": part("queries", "context"),
+        "metrics": part("queries", "metrics"),
+        "grouping": part("queries", "grouping"),
+        "bounds": " ".join(
+            part("queries", name) for name in ("page_since", "page_until", "page_after")
+        ),
+    }
+
+
+# What code puts into the braces of each file's statements; several variants, one after another.
+BRACES: Final[dict[str, list[dict[str, str]]]] = {
+    "queries": [query_braces("rows"), query_braces("sums")],
+    "queries.report_of_top_users": [query_braces("sums")],
+    "rollups_refresh": [SUMS],
+    "rollups_verify": [{**SUMS, "both_sides": part("rollups_verify", "both_sides")}],
+    "roles": [ROLES],
+    "readers": [ROLES],
+    "store": [{"leaf": "token_ledger_events", "columns": "event_id, user_id"}],
+    "retention": [{"leaf": "token_ledger_events", "columns": "event_id, user_id"}],
+    "reprice": [{"columns": "provider, model"}],
+    "deduplicate": [
+        {
+            "columns": "event_id",
+            "events_columns": "events.event_id",
+            "assignments": "team = merged.team",
+            "arrays": "NULL::text[]",
+            "names": "team",
+        }
+    ],
+    "prices": [
+        {"rows": "('id', 'input', 0, 'p', 'm', 'm', 1, 't', 1, 1, NULL, NULL, NULL, NULL, '')"}
+    ],
+    "purge": [
+        {
+            "events": part("purge", "events_condition"),
+            "event": part("purge", "event_condition"),
+            "where": "",
+            "table": "token_ledger_rejected",
+            "columns": part("purge", "remains_in_column"),
+            "column": "team",
+            "place": "team",
+        }
+    ],
+}
+# Parts without a brace of their own: other statements of these names read them.
+OTHER_PARTS: Final = {
+    ("queries", "calls_of_all_sums"),
+    ("queries", "aggregate_grouping"),
+    ("rollups_refresh", "figures_of_calls"),
+    ("rollups_refresh", "summed_calls"),
+}
+# Tables that other statements create.
+TABLES: Final = """
+CREATE TABLE token_ledger_events_v0 (LIKE token_ledger_events);
+CREATE TEMPORARY TABLE token_ledger_prices_staged (LIKE token_ledger_prices);
+"""
+
+
+def is_whole(file: str, name: str) -> bool:
+    return fragment(statements(file)[name]).startswith(WHOLE)
+
+
+def variants(file: str, name: str) -> list[dict[str, str]]:
+    known = BRACES.get(f"{file}.{name}") or BRACES.get(file, [{}])
+    # A statement that names its table reads rows alone.
+    return known if "{calls}" in statements(file)[name] else known[:1]
+
+
+def filled(text: str, braces: dict[str, str]) -> str:
+    while found := re.search(r"\{([a-z_]+)\}", text):
+        text = text.replace(found[0], braces[found[1]])
+    return text
+
+
+def numbered(text: str) -> bytes:
+    """The statement with the server's own parameters."""
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+    for number, name in enumerate(names, 1):
+        text = text.replace(f"%({name})s", f"${number}")
+    return text.replace("%%", "%").encode()
 
 
 @pytest.mark.parametrize(("file", "name"), STATEMENTS, ids=str)
-def test_a_statement_opens_with_a_line_that_says_what_it_is_for(file: str, name: str) -> None:
-    assert statements(file)[name].startswith("-- ")
+def test_a_statement_opens_with_a_line_that_says_what_it_does(file: str, name: str) -> None:
+    assert re.match(r"-- [A-Z].*[.:]\n|-- [A-Z]", statements(file)[name])
 
 
-def test_postgres_understands_every_statement(database_url: str) -> None:
-    with psycopg.connect(database_url) as connection:
-        connection.execute(OLDER)
-        connection.execute(STAGED)
+def test_postgres_prepares_every_statement(database_url: str) -> None:
+    prepared = 0
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(TABLES)
         for file, name in STATEMENTS:
-            if file == "roles":
+            if not is_whole(file, name):
+                assert (file, name) in PARTS_USED | OTHER_PARTS, "nothing reads this part"
                 continue
-            if name in FRAGMENTS:
-                continue
-            if name.startswith(NOT_EXPLAINABLE) and (file, name) != ("older_table", "copy_rows"):
-                continue
-            text = re.sub(r"%\(\w+\)s", "NULL", statements(file)[name])
-            for brace, column in BRACES.items():
-                text = text.replace(brace, column)
-            plan = connection.execute(f"EXPLAIN {text}".encode()).fetchall()
-            assert plan, (file, name)
+            for braces in variants(file, name):
+                text = filled(statements(file)[name], braces)
+                result = connection.pgconn.prepare(b"", numbered(text))
+                status = psycopg.pq.ExecStatus(result.status)
+                assert status == psycopg.pq.ExecStatus.COMMAND_OK, (
+                    f"{file}.{name}: {result.error_message.decode()}\n{text}"
+                )
+                prepared += 1
+    assert prepared > len(STATEMENTS) / 2
+
+
+def test_no_entry_of_these_tables_is_stale() -> None:
+    for key, variants in BRACES.items():
+        file, _, name = key.partition(".")
+        assert name in {"", *statements(file)}
+        used = {
+            brace
+            for text in statements(file).values()
+            for brace in re.findall(r"\{([a-z_]+)\}", text)
+        }
+        for braces in variants:
+            assert not used - braces.keys(), key
+    for file, name in PARTS_USED | OTHER_PARTS:
+        assert name in statements(file)
+        assert not is_whole(file, name) or name == "summed_calls"
 
 
 def test_every_view_can_be_read(database_url: str) -> None:
@@ -126,6 +221,67 @@ def test_every_view_can_be_read(database_url: str) -> None:
 
 def test_migrations_run_in_the_order_of_their_names() -> None:
     assert list(migration_files()) == sorted(migration_files())
-    assert all(
-        re.match(r"\d\d\.\d\d\.\d\d_\d\d_(pre|post)_\w+$", name) for name in migration_files()
-    )
+    assert all(re.match(r"\d{4}_[a-z_]+$", name) for name in migration_files())
+
+
+def test_the_sums_of_calls_know_every_rolled_up_dimension(database_url: str) -> None:
+    """The function lists the columns itself; a new dimension needs a migration."""
+    with psycopg.connect(database_url) as connection:
+        for dimension in ROLLED_UP:
+            connection.execute("DELETE FROM token_ledger_events")
+            insert = sql.SQL(
+                "INSERT INTO token_ledger_events (provider, model, {}) VALUES ('p', 'm', 'this')"
+            )
+            connection.execute(insert.format(sql.Identifier(dimension.column)))
+            values = connection.execute(
+                sql.SQL(
+                    "SELECT value, sum(calls) FROM token_ledger_sums({}, 'day', '-infinity', "
+                    "'infinity') GROUP BY value HAVING sum(calls) <> 0"
+                ).format(sql.Literal(dimension.name))
+            ).fetchall()
+            assert values == [("this", 1)], dimension.name
+
+
+NOW: Final = datetime.now(timezone.utc)
+
+
+def asked(*by: str, **more: Any) -> Asked:  # noqa: ANN401 - fields of Asked
+    return Asked(by, NOW - timedelta(days=30), NOW, **more)
+
+
+def first(plan: Plan[Any]) -> str:
+    """The first statement of a query, with the names of its parameters."""
+    statement = next(plan).statement
+    return statement.decode() if isinstance(statement, bytes) else statement.as_string(None)
+
+
+HOT: Final = {
+    "report_by_team": lambda: first(report.report_plan(asked("team"))),
+    "report_by_day_and_model": lambda: first(report.report_plan(asked("day", "model"))),
+    "report_of_top_users": lambda: first(report.report_plan(asked("user", limit=100))),
+    "report_by_session_of_a_team": lambda: first(
+        report.report_plan(asked("session", where={"team": "ml"}))
+    ),
+    "report_as_of": lambda: first(report.report_plan(asked("team", as_of=NOW))),
+    "daily_trend": lambda: first(trends.daily_plan(30, "UTC", None)),
+    "error_rate": lambda: first(summaries.errors_plan(asked())),
+    "page_of_calls": lambda: first(paging.page_plan(paging.Stretch(NOW), 100, None)),
+    "refresh_slices": lambda: columns.recompute_statement("slices").as_string(None),
+    "find_duplicates": lambda: duplicates.rows_statement(
+        statements("deduplicate")["related"]
+    ).as_string(None),
+}
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_a_hot_statement_reads_as_its_snapshot(name: str) -> None:
+    """With TOKENLEDGER_TEST_UPDATE_SNAPSHOTS=1 the snapshots are written anew."""
+    statement = HOT[name]().rstrip() + "\n"
+    file = SNAPSHOTS / f"{name}.sql"
+    if os.environ.get(UPDATE):
+        file.write_text(statement, encoding="utf-8")
+    assert file.read_text(encoding="utf-8") == statement, f"run again with {UPDATE}=1 and review"
+
+
+def test_there_is_no_snapshot_that_nothing_compares() -> None:
+    assert {file.stem for file in SNAPSHOTS.iterdir()} == HOT.keys()

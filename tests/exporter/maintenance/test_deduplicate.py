@@ -257,7 +257,9 @@ def test_a_telling_that_comes_again_is_set_aside_again(database_url: str) -> Non
         write(database_url, [outer], [inner])
     assert money(database_url) == [(1, ONE_CALL, 0)]
     assert ask(database_url, "SELECT user_id FROM token_ledger_events") == [("u1",)]
-    assert ask(database_url, "SELECT copied_fields FROM token_ledger_duplicates") == [(["user_id"],)]
+    assert ask(database_url, "SELECT copied_fields FROM token_ledger_duplicates") == [
+        (["user_id"],)
+    ]
 
 
 def test_a_telling_that_comes_again_with_other_usage_is_kept_as_a_conflict(

@@ -77,7 +77,9 @@ def test_whole_months_beyond_the_horizon_go_and_no_other(old_calls: str) -> None
     assert ask(old_calls, HELD) == [(3, 3 * Decimal("0.0035"))]
     assert not {(month.name,) for month in gone} & set(ask(old_calls, LEAVES))
     assert run_retention(old_calls) == []
-    acts = ask(old_calls, "SELECT action, counts ->> 'events' FROM token_ledger_audit_log ORDER BY 1")
+    acts = ask(
+        old_calls, "SELECT action, counts ->> 'events' FROM token_ledger_audit_log ORDER BY 1"
+    )
     assert acts == [("retention drop", "1")] * 3 + [("retention set", None)]
 
 

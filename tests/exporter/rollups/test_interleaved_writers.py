@@ -244,6 +244,6 @@ def test_every_view_is_exact_in_every_snapshot(
         world.reader.rollback()
         world.look()
         # Nothing is left to do, and nothing was added up to the right sum by chance.
-        assert world.other.execute("SELECT count(*) FROM token_ledger_rollup_dirty_slices").fetchall() == [
-            (0,)
-        ]
+        assert world.other.execute(
+            "SELECT count(*) FROM token_ledger_rollup_dirty_slices"
+        ).fetchall() == [(0,)]

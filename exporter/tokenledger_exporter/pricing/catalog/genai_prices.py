@@ -30,7 +30,7 @@ from psycopg.sql import Literal
 
 from tokenledger_exporter.pricing.book import STANDARD_TIER, tier_at
 from tokenledger_exporter.pricing.price_row import LISTED, PriceRow
-from tokenledger_exporter.sql import statements
+from tokenledger_exporter.sql import fragment, statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -149,8 +149,7 @@ def script() -> str:
     values = (
         "(" + ", ".join(Literal(value).as_string() for value in _values(row)) + ")" for row in rows
     )
-    head = _SQL["insert_rows"].split("\n", 1)[1].strip()
-    return head + "\n" + ",\n".join(values) + "\nON CONFLICT DO NOTHING;"
+    return fragment(_SQL["insert_rows"]).replace("{rows}", ",\n".join(values)) + ";"
 
 
 def _values(row: PriceRow) -> tuple[object, ...]:

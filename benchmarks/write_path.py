@@ -48,7 +48,8 @@ Made = TypeVar("Made")
 
 _HEADER: Final = SpoolHeader(format_version=FORMAT_VERSION, ledger="bench")
 _TABLES: Final = (
-    "token_ledger_events, token_ledger_duplicates, token_ledger_conflicts, token_ledger_dirty_minutes,"
+    "token_ledger_events, token_ledger_duplicates, token_ledger_conflicts,"
+    " token_ledger_dirty_minutes,"
     " token_ledger_parents"
 )
 _RESENT_EVERY: Final = 5

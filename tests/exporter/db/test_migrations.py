@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from support.ledger_rows import ask, build_row
+from support.ledger_rows import ask, row
 from tokenledger_exporter.cli.main import main
 from tokenledger_exporter.db import migrations
 from tokenledger_exporter.embedded.binaries import reachable_programs

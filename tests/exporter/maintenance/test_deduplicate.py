@@ -30,14 +30,16 @@ if TYPE_CHECKING:
 
 ONE_CALL = Decimal("0.0035")  # gpt-4o: 1,000 x 2.50/M + 100 x 10/M
 TABLES = (
-    "token_ledger_events, token_ledger_duplicates, token_ledger_conflicts, token_ledger_dirty_minutes,"
+    "token_ledger_events, token_ledger_duplicates, token_ledger_conflicts,"
+    " token_ledger_dirty_minutes,"
     " token_ledger_parents"
 )
 
 LOCK: Final = "SELECT FROM token_ledger_locks WHERE name = 'settle' FOR UPDATE"
 # What is left to settle, and since when the oldest mark waits.
 PORTION: Final = (
-    "SELECT count(*), (SELECT min(recorded_at) FROM token_ledger_dirty_minutes) FROM token_ledger_events"
+    "SELECT count(*), (SELECT min(recorded_at) FROM token_ledger_dirty_minutes)"
+    " FROM token_ledger_events"
     " WHERE NOT settled"
 )
 COMMAND: Final = "from tokenledger_exporter.cli import main; main()"

@@ -330,7 +330,8 @@ def test_a_row_written_while_somebody_is_erased_is_erased_by_the_keeper(
         assert writer.write([row(of("ann", boss="ann"))]).unsettled == 1
     with psycopg.connect(database_url) as connection:
         connection.execute(
-            "INSERT INTO token_ledger_erasures VALUES (token_ledger_erasure_hash('ann'), 'erased-1')"
+            "INSERT INTO token_ledger_erasures"
+            " VALUES (token_ledger_erasure_hash('ann'), 'erased-1')"
         )
     with psycopg.connect(database_url) as connection:
         deduplicate_marked(connection)

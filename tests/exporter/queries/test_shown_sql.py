@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from psycopg.rows import dict_row
 
-from exporter.made import ask
+from support.ledger_rows import ask
 from tokenledger_exporter.cli.main import main
 from tokenledger_exporter.embedded.binaries import reachable_programs
 from tokenledger_exporter.queries import AsyncTokenLedgerQueries, TokenLedgerQueries

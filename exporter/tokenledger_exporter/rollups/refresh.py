@@ -1,10 +1,10 @@
-"""Keeps the roll-ups: sums of calls by slice, hour and day that are the same as the calls' own.
+"""Refreshes the roll-ups, so that sums by slice, hour, day and week equal the sums of the calls.
 
-Whoever changes calls marks their slices (two seconds) in the same transaction. A refresher takes
-marks and then, in a statement that sees no less, adds the difference between the calls and what is
-rolled up of them to every level. Until it commits, marks and old sums stand; from then on neither
-does. So in every snapshot the roll-up, less what is marked, plus the calls of what is marked, is
-the sum of the calls. Of older hours there are no slices: there the whole hour is marked.
+A transaction that changes calls marks their slices (two seconds each) as dirty. A refresher takes
+the marks and then, in a later statement, adds the difference between the calls and their roll-up to
+every level. Marks and old sums stay visible until it commits. So in every snapshot the roll-up,
+minus the dirty slices, plus the calls of those slices, is the sum of the calls. Older hours have no
+slices: there a mark makes the whole hour dirty.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 _SQL: Final = statements("rollups_refresh")
 
 SLICE: Final = timedelta(seconds=2)
-"""What is marked: short, so that the calls of a marked slice are few even at a high rate."""
+"""What is marked as dirty. It is short, so that a slice has few calls even at a high rate."""
 
 LEVELS: Final = ("slices", "hours", "days", "weeks")
-"""What there are sums of."""
+"""Levels of the roll-ups."""
 
 _SECONDS: Final = int(SLICE.total_seconds())
 _HOUR: Final = timedelta(hours=1)
@@ -41,22 +41,22 @@ _BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
 _END: Final = datetime.max.replace(tzinfo=timezone.utc)
 
 _HOT_SLICES: Final = 600
-"""Slices a transaction recomputes."""
+"""Most slices a transaction recomputes."""
 
 _COLD_HOURS: Final = 6
-"""Whole hours a transaction recomputes: slices that are marked meanwhile wait for it."""
+"""Most whole hours a transaction recomputes: slices that become dirty wait for it."""
 
 
 @dataclass(slots=True)
 class Refreshed:
-    """What a refresh did.
+    """Result of a refresh.
 
     Args:
         slices: slices that were recomputed.
         hours: whole hours that were recomputed.
-        days: days of the past that were rolled up for the first time.
-        skipped: start of a slice, hour or day that cannot be rolled up -> why. It stays marked, and
-            its calls are read instead.
+        days: earlier days that were rolled up for the first time.
+        skipped: start of a slice, hour or day that cannot be rolled up -> reason. It stays dirty,
+            and its calls are read instead.
     """
 
     slices: int = 0
@@ -67,7 +67,7 @@ class Refreshed:
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """How much one transaction recomputes, and what it leaves out."""
+    """How much one transaction recomputes, and what it skips."""
 
     slices: int = _HOT_SLICES
     hours: int = _COLD_HOURS
@@ -76,37 +76,37 @@ class Portion:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Marks that were taken: slices, and hours that have no slices."""
+    """Slices whose marks were taken, and hours that have no slices."""
 
     slices: tuple[datetime, ...] = ()
     hours: tuple[datetime, ...] = ()
 
 
-def slices_of(moments: Iterable[datetime]) -> list[datetime]:
-    """The starts of the slices of some moments, each once."""
+def slices_of(timestamps: Iterable[datetime]) -> list[datetime]:
+    """The starts of the slices of some timestamps, each once."""
     # Seconds as a float are exact to less than a microsecond, and slices begin at whole seconds.
-    numbers = {moment.timestamp() // _SECONDS for moment in moments}
+    numbers = {timestamp.timestamp() // _SECONDS for timestamp in timestamps}
     return [datetime.fromtimestamp(number * _SECONDS, timezone.utc) for number in sorted(numbers)]
 
 
-def mark(connection: psycopg.Connection[Any], moments: Iterable[datetime]) -> None:
-    """Say that calls of these moments change in this transaction.
+def mark(connection: psycopg.Connection[Any], timestamps: Iterable[datetime]) -> None:
+    """Mark the slices of calls that change in this transaction.
 
-    For who writes to a partition; changes through `token_ledger_events` are marked by a trigger.
+    Callers that write to a partition need it; a trigger marks changes of `token_ledger_events`.
     """
-    if slices := slices_of(moments):
+    if slices := slices_of(timestamps):
         connection.execute(_SQL["mark"], {"slices": slices})
 
 
 def refresh(connection: psycopg.Connection[Any], *, build: bool = True) -> Refreshed:
-    """Bring the roll-ups up to date, a few at a time; nothing where somebody else is at it.
+    """Bring the roll-ups up to date, a portion at a time. Do nothing if another session does.
 
     Args:
-        connection: the ledger, with no transaction open; the user may keep the roll-ups.
-        build: roll up calls of before the roll-ups began, too.
+        connection: the ledger, with no transaction open; the user may refresh the roll-ups.
+        build: also roll up calls from before the roll-ups began.
 
     Raises:
-        LedgerError: whatever the database says; what was committed stays right.
+        LedgerError: any error of the database; committed portions stay correct.
     """
     done = Refreshed()
     try:
@@ -114,7 +114,7 @@ def refresh(connection: psycopg.Connection[Any], *, build: bool = True) -> Refre
         while _close_days(connection):
             pass
         while build and _build_some(connection, done):
-            # What was marked meanwhile does not wait for the past.
+            # Calls that changed meanwhile do not wait for earlier days.
             _refresh_marked(connection, done)
     except psycopg.Error as error:
         raise explain(error) from None
@@ -122,19 +122,19 @@ def refresh(connection: psycopg.Connection[Any], *, build: bool = True) -> Refre
 
 
 def may_refresh(connection: psycopg.Connection[Any]) -> bool:
-    """Whether this database user may keep the roll-ups."""
-    found = connection.execute(_SQL["may_refresh"]).fetchone()
-    return bool(found and found[0])
+    """Whether this database user may refresh the roll-ups."""
+    row = connection.execute(_SQL["may_refresh"]).fetchone()
+    return bool(row and row[0])
 
 
 def try_lock(connection: psycopg.Connection[Any]) -> bool:
-    """Be the one refresher for the rest of the transaction; False if somebody else is."""
-    found = connection.execute(_SQL["try_lock"]).fetchone()
-    return bool(found and found[0])
+    """Take the roll-up lock for the transaction; False if another session has it."""
+    row = connection.execute(_SQL["try_lock"]).fetchone()
+    return bool(row and row[0])
 
 
 def lock(connection: psycopg.Connection[Any]) -> None:
-    """Wait to be the one refresher, as long as `lock_timeout` says."""
+    """Wait for the roll-up lock, at most `lock_timeout`."""
     connection.execute(_SQL["lock"])
 
 
@@ -144,19 +144,19 @@ def take(
     until: datetime = _END,
     portion: Portion | None = None,
 ) -> Taken:
-    """Take the marks of some slices and hours; what is taken must be recomputed.
+    """Take the marks of some slices and hours, which must then be recomputed.
 
     Args:
-        connection: the ledger, under the lock, `READ COMMITTED`: what changed before a mark was
-            taken is seen by the statements after that.
-        since: start of the stretch, included.
+        connection: the ledger, under the lock, `READ COMMITTED`: later statements see every change
+            that was made before the mark was taken.
+        since: start of the period, included.
         until: end, not included.
-        portion: how many; as many as one transaction recomputes unless told otherwise.
+        portion: how many; by default as many as one transaction recomputes.
     """
     portion = portion or Portion()
-    stretch = {"since": since, "until": until, "skipped": list(portion.skipped)}
-    hot = connection.execute(_SQL["take_hot"], {**stretch, "limit": portion.slices}).fetchall()
-    cold = connection.execute(_SQL["take_cold"], {**stretch, "limit": portion.hours}).fetchall()
+    period = {"since": since, "until": until, "skipped": list(portion.skipped)}
+    hot = connection.execute(_SQL["take_hot"], {**period, "limit": portion.slices}).fetchall()
+    cold = connection.execute(_SQL["take_cold"], {**period, "limit": portion.hours}).fetchall()
     return Taken(
         slices=tuple(sorted({bucket for (bucket,) in hot})),
         hours=tuple(sorted(bucket for bucket, is_rolled_up in cold if is_rolled_up)),
@@ -164,7 +164,7 @@ def take(
 
 
 def recompute(connection: psycopg.Connection[Any], taken: Taken) -> None:
-    """Make the sums of what was taken those of its calls."""
+    """Recompute the sums of slices and hours whose marks were taken."""
     connection.execute(_SQL["raise_work_mem"])
     if taken.slices:
         _add_difference(connection, "slices", taken.slices)
@@ -173,23 +173,23 @@ def recompute(connection: psycopg.Connection[Any], taken: Taken) -> None:
 
 
 def freeze_month(connection: psycopg.Connection[Any], since: datetime, until: datetime) -> None:
-    """Bring a month's sums up to date for good, within the transaction that lets its calls go.
+    """Make a month's sums final, in the transaction that drops its calls.
 
-    Calls of a month that went before and came again are added to what is known of it.
+    Calls that arrived after the month was dropped once are added to its final sums.
 
     Args:
-        connection: the ledger, under `lock`; nobody else can write to the month.
+        connection: the ledger, under `lock`; no other session can write to the month.
         since: start of the month.
         until: start of the next.
     """
-    while (newest := _unbuilt(connection)) and newest >= since:
+    while (newest := _newest_not_rolled_up(connection)) and newest >= since:
         _build_day(connection, newest)
     [(is_frozen,)] = connection.execute(_SQL["is_frozen"], {"until": until}).fetchall()
     if is_frozen:
         hours = connection.execute(_SQL["hours_between"], {"since": since, "until": until})
-        if found := [bucket for (bucket,) in hours.fetchall()]:
+        if buckets := [bucket for (bucket,) in hours.fetchall()]:
             connection.execute(_SQL["raise_work_mem"])
-            _add_difference(connection, "hours", found, add=True)
+            _add_difference(connection, "hours", buckets, add=True)
     while (taken := take(connection, since, until)) != Taken():
         recompute(connection, taken)
     connection.execute(_SQL["delete_slices"], {"since": since, "until": until})
@@ -197,7 +197,7 @@ def freeze_month(connection: psycopg.Connection[Any], since: datetime, until: da
 
 
 def rename_user(connection: psycopg.Connection[Any], user: str, pseudonym: str) -> None:
-    """Put a user's sums under another name; the caller holds `lock` and renames the calls."""
+    """Move a user's sums to a pseudonym. The caller holds `lock` and changes the calls."""
     for level in LEVELS:
         statement = sql.SQL(_SQL["rename_user"]).format(
             level=sql.Identifier(f"token_ledger_rollup_{level}"),
@@ -208,7 +208,7 @@ def rename_user(connection: psycopg.Connection[Any], user: str, pseudonym: str) 
 
 
 def _refresh_marked(connection: psycopg.Connection[Any], done: Refreshed) -> None:
-    """Recompute what is marked; what cannot be is left out, and stops nothing else."""
+    """Recompute what is dirty, and skip what cannot be recomputed."""
     try:
         while _refresh_some(connection, done, Portion(skipped=tuple(done.skipped))):
             pass
@@ -241,13 +241,13 @@ def _refresh_some(
     portion: Portion,
     taken_up: list[Taken] | None = None,
 ) -> bool:
-    """Recompute a portion of what is marked; whether there may be more.
+    """Recompute a portion of what is dirty; return whether there may be more.
 
     Args:
         connection: the ledger, with no transaction open.
-        done: counts what was recomputed.
+        done: its counts are increased.
         portion: how much.
-        taken_up: gets what was taken, before it is recomputed.
+        taken_up: receives the slices and hours before they are recomputed.
     """
     with connection.transaction():
         if not try_lock(connection):
@@ -264,7 +264,7 @@ def _refresh_some(
 
 
 def _close_days(connection: psycopg.Connection[Any]) -> bool:
-    """Add days that are over to their week; whether there may be more."""
+    """Add finished days to their week; return whether there may be more."""
     with connection.transaction():
         if not try_lock(connection):
             return False
@@ -273,11 +273,11 @@ def _close_days(connection: psycopg.Connection[Any]) -> bool:
 
 
 def _build_some(connection: psycopg.Connection[Any], done: Refreshed) -> bool:
-    """Roll up one day more of the past, the newest first."""
+    """Roll up one more earlier day, newest first; return whether there may be more."""
     with connection.transaction():
         if not try_lock(connection):
             return False
-        newest = _unbuilt(connection)
+        newest = _newest_not_rolled_up(connection)
         if newest is None:
             connection.execute(_SQL["set_all_built"])
             return False
@@ -287,16 +287,16 @@ def _build_some(connection: psycopg.Connection[Any], done: Refreshed) -> bool:
         except psycopg.Error as error:
             if not row_faults.may_be_a_rows_fault(error):
                 raise
-            # Roll-ups reach back without a gap: what is before this day is read from the calls.
+            # Roll-ups have no gap: calls before this day are read from the rows.
             done.skipped[newest] = row_faults.reason_of(error)
             return False
     done.days += 1
     return True
 
 
-def _unbuilt(connection: psycopg.Connection[Any]) -> datetime | None:
-    found = connection.execute(_SQL["newest_not_rolled_up"]).fetchone()
-    return found[0] if found else None
+def _newest_not_rolled_up(connection: psycopg.Connection[Any]) -> datetime | None:
+    row = connection.execute(_SQL["newest_not_rolled_up"]).fetchone()
+    return row[0] if row else None
 
 
 def _build_day(connection: psycopg.Connection[Any], newest: datetime) -> None:
@@ -312,12 +312,12 @@ def _build_day(connection: psycopg.Connection[Any], newest: datetime) -> None:
 
 
 def with_calls(connection: psycopg.Connection[Any], since: datetime, until: datetime) -> Taken:
-    """What has calls from one moment up to another: slices, and hours that have no slices."""
-    stretch = {"since": since, "until": until}
-    found = connection.execute(_SQL["buckets_of"], stretch).fetchall()
+    """Slices with calls in a period, and hours with calls that have no slices."""
+    period = {"since": since, "until": until}
+    rows = connection.execute(_SQL["buckets_of"], period).fetchall()
     return Taken(
-        slices=tuple(sorted(bucket for is_hot, bucket in found if is_hot)),
-        hours=tuple(sorted(bucket for is_hot, bucket in found if not is_hot)),
+        slices=tuple(sorted(bucket for is_hot, bucket in rows if is_hot)),
+        hours=tuple(sorted(bucket for is_hot, bucket in rows if not is_hot)),
     )
 
 
@@ -328,13 +328,13 @@ def _add_difference(
     *,
     add: bool = False,
 ) -> None:
-    """Add what the calls of some buckets are more, or less, than what is rolled up of them.
+    """Add the difference between the calls of some buckets and their roll-up.
 
     Args:
         connection: the ledger, under the lock.
         level: slices or hours.
         buckets: their starts.
-        add: what is rolled up is of other calls, so all of these are more.
+        add: the roll-up is of other calls, so add all of these.
     """
     is_hot = level == "slices"
     values = {
@@ -343,8 +343,8 @@ def _add_difference(
         "add": add,
     }
     with connection.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(_RECOMPUTE[level], values).fetchone()
-        if found and found["with_fewer_calls"]:
+        row = cursor.execute(_RECOMPUTE[level], values).fetchone()
+        if row and row["with_fewer_calls"]:
             cursor.execute(_SQL["delete_empty"], values)
 
 

@@ -1,7 +1,7 @@
-"""Compares the roll-ups with the calls, names every difference, and builds a day anew.
+"""Compares the roll-ups with the calls, reports every difference, and rebuilds days.
 
-Changes through `token_ledger_events` are marked and make no difference, whoever makes them. What is
-changed in a partition or in the roll-ups themselves, or by a release that knew no roll-ups, does.
+Changes of `token_ledger_events` are marked and cause no difference. Changes made directly in a
+partition or in a roll-up table do.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _WEEK: Final = "week"
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One sum that is not what it is a sum of.
+    """A stored sum that differs from what it should be.
 
     Args:
         level: hour (of calls), slices of hour (of slices), day (of hours), week (of days).
         bucket: start of the hour, day or week.
         dimension: its name; "" is all calls of a provider and model.
         value: its value.
-        right_calls: calls as they are.
-        right_usd: their cost.
-        stored_calls: calls as they are rolled up.
-        stored_usd: their cost.
+        right_calls: number of calls.
+        right_usd: their cost, US dollars.
+        stored_calls: number of calls in the roll-up.
+        stored_usd: their cost in the roll-up, US dollars.
     """
 
     level: str
@@ -58,7 +58,7 @@ class Difference:
 
     @property
     def sentence(self) -> str:
-        """One line for people; equal counts differ in tokens or states."""
+        """One line for people. If the counts are equal, tokens or cost states differ."""
         parts = [f"{self.dimension}={self.value!r}"] if self.dimension else []
         parts += (
             [f"{self.provider}/{self.model}"] if self.dimension not in columns.UNDIVIDED else []
@@ -71,36 +71,36 @@ class Difference:
 
 
 def verify(database_url: str) -> list[Difference]:
-    """Recompute every sum from the calls, all as the ledger is at one moment, a day at a time.
+    """Compare every sum with the calls in one snapshot, a day at a time.
 
     Raises:
-        LedgerError: whatever the database says.
+        LedgerError: any error of the database.
     """
-    found: list[Difference] = []
+    differences: list[Difference] = []
     with reading(database_url) as connection, connection.transaction():
         for (day,) in connection.execute(_SQL["days_to_check"]).fetchall():
             cursor = connection.cursor(row_factory=class_row(Difference))
-            found += cursor.execute(_COMPARE, {"since": day, "until": day + _DAY})
-        found += wrong_weeks(connection)
-    return found
+            differences += cursor.execute(_COMPARE, {"since": day, "until": day + _DAY})
+        differences += wrong_weeks(connection)
+    return differences
 
 
 def wrong_weeks(connection: psycopg.Connection[Any]) -> list[Difference]:
-    """Weeks that are not the sum of their days."""
+    """Weeks that differ from the sum of their days."""
     cursor = connection.cursor(row_factory=class_row(Difference))
     return cursor.execute(_COMPARE_WEEKS).fetchall()
 
 
 def rebuild(database_url: str, days: Iterable[datetime], weeks: Iterable[datetime] = ()) -> None:
-    """Build the sums of some days anew, each in a transaction of its own.
+    """Rebuild the sums of some days, each in a transaction of its own.
 
     Args:
-        database_url: the ledger, as a user who may keep the roll-ups.
-        days: their starts, UTC; days whose calls were let go must not be among them.
-        weeks: starts of weeks whose days are right.
+        database_url: the ledger, as a user who may refresh the roll-ups.
+        days: their starts, UTC, without days whose calls were dropped.
+        weeks: starts of weeks whose days are correct.
 
     Raises:
-        LedgerError: whatever the database says; days done before that are right.
+        LedgerError: any error of the database; days rebuilt before it stay correct.
     """
     with session(database_url) as connection:
         connection.isolation_level = IsolationLevel.READ_COMMITTED
@@ -114,25 +114,26 @@ def rebuild(database_url: str, days: Iterable[datetime], weeks: Iterable[datetim
 
 
 def days_of(differences: Iterable[Difference]) -> set[datetime]:
-    """The days that have to be built anew, their weeks with them."""
+    """The days that must be rebuilt, with their weeks."""
     return {
-        found.bucket - timedelta(hours=found.bucket.hour, minutes=found.bucket.minute)
-        for found in differences
-        if found.level != _WEEK
+        difference.bucket
+        - timedelta(hours=difference.bucket.hour, minutes=difference.bucket.minute)
+        for difference in differences
+        if difference.level != _WEEK
     }
 
 
 def weeks_of(differences: Iterable[Difference]) -> set[datetime]:
-    """The weeks that have to be made of their days anew."""
-    return {found.bucket for found in differences if found.level == _WEEK}
+    """The weeks that must be rebuilt from their days."""
+    return {difference.bucket for difference in differences if difference.level == _WEEK}
 
 
 def _rebuild(connection: psycopg.Connection[Any], day: datetime) -> None:
-    stretch = {"since": day, "until": day + _DAY}
+    period = {"since": day, "until": day + _DAY}
     refresh.lock(connection)
-    connection.execute(_SQL["delete_marks"], stretch)
-    connection.execute(_SQL["delete_sums"], stretch)
-    refresh.recompute(connection, refresh.with_calls(connection, **stretch))
+    connection.execute(_SQL["delete_marks"], period)
+    connection.execute(_SQL["delete_sums"], period)
+    refresh.recompute(connection, refresh.with_calls(connection, **period))
     _rebuild_week(connection, day)
 
 

@@ -15,7 +15,9 @@ from tokenledger_exporter.errors import InvalidRequestError
 @click.command("explain")
 @click.argument("event_id")
 @click.option("--format", "shape", default="text", type=click.Choice(["text", "json"]))
-@click.option("--show-sql", is_flag=True, help="Print the SQL instead, to run in psql.")
+@click.option(
+    "--show-sql", is_flag=True, help="Print the SQL with its values instead of the explanation."
+)
 @database_option
 @explained
 def command(*, event_id: str, shape: str, show_sql: bool, database_url: str | None) -> None:

@@ -23,17 +23,24 @@ from tokenledger_exporter.cli.filters import conditions
     type=click.Choice(["table", "csv", "json", "md"]),
     help="How to print it.",
 )
-@click.option("--as-of", metavar="TIME", help="The ledger as it stood then: rows and costs.")
-@click.option("--as-if", metavar="MODEL", help="With the prices of [PROVIDER/]MODEL instead.")
+@click.option("--as-of", metavar="TIME", help="Report the ledger as it was at that time.")
+@click.option("--as-if", metavar="MODEL", help="Use the prices of [PROVIDER/]MODEL instead.")
 @click.option(
     "--where",
     multiple=True,
     metavar="DIMENSION=VALUE",
-    help="Only such calls; again for more: of one dimension any value will do.",
+    help="Filter; repeatable. Values of one dimension are alternatives.",
 )
-@click.option("--timezone", default="UTC", metavar="NAME", help="Whose days, like Europe/Berlin.")
-@click.option("--compare", is_flag=True, help="Beside the stretch before, which is as long.")
-@click.option("--show-sql", is_flag=True, help="Print the SQL instead, to run in psql.")
+@click.option(
+    "--timezone",
+    default="UTC",
+    metavar="NAME",
+    help="Time zone of hours, days and months, like Europe/Berlin.",
+)
+@click.option("--compare", is_flag=True, help="Compare with the previous period of equal length.")
+@click.option(
+    "--show-sql", is_flag=True, help="Print the SQL with its values instead of the report."
+)
 @database_option
 @explained
 def command(  # noqa: PLR0913 - one argument an option
@@ -51,7 +58,7 @@ def command(  # noqa: PLR0913 - one argument an option
     show_sql: bool,
     database_url: str | None,
 ) -> None:
-    """What calls cost, dearest first, with the coverage line. Times are UTC unless said."""
+    """Report what calls cost, highest cost first, with coverage. Times are UTC by default."""
     from tokenledger_exporter.db.connection import reading
     from tokenledger_exporter.db.dimensions import zone_of
     from tokenledger_exporter.db.shown_sql import collect_sql

@@ -13,7 +13,7 @@ SELECT token_ledger_take_lock(current_user::text, 'rollups', false) AS is_ours
 SELECT token_ledger_take_lock(current_user::text, 'rollups', true)
 
 -- name: raise_work_mem
--- Keeps sums of many values in memory.
+-- Raises the memory limit, so that sums of many values are not written to disk.
 SET LOCAL work_mem = '64MB'
 
 -- name: mark

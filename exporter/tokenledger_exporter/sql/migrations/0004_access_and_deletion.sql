@@ -50,7 +50,7 @@ COMMENT ON COLUMN token_ledger_erasures.id_hash IS 'HMAC-SHA-256 of the id under
 COMMENT ON COLUMN token_ledger_erasures.pseudonym IS 'Replacement of the id; random, so it cannot be traced back';
 COMMENT ON COLUMN token_ledger_erasures.recorded_at IS 'When the person was erased';
 
--- The key stays with the tables' owner, so nobody else can try ids out.
+-- Only the tables' owner reads the key, so no other role can test ids against the hashes.
 CREATE TABLE token_ledger_erasure_key (
     is_one boolean NOT NULL DEFAULT true,
     inner_key bytea NOT NULL,

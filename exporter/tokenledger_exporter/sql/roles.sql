@@ -172,6 +172,15 @@ BEGIN
 END
 $do$
 
+-- name: read_sums
+-- The functions that views and reports read. PUBLIC may call them unless default privileges say otherwise.
+GRANT EXECUTE ON FUNCTION
+token_ledger_period_edges(timestamptz, timestamptz),
+token_ledger_stored_sums(text, text, timestamptz, timestamptz),
+token_ledger_unsummed_calls(text, text, timestamptz, timestamptz),
+token_ledger_sums(text, text, timestamptz, timestamptz)
+TO {writer}, {keeper}, {reader}
+
 -- name: read_bound
 -- The function that says which organizations a reader is bound to.
 GRANT EXECUTE ON FUNCTION token_ledger_readable_organizations(text) TO {reader}

@@ -216,9 +216,16 @@ def explain(error: psycopg.Error) -> LedgerError:
     )
 
 
+_OTHER_SCHEMA: Final = (
+    pg_errors.UndefinedTable,
+    pg_errors.UndefinedColumn,
+    pg_errors.UndefinedFunction,
+)
+
+
 def _sentence(error: psycopg.Error) -> str:
     """What an error is about that trying again does not end; "" for any other."""
-    if isinstance(error, (pg_errors.UndefinedTable, pg_errors.UndefinedColumn)):
+    if isinstance(error, _OTHER_SCHEMA):
         return "the ledger's tables are missing or changed: run 'tokenledger db migrate'"
     if isinstance(error, pg_errors.InsufficientPrivilege):
         # Only our own functions say what to do about a right.

@@ -46,7 +46,7 @@ _ORGANIZATION: Final = "organization_id"
 
 _NAMES: Final = [sql.Identifier(name) for name in duplicates.ATTRIBUTION]
 _ATTRIBUTE: Final = sql.SQL(_SQL["attribute"]).format(
-    assignments=sql.SQL(", ").join(sql.SQL("{0} = wanted.{0}").format(name) for name in _NAMES),
+    assignments=sql.SQL(", ").join(sql.SQL("{0} = merged.{0}").format(name) for name in _NAMES),
     arrays=sql.SQL(", ").join(
         sql.SQL("{}::text[]").format(sql.Placeholder(name)) for name in duplicates.ATTRIBUTION
     ),

@@ -170,7 +170,7 @@ def test_a_keeper_says_for_how_long_and_the_owner_says_where_to(roles: Roles, ke
         "/srv/archive",
         roles.made[-1],
     )
-    with pytest.raises(SchemaError, match="only the tables' owner says which folder"):
+    with pytest.raises(SchemaError, match="only the tables' owner may set the folder"):
         set_retention(keeper, "1y", "/srv/elsewhere")
     # For ever, and then for a month, would forget the folder.
     with pytest.raises(SchemaError, match="only the tables' owner"):

@@ -34,11 +34,11 @@ from benchmarks.stream_of_calls import (
     of_now,
 )
 from tokenledger_exporter.db.connection import reading
-from tokenledger_exporter.db.steps import ask, keep_plans
+from tokenledger_exporter.db.steps import cache_plans, run_steps
 from tokenledger_exporter.embedded.postgres import temporary_postgres
 from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_exporter.queries import TokenLedgerQueries, report
-from tokenledger_exporter.queries.report import Asked, report_plan
+from tokenledger_exporter.queries.report import ReportRequest, report_steps
 from tokenledger_exporter.rollups import refresh, source
 from tokenledger_exporter.rollups.columns import FIGURES
 from tokenledger_exporter.rollups.verify import verify
@@ -188,14 +188,16 @@ def _print_with_sums(sums: int, before: dict[str, Answered], after: dict[str, An
         )
 
 
-def _stretch(by: tuple[str, ...], where: dict[str, str] | None = None, limit: int = 1_000) -> Asked:
+def _stretch(
+    by: tuple[str, ...], where: dict[str, str] | None = None, limit: int = 1_000
+) -> ReportRequest:
     """The last thirty days and today, as a dashboard asks."""
     now = datetime.now(timezone.utc)
     since = (now - timedelta(days=_DAYS)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return Asked(by, since, now + timedelta(minutes=1), limit=limit, where=where)
+    return ReportRequest(by, since, now + timedelta(minutes=1), limit=limit, where=where)
 
 
-def questions() -> dict[str, Asked]:
+def questions() -> dict[str, ReportRequest]:
     return {
         "day x model, 30 days": _stretch(("day", "provider", "model")),
         "top 10 users, 30 days": _stretch(("user",), limit=10),
@@ -208,7 +210,7 @@ def _questions_under_load(name: str, url: str, seconds: float) -> dict[str, Answ
     """Ask in turn while calls are written and rolled up."""
     taken: dict[str, list[float]] = {question: [] for question in questions()}
     with _beside(url, rate=2_000, batch=200, seconds=seconds + 10), reading(url) as connection:
-        keep_plans(connection)
+        cache_plans(connection)
         # The first seconds fill the caches, and the first plans of each question are its own.
         for measured, until in ((False, 5.0), (True, seconds)):
             began = time.monotonic()
@@ -216,7 +218,7 @@ def _questions_under_load(name: str, url: str, seconds: float) -> dict[str, Answ
                 for question, asked in questions().items():
                     started = time.perf_counter()
                     with connection.transaction():
-                        ask(connection, report_plan(asked))
+                        run_steps(connection, report_steps(asked))
                     if measured:
                         taken[question].append((time.perf_counter() - started) * 1000)
     print(f"  ({name}: {sum(map(len, taken.values()))} questions asked)")
@@ -244,7 +246,7 @@ def _from_rows(url: str) -> dict[str, Answered]:
             times: list[float] = []
             for _ in range(3):
                 started = time.perf_counter()
-                ask(connection, report_plan(asked))
+                run_steps(connection, report_steps(asked))
                 times.append((time.perf_counter() - started) * 1000)
             found[question] = _answered(times)
     return found

@@ -10,19 +10,19 @@ import psycopg
 
 from benchmarks.answers import made_ledger, questions
 from benchmarks.stream_of_calls import made_rows, of_now
-from tokenledger_exporter.queries.report import report_plan
+from tokenledger_exporter.queries.report import report_steps
 from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tokenledger_exporter.db.steps import Question
+    from tokenledger_exporter.db.steps import Statement
 
 CALLS = 5_000
 NEW = 40
 
 
-def calls_read(connection: psycopg.Connection[Any], question: Question) -> int:
+def calls_read(connection: psycopg.Connection[Any], question: Statement) -> int:
     """How many rows of the ledger itself a statement reads."""
     statement = question.statement
     text = statement if isinstance(statement, bytes) else statement.as_bytes(connection)
@@ -45,11 +45,11 @@ def test_a_question_reads_sums_and_the_calls_that_came_since(postgres_server: st
     url = made_ledger(postgres_server, "bench_answers", CALLS)
     with psycopg.connect(url, autocommit=True) as connection:
         for name, asked in questions().items():
-            assert calls_read(connection, next(report_plan(asked))) == 0, name
+            assert calls_read(connection, next(report_steps(asked))) == 0, name
         with closing(BatchWriter(url)) as writer:
             writer.write(of_now(made_rows(NEW), random.Random(1)))  # noqa: S311 - any rows do
         for name, asked in questions().items():
             # Beside the new calls, those of the same slices: of an hour there are no more than 7.
-            assert NEW <= calls_read(connection, next(report_plan(asked))) <= NEW + 7, name
+            assert NEW <= calls_read(connection, next(report_steps(asked))) <= NEW + 7, name
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute("DROP DATABASE bench_answers WITH (FORCE)")

@@ -1,7 +1,7 @@
-"""Dimensions as SQL: what a question is grouped by, and what it is narrowed to.
+"""Dimensions as SQL: grouping and filters.
 
-Names come from the one list of the contract; values travel as parameters, so any text is safe. Text
-no Postgres can hold (NUL, half a surrogate pair) is a value no row has.
+Names come from the contract's list of dimensions. Values are parameters, so any text is safe. Text
+that Postgres cannot store (NUL, half a surrogate pair) matches no row.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 Where: TypeAlias = "Mapping[str, str | Sequence[str]]"
-"""Dimension -> the value, or the values of which any will do; every dimension must agree."""
+"""Dimension -> a value or several: any value of it matches, and all dimensions must match."""
 
 UTC: Final = "UTC"
-"""The time zone of days and hours unless another is asked for."""
+"""Default time zone of days and hours."""
 
 _COLUMNS: Final = {dimension.name: dimension.column for dimension in DIMENSIONS}
 _BUCKETS: Final = {"hour": "YYYY-MM-DD HH24:00", "day": "YYYY-MM-DD", "month": "YYYY-MM"}
 
 BUCKETS: Final = tuple(_BUCKETS)
-"""Stretches of time a question can be grouped by."""
+"""Periods that a query can group by."""
 
 
 def dimension_names() -> tuple[str, ...]:
-    """What a report can be grouped by."""
+    """Everything that a report can group by."""
     return (*_COLUMNS, *_BUCKETS, f"{METADATA_DIMENSION_PREFIX}<key>")
 
 
 def zone_of(name: str) -> tzinfo:
-    """The time zone of a name such as `Europe/Berlin`; UTC needs no data of the machine's.
+    """The time zone of a name such as `Europe/Berlin`; UTC needs no time zone data.
 
     Raises:
-        UsageError: there is none.
+        InvalidRequestError: the name is unknown.
     """
     if name == UTC:
         return timezone.utc
@@ -50,59 +50,59 @@ def zone_of(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise InvalidRequestError(
-            f"{name!r} is no time zone: write it as in the IANA list, like Europe/Berlin (on a "
-            "machine without that list, pip install tzdata)"
+            f"unknown time zone {name!r}; use an IANA name like Europe/Berlin (if this machine has "
+            "no time zone data, pip install tzdata)"
         ) from None
 
 
 def group(name: str, zone: str = UTC) -> sql.Composable:
-    """The SQL of one dimension.
+    """The SQL expression of one dimension.
 
     Args:
         name: a dimension, `metadata.<key>`, or one of `BUCKETS`.
         zone: the time zone of its hours, days and months.
 
     Raises:
-        UsageError: there is no such dimension or zone.
+        InvalidRequestError: the dimension or zone is unknown.
     """
     if name in _COLUMNS:
         return sql.Identifier(_COLUMNS[name])
     if name in _BUCKETS:
         shape = sql.Literal(_BUCKETS[name])
         zone_of(zone)
-        told = sql.SQL("pg_catalog.to_char(timestamp AT TIME ZONE {}, {})")
-        return told.format(sql.Literal(zone), shape)
+        expression = sql.SQL("pg_catalog.to_char(timestamp AT TIME ZONE {}, {})")
+        return expression.format(sql.Literal(zone), shape)
     key = name.removeprefix(METADATA_DIMENSION_PREFIX)
     if key != name and key and is_storable(key):
-        # The query takes parameters, where a bare % would begin one.
+        # The query has parameters, and a single % would begin one.
         return sql.SQL("COALESCE(metadata ->> {}::text, '')").format(
             sql.Literal(key.replace("%", "%%"))
         )
     raise InvalidRequestError(
-        f"{name!r} is no dimension: group by one or more of {', '.join(dimension_names())}"
+        f"unknown dimension {name!r}; use one of {', '.join(dimension_names())}"
     )
 
 
 def narrowed(where: Where | None) -> tuple[sql.Composable, dict[str, object]]:
-    """Conditions to add to a statement's WHERE, and their parameters.
+    """Conditions for a statement's WHERE clause, and their parameters.
 
     Raises:
-        UsageError: there is no such dimension.
+        InvalidRequestError: a dimension is unknown.
     """
     return _narrowed(where, group)
 
 
 def narrowing_values(where: Where | None) -> dict[str, object]:
-    """The parameters of those conditions, for a statement that was put together before."""
+    """The parameters of the conditions, for a statement that was composed before."""
     values: dict[str, object] = {}
-    for number, wanted in enumerate((where or {}).values()):
-        given = [wanted] if isinstance(wanted, str) else list(wanted)
-        values[f"where_{number}"] = [value for value in given if is_storable(value)]
+    for number, allowed in enumerate((where or {}).values()):
+        texts = [allowed] if isinstance(allowed, str) else list(allowed)
+        values[f"where_{number}"] = [text for text in texts if is_storable(text)]
     return values
 
 
 def narrowed_event(where: Where | None) -> tuple[sql.Composable, dict[str, object]]:
-    """The same conditions on a row kept whole in a column `event`."""
+    """The same conditions for a row that is stored as JSON in the column `event`."""
     return _narrowed(where, _in_event)
 
 
@@ -113,7 +113,7 @@ def _narrowed(
     for number, name in enumerate(where or {}):
         if name in _BUCKETS:
             raise InvalidRequestError(
-                f"{name!r} is a stretch of time: give its start and end instead"
+                f"cannot filter by the period {name!r}; give a start and an end instead"
             )
         condition = sql.SQL("AND {} = ANY({}::text[])")
         parts.append(condition.format(column(name), sql.Placeholder(f"where_{number}")))
@@ -130,12 +130,12 @@ def _in_event(name: str) -> sql.Composable:
 
 
 def is_storable(text: str) -> bool:
-    """Whether Postgres can hold it: a shell's bytes that are no UTF-8 arrive as lone surrogates."""
+    """Whether Postgres can store the text: no NUL, no lone surrogates (a shell's invalid UTF-8)."""
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def label_columns(groups: Sequence[sql.Composable]) -> sql.Composed:
-    """The groups as columns `label_0`, `label_1` ... at the head of a SELECT."""
+    """The groups as the first columns of a SELECT: `label_0`, `label_1` ..."""
     labels = [
         sql.SQL("{} AS {},").format(column, sql.Identifier(f"label_{number}"))
         for number, column in enumerate(groups)

@@ -19,7 +19,7 @@ _COLLECTED: Final[ContextVar[list[str] | None]] = ContextVar("tokenledger_shown_
 
 @contextmanager
 def collect_sql() -> Generator[list[str]]:
-    """The list that each statement of this thread or task is added to."""
+    """Yields a list to which each statement of this thread or task is added."""
     collected: list[str] = []
     token = _COLLECTED.set(collected)
     try:
@@ -33,7 +33,7 @@ def show(
     statement: sql.SQL | sql.Composed | bytes | LiteralString,
     values: Mapping[str, object],
 ) -> None:
-    """Add a statement to the list, if somebody collects statements."""
+    """Add a statement to the list, if statements are being collected."""
     collected = _COLLECTED.get()
     if collected is None:
         return

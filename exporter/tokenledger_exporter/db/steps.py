@@ -1,7 +1,7 @@
-"""Questions put to the ledger, the same for a plain and for an async connection.
+"""Queries that run on a sync and on an async connection alike.
 
-A plan is a generator: it yields statements, is sent their rows, and returns the answer. What the
-rows mean is said once, and only who waits for them differs.
+The steps of a query are a generator: it yields statements, receives their rows, and returns the
+result. So the meaning of the rows is written once, and only the waiting differs.
 """
 
 from __future__ import annotations
@@ -29,119 +29,123 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One statement, as bytes if it was put together before, and its parameters.
+class Statement:
+    """One statement and its parameters.
 
     Args:
-        row_factory: what its rows are.
-        keeps_plan: planning it takes as long as carrying it out, and its plan is the same whatever
-            the values. A question that walks over calls is planned for its stretch each time.
+        statement: the SQL; bytes if it was composed before.
+        values: its parameters by name.
+        row_factory: what psycopg makes of its rows.
+        caches_plan: planning takes as long as running it, and the plan does not depend on the
+            values. A statement that scans calls is planned for its time range each time.
     """
 
     statement: sql.SQL | sql.Composed | bytes
     values: Mapping[str, object] = field(default_factory=dict[str, object])
     row_factory: Callable[[Any], RowMaker[Any]] = dict_row
-    keeps_plan: bool = False
+    caches_plan: bool = False
 
     @property
     def prepare(self) -> bool | None:
-        """What psycopg is told: never, or as the connection is set."""
-        return None if self.keeps_plan else False
+        """Psycopg's `prepare` argument: never, or as the connection is set."""
+        return None if self.caches_plan else False
 
 
-Plan: TypeAlias = "Generator[Question, list[Any], T]"
-"""Statements to run one after another, and the answer made of their rows."""
+Steps: TypeAlias = "Generator[Statement, list[Any], T]"
+"""Statements to run one after another, and the result made from their rows."""
 
 
-def keep_plans(connection: psycopg.Connection[Any]) -> None:
-    """Let a direct connection plan once what `keeps_plan`; not through a transaction pooler."""
+def cache_plans(connection: psycopg.Connection[Any]) -> None:
+    """Cache the plans of `caches_plan` statements; not through a transaction pooler."""
     connection.prepare_threshold = 0
-    connection.execute(_SQL["keep_plans"])
+    connection.execute(_SQL["cache_plans"])
 
 
-async def akeep_plans(connection: psycopg.AsyncConnection[Any]) -> None:
-    """As `keep_plans`, on an async connection."""
+async def acache_plans(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Async version of `cache_plans`."""
     connection.prepare_threshold = 0
-    await connection.execute(_SQL["keep_plans"])
+    await connection.execute(_SQL["cache_plans"])
 
 
-def ask(connection: psycopg.Connection[Any], plan: Plan[T]) -> T:
-    """Carry out a plan; its answer is of one moment if the connection is `database.reading`'s.
+def run_steps(connection: psycopg.Connection[Any], steps: Steps[T]) -> T:
+    """Run a query; on a connection of `connection.reading`, in a transaction, it sees one snapshot.
 
     Raises:
-        LedgerError: whatever the database says.
+        LedgerError: the database reported an error.
     """
-    asked = _Asked(plan)
+    run = _Run(steps)
     try:
-        while question := asked.question:
-            show(connection, question.statement, question.values)
-            with _cursor(connection, question) as cursor:
-                cursor.execute(question.statement, question.values, prepare=question.prepare)
-                asked.hear(cursor.fetchall())
+        while statement := run.statement:
+            show(connection, statement.statement, statement.values)
+            with _cursor(connection, statement) as cursor:
+                cursor.execute(statement.statement, statement.values, prepare=statement.prepare)
+                run.send(cursor.fetchall())
     except psycopg.Error as error:
         raise explain(error) from None
-    return asked.answer()
+    return run.result()
 
 
-async def aask(connection: psycopg.AsyncConnection[Any], plan: Plan[T]) -> T:
-    """As `ask`, on an async connection."""
-    asked = _Asked(plan)
+async def arun_steps(connection: psycopg.AsyncConnection[Any], steps: Steps[T]) -> T:
+    """Async version of `run_steps`."""
+    run = _Run(steps)
     try:
-        while question := asked.question:
-            show(connection, question.statement, question.values)
-            async with _async_cursor(connection, question) as cursor:
-                await cursor.execute(question.statement, question.values, prepare=question.prepare)
-                asked.hear(await cursor.fetchall())
+        while statement := run.statement:
+            show(connection, statement.statement, statement.values)
+            async with _async_cursor(connection, statement) as cursor:
+                await cursor.execute(
+                    statement.statement, statement.values, prepare=statement.prepare
+                )
+                run.send(await cursor.fetchall())
     except psycopg.Error as error:
         raise explain(error) from None
-    return asked.answer()
+    return run.result()
 
 
-def _cursor(connection: psycopg.Connection[Any], question: Question) -> psycopg.Cursor[Any]:
+def _cursor(connection: psycopg.Connection[Any], statement: Statement) -> psycopg.Cursor[Any]:
     kind: type[psycopg.Cursor[Any]] = psycopg.Cursor
-    if _must_plan_anew(connection, question):
+    if _needs_own_plan(connection, statement):
         kind = psycopg.ClientCursor
-    return kind(connection, row_factory=question.row_factory)
+    return kind(connection, row_factory=statement.row_factory)
 
 
 def _async_cursor(
-    connection: psycopg.AsyncConnection[Any], question: Question
+    connection: psycopg.AsyncConnection[Any], statement: Statement
 ) -> psycopg.AsyncCursor[Any]:
     kind: type[psycopg.AsyncCursor[Any]] = psycopg.AsyncCursor
-    if _must_plan_anew(connection, question):
+    if _needs_own_plan(connection, statement):
         kind = psycopg.AsyncClientCursor
-    return kind(connection, row_factory=question.row_factory)
+    return kind(connection, row_factory=statement.row_factory)
 
 
-def _must_plan_anew(connection: psycopg.BaseConnection[Any], question: Question) -> bool:
-    """Whether the values must stand in the statement: beside it they would not be planned for.
+def _needs_own_plan(connection: psycopg.BaseConnection[Any], statement: Statement) -> bool:
+    """Whether the values must be in the statement's text, so that it is planned for them.
 
-    `force_generic_plan` holds for every statement with parameters, prepared or not (PostgreSQL 18,
+    `force_generic_plan` applies to every statement with parameters, prepared or not (PostgreSQL 18,
     `choose_custom_plan` of plancache.c; seen 2026-11-26).
     """
-    return not question.keeps_plan and connection.prepare_threshold == 0
+    return not statement.caches_plan and connection.prepare_threshold == 0
 
 
-class _Asked(Generic[T]):
-    """A plan on its way: the next question, until there is an answer."""
+class _Run(Generic[T]):
+    """A query that is running: its next statement, until there is a result."""
 
-    def __init__(self, plan: Plan[T]) -> None:
-        self._plan = plan
-        self._answers: list[T] = []
-        self.question: Question | None = None
-        self._go_on(None)
+    def __init__(self, steps: Steps[T]) -> None:
+        self._steps = steps
+        self._results: list[T] = []
+        self.statement: Statement | None = None
+        self._advance(None)
 
-    def hear(self, rows: list[Any]) -> None:
-        """What the question brought."""
-        self._go_on(rows)
+    def send(self, rows: list[Any]) -> None:
+        """Take the rows of the statement."""
+        self._advance(rows)
 
-    def answer(self) -> T:
-        """What the plan returned, once there is no question left."""
-        return self._answers[0]
+    def result(self) -> T:
+        """The result, when there is no statement left."""
+        return self._results[0]
 
-    def _go_on(self, rows: list[Any] | None) -> None:
+    def _advance(self, rows: list[Any] | None) -> None:
         try:
-            self.question = next(self._plan) if rows is None else self._plan.send(rows)
+            self.statement = next(self._steps) if rows is None else self._steps.send(rows)
         except StopIteration as done:
-            self.question = None
-            self._answers.append(done.value)
+            self.statement = None
+            self._results.append(done.value)

@@ -22,7 +22,7 @@ from tokenledger_exporter.demo.provider import DemoProvider
 from tokenledger_exporter.embedded.postgres import temporary_postgres
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.maintenance.install import migrate
-from tokenledger_exporter.queries.report import Asked, build_report
+from tokenledger_exporter.queries.report import ReportRequest, build_report
 from tokenledger_exporter.recorder.ledger import PostgresLedger
 from tokenledger_exporter.render.report import render
 from tokenledger_semconv.settings import Settings
@@ -161,7 +161,7 @@ def _write_what_waits(database_url: str, folder: Path) -> None:
 
 def _print_reports(connection: psycopg.Connection[Any], since: datetime) -> None:
     until = datetime.now(timezone.utc) + timedelta(minutes=1)
-    reports = [build_report(connection, Asked([name], since, until)) for name in _VIEWS]
+    reports = [build_report(connection, ReportRequest([name], since, until)) for name in _VIEWS]
     for report in reports:
         _say(f"\nCost by {report.by[0]}\n{_table(report)}")
     coverage = reports[0].coverage

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +19,7 @@ from psycopg.rows import dict_row
 from tokenledger_exporter.db.audit_log import log_action
 from tokenledger_exporter.db.connection import reading, session
 from tokenledger_exporter.db.dimensions import is_storable, narrowed, narrowed_event
+from tokenledger_exporter.domain.time_range import BEGINNING, END, with_zone
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.rollups.columns import SUMMED, UNDIVIDED, listed
@@ -29,6 +29,7 @@ from tokenledger_semconv.dimensions import ROLLED_UP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     import psycopg
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("purge")
 _ROLLUPS: Final = statements("rollups_refresh")
-_BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
-_END: Final = datetime.max.replace(tzinfo=timezone.utc)
 
 # What is kept aside goes first: what belongs to a row is found by that row.
 _TABLES: Final = ("duplicates", "conflicts", "rejected", "repricings", "events")
@@ -129,7 +128,10 @@ def purge(  # noqa: PLR0913 - what to delete, one argument each
         raise InvalidRequestError(
             f"the value of {', '.join(empty)} is empty, as a variable that is not set is: give one"
         )
-    bounds = (_with_zone(time_from), _with_zone(time_to))
+    bounds = (
+        time_from and with_zone(time_from),
+        time_to and with_zone(time_to),
+    )
     with (reading if simulate else session)(database_url) as connection, connection.transaction():
         if not simulate:
             twins.lock(connection)
@@ -187,8 +189,8 @@ def _run(
     }
     since, until = bounds
     values |= {
-        "since": since or _BEGINNING,
-        "until": until or _END,
+        "since": since or BEGINNING,
+        "until": until or END,
         "all_time": since is None and until is None,
     }
     counts: dict[str, Any] = {}
@@ -217,7 +219,7 @@ def _sums_let_go(
     conditions: list[sql.Composable] = [
         sql.SQL("AND hours.dimension = {}").format(sql.Literal(name)) for name in named
     ]
-    values: dict[str, object] = {"since": bounds[0] or _BEGINNING, "until": bounds[1] or _END}
+    values: dict[str, object] = {"since": bounds[0] or BEGINNING, "until": bounds[1] or END}
     for name, wanted in where.items():
         column = sql.Identifier("hours", name if name in _OVERALL else "value")
         conditions.append(sql.SQL("AND {} = ANY({})").format(column, sql.Placeholder(name)))
@@ -247,9 +249,3 @@ def _refresh_sums(database_url: str) -> None:
         connection.rollback()
         if may:
             refresh.refresh(connection, build=False)
-
-
-def _with_zone(moment: datetime | None) -> datetime | None:
-    if moment is None or moment.tzinfo:
-        return moment
-    return moment.replace(tzinfo=timezone.utc)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
+from tokenledger_exporter.domain.time_range import BEGINNING, END
 from tokenledger_exporter.pricing.patterns import search
 from tokenledger_exporter.pricing.sheet import Sheet, compute
 from tokenledger_semconv.tokens import TEXT_COUNTS
@@ -85,13 +86,9 @@ class _Candidates:
         days = {day for s in sheets for day in (s.first.valid_from, s.first.valid_to) if day}
         changes = [datetime(day.year, day.month, day.day, tzinfo=timezone.utc) for day in days]
         if not changes:
-            return None, _END
-        since = max((change for change in changes if change <= timestamp), default=_BEGINNING)
-        return since, min((change for change in changes if change > timestamp), default=_END)
-
-
-_BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
-_END: Final = datetime.max.replace(tzinfo=timezone.utc)
+            return None, END
+        since = max((change for change in changes if change <= timestamp), default=BEGINNING)
+        return since, min((change for change in changes if change > timestamp), default=END)
 
 
 def _by_tier(sheets: list[Sheet]) -> dict[str, Sheet]:

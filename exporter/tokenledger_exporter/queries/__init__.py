@@ -1,4 +1,4 @@
-"""Cost questions from Python, with the names users of the older trackers know."""
+"""Queries from Python, with the method names of the older trackers."""
 
 from tokenledger_exporter.queries.async_client import AsyncTokenLedgerQueries
 from tokenledger_exporter.queries.paging import RawPage, UsageEvent

@@ -1,4 +1,4 @@
-"""`AsyncTokenLedgerQueries`: every question, for coroutines."""
+"""`AsyncTokenLedgerQueries`: every query, for coroutines."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 from tokenledger_exporter.db.connection import areading
 from tokenledger_exporter.db.dimensions import UTC
 from tokenledger_exporter.db.shown_sql import collect_sql
-from tokenledger_exporter.db.steps import aask, akeep_plans
+from tokenledger_exporter.db.steps import acache_plans, arun_steps
 from tokenledger_exporter.queries import summaries, trends
-from tokenledger_exporter.queries.paging import Stretch, aggregate_plan, page_plan
-from tokenledger_exporter.queries.report import EVERYTHING, compared_plan, report_plan
-from tokenledger_exporter.queries.savings import savings_plan
+from tokenledger_exporter.queries.paging import CallFilter, aggregate_steps, page_steps
+from tokenledger_exporter.queries.report import EVERYTHING, compared_steps, report_steps
+from tokenledger_exporter.queries.savings import savings_steps
 from tokenledger_exporter.queries.target import known_database_url
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from tokenledger_exporter.db.dimensions import Where
-    from tokenledger_exporter.db.steps import Plan
+    from tokenledger_exporter.db.steps import Steps
     from tokenledger_exporter.queries.paging import RawPage
     from tokenledger_exporter.queries.report import Report
     from tokenledger_exporter.queries.results import (
@@ -48,31 +48,32 @@ if TYPE_CHECKING:
 
 
 class AsyncTokenLedgerQueries:
-    """The questions of `TokenLedgerQueries` for coroutines; each is awaited.
+    """Queries over one ledger; each method is awaited. Costs are Decimal, in US dollars.
 
-    A question opens a connection of its own; used as an async context manager, all share one, which
-    tasks take in turn.
+    `days` are 1 or more, up to now. `where` filters by one value of a dimension, or by several:
+    `{"team": "ml", "metadata.tier": ["gold", "silver"]}`. Each query opens a connection of its own.
+    Used as an async context manager, all queries share one, which tasks use in turn.
 
     Args:
-        database_url: connection string; else that of `configure()`, else of the environment.
-        prepare: the shared connection keeps the plans of statements asked before, which takes most
-            of the time of a small page. Not through a transaction pooler.
+        database_url: connection string; by default that of `configure()`, else of the environment.
+        prepare: cache the plans of statements on the shared connection: for a small page, planning
+            takes most of the time. It does not work through a transaction pooler.
 
     Raises:
-        UsageError: no database URL is known. From any question: what was asked does not exist.
+        InvalidRequestError: no database URL is known; from a query: an argument is invalid.
     """
 
     def __init__(self, database_url: str | None = None, *, prepare: bool = False) -> None:
         self._database_url: Final = known_database_url(database_url)
         self._prepares: Final = prepare
-        self._kept: Final = AsyncExitStack()
+        self._stack: Final = AsyncExitStack()
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._turn: Final = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        self._connection = await self._kept.enter_async_context(areading(self._database_url))
+        self._connection = await self._stack.enter_async_context(areading(self._database_url))
         if self._prepares:
-            await akeep_plans(self._connection)
+            await acache_plans(self._connection)
         return self
 
     async def __aexit__(
@@ -82,7 +83,7 @@ class AsyncTokenLedgerQueries:
         trace: TracebackType | None,
     ) -> None:
         self._connection = None
-        await self._kept.aclose()
+        await self._stack.aclose()
 
     @contextmanager
     def show_sql(self) -> Generator[list[str]]:
@@ -105,23 +106,23 @@ class AsyncTokenLedgerQueries:
         *,
         where: Where | None = None,
     ) -> CostSummary:
-        """Everything in the last `days` days."""
-        told = summaries.given(where, user=user_id, model=model, app=app_name)
-        return await self._ask(summaries.summary_plan(summaries.asked_days(days, where=told)))
+        """Cost and counts of the last `days` days."""
+        filters = summaries.with_filters(where, user=user_id, model=model, app=app_name)
+        return await self._run(summaries.summary_steps(summaries.last_days(days, where=filters)))
 
     async def get_costs_by_model(
         self, days: int = 30, limit: int = 1_000, *, where: Where | None = None
     ) -> list[ModelCost]:
-        """One entry a provider and model, dearest first."""
-        asked = summaries.asked_days(days, "provider", "model", where=where, limit=limit)
-        return await self._ask(summaries.models_plan(asked))
+        """One entry per provider and model, highest cost first."""
+        request = summaries.last_days(days, "provider", "model", where=where, limit=limit)
+        return await self._run(summaries.models_steps(request))
 
     async def get_costs_by_user(
         self, days: int = 30, limit: int = 1_000, *, where: Where | None = None
     ) -> list[UserCost]:
-        """One entry a user, dearest first."""
-        asked = summaries.asked_days(days, "user", where=where, limit=limit)
-        return await self._ask(summaries.users_plan(asked))
+        """One entry per user, highest cost first."""
+        request = summaries.last_days(days, "user", where=where, limit=limit)
+        return await self._run(summaries.users_steps(request))
 
     async def get_daily_costs(
         self,
@@ -131,22 +132,22 @@ class AsyncTokenLedgerQueries:
         timezone: str = UTC,
         where: Where | None = None,
     ) -> list[DailyCost]:
-        """One entry a day that has calls, newest first; `get_daily_trend` has every day."""
-        told = summaries.given(where, user=user_id)
-        asked = summaries.asked_days(days, "day", where=told, zone=timezone)
-        return await self._ask(summaries.days_plan(asked))
+        """One entry per day with calls, newest first; `get_daily_trend` has every day."""
+        filters = summaries.with_filters(where, user=user_id)
+        request = summaries.last_days(days, "day", where=filters, zone=timezone)
+        return await self._run(summaries.days_steps(request))
 
     async def get_daily_trend(
         self, days: int = 30, *, timezone: str = UTC, where: Where | None = None
     ) -> Trend[DailyCost]:
-        """The last `days` days of a time zone, today among them, oldest first and without a gap."""
-        return await self._ask(trends.daily_plan(days, timezone, where))
+        """The last `days` days including today, oldest first and without gaps."""
+        return await self._run(trends.daily_steps(days, timezone, where))
 
     async def get_hourly_costs(
         self, hours: int = 24, *, timezone: str = UTC, where: Where | None = None
     ) -> Trend[HourlyCost]:
-        """The last `hours` hours, this one among them, oldest first and without a gap."""
-        return await self._ask(trends.hourly_plan(hours, timezone, where))
+        """The last `hours` hours including this one, oldest first and without gaps."""
+        return await self._run(trends.hourly_steps(hours, timezone, where))
 
     async def get_costs_by(
         self,
@@ -157,57 +158,57 @@ class AsyncTokenLedgerQueries:
         order_by: str = "cost_usd",
         limit: int = EVERYTHING,
     ) -> Report:
-        """Groups by any dimensions, `metadata.<key>`, `hour`, `day` or `month`, dearest first.
+        """Costs by any dimensions, `metadata.<key>`, `hour`, `day` or `month`, highest first.
 
         Args:
-            dimensions: what to group by; none is the total alone.
+            dimensions: what to group by; none gives the total only.
             days: how far back.
-            where: what to narrow it to.
-            timezone: whose hours, days and months, by its IANA name.
+            where: filters.
+            timezone: time zone of hours, days and months, by its IANA name.
             order_by: cost_usd, calls, input_tokens, output_tokens or cached_tokens.
-            limit: most groups; the total covers all.
+            limit: maximum number of groups; the total covers all.
         """
-        asked = summaries.asked_days(
+        request = summaries.last_days(
             days, *dimensions, where=where, zone=timezone, limit=limit, order_by=order_by
         )
-        return await self._ask(report_plan(asked))
+        return await self._run(report_steps(request))
 
     async def compare_costs(
         self, *dimensions: str, days: int = 30, where: Where | None = None, limit: int = EVERYTHING
     ) -> Report:
-        """The same beside the `days` before: each row has `previous_cost_usd` and `change_usd`."""
-        asked = summaries.asked_days(days, *dimensions, where=where, limit=limit)
-        return await self._ask(compared_plan(asked))
+        """Costs compared with the preceding `days`, as `previous_cost_usd` and `change_usd`."""
+        request = summaries.last_days(days, *dimensions, where=where, limit=limit)
+        return await self._run(compared_steps(request))
 
     async def get_error_rate(self, days: int = 7, *, where: Where | None = None) -> ErrorRate:
         """How many calls failed."""
-        return await self._ask(summaries.errors_plan(summaries.asked_days(days, where=where)))
+        return await self._run(summaries.errors_steps(summaries.last_days(days, where=where)))
 
     async def get_top_errors(
         self, days: int = 7, limit: int = 10, *, where: Where | None = None
     ) -> list[TopError]:
-        """The commonest failures by error type, provider and model."""
-        return await self._ask(
-            summaries.top_errors_plan(summaries.asked_days(days, where=where, limit=limit))
+        """The most frequent failures by error type, provider and model."""
+        return await self._run(
+            summaries.top_errors_steps(summaries.last_days(days, where=where, limit=limit))
         )
 
     async def get_latency_percentiles(
         self, days: int = 7, *, where: Where | None = None
     ) -> Latency:
-        """How long calls took, and how long to the first token of a stream, milliseconds."""
-        return await self._ask(summaries.latency_plan(summaries.asked_days(days, where=where)))
+        """How long calls and first tokens of streams took, in milliseconds."""
+        return await self._run(summaries.latency_steps(summaries.last_days(days, where=where)))
 
     async def get_cache_savings(
         self, days: int = 30, *, where: Where | None = None
     ) -> CacheSavings:
         """How much input came from a cache, and what that saved."""
-        return await self._ask(savings_plan(summaries.asked_days(days, where=where)))
+        return await self._run(savings_steps(summaries.last_days(days, where=where)))
 
     async def get_projected_monthly_cost(self, *, where: Where | None = None) -> ProjectedMonth:
-        """What 30 days cost at the pace of the last 7; the answer names the method."""
-        return await self._ask(summaries.month_plan(where))
+        """The projected cost of 30 days, from the last 7; the result names the method."""
+        return await self._run(summaries.month_steps(where))
 
-    async def fetch_raw(  # noqa: PLR0913 - what is asked, one argument each
+    async def fetch_raw(  # noqa: PLR0913 - one argument per filter
         self,
         *,
         project: str | None = None,
@@ -218,22 +219,22 @@ class AsyncTokenLedgerQueries:
         cursor: str | None = None,
         where: Where | None = None,
     ) -> RawPage:
-        """The calls themselves, oldest first, a page at a time.
+        """The calls, oldest first, page by page.
 
         Args:
-            project: of this project alone.
-            request_type: of this operation alone (chat, embeddings ...).
-            time_from: start, included; without a zone it is UTC.
-            time_to: end, not included.
-            limit: rows a page, 1 to 10,000.
-            cursor: `next_cursor` of the page before.
-            where: what else to narrow it to.
+            project: only calls of this project.
+            request_type: only calls of this operation (chat, embeddings ...).
+            time_from: start, included; UTC if it has no zone.
+            time_to: end, excluded.
+            limit: rows per page, 1 to 10,000.
+            cursor: `next_cursor` of the preceding page.
+            where: more filters.
         """
-        told = summaries.given(where, project=project, operation=request_type)
-        stretch = Stretch(time_from, time_to, told)
-        return await self._ask_once(page_plan(stretch, limit, cursor))
+        filters = summaries.with_filters(where, project=project, operation=request_type)
+        call_filter = CallFilter(time_from, time_to, filters)
+        return await self._run_single(page_steps(call_filter, limit, cursor))
 
-    async def aggregate(  # noqa: PLR0913 - what is asked, one argument each
+    async def aggregate(  # noqa: PLR0913 - one argument per filter
         self,
         group_by: str | Sequence[str] = "day",
         metrics: Sequence[str] = ("sum_total", "sum_cost", "count_requests"),
@@ -243,29 +244,29 @@ class AsyncTokenLedgerQueries:
         timezone: str = UTC,
         where: Where | None = None,
     ) -> list[Aggregate]:
-        """Sums, counts and averages by group, in the order of the groups.
+        """Sums, counts and averages by group, ordered by group.
 
         Args:
-            group_by: day, project, type, any other dimension, or several of them.
+            group_by: `day`, `project`, `type`, any other dimension, or several.
             metrics: sum_input, sum_output, sum_total, sum_cost, count_requests,
                 avg_total_per_request, avg_cost_per_request.
-            time_from: start, included; without a zone it is UTC.
-            time_to: end, not included.
-            timezone: whose hours, days and months, by its IANA name.
-            where: what to narrow it to.
+            time_from: start, included; UTC if it has no zone.
+            time_to: end, excluded.
+            timezone: time zone of hours, days and months, by its IANA name.
+            where: filters.
         """
-        stretch = Stretch(time_from, time_to, where)
-        return await self._ask_once(aggregate_plan(stretch, group_by, metrics, timezone))
+        call_filter = CallFilter(time_from, time_to, where)
+        return await self._run_single(aggregate_steps(call_filter, group_by, metrics, timezone))
 
-    async def _ask(self, plan: Plan[T]) -> T:
-        """The answer, all of it as the ledger was at one moment."""
+    async def _run(self, steps: Steps[T]) -> T:
+        """Run a query in one transaction, so that all its statements see the same snapshot."""
         async with self._open() as connection, connection.transaction():
-            return await aask(connection, plan)
+            return await arun_steps(connection, steps)
 
-    async def _ask_once(self, plan: Plan[T]) -> T:
-        """The answer of a plan of one statement, which needs no transaction around it."""
+    async def _run_single(self, steps: Steps[T]) -> T:
+        """Run a query of one statement, which needs no transaction."""
         async with self._open() as connection:
-            return await aask(connection, plan)
+            return await arun_steps(connection, steps)
 
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[psycopg.AsyncConnection[Any]]:

@@ -1,7 +1,7 @@
-"""The ledger's rows themselves, page by page, and aggregates over them.
+"""The ledger's rows, page by page, and aggregates over them.
 
-A page ends at a place in the order of (timestamp, event_id), not at a count of rows: what is
-written or deleted meanwhile neither repeats nor hides a row that was there all along.
+A cursor is a position in the order of (timestamp, event_id), not a row count. So rows that are
+written or deleted meanwhile neither repeat nor hide a row that was there all along.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from uuid import UUID
 from psycopg import sql
 
 from tokenledger_exporter.db.dimensions import group, label_columns, narrowed, narrowing_values
-from tokenledger_exporter.db.steps import Question
+from tokenledger_exporter.db.steps import Statement
 from tokenledger_exporter.domain.coverage import Coverage, coverage_of
+from tokenledger_exporter.domain.time_range import BEGINNING, END, with_zone
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.queries.results import Aggregate
 from tokenledger_exporter.rollups.source import source_of
@@ -32,19 +33,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tokenledger_exporter.db.dimensions import Where
-    from tokenledger_exporter.db.steps import Plan
+    from tokenledger_exporter.db.steps import Steps
 
 _SQL: Final = statements("queries")
 
 MAX_ROWS: Final = 10_000
-"""The largest page."""
-
-_BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
-_END: Final = datetime.max.replace(tzinfo=timezone.utc)
+"""Maximum rows of a page."""
 
 
 class UsageEvent(NamedTuple):
-    """One call as the ledger has it; docs of the columns stand in the database."""
+    """One call as stored; the columns are documented in the database."""
 
     event_id: UUID
     timestamp: datetime
@@ -87,24 +85,24 @@ class UsageEvent(NamedTuple):
 
     @property
     def project_name(self) -> str:
-        """The project, by the name users of Token Usage Metrics know."""
+        """The project, by its name in Token Usage Metrics."""
         return self.project
 
     @property
     def request_type(self) -> str:
-        """The operation, by the name users of Token Usage Metrics know."""
+        """The operation, by its name in Token Usage Metrics."""
         return self.operation
 
 
-# What `_make` does, without a call of Python for every row.
+# Like `_make`, without a Python call per row.
 _make_event: Final[Callable[[Sequence[Any]], UsageEvent]] = partial(
-    tuple.__new__,  # pyright: ignore[reportUnknownMemberType] - typeshed says no more of it
+    tuple.__new__,  # pyright: ignore[reportUnknownMemberType] - typeshed has no narrower type
     UsageEvent,
 )
 
 
 def _event_factory(_cursor: object) -> Callable[[Sequence[Any]], UsageEvent]:
-    """Rows as events at once; their columns are asked for in the order of the fields."""
+    """Makes events directly from rows; the query selects columns in the order of the fields."""
     return _make_event
 
 
@@ -119,8 +117,8 @@ class RawPage:
 
     Args:
         events: the calls.
-        next_cursor: what to ask the next page with; `None` after the last.
-        coverage: of this page's calls alone; what is lost is in no row.
+        next_cursor: cursor of the next page; `None` after the last.
+        coverage: coverage of this page's calls; lost records are in no row.
     """
 
     events: tuple[UsageEvent, ...]
@@ -129,12 +127,13 @@ class RawPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Which calls a page or an aggregate is of; `None` is without a bound.
+class CallFilter:
+    """Selects the calls of a page or an aggregate; `None` means no bound.
 
     Args:
-        time_from: start, included; without a zone it is UTC.
-        time_to: end, not included.
+        time_from: start, included; UTC if it has no zone.
+        time_to: end, excluded.
+        where: conditions on dimensions.
     """
 
     time_from: datetime | None = None
@@ -144,39 +143,39 @@ class Stretch:
     @property
     def since(self) -> datetime:
         """The start."""
-        return _with_zone(self.time_from or _BEGINNING)
+        return with_zone(self.time_from or BEGINNING)
 
     @property
     def until(self) -> datetime:
         """The end."""
-        return _with_zone(self.time_to or _END)
+        return with_zone(self.time_to or END)
 
 
-def page_plan(stretch: Stretch, limit: int, cursor: str | None) -> Plan[RawPage]:
+def page_steps(calls: CallFilter, limit: int, cursor: str | None) -> Steps[RawPage]:
     """The calls after a cursor.
 
     Raises:
-        UsageError: the limit is no page's, or the cursor none of ours.
+        InvalidRequestError: the limit or the cursor is invalid.
     """
     if not 1 <= limit <= MAX_ROWS:
-        raise InvalidRequestError(f"{limit} is no page: give a limit of 1 to {MAX_ROWS:,}")
-    values = narrowing_values(stretch.where)
+        raise InvalidRequestError(f"limit must be 1 to {MAX_ROWS:,}, not {limit}")
+    values = narrowing_values(calls.where)
     bounds: list[str] = []
-    if stretch.time_from is not None or cursor is not None:
+    if calls.time_from is not None or cursor is not None:
         bounds.append("page_since")
-        values["since"] = stretch.since
-    if stretch.time_to is not None:
+        values["since"] = calls.since
+    if calls.time_to is not None:
         bounds.append("page_until")
-        values["until"] = stretch.until
-    # A plan for any two bounds takes what lies between for little, reads it all, and sorts it.
-    keeps_plan = len(bounds) <= 1
+        values["until"] = calls.until
+    # A generic plan for two bounds expects few rows between them, so it reads and sorts them all.
+    caches_plan = len(bounds) <= 1
     if cursor is not None:
         timestamp, event_id = _place(cursor)
         values |= {"after_timestamp": timestamp, "after_event_id": event_id}
-        values["since"] = max(stretch.since, timestamp)
+        values["since"] = max(calls.since, timestamp)
         bounds.append("page_after")
-    query = _page_statement(tuple(stretch.where or ()), limit, tuple(bounds))
-    rows: list[UsageEvent] = yield Question(query, values, _event_factory, keeps_plan=keeps_plan)
+    query = _page_statement(tuple(calls.where or ()), limit, tuple(bounds))
+    rows: list[UsageEvent] = yield Statement(query, values, _event_factory, caches_plan=caches_plan)
     events = tuple(rows[:limit])
     states = Counter(map(_COST_STATUS, events))
     not_settled = len(events) - sum(map(_SETTLED, events))
@@ -189,24 +188,24 @@ def page_plan(stretch: Stretch, limit: int, cursor: str | None) -> Plan[RawPage]
 
 @lru_cache(maxsize=64)
 def _page_statement(names: tuple[str, ...], limit: int, bounds: tuple[str, ...]) -> bytes:
-    """A page narrowed to values of these dimensions; a small page is quicker than its statement.
+    """The statement of a page; it is cached because composing it takes longer than a small page.
 
-    The limit is said in words and not as a parameter: a plan for any limit would be one for many
-    rows, and Postgres would rather plan every page anew.
+    The limit is in the text and not a parameter: a generic plan for any limit expects many rows, so
+    Postgres would plan every page again.
     """
     where, _ = narrowed(dict.fromkeys(names, ""))
     query = sql.SQL(_SQL["page"]).format(
         columns=_COLUMN_LIST,
         where=where,
         bounds=sql.SQL(" ").join(sql.SQL(fragment(_SQL[name])) for name in bounds),
-        # One row more tells whether there is a next page.
+        # One more row shows whether there is a next page.
         limit=sql.Literal(limit + 1),
     )
     return query.as_bytes(None)
 
 
 def _cursor(event: UsageEvent) -> str:
-    # JSON, written by hand: there is nothing in it to escape, and it is made for every page.
+    # JSON written by hand: nothing in it needs escaping, and every page needs one.
     timestamp = event.timestamp.astimezone(timezone.utc).isoformat()
     place = f'["{timestamp}", "{event.event_id.hex}"]'
     return base64.urlsafe_b64encode(place.encode()).decode()
@@ -217,9 +216,9 @@ def _place(cursor: str) -> tuple[datetime, UUID]:
         timestamp, event_id = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
         place = datetime.fromisoformat(timestamp), UUID(hex=event_id)
     except (ValueError, TypeError, AttributeError, binascii.Error):
-        raise InvalidRequestError("this cursor is not one a page gave: start without one") from None
+        raise InvalidRequestError("invalid cursor; start without one") from None
     if place[0].tzinfo is None:
-        raise InvalidRequestError("this cursor is not one a page gave: start without one")
+        raise InvalidRequestError("invalid cursor; start without one")
     return place
 
 
@@ -235,24 +234,24 @@ METRICS: Final = (
     *("sum_input", "sum_output", "sum_total", "sum_cost", "count_requests"),
     *("avg_total_per_request", "avg_cost_per_request"),
 )
-"""What an aggregate can tell of a group: tokens, US dollars and calls."""
+"""The metrics of an aggregate: tokens, US dollars and calls."""
 
 
-def aggregate_plan(
-    stretch: Stretch, group_by: str | Sequence[str], metrics: Sequence[str], zone: str
-) -> Plan[list[Aggregate]]:
+def aggregate_steps(
+    calls: CallFilter, group_by: str | Sequence[str], metrics: Sequence[str], zone: str
+) -> Steps[list[Aggregate]]:
     """Metrics by group, in the order of the groups.
 
     Raises:
-        UsageError: a dimension or metric does not exist; the message lists those that do.
+        InvalidRequestError: a dimension or metric is unknown; the message lists the valid ones.
     """
     if unknown := [metric for metric in metrics if metric not in METRICS]:
-        raise InvalidRequestError(f"{unknown[0]!r} is no metric: take of {', '.join(METRICS)}")
-    asked = [group_by] if isinstance(group_by, str) else list(group_by)
-    names = tuple(dict.fromkeys(name for told in asked for name in _GROUPS.get(told, (told,))))
+        raise InvalidRequestError(f"unknown metric {unknown[0]!r}; use {', '.join(METRICS)}")
+    group_names = [group_by] if isinstance(group_by, str) else list(group_by)
+    names = tuple(dict.fromkeys(name for key in group_names for name in _GROUPS.get(key, (key,))))
     groups = [group(name, zone) for name in names]
-    where, values = narrowed(stretch.where)
-    source = source_of({*names, *(stretch.where or ())}, stretch.since, stretch.until, zone)
+    where, values = narrowed(calls.where)
+    source = source_of({*names, *(calls.where or ())}, calls.since, calls.until, zone)
     grouping: sql.Composable = sql.SQL("")
     if groups:
         grouping = sql.SQL(fragment(_SQL["aggregate_grouping"])).format(
@@ -265,8 +264,8 @@ def aggregate_plan(
     query = sql.SQL(_SQL["aggregate"]).format(
         labels=label_columns(groups), where=where, grouping=grouping, **braces
     )
-    asked_of = {"since": stretch.since, "until": stretch.until}
-    rows = yield Question(query, {**asked_of, **values}, keeps_plan=source.is_rolled_up)
+    bounds = {"since": calls.since, "until": calls.until}
+    rows = yield Statement(query, {**bounds, **values}, caches_plan=source.is_rolled_up)
     return [
         Aggregate(
             groups={name: row[f"label_{number}"] for number, name in enumerate(names)},
@@ -283,7 +282,3 @@ def _metric(row: Mapping[str, Decimal | int], metric: str) -> Decimal | int:
     whole = row["sum_total" if metric == "avg_total_per_request" else "sum_cost"]
     requests = row["count_requests"]
     return Decimal(whole) / requests if requests else Decimal(0)
-
-
-def _with_zone(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

@@ -1,4 +1,4 @@
-"""Cost by any dimensions over a stretch of time, with the coverage that says what is missing."""
+"""Reports: cost by any dimensions over a period, with their coverage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tokenledger_exporter.db.dimensions import (
     narrowed,
     narrowing_values,
 )
-from tokenledger_exporter.db.steps import Question, ask
+from tokenledger_exporter.db.steps import Statement, run_steps
 from tokenledger_exporter.domain.coverage import Coverage, coverage_of, sum_coverage
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import plain_usd
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from tokenledger_exporter.db.dimensions import Where
-    from tokenledger_exporter.db.steps import Plan
+    from tokenledger_exporter.db.steps import Steps
     from tokenledger_exporter.rollups.source import Source
 
 _SQL: Final = statements("queries")
@@ -41,24 +41,25 @@ _ZERO: Final = Decimal(0)
 _ORGANIZATION: Final = "organization"
 
 SCHEMA_VERSION: Final = 1
-"""Version of the JSON a report prints."""
+"""Version of a report's JSON."""
 
 OLD_PRICES: Final = timedelta(days=30)
-"""A price book not compared with its list for longer than this is said to be old."""
+"""Age from which a price book that was not updated is reported as old."""
 
 EVERYTHING: Final = 1_000_000
-"""More groups than a report will ever have."""
+"""A limit above the number of groups of any report."""
 
 ORDERS: Final = ("cost_usd", "calls", "input_tokens", "output_tokens", "cached_tokens")
-"""What the groups of a report can be ordered by, the most first."""
+"""Sort keys of a report's groups, highest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportRow:
-    """One group: its labels in the order asked for, its money (US dollars) and its counts.
+    """One group: its labels, its cost in US dollars and its counts.
 
     Args:
-        previous_cost_usd: its cost in the stretch before; `None` if nobody compared.
+        labels: the values of the dimensions, in the requested order.
+        previous_cost_usd: its cost in the preceding period; `None` without a comparison.
     """
 
     labels: tuple[str, ...]
@@ -72,7 +73,7 @@ class ReportRow:
 
     @property
     def change_usd(self) -> Decimal | None:
-        """How much more it cost than in the stretch before; negative if less."""
+        """How much more it cost than in the preceding period; negative if less."""
         if self.previous_cost_usd is None:
             return None
         return self.cost_usd - self.previous_cost_usd
@@ -80,17 +81,18 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Groups, dearest first, and their total over the whole stretch.
+    """Groups, highest cost first, and their total over the period.
 
     Args:
-        as_of: the time the ledger is looked at; `None` is now.
-        as_if: the model whose prices stand in for each call's own; "" is none.
-        notes: what a reader must know of the figures, a sentence each.
-        zone: time zone of its hours, days and months.
-        where: what it is narrowed to; `lost` counts every loss of the operator's own sources all
-            the same, since nobody knows whose those calls were, and those of tenants asked for.
-        compared_since: start of the stretch before, which ends at `since`; `None` if not compared.
-        previous: coverage of that stretch.
+        as_of: the report shows the ledger as it was at this time; `None` means now.
+        as_if: the model whose prices are applied to all calls; "" means each call's own model.
+        notes: what a reader must know about the figures, a sentence each.
+        zone: time zone of hours, days and months.
+        where: its filters. `lost` counts all losses of the operator's own sources, because lost
+            calls have no attribution, and the losses of the requested tenants.
+        compared_since: start of the preceding period, which ends at `since`; `None` without a
+            comparison.
+        previous: coverage of the preceding period.
     """
 
     by: tuple[str, ...]
@@ -108,22 +110,22 @@ class Report:
 
     @property
     def coverage(self) -> Coverage:
-        """Coverage of every call in the stretch."""
+        """Coverage of every call in the period."""
         return self.totals.coverage
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a report is to tell.
+class ReportRequest:
+    """A request for a report.
 
     Args:
-        by: dimension names, `metadata.<key>`, or `hour`, `day`, `month`; none is the total, and a
-            name said twice counts once.
+        by: dimension names, `metadata.<key>`, or `hour`, `day`, `month`; empty means the total
+            only. Repeated names count once.
         since: start, included, with a time zone.
-        until: end, not included, with a time zone.
-        limit: most groups to return; the total always covers all.
-        as_of: rows known then, at the cost they had then; `None` is now.
-        where: what to narrow it to; each dimension must have one of its values.
+        until: end, excluded, with a time zone.
+        limit: maximum number of groups; the total always covers all.
+        as_of: use the rows known at that time, at their cost then; `None` means now.
+        where: filters; each dimension must have one of its values.
         zone: time zone of hours, days and months, by its IANA name.
         order_by: one of `ORDERS`.
     """
@@ -138,74 +140,73 @@ class Asked:
     order_by: str = ORDERS[0]
 
 
-def build_report(connection: psycopg.Connection[Any], asked: Asked) -> Report:
-    """Sum the ledger.
+def build_report(connection: psycopg.Connection[Any], request: ReportRequest) -> Report:
+    """Build a report.
 
     Raises:
-        UsageError: a dimension, time zone or order does not exist; the message lists those that do.
-            Or the stretch ends before it starts.
+        InvalidRequestError: a dimension, time zone or sort key is unknown; the message lists the
+            valid ones. Or the period ends before it starts.
     """
-    return ask(connection, report_plan(asked))
+    return run_steps(connection, report_steps(request))
 
 
-def report_plan(asked: Asked) -> Plan[Report]:
-    """As `build_report`, for any connection."""
-    by, groups = checked_groups(asked)
-    found = (yield _groups(asked, by)) if groups else []
-    rows = [_row(told, len(by)) for told in found if not told.get("is_total")]
-    if len(rows) < len(found):
-        total = _row(found[-1], 0)
-    elif not found or len(rows) >= asked.limit:
-        found = yield _groups(asked, ())
-        total = _row(found[0], 0)
+def report_steps(request: ReportRequest) -> Steps[Report]:
+    """The steps of `build_report`."""
+    by, groups = checked_groups(request)
+    records = (yield _groups(request, by)) if groups else []
+    rows = [_row(record, len(by)) for record in records if not record.get("is_total")]
+    if len(rows) < len(records):
+        total = _row(records[-1], 0)
+    elif not records or len(rows) >= request.limit:
+        records = yield _groups(request, ())
+        total = _row(records[0], 0)
     else:
-        # Every group is here. What is newest is read as calls: not twice.
+        # All groups are here, so no second query over the newest calls is needed.
         total = _sum(rows)
-    notes = (*_notes(found[0]["checked_on"]), *_notes_beside(found[0]))
-    lost: int = found[0]["lost"]
+    notes = (*_notes(records[0]["checked_on"]), *_uncounted_notes(records[0]))
+    lost: int = records[0]["lost"]
     return Report(
         by=by,
-        since=asked.since,
-        until=asked.until,
+        since=request.since,
+        until=request.until,
         rows=tuple(rows),
         totals=replace(total, coverage=replace(total.coverage, lost=lost)),
-        as_of=asked.as_of,
+        as_of=request.as_of,
         notes=notes,
-        zone=asked.zone,
-        where=plain_where(asked.where),
+        zone=request.zone,
+        where=plain_where(request.where),
     )
 
 
-def compared_plan(asked: Asked) -> Plan[Report]:
-    """The report beside the cost of the stretch before, which is as long.
+def compared_steps(request: ReportRequest) -> Steps[Report]:
+    """A report that compares each cost with that of the preceding period of the same length.
 
-    A group that had calls only then costs nothing now.
+    A group that only had calls in the preceding period has a cost of 0.
     """
-    if asked.as_of is not None:
+    if request.as_of is not None:
+        raise InvalidRequestError("--as-of and --compare cannot be combined; leave one of them out")
+    if periods := [name for name in request.by if name in BUCKETS]:
         raise InvalidRequestError(
-            "what stood at an earlier time cannot be compared: leave as-of out"
+            f"cannot compare by {periods[0]!r}: the two periods have none in common; use another "
+            "dimension"
         )
-    if stretches := [name for name in asked.by if name in BUCKETS]:
-        raise InvalidRequestError(
-            f"{stretches[0]!r} is a stretch of time and is never in both: compare by others"
-        )
-    now = yield from report_plan(asked)
+    now = yield from report_steps(request)
     try:
-        since = asked.since - (asked.until - asked.since)
+        since = request.since - (request.until - request.since)
     except OverflowError:
         raise InvalidRequestError(
-            "the stretch before leads to before the year 1: take less"
+            "the preceding period begins before the year 1; choose a shorter period"
         ) from None
-    earlier = replace(asked, since=since, until=asked.since, limit=EVERYTHING)
-    before = yield from report_plan(earlier)
+    earlier = replace(request, since=since, until=request.since, limit=EVERYTHING)
+    before = yield from report_steps(earlier)
     costs = {row.labels: row.cost_usd for row in before.rows}
-    here = [replace(row, previous_cost_usd=costs.pop(row.labels, _ZERO)) for row in now.rows]
-    if len(here) < asked.limit:
-        gone = [_nothing(row) for row in before.rows if row.labels in costs]
-        here += gone[: asked.limit - len(here)]
+    rows = [replace(row, previous_cost_usd=costs.pop(row.labels, _ZERO)) for row in now.rows]
+    if len(rows) < request.limit:
+        ended = [_without_calls(row) for row in before.rows if row.labels in costs]
+        rows += ended[: request.limit - len(rows)]
     return replace(
         now,
-        rows=tuple(here),
+        rows=tuple(rows),
         totals=replace(now.totals, previous_cost_usd=before.totals.cost_usd),
         compared_since=since,
         previous=before.coverage,
@@ -228,44 +229,43 @@ def _sum(rows: Sequence[ReportRow]) -> ReportRow:
     )
 
 
-def _nothing(row: ReportRow) -> ReportRow:
-    """A group of the stretch before that has no call in this one."""
+def _without_calls(row: ReportRow) -> ReportRow:
+    """The row of a group that only had calls in the preceding period."""
     return ReportRow(row.labels, _ZERO, 0, 0, 0, 0, Coverage(), row.cost_usd)
 
 
-def checked_groups(asked: Asked) -> tuple[tuple[str, ...], list[sql.Composable]]:
+def checked_groups(request: ReportRequest) -> tuple[tuple[str, ...], list[sql.Composable]]:
     """The dimensions, each once, and their SQL; raises as `build_report`."""
-    if asked.since > asked.until:
+    if request.since > request.until:
         raise InvalidRequestError(
-            f"the start {asked.since.isoformat()} is after the end {asked.until.isoformat()}: "
-            "swap them"
+            f"the start {request.since.isoformat()} is after the end {request.until.isoformat()}"
         )
-    if asked.order_by not in ORDERS:
+    if request.order_by not in ORDERS:
         raise InvalidRequestError(
-            f"{asked.order_by!r} is no order: take one of {', '.join(ORDERS)}"
+            f"unknown sort key {request.order_by!r}; use one of {', '.join(ORDERS)}"
         )
-    names = tuple(dict.fromkeys(asked.by))
-    return names, [group(name, asked.zone) for name in names]
+    names = tuple(dict.fromkeys(request.by))
+    return names, [group(name, request.zone) for name in names]
 
 
 def plain_where(where: Where | None) -> dict[str, tuple[str, ...]]:
-    """Every value as one of several."""
+    """The conditions with every value as a tuple of values."""
     return {
-        name: (given,) if isinstance(given, str) else tuple(given)
-        for name, given in (where or {}).items()
+        name: (values,) if isinstance(values, str) else tuple(values)
+        for name, values in (where or {}).items()
     }
 
 
-def losses_plan(since: datetime, until: datetime) -> Plan[int]:
-    """Records known to be gone in a stretch."""
-    [found] = yield Question(sql.SQL(_SQL["losses"]), {"since": since, "until": until})
-    return int(found["records"])
+def losses_steps(since: datetime, until: datetime) -> Steps[int]:
+    """The number of records known to be lost in a period."""
+    [row] = yield Statement(sql.SQL(_SQL["losses"]), {"since": since, "until": until})
+    return int(row["records"])
 
 
-def notes_plan() -> Plan[tuple[str, ...]]:
-    """One sentence where the price book was last compared with its list too long ago."""
-    [found] = yield Question(sql.SQL(_SQL["price_age"]))
-    return _notes(found["checked_on"])
+def notes_steps() -> Steps[tuple[str, ...]]:
+    """A sentence if the price book was not updated for too long."""
+    [row] = yield Statement(sql.SQL(_SQL["price_age"]))
+    return _notes(row["checked_on"])
 
 
 def _notes(checked_on: date | None) -> tuple[str, ...]:
@@ -281,49 +281,54 @@ def _notes(checked_on: date | None) -> tuple[str, ...]:
     return (sentence,)
 
 
-def _notes_beside(found: Mapping[str, Any]) -> Iterator[str]:
-    """What is in no figure of a report, a sentence each."""
-    again: Mapping[str, Any] = found["duplicate_totals"]
-    if reports := again["reports"]:
-        cost = plain_usd(Decimal(again["cost_usd"]))
-        were = "report of a call was" if reports == 1 else "reports of calls were"
-        yield f"{reports:,} duplicate {were} set aside: ${cost} that is not counted twice"
-    if lost := found["lost_of_tenants"]:
-        were = "record of a tenant was" if lost == 1 else "records of tenants were"
-        yield f"{lost:,} {were} lost: see token_ledger_organization_losses"
+def _uncounted_notes(row: Mapping[str, Any]) -> Iterator[str]:
+    """What a report does not count, a sentence each."""
+    duplicates: Mapping[str, Any] = row["duplicate_totals"]
+    if reports := duplicates["reports"]:
+        cost = plain_usd(Decimal(duplicates["cost_usd"]))
+        subject = "report of a call was" if reports == 1 else "reports of calls were"
+        yield f"{reports:,} duplicate {subject} set aside: ${cost} that is not counted twice"
+    if lost := row["lost_of_tenants"]:
+        subject = "record of a tenant was" if lost == 1 else "records of tenants were"
+        yield f"{lost:,} {subject} lost: see token_ledger_organization_losses"
 
 
-def _groups(asked: Asked, by: tuple[str, ...]) -> Question:
+def _groups(request: ReportRequest, by: tuple[str, ...]) -> Statement:
     source, name = ROWS, "report_as_of"
-    if asked.as_of is None:
+    if request.as_of is None:
         name = "report"
-        names = {*by, *(asked.where or ())}
-        source = source_of(names, asked.since, asked.until, asked.zone)
-        if by == ("user",) and source.is_rolled_up and asked.limit < EVERYTHING and not asked.where:
+        names = {*by, *(request.where or ())}
+        source = source_of(names, request.since, request.until, request.zone)
+        if (
+            by == ("user",)
+            and source.is_rolled_up
+            and request.limit < EVERYTHING
+            and not request.where
+        ):
             name = "report_of_top_users"
     statement = _statement(
         name,
         source,
         by=by,
-        where=tuple(asked.where or ()),
-        zone=asked.zone,
-        order_by=asked.order_by,
+        where=tuple(request.where or ()),
+        zone=request.zone,
+        order_by=request.order_by,
     )
-    lost_until = asked.until if asked.as_of is None else min(asked.until, asked.as_of)
+    lost_until = request.until if request.as_of is None else min(request.until, request.as_of)
     values: dict[str, object] = {
-        "since": asked.since,
-        "until": asked.until,
+        "since": request.since,
+        "until": request.until,
         "lost_until": lost_until,
-        "limit": asked.limit,
-        "as_of": asked.as_of,
-        "organizations": list(plain_where(asked.where).get(_ORGANIZATION, ())),
-        **narrowing_values(asked.where),
+        "limit": request.limit,
+        "as_of": request.as_of,
+        "organizations": list(plain_where(request.where).get(_ORGANIZATION, ())),
+        **narrowing_values(request.where),
     }
-    return Question(statement, values, keeps_plan=source.is_rolled_up)
+    return Statement(statement, values, caches_plan=source.is_rolled_up)
 
 
 @lru_cache(maxsize=256)
-def _statement(  # noqa: PLR0913 - what a statement depends on, one argument each
+def _statement(  # noqa: PLR0913 - one argument per part of the statement
     name: str,
     source: Source,
     *,
@@ -332,8 +337,8 @@ def _statement(  # noqa: PLR0913 - what a statement depends on, one argument eac
     zone: str,
     order_by: str,
 ) -> bytes:
-    """A report by these groups, narrowed to values of these dimensions."""
-    groups = [group(each, zone) for each in by]
+    """A report's SQL, by these groups and with filters on these dimensions."""
+    groups = [group(dimension, zone) for dimension in by]
     conditions, _ = narrowed(dict.fromkeys(where, ""))
     braces: dict[str, sql.Composable] = {
         **source.braces,
@@ -349,13 +354,13 @@ def _statement(  # noqa: PLR0913 - what a statement depends on, one argument eac
     return sql.SQL(_SQL[name]).format(**braces).as_bytes(None)
 
 
-def _row(found: dict[str, Any], labels: int) -> ReportRow:
+def _row(record: dict[str, Any], labels: int) -> ReportRow:
     return ReportRow(
-        labels=tuple(str(found[f"label_{number}"]) for number in range(labels)),
-        cost_usd=found["cost_usd"],
-        calls=found["calls"],
-        input_tokens=found["input_tokens"],
-        output_tokens=found["output_tokens"],
-        cached_tokens=found["cached_tokens"],
-        coverage=coverage_of(found),
+        labels=tuple(str(record[f"label_{number}"]) for number in range(labels)),
+        cost_usd=record["cost_usd"],
+        calls=record["calls"],
+        input_tokens=record["input_tokens"],
+        output_tokens=record["output_tokens"],
+        cached_tokens=record["cached_tokens"],
+        coverage=coverage_of(record),
     )

@@ -1,4 +1,4 @@
-"""What questions are answered with. Money is Decimal, US dollars; every answer has its coverage."""
+"""Results of queries. Money is Decimal in US dollars; every result has its coverage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CostSummary:
-    """Money and counts of a stretch of days; `coverage` says what `total_cost` leaves out."""
+    """Cost and counts of a period; `coverage` says what `total_cost` leaves out."""
 
     total_cost: Decimal
     total_requests: int
@@ -30,19 +30,19 @@ class CostSummary:
 
     @property
     def avg_cost_per_request(self) -> Decimal:
-        """Known money by all calls; 0 without calls."""
+        """Known cost divided by all calls; 0 without calls."""
         return self.total_cost / self.total_requests if self.total_requests else Decimal(0)
 
     @property
     def avg_tokens_per_request(self) -> Decimal:
-        """Tokens by all calls; 0 without calls."""
+        """Tokens divided by all calls; 0 without calls."""
         requests = self.total_requests
         return Decimal(self.total_tokens) / requests if requests else Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCost(CostSummary):
-    """A model's share."""
+    """The cost of one model."""
 
     provider: str
     model: str
@@ -50,21 +50,21 @@ class ModelCost(CostSummary):
 
 @dataclass(frozen=True, slots=True)
 class UserCost(CostSummary):
-    """A user's share; `user_id` is "" for calls that name nobody."""
+    """The cost of one user; `user_id` is "" for calls without a user."""
 
     user_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class DailyCost(CostSummary):
-    """A day's share, UTC unless another time zone was asked for."""
+    """The cost of one day, in UTC unless another time zone was requested."""
 
     date: date
 
 
 @dataclass(frozen=True, slots=True)
 class HourlyCost(CostSummary):
-    """An hour's share; `hour` is its start, in the time zone asked for."""
+    """The cost of one hour; `hour` is its start, in the requested time zone."""
 
     hour: datetime
 
@@ -74,11 +74,11 @@ Bucket = TypeVar("Bucket", DailyCost, HourlyCost)
 
 @dataclass(frozen=True, slots=True)
 class Trend(Generic[Bucket]):
-    """Days or hours without a gap, oldest first.
+    """Days or hours without gaps, oldest first.
 
     Args:
-        buckets: every one of the stretch, those without calls too.
-        coverage: of the whole stretch; records known to be lost are in this alone.
+        buckets: every day or hour of the period, also without calls.
+        coverage: coverage of the whole period; only this one counts lost records.
     """
 
     buckets: tuple[Bucket, ...]
@@ -96,7 +96,7 @@ class ErrorRate:
     """How many calls failed.
 
     Args:
-        error_rate: errors by all calls, 0 to 1; 0 without calls.
+        error_rate: errors divided by all calls, 0 to 1; 0 without calls.
     """
 
     total_requests: int
@@ -107,7 +107,7 @@ class ErrorRate:
 
 @dataclass(frozen=True, slots=True)
 class TopError:
-    """One kind of failure of one model; the ledger keeps no error's text."""
+    """One kind of failure of one model; the ledger stores no error texts."""
 
     error_type: str
     provider: str
@@ -119,10 +119,10 @@ class TopError:
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Milliseconds; `None` where no call has them.
+    """Percentiles in milliseconds; `None` if no call was measured.
 
     Args:
-        requests: calls that were measured.
+        requests: number of measured calls.
     """
 
     requests: int
@@ -135,7 +135,7 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long calls took from request to the end, and to the first token of a stream."""
+    """How long calls took until their end, and until the first token of a stream."""
 
     duration: Percentiles
     time_to_first_token: Percentiles
@@ -148,10 +148,10 @@ class CacheSavings:
 
     Args:
         input_tokens: all input.
-        cached_tokens: of it, read from a cache.
-        cached_cost_usd: what the cached tokens cost.
-        uncached_cost_usd: what they would have cost as plain input on the same sheets.
-        tokens_without_price: cached tokens of calls without a price, in neither sum.
+        cached_tokens: input that was read from a cache.
+        cached_cost_usd: cost of the cached tokens.
+        uncached_cost_usd: their cost as uncached input, by the same price sheets.
+        tokens_without_price: cached tokens of calls without a price; in neither cost.
     """
 
     input_tokens: int
@@ -163,21 +163,21 @@ class CacheSavings:
 
     @property
     def savings_usd(self) -> Decimal:
-        """The difference; what writing the cache cost is not in it."""
+        """The difference of both costs; the cost of cache writes is not part of it."""
         return self.uncached_cost_usd - self.cached_cost_usd
 
     @property
     def hit_rate(self) -> float:
-        """Cached input by all input, 0 to 1; 0 without input."""
+        """Cached input divided by all input, 0 to 1; 0 without input."""
         return self.cached_tokens / self.input_tokens if self.input_tokens else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectedMonth:
-    """What a month of 30 days would cost.
+    """The projected cost of a month of 30 days.
 
     Args:
-        method: how that is known.
+        method: how it is projected.
         based_on: the days it is computed from.
     """
 
@@ -187,7 +187,7 @@ class ProjectedMonth:
 
     @property
     def coverage(self) -> Coverage:
-        """Of the days it is computed from."""
+        """Coverage of the days it is computed from."""
         return self.based_on.coverage
 
 

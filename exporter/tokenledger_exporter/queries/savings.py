@@ -1,4 +1,4 @@
-"""What the provider's cache saved, from the price sheets the rows themselves name."""
+"""What the provider's cache saved, computed from the price sheets that the rows name."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
-from tokenledger_exporter.db.steps import Question
+from tokenledger_exporter.db.steps import Statement
 from tokenledger_exporter.domain.coverage import coverage_of
 from tokenledger_exporter.pricing.book import PriceBook
 from tokenledger_exporter.pricing.price_row import MONEY, PriceRow
-from tokenledger_exporter.queries.report import losses_plan
+from tokenledger_exporter.queries.report import losses_steps
 from tokenledger_exporter.queries.results import CacheSavings
-from tokenledger_exporter.queries.summaries import question
+from tokenledger_exporter.queries.summaries import period_statement
 from tokenledger_exporter.sql import statements
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tokenledger_exporter.db.steps import Plan
-    from tokenledger_exporter.queries.report import Asked
+    from tokenledger_exporter.db.steps import Steps
+    from tokenledger_exporter.queries.report import ReportRequest
 
 _SQL: Final = statements("queries")
 
-# One token of each kind of input, beside what makes a call long enough for its band.
+# One token of each kind of input, added to the tokens that select the price band.
 _KINDS: Final = {"text": "input", "audio": "input_audio", "image": "input_image"}
 
 
-def savings_plan(asked: Asked) -> Plan[CacheSavings]:
-    """Cached tokens as they cost, and as plain input would have."""
-    [totals] = yield question("cache_totals", asked)
-    groups = yield question("cached_by_sheet", asked)
+def savings_steps(request: ReportRequest) -> Steps[CacheSavings]:
+    """The cost of cached tokens, and their cost as uncached input."""
+    [totals] = yield period_statement("cache_totals", request)
+    groups = yield period_statement("cached_by_sheet", request)
     ids = sorted({group["price_id"] for group in groups})
-    rows = yield Question(sql.SQL(_SQL["sheets"]), {"price_ids": ids})
-    lost = yield from losses_plan(asked.since, asked.until)
+    rows = yield Statement(sql.SQL(_SQL["sheets"]), {"price_ids": ids})
+    lost = yield from losses_steps(request.since, request.until)
     book = PriceBook(PriceRow(**row) for row in rows)
     cached = uncached = Decimal(0)
     without_price = 0
@@ -57,7 +57,7 @@ def savings_plan(asked: Asked) -> Plan[CacheSavings]:
 
 
 def _as_plain_input(book: PriceBook, group: Mapping[str, Any]) -> Decimal | None:
-    """What a group's cached tokens cost uncached; `None` if its sheet has no price for them."""
+    """The cost of a group's cached tokens as uncached input; `None` if its sheet has no price."""
     whole = group["above_input_tokens"] + len(_KINDS)
     one_each = TokenVector(input_tokens=whole, audio_input_tokens=1, image_input_tokens=1)
     bill = book.bill(group["price_id"], one_each)

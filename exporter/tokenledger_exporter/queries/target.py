@@ -1,4 +1,4 @@
-"""Which ledger a question goes to."""
+"""Chooses the database of a query."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from tokenledger_semconv.settings import read_settings
 
 
 def known_database_url(database_url: str | None) -> str:
-    """The one given, else that of `configure()`, else of the environment.
+    """The given URL, else the one of `configure()`, else the one of the environment.
 
     Raises:
-        UsageError: there is none.
+        InvalidRequestError: no URL is known.
     """
     configured = PROCESS.ledger.settings.database_url if PROCESS.ledger is not None else None
-    given = database_url or configured or read_settings().database_url
-    if not given:
+    url = database_url or configured or read_settings().database_url
+    if not url:
         raise InvalidRequestError(
             "no database URL: call tokenledger.configure(database_url=...) first, or set "
             "TOKENLEDGER_DATABASE_URL"
         )
-    return given
+    return url

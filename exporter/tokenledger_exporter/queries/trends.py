@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenledger_exporter.db.dimensions import zone_of
 from tokenledger_exporter.domain.coverage import Coverage, sum_coverage
 from tokenledger_exporter.errors import InvalidRequestError
-from tokenledger_exporter.queries.report import Asked, losses_plan
+from tokenledger_exporter.queries.report import ReportRequest, losses_steps
 from tokenledger_exporter.queries.results import DailyCost, HourlyCost, Trend
-from tokenledger_exporter.queries.summaries import figures_of, question, until_now
+from tokenledger_exporter.queries.summaries import figures_of, period_statement, until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date, tzinfo
 
     from tokenledger_exporter.db.dimensions import Where
-    from tokenledger_exporter.db.steps import Plan
+    from tokenledger_exporter.db.steps import Steps
 
 _MAX_HOURS: Final = 24 * 366 * 10
 _MAX_DAYS: Final = 366 * 100
@@ -28,30 +28,30 @@ _MAX_DAYS: Final = 366 * 100
 _STEP: Final = timedelta(minutes=15)
 
 
-def daily_plan(days: int, zone_name: str, where: Where | None) -> Plan[Trend[DailyCost]]:
-    """The last so many days and today, each whole but today."""
+def daily_steps(days: int, zone_name: str, where: Where | None) -> Steps[Trend[DailyCost]]:
+    """The last days including today; all of them are whole days but today."""
     zone = zone_of(zone_name)
     _check(days, "days", _MAX_DAYS)
     until = until_now()
     last = until.astimezone(zone).date()
     dates = [last - timedelta(days=ago) for ago in reversed(range(days))]
-    asked = Asked((), _midnight(dates[0], zone), until, where=where, zone=zone_name)
-    rows = yield question("days", asked, zone=zone_name)
-    lost = yield from losses_plan(asked.since, asked.until)
+    request = ReportRequest((), _midnight(dates[0], zone), until, where=where, zone=zone_name)
+    rows = yield period_statement("days", request, zone=zone_name)
+    lost = yield from losses_steps(request.since, request.until)
     known = {row["bucket"]: row for row in rows}
     buckets = tuple(DailyCost(*_figures(known.get(day)), date=day) for day in dates)
     return Trend(buckets, _whole(buckets, lost))
 
 
-def hourly_plan(hours: int, zone_name: str, where: Where | None) -> Plan[Trend[HourlyCost]]:
-    """The last so many hours and this one, as the zone's clocks show them."""
+def hourly_steps(hours: int, zone_name: str, where: Where | None) -> Steps[Trend[HourlyCost]]:
+    """The last hours including this one, by the clocks of the time zone."""
     zone = zone_of(zone_name)
     _check(hours, "hours", _MAX_HOURS)
     until = until_now()
     starts = list(hour_starts(until - timedelta(hours=hours - 1), until, zone))
-    asked = Asked((), starts[0], until, where=where, zone=zone_name)
-    rows = yield question("hours", asked, zone=zone_name)
-    lost = yield from losses_plan(asked.since, asked.until)
+    request = ReportRequest((), starts[0], until, where=where, zone=zone_name)
+    rows = yield period_statement("hours", request, zone=zone_name)
+    lost = yield from losses_steps(request.since, request.until)
     known = {row["bucket"].astimezone(timezone.utc): row for row in rows}
     buckets = tuple(
         HourlyCost(*_figures(known.get(start)), hour=start.astimezone(zone)) for start in starts
@@ -60,10 +60,10 @@ def hourly_plan(hours: int, zone_name: str, where: Where | None) -> Plan[Trend[H
 
 
 def hour_starts(since: datetime, until: datetime, zone: tzinfo) -> Iterator[datetime]:
-    """The starts, in UTC, of all hours from that of `since` to that of `until`, as Postgres cuts.
+    """The starts in UTC of all hours from `since` to `until`, as Postgres truncates them.
 
-    An hour begins where the zone's clock shows no minutes; where a clock jumps by half an hour, the
-    hours on both sides are each cut by their own offset.
+    An hour begins when the zone's clock shows minute 0. When a clock jumps by half an hour, the
+    hours before and after are each cut by their own offset.
     """
     seen: set[datetime] = set()
     moment = since
@@ -84,17 +84,17 @@ def _hour_of(moment: datetime, zone: tzinfo) -> datetime:
 
 
 def _midnight(day: date, zone: tzinfo) -> datetime:
-    """The first moment of a day in a zone."""
+    """The start of a day in a time zone."""
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(timezone.utc)
 
 
 def _check(number: int, unit: str, most: int) -> None:
     if not 1 <= number <= most:
-        raise InvalidRequestError(f"{number} is no stretch of {unit}: give 1 to {most:,}")
+        raise InvalidRequestError(f"{unit} must be 1 to {most:,}, not {number}")
 
 
-def _figures(found: Mapping[str, Any] | None) -> tuple[Decimal, int, int, int, Coverage]:
-    return (Decimal(0), 0, 0, 0, Coverage()) if found is None else figures_of(found)
+def _figures(row: Mapping[str, Any] | None) -> tuple[Decimal, int, int, int, Coverage]:
+    return (Decimal(0), 0, 0, 0, Coverage()) if row is None else figures_of(row)
 
 
 def _whole(buckets: tuple[DailyCost, ...] | tuple[HourlyCost, ...], lost: int) -> Coverage:

@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 
 from tokenledger_exporter.db.dimensions import label_columns, narrowed
 from tokenledger_exporter.db.shown_sql import show
-from tokenledger_exporter.db.steps import ask
+from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.domain.coverage import Coverage
 from tokenledger_exporter.domain.provider_names import ledger_name
 from tokenledger_exporter.errors import InvalidRequestError
@@ -28,8 +28,8 @@ from tokenledger_exporter.queries.report import (
     Report,
     ReportRow,
     checked_groups,
-    losses_plan,
-    notes_plan,
+    losses_steps,
+    notes_steps,
     plain_where,
 )
 from tokenledger_exporter.rating.stored_call import COLUMN_LIST, stored_call
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from tokenledger_exporter.pricing.book import PriceBook
-    from tokenledger_exporter.queries.report import Asked
+    from tokenledger_exporter.queries.report import ReportRequest
     from tokenledger_exporter.rating.stored_call import StoredCall
 
 _SQL: Final = statements("queries")
@@ -99,23 +99,23 @@ def model_and_provider(given: str) -> tuple[str, str]:
     )
 
 
-def build_as_if(connection: psycopg.Connection[Any], asked: Asked, model: str) -> Report:
+def build_as_if(connection: psycopg.Connection[Any], request: ReportRequest, model: str) -> Report:
     """The report of a stretch with another model's prices; errors as `build_report`.
 
     `model` is `provider/model`, or a model whose maker is known by its name; one that has no price
     is a `InvalidRequestError` too. Groups are ordered by their cost.
     """
-    names, groups = checked_groups(asked)
+    names, groups = checked_groups(request)
     provider, name = model_and_provider(model)
     sums: defaultdict[tuple[str, ...], _Sum] = defaultdict(_Sum)
     total, actual, reasons = _Sum(), Decimal(0), Counter[str]()
     prices_of = books_of(connection)
-    if not prices_of(provider).sheet(provider, name, asked.until):
+    if not prices_of(provider).sheet(provider, name, request.until):
         raise InvalidRequestError(
             f"no price for {name!r} at {provider!r}: 'tokenledger prices list --provider "
             f"{provider}' shows the models that have one"
         )
-    for labels, call in _calls(connection, groups, asked):
+    for labels, call in _calls(connection, groups, request):
         money = _other_cost(call, provider, name, prices_of)
         for group in (sums[labels], total):
             group.add(call, money)
@@ -124,31 +124,31 @@ def build_as_if(connection: psycopg.Connection[Any], asked: Asked, model: str) -
             reasons[f"{money.status}: {money.note}"] += 1
     rows = [group.as_row(labels, lost=0) for labels, group in sums.items()] if names else []
     rows.sort(key=lambda row: (-row.cost_usd, row.labels))
-    lost = ask(connection, losses_plan(asked.since, asked.until))
+    lost = run_steps(connection, losses_steps(request.since, request.until))
     return Report(
         by=names,
-        since=asked.since,
-        until=asked.until,
-        rows=tuple(rows[: asked.limit]),
+        since=request.since,
+        until=request.until,
+        rows=tuple(rows[: request.limit]),
         totals=total.as_row((), lost=lost),
         as_if=f"{provider}/{name}",
-        notes=(*_notes(provider, name, actual, reasons), *ask(connection, notes_plan())),
-        zone=asked.zone,
-        where=plain_where(asked.where),
+        notes=(*_notes(provider, name, actual, reasons), *run_steps(connection, notes_steps())),
+        zone=request.zone,
+        where=plain_where(request.where),
     )
 
 
 def _calls(
-    connection: psycopg.Connection[Any], groups: list[sql.Composable], asked: Asked
+    connection: psycopg.Connection[Any], groups: list[sql.Composable], request: ReportRequest
 ) -> Iterator[tuple[tuple[str, ...], StoredCall]]:
     columns = sql.SQL("event_id, timestamp, scope, {}").format(COLUMN_LIST)
-    where, values = narrowed(asked.where)
+    where, values = narrowed(request.where)
     query = sql.SQL(_SQL["rows_to_price"]).format(
         labels=label_columns(groups), columns=columns, where=where
     )
     with connection.cursor("tokenledger_as_if", row_factory=dict_row) as cursor:
         cursor.itersize = _FETCHED_ROWS
-        values |= {"since": asked.since, "until": asked.until}
+        values |= {"since": request.since, "until": request.until}
         show(connection, query, values)
         for row in cursor.execute(query, values):
             labels = tuple(str(row[f"label_{number}"]) for number in range(len(groups)))

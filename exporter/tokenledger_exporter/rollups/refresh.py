@@ -19,6 +19,7 @@ from psycopg.rows import dict_row
 
 from tokenledger_exporter.db import row_faults
 from tokenledger_exporter.db.connection import explain
+from tokenledger_exporter.domain.time_range import BEGINNING, END
 from tokenledger_exporter.rollups.columns import ADDED, SUMMED, listed, recompute_statement
 from tokenledger_exporter.sql import fill, statements
 from tokenledger_semconv.dimensions import ROLLED_UP
@@ -37,8 +38,6 @@ LEVELS: Final = ("slices", "hours", "days", "weeks")
 
 _SECONDS: Final = int(SLICE.total_seconds())
 _HOUR: Final = timedelta(hours=1)
-_BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
-_END: Final = datetime.max.replace(tzinfo=timezone.utc)
 
 _HOT_SLICES: Final = 600
 """Most slices a transaction recomputes."""
@@ -140,8 +139,8 @@ def lock(connection: psycopg.Connection[Any]) -> None:
 
 def take(
     connection: psycopg.Connection[Any],
-    since: datetime = _BEGINNING,
-    until: datetime = _END,
+    since: datetime = BEGINNING,
+    until: datetime = END,
     portion: Portion | None = None,
 ) -> Taken:
     """Take the marks of some slices and hours, which must then be recomputed.
@@ -305,7 +304,7 @@ def _build_day(connection: psycopg.Connection[Any], newest: datetime) -> None:
     connection.execute(_SQL["take_day"], values)
     connection.execute(_SQL["raise_work_mem"])
     if begun:
-        _add_difference(connection, "slices", with_calls(connection, begun[0], _END).slices)
+        _add_difference(connection, "slices", with_calls(connection, begun[0], END).slices)
     hours = [bucket for (bucket,) in connection.execute(_SQL["hours_of_day"], values).fetchall()]
     _add_difference(connection, "hours", hours)
     connection.execute(_SQL["set_built"], values)

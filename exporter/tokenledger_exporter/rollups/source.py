@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from psycopg import sql
 
 from tokenledger_exporter.db.dimensions import BUCKETS, UTC, zone_of
+from tokenledger_exporter.domain.time_range import END
 from tokenledger_exporter.rollups.columns import UNDIVIDED
 from tokenledger_exporter.sql import fragment, statements
 from tokenledger_semconv.dimensions import ROLLED_UP
@@ -28,7 +29,6 @@ _SQL: Final = statements("queries")
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
 _WEEK: Final = timedelta(days=7)
-_END: Final = datetime.max.replace(tzinfo=timezone.utc)
 _FIRST_YEAR: Final = datetime(2015, 1, 1, tzinfo=timezone.utc)
 _SPLIT_BY: Final = frozenset({"provider", "model"})
 _COLUMNS: Final = {dimension.name: dimension.column for dimension in ROLLED_UP}
@@ -125,7 +125,7 @@ def _dimension(names: Collection[str]) -> str | None:
 
 def _has_whole_hours(since: datetime, until: datetime) -> bool:
     """Whether there is a roll-up to read in the period."""
-    if since > until - _HOUR or since > _END - _DAY:
+    if since > until - _HOUR or since > END - _DAY:
         return False
     return until >= datetime.now(timezone.utc) or _hour_after(since) < _hour_before(until)
 

@@ -111,7 +111,7 @@ def test_since_and_until_bound_a_report() -> None:
 def test_a_dimension_that_does_not_exist_lists_those_that_do() -> None:
     done = run("report", "--by", "nonsense")
     assert done.exit_code == 2
-    assert "'nonsense' is no dimension" in done.stderr
+    assert "unknown dimension 'nonsense'" in done.stderr
     assert all(dimension.name in done.stderr for dimension in DIMENSIONS)
 
 
@@ -148,7 +148,7 @@ def test_a_metadata_key_is_never_a_placeholder(ledger_url: str) -> None:
 def test_a_metadata_key_that_no_row_can_have_is_a_usage_error(key: str) -> None:
     done = run("report", "--by", f"metadata.{key}")
     assert done.exit_code == 2
-    assert "is no dimension" in done.stderr
+    assert "unknown dimension" in done.stderr
 
 
 @pytest.mark.usefixtures("ledger_url")

@@ -14,14 +14,14 @@ import pytest
 from psycopg import sql
 
 from tokenledger_exporter.queries import paging, report, summaries, trends
-from tokenledger_exporter.queries.report import Asked
+from tokenledger_exporter.queries.report import ReportRequest
 from tokenledger_exporter.rollups import columns
 from tokenledger_exporter.sql import fragment, migration_files, statements
 from tokenledger_exporter.store import duplicates
 from tokenledger_semconv.dimensions import ROLLED_UP
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.db.steps import Plan
+    from tokenledger_exporter.db.steps import Steps
 
 FILES: Final = sorted(
     entry.name.removesuffix(".sql")
@@ -248,27 +248,27 @@ def test_the_sums_of_calls_know_every_rolled_up_dimension(database_url: str) -> 
 NOW: Final = datetime.now(timezone.utc)
 
 
-def asked(*by: str, **more: Any) -> Asked:  # noqa: ANN401 - fields of Asked
-    return Asked(by, NOW - timedelta(days=30), NOW, **more)
+def asked(*by: str, **more: Any) -> ReportRequest:  # noqa: ANN401 - fields of ReportRequest
+    return ReportRequest(by, NOW - timedelta(days=30), NOW, **more)
 
 
-def first(plan: Plan[Any]) -> str:
+def first(plan: Steps[Any]) -> str:
     """The first statement of a query, with the names of its parameters."""
     statement = next(plan).statement
     return statement.decode() if isinstance(statement, bytes) else statement.as_string(None)
 
 
 HOT: Final = {
-    "report_by_team": lambda: first(report.report_plan(asked("team"))),
-    "report_by_day_and_model": lambda: first(report.report_plan(asked("day", "model"))),
-    "report_of_top_users": lambda: first(report.report_plan(asked("user", limit=100))),
+    "report_by_team": lambda: first(report.report_steps(asked("team"))),
+    "report_by_day_and_model": lambda: first(report.report_steps(asked("day", "model"))),
+    "report_of_top_users": lambda: first(report.report_steps(asked("user", limit=100))),
     "report_by_session_of_a_team": lambda: first(
-        report.report_plan(asked("session", where={"team": "ml"}))
+        report.report_steps(asked("session", where={"team": "ml"}))
     ),
-    "report_as_of": lambda: first(report.report_plan(asked("team", as_of=NOW))),
-    "daily_trend": lambda: first(trends.daily_plan(30, "UTC", None)),
-    "error_rate": lambda: first(summaries.errors_plan(asked())),
-    "page_of_calls": lambda: first(paging.page_plan(paging.Stretch(NOW), 100, None)),
+    "report_as_of": lambda: first(report.report_steps(asked("team", as_of=NOW))),
+    "daily_trend": lambda: first(trends.daily_steps(30, "UTC", None)),
+    "error_rate": lambda: first(summaries.errors_steps(asked())),
+    "page_of_calls": lambda: first(paging.page_steps(paging.CallFilter(NOW), 100, None)),
     "refresh_slices": lambda: columns.recompute_statement("slices").as_string(None),
     "find_duplicates": lambda: duplicates.rows_statement(
         statements("deduplicate")["related"]

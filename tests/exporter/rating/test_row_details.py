@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from support.ledger_rows import HEADER, ask, build_row, chat_attributes, package_book, record, row
 from tokenledger_exporter.queries import TokenLedgerQueries
-from tokenledger_exporter.queries.report import Asked, build_report
+from tokenledger_exporter.queries.report import ReportRequest, build_report
 from tokenledger_exporter.store.batch import WriteResult
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
@@ -60,7 +60,7 @@ def test_an_estimate_counts_in_sums_and_is_shown_apart(database_url: str) -> Non
     now = datetime.now(timezone.utc)
     with psycopg.connect(database_url) as connection:
         report = build_report(
-            connection, Asked([], now - timedelta(days=1), now + timedelta(days=1))
+            connection, ReportRequest([], now - timedelta(days=1), now + timedelta(days=1))
         )
     assert report.totals.cost_usd == 2 * Decimal("0.0035")
     assert (report.coverage.priced, report.coverage.estimated) == (1, 1)

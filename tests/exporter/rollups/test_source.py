@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tokenledger_exporter.db.connection import reading
-from tokenledger_exporter.db.steps import ask
+from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.queries import paging, report, summaries, trends
-from tokenledger_exporter.queries.report import Asked, report_plan
+from tokenledger_exporter.queries.report import ReportRequest, report_steps
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.rollups.source import ROWS, source_of
 
@@ -106,7 +106,7 @@ def test_a_report_says_what_it_says_of_the_rows(  # noqa: PLR0913 - what is aske
     order: str,
     limit: int,
 ) -> None:
-    asked = Asked(
+    asked = ReportRequest(
         by,
         ends[0],
         ends[1],
@@ -119,17 +119,19 @@ def test_a_report_says_what_it_says_of_the_rows(  # noqa: PLR0913 - what is aske
     def rows_only(*_arguments: object, **_named: object) -> Source:
         return ROWS
 
-    told = ask(connection, report_plan(asked))
+    told = run_steps(connection, report_steps(asked))
     with mock.patch.object(report, "source_of", rows_only):
-        assert told == ask(connection, report_plan(asked))
+        assert told == run_steps(connection, report_steps(asked))
 
 
 @pytest.mark.parametrize(("limit", "users"), [(3, 3), (4, 4), (9, 4)])
 def test_the_dearest_users_and_the_total_of_all_are_one_question(
     connection: psycopg.Connection[Any], limit: int, users: int
 ) -> None:
-    asked = Asked(["user"], NOW - timedelta(days=15), NOW + timedelta(minutes=1), limit=limit)
-    plan = report_plan(asked)
+    asked = ReportRequest(
+        ["user"], NOW - timedelta(days=15), NOW + timedelta(minutes=1), limit=limit
+    )
+    plan = report_steps(asked)
     question = next(plan)
     with connection.cursor(row_factory=question.row_factory) as cursor:
         rows = cursor.execute(question.statement, question.values).fetchall()
@@ -141,7 +143,7 @@ def test_the_dearest_users_and_the_total_of_all_are_one_question(
         return ROWS
 
     with mock.patch.object(report, "source_of", rows_only):
-        assert told.value.value == ask(connection, report_plan(asked))
+        assert told.value.value == run_steps(connection, report_steps(asked))
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -149,13 +151,15 @@ def test_trends_errors_and_aggregates_say_what_they_say_of_the_rows(
     connection: psycopg.Connection[Any], zone: str
 ) -> None:
     def answers() -> list[object]:
-        stretch = paging.Stretch(NOW - timedelta(days=9), None, {"feature": "f1"})
+        stretch = paging.CallFilter(NOW - timedelta(days=9), None, {"feature": "f1"})
         return [
-            ask(connection, trends.daily_plan(15, zone, {"user": ["u1", "u2"]})),
-            ask(connection, trends.hourly_plan(50, zone, None)),
-            ask(connection, summaries.errors_plan(summaries.asked_days(9))),
-            ask(connection, paging.aggregate_plan(stretch, "day", paging.METRICS, zone)),
-            ask(connection, paging.aggregate_plan(paging.Stretch(), "none", ["sum_cost"], zone)),
+            run_steps(connection, trends.daily_steps(15, zone, {"user": ["u1", "u2"]})),
+            run_steps(connection, trends.hourly_steps(50, zone, None)),
+            run_steps(connection, summaries.errors_steps(summaries.last_days(9))),
+            run_steps(connection, paging.aggregate_steps(stretch, "day", paging.METRICS, zone)),
+            run_steps(
+                connection, paging.aggregate_steps(paging.CallFilter(), "none", ["sum_cost"], zone)
+            ),
         ]
 
     def rows_only(*_arguments: object, **_named: object) -> Source:

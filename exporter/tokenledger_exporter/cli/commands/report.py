@@ -62,10 +62,10 @@ def command(  # noqa: PLR0913 - one argument an option
     from tokenledger_exporter.db.connection import reading
     from tokenledger_exporter.db.dimensions import zone_of
     from tokenledger_exporter.db.shown_sql import collect_sql
-    from tokenledger_exporter.db.steps import ask
+    from tokenledger_exporter.db.steps import run_steps
     from tokenledger_exporter.domain.time_expressions import parse_moment
     from tokenledger_exporter.errors import InvalidRequestError
-    from tokenledger_exporter.queries.report import Asked, compared_plan, report_plan
+    from tokenledger_exporter.queries.report import ReportRequest, compared_steps, report_steps
     from tokenledger_exporter.queries.what_if import build_as_if
     from tokenledger_exporter.render.report import render
 
@@ -78,7 +78,7 @@ def command(  # noqa: PLR0913 - one argument an option
     if until.strip().lower() == "now":
         # Clocks of app and reader differ a little; a call of this second belongs in.
         end += timedelta(minutes=1)
-    asked = Asked(
+    asked = ReportRequest(
         by=[name.strip() for name in by.split(",") if name.strip()],
         since=start,
         until=end,
@@ -96,7 +96,7 @@ def command(  # noqa: PLR0913 - one argument an option
         if as_if:
             found = build_as_if(connection, asked, as_if)
         else:
-            found = ask(connection, compared_plan(asked) if compare else report_plan(asked))
+            found = run_steps(connection, compared_steps(asked) if compare else report_steps(asked))
     if show_sql:
         click.echo("\n\n".join(statements))
         return

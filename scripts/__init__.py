@@ -1,0 +1,1 @@
+"""Generators of what the documentation shows: reference pages and pictures."""

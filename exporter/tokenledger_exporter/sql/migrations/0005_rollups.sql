@@ -385,7 +385,7 @@ BEGIN ATOMIC
         AND days.bucket < (SELECT edges.end_day FROM edges)
         AND EXISTS (SELECT FROM token_ledger_rollup_state)
     UNION ALL
-    -- Whole hours, for callers that group by hour.
+    -- Whole hours before the first whole day, or all of them for callers that group by hour.
     SELECT
         hours.bucket,
         (hours.bucket AT TIME ZONE 'UTC')::date,
@@ -407,13 +407,19 @@ BEGIN ATOMIC
         hours.not_settled
     FROM token_ledger_rollup_hours AS hours
     WHERE
-        largest_bucket = 'hour'
-        AND hours.dimension = by_dimension
+        hours.dimension = by_dimension
         AND hours.bucket >= (SELECT edges.first_hour FROM edges)
-        AND hours.bucket < (SELECT edges.end_hour FROM edges)
+        AND hours.bucket < (
+            SELECT
+                CASE
+                    WHEN largest_bucket = 'hour' THEN edges.end_hour
+                    ELSE LEAST(edges.end_hour, edges.first_day::timestamp AT TIME ZONE 'UTC')
+                END
+            FROM edges
+        )
         AND EXISTS (SELECT FROM token_ledger_rollup_state)
     UNION ALL
-    -- Whole hours before the first whole day and after the last one, for the other callers.
+    -- Whole hours after the last whole day.
     SELECT
         hours.bucket,
         (hours.bucket AT TIME ZONE 'UTC')::date,
@@ -433,25 +439,13 @@ BEGIN ATOMIC
         hours.unpriced,
         hours.unmeasured,
         hours.not_settled
-    FROM edges
-    CROSS JOIN LATERAL (
-        VALUES
-            (
-                edges.first_hour,
-                LEAST(edges.end_hour, edges.first_day::timestamp AT TIME ZONE 'UTC')
-            ),
-            (edges.end_day::timestamp AT TIME ZONE 'UTC', edges.end_hour)
-    ) AS ranges (since, until)
-    CROSS JOIN LATERAL (
-        SELECT *
-        FROM token_ledger_rollup_hours AS stored
-        WHERE
-            stored.dimension = by_dimension
-            AND stored.bucket >= ranges.since
-            AND stored.bucket < ranges.until
-        OFFSET 0
-    ) AS hours
-    WHERE largest_bucket <> 'hour' AND EXISTS (SELECT FROM token_ledger_rollup_state)
+    FROM token_ledger_rollup_hours AS hours
+    WHERE
+        largest_bucket <> 'hour'
+        AND hours.dimension = by_dimension
+        AND hours.bucket >= (SELECT edges.end_day::timestamp AT TIME ZONE 'UTC' FROM edges)
+        AND hours.bucket < (SELECT edges.end_hour FROM edges)
+        AND EXISTS (SELECT FROM token_ledger_rollup_state)
     UNION ALL
     -- Minus the slices that are out of date.
     SELECT

@@ -9,12 +9,12 @@ import psycopg
 from tokenledger_exporter.errors import LedgerError
 
 # Classes of SQLSTATE (https://www.postgresql.org/docs/18/errcodes-appendix.html, read 2026-11-28).
-# What a statement's own data can cause: data exception, WITH CHECK OPTION, program limit exceeded.
-_OF_A_ROW: Final = frozenset({"22", "44", "54"})
+# Faults of a row's data: data exception, WITH CHECK OPTION, program limit exceeded.
+_ROW_CLASSES: Final = frozenset({"22", "44", "54"})
 
 
-# The ledger's own constraints, by the migrations that make them: every row is held to them. One
-# that somebody added may be one that no row meets.
+# The ledger's own constraints, from the migrations. A constraint that was added by hand may be one
+# that no row can meet.
 _OWN_CONSTRAINTS: Final = frozenset(
     {
         *("cost_status_is_known", "cost_usd_and_cost_status_agree", "status_is_known"),
@@ -26,8 +26,8 @@ _OWN_CONSTRAINTS: Final = frozenset(
 )
 
 
-# What no row causes: connections, transactions, privileges, schemas, resources, operators, systems.
-_OF_NO_ROW: Final = frozenset(
+# Never a row's fault: connections, transactions, privileges, schemas, resources, the system.
+_SHARED_CLASSES: Final = frozenset(
     {
         *("08", "0P", "25", "26", "28", "2B", "2D", "34", "3B", "3D", "3F", "40", "42"),
         *("53", "55", "57", "58", "72", "F0", "HV"),
@@ -35,34 +35,35 @@ _OF_NO_ROW: Final = frozenset(
 )
 
 
-NO_ROWS: Final = (LedgerError, MemoryError, ImportError, OSError)
-"""What fails for every row and record alike: the ledger, or the process, is short of something."""
+SHARED_FAULTS: Final = (LedgerError, MemoryError, ImportError, OSError)
+"""Errors that affect every row alike: the ledger or the process lacks something."""
 
 
-def is_a_rows_fault(error: Exception) -> bool:
-    """Whether an error comes from the data of a row: the same row fails again, another does not."""
+def is_row_fault(error: Exception) -> bool:
+    """Whether a row's data causes the error: the same row fails again, others do not."""
     if not isinstance(error, psycopg.Error):
         return False
     if error.sqlstate is None:
-        # Raised before anything was sent: a value that its column has no form for.
+        # Raised before anything was sent: a value that does not fit its column.
         return isinstance(error, psycopg.DataError)
-    own = error.diag.constraint_name in _OWN_CONSTRAINTS
-    return error.sqlstate[:2] in _OF_A_ROW or (error.sqlstate[:2] == "23" and own)
+    is_own_constraint = error.diag.constraint_name in _OWN_CONSTRAINTS
+    return error.sqlstate[:2] in _ROW_CLASSES or (error.sqlstate[:2] == "23" and is_own_constraint)
 
 
-def may_be_a_rows_fault(error: Exception) -> bool:
-    """Whether a row can have caused an error: then others beside it can be stored.
+def may_be_row_fault(error: Exception) -> bool:
+    """Whether a row may have caused the error, so that other rows may be stored.
 
-    An exception of somebody's trigger, an internal error of the database, a fault of our own code.
+    Examples are an exception in a user's trigger, an internal error of the database, and a bug of
+    ours.
     """
-    if isinstance(error, NO_ROWS):
+    if isinstance(error, SHARED_FAULTS):
         return False
-    if not isinstance(error, psycopg.Error) or is_a_rows_fault(error):
+    if not isinstance(error, psycopg.Error) or is_row_fault(error):
         return True
-    return error.sqlstate is not None and error.sqlstate[:2] not in _OF_NO_ROW
+    return error.sqlstate is not None and error.sqlstate[:2] not in _SHARED_CLASSES
 
 
 def reason_of(error: Exception) -> str:
-    """Why a row was set aside: the database's words, or the kind of error."""
-    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    return said or type(error).__name__
+    """The reason for a quarantined row: the database's message, or the type of the error."""
+    message = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return message or type(error).__name__

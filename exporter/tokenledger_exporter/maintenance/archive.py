@@ -1,6 +1,6 @@
-"""One month of calls as a file: Parquet where pyarrow is installed, else CSV under gzip.
+"""Archives one month of calls in a file: Parquet if pyarrow is installed, else gzipped CSV.
 
-A file has its name only once it is whole and on disk. Money is text in both, with all its digits.
+A file gets its final name when it is complete and on disk. Amounts are text with all their digits.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("retention")
 _ROWS: Final = 10_000
-# Windows has no such flag.
+# Windows has no O_NOFOLLOW.
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 
-# Postgres type -> what pyarrow calls it; every other is text.
+# Postgres type -> pyarrow type; every other type is written as text.
 _ARROW: Final = {
     "bigint": "int64",
     "double precision": "float64",
@@ -38,17 +38,17 @@ _ARROW: Final = {
 
 
 def archive_month(connection: psycopg.Connection[Any], leaf: str, folder: Path) -> tuple[Path, int]:
-    """Write a partition's rows; returns the file and how many rows are in it.
+    """Write a partition's rows; returns the file and its number of rows.
 
     Raises:
-        OSError: the file could not be written; none is left under its name.
+        OSError: the file could not be written; no partial file is left.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     is_parquet = importlib.util.find_spec("pyarrow") is not None
     file = _free_name(folder, leaf, "parquet" if is_parquet else "csv.gz")
     unfinished = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-    # A new file, for its owner alone from the first byte: whoever shares the folder cannot read it,
-    # and cannot have put something else there.
+    # A new file that only its owner can read, so that other users of the folder can neither read
+    # nor replace it.
     descriptor = os.open(unfinished, _NEW_FILE, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as written:
@@ -62,7 +62,7 @@ def archive_month(connection: psycopg.Connection[Any], leaf: str, folder: Path) 
 
 
 def _free_name(folder: Path, leaf: str, ending: str) -> Path:
-    """A name no earlier archive has: a month may come back with late rows and go again."""
+    """A name without an archive: a month may get late rows and be dropped again."""
     number, file = 1, folder / f"{leaf}.{ending}"
     while os.path.lexists(file):
         number += 1
@@ -80,7 +80,7 @@ def _write_csv(connection: psycopg.Connection[Any], leaf: str, file: BinaryIO) -
 
 
 def _write_parquet(connection: psycopg.Connection[Any], leaf: str, file: BinaryIO) -> int:
-    # Typed by hand: pyarrow ships no types, and is there only with the extra `archive`.
+    # Any: pyarrow has no types, and is only installed with the extra `archive`.
     arrow: Any = importlib.import_module("pyarrow")
     parquet: Any = importlib.import_module("pyarrow.parquet")
     with connection.cursor(row_factory=dict_row) as cursor:

@@ -1,8 +1,8 @@
-"""The keeper: settles which rows tell of one call, so that sums over settled rows are right.
+"""Deduplicates the rows of dirty minutes, so that each call counts once.
 
-It takes marked minutes, looks at their rows under the lock the writers look under, and carries out
-what `settlement` says. The outcome depends only on which rows there are: a telling that comes late
-may bring one that was set aside back, or take the place of one that stood.
+It takes dirty minutes, reads their rows under the lock that writers use, and applies the rule of
+`same_call`. The result depends only on the set of rows: a late report may restore a row that was
+set aside, or replace the row that stood for its call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tokenledger_exporter.db.connection import explain
 from tokenledger_exporter.maintenance import erase
 from tokenledger_exporter.sql import statements
 from tokenledger_exporter.store import duplicates
-from tokenledger_exporter.store.same_call import settle
+from tokenledger_exporter.store.same_call import group_reports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 _SQL: Final = statements("deduplicate")
 
 _MINUTES: Final = 10
-"""Marked minutes a transaction takes."""
+"""Dirty minutes per transaction."""
 
 _ROWS: Final = 2_000
-"""Rows a transaction settles: writers wait for the lock no longer than these take."""
+"""Rows per transaction; writers wait for the lock no longer than these take."""
 
 _MAX_ROUNDS: Final = 4
 _MAX_RELATED: Final = 2 * _ROWS
@@ -56,13 +56,13 @@ _ATTRIBUTE: Final = sql.SQL(_SQL["attribute"]).format(
 
 @dataclass(slots=True)
 class Deduplicated:
-    """What the keeper did, in rows.
+    """The result of a deduplication, in rows.
 
     Args:
         settled: rows that stand for a call.
-        set_aside: rows that told of a call another row stands for.
-        restored: rows that came back into the ledger.
-        skipped: a minute whose rows cannot be settled -> why; it stays marked.
+        set_aside: duplicates: rows that report a call for which another row stands.
+        restored: duplicates that were moved back into the ledger.
+        skipped: a minute that cannot be deduplicated -> why; it stays dirty.
     """
 
     settled: int = 0
@@ -79,50 +79,50 @@ def may_deduplicate(connection: psycopg.Connection[Any]) -> bool:
 
 
 def deduplicate_marked(connection: psycopg.Connection[Any]) -> Deduplicated:
-    """Settle every marked minute, a few rows a transaction.
+    """Deduplicate every dirty minute, a few rows per transaction.
 
     Args:
         connection: the ledger, with no transaction open; the user may DELETE and UPDATE.
 
     Raises:
-        LedgerError: whatever the database says; the marks of the last transaction are still there.
+        LedgerError: the database reported an error; minutes that are not done stay dirty.
     """
-    kept = Deduplicated()
+    result = Deduplicated()
     try:
-        while _settle_some(connection, kept, _MINUTES, []):
+        while _deduplicate_some(connection, result, _MINUTES, []):
             pass
-    except Exception as error:  # noqa: BLE001 - whose fault it was is asked
-        if not row_faults.may_be_a_rows_fault(error):
+    except Exception as error:  # noqa: BLE001 - checked for whether a row is at fault
+        if not row_faults.may_be_row_fault(error):
             raise (explain(error) if isinstance(error, psycopg.Error) else error) from None
-        _settle_singly(connection, kept)
-    return kept
+        _deduplicate_by_minute(connection, result)
+    return result
 
 
-def _settle_singly(connection: psycopg.Connection[Any], kept: Deduplicated) -> None:
-    """Settle minute by minute; one that cannot be is left out, and stops none of the others."""
+def _deduplicate_by_minute(connection: psycopg.Connection[Any], result: Deduplicated) -> None:
+    """Deduplicate minute by minute; skip a minute that fails, so that others go on."""
     more = True
     while more:
         taken: list[datetime] = []
         try:
-            more = _settle_some(connection, kept, 1, taken)
-        except Exception as error:  # noqa: BLE001 - the same
-            if not (taken and row_faults.may_be_a_rows_fault(error)):
+            more = _deduplicate_some(connection, result, 1, taken)
+        except Exception as error:  # noqa: BLE001 - checked for whether a row is at fault
+            if not (taken and row_faults.may_be_row_fault(error)):
                 raise (explain(error) if isinstance(error, psycopg.Error) else error) from None
-            kept.skipped[taken[0]] = row_faults.reason_of(error)
+            result.skipped[taken[0]] = row_faults.reason_of(error)
 
 
-def _settle_some(
-    connection: psycopg.Connection[Any], kept: Deduplicated, minutes: int, taken: list[datetime]
+def _deduplicate_some(
+    connection: psycopg.Connection[Any], result: Deduplicated, minutes: int, taken: list[datetime]
 ) -> bool:
-    """Settle some marked minutes; `taken` gets which. Whether there may be more."""
+    """Deduplicate some dirty minutes, which are added to `taken`; whether there may be more."""
     with connection.transaction():
-        # A batch that meets the lock is stored unsettled: it is not taken for nothing.
+        # Batches that find the lock taken are stored unchecked, so it is only taken if needed.
         if not connection.execute(_SQL["has_dirty_minutes"]).fetchone():
             return False
         duplicates.lock(connection)
-        values = {"limit": minutes, "skipped": list(kept.skipped)}
+        values = {"limit": minutes, "skipped": list(result.skipped)}
         marks = connection.execute(_SQL["take_dirty_minutes"], values).fetchall()
-        # A minute has a mark a batch: the first says how long it waits.
+        # A minute has one mark per batch; the first one tells how long it has waited.
         waiting = dict(sorted(marks, reverse=True))
         taken += sorted(waiting)
         left = _ROWS
@@ -131,7 +131,7 @@ def _settle_some(
                 erase.erase_unsettled(connection, minute)
                 rows = duplicates.unsettled_rows(connection, minute, left)
                 if rows:
-                    _settle_rows(connection, rows, kept)
+                    _deduplicate_rows(connection, rows, result)
                 left -= len(rows)
             if not left:
                 again = {"minute": minute, "recorded_at": recorded_at}
@@ -139,60 +139,60 @@ def _settle_some(
         return bool(marks)
 
 
-def _settle_rows(
-    connection: psycopg.Connection[Any], rows: Sequence[KnownRow], kept: Deduplicated
+def _deduplicate_rows(
+    connection: psycopg.Connection[Any], rows: Sequence[KnownRow], result: Deduplicated
 ) -> None:
-    """Settle these rows, and with them every row that may tell of the same calls."""
+    """Deduplicate these rows, together with every row that may report the same calls."""
     family = _Family()
     family.add(rows)
-    found = list(duplicates.related_rows(connection, [row.trace for row in rows]))
-    if _may_be_one(rows, found):
-        family.gather(connection, found)
-        _carry_out(connection, family, _decide(family), kept)
+    related = list(duplicates.related_rows(connection, [row.trace for row in rows]))
+    if _has_relatives(rows, related):
+        family.gather(connection, related)
+        _apply(connection, family, _decide(family), result)
     keys = _keys(family.standing.values())
-    kept.settled += connection.execute(_SQL["set_settled"], keys).rowcount
+    result.settled += connection.execute(_SQL["set_settled"], keys).rowcount
 
 
-def _may_be_one(rows: Sequence[KnownRow], found: Sequence[KnownRow]) -> bool:
-    """Whether any of some rows has a relative, among them or among those that were found."""
-    own = {row.event_id for row in rows}
-    if any(row.event_id not in own or row.winner_event_id is not None for row in found):
+def _has_relatives(rows: Sequence[KnownRow], related: Sequence[KnownRow]) -> bool:
+    """Whether any row has a relative, among the rows or among the related rows."""
+    event_ids = {row.event_id for row in rows}
+    if any(row.event_id not in event_ids or row.winner_event_id is not None for row in related):
         return True
-    ids = [row.told.response_id for row in rows if row.told.response_id]
+    ids = [row.report.response_id for row in rows if row.report.response_id]
     if len(ids) > len(set(ids)):
         return True
-    return any(not own.isdisjoint(row.told.ancestors) for row in rows)
+    return any(not event_ids.isdisjoint(row.report.ancestors) for row in rows)
 
 
 @dataclass(slots=True)
 class _Family:
-    """Rows that may tell of the same calls: those in the ledger, and those set aside.
+    """Rows that may report the same calls: those in the ledger, and duplicates.
 
-    A span that was set aside and came again is in both until it is set aside anew.
+    A duplicate that was sent again is in both until it is set aside again.
     """
 
     standing: dict[UUID, KnownRow] = field(default_factory=dict["UUID", "KnownRow"])
-    aside: dict[UUID, KnownRow] = field(default_factory=dict["UUID", "KnownRow"])
+    duplicates: dict[UUID, KnownRow] = field(default_factory=dict["UUID", "KnownRow"])
 
     def add(self, rows: Iterable[KnownRow]) -> list[KnownRow]:
-        """Take the rows; returns those that are new here."""
+        """Add rows; returns those that are new."""
         new: list[KnownRow] = []
         for row in rows:
-            place = self.standing if row.winner_event_id is None else self.aside
+            place = self.standing if row.winner_event_id is None else self.duplicates
             if row.event_id not in place:
                 place[row.event_id] = row
                 new.append(row)
         return new
 
-    def gather(self, connection: psycopg.Connection[Any], found: Iterable[KnownRow]) -> None:
-        """Find the relatives of relatives, as far as reports of one call can be apart.
+    def gather(self, connection: psycopg.Connection[Any], related: Iterable[KnownRow]) -> None:
+        """Find the relatives of relatives, within the distance that reports of one call can have.
 
-        A tenant can nest thousands of spans in one another: who is further away than this is
-        settled with rows of its own.
+        A tenant can nest thousands of spans: rows at a greater distance are deduplicated with rows
+        of their own.
         """
-        new = self.add(found)
+        new = self.add(related)
         for _ in range(_MAX_ROUNDS):
-            if not new or len(self.standing) + len(self.aside) > _MAX_RELATED:
+            if not new or len(self.standing) + len(self.duplicates) > _MAX_RELATED:
                 break
             winners = {row.winner_event_id for row in new if row.winner_event_id is not None}
             more = [*duplicates.winners_of(connection, winners - self.standing.keys())]
@@ -201,21 +201,21 @@ class _Family:
 
     @property
     def rows(self) -> dict[UUID, KnownRow]:
-        """Each row once, as it is in the ledger where it is there."""
-        return {**self.aside, **self.standing}
+        """Each row once; the one in the ledger takes precedence."""
+        return {**self.duplicates, **self.standing}
 
 
 @dataclass(slots=True)
 class _Decision:
-    """What is to become of one row.
+    """What happens to one row.
 
     Args:
-        row: the row as it is.
-        attribution: whom it is for then.
-        metadata: further attribution then.
-        winner_event_id: whom it is set aside for; `None` if it stands.
-        reason: why.
-        copied_fields: what the winner takes from it.
+        row: the row as stored.
+        attribution: its new attribution.
+        metadata: its new metadata.
+        winner_event_id: the row that it is a duplicate of; `None` if it stands.
+        reason: why it is a duplicate.
+        copied_fields: fields that the winner copies from it.
     """
 
     row: KnownRow
@@ -226,58 +226,58 @@ class _Decision:
     copied_fields: list[str] = field(default_factory=list[str])
 
     @property
-    def told(self) -> SpanReport:
-        """What decides which call it is; whose it is, by its own word and no other telling's."""
-        return replace(self.row.told, organization=self.attribution[_ORGANIZATION])
+    def report(self) -> SpanReport:
+        """The report for `same_call`, with its own attribution and not that of other reports."""
+        return replace(self.row.report, organization=self.attribution[_ORGANIZATION])
 
 
 def _decide(family: _Family) -> list[_Decision]:
-    """Which rows stand and which are set aside, each with the attribution that is its own."""
+    """Which rows stand and which are duplicates, each with its own attribution."""
     known = family.rows
     taken: defaultdict[UUID | None, set[str]] = defaultdict(set)
-    for row in family.aside.values():
+    for row in family.duplicates.values():
         taken[row.winner_event_id].update(row.copied_fields)
-    own = {event_id: _own(row, taken) for event_id, row in known.items()}
+    originals = {event_id: _original(row, taken) for event_id, row in known.items()}
     decisions: list[_Decision] = []
-    for call in settle(decision.told for decision in own.values()):
-        winner = own[call.winner.event_id]
+    for call in group_reports(decision.report for decision in originals.values()):
+        winner = originals[call.winner.event_id]
         decisions.append(winner)
-        for told, reason in call.losers:
-            loser = own[told.event_id]
+        for report, reason in call.losers:
+            loser = originals[report.event_id]
             loser.winner_event_id, loser.reason = call.winner.event_id, reason
-            loser.copied_fields = _give(loser, winner)
+            loser.copied_fields = _fill(loser, winner)
             decisions.append(loser)
     return decisions
 
 
-def _own(row: KnownRow, taken: Mapping[UUID | None, set[str]]) -> _Decision:
-    """The row without what it took from others when it was last settled."""
+def _original(row: KnownRow, taken: Mapping[UUID | None, set[str]]) -> _Decision:
+    """The row without the fields that it copied from others when it was last deduplicated."""
     foreign = taken[row.event_id] if row.winner_event_id is None else set[str]()
-    pairs = (each.partition("=") for each in foreign)
-    replaced = {name: own for name, equals, own in pairs if equals and name in _COLUMNS}
+    pairs = (field_text.partition("=") for field_text in foreign)
+    replaced = {name: before for name, equals, before in pairs if equals and name in _COLUMNS}
     attribution = {
         name: replaced.get(name, "" if name in foreign else value)
         for name, value in row.attribution.items()
     }
-    metadata = {key: told for key, told in row.metadata.items() if _METADATA + key not in foreign}
+    metadata = {key: value for key, value in row.metadata.items() if _METADATA + key not in foreign}
     return _Decision(row, attribution, metadata)
 
 
-def _give(loser: _Decision, winner: _Decision) -> list[str]:
-    """Fill what the winner does not say; returns what was filled.
+def _fill(loser: _Decision, winner: _Decision) -> list[str]:
+    """Copy fields that the winner does not have; returns their names.
 
-    A tenant's report fills no row of another source: it says whom the tenant likes. Where such a
-    report stands for the operator's, because it costs more, the operator's attribution stays.
+    A tenant's report fills no row of another source, because the tenant chooses its content. If it
+    replaces the operator's report because it costs more, the operator's attribution is copied.
     """
     copied_fields: list[str] = []
-    if loser.told.source and loser.told.source != winner.told.source:
+    if loser.report.source and loser.report.source != winner.report.source:
         return copied_fields
-    overrides = bool(winner.told.source) and not loser.told.source
+    overrides = bool(winner.report.source) and not loser.report.source
     for name, value in loser.attribution.items():
-        own = winner.attribution[name]
-        if value and value != own and (not own or overrides):
+        before = winner.attribution[name]
+        if value and value != before and (not before or overrides):
             winner.attribution[name] = value
-            copied_fields.append(f"{name}={own}" if own else name)
+            copied_fields.append(f"{name}={before}" if before else name)
     for key, value in loser.metadata.items():
         if key not in winner.metadata:
             winner.metadata[key] = value
@@ -285,30 +285,30 @@ def _give(loser: _Decision, winner: _Decision) -> list[str]:
     return copied_fields
 
 
-def _carry_out(
+def _apply(
     connection: psycopg.Connection[Any],
     family: _Family,
     decisions: Sequence[_Decision],
-    kept: Deduplicated,
+    result: Deduplicated,
 ) -> None:
     stand = [decision for decision in decisions if decision.winner_event_id is None]
-    back = [d.row.event_id for d in stand if d.row.event_id in family.aside]
+    back = [d.row.event_id for d in stand if d.row.event_id in family.duplicates]
     if back:
-        kept.restored += connection.execute(_SQL["restore"], {"event_ids": back}).rowcount
+        result.restored += connection.execute(_SQL["restore"], {"event_ids": back}).rowcount
     lost = [decision for decision in decisions if decision.winner_event_id is not None]
     leaving = [d for d in lost if d.row.event_id in family.standing]
     _attribute(connection, [*stand, *leaving])
     if leaving:
-        values = _losses(leaving)
+        values = _loser_values(leaving)
         connection.execute(_SQL["add_conflicts"], values)
-        kept.set_aside += connection.execute(_SQL["move_to_duplicates"], values).rowcount
+        result.set_aside += connection.execute(_SQL["move_to_duplicates"], values).rowcount
     staying = [d for d in lost if d.row.event_id not in family.standing]
     if staying:
-        connection.execute(_SQL["reassign"], _losses(staying))
+        connection.execute(_SQL["reassign"], _loser_values(staying))
 
 
 def _attribute(connection: psycopg.Connection[Any], decisions: Sequence[_Decision]) -> None:
-    """Write whom the rows are for, where that changed."""
+    """Write the attribution of rows where it changed."""
     changed = [
         decision
         for decision in decisions
@@ -318,14 +318,14 @@ def _attribute(connection: psycopg.Connection[Any], decisions: Sequence[_Decisio
     if not changed:
         return
     values = _keys(decision.row for decision in changed)
-    # A database without every letter takes no escape for one it has.
+    # Not escaped: a database with another encoding refuses escapes of characters that it has.
     values["metadata"] = [json.dumps(d.metadata, ensure_ascii=False) for d in changed]
     for name in duplicates.ATTRIBUTION:
         values[name] = [decision.attribution[name] for decision in changed]
     connection.execute(_ATTRIBUTE, values)
 
 
-def _losses(lost: Sequence[_Decision]) -> dict[str, Any]:
+def _loser_values(lost: Sequence[_Decision]) -> dict[str, Any]:
     return {
         **_keys(decision.row for decision in lost),
         "winners": [decision.winner_event_id for decision in lost],
@@ -337,7 +337,7 @@ def _losses(lost: Sequence[_Decision]) -> dict[str, Any]:
 
 
 def _keys(rows: Iterable[KnownRow]) -> dict[str, Any]:
-    keys = [(row.event_id, row.told.started_at) for row in rows]
+    keys = [(row.event_id, row.report.started_at) for row in rows]
     return {
         "event_ids": [event_id for event_id, _ in keys],
         "timestamps": [timestamp for _, timestamp in keys],

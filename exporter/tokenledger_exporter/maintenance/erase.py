@@ -1,10 +1,10 @@
-"""Erases a person: an id nobody can lead back takes the place of theirs, and the money stays.
+"""Erases a person: a random pseudonym replaces their id everywhere, and the costs stay.
 
-Every row of the ledger and every row kept aside is changed in one transaction. A tombstone, which
-holds a keyed hash and not the id, makes writers and keepers replace the id in what comes later out
-of a spool. They ask the database about ids and read neither hashes nor key. Writers that hold the
-settling lock ask after they have the lock; rows of those that do not are looked at by a keeper,
-which asks too: so no row slips past.
+Every row of the ledger, its duplicates and quarantine is changed in one transaction. A tombstone,
+which holds a keyed hash and not the id, makes writers replace the id in calls that arrive later.
+Writers ask the database whether ids are erased; they read neither hashes nor the key. A writer that
+has the deduplication lock asks after it got the lock. Rows that were stored without the lock are
+checked during deduplication. So no row is missed.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tokenledger_exporter.db.dimensions import is_storable
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.sql import statements
-from tokenledger_exporter.store import duplicates as twins
+from tokenledger_exporter.store import duplicates
 from tokenledger_exporter.store.tombstones import (
     bytea_array,
+    has_erasures,
     id_bytes,
-    is_anybody_erased,
     tombstones_of,
 )
 from tokenledger_semconv.dimensions import DIMENSIONS, MAX_VALUE_LENGTH
@@ -40,16 +40,16 @@ if TYPE_CHECKING:
 
 
 _SQL: Final = statements("purge")
-_KEPT: Final = ("duplicates", "conflicts", "rejected")
+_JSON_TABLES: Final = ("duplicates", "conflicts", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What an erasure changed, in rows, and what stands for the person now.
+    """What an erasure changed, in rows, and the person's pseudonym.
 
     Args:
-        repricings: reasons of repricings that named the id.
-        remains: place that still holds the id -> rows; it is no user's id there, so it stays.
+        repricings: reasons of repricings that contained the id.
+        remains: places that still contain the id -> rows; it is not a user's id there.
     """
 
     pseudonym: str
@@ -62,23 +62,23 @@ class Erased:
 
 
 def erase(database_url: str, user: str) -> Erased:
-    """Replace a user's id everywhere; asked again, the same pseudonym stands for them.
+    """Replace a user's id everywhere; a repeated call gives the same pseudonym.
 
     Args:
         database_url: the ledger, as a user who may update it.
-        user: the id; values of metadata that equal it are replaced too.
+        user: the id; metadata values equal to it are replaced too.
 
     Raises:
-        UsageError: the id is empty, or text no database holds.
-        LedgerError: whatever the database says; nothing was changed.
+        InvalidRequestError: the id is empty, or text that a database cannot store.
+        LedgerError: the database reported an error; nothing was changed.
     """
     spellings = _spellings(user)
     with session(database_url) as connection, connection.transaction():
-        twins.lock(connection)
+        duplicates.lock(connection)
         refresh.lock(connection)
         ids = {"ids": bytea_array(map(id_bytes, spellings))}
         [(pseudonym,)] = connection.execute(_SQL["add_erasure"], ids).fetchall()
-        counts: dict[str, int] = dict.fromkeys(("events", *_KEPT, "repricings"), 0)
+        counts: dict[str, int] = dict.fromkeys(("events", *_JSON_TABLES, "repricings"), 0)
         for spelling in spellings:
             _replace(connection, spelling, pseudonym, counts)
         log_action(connection, "erase", counts, {"user": ""})
@@ -87,13 +87,13 @@ def erase(database_url: str, user: str) -> Erased:
 
 
 def erase_unsettled(connection: psycopg.Connection[Any], minute: datetime) -> None:
-    """Replace erased ids in rows a writer stored without the lock; a keeper's, under the lock."""
-    if not is_anybody_erased(connection):
+    """Replace erased ids in rows that were stored without the lock; call it under the lock."""
+    if not has_erasures(connection):
         return
     with connection.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(_SQL["unsettled_ids"], {"minute": minute}).fetchall()
-    tombstones = tombstones_of(connection, ((row["user_id"], row["metadata"]) for row in found))
-    for row in found if tombstones else ():
+        rows = cursor.execute(_SQL["unsettled_ids"], {"minute": minute}).fetchall()
+    tombstones = tombstones_of(connection, ((row["user_id"], row["metadata"]) for row in rows))
+    for row in rows if tombstones else ():
         before = (row["user_id"], row["metadata"])
         if (renamed := tombstones.renamed(*before)) != before:
             values = {"user_id": renamed[0], "metadata": json.dumps(renamed[1], ensure_ascii=False)}
@@ -102,15 +102,15 @@ def erase_unsettled(connection: psycopg.Connection[Any], minute: datetime) -> No
 
 
 def _spellings(user: str) -> list[str]:
-    """How writers store the id: as it is, and cut to what a column keeps of it.
+    """The forms in which writers store the id: unchanged, and cut to the length of its column.
 
     Raises:
-        UsageError: the id is empty, or text no database holds.
+        InvalidRequestError: the id is empty, or text that a database cannot store.
     """
-    # Writers put this in the place of a NUL, which no database holds.
+    # Writers replace each NUL, which Postgres cannot store, with this character.
     stored = user.replace("\0", "\ufffd")
     if not stored or not is_storable(stored):
-        raise InvalidRequestError("the id of the user to erase is empty or not text: give the id")
+        raise InvalidRequestError("the user id is empty or not valid text")
     return list(dict.fromkeys((stored, stored[:MAX_VALUE_LENGTH])))
 
 
@@ -120,22 +120,22 @@ def _replace(
     """Replace one spelling of the id in every table, and count the rows."""
     values = {"id": user, "pseudonym": pseudonym}
     counts["events"] += connection.execute(_SQL["erase_events"], values).rowcount
-    for name in _KEPT:
+    for name in _JSON_TABLES:
         table = sql.Identifier(f"token_ledger_{name}")
         statement = sql.SQL(_SQL["erase_documents"]).format(table=table)
         counts[name] += connection.execute(statement, values).rowcount
-    # The id as a word of its own: in a longer word it is somebody else's.
+    # Only as a whole word: as part of a longer word it is another id.
     word = {"word": rf"(?<![\w@.-]){re.escape(user)}(?![\w@-]|\.\w)", "pseudonym": pseudonym}
     counts["repricings"] += connection.execute(_SQL["erase_reasons"], word).rowcount
-    # Sums of months whose calls were let go have nothing else they could be made of again.
+    # Sums of dropped months cannot be computed from calls again.
     refresh.rename_user(connection, user, pseudonym)
 
 
 def _remains(connection: psycopg.Connection[Any], spellings: Sequence[str]) -> dict[str, int]:
-    """Where the id still stands, as another dimension or deep inside a document."""
+    """Where the id still occurs: as another dimension, or nested in a document."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(_REMAINS, {"ids": list(spellings)}).fetchone() or {}
-    return {place: rows for place, rows in found.items() if rows}
+        counts = cursor.execute(_REMAINS, {"ids": list(spellings)}).fetchone() or {}
+    return {place: rows for place, rows in counts.items() if rows}
 
 
 _OTHER_COLUMNS: Final = tuple(

@@ -1,9 +1,9 @@
-"""Deletes the calls of a project, user, organization or any other dimension, and says what went.
+"""Deletes the calls of a project, user, organization or any other dimension, and counts them.
 
-Rows kept aside go with them: second tellings, conflicts, rejected rows, and the history of their
-costs. Roll-ups follow the rows; of months that retention let go there are none, and sums of them go
-where that is asked for. One transaction, under the lock that settling rows takes. A simulation
-counts by the very conditions the deletion uses.
+Their duplicates, conflicts, quarantined rows and cost history are deleted too. Roll-ups follow the
+rows. Months that retention dropped have no rows; their sums are deleted on request. Everything
+happens in one transaction, under the lock that deduplication takes. A simulation counts by the same
+conditions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.rollups.columns import SUMMED, UNDIVIDED, listed
 from tokenledger_exporter.sql import statements
-from tokenledger_exporter.store import duplicates as twins
+from tokenledger_exporter.store import duplicates
 from tokenledger_semconv.dimensions import ROLLED_UP
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 _SQL: Final = statements("purge")
 _ROLLUPS: Final = statements("rollups_refresh")
 
-# What is kept aside goes first: what belongs to a row is found by that row.
+# Rows of other tables come first, because they are found through the events.
 _TABLES: Final = ("duplicates", "conflicts", "rejected", "repricings", "events")
 
-# What every sum but a user's is divided by.
+# Columns of every roll-up except the one by user.
 _OVERALL: Final = ("provider", "model")
 
-# Whose values may be logged: a project is no person.
+# Dimensions whose values may be logged, because they are not people.
 _NAMELESS: Final = frozenset({"project", "organization", "provider", "model", "operation", "app"})
 
 
@@ -54,13 +54,13 @@ class Purged:
 
     Args:
         events: calls.
-        duplicates: second tellings of calls.
-        conflicts: other content under a call's identity.
-        rejected: rows the ledger had not taken.
-        repricings: entries in the history of the calls' costs.
+        duplicates: duplicate reports of calls.
+        conflicts: reports with a call's id and other content.
+        rejected: quarantined rows.
+        repricings: entries of the calls' cost history.
         cost_usd: known cost of the calls, US dollars.
-        aggregates: sums by hour of months that retention had let go.
-        simulated: whether nothing was changed.
+        aggregates: hourly sums of months that retention dropped.
+        simulated: whether it was a simulation.
     """
 
     events: int = 0
@@ -74,16 +74,16 @@ class Purged:
 
     @property
     def events_deleted(self) -> int:
-        """Calls, by the name users of Token Usage Metrics know."""
+        """The calls, by their name in Token Usage Metrics."""
         return self.events
 
     @property
     def aggregates_deleted(self) -> int:
-        """Sums of months let go, by the name users of Token Usage Metrics know."""
+        """The sums of dropped months, by their name in Token Usage Metrics."""
         return self.aggregates
 
 
-def purge(  # noqa: PLR0913 - what to delete, one argument each
+def purge(  # noqa: PLR0913 - one argument per filter
     database_url: str,
     *,
     project: str | None = None,
@@ -95,38 +95,38 @@ def purge(  # noqa: PLR0913 - what to delete, one argument each
     simulate: bool = False,
     include_aggregates: bool = True,
 ) -> Purged:
-    """Delete the calls all conditions hold for.
+    """Delete the calls that match all conditions.
 
     Args:
         database_url: the ledger, as a user who may delete from it.
         project: calls of this project.
         user: calls of this user.
         organization: calls of this organization.
-        time_from: start, included, to the microsecond; without a zone it is UTC.
-        time_to: end, not included.
+        time_from: start, included; UTC if it has no zone.
+        time_to: end, excluded.
         where: conditions on other dimensions.
         simulate: count and change nothing.
-        include_aggregates: roll-ups follow the rows whatever this says. It is about months whose
-            rows retention let go: their sums by the dimension named go too. Sums by other
-            dimensions stay, and so do all where the conditions are of two dimensions that are no
-            provider or model: nobody knows any more which part of a sum was whose.
+        include_aggregates: also delete the sums of months whose rows retention dropped, by the
+            dimension of the condition. Sums by other dimensions stay, because they cannot be split
+            any more; so do all sums if there are conditions on two dimensions other than provider
+            and model. Roll-ups of existing rows always follow the rows.
 
     Raises:
-        UsageError: there is no condition, its value is empty, or it names no dimension.
-        LedgerError: whatever the database says; nothing was deleted.
+        InvalidRequestError: there is no condition, its value is empty, or the dimension is unknown.
+        LedgerError: the database reported an error; nothing was deleted.
     """
-    given = {"project": project, "user": user, "organization": organization}
-    wanted = {
+    named_filters = {"project": project, "user": user, "organization": organization}
+    filters = {
         **(where or {}),
-        **{name: value for name, value in given.items() if value is not None},
+        **{name: value for name, value in named_filters.items() if value is not None},
     }
-    if not wanted:
+    if not filters:
         raise InvalidRequestError(
-            "nothing to purge by: give a project, user, organization or another dimension"
+            "no filter; give a project, a user, an organization or another dimension"
         )
-    if empty := [name for name, value in wanted.items() if _is_empty(value)]:
+    if empty := [name for name, value in filters.items() if _is_empty(value)]:
         raise InvalidRequestError(
-            f"the value of {', '.join(empty)} is empty, as a variable that is not set is: give one"
+            f"the value of {', '.join(empty)} is empty; is a shell variable not set?"
         )
     bounds = (
         time_from and with_zone(time_from),
@@ -134,21 +134,21 @@ def purge(  # noqa: PLR0913 - what to delete, one argument each
     )
     with (reading if simulate else session)(database_url) as connection, connection.transaction():
         if not simulate:
-            twins.lock(connection)
+            duplicates.lock(connection)
             refresh.lock(connection)
         verb = "count" if simulate else "delete"
-        purged = _run(connection, verb, wanted, bounds)
+        purged = _run(connection, verb, filters, bounds)
         if include_aggregates:
-            purged = replace(purged, aggregates=_sums_let_go(connection, verb, wanted, bounds))
+            purged = replace(purged, aggregates=_final_sums(connection, verb, filters, bounds))
         if not simulate:
-            shown = {name: value if name in _NAMELESS else "" for name, value in wanted.items()}
+            shown = {name: value if name in _NAMELESS else "" for name, value in filters.items()}
             log_action(connection, "purge", asdict(purged), shown, bounds)
     if not simulate:
         _refresh_sums(database_url)
     return purged
 
 
-async def apurge(  # noqa: PLR0913 - as `purge`
+async def apurge(  # noqa: PLR0913 - the arguments of `purge`
     database_url: str,
     *,
     project: str | None = None,
@@ -160,7 +160,7 @@ async def apurge(  # noqa: PLR0913 - as `purge`
     simulate: bool = False,
     include_aggregates: bool = True,
 ) -> Purged:
-    """As `purge`, in a thread, for coroutines."""
+    """Async version of `purge`; runs in a thread."""
     return await asyncio.to_thread(
         purge,
         database_url,
@@ -197,20 +197,20 @@ def _run(
     with connection.cursor(row_factory=dict_row) as cursor:
         for table in _TABLES:
             statement = sql.SQL(_SQL[f"{verb}_{table}"]).format(**pieces)
-            found = cursor.execute(statement, values).fetchone() or {}
-            counts[table] = found["rows"]
+            row = cursor.execute(statement, values).fetchone() or {}
+            counts[table] = row["rows"]
             if table == "events":
-                counts["cost_usd"] = found["cost_usd"]
+                counts["cost_usd"] = row["cost_usd"]
     return Purged(**counts, simulated=verb == "count")
 
 
-def _sums_let_go(
+def _final_sums(
     connection: psycopg.Connection[Any],
     verb: str,
     where: Where,
     bounds: tuple[datetime | None, datetime | None],
 ) -> int:
-    """Count or delete the sums of months without rows that are of these calls alone."""
+    """Count or delete sums of dropped months that contain only these calls."""
     by_dimension = {known.name for known in ROLLED_UP}
     named = [name for name in where if name not in _OVERALL]
     mixed = set(named) & UNDIVIDED and len(named) < len(where)
@@ -220,11 +220,11 @@ def _sums_let_go(
         sql.SQL("AND hours.dimension = {}").format(sql.Literal(name)) for name in named
     ]
     values: dict[str, object] = {"since": bounds[0] or BEGINNING, "until": bounds[1] or END}
-    for name, wanted in where.items():
+    for name, filters in where.items():
         column = sql.Identifier("hours", name if name in _OVERALL else "value")
         conditions.append(sql.SQL("AND {} = ANY({})").format(column, sql.Placeholder(name)))
-        told = [wanted] if isinstance(wanted, str) else wanted
-        values[name] = [value for value in told if is_storable(value)]
+        texts = [filters] if isinstance(filters, str) else filters
+        values[name] = [value for value in texts if is_storable(value)]
     statement = _ROLLUPS["count_final_sums" if verb == "count" else "delete_final_sums"]
     query = sql.SQL(statement).format(
         where=sql.SQL(" ").join(conditions),
@@ -238,12 +238,12 @@ def _sums_let_go(
 
 
 def _is_empty(value: str | Sequence[str]) -> bool:
-    """Whether a value, or one of several, is empty; calls without one are not meant by it."""
+    """Whether a value, or one of several, is empty, which never means calls without a value."""
     return not value or "" in ((value,) if isinstance(value, str) else value)
 
 
 def _refresh_sums(database_url: str) -> None:
-    """Take deleted calls out of the roll-ups, where this user may; else a keeper does it."""
+    """Refresh the roll-ups if this user may; otherwise the next maintenance does."""
     with session(database_url) as connection:
         may = refresh.may_refresh(connection)
         connection.rollback()

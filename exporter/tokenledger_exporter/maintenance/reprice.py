@@ -1,7 +1,7 @@
-"""Prices rows again, each by its own time, and keeps a trail of every cost that changed.
+"""Prices rows again, each with the prices of its time, and records every cost that changes.
 
-What has no price now keeps the cost it had, and what came without a price sheet (an import, a row
-written by hand with its cost, a refused call) is not touched. Running it twice changes nothing.
+A row without a price now keeps its cost. Rows that never had a price sheet (imports, rows inserted
+by hand with a cost, refused calls) are not changed. A second run changes nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _SQL: Final = statements("reprice")
 
 BATCH_ROWS: Final = 1_000
-"""Rows a transaction reads and at most changes."""
+"""Rows per transaction."""
 
 _START: Final = (datetime(1, 1, 1, tzinfo=timezone.utc), UUID(int=0))
 _CHANGE: Final = tuple(name for name in COST_COLUMNS if name not in {"cost_note", "price_id"})
@@ -40,7 +40,7 @@ _CHANGE: Final = tuple(name for name in COST_COLUMNS if name not in {"cost_note"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows to price again; `None` is all of them."""
+    """Which rows to price again; `None` means no filter."""
 
     since: datetime
     until: datetime
@@ -51,7 +51,7 @@ class Selection:
 
 @dataclass(slots=True)
 class ModelChange:
-    """What pricing again means for one model: rows, and their cost before and after, US dollars."""
+    """The change for one model: rows, and their cost before and after, US dollars."""
 
     rows: int = 0
     old_usd: Decimal = Decimal(0)
@@ -60,18 +60,18 @@ class ModelChange:
 
     @property
     def difference_usd(self) -> Decimal:
-        """After less before."""
+        """The new cost minus the old cost."""
         return MONEY.subtract(self.new_usd, self.old_usd)
 
 
 @dataclass(slots=True)
 class Repricing:
-    """What pricing again found.
+    """The result of repricing.
 
     Args:
         looked_at: rows of the selection.
         changes: rows whose cost differs, by provider and model.
-        kept: rows with a cost that nobody prices now; they keep it.
+        unpriced: rows with a cost but without a price now; they keep the cost.
         written: rows whose new cost was committed.
     """
 
@@ -79,7 +79,7 @@ class Repricing:
     changes: defaultdict[tuple[str, str], ModelChange] = field(
         default_factory=lambda: defaultdict(ModelChange)
     )
-    kept: int = 0
+    unpriced: int = 0
     written: int = 0
 
     @property
@@ -91,29 +91,29 @@ class Repricing:
 def reprice(
     connection: psycopg.Connection[Any], selection: Selection, *, reason: str | None
 ) -> Repricing:
-    """Price rows again; one transaction a batch.
+    """Price rows again, one transaction per batch.
 
     Args:
         connection: the ledger, with no transaction open.
         selection: which rows.
-        reason: why, for the trail; `None` looks only and writes nothing.
+        reason: reason to record; `None` writes nothing.
     """
-    found = Repricing()
+    result = Repricing()
     prices_of = books_of(connection)
     for batch in _batches(connection, selection):
         changed: list[tuple[StoredCall, dict[str, Any]]] = []
         for call in batch:
-            found.looked_at += 1
+            result.looked_at += 1
             new = charge(call, call.timestamp, prices_of).columns
             if new["cost_usd"] is None:
-                found.kept += call.cost_usd is not None
+                result.unpriced += call.cost_usd is not None
             elif any(new[name] != call.costs[name] for name in _CHANGE):
                 changed.append((call, new))
-                _count(found.changes[call.provider, call.priced_model], call, new)
+                _count(result.changes[call.provider, call.priced_model], call, new)
         if reason is not None and changed:
-            found.written += _write(connection, changed, reason)
+            result.written += _write(connection, changed, reason)
             connection.commit()
-    return found
+    return result
 
 
 def _batches(

@@ -1,8 +1,8 @@
-"""Keeps the ledger's months: makes them ahead of time, and lets go of those that are old enough.
+"""Retention: drops months that are older than the retention period.
 
-Nothing expires unless somebody sets for how long calls are kept. Only whole months go, each in one
-transaction that waits two seconds for its locks and else leaves the month for another time. Their
-sums stay, brought up to date in that very transaction.
+Nothing expires unless a retention period is set. Only whole months are dropped, each in one
+transaction. It waits two seconds for its locks, and otherwise leaves the month for the next run.
+The roll-ups of a dropped month stay; the same transaction brings them up to date.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _SQL: Final = statements("retention")
 _NOTHING: Final = Decimal(0)
 
 FORMS: Final = "400d, 13mo, 2y or forever"
-"""How a person says for how long."""
+"""Examples of retention periods, for error messages and help."""
 
 _KEEP: Final = re.compile(r"^(\d{1,4})\s*(d|mo|y)$")
 _UNITS: Final = {"d": "days", "mo": "months", "y": "years"}
-_SHORTEST_DAYS: Final = 31
+_MIN_DAYS: Final = 31
 _LEAF: Final = re.compile(r"^token_ledger_events_(\d{4})_(\d{2})$")
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What was set.
+    """The retention settings.
 
     Args:
-        keep: for how long, in Postgres' words.
-        archive_to: folder for the months let go; "" is none.
-        horizon: the first moment that is kept today.
+        keep: the retention period, as Postgres prints it.
+        archive_to: folder for archives of dropped months; "" means no archives.
+        horizon: start of the oldest month that is stored.
     """
 
     keep: str
@@ -58,14 +58,14 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """One month that goes, or would go.
+    """One month that was dropped, or would be.
 
     Args:
         name: its partition.
         rows: calls in it.
-        cost_usd: what is known of their cost, US dollars.
-        archived_to: the file it is in now; `None` if it was not archived.
-        waits: why it is still there; "" if it is gone or only would go.
+        cost_usd: their known cost, US dollars.
+        archived_to: its archive file; `None` if it was not archived.
+        waits: why it was not dropped; "" if it was, or in a simulation.
     """
 
     name: str
@@ -76,11 +76,11 @@ class Month:
 
 
 def set_retention(database_url: str, keep: str, archive_to: str = "") -> Retention | None:
-    """Say for how long calls are kept; `None` is for ever.
+    """Set the retention period; returns the settings, `None` for "forever".
 
     Raises:
-        UsageError: `keep` is none of `FORMS`, or shorter than a month.
-        LedgerError: the folder is for the tables' owner alone to set.
+        InvalidRequestError: `keep` has none of the `FORMS`, or is shorter than a month.
+        LedgerError: only the tables' owner may set the folder.
     """
     interval = _interval(keep)
     with session(database_url) as connection, connection.transaction():
@@ -91,17 +91,17 @@ def set_retention(database_url: str, keep: str, archive_to: str = "") -> Retenti
 
 
 def show_retention(database_url: str) -> Retention | None:
-    """What was set; `None` if calls are kept for ever."""
+    """The settings; `None` if no retention period is set."""
     with session(database_url) as connection:
         return _read(connection)
 
 
 def run_retention(database_url: str, *, simulate: bool = False) -> list[Month]:
-    """Let every month go that is older than the horizon, oldest first.
+    """Drop every month that is older than the horizon, oldest first.
 
     Raises:
-        LedgerError: the database does not do it, or the archive cannot be written; months done
-            before that are gone, the others untouched.
+        LedgerError: the database refused, or the archive cannot be written; months before that are
+            dropped, the others unchanged.
     """
     with session(database_url) as connection:
         retention = _read(connection)
@@ -113,26 +113,26 @@ def run_retention(database_url: str, *, simulate: bool = False) -> list[Month]:
         if simulate:
             return [_count(connection, name) for name in old]
         refresh.refresh(connection)
-        gone: list[Month] = []
+        dropped: list[Month] = []
         for name in old:
-            gone.append(_let_go(connection, name, retention.archive_to))
-            # Sums end with the last month that went: a later one may not go before an earlier one.
-            if gone[-1].waits:
-                return gone
+            dropped.append(_drop(connection, name, retention.archive_to))
+            # Months must be dropped in order, because the sums are final up to the last one.
+            if dropped[-1].waits:
+                return dropped
         with connection.transaction():
             connection.execute(_SQL["delete_old_duplicates"], {"horizon": retention.horizon})
             connection.execute(_SQL["delete_old_parents"], {"horizon": retention.horizon})
-        return gone
+        return dropped
 
 
 def may_run(database_url: str) -> bool:
-    """Whether this database user may let months go: the tables' owner alone."""
+    """Whether this database user may drop months: only the tables' owner may."""
     with session(database_url) as connection:
-        found = connection.execute(_SQL["is_owner"]).fetchone()
-    return bool(found and found[0])
+        row = connection.execute(_SQL["is_owner"]).fetchone()
+    return bool(row and row[0])
 
 
-def _let_go(connection: psycopg.Connection[Any], name: str, archive_to: str) -> Month:
+def _drop(connection: psycopg.Connection[Any], name: str, archive_to: str) -> Month:
     leaf = sql.Identifier(name)
     file: Path | None = None
     try:
@@ -151,19 +151,19 @@ def _let_go(connection: psycopg.Connection[Any], name: str, archive_to: str) -> 
                 connection, act, {"month": name, "events": month.rows, "cost": month.cost_usd}
             )
     except pg_errors.LockNotAvailable:
-        _forget(file)
-        return Month(name, 0, _NOTHING, waits="somebody holds it: run again")
+        _remove_archive(file)
+        return Month(name, 0, _NOTHING, waits="it is locked; run again")
     except OSError as error:
         raise LedgerError(
-            f"{name} could not be archived to {archive_to} ({error.strerror}), it stays"
+            f"cannot archive {name} to {archive_to} ({error.strerror}); it was not dropped"
         ) from None
     except psycopg.Error as error:
-        _forget(file)
-        if not row_faults.may_be_a_rows_fault(error):
+        _remove_archive(file)
+        if not row_faults.may_be_row_fault(error):
             raise
         return Month(name, 0, _NOTHING, waits=f"it cannot be summed: {row_faults.reason_of(error)}")
     except BaseException:
-        _forget(file)
+        _remove_archive(file)
         raise
     return Month(name, month.rows, month.cost_usd, file)
 
@@ -171,12 +171,12 @@ def _let_go(connection: psycopg.Connection[Any], name: str, archive_to: str) -> 
 def _archive(connection: psycopg.Connection[Any], month: Month, folder: Path) -> Path:
     file, rows = archive_month(connection, month.name, folder)
     if rows != month.rows:
-        _forget(file)
-        raise LedgerError(f"{file} has {rows} of {month.rows} calls: {month.name} stays")
+        _remove_archive(file)
+        raise LedgerError(f"{file} has {rows} of {month.rows} calls; {month.name} was not dropped")
     return file
 
 
-def _forget(file: Path | None) -> None:
+def _remove_archive(file: Path | None) -> None:
     """The archive of a month that stays would be a second copy of it."""
     if file is not None:
         file.unlink(missing_ok=True)
@@ -206,7 +206,7 @@ def _interval(keep: str) -> str | None:
         return None
     found = _KEEP.match(keep.strip().lower())
     number = int(found[1]) if found else 0
-    if found is None or number < (_SHORTEST_DAYS if found[2] == "d" else 1):
+    if found is None or number < (_MIN_DAYS if found[2] == "d" else 1):
         raise InvalidRequestError(
             f"{keep!r} is no time to keep calls: write {FORMS}, a month or more"
         )
@@ -215,5 +215,5 @@ def _interval(keep: str) -> str | None:
 
 def _read(connection: psycopg.Connection[Any]) -> Retention | None:
     with connection.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(_SQL["show"]).fetchone()
-    return Retention(**found) if found else None
+        row = cursor.execute(_SQL["show"]).fetchone()
+    return Retention(**row) if row else None

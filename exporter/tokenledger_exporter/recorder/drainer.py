@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.db.row_faults import NO_ROWS
+from tokenledger_exporter.db.row_faults import SHARED_FAULTS
 from tokenledger_exporter.dialects.operations import described
 from tokenledger_exporter.errors import LedgerError, RowsRefusedError, SchemaError
 from tokenledger_exporter.log import fail, warn
@@ -288,7 +288,7 @@ class Drainer:
                 time.sleep(_PAUSE_SECONDS)
             try:
                 built = build_rows(decode_record(payload), batch.header, prices_of)
-            except NO_ROWS:
+            except SHARED_FAULTS:
                 raise
             except Exception as error:  # noqa: BLE001 - one record must not block those after it
                 if not is_preview:

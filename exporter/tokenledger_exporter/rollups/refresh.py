@@ -212,7 +212,7 @@ def _refresh_marked(connection: psycopg.Connection[Any], done: Refreshed) -> Non
         while _refresh_some(connection, done, Portion(skipped=tuple(done.skipped))):
             pass
     except psycopg.Error as error:
-        if not row_faults.may_be_a_rows_fault(error):
+        if not row_faults.may_be_row_fault(error):
             raise
         for slices, hours in ((1, 0), (0, 1)):
             _refresh_singly(connection, done, slices, hours)
@@ -228,7 +228,7 @@ def _refresh_singly(
             portion = Portion(slices, hours, tuple(done.skipped))
             more = _refresh_some(connection, done, portion, taken)
         except psycopg.Error as error:
-            if not (taken and row_faults.may_be_a_rows_fault(error)):
+            if not (taken and row_faults.may_be_row_fault(error)):
                 raise
             [bucket] = (*taken[0].slices, *taken[0].hours)
             done.skipped[bucket] = row_faults.reason_of(error)
@@ -284,7 +284,7 @@ def _build_some(connection: psycopg.Connection[Any], done: Refreshed) -> bool:
             with connection.transaction():
                 _build_day(connection, newest)
         except psycopg.Error as error:
-            if not row_faults.may_be_a_rows_fault(error):
+            if not row_faults.may_be_row_fault(error):
                 raise
             # Roll-ups have no gap: calls before this day are read from the rows.
             done.skipped[newest] = row_faults.reason_of(error)

@@ -1,15 +1,15 @@
-"""One batch of rows on its way into the ledger: each row stored exactly once, or set aside.
+"""Writes one batch of rows: each row is stored exactly once, or set aside.
 
-The fast path is one binary COPY into the month's partition under a savepoint. If a key is there
-already, the batch's keys and hashes are read back and only the missing rows are copied: a resend
-is ignored, other content under the same key goes to `token_ledger_conflicts`, and a row Postgres
-refuses is bisected out into `token_ledger_rejected` while the rest of the batch is stored. A call
-known only to have been sent gives way to its measured report, which may come hours later.
+The fast path is one binary COPY into the month's partition under a savepoint. If a key exists, the
+batch's keys and hashes are read back and only the missing rows are copied. A resend is ignored,
+other content under the same key goes to `token_ledger_conflicts`, and a row that Postgres refuses
+is found by bisection and goes to `token_ledger_rejected`, while the rest of the batch is stored. An
+`unmeasured` row gives way to its call's measured report, which may come hours later.
 
-A batch is written under the lock of `twins` where it is free: then a row of which nobody else tells
-is settled as it is stored. Rows of which somebody may, and batches that met another writer, are
-stored unsettled and marked, and a keeper looks at them. The slices a batch changes are marked with
-it, for the roll-ups.
+A batch is written under the deduplication lock if it is free: then a row without relatives is
+settled as it is stored. Rows with relatives, and batches that find the lock taken, are stored
+unsettled, and their minutes are marked as dirty for `maintenance.deduplicate`. The roll-up slices
+that a batch changes are marked as dirty too.
 """
 
 from __future__ import annotations
@@ -43,37 +43,37 @@ if TYPE_CHECKING:
 _SQL: Final = statements("store")
 
 EARLIEST: Final = datetime(2015, 1, 1, tzinfo=timezone.utc)
-"""No call of a language model was billed before."""
+"""No language model was billed before this time."""
 
 _MAX_AHEAD: Final = timedelta(days=1)
 _RACES: Final = 5
 
-# An identity's order and equality as a plain number: a UUID's own are Python's, and slow.
+# Integers compare faster than UUIDs, whose comparison is written in Python.
 _number: Final = attrgetter("event_id.int")
 
 _UNMEASURED: Final = "unmeasured"
 _CONFLICT: Final = "the ledger has this span with other usage"
-# Whoever made the call knows best whom it was for; whoever fetched its result may not know at all.
+# The report of the sender has the best attribution; a later fetch of the result may have none.
 _ATTRIBUTION: Final = tuple(d.column for d in DIMENSIONS if d.keys)
 _ATTRIBUTION_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in _ATTRIBUTION)
 
 
 def _is_better(row: LedgerRow, known_status: str) -> bool:
-    """Whether a row tells what the known one only knows to have been sent."""
+    """Whether a row measures a call that the stored row only knows to have been sent."""
     return known_status == _UNMEASURED and row.cost_status != _UNMEASURED
 
 
 @dataclass(slots=True)
 class WriteResult:
-    """What became of a batch, in rows.
+    """The outcome of a batch, in rows.
 
     Args:
         stored: new rows in the ledger.
-        resent: rows that were there already, with the same content.
-        conflicting: rows whose key was there with other content.
-        rejected: rows the ledger cannot take.
-        unsettled: new rows that a keeper must look at.
-        refusals: identity of a row that conflicts or was rejected -> why; it is kept elsewhere.
+        resent: rows that were stored before, with the same content.
+        conflicting: rows whose key was stored before with other content.
+        rejected: rows that the ledger cannot take.
+        unsettled: new rows that must still be deduplicated.
+        refusals: event id of a conflicting or rejected row -> why.
     """
 
     stored: int = 0
@@ -84,7 +84,7 @@ class WriteResult:
     refusals: dict[UUID, str] = field(default_factory=dict["UUID", str], compare=False)
 
     def add(self, other: WriteResult) -> None:
-        """Count what became of more rows."""
+        """Add the outcome of more rows."""
         self.stored += other.stored
         self.resent += other.resent
         self.conflicting += other.conflicting
@@ -94,7 +94,7 @@ class WriteResult:
 
 
 class Batch:
-    """One batch on its way into the ledger, inside one transaction."""
+    """One batch that is written inside one transaction."""
 
     def __init__(
         self,
@@ -112,18 +112,18 @@ class Batch:
         self._unsettled: set[int] = set()
 
     def by_month(self, rows: Sequence[LedgerRow]) -> dict[str, list[LedgerRow]]:
-        """Rows by partition, each key once, sorted: writers in one key order never deadlock."""
+        """Rows by partition, each key once, sorted, so that concurrent writers never deadlock."""
         latest = datetime.now(timezone.utc) + _MAX_AHEAD
         unique: dict[int, LedgerRow] = {}
         for row in rows:
             number = row.event_id.int
             if EARLIEST <= row.timestamp < self._horizon:
-                reason = f"it is from before {self._horizon:%Y-%m-%d}, when the ledger begins"
+                reason = f"the call is older than the ledger, which begins {self._horizon:%Y-%m-%d}"
                 self._refused.append((row, reason))
             elif not EARLIEST <= row.timestamp <= latest:
-                self._refused.append((row, "its time is before 2015 or over a day ahead"))
+                self._refused.append((row, "the time is before 2015 or more than a day ahead"))
             elif number in unique:
-                unique[number] = self._settled(unique[number], row)
+                unique[number] = self._preferred(unique[number], row)
             else:
                 unique[number] = row
         months: defaultdict[str, list[LedgerRow]] = defaultdict(list)
@@ -131,15 +131,15 @@ class Batch:
             months[row.month].append(row)
         return months
 
-    def look(self, rows: Sequence[LedgerRow]) -> None:
-        """Find out which rows nobody else tells of; the others are marked for a keeper."""
+    def find_relatives(self, rows: Sequence[LedgerRow]) -> None:
+        """Find rows that another report may duplicate, and mark their minutes as dirty."""
         if not rows:
             return
-        duplicates.note_nestings(self._connection, rows)
+        duplicates.store_parents(self._connection, rows)
         if duplicates.try_lock(self._connection) or (
             self._is_patient and duplicates.wait_for_lock(self._connection)
         ):
-            self._unsettled = duplicates.have_relatives(self._connection, rows)
+            self._unsettled = duplicates.ids_with_relatives(self._connection, rows)
         else:
             self._unsettled = {row.event_id.int for row in rows}
         if self._unsettled:
@@ -147,7 +147,7 @@ class Batch:
             duplicates.mark(self._connection, moments)
 
     def write_month(self, month: str, rows: list[LedgerRow]) -> None:
-        """Store one partition's rows; what is there already or cannot be taken is set aside."""
+        """Store one partition's rows; set aside rows that exist already or are refused."""
         leaf = sql.Identifier(f"token_ledger_events_{month}")
         for _ in range(_RACES):
             try:
@@ -164,7 +164,7 @@ class Batch:
                 if not self._add_partition(rows):
                     return
             except psycopg.Error as error:
-                if not row_faults.is_a_rows_fault(error):
+                if not row_faults.is_row_fault(error):
                     raise
                 self._bisect(month, rows, error)
                 return
@@ -174,12 +174,12 @@ class Batch:
                     row.event_id.int in self._unsettled for row in rows if self._unsettled
                 )
                 return
-        raise DatabaseUnreachableError("other writers keep writing the same rows, tried again soon")
+        raise DatabaseUnreachableError("other writers are writing the same rows; will retry")
 
     def _add_partition(self, rows: list[LedgerRow]) -> bool:
-        """Make the rows' month; False if a past month cannot be made and its rows are set aside.
+        """Create the rows' partition; False if it is a past month and its rows were set aside.
 
-        A writer that may only insert must not be stopped by one row of a month long gone.
+        One row of a past month must not block a writer that may only insert.
         """
         month = rows[0].timestamp.date().replace(day=1)
         try:
@@ -188,15 +188,15 @@ class Batch:
         except pg_errors.InsufficientPrivilege:
             if month >= datetime.now(timezone.utc).date().replace(day=1):
                 raise SchemaError(
-                    f"there is no partition for {month:%Y-%m} and this database user may not make "
-                    "one: run 'tokenledger db migrate' as the tables' owner"
+                    f"there is no partition for {month:%Y-%m}, and this database user has no right "
+                    "to create one: run 'tokenledger db migrate' as the tables' owner"
                 ) from None
             self._refused += [(row, f"there is no partition for {month:%Y-%m}") for row in rows]
             return False
         return True
 
     def write_quarantine(self, erased: tombstones.Tombstones) -> None:
-        """Store what was set aside where it can be found, without the ids of the erased."""
+        """Store the refused and conflicting rows, without ids of erased people."""
         for refused, reason in self._refused:
             row = erased.row(refused)
             values = {"event_id": row.event_id, "reason": reason, "event": row.as_json()}
@@ -221,57 +221,58 @@ class Batch:
                 copy.write(part)
 
     def _new_rows(self, leaf: sql.Identifier, rows: list[LedgerRow]) -> list[LedgerRow]:
-        """The rows whose key the ledger does not hold yet, room made for those that are better."""
+        """The rows that are not stored yet, and those that replace an `unmeasured` row."""
         statement = sql.SQL(_SQL["known_keys"]).format(leaf=leaf, columns=_ATTRIBUTION_LIST)
         keys = {"event_ids": [row.event_id for row in rows]}
         cursor = self._connection.cursor(row_factory=dict_row)
-        known = {told["event_id"]: told for told in cursor.execute(statement, keys)}
+        known = {stored["event_id"]: stored for stored in cursor.execute(statement, keys)}
         new = [row for row in rows if row.event_id not in known]
         better = [
-            replace(row, **{name: told[name] for name in _ATTRIBUTION if told[name]})
+            replace(row, **{name: stored[name] for name in _ATTRIBUTION if stored[name]})
             for row in rows
-            if (told := known.get(row.event_id)) is not None
-            and _is_better(row, told["cost_status"])
+            if (stored := known.get(row.event_id)) is not None
+            and _is_better(row, stored["cost_status"])
         ]
-        if not self._make_room(leaf, better):
+        if not self._drop_unmeasured(leaf, better):
             better = []
         replaced = {row.event_id for row in better}
         for row in rows:
-            told = known.get(row.event_id)
-            if told is not None and row.event_id not in replaced:
-                self._set_aside(row, told["usage_hash"])
+            stored = known.get(row.event_id)
+            if stored is not None and row.event_id not in replaced:
+                self._count_known(row, stored["usage_hash"])
         return sorted([*new, *better], key=_number)
 
-    def _make_room(self, leaf: sql.Identifier, better: list[LedgerRow]) -> bool:
-        """Drop the rows that give way; False where this database user may not."""
+    def _drop_unmeasured(self, leaf: sql.Identifier, better: list[LedgerRow]) -> bool:
+        """Drop the `unmeasured` rows that are replaced; False if this user has no right to."""
         if not better:
             return True
         statement = sql.SQL(_SQL["drop_unmeasured"]).format(leaf=leaf)
         try:
             with self._connection.transaction():
                 keys = {"event_ids": [row.event_id for row in better]}
-                gone = self._connection.execute(statement, keys).fetchall()
-                refresh.mark(self._connection, (moment for (moment,) in gone))
+                dropped = self._connection.execute(statement, keys).fetchall()
+                refresh.mark(self._connection, (timestamp for (timestamp,) in dropped))
         except pg_errors.InsufficientPrivilege:
             return False
         return True
 
-    def _settled(self, earlier: LedgerRow, later: LedgerRow) -> LedgerRow:
-        """Which of two rows of one key in one batch is stored."""
+    def _preferred(self, earlier: LedgerRow, later: LedgerRow) -> LedgerRow:
+        """The row that is stored if a batch has two with the same key."""
         if _is_better(later, earlier.cost_status):
-            given = {name: getattr(earlier, name) for name in _ATTRIBUTION}
-            return replace(later, **{name: value for name, value in given.items() if value})
-        self._set_aside(later, earlier.usage_hash)
+            attribution = {name: getattr(earlier, name) for name in _ATTRIBUTION}
+            return replace(later, **{name: text for name, text in attribution.items() if text})
+        self._count_known(later, earlier.usage_hash)
         return earlier
 
-    def _set_aside(self, row: LedgerRow, known_hash: bytes) -> None:
+    def _count_known(self, row: LedgerRow, known_hash: bytes) -> None:
+        """Count a row whose key exists as a resend or a conflict."""
         if row.usage_hash == known_hash or row.cost_status == _UNMEASURED:
             self.result.resent += 1
         else:
             self._conflicting.append(row)
 
     def _bisect(self, month: str, rows: list[LedgerRow], error: psycopg.Error) -> None:
-        """Halve a refused batch until the rows Postgres cannot take stand alone."""
+        """Halve a refused batch until the rows that Postgres refuses are alone."""
         if len(rows) == 1:
             self._refused.append((rows[0], row_faults.reason_of(error)))
             return

@@ -1,7 +1,7 @@
-"""Finds the rows that may tell of the same call: in the ledger, and among those set aside.
+"""Finds rows that may report the same call, in the ledger and among its duplicates.
 
-Writer and keeper ask the same question. Whoever looks does so under one lock and commits under it:
-then of two rows of a call, the one that is looked for later sees the other.
+Writers and `maintenance.deduplicate` use it. Both search and commit under one lock, so that of two
+rows of a call, the later search finds the other row.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _SQL: Final = statements("deduplicate")
 _ESTIMATED: Final = "estimated"
 _HEX: Final = "%032x"
-# Rows read of one response id, or within one span: what has more is no call, whoever reports it.
+# Rows read of one response id or one span; more rows are not reports of one call.
 _MAX_ROWS: Final = 4 * MAX_SPAN_REPORTS
 _PLAIN: Final = re.compile(r"[\w.:,-]*", re.ASCII)
 
@@ -46,7 +46,7 @@ COUNTS: Final = TokenVector._fields
 """The columns that must agree."""
 
 ATTRIBUTION: Final = tuple(dimension.column for dimension in DIMENSIONS if dimension.attribute)
-"""The columns a row may take from another telling of its call."""
+"""The columns that a row may copy from another report of its call."""
 
 _COLUMNS: Final = (
     *("event_id", "timestamp", "ended_at", "scope", "response_id", "model", "request_model"),
@@ -61,7 +61,7 @@ _EVENTS_COLUMN_LIST: Final = sql.SQL(", ").join(
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What the other tellings of a row's call are found by."""
+    """The keys that other reports of a row's call are found by."""
 
     event_id: UUID
     started_at: datetime
@@ -73,17 +73,17 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class KnownRow:
-    """A row of the ledger, or one set aside, as far as settling reads and changes it.
+    """A row of the ledger or a duplicate, with the fields that deduplication reads and changes.
 
     Args:
-        told: what decides which call it is.
+        report: the fields for the rule of `same_call`.
         attribution: column -> value.
-        metadata: further attribution.
-        winner_event_id: the row it was set aside for; `None` if it is in the ledger.
-        copied_fields: what that row took from it.
+        metadata: more attribution.
+        winner_event_id: the row that it is a duplicate of; `None` if it is in the ledger.
+        copied_fields: fields that the winner copied from it.
     """
 
-    told: SpanReport
+    report: SpanReport
     attribution: Mapping[str, str]
     metadata: Mapping[str, Any]
     winner_event_id: UUID | None
@@ -91,33 +91,33 @@ class KnownRow:
 
     @property
     def event_id(self) -> UUID:
-        """Its identity."""
-        return self.told.event_id
+        """Its id."""
+        return self.report.event_id
 
     @property
     def trace(self) -> Trace:
-        """What its other tellings are found by."""
-        told = self.told
-        # Whose reports can be of its call: the operator's, its own source's, its organization's.
-        sources = {"", told.source, self.attribution["organization_id"]}
+        """The keys that its other reports are found by."""
+        report = self.report
+        # Sources that can report its call: the operator's, its own, and its organization's.
+        sources = {"", report.source, self.attribution["organization_id"]}
         return Trace(
-            told.event_id,
-            told.started_at,
-            told.ended_at,
-            told.response_id,
-            told.ancestors,
+            report.event_id,
+            report.started_at,
+            report.ended_at,
+            report.response_id,
+            report.ancestors,
             tuple(sorted(sources)),
         )
 
 
 def try_lock(connection: psycopg.Connection[Any]) -> bool:
-    """Take the lock for the rest of the transaction; False if somebody else holds it."""
-    found = connection.execute(_SQL["try_lock"]).fetchone()
-    return bool(found and found[0])
+    """Take the lock for the rest of the transaction; False if it is taken."""
+    row = connection.execute(_SQL["try_lock"]).fetchone()
+    return bool(row and row[0])
 
 
 def wait_for_lock(connection: psycopg.Connection[Any]) -> bool:
-    """As `lock`, inside a transaction that goes on without it; False if it was not to be had."""
+    """Like `lock`, but returns False after the timeout, and the transaction stays usable."""
     try:
         with connection.transaction():
             connection.execute(_SQL["limit_writer_lock_wait"])
@@ -128,7 +128,7 @@ def wait_for_lock(connection: psycopg.Connection[Any]) -> bool:
 
 
 def lock(connection: psycopg.Connection[Any]) -> None:
-    """Wait for the lock, five seconds at most, and hold it for the rest of the transaction."""
+    """Wait up to five seconds for the lock, and hold it for the rest of the transaction."""
     connection.execute(_SQL["limit_lock_wait"])
     connection.execute(_SQL["lock"])
 
@@ -136,16 +136,16 @@ def lock(connection: psycopg.Connection[Any]) -> None:
 def related_rows(
     connection: psycopg.Connection[Any], traces: Iterable[Trace]
 ) -> Iterator[KnownRow]:
-    """Rows with a response id of these, above or below them, or set aside for them."""
-    asked = list(traces)
-    starts = [trace.started_at for trace in asked]
+    """Rows with the same response ids, spans above or below, and duplicates."""
+    keys = list(traces)
+    starts = [trace.started_at for trace in keys]
     values = {
-        "event_ids": [trace.event_id for trace in asked],
-        "response_ids": [trace.response_id for trace in asked for _ in trace.sources],
-        "id_starts": [trace.started_at for trace in asked for _ in trace.sources],
-        "id_ends": [trace.ended_at for trace in asked for _ in trace.sources],
-        "sources": [source for trace in asked for source in trace.sources],
-        "ancestors": [event_id for trace in asked for event_id in trace.ancestors],
+        "event_ids": [trace.event_id for trace in keys],
+        "response_ids": [trace.response_id for trace in keys for _ in trace.sources],
+        "id_starts": [trace.started_at for trace in keys for _ in trace.sources],
+        "id_ends": [trace.ended_at for trace in keys for _ in trace.sources],
+        "sources": [source for trace in keys for source in trace.sources],
+        "ancestors": [event_id for trace in keys for event_id in trace.ancestors],
         "since": min(starts) - START_TOLERANCE,
         "until": max(starts) + START_TOLERANCE,
         "tolerance": START_TOLERANCE,
@@ -157,25 +157,25 @@ def related_rows(
 def winners_of(
     connection: psycopg.Connection[Any], event_ids: Iterable[UUID]
 ) -> Iterator[KnownRow]:
-    """The rows with these identities."""
+    """The rows with these ids."""
     return _select(connection, _SQL["winners"], {"event_ids": list(event_ids)})
 
 
 def unsettled_rows(
     connection: psycopg.Connection[Any], minute: datetime, limit: int
 ) -> list[KnownRow]:
-    """The next rows of a minute that nobody has looked at."""
+    """The next rows of a minute that are not deduplicated yet."""
     return list(_select(connection, _SQL["unsettled"], {"minute": minute, "limit": limit}))
 
 
-def mark(connection: psycopg.Connection[Any], moments: Iterable[datetime]) -> None:
-    """Ask a keeper to look at the minutes of these moments once they are committed."""
-    minutes = {moment.replace(second=0, microsecond=0) for moment in moments}
+def mark(connection: psycopg.Connection[Any], timestamps: Iterable[datetime]) -> None:
+    """Mark the minutes of these timestamps as dirty, to be deduplicated after the commit."""
+    minutes = {timestamp.replace(second=0, microsecond=0) for timestamp in timestamps}
     connection.execute(_SQL["mark"], {"minutes": sorted(minutes)})
 
 
-def note_nestings(connection: psycopg.Connection[Any], rows: Iterable[LedgerRow]) -> None:
-    """Keep what is within what, for those who are stored later."""
+def store_parents(connection: psycopg.Connection[Any], rows: Iterable[LedgerRow]) -> None:
+    """Store which spans are nested in which, for rows that arrive later."""
     pairs = [
         (ancestor, row.event_id) for row in rows if row.ancestors for ancestor in row.ancestors
     ]
@@ -185,14 +185,14 @@ def note_nestings(connection: psycopg.Connection[Any], rows: Iterable[LedgerRow]
         connection.execute(_SQL["add_parents"], values)
 
 
-def have_relatives(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]) -> set[int]:
-    """Which rows, by the number of their identity, may be a second telling or have one.
+def ids_with_relatives(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]) -> set[int]:
+    """The integer event ids of rows that may be a duplicate or have one.
 
-    Asked before every batch is stored, so it asks for no more than that.
+    It runs before every batch, so its query reads only what it needs.
 
     Args:
         connection: the ledger, under the lock.
-        rows: at least one; none of them is stored yet, or all that are stay as they are.
+        rows: at least one row that is about to be stored.
     """
     numbers = [row.event_id.int for row in rows]
     named = [row for row in rows if len(row.response_id) >= UNIQUE_ID_LENGTH]
@@ -204,41 +204,41 @@ def have_relatives(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow
         "response_ids": _array(response_ids),
         "event_ids": _array(map(_HEX.__mod__, numbers)),
         "ancestors": _array(map(_HEX.__mod__, ancestors)),
-        # Each id in the hours of its own call: one call of last year is no reason to look for all
-        # of them in all hours since.
+        # Each id is searched in the hours of its own call, so that one old call does not widen the
+        # search of the others.
         "starts": "{" + ",".join(f'"{row.timestamp.isoformat()}"' for row in named) + "}",
         "tolerance": START_TOLERANCE,
         "since": first,
         "until": last,
     }
-    told, known = _repeated(response_ids), ancestors
+    reported_ids, known = _repeated(response_ids), ancestors
     for response_id, event_id in connection.execute(_SQL["already_reported"], values):
         if response_id is not None:
-            told.add(response_id)
+            reported_ids.add(response_id)
         if event_id is not None:
             known.add(event_id.int)
-    if not told and not known:
+    if not reported_ids and not known:
         return set()
     known.update(number for number, row in zip(numbers, rows, strict=True) if row.ancestors)
     return {
         number
         for number, row in zip(numbers, rows, strict=True)
-        if row.response_id in told or number in known
+        if row.response_id in reported_ids or number in known
     }
 
 
 def _repeated(response_ids: list[str]) -> set[str]:
-    """Those that occur more than once."""
+    """The ids that occur more than once."""
     if len(set(response_ids)) == len(response_ids):
         return set()
-    return {told for told, times in Counter(response_ids).items() if times > 1}
+    return {response_id for response_id, times in Counter(response_ids).items() if times > 1}
 
 
 def _array(values: Iterable[str]) -> str | list[str]:
-    """An array as Postgres writes it, where no value needs quotes: a list costs ten times that."""
-    found = list(values)
-    text = ",".join(found)
-    return f"{{{text}}}" if _PLAIN.fullmatch(text) else found
+    """An array in Postgres' text format if no value needs quotes: a list takes ten times longer."""
+    texts = list(values)
+    text = ",".join(texts)
+    return f"{{{text}}}" if _PLAIN.fullmatch(text) else texts
 
 
 def _select(
@@ -255,7 +255,7 @@ def rows_statement(statement: LiteralString) -> sql.Composed:
 
 def _known(row: dict[str, Any]) -> KnownRow:
     return KnownRow(
-        told=SpanReport(
+        report=SpanReport(
             event_id=row["event_id"],
             started_at=row["timestamp"],
             ended_at=row["ended_at"] or row["timestamp"],
@@ -265,7 +265,7 @@ def _known(row: dict[str, Any]) -> KnownRow:
             ancestors=tuple(row["ancestors"]),
             counts={name: row[name] for name in COUNTS if row[name] is not None},
             is_estimated=row["cost_status"] == _ESTIMATED,
-            # NULL in rows that were set aside before there was such a column.
+            # NULL in rows that became duplicates before the column existed.
             source=row["token_organization_id"] or "",
             operation=row["operation"],
             service_tier=row["service_tier"],

@@ -1,8 +1,8 @@
-"""Which rows tell of one call: the rule alone, over values, without a database.
+"""The deduplication rule: which rows report the same call. It is pure and needs no database.
 
-Two rows are one call only if different emitters tell of it, at the same time, with the same counts,
-and either under one response id or one from within the other's span. The outcome is a function of
-the set of rows, not of the order they came in. `keeper` finds the rows and carries the outcome out.
+Two rows report the same call only if different emitters report it, at the same time, with the same
+counts, and with the same response id or one inside the other's span. The result depends on the set
+of rows, not on their order. `maintenance.deduplicate` reads the rows and applies the result.
 """
 
 from __future__ import annotations
@@ -24,57 +24,57 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 CLOCK_TOLERANCE: Final = timedelta(milliseconds=10)
-"""Two spans of one call may miss each other by this much: they are ended one after the other."""
+"""How far the times of two spans of one call may differ, because one ends after the other."""
 
 START_TOLERANCE: Final = timedelta(minutes=10)
-"""Two tellings of one call start at most this far apart: a gateway may hold a call in its queue."""
+"""How far the starts of two reports of one call may differ: a gateway may queue a call."""
 
 UNIQUE_ID_LENGTH: Final = 20
-"""A shorter response id proves nothing: Ollama draws one of `chatcmpl-0` to `chatcmpl-998`; the
-ids of OpenAI, Anthropic, Mistral and Gemini have 22 characters or more. The index over response ids
-says the same number."""
+"""Minimum length of a response id that identifies a call. Ollama draws one of `chatcmpl-0` to
+`chatcmpl-998`; the ids of OpenAI, Anthropic, Mistral and Gemini have 22 characters or more. The
+index over response ids uses the same number."""
 
 MAX_SPAN_REPORTS: Final = 16
-"""Rows that may be one call. A call has a handful of emitters; what shares an id with more rows
-than this is some other kind of id, and stays apart as a suspected duplicate."""
+"""Maximum rows of one call. A call has a few emitters; an id with more rows is another kind of id,
+and its rows stay separate as suspected duplicates."""
 
 _OUTPUT: Final = "output_tokens"
 _NOTHING: Final = Decimal(-1)
 
-# OpenLLMetry adds the placeholder of an Anthropic stream's first event to its last event's count
-# (its anthropic package 0.62.4, recorded 2026-11-25): 201 for 200. Placeholders are of few tokens.
-_OVERCOUNTING: Final = "opentelemetry.instrumentation.anthropic"
+# OpenLLMetry adds the placeholder count of an Anthropic stream's first event to the count of its
+# last event (its anthropic package 0.62.4, recorded 2026-11-25): 201 for 200. They are small.
+_OVERCOUNTING_SCOPE: Final = "opentelemetry.instrumentation.anthropic"
 _PLACEHOLDER: Final = 16
 
-# LiteLLM's callback counts a stream without usage by a tokenizer, and nothing on its span says so
+# LiteLLM's callback counts a stream without usage with a tokenizer, and its span does not say so
 # (1.110.2, read 2026-11-28).
-_RECKONING: Final = frozenset({"litellm"})
+_TOKENIZER_SCOPES: Final = frozenset({"litellm"})
 
-BY_ANCESTOR: Final = "told again by a span around it"
-BY_RESPONSE: Final = "told again under the same response id"
-"""Why a row was set aside."""
+NESTED_REASON: Final = "reported again by a span around it"
+SAME_ID_REASON: Final = "reported again with the same response id"
+"""Why a row is a duplicate."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpanReport:
-    """One row, as far as it matters here.
+    """One row, with the fields that the rule needs.
 
     Args:
-        event_id: its identity.
-        started_at: when the call began by this telling.
+        event_id: its id.
+        started_at: when the call began.
         ended_at: when it ended.
-        scope: who tells.
-        response_id: the provider's id of the answer, "" if it is not told.
-        models: every name the row has for the model.
-        ancestors: identities of the spans above it that may tell of the call too.
-        counts: the counts it reports, by column.
-        is_estimated: its counts are estimates.
-        organization: whose call it is by this telling, "" if it is not told.
-        source: organization that the reporting token is bound to, "" for the operator's own
+        scope: the instrumentation scope of its emitter.
+        response_id: the provider's response id; "" if it is not reported.
+        models: every name of the model in the row.
+        ancestors: ids of the spans above it that may report the same call.
+        counts: the reported counts by column.
+        is_estimated: whether its counts are estimates.
+        organization: the organization of the call; "" if it is not reported.
+        source: organization that the reporting token is bound to; "" for the operator's own
             sources.
         operation: GenAI operation.
-        service_tier: tier it is billed on.
-        cost_usd: what it costs by this telling, US dollars; None if that is unknown.
+        service_tier: service tier.
+        cost_usd: its cost in US dollars; None if it is unknown.
     """
 
     event_id: UUID
@@ -94,19 +94,19 @@ class SpanReport:
 
     @property
     def overcounts(self) -> bool:
-        """Whether its emitter is known to count too much output."""
-        return self.scope == _OVERCOUNTING
+        """Whether its emitter is known to report too many output tokens."""
+        return self.scope == _OVERCOUNTING_SCOPE
 
     @property
-    def is_reckoned(self) -> bool:
-        """Whether its counts may be no provider's: estimates, or a tokenizer's of its own."""
-        return self.is_estimated or self.scope in _RECKONING
+    def is_estimate_like(self) -> bool:
+        """Whether its counts may come from an estimate or a tokenizer instead of the provider."""
+        return self.is_estimated or self.scope in _TOKENIZER_SCOPES
 
     @property
     def emitter(self) -> str:
-        """Who tells: all of ours are one emitter, which tells of no call twice.
+        """Its emitter: all of our scopes are one emitter, which never reports a call twice.
 
-        A tenant's sender can give its spans any scope, so there the scope proves nothing.
+        A tenant's sender can set any scope, so its scope proves nothing.
         """
         is_ours = self.scope.startswith(SCOPE_PREFIX) and not self.source
         return SCOPE_PREFIX if is_ours else self.scope
@@ -114,22 +114,22 @@ class SpanReport:
 
 @dataclass(frozen=True, slots=True)
 class CallGroup:
-    """What turned out to be one call.
+    """The rows of one call.
 
     Args:
         winner: the row that stands for it.
-        losers: the other rows and why they are set aside, the most telling first.
+        losers: its duplicates with their reasons, best first.
     """
 
     winner: SpanReport
     losers: tuple[tuple[SpanReport, str], ...]
 
 
-def settle(tellings: Iterable[SpanReport]) -> list[CallGroup]:
-    """Group rows into calls; a row nobody else tells of is a call by itself."""
-    rows = sorted(tellings, key=lambda row: (row.started_at, row.event_id))
+def group_reports(reports: Iterable[SpanReport]) -> list[CallGroup]:
+    """Group rows into calls; a row without duplicates is a call of its own."""
+    rows = sorted(reports, key=lambda row: (row.started_at, row.event_id))
     groups = {row.event_id: _Group([row]) for row in rows}
-    # The surest and closest pairs first: of two calls under one id, each finds its own telling.
+    # The most certain and closest pairs first, so that two calls with one id are paired correctly.
     for link in sorted(_links(rows), key=lambda link: link.order):
         one, other = groups[link.one.event_id], groups[link.other.event_id]
         if one is not other and one.may_join(other, link):
@@ -139,8 +139,8 @@ def settle(tellings: Iterable[SpanReport]) -> list[CallGroup]:
     return [group.outcome() for group in {id(group): group for group in groups.values()}.values()]
 
 
-class _Sureness(IntEnum):
-    """How a pair is known to be one call, the surest first."""
+class _Certainty(IntEnum):
+    """Why a pair is one call, the most certain first."""
 
     NESTED_SAME_ID = 0
     NESTED = 1
@@ -149,25 +149,25 @@ class _Sureness(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """Two rows that may be one call, how sure that is, and how far apart their times are."""
+    """Two rows that may be one call, and how certain that is."""
 
     one: SpanReport
     other: SpanReport
-    sureness: _Sureness
+    certainty: _Certainty
 
     @property
     def order(self) -> tuple[int, timedelta, UUID, UUID]:
         one, other = self.one, self.other
         apart = abs(one.started_at - other.started_at) + abs(one.ended_at - other.ended_at)
-        return self.sureness, apart, one.event_id, other.event_id
+        return self.certainty, apart, one.event_id, other.event_id
 
 
 @dataclass(slots=True)
 class _Group:
-    """Rows that are one call so far; all that joins must agree with all that is there."""
+    """Rows that are one call so far; a row that joins must agree with all of them."""
 
     rows: list[SpanReport]
-    reason: str = BY_RESPONSE
+    reason: str = SAME_ID_REASON
 
     def may_join(self, other: _Group, link: _Link) -> bool:
         if len(self.rows) + len(other.rows) > MAX_SPAN_REPORTS:
@@ -179,35 +179,34 @@ class _Group:
 
     def join(self, other: _Group, link: _Link) -> None:
         self.rows += other.rows
-        if link.sureness != _Sureness.SAME_ID or other.reason == BY_ANCESTOR:
-            self.reason = BY_ANCESTOR
+        if link.certainty != _Certainty.SAME_ID or other.reason == NESTED_REASON:
+            self.reason = NESTED_REASON
 
     def outcome(self) -> CallGroup:
-        """What was measured stands before what was not, then ours, the fuller, the innermost.
+        """Choose the row that stands: measured first, then ours, the fullest, the innermost.
 
-        Of a stream that was broken off, whoever heard it longest knows best what was generated:
-        others take the placeholder at its beginning for a count. Rows that disagree on what was
-        done at what rate are settled for the costlier: nobody lowers a bill by reporting a call
-        once more. A tenant's report takes the place of the operator's only if both have a cost and
-        the tenant's is higher: a cost that is not known may be any.
+        For a stream that was aborted, the row that saw most of it is best: others may report the
+        placeholder at its start as a count. If rows disagree about the rate, the one with the
+        higher cost stands, so that another report cannot lower a bill. A tenant's report replaces
+        the operator's only if both have a cost and the tenant's is higher.
         """
         operators = [row for row in self.rows if not row.source] or self.rows
         winner, *losers = self._by_standing(operators)
-        above = [
+        costlier = [
             row
             for row in self.rows
             if row.source and not winner.source and _costs_more(row, winner)
         ]
-        if above:
+        if costlier:
             losers = [winner, *losers]
-            winner, *_ = self._by_standing(above)
+            winner, *_ = self._by_standing(costlier)
         chosen = {winner.event_id, *(row.event_id for row in losers)}
         rest = [row for row in self.rows if row.event_id not in chosen]
         losers += self._by_standing(rest)
         return CallGroup(winner, tuple((loser, self.reason) for loser in losers))
 
     def _by_standing(self, rows: Sequence[SpanReport]) -> list[SpanReport]:
-        """Some of the rows, the one that stands first."""
+        """Some of the rows, the best first."""
         known = {row.event_id for row in self.rows}
         is_estimated = any(row.is_estimated for row in rows)
         is_disputed = any(_differ_in_rate(one, other) for one, other in combinations(rows, 2))
@@ -217,8 +216,8 @@ class _Group:
             return (
                 bool(row.counts),
                 cost,
-                not row.is_reckoned or is_estimated,
-                _heard(row) if is_estimated else (False, 0),
+                not row.is_estimate_like or is_estimated,
+                _stream_progress(row) if is_estimated else (False, 0),
                 row.emitter == SCOPE_PREFIX,
                 not row.overcounts,
                 len(row.counts),
@@ -230,46 +229,46 @@ class _Group:
 
 
 def _costs_more(tenants: SpanReport, operators: SpanReport) -> bool:
-    """Whether a tenant's report of a call costs more than the operator's, both being known."""
+    """Whether both costs are known and the tenant's report costs more than the operator's."""
     if tenants.cost_usd is None or operators.cost_usd is None:
         return False
     return tenants.cost_usd > operators.cost_usd and _differ_in_rate(tenants, operators)
 
 
 def _differ_in_rate(one: SpanReport, other: SpanReport) -> bool:
-    """Whether two rows of a call name models, operations or tiers that cannot be the same."""
+    """Whether two rows of a call have different models, operations or tiers."""
     pairs = ((one.operation, other.operation), (one.service_tier, other.service_tier))
     if any(mine and theirs and mine != theirs for mine, theirs in pairs):
         return True
-    # Two sources of the operator's name a model in different ways, and mean the same.
+    # The operator's own sources may have different names for the same model.
     is_doubted = one.source != other.source
     return is_doubted and not one.models & other.models
 
 
-def _heard(row: SpanReport) -> tuple[bool, int]:
-    """How much of a stream a row knows: more than a placeholder is a count, unless estimated."""
+def _stream_progress(row: SpanReport) -> tuple[bool, int]:
+    """How much of a stream a row saw: more than a placeholder is a count, unless estimated."""
     output = row.counts.get(_OUTPUT, 0)
-    return not row.is_reckoned and output > _PLACEHOLDER, output
+    return not row.is_estimate_like and output > _PLACEHOLDER, output
 
 
 def _links(rows: Sequence[SpanReport]) -> Iterable[_Link]:
-    """Every pair of rows, sorted by their start, that may be one call."""
+    """Every pair of rows that may be one call; the rows are sorted by their start."""
     for one, other in _pairs(rows):
         latest = min(one.ended_at + CLOCK_TOLERANCE, one.started_at + START_TOLERANCE)
         if other.started_at > latest:
             continue
-        sureness = _sureness(one, other)
-        if sureness is not None and _agree(one, other):
-            yield _Link(one, other, sureness)
+        certainty = _certainty(one, other)
+        if certainty is not None and _agree(one, other):
+            yield _Link(one, other, certainty)
 
 
 def _pairs(rows: Sequence[SpanReport]) -> Iterable[tuple[SpanReport, SpanReport]]:
-    """Pairs under one id, or one within the other; the earlier first, and each once.
+    """Pairs with one response id, or one nested in the other; the earlier first, each once.
 
-    Of the rows that one source reports under one id, no more than a call can have.
+    Rows of one source with one id are left out if they are more than a call can have.
     """
     place = {row.event_id: number for number, row in enumerate(rows)}
-    found: set[tuple[int, int]] = set()
+    pairs: set[tuple[int, int]] = set()
     sharing: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
     for number, row in enumerate(rows):
         if row.response_id:
@@ -277,25 +276,25 @@ def _pairs(rows: Sequence[SpanReport]) -> Iterable[tuple[SpanReport, SpanReport]
         for ancestor in row.ancestors:
             above = place.get(ancestor)
             if above is not None and above != number:
-                found.add((min(above, number), max(above, number)))
+                pairs.add((min(above, number), max(above, number)))
     for by_source in sharing.values():
         few = [numbers for numbers in by_source.values() if len(numbers) <= MAX_SPAN_REPORTS]
-        found.update(combinations(sorted(chain.from_iterable(few)), 2))
-    return ((rows[one], rows[other]) for one, other in sorted(found))
+        pairs.update(combinations(sorted(chain.from_iterable(few)), 2))
+    return ((rows[one], rows[other]) for one, other in sorted(pairs))
 
 
-def _sureness(one: SpanReport, other: SpanReport) -> _Sureness | None:
+def _certainty(one: SpanReport, other: SpanReport) -> _Certainty | None:
     nested = _are_nested(one, other)
     same_id = bool(one.response_id) and one.response_id == other.response_id
     measured = bool(one.counts.keys() & other.counts.keys())
     if one.emitter == other.emitter:
-        # One emitter at two stations of a call, an app and its gateway: only with every proof.
-        return _Sureness.NESTED_SAME_ID if nested and same_id and measured else None
+        # One emitter in two places, an app and its gateway: only if all criteria match.
+        return _Certainty.NESTED_SAME_ID if nested and same_id and measured else None
     if nested:
         if same_id:
-            return _Sureness.NESTED_SAME_ID
-        return _Sureness.NESTED if measured or _may_be_unmeasured(one, other) else None
-    return _Sureness.SAME_ID if same_id and len(one.response_id) >= UNIQUE_ID_LENGTH else None
+            return _Certainty.NESTED_SAME_ID
+        return _Certainty.NESTED if measured or _may_be_unmeasured(one, other) else None
+    return _Certainty.SAME_ID if same_id and len(one.response_id) >= UNIQUE_ID_LENGTH else None
 
 
 def _are_nested(one: SpanReport, other: SpanReport) -> bool:
@@ -303,17 +302,18 @@ def _are_nested(one: SpanReport, other: SpanReport) -> bool:
 
 
 def _agree(one: SpanReport, other: SpanReport) -> bool:
-    """Whether nothing that both report contradicts that they are one call.
+    """Whether nothing in two rows contradicts that they are one call.
 
-    Every count is equal, but an estimate is none; and no two ids are of one kind, because a gateway
-    may answer with an id of its own kind, but a call has one of each. Spans of two organizations
-    are one call only inside one another: whoever learned a response id must not take another's row.
+    All counts that both have must be equal, unless one row has estimates. Two different ids must
+    not be of the same kind: a gateway may respond with an id of its own kind, but a call has one
+    id of each kind. Spans of two organizations are one call only if they are nested, so that
+    knowing a response id does not let a sender replace another's row.
     """
     if not _may_share(one, other):
         return False
     if one.response_id != other.response_id and _kind(one.response_id) == _kind(other.response_id):
         return False
-    if one.is_reckoned or other.is_reckoned:
+    if one.is_estimate_like or other.is_estimate_like:
         return True
     theirs = other.counts
     differing = {name for name, count in one.counts.items() if theirs.get(name, count) != count}
@@ -325,19 +325,19 @@ def _may_share(one: SpanReport, other: SpanReport) -> bool:
     if one.source != other.source:
         if one.source and other.source:
             return False
-        # A tenant's report and the operator's: only of a call that the operator knows as theirs.
+        # A tenant's report and the operator's: only if the operator reports that tenant's call.
         return one.organization == other.organization
     organizations = {one.organization, other.organization} - {""}
     return len(organizations) <= 1 or _are_nested(one, other)
 
 
 def _kind(response_id: str) -> str:
-    """`msg` of `msg_01Ab`, `chatcmpl` of `chatcmpl-9`; "" of none."""
+    """The kind of an id: `msg` of `msg_01Ab`, `chatcmpl` of `chatcmpl-9`; "" if it is empty."""
     return re.split(r"[-_]", response_id, maxsplit=1)[0]
 
 
 def _is_miscounted(one: SpanReport, other: SpanReport) -> bool:
-    """Whether two output counts can be of one call: the emitter of one is known to miscount."""
+    """Whether two output counts can be of one call because one emitter is known to miscount."""
     more = one.counts[_OUTPUT] - other.counts[_OUTPUT]
     return (one.overcounts and 0 < more <= _PLACEHOLDER) or (
         other.overcounts and 0 < -more <= _PLACEHOLDER
@@ -345,5 +345,5 @@ def _is_miscounted(one: SpanReport, other: SpanReport) -> bool:
 
 
 def _may_be_unmeasured(one: SpanReport, other: SpanReport) -> bool:
-    """Nested rows of one model of which one counted nothing: a failed call, a stream."""
+    """Whether nested rows have one model and one has no counts, as in a failed call."""
     return not (one.counts and other.counts) and bool(one.models & other.models)

@@ -20,7 +20,7 @@ _SQL: Final = statements("store")
 
 
 class Tombstones:
-    """What stands for the erased people among some rows; nearly always empty."""
+    """Pseudonyms of the erased people in some rows; nearly always empty."""
 
     def __init__(self, pseudonyms: Mapping[str, str]) -> None:
         self._pseudonyms: Final = pseudonyms
@@ -29,7 +29,7 @@ class Tombstones:
         return bool(self._pseudonyms)
 
     def renamed(self, user_id: str, metadata: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        """The same attribution without erased ids."""
+        """The attribution with pseudonyms instead of erased ids."""
         return (
             self._pseudonyms.get(user_id, user_id),
             {
@@ -39,7 +39,7 @@ class Tombstones:
         )
 
     def row(self, row: LedgerRow) -> LedgerRow:
-        """The row without erased ids."""
+        """The row with pseudonyms instead of erased ids."""
         if not self._pseudonyms:
             return row
         before = _metadata(row)
@@ -50,17 +50,17 @@ class Tombstones:
 
 
 def read_tombstones(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]) -> Tombstones:
-    """Who was erased of the people in some rows; a writer asks once it has the settling lock.
+    """The tombstones of the people in some rows; a writer calls it when it has the lock.
 
-    The database answers for all ids at once, by a key that no writer reads. Where nobody was
-    erased, no id is looked at.
+    The database looks up all ids at once, with a key that writers cannot read. If nobody was ever
+    erased, no id is looked up.
     """
-    if not is_anybody_erased(connection):
+    if not has_erasures(connection):
         return Tombstones({})
     return tombstones_of(connection, ((row.user_id, _metadata(row)) for row in rows))
 
 
-def is_anybody_erased(connection: psycopg.Connection[Any]) -> bool:
+def has_erasures(connection: psycopg.Connection[Any]) -> bool:
     """Whether the ledger has any tombstone; without one no id needs to be looked up."""
     [(is_any,)] = connection.execute(_SQL["has_erasures"]).fetchall()
     return bool(is_any)
@@ -90,7 +90,7 @@ def _metadata(row: LedgerRow) -> dict[str, Any]:
 
 
 def bytea_array(ids: Iterable[bytes]) -> str:
-    """A bytea[] as Postgres reads it: psycopg takes ten times as long for a batch's ids."""
+    """A bytea[] in Postgres' text format; psycopg's own conversion takes ten times as long."""
     return "{" + ",".join(f'"\\\\x{raw_id.hex()}"' for raw_id in ids) + "}"
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _SQL: Final = statements("store")
 _PRICES: Final = statements("prices")
 
-# A migration makes the tables before it fills this one: rows written between would have no price.
+# The tables exist before the prices are loaded: rows written in between would have no price.
 _NO_PRICES: Final = "the price book is empty: run 'tokenledger db migrate'; calls wait until then"
 _NO_BOOK: Final = PriceBook(())
 _PRICE_SECONDS: Final = 60.0
@@ -47,8 +47,8 @@ class BatchWriter:
 
     Args:
         database_url: the ledger.
-        is_patient: wait for another writer or a keeper to finish, so that rows are settled as they
-            are stored; for who writes so much that nobody could settle it afterwards.
+        is_patient: wait for the deduplication lock, so that rows are deduplicated as they are
+            stored; for a writer whose rows are too many to deduplicate afterwards.
     """
 
     def __init__(self, database_url: str, *, is_patient: bool = False) -> None:
@@ -61,13 +61,12 @@ class BatchWriter:
         self._horizon = EARLIEST
 
     def prices_of(self, provider: str) -> PriceBook:
-        """One provider's price book, read again after a minute; an empty one where none is.
+        """One provider's price book, read again after a minute; empty for an unknown provider.
 
-        Which providers the book holds is read as one list: a provider nobody prices costs no query,
-        and no memory, however many of them there are.
+        The known providers are read as one list, so that unknown ones need no query and no memory.
 
         Raises:
-            DatabaseUnreachableError, SchemaError: as `write`.
+            DatabaseUnreachableError, SchemaError: see `write`.
         """
         if time.monotonic() - self._providers_at > _PRICE_SECONDS:
             self._read_providers()
@@ -83,14 +82,13 @@ class BatchWriter:
         return book
 
     def write(self, rows: Sequence[LedgerRow]) -> WriteResult:
-        """Commit the rows, in one transaction where the database takes them all.
+        """Commit the rows, in one transaction if the database accepts them all.
 
-        Where it does not, they are halved until those it cannot take stand alone; these go to
-        `token_ledger_rejected`, and one row never stops another.
+        Otherwise the batch is halved until the rows that fail are alone. These go to
+        `token_ledger_rejected`, so that one row never blocks another.
 
         Raises:
-            DatabaseUnreachableError: the connection failed; whatever was committed is stored once,
-                and writing all of it again is safe.
+            DatabaseUnreachableError: the connection failed; writing the same rows again is safe.
             SchemaError: the tables are missing, older or newer, or no row can be written.
         """
         with self.usable_connection() as connection:
@@ -98,16 +96,16 @@ class BatchWriter:
             doubtful: list[tuple[LedgerRow, Exception]] = []
             self._write_halves(connection, rows, result, doubtful)
             if doubtful and not (result.stored or result.resent):
-                # Nothing says that these rows are at fault, and not the database: whoever tries
-                # again brings the rows behind them too.
+                # The rows or the database may be at fault. The caller's next attempt includes the
+                # following rows, which tells.
                 reason = row_faults.reason_of(doubtful[0][1])
-                raise RowsRefusedError(f"the database takes none of {len(rows)} rows: {reason}")
+                raise RowsRefusedError(f"the database refused all {len(rows)} rows: {reason}")
             for row, error in doubtful:
-                self._set_aside(connection, row, error, result)
+                self._quarantine(connection, row, error, result)
         return result
 
     def quarantine_record(self, payload: bytes, header: SpoolHeader, reason: str) -> None:
-        """Set a record aside that cannot be read as a span; raises as `write`."""
+        """Quarantine a record that is not a valid span; raises as `write`."""
         with self.usable_connection() as connection:
             quarantine.quarantine_record(connection, payload, header, reason)
 
@@ -118,19 +116,19 @@ class BatchWriter:
         result: WriteResult,
         doubtful: list[tuple[LedgerRow, Exception]],
     ) -> None:
-        """Commit the rows; `doubtful` takes those that failed alone for an unclear reason."""
+        """Commit the rows; rows that failed alone for an unclear reason go to `doubtful`."""
         try:
             with connection.transaction():
                 written = self._write_batch(connection, rows)
         except Exception as error:
-            if connection.broken or not row_faults.may_be_a_rows_fault(error):
+            if connection.broken or not row_faults.may_be_row_fault(error):
                 raise
             if len(rows) > 1:
                 middle = len(rows) // 2
                 for half in (rows[:middle], rows[middle:]):
                     self._write_halves(connection, half, result, doubtful)
-            elif row_faults.is_a_rows_fault(error):
-                self._set_aside(connection, rows[0], error, result)
+            elif row_faults.is_row_fault(error):
+                self._quarantine(connection, rows[0], error, result)
             else:
                 doubtful.append((rows[0], error))
         else:
@@ -141,18 +139,18 @@ class BatchWriter:
     ) -> WriteResult:
         batch = Batch(connection, self._horizon, is_patient=self._is_patient)
         months = sorted(batch.by_month(rows).items())
-        every = list(chain.from_iterable(group for _, group in months))
-        batch.look(every)
-        # A partition has no trigger that would do it.
-        refresh.mark(connection, (row.timestamp for row in every))
-        # Asked under the lock: whoever is erased after this finds these rows.
+        all_rows = list(chain.from_iterable(group for _, group in months))
+        batch.find_relatives(all_rows)
+        # Partitions have no trigger for this.
+        refresh.mark(connection, (row.timestamp for row in all_rows))
+        # Read under the lock, so that a later erasure finds these rows.
         erased = tombstones.read_tombstones(connection, rows)
         for month, group in months:
             batch.write_month(month, [*map(erased.row, group)] if erased else group)
         batch.write_quarantine(erased)
         return batch.result
 
-    def _set_aside(
+    def _quarantine(
         self,
         connection: psycopg.Connection[Any],
         row: LedgerRow,
@@ -167,13 +165,13 @@ class BatchWriter:
         result.refusals[row.event_id] = reason
 
     def count_loss(self, app_name: str, reason: str, records: int, organization: str = "") -> None:
-        """Note records that are gone in `token_ledger_losses`; raises as `write`.
+        """Count lost records in `token_ledger_losses`; raises as `write`.
 
         Args:
-            app_name: the app that counted them.
-            reason: what went wrong.
+            app_name: the app that lost them.
+            reason: why they were lost.
             records: how many.
-            organization: whose sender they came from; "" for the operator's own sources.
+            organization: the organization of their sender; "" for the operator's own sources.
         """
         with self._transaction() as connection:
             values: dict[str, Any] = {"app_name": app_name, "reason": reason}
@@ -188,24 +186,24 @@ class BatchWriter:
             connection.close()
 
     def after_fork(self) -> None:
-        """In a forked child: the session is the parent's, so it is kept untouched and unused."""
+        """In a forked child: leave the parent's connection open and unused."""
         if self._connection is not None:
             _inherited.append(self._connection)
         self._connection = None
 
     def _read_providers(self) -> None:
         with self._transaction() as connection:
-            found = connection.execute(_PRICES["providers"]).fetchall()
-        if not found:
+            rows = connection.execute(_PRICES["providers"]).fetchall()
+        if not rows:
             raise SchemaError(_NO_PRICES)
-        self._providers = frozenset(provider for (provider,) in found)
+        self._providers = frozenset(provider for (provider,) in rows)
         self._providers_at = time.monotonic()
-        for gone in self._books.keys() - self._providers:
-            del self._books[gone]
+        for removed in self._books.keys() - self._providers:
+            del self._books[removed]
 
     @contextmanager
     def _transaction(self) -> Generator[psycopg.Connection[Any]]:
-        """A transaction on the connection."""
+        """A transaction on the open connection."""
         with self.usable_connection() as connection, connection.transaction():
             yield connection
 
@@ -235,5 +233,5 @@ class BatchWriter:
         return connection
 
 
-# Connections of a parent process: closing one here would end the parent's session.
+# Connections of the parent process: closing one here would end the parent's session.
 _inherited: Final[list[psycopg.Connection[Any]]] = []

@@ -333,7 +333,7 @@ def test_a_row_that_loses_its_twin_comes_back(database_url: str) -> None:
     assert [rows for rows, _, _ in money(database_url)] == [1]
     write(database_url, [ours.around()])
     assert money(database_url) == [(2, 2 * ONE_CALL, 0)]
-    assert aside(database_url) == [(OTHER, "told again under the same response id")]
+    assert aside(database_url) == [(OTHER, "reported again with the same response id")]
 
 
 def test_a_keeper_with_nothing_to_settle_does_not_wait_for_a_writer(database_url: str) -> None:

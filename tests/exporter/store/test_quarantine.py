@@ -283,7 +283,7 @@ def test_rows_wait_while_the_database_takes_none(database_url: str, statement: s
         ledger.flush(timeout=10.0)
         health = ledger.health()
         assert (health["waiting"], health["set_aside"]) == (2, 0)
-        assert "the database takes none of 2 rows" in str(health["last_error"])
+        assert "the database refused all 2 rows" in str(health["last_error"])
         with psycopg.connect(database_url) as connection:
             connection.execute("ALTER TABLE token_ledger_events DROP COLUMN IF EXISTS mine")
             connection.execute("ALTER TABLE token_ledger_events DROP CONSTRAINT IF EXISTS mine")

@@ -70,7 +70,7 @@ def command(  # noqa: PLR0913 - one argument an option
     )
     with ledger_connection(database_url) as connection:
         found = reprice(connection, selection, reason=None)
-        totals = {"looked_at": found.looked_at, "kept": found.kept, "dry_run": dry_run}
+        totals = {"looked_at": found.looked_at, "kept": found.unpriced, "dry_run": dry_run}
         click.echo(render_rows(_COLUMNS, _rows(found), shape, **totals), nl=False)
         connection.rollback()
         if found.rows and not dry_run:
@@ -110,5 +110,5 @@ def _rows(found: Repricing) -> list[dict[str, Cell]]:
 def _sentence(found: Repricing, *, dry_run: bool) -> str:
     done = "would change (dry run, nothing was written)" if dry_run else "changed"
     rows = found.rows if dry_run else found.written
-    kept = f", {found.kept} have a cost that nobody prices now and keep it" if found.kept else ""
-    return f"{rows} of {found.looked_at} rows {done}{kept}"
+    unpriced = f", {found.unpriced} have no price now and keep their cost" if found.unpriced else ""
+    return f"{rows} of {found.looked_at} rows {done}{unpriced}"

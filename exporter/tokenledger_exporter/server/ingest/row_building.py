@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from tokenledger_exporter.db.row_faults import NO_ROWS
+from tokenledger_exporter.db.row_faults import SHARED_FAULTS
 from tokenledger_exporter.dialects.operations import described
 from tokenledger_exporter.log import fail
 from tokenledger_exporter.pricing.book import PriceBook
@@ -71,7 +71,7 @@ def build(
         built.records += 1
         try:
             rows = _rows_of(record, header, prices_of)
-        except NO_ROWS:
+        except SHARED_FAULTS:
             raise
         except Exception as error:  # noqa: BLE001 - one record must not stop all beside it
             kind = type(error).__name__
@@ -95,7 +95,7 @@ def _rows_of(
 ) -> list[LedgerRow]:
     try:
         return build_rows(record, header, prices_of)
-    except NO_ROWS:
+    except SHARED_FAULTS:
         raise
     except Exception as error:  # noqa: BLE001 - whose fault it was is found out below
         kind = type(error).__name__

@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup demo test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers hostile faults collector broker node-sender phoenix jaeger many-spans grafana lock clean
+.PHONY: help setup demo docs test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers hostile faults collector broker node-sender phoenix jaeger many-spans grafana lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -33,14 +33,19 @@ $(VENV)/.ready: $(LOCK) pyproject.toml
 demo: setup ## An ordinary app, a real Postgres, and what it cost, in seconds.
 	@$(BIN)/python -m tokenledger_exporter.demo.run
 
+docs: setup ## Build the documentation site into build/site; broken links and stale pictures fail.
+	@cd scripts && ../$(BIN)/python -m reference ../build/reference
+	@$(BIN)/zensical build --clean --strict
+
 test: check test-oldest test-wheel ## Everything CI runs.
 
-check: setup ## Format, lint, types, imports, tests.
+check: setup ## Format, lint, types, imports, documentation, tests.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory docs
 	$(BIN)/pytest $(PARALLEL)
 
 test-oldest: ## The call paths again, with the oldest supported SDK majors.

@@ -31,7 +31,7 @@ $(VENV)/.ready: $(LOCK) pyproject.toml
 	@touch $@
 
 demo: setup ## An ordinary app, a real Postgres, and what it cost, in seconds.
-	@$(BIN)/python -m tokenledger_exporter.demo.run
+	@$(BIN)/tokenledger demo
 
 docs: setup ## Build the documentation site into build/site; broken links and stale pictures fail.
 	@cd scripts && ../$(BIN)/python -m reference ../build/reference

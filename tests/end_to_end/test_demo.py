@@ -1,4 +1,4 @@
-"""`make demo` from outside: the right money, exit 0, and nothing left behind however it ends."""
+"""`tokenledger demo` from outside: the right money, exit 0, and nothing left behind however it ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-DEMO = (sys.executable, "-m", "tokenledger_exporter.demo.run")
+DEMO = (str(Path(sys.executable).with_name("tokenledger")), "demo")
 SECONDS = 60
 WARM_SECONDS = 15.0
 
@@ -32,7 +32,7 @@ def mtok(price_usd: str, tokens: int) -> Decimal:
 
 
 # Prices of OpenAI and Anthropic on 2026-11-22, US dollars a million tokens.
-SUMMARISE = mtok("2.50", 10_056 - 8_064) + mtok("1.25", 8_064) + mtok("10", 384)
+SUMMARIZE = mtok("2.50", 10_056 - 8_064) + mtok("1.25", 8_064) + mtok("10", 384)
 DRAFT = (
     mtok("3", 10_001 - 8_589 - 1_227) + mtok("3.75", 1_227) + mtok("0.30", 8_589) + mtok("15", 361)
 )
@@ -41,7 +41,7 @@ TRANSLATE = mtok("1", 110) + mtok("5", 235)
 EXPLAIN = mtok("0.15", 5_013) + mtok("0.60", 45)
 CLASSIFY = mtok("0.15", 274) + mtok("0.60", 32)
 SEARCH = mtok("0.02", 170)
-TOTAL = SUMMARISE + DRAFT + DIGEST + TRANSLATE + EXPLAIN + CLASSIFY + SEARCH
+TOTAL = SUMMARIZE + DRAFT + DIGEST + TRANSLATE + EXPLAIN + CLASSIFY + SEARCH
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def test_the_demo_ends_well_and_leaves_nothing_behind(demo: Ended) -> None:
 @pytest.mark.parametrize(
     ("feature", "cost_usd", "calls"),
     [
-        ("summarise ticket", SUMMARISE, 8),
+        ("summarize ticket", SUMMARIZE, 8),
         ("draft reply", DRAFT, 8),
         ("weekly digest", DIGEST, 3),
         ("translate", TRANSLATE, 4),
@@ -131,7 +131,7 @@ def test_the_total_is_the_sum_written_out_by_hand() -> None:
 
 
 def test_models_and_users_are_told_apart(demo: Ended) -> None:
-    assert demo.cells("gpt-4o-2024-08-06")[1] == f"{SUMMARISE:,.6f}"
+    assert demo.cells("gpt-4o-2024-08-06")[1] == f"{SUMMARIZE:,.6f}"
     assert demo.cells("claude-sonnet-4-6")[1] == f"{DRAFT:,.6f}"
     calls = {user: demo.cells(user)[2] for user in ("ada", "ben", "chloe", "dev", "emil", "fatou")}
     assert calls == {"ada": "11", "ben": "9", "chloe": "5", "dev": "4", "emil": "5", "fatou": "5"}

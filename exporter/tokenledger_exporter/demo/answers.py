@@ -53,11 +53,11 @@ class Route:
 
 
 def route(path: str) -> Route | None:
-    """The API behind a path; `None` where neither vendor has one."""
+    """The API behind a path; `None` if neither vendor has one."""
     bare = path.partition("?")[0]
     for pattern, vendor in _ROUTES:
-        if found := pattern.fullmatch(bare):
-            return Route(vendor, found.group(1))
+        if match := pattern.fullmatch(bare):
+            return Route(vendor, match.group(1))
     return None
 
 
@@ -109,22 +109,22 @@ def vendor_headers(vendor: str) -> dict[str, str]:
 def _openai(where: Route, body: JsonObject, header: str | None, cache: PromptCache) -> Answer:
     text, output = reply(body)
     thought = _reasoning(body)
-    told = body.get("service_tier")
+    tier = body.get("service_tier")
     estimate = Counts(
         prompt_tokens(body),
         output + thought,
         cache_read=_cached_prefix(body, cache),
         reasoning=thought,
         web_search=_searches(body),
-        service_tier=told if told in {"flex", "priority"} else None,
+        service_tier=tier if tier in {"flex", "priority"} else None,
     )
     counts = scripted(estimate, header)
     if where.endpoint == "responses":
         whole = responses_wire.response(body, text, counts)
         return _shaped(body, whole, responses_wire.events(whole))
     whole = openai_wire.completion(body, text, counts, azure=where.vendor == "azure")
-    asked = bool(nested(body, "stream_options").get("include_usage"))
-    return _shaped(body, whole, openai_wire.chunks(whole, include_usage=asked))
+    include_usage = bool(nested(body, "stream_options").get("include_usage"))
+    return _shaped(body, whole, openai_wire.chunks(whole, include_usage=include_usage))
 
 
 def _anthropic(body: JsonObject, header: str | None, cache: PromptCache) -> Answer:

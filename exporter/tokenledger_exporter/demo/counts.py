@@ -37,10 +37,10 @@ class Counts:
         input: input tokens, cache reads and writes included, for both vendors.
         output: output tokens, reasoning included.
         cache_write: cache writes of every lifetime.
-        cache_write_1h: those of them that are kept an hour.
+        cache_write_1h: those of them with a lifetime of an hour.
         web_search: searches the provider ran.
         service_tier: the tier that served the call; `None` leaves it to the vendor's default.
-        usage: the vendor's own usage object, sent as it is instead of all counts above.
+        usage: the vendor's own usage object, sent unchanged instead of all counts above.
     """
 
     input: int
@@ -67,15 +67,15 @@ def scripted(estimate: Counts, header: str | None) -> Counts:
     """
     if header is None:
         return estimate
-    given: JsonObject = json.loads(header)
-    if not given.keys() <= _PARTS:
-        return replace(estimate, usage=given)
-    told = replace(estimate, **given)
-    if "input" not in given:
-        told = replace(told, input=max(told.input, told.cache_read + told.cache_write))
-    if "output" not in given:
-        told = replace(told, output=max(told.output, told.reasoning))
-    return told
+    parts: JsonObject = json.loads(header)
+    if not parts.keys() <= _PARTS:
+        return replace(estimate, usage=parts)
+    counts = replace(estimate, **parts)
+    if "input" not in parts:
+        counts = replace(counts, input=max(counts.input, counts.cache_read + counts.cache_write))
+    if "output" not in parts:
+        counts = replace(counts, output=max(counts.output, counts.reasoning))
+    return counts
 
 
 def tokens(part: object) -> int:
@@ -105,7 +105,7 @@ class PromptCache:
         self._seen: Final[set[Hashable]] = set()
 
     def has(self, prefix: Hashable) -> bool:
-        """Whether a prefix was asked for before; asking makes it known."""
+        """Whether a prefix was looked up before; the look-up adds it."""
         with self._lock:
             known = prefix in self._seen
             self._seen.add(prefix)

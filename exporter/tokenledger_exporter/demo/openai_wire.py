@@ -71,8 +71,8 @@ def completion(body: JsonObject, text: str, counts: Counts, *, azure: bool = Fal
 def chunks(whole: JsonObject, *, include_usage: bool) -> Iterator[Event]:
     """The answer as a stream.
 
-    Asked for usage, OpenAI sends `"usage": null` on every chunk and the numbers on one more whose
-    choices are empty; not asked, it sends none at all.
+    If usage is requested, OpenAI sends `"usage": null` on every chunk, and the numbers on one more
+    chunk without choices. If it is not requested, no chunk has the field.
     """
     names = ("id", "created", "model", "service_tier", "system_fingerprint")
     base: JsonObject = {name: whole[name] for name in names if name in whole}
@@ -132,13 +132,13 @@ def _chat_usage(counts: Counts) -> JsonObject:
     }
 
 
-def _texts(given: object) -> list[str]:
+def _texts(value: object) -> list[str]:
     """The inputs of an embeddings request: a text, texts, tokens or lists of tokens."""
-    if isinstance(given, list):
-        items = cast("list[object]", given)
+    if isinstance(value, list):
+        items = cast("list[object]", value)
         single = bool(items) and isinstance(items[0], int)
         return [str(items)] if single else [str(item) for item in items]
-    return [str(given)]
+    return [str(value)]
 
 
 def _vector(text: str, width: int) -> list[float]:

@@ -112,9 +112,9 @@ class DemoProvider:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving, close every connection and let go of stalled answers, in this order.
+        """Stop serving, close every connection and release stalled answers, in this order.
 
-        An answer that was let go first could still be sent.
+        An answer that is released first could still be sent.
         """
         self._server.shutdown()
         self._thread.join()

@@ -111,7 +111,7 @@ def unknown_path(vendor: str, method: str, path: str) -> Answer:
 
 
 def stream_failure(vendor: str, endpoint: str, sequence: int) -> Event:
-    """The event that tells of an error in the middle of a stream that began with 200."""
+    """The event that reports an error in the middle of a stream that began with 200."""
     if vendor == "anthropic":
         kind, message = _ANTHROPIC[529]
         error: dict[str, Any] = {"details": None, "type": kind, "message": message}

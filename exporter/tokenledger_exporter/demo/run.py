@@ -1,10 +1,11 @@
-"""`make demo`: an ordinary app, a real Postgres and a stand-in for the providers, then the bill.
+"""`tokenledger demo`: an ordinary app, a real Postgres, a stand-in for the providers, and the cost.
 
-Everything lives in a throw-away folder and ends with the demo: also on Ctrl-C and on failure.
+Everything lives in a throw-away folder that is removed at the end, also on Ctrl-C and on failure.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.queries.report import Report
 
-APP: Final = Path(__file__).parents[3] / "docs" / "examples" / "support_desk.py"
-"""The app the demo runs; it is part of the repository, not of the package."""
+APP: Final = Path(__file__).with_name("support_desk.py")
+"""The app the demo runs."""
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130
@@ -45,7 +46,7 @@ _LATENCY_SECONDS: Final = 0.005
 _STOP_SECONDS: Final = 5.0
 _DRAIN_SECONDS: Final = 30.0
 _VIEWS: Final = ("feature", "model", "user")
-_KEPT_VARIABLES: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
+_PASSED_VARIABLES: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
 _NEXT: Final = """
 What to do next, with your own app and your own Postgres:
 
@@ -55,7 +56,7 @@ What to do next, with your own app and your own Postgres:
         --metrics_exporter none --logs_exporter none python your_app.py
     tokenledger report --by feature,user --since 7d
 
-The app of this demo is docs/examples/support_desk.py; README.md has the two-line quick start."""
+The app of this demo is in the package: tokenledger_exporter/demo/support_desk.py."""
 
 
 def main() -> int:
@@ -74,8 +75,11 @@ def main() -> int:
 
 
 def _run() -> None:
-    if not APP.exists():
-        raise LedgerError(f"the demo's app is not in {APP.parent}: run the demo from a clone")
+    missing = [sdk for sdk in ("openai", "anthropic") if importlib.util.find_spec(sdk) is None]
+    if missing:
+        raise LedgerError(
+            f"the demo needs {' and '.join(missing)}: pip install 'tokenledger-otel[all]'"
+        )
     began = time.monotonic()
     since = datetime.now(timezone.utc) - timedelta(minutes=1)
     with tempfile.TemporaryDirectory(prefix="tokenledger-demo-") as folder:
@@ -83,10 +87,10 @@ def _run() -> None:
         with temporary_postgres() as database_url:
             _step("creating the ledger and its price book")
             migrate(database_url)
-            _step("running docs/examples/support_desk.py under opentelemetry-instrument")
+            _step("running support_desk.py under opentelemetry-instrument")
             with DemoProvider(_LATENCY_SECONDS) as provider:
                 _run_app(_app_environment(provider, database_url, Path(folder)))
-            _write_what_waits(database_url, Path(folder))
+            _drain_spool(database_url, Path(folder))
             with session(database_url) as connection:
                 _print_reports(connection, since)
     _say(f"\nAll of it took {time.monotonic() - began:.1f} s.\n{_NEXT}")
@@ -94,9 +98,9 @@ def _run() -> None:
 
 def _app_environment(provider: DemoProvider, database_url: str, folder: Path) -> dict[str, str]:
     """A clean environment, so that the demo shows the same on every machine."""
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    passed = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
     return {
-        **kept,
+        **passed,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
         "HOME": str(folder),
         "PYTHONUNBUFFERED": "1",
@@ -117,7 +121,7 @@ def _app_environment(provider: DemoProvider, database_url: str, folder: Path) ->
 def _run_app(environment: dict[str, str]) -> None:
     launcher = shutil.which("opentelemetry-instrument", path=environment["PATH"])
     if launcher is None:
-        raise LedgerError("opentelemetry-instrument is not installed beside this Python")
+        raise LedgerError("opentelemetry-instrument is not installed with this Python")
     command = [launcher, "--traces_exporter", "tokenledger", sys.executable, str(APP)]
     with _process(command, environment) as app:
         for line in app.stdout or ():
@@ -129,13 +133,13 @@ def _run_app(environment: dict[str, str]) -> None:
 @contextmanager
 def _process(command: list[str], environment: dict[str, str]) -> Generator[subprocess.Popen[str]]:
     """A child that never outlives the block."""
-    with subprocess.Popen(  # noqa: S603 - our own launcher and example
+    with subprocess.Popen(  # noqa: S603 - our own launcher and app
         command,
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        # A Ctrl-C is ours to handle; the app would print a traceback into the demo.
+        # We handle Ctrl-C; otherwise the app would print a traceback into the demo.
         start_new_session=True,
     ) as child:
         try:
@@ -149,8 +153,8 @@ def _process(command: list[str], environment: dict[str, str]) -> Generator[subpr
                     child.kill()
 
 
-def _write_what_waits(database_url: str, folder: Path) -> None:
-    """Commit what the app's exit left in the spool: it waits two seconds at most."""
+def _drain_spool(database_url: str, folder: Path) -> None:
+    """Commit what the app left in the spool: its exit waits at most two seconds."""
     ledger = PostgresLedger(Settings(database_url=database_url, spool_dir=str(folder / "spool")))
     ledger.flush(_DRAIN_SECONDS)
     reason = ledger.health()["last_error"]
@@ -185,7 +189,7 @@ def _say(text: str) -> None:
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Unwind once; a second Ctrl-C must not cut the clean-up short."""
+    """Unwind once; a second Ctrl-C must not interrupt the clean-up."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -75,9 +75,9 @@ def objects(value: object) -> list[JsonObject]:
 
 
 def nested(value: JsonObject, key: str) -> JsonObject:
-    """The object under a key; empty where there is none."""
-    found = value.get(key)
-    return cast("JsonObject", found) if isinstance(found, dict) else {}
+    """The object under a key; empty if there is none."""
+    inner = value.get(key)
+    return cast("JsonObject", inner) if isinstance(inner, dict) else {}
 
 
 def deltas(text: str) -> Iterator[str]:

@@ -1,14 +1,15 @@
-"""A support desk with six AI features: an ordinary app that knows nothing of TokenLedger.
+"""A support desk with eight AI features: an ordinary app that does not import TokenLedger.
 
-It calls two model providers as their SDKs teach it, synchronously, asynchronously and streamed.
-The one thing it adds is OpenTelemetry baggage: for whom, for which feature and for which team a
-call is made. Run under `opentelemetry-instrument`, every call has its cost by those names.
+It calls two model providers with their SDKs: synchronously, asynchronously and streamed. It adds
+only OpenTelemetry baggage: the user, the feature and the team of each call. Run it under
+`opentelemetry-instrument`, and the ledger has the cost of every call by those names.
 
     export OPENAI_API_KEY=... ANTHROPIC_API_KEY=...
-    opentelemetry-instrument --traces_exporter tokenledger python docs/examples/support_desk.py
+    opentelemetry-instrument --traces_exporter tokenledger \
+        python -m tokenledger_exporter.demo.support_desk
 
-Both SDKs read `OPENAI_BASE_URL` and `ANTHROPIC_BASE_URL` themselves, so the demo can point the
-same file at a stand-in on this machine.
+Both SDKs read `OPENAI_BASE_URL` and `ANTHROPIC_BASE_URL` from the environment, so the demo points
+the same file at a stand-in on this machine.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ SERVER_LOG = "GET /export/2026-03 502 upstream timed out\n" * 14_000
 
 @contextmanager
 def working_on(feature: str, team: str, user: str = "") -> Generator[None]:
-    """Attribute every model call inside the block; what is already attributed stays."""
+    """Attribute every model call inside the block, in addition to the outer attribution."""
     labelled = baggage.set_baggage("tokenledger.feature", feature)
     labelled = baggage.set_baggage("tokenledger.team", team, labelled)
     if user:
@@ -74,7 +75,7 @@ def working_on(feature: str, team: str, user: str = "") -> Generator[None]:
 
 
 def classify(openai: OpenAI, ticket: Ticket) -> str:
-    """Name the queue a ticket belongs to; OpenAI's own `user` field says whose it is."""
+    """Name the queue of a ticket; the customer is in OpenAI's own `user` field."""
     with working_on("classify", team="support"):
         answer = openai.chat.completions.create(
             model="gpt-4o-mini",
@@ -88,9 +89,9 @@ def classify(openai: OpenAI, ticket: Ticket) -> str:
     return answer.choices[0].message.content or ""
 
 
-def summarise(openai: OpenAI, ticket: Ticket) -> str:
+def summarize(openai: OpenAI, ticket: Ticket) -> str:
     """Sum a ticket up while the agent watches: a streamed answer, long rules in front."""
-    with working_on("summarise ticket", team="support", user=ticket.customer):
+    with working_on("summarize ticket", team="support", user=ticket.customer):
         stream = openai.chat.completions.create(
             model="gpt-4o",
             messages=[
@@ -130,13 +131,13 @@ def search(openai: OpenAI, tickets: tuple[Ticket, ...]) -> list[str]:
 
     with working_on("search articles", team="docs"):
         articles = list(zip(ARTICLES, embed(list(ARTICLES)), strict=True))
-    found: list[str] = []
+    titles: list[str] = []
     for ticket in tickets:
         with working_on("search articles", team="docs", user=ticket.customer):
-            (asked,) = embed([ticket.text])
-        nearest = max(articles, key=lambda article: _likeness(asked, article[1]))
-        found.append(nearest[0])
-    return found
+            (vector,) = embed([ticket.text])
+        nearest = max(articles, key=lambda article: _likeness(vector, article[1]))
+        titles.append(nearest[0])
+    return titles
 
 
 def translate(claude: Anthropic, ticket: Ticket) -> str:
@@ -151,7 +152,7 @@ def translate(claude: Anthropic, ticket: Ticket) -> str:
 
 
 def weekly_digest(openai: OpenAI, team: str, tickets: tuple[Ticket, ...]) -> str:
-    """Think about a week of tickets; nobody's request, so no user."""
+    """Think about a week of tickets; no customer asked for it, so it has no user."""
     week = "\n".join(ticket.text for ticket in tickets)
     with working_on("weekly digest", team=team):
         answer = openai.responses.create(
@@ -163,7 +164,7 @@ def weekly_digest(openai: OpenAI, team: str, tickets: tuple[Ticket, ...]) -> str
 
 
 def read_log(openai: OpenAI, customer: str, log: str) -> str:
-    """Explain a log; one that is longer than the model can read is refused, then shortened."""
+    """Explain a log; the provider refuses one that is too long, and a shorter part is sent."""
 
     def explain(text: str) -> str:
         answer = openai.chat.completions.create(
@@ -196,8 +197,8 @@ def main() -> None:
     with OpenAI() as openai, Anthropic() as claude:
         queues = [classify(openai, ticket) for ticket in TICKETS]
         print(f"classified {len(queues)} tickets")
-        summaries = [summarise(openai, ticket) for ticket in TICKETS]
-        print(f"summarised {len(summaries)} tickets")
+        summaries = [summarize(openai, ticket) for ticket in TICKETS]
+        print(f"summarized {len(summaries)} tickets")
         print(f"translated {len([translate(claude, ticket) for ticket in foreign])} tickets")
         print(f"found {len(search(openai, TICKETS))} articles")
         print(f"drafted {len(asyncio.run(draft_replies(TICKETS)))} replies")

@@ -1,4 +1,4 @@
-"""docs/serve.md's own words, run: its commands, its request, its table of options."""
+"""The request, the variables and the commands of docs/guides/any-language.md."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from support.ledger_rows import ask
 from support.otlp_requests import COST
 from support.otlp_service import serving
 from tokenledger_exporter.cli import main
-from tokenledger_exporter.cli.commands.serve import command
 
-PAGE = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "any-language.md").read_text()
 
 
 def test_the_request_by_hand_is_a_row(database_url: str) -> None:
@@ -41,7 +40,7 @@ def test_the_variables_of_an_sdk_are_enough(database_url: str, tmp_path: Path) -
         " 'gen_ai.usage.output_tokens': 100}\n"
         "trace.get_tracer('my.app').start_span('chat', attributes=told).end()\n"
     )
-    block = PAGE.partition("its endpoint, nothing else:\n\n```sh\n")[2].partition("```")[0]
+    block = PAGE.partition("needs only the endpoint:\n\n```bash\n")[2].partition("```")[0]
     with serving(database_url) as service:
         variables = dict(re.findall(r"export (\w+)=(\S+)", block))
         variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = service.endpoint
@@ -53,12 +52,6 @@ def test_the_variables_of_an_sdk_are_enough(database_url: str, tmp_path: Path) -
             check=True,
         )
     assert ask(database_url, "SELECT cost_usd FROM token_ledger_events") == [(COST,)]
-
-
-def test_the_table_of_options_is_complete() -> None:
-    named = re.findall(r"^\| `(--[\w-]+)`", PAGE, flags=re.MULTILINE)
-    flags = {option.opts[0] for option in command.params}
-    assert set(named) | {"--database-url"} == flags
 
 
 def test_the_lines_of_the_page_are_those_of_the_command() -> None:

@@ -1,4 +1,4 @@
-"""Every command in docs/prices.md, run in its order: it prints what stands there.
+"""Every command in docs/guides/custom-prices.md, run in order, prints what the page shows.
 
 Days, times, ids and releases differ from run to run and are compared by their shape.
 """
@@ -17,7 +17,7 @@ from support.ledger_rows import chat_attributes, row
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.store.writer import BatchWriter
 
-TEXT = (Path(__file__).parents[3] / "docs" / "prices.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs" / "guides" / "custom-prices.md").read_text()
 CONSOLE = "\n".join(re.findall(r"```console\n(.*?)```", TEXT, flags=re.DOTALL))
 STEPS = [step.split("\n", 1) for step in re.split(r"^\$ ", CONSOLE, flags=re.MULTILINE)[1:]]
 SHAPES = {

@@ -1,0 +1,111 @@
+"""The reference pages are complete: what is generated, and what stands beside it by hand."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import fields
+
+import click
+import psycopg
+import pytest
+
+import tokenledger
+from docs.conftest import ROOT
+from reference.commands import command_reference, serve_options
+from reference.constants import ledger_metrics, span_attributes
+from reference.python_api import python_api
+from reference.schema import described
+from reference.settings import settings_table
+from tokenledger_exporter.cli import main
+from tokenledger_semconv.dimensions import DIMENSIONS
+from tokenledger_semconv.settings import Settings
+
+DOCS = ROOT / "docs"
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """The builder finds dead links, but not a page that nothing leads to."""
+    navigation = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"]
+    listed = set(re.findall(r"[\w/-]+\.md", str(navigation)))
+    assert listed == {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
+
+
+def test_every_option_is_in_the_table_with_its_meaning() -> None:
+    rows = [line.split(" | ") for line in settings_table().splitlines()[2:]]
+    assert len(rows) == len(fields(Settings))
+    assert all(len(row[3]) > len("a word") for row in rows)
+
+
+def test_every_command_and_option_is_in_the_reference() -> None:
+    reference = command_reference()
+
+    def check(command: click.Command, path: str) -> None:
+        assert f" {path}\n" in reference
+        for option in command.params:
+            if isinstance(option, click.Option):
+                assert f"`{option.opts[0]}`" in reference
+        if isinstance(command, click.Group):
+            for name, inner in command.commands.items():
+                check(inner, f"{path} {name}")
+
+    for name, command in main.commands.items():
+        check(command, f"tokenledger {name}")
+    assert "`--grpc-port`" in serve_options()
+
+
+def test_every_public_name_is_in_the_python_reference() -> None:
+    reference = python_api()
+    for name in tokenledger.__all__:
+        assert f"### `{name}` " in reference
+    assert "#### `TokenLedgerQueries.get_costs_by`" in reference
+    assert "`None`" in reference
+
+
+@pytest.mark.integration
+def test_every_table_and_column_is_in_the_sql_reference_with_its_comment(
+    database_url: str,
+) -> None:
+    reference = described(database_url)
+    with psycopg.connect(database_url) as connection:
+        names = connection.execute(
+            "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v') AND NOT relispartition "
+            "AND relname LIKE 'token\\_ledger%'"
+        ).fetchall()
+    assert len(names) > 20
+    for (name,) in names:
+        section = reference.partition(f"### {name}\n")[2].partition("\n###")[0]
+        assert section.partition("|")[0].strip(), f"{name} has no COMMENT"
+        rows = [line for line in section.splitlines() if line.startswith("| `")]
+        assert rows, name
+        assert not [row for row in rows if row.endswith("|  |")], f"a column of {name} has none"
+
+
+def test_attributes_dimensions_and_metrics_are_listed() -> None:
+    listed = span_attributes()
+    assert "`gen_ai.usage.input_tokens`" in listed
+    for dimension in DIMENSIONS:
+        assert f"| `{dimension.name}` |" in listed
+    assert ledger_metrics().count("\n| `tokenledger.") == 7
+
+
+def test_every_dimension_is_named_where_reports_are_explained() -> None:
+    words = set(re.findall(r"`([\w.<>]+)`", page("guides/queries.md")))
+    assert {each.name for each in DIMENSIONS} <= words
+
+
+def test_every_key_of_health_is_explained(database_url: str) -> None:
+    tokenledger.configure(database_url=database_url)
+    try:
+        ledger = tokenledger.health()["ledger"]
+        assert isinstance(ledger, dict)
+        keys = set(ledger)
+    finally:
+        tokenledger.shutdown()
+    table = page("reference/metrics.md").partition("| key | meaning |")[2].partition("\n\n")[0]
+    first_cells = "\n".join(line.split("|")[1] for line in table.splitlines() if line)
+    assert set(re.findall(r"`(\w+)`", first_cells)) == keys

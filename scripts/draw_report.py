@@ -1,4 +1,4 @@
-"""Draw docs/assets/report.svg: the report that `tokenledger demo` prints, as a terminal shows it."""
+"""Draw docs/assets/report.svg: the report that `tokenledger demo` prints, in a terminal."""
 
 from __future__ import annotations
 

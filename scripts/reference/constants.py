@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ def constants(module: ModuleType) -> list[Constant]:
     """The text constants of a module that have a docstring, in their order."""
     body = ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8")).body
     listed: list[Constant] = []
-    for statement, following in zip(body, body[1:], strict=False):
+    for statement, following in itertools.pairwise(body):
         if not (
             isinstance(statement, ast.AnnAssign)
             and isinstance(statement.target, ast.Name)

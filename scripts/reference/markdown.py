@@ -19,7 +19,8 @@ def escaped(text: str) -> str:
     """Text in which nothing but code spans is Markdown or HTML."""
     parts = _BACKTICKED.split(text)
     return "".join(
-        part if part.startswith("`") else re.sub(r"([<*\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", part) for part in parts
+        part if part.startswith("`") else re.sub(r"([<*\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", part)
+        for part in parts
     )
 
 

@@ -5,6 +5,8 @@ WHERE relation.relnamespace = current_schema()::regnamespace
     AND relation.relkind IN ('r', 'p', 'v')
     AND NOT relation.relispartition
     AND relation.relname LIKE 'token\_ledger%'
+    -- Bookkeeping of `db migrate`, of no use to a reader.
+    AND relation.relname <> 'token_ledger_migrations'
 ORDER BY 1;
 
 -- columns: of one relation

@@ -14,9 +14,9 @@ def settings_table() -> str:
     meanings = arguments(Settings.__doc__ or "")
     rows: list[tuple[str, str, str, str]] = []
     for option in fields(Settings):
-        default = option.default
-        if default is MISSING:
-            default = {} if option.default_factory is MISSING else option.default_factory()
+        default: object = option.default
+        if option.default_factory is not MISSING:
+            default = option.default_factory()
         name, meaning = option.name, cell(meanings[option.name])
         aliases = ", ".join(code(alias) for alias, meant in ALIASES.items() if meant == name)
         also = f" (also {aliases})" if aliases else ""

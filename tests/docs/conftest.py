@@ -25,7 +25,11 @@ import tokenledger
 
 now = datetime.datetime.now(datetime.timezone.utc)
 tokenledger.configure()
-for hours, user, feature, team in ((0, "ada", "chat", "ml"), (5, "ben", "search", "web"), (40, "ada", "chat", "ml")):
+for hours, user, feature, team in (
+    (0, "ada", "chat", "ml"),
+    (5, "ben", "search", "web"),
+    (40, "ada", "chat", "ml"),
+):
     tokenledger.track_cost(
         model="gpt-4o", provider="openai", input_tokens=1_000, output_tokens=100, cached_tokens=600,
         user_id=user, feature=feature, team=team, project="web", organization_id="acme",

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from docs.conftest import ROOT
-from docs.fences import Fence, fences
+from docs.fences import fences
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,6 +26,8 @@ else:
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from docs.fences import Fence
 
 SECONDS = 120
 EXAMPLE_URL = "postgresql://user:password@localhost:5432/db"
@@ -70,7 +72,9 @@ def test_every_block_runs_or_says_why_it_cannot(block: Fence) -> None:
 def test_no_page_hides_code_in_an_indented_block() -> None:
     """Markdown has a second kind of code block, which no test would see."""
     for file in FILES:
-        outside = re.sub(r"^\s*```.*?^\s*```", "", file.read_text("utf-8"), flags=re.S | re.M)
+        outside = re.sub(
+            r"^\s*```.*?^\s*```", "", file.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE
+        )
         indented = re.search(r"\n\n {4}(?!\s*[-*\d])[^\n]+", outside)
         assert indented is None, f"{page_id(file)}: {indented}"
 

@@ -1,4 +1,4 @@
-"""`tokenledger demo` from outside: the right money, exit 0, and nothing left behind however it ends."""
+"""`tokenledger demo`: the right money, exit 0, and nothing left behind however it ends."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+import draw_report
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -140,6 +142,12 @@ def test_models_and_users_are_told_apart(demo: Ended) -> None:
 def test_what_has_no_price_is_said_and_not_counted_as_free(demo: Ended) -> None:
     assert demo.cells("experiment")[-1] == "1"
     assert "coverage: 42 of 43 calls priced (97.7 %), 1 unpriced" in demo.output
+
+
+def test_the_picture_in_the_readme_is_what_the_demo_prints(demo: Ended) -> None:
+    """If it is not: `python scripts/draw_report.py`."""
+    drawn = draw_report.picture(draw_report.feature_report(demo.output))
+    assert draw_report.PICTURE.read_text(encoding="utf-8") == drawn
 
 
 def test_the_demo_says_what_it_does_and_what_to_do_next(demo: Ended) -> None:

@@ -29,7 +29,20 @@ def main() -> None:
     """What your LLM features cost, from your own Postgres."""
 
 
-_MODULES = (db, demo, doctor, explain, keep, prices, purge, report, reprice, retention, serve, spool)
+_MODULES = (
+    db,
+    demo,
+    doctor,
+    explain,
+    keep,
+    prices,
+    purge,
+    report,
+    reprice,
+    retention,
+    serve,
+    spool,
+)
 
 for _module in _MODULES:
     main.add_command(_module.command)

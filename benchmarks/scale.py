@@ -1,8 +1,8 @@
 """What a call costs to keep, and what that comes to at 10^6, 10^9 and 10^12 calls a month.
 
-`python -m benchmarks.scale` measures every factor of the formula in docs/scale.md: CPU time of
-`tokenledger serve` and of Postgres for a row, bytes of table, indexes and write-ahead log. What a
-core and a gigabyte cost is the reader's own: `--core-hour`, `--gigabyte-month`.
+`python -m benchmarks.scale` measures every factor of the formula in docs/operations/scale.md: CPU time
+of `tokenledger serve` and of Postgres for a row, bytes of table, indexes and write-ahead log. What
+a core and a gigabyte cost is the reader's own: `--core-hour`, `--gigabyte-month`.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Terms:
 
 
 def bill(factors: Factors, calls_a_month: float, terms: Terms) -> Bill:
-    """The formula of docs/scale.md; cores run all month for the peak."""
+    """The formula of docs/operations/scale.md; cores run all month for the peak."""
     calls_a_second = calls_a_month / _SECONDS_A_MONTH
     cores = calls_a_second * terms.peak * factors.core_seconds
     row_bytes = factors.table_bytes + factors.index_bytes

@@ -133,7 +133,7 @@ def _places(levels: Sequence[Sequence[str]]) -> Iterator[tuple[str, Place]]:
     for floor, rooms in enumerate(levels):
         gap = _WIDTH / len(rooms)
         for position, room in enumerate(rooms):
-            # Rooms that stand alone step aside, so that arrows past them stay visible.
+            # Rooms alone on a floor are shifted, so that arrows past them stay visible.
             step = (floor % 3 - 1) * 90 if len(rooms) == 1 else 0
             yield room, Place(gap * (position + 0.5) - _BOX[0] / 2 + step, _FLOOR * floor + 22)
 

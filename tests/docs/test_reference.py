@@ -1,4 +1,4 @@
-"""The reference pages are complete: what is generated, and what stands beside it by hand."""
+"""The reference pages are complete: the generated parts, and the tables written by hand."""
 
 from __future__ import annotations
 

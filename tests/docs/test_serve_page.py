@@ -35,10 +35,10 @@ def test_the_variables_of_an_sdk_are_enough(database_url: str, tmp_path: Path) -
     app = tmp_path / "app.py"
     app.write_text(
         "from opentelemetry import trace\n"
-        "told = {'gen_ai.operation.name': 'chat', 'gen_ai.provider.name': 'openai',"
+        "call = {'gen_ai.operation.name': 'chat', 'gen_ai.provider.name': 'openai',"
         " 'gen_ai.response.model': 'gpt-4o', 'gen_ai.usage.input_tokens': 1000,"
         " 'gen_ai.usage.output_tokens': 100}\n"
-        "trace.get_tracer('my.app').start_span('chat', attributes=told).end()\n"
+        "trace.get_tracer('my.app').start_span('chat', attributes=call).end()\n"
     )
     block = PAGE.partition("needs only the endpoint:\n\n```bash\n")[2].partition("```")[0]
     with serving(database_url) as service:

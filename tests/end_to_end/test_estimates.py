@@ -106,7 +106,7 @@ def measured(cuts: list[Cut]) -> tuple[int, float, float]:
 
 
 def test_recorded_streams_cut_at_random_are_estimated_as_documented() -> None:
-    """The bounds are what docs/estimates.md says, a little above what was measured."""
+    """The bounds are what docs/concepts/estimates.md says, a little above what was measured."""
     cuts = recorded_cuts()
     if not cuts:
         pytest.skip(f"{CORPUS_VARIABLE} is not set")
@@ -115,7 +115,7 @@ def test_recorded_streams_cut_at_random_are_estimated_as_documented() -> None:
             chosen = [cut for cut in cuts if cut.kind == kind and cut.chunks >= least]
             count, median, ninth = measured(chosen)
             off = statistics.median(cut.tokens for cut in chosen)
-            print(  # noqa: T201 - the table of docs/estimates.md
+            print(  # noqa: T201 - the table of docs/concepts/estimates.md
                 f"{kind:10} {name:20} {count:5} {median:6.1%} {ninth:6.1%} {off:5.1f} tokens"
             )
     _, median, ninth = measured([c for c in cuts if c.kind == "text" and c.chunks >= LONG])

@@ -60,7 +60,7 @@ class Stall:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Send a recorded exchange as it is: a JSON body, or the events of a stream."""
+    """Send a recorded exchange unchanged: a JSON body, or the events of a stream."""
 
     body: JsonObject | None = None
     events: Sequence[Event] | None = None

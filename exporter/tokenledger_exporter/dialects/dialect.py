@@ -90,7 +90,7 @@ class Dialect:
     """How one emitter tells of a model call.
 
     Args:
-        name: what docs/dialects.md calls it.
+        name: what docs/reference/emitters.md calls it.
         scopes: beginnings of its instrumentation scopes.
         slots: attribute -> where its value goes.
         mark: an attribute only its spans have, where the scope is not known.

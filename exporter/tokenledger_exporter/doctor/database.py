@@ -92,7 +92,7 @@ def _engine(connection: psycopg.Connection[Any]) -> Check:
         "engine",
         WARN,
         f"{' and '.join(others)}: untested, the schema follows its written rules only",
-        "see docs/scale.md, and tell us how it goes",
+        "see docs/operations/scale.md, and tell us how it goes",
     )
 
 

@@ -100,8 +100,8 @@ def test_the_picture_of_the_rooms_is_fresh() -> None:
 
 def test_every_import_of_the_picture_points_down() -> None:
     levels = {room: level for level, rooms in enumerate(draw_rooms.floors()) for room in rooms}
-    arrows = draw_rooms.imports()
-    assert len(levels) > 15
+    arrows = {room: targets for room, targets in draw_rooms.imports().items() if room in levels}
+    assert len(arrows) > 15
     for room, targets in arrows.items():
         for target in targets & levels.keys():
             assert levels[room] < levels[target], f"{room} imports {target}"

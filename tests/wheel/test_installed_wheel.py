@@ -126,3 +126,18 @@ def test_quick_start_and_zero_code_launch_work_from_the_wheel(
         line.startswith('"openai","user_123","0.00275","1","1000","100","600",') for line in lines
     )
     assert lines.count("done") == 1
+
+
+@pytest.mark.wheel
+@pytest.mark.integration
+def test_the_demo_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [installed / "tokenledger", "demo"],
+        env={"PATH": f"{installed}{os.pathsep}{os.defpath}", "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "coverage: 42 of 43 calls priced (97.7 %), 1 unpriced" in done.stdout

@@ -1,8 +1,8 @@
 """What a call costs to keep, and what that comes to at 10^6, 10^9 and 10^12 calls a month.
 
-`python -m benchmarks.scale` measures every factor of the formula in docs/operations/scale.md: CPU time
-of `tokenledger serve` and of Postgres for a row, bytes of table, indexes and write-ahead log. What
-a core and a gigabyte cost is the reader's own: `--core-hour`, `--gigabyte-month`.
+`python -m benchmarks.scale` measures every factor of the formula in docs/operations/scale.md: CPU
+time of `tokenledger serve` and of Postgres for a row, bytes of table, indexes and write-ahead log.
+What a core and a gigabyte cost is the reader's own: `--core-hour`, `--gigabyte-month`.
 """
 
 from __future__ import annotations

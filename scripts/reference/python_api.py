@@ -22,6 +22,7 @@ _FUNCTIONS: Final = (
     ("tokenledger_exporter.maintenance.erase", ("erase",)),
 )
 _WIDTH: Final = 100
+_PREFIXES: Final = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}
 
 
 def python_api() -> str:
@@ -49,7 +50,7 @@ def _entry(name: str, value: Any, module_name: str) -> Iterator[str]:  # noqa: A
     yield docstring_text(value)
     if inspect.isclass(value) and not issubclass(value, BaseException):
         for member_name, member in _members(value):
-            yield f"#### `{name}.{member_name}`\n"
+            yield f"#### `{member_name}` {{ #{module_name.replace('.', '-')}-{name}-{member_name} }}\n"
             if not isinstance(member, property):
                 yield _signature(member_name, member)
             yield docstring_text(member)
@@ -70,23 +71,33 @@ def _signature(name: str, value: Any) -> str:  # noqa: ANN401 - any object
     except ValueError:
         return ""
     parameters = [each for each in signature.parameters.values() if each.name != "self"]
-    signature = signature.replace(parameters=parameters)
-    text = f"{name}{signature}".replace("'", "")
+    parts = list(_parameters(parameters))
+    returned = signature.return_annotation
+    arrow = "" if returned is inspect.Signature.empty else f" -> {_annotation(returned)}"
+    text = f"{name}({', '.join(parts)}){arrow}"
     if len(text) > _WIDTH:
-        text = _wrapped(name, signature)
+        lines = "".join(f"    {part},\n" for part in parts)
+        text = f"{name}(\n{lines}){arrow}"
     return f"```python\n{text}\n```\n"
 
 
-def _wrapped(name: str, signature: inspect.Signature) -> str:
-    lines: list[str] = []
+def _parameters(parameters: list[inspect.Parameter]) -> Iterator[str]:
     star = False
-    for parameter in signature.parameters.values():
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+    for each in parameters:
+        star = star or each.kind is inspect.Parameter.VAR_POSITIONAL
+        if each.kind is inspect.Parameter.KEYWORD_ONLY and not star:
             star = True
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and not star:
-            star = True
-            lines.append("    *,")
-        lines.append(f"    {parameter},".replace("'", ""))
-    returned = signature.return_annotation
-    arrow = "" if returned is inspect.Signature.empty else f" -> {returned}"
-    return "\n".join([f"{name}(", *lines, f"){arrow}"])
+            yield "*"
+        prefix = _PREFIXES.get(each.kind.name, "")
+        text = prefix + each.name
+        annotated = each.annotation is not inspect.Parameter.empty
+        if annotated:
+            text += f": {_annotation(each.annotation)}"
+        if each.default is not inspect.Parameter.empty:
+            text += f" = {each.default!r}" if annotated else f"={each.default!r}"
+        yield text
+
+
+def _annotation(annotation: object) -> str:
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return text.replace("'", "")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import MISSING, fields
 
 from reference.markdown import arguments, cell, code, table
-from tokenledger_semconv.settings import ALIASES, Settings, environment_variable
+from tokenledger_semconv.settings import ALIASES, Settings
 
 
 def settings_table() -> str:
-    """Every option with its default, its variable and its meaning."""
+    """Every option with its default and its meaning."""
     meanings = arguments(Settings.__doc__ or "")
-    rows: list[tuple[str, str, str, str]] = []
+    rows: list[tuple[str, str, str]] = []
     for option in fields(Settings):
         default: object = option.default
         if option.default_factory is not MISSING:
@@ -20,6 +19,6 @@ def settings_table() -> str:
         name, meaning = option.name, cell(meanings[option.name])
         aliases = ", ".join(code(alias) for alias, meant in ALIASES.items() if meant == name)
         also = f" (also {aliases})" if aliases else ""
-        text = json.dumps(default) if default != "" else ""
-        rows.append((code(name) + also, code(text), code(environment_variable(name)), meaning))
-    return table(("option", "default", "variable", "meaning"), rows)
+        text = repr(default) if default != "" else ""
+        rows.append((code(name) + also, code(text), meaning))
+    return table(("option", "default", "meaning"), rows)

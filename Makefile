@@ -34,7 +34,7 @@ demo: setup ## An ordinary app, a real Postgres, and what it cost, in seconds.
 	@$(BIN)/tokenledger demo
 
 docs: setup ## Build the documentation site into build/site; broken links and stale pictures fail.
-	@cd scripts && ../$(BIN)/python -m reference ../build/reference
+	@$(BIN)/python -m scripts.reference build/reference
 	@$(BIN)/zensical build --clean --strict
 
 test: check test-oldest test-wheel ## Everything CI runs.

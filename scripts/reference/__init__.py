@@ -1,1 +1,1 @@
-"""Writes the parts of the reference pages that come from the code: `python -m reference FOLDER`."""
+"""Writes the generated parts of the reference pages: `python -m scripts.reference FOLDER`."""

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from reference.commands import command_reference, serve_options
-from reference.constants import ledger_metrics, span_attributes
-from reference.python_api import python_api
-from reference.rooms import rooms_table
-from reference.schema import sql_schema
-from reference.settings import settings_table
+from scripts.reference.commands import command_reference, serve_options
+from scripts.reference.constants import ledger_metrics, span_attributes
+from scripts.reference.python_api import python_api
+from scripts.reference.rooms import rooms_table
+from scripts.reference.schema import sql_schema
+from scripts.reference.settings import settings_table
 
 PARTS: Final = {
     "cli.md": command_reference,

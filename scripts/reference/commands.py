@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reference.markdown import cell, code, escaped, table
+from scripts.reference.markdown import cell, code, escaped, table
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.cli.commands.serve import command as serve_command
 

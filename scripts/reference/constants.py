@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reference.markdown import cell, code, table
+from scripts.reference.markdown import cell, code, table
 from tokenledger_semconv import attributes, dimensions, metrics
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any, Final
 
-from reference.markdown import docstring_text
+from scripts.reference.markdown import docstring_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +49,9 @@ def _entry(name: str, value: Any, module_name: str) -> Iterator[str]:  # noqa: A
     yield _signature(name, value)
     yield docstring_text(value)
     if inspect.isclass(value) and not issubclass(value, BaseException):
+        anchor = f"{module_name.replace('.', '-')}-{name}"
         for member_name, member in _members(value):
-            yield f"#### `{member_name}` {{ #{module_name.replace('.', '-')}-{name}-{member_name} }}\n"
+            yield f"#### `{member_name}` {{ #{anchor}-{member_name} }}\n"
             if not isinstance(member, property):
                 yield _signature(member_name, member)
             yield docstring_text(member)

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 from typing import Final
 
-from reference.markdown import cell, code, table
+from scripts.reference.markdown import cell, code, table
 
 ROOT: Final = Path(__file__).parents[2]
 EXPORTER: Final = ROOT / "exporter" / "tokenledger_exporter"

@@ -9,7 +9,7 @@ from typing import Any, Final
 import psycopg
 from click.testing import CliRunner
 
-from reference.markdown import cell, code, escaped, table
+from scripts.reference.markdown import cell, code, escaped, table
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.embedded.postgres import temporary_postgres
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, fields
 
-from reference.markdown import arguments, cell, code, table
+from scripts.reference.markdown import arguments, cell, code, table
 from tokenledger_semconv.settings import ALIASES, Settings
 
 

@@ -10,14 +10,14 @@ import click
 import psycopg
 import pytest
 
-import draw_rooms
 import tokenledger
 from docs.conftest import ROOT
-from reference.commands import command_reference, serve_options
-from reference.constants import ledger_metrics, span_attributes
-from reference.python_api import python_api
-from reference.schema import described
-from reference.settings import settings_table
+from scripts import draw_rooms
+from scripts.reference.commands import command_reference, serve_options
+from scripts.reference.constants import ledger_metrics, span_attributes
+from scripts.reference.python_api import python_api
+from scripts.reference.schema import described
+from scripts.reference.settings import settings_table
 from tokenledger_exporter.cli import main
 from tokenledger_semconv.dimensions import DIMENSIONS
 from tokenledger_semconv.settings import Settings

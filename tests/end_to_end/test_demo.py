@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import draw_report
+from scripts import draw_report
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

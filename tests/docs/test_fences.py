@@ -147,7 +147,7 @@ def make_roles(environment: dict[str, str]) -> None:
     subprocess.run(["tokenledger", "db", "roles"], env=environment, check=True, capture_output=True)
 
 
-def test_every_table_a_page_names_exists(database_url: str) -> None:
+def test_every_table_and_function_a_page_names_exists(database_url: str) -> None:
     named = {
         name
         for file in FILES
@@ -155,7 +155,9 @@ def test_every_table_a_page_names_exists(database_url: str) -> None:
         for name in re.findall(r"\btoken_ledger_\w+", file.read_text(encoding="utf-8"))
     }
     with psycopg.connect(database_url) as connection:
-        rows = connection.execute("SELECT relname FROM pg_class").fetchall()
+        rows = connection.execute(
+            "SELECT relname FROM pg_class UNION SELECT proname FROM pg_proc"
+        ).fetchall()
     # The table of TokenLedger 0.1, which a migration renames.
     assert named - {name for (name,) in rows} == {"token_ledger_events_v0"}
     assert "token_ledger_events" in named

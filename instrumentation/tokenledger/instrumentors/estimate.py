@@ -2,7 +2,7 @@
 
 A weight is one number for two counts, so that adding a chunk is one addition: characters of text in
 the low 32 bits, chunks of text above them. The rules below were fitted to recorded streams, see
-docs/concepts/estimates.md; what they give is marked as an estimate wherever it goes.
+docs/estimates.md; what they give is marked as an estimate wherever it goes.
 """
 
 from __future__ import annotations

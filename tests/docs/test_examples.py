@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from support.ports import free_port
 
 from docs.conftest import BIN, ROOT
+from support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

@@ -122,3 +122,26 @@ def test_every_key_of_health_is_explained(database_url: str) -> None:
     table = page("reference/metrics.md").partition("| key | meaning |")[2].partition("\n\n")[0]
     first_cells = "\n".join(line.split("|")[1] for line in table.splitlines() if line)
     assert set(re.findall(r"`(\w+)`", first_cells)) == keys
+
+
+def test_every_command_and_flag_a_page_names_exists() -> None:
+    pages = [ROOT / "README.md", *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
+    named = {
+        " ".join(code.split())
+        for path in pages
+        for code in re.findall(r"`(tokenledger [^`]+)`", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 15
+    for line in named:
+        command: click.Command = main
+        flags: list[str] = []
+        for word in line.split()[1:]:
+            # `retention set|run|show` names several commands.
+            if isinstance(command, click.Group):
+                command = command.commands.get(word.split("|")[0], command)
+            flags += [word.partition("=")[0]] if word.startswith("--") else []
+        known = {
+            name for option in command.params for name in (*option.opts, *option.secondary_opts)
+        }
+        assert command is not main or not flags, line
+        assert set(flags) <= known, f"{line}: {set(flags) - known}"

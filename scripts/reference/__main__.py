@@ -9,7 +9,7 @@ from typing import Final
 from scripts.reference.commands import command_reference, serve_options
 from scripts.reference.constants import ledger_metrics, span_attributes
 from scripts.reference.python_api import python_api
-from scripts.reference.rooms import rooms_table
+from scripts.reference.rooms import exporter_rooms, instrumentation_rooms
 from scripts.reference.schema import sql_schema
 from scripts.reference.settings import settings_table
 
@@ -17,7 +17,8 @@ PARTS: Final = {
     "cli.md": command_reference,
     "metrics.md": ledger_metrics,
     "python-api.md": python_api,
-    "rooms.md": rooms_table,
+    "rooms-exporter.md": exporter_rooms,
+    "rooms-instrumentation.md": instrumentation_rooms,
     "serve-options.md": serve_options,
     "settings.md": settings_table,
     "span-attributes.md": span_attributes,

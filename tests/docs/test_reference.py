@@ -94,15 +94,21 @@ def test_attributes_dimensions_and_metrics_are_listed() -> None:
     assert ledger_metrics().count("\n| `tokenledger.") == 7
 
 
-def test_the_picture_of_the_rooms_is_fresh() -> None:
-    """If it is not: `python scripts/draw_rooms.py`."""
-    assert draw_rooms.PICTURE.read_text(encoding="utf-8") == draw_rooms.drawing()
+@pytest.mark.parametrize("package", draw_rooms.packages(), ids=lambda package: package.name)
+def test_the_picture_of_the_rooms_is_fresh(package: draw_rooms.Package) -> None:
+    """If it is not: `python -m scripts.draw_rooms`."""
+    assert package.picture.read_text(encoding="utf-8") == draw_rooms.drawing(package)
 
 
-def test_every_import_of_the_picture_points_down() -> None:
-    levels = {room: level for level, rooms in enumerate(draw_rooms.floors()) for room in rooms}
-    arrows = {room: targets for room, targets in draw_rooms.imports().items() if room in levels}
-    assert len(arrows) > 15
+@pytest.mark.parametrize("package", draw_rooms.packages(), ids=lambda package: package.name)
+def test_every_import_of_the_picture_points_down(package: draw_rooms.Package) -> None:
+    levels = {
+        room: level for level, rooms in enumerate(draw_rooms.floors(package)) for room in rooms
+    }
+    arrows = {
+        room: targets for room, targets in draw_rooms.imports(package).items() if room in levels
+    }
+    assert len(arrows) > 10
     for room, targets in arrows.items():
         for target in targets & levels.keys():
             assert levels[room] < levels[target], f"{room} imports {target}"

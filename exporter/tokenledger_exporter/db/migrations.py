@@ -86,7 +86,7 @@ class SchemaStatus:
                 f"this ledger was made by an unreleased version of TokenLedger (migration "
                 f"{unreleased[0]}), and this release cannot update it. Export its calls, migrate "
                 "an empty database, and import them: see 'A ledger of an unreleased version' in "
-                "docs/postgres.md"
+                "docs/operations/postgres.md"
             )
         if self.unknown:
             return (

@@ -236,8 +236,8 @@ def test_calls_of_an_unreleased_version_are_imported_as_the_docs_say(
     database_url: str, migrated_copy: str
 ) -> None:
     run(database_url, UNRELEASED)
-    page = Path("docs/postgres.md").read_text(encoding="utf-8")
-    [script] = re.findall(r"```sh\n(psql \"\$NEW\".*?)```", page, re.DOTALL)
+    page = Path("docs/operations/postgres.md").read_text(encoding="utf-8")
+    [script] = re.findall(r"```bash[^\n]*\n(psql \"\$NEW\".*?)```", page, re.DOTALL)
     path = f"{reachable_programs(Path(mkdtemp()))}:{os.environ['PATH']}"
     done = subprocess.run(
         ["/bin/sh", "-ec", script],

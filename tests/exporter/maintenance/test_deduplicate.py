@@ -127,7 +127,7 @@ def test_a_call_told_twice_is_one_row(
     assert ask(database_url, "SELECT scope FROM token_ledger_events") == [(OURS,)]
     why = "a span around it" if rule != "response id" else "the same response id"
     assert aside(database_url) == [
-        (OTHER, f"told again {'by' if 'span' in why else 'under'} {why}")
+        (OTHER, f"reported again {'by' if 'span' in why else 'with'} {why}")
     ]
 
 

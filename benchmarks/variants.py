@@ -10,7 +10,7 @@ from opentelemetry import trace
 
 import tokenledger
 from benchmarks.bare_span import Floor, Turn, tracing_to_nowhere
-from tokenledger.runtime import RUNTIME
+from tokenledger._state import RUNTIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

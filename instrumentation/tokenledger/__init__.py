@@ -1,8 +1,8 @@
-"""What your LLM features cost, on your own Postgres: the part that runs inside your app.
+"""What your LLM features cost, in your own Postgres: the part that runs inside your app.
 
-`configure` opens the ledger, `patch_openai` and `patch_anthropic` record calls, `attribution` says
-whom they are for, `track` and `track_llm` book what is not recorded, `meter` sums what runs inside.
-Importing this loads neither a database driver nor an SDK nor a web framework.
+`configure` opens the ledger. `patch_openai` and `patch_anthropic` record calls. `attribution`
+attributes them. `track` and `track_llm` record calls that no patch sees. `meter` sums the calls of
+a block. Importing this loads no database driver, no SDK and no web framework.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tokenledger.attributing import attribution
-    from tokenledger.lifecycle import (
+    from tokenledger._attribution.decorator import attribution
+    from tokenledger._calls.meter import meter
+    from tokenledger._configure import (
         aflush,
         configure,
         flush,
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
         unpatch_anthropic,
         unpatch_openai,
     )
-    from tokenledger.metering import meter
-    from tokenledger.tracked import track_llm
-    from tokenledger.tracking import atrack, atrack_many, track, track_cost, track_many
+    from tokenledger._manual.track import atrack, atrack_many, track, track_cost, track_many
+    from tokenledger._manual.track_llm import track_llm
 
 __all__ = [
     "aflush",
@@ -49,13 +49,13 @@ __all__ = [
     "unpatch_openai",
 ]
 
-# Each part loads when it is first asked for: an app that only attributes does not pay for the rest.
+# Each part loads on first use: an app that only attributes does not load the rest.
 _MODULES = {
-    "attribution": "tokenledger.attributing",
-    "meter": "tokenledger.metering",
-    "track_llm": "tokenledger.tracked",
+    "attribution": "tokenledger._attribution.decorator",
+    "meter": "tokenledger._calls.meter",
+    "track_llm": "tokenledger._manual.track_llm",
     **dict.fromkeys(
-        ("atrack", "atrack_many", "track", "track_cost", "track_many"), "tokenledger.tracking"
+        ("atrack", "atrack_many", "track", "track_cost", "track_many"), "tokenledger._manual.track"
     ),
 }
 
@@ -63,12 +63,11 @@ _MODULES = {
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'tokenledger' has no attribute {name!r}")
-    found: object = getattr(
-        importlib.import_module(_MODULES.get(name, "tokenledger.lifecycle")), name
-    )
-    # Not asked for a second time.
-    globals()[name] = found
-    return found
+    module = importlib.import_module(_MODULES.get(name, "tokenledger._configure"))
+    value: object = getattr(module, name)
+    # Stored, so that the next access does not come here.
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

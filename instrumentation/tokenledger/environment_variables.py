@@ -1,8 +1,8 @@
 """The variables behind `opentelemetry-instrument --tokenledger_<option>`.
 
-The launcher makes a flag of every `OTEL_*` attribute of the modules in the entry-point group
+The launcher makes a flag from every `OTEL_*` attribute of the modules in the entry-point group
 `opentelemetry_environment_variables`, and sets the variable of that name. `TOKENLEDGER_<OPTION>`
-means the same and wins. What each option does stands in `tokenledger_semconv.settings`.
+means the same and wins. `tokenledger_semconv.settings` explains each option.
 """
 
 from typing import Final
@@ -17,48 +17,48 @@ OTEL_PYTHON_TOKENLEDGER_ENVIRONMENT: Final = "OTEL_PYTHON_TOKENLEDGER_ENVIRONMEN
 """Where the app runs. Text; else `deployment.environment.name`."""
 
 OTEL_PYTHON_TOKENLEDGER_BATCH_SIZE: Final = "OTEL_PYTHON_TOKENLEDGER_BATCH_SIZE"
-"""Rows per COMMIT, at most. Whole number, 1 to 100,000."""
+"""The most rows per COMMIT. Whole number, 1 to 100,000."""
 
 OTEL_PYTHON_TOKENLEDGER_FLUSH_INTERVAL_SECONDS: Final = (
     "OTEL_PYTHON_TOKENLEDGER_FLUSH_INTERVAL_SECONDS"
 )
-"""Age at which a waiting row is written at the latest. Seconds."""
+"""The longest time a row waits before it is written. Seconds."""
 
 OTEL_PYTHON_TOKENLEDGER_ASYNC_MODE: Final = "OTEL_PYTHON_TOKENLEDGER_ASYNC_MODE"
 """False makes a call return only after its row is safe. Flag."""
 
 OTEL_PYTHON_TOKENLEDGER_SAMPLE_RATE: Final = "OTEL_PYTHON_TOKENLEDGER_SAMPLE_RATE"
-"""Share of traces kept by the app's tracing; never money. 0.0 to 1.0."""
+"""Share of traces that the app's tracing records; costs are always complete. 0.0 to 1.0."""
 
 OTEL_PYTHON_TOKENLEDGER_DEFAULT_METADATA: Final = "OTEL_PYTHON_TOKENLEDGER_DEFAULT_METADATA"
-"""Attribution of calls that say nothing else. `key=value,...` or JSON."""
+"""Attribution of calls that have none of their own. `key=value,...` or JSON."""
 
 OTEL_PYTHON_TOKENLEDGER_AGENT_ID: Final = "OTEL_PYTHON_TOKENLEDGER_AGENT_ID"
-"""The agent every call belongs to unless it says otherwise. Text."""
+"""The default agent of every call. Text."""
 
 OTEL_PYTHON_TOKENLEDGER_TAGS: Final = "OTEL_PYTHON_TOKENLEDGER_TAGS"
 """More default metadata. `key=value,...` or JSON."""
 
 OTEL_PYTHON_TOKENLEDGER_ENABLED: Final = "OTEL_PYTHON_TOKENLEDGER_ENABLED"
-"""False patches nothing and opens nothing. Flag."""
+"""False patches no SDK and opens no ledger. Flag."""
 
 OTEL_PYTHON_TOKENLEDGER_DEBUG: Final = "OTEL_PYTHON_TOKENLEDGER_DEBUG"
-"""Print one line a call. Flag."""
+"""Print one line per call. Flag."""
 
 OTEL_PYTHON_TOKENLEDGER_SPOOL_DIR: Final = "OTEL_PYTHON_TOKENLEDGER_SPOOL_DIR"
-"""Folder of the crash-safe spool. Path."""
+"""Directory of the crash-safe spool. Path."""
 
 OTEL_PYTHON_TOKENLEDGER_STREAM_USAGE: Final = "OTEL_PYTHON_TOKENLEDGER_STREAM_USAGE"
 """False never asks an OpenAI chat stream for its usage. Flag."""
 
 OTEL_PYTHON_TOKENLEDGER_PROVIDER_HOSTS: Final = "OTEL_PYTHON_TOKENLEDGER_PROVIDER_HOSTS"
-"""Who answers at a host. `host=name,...` or JSON."""
+"""The provider that answers at a host. `host=provider,...` or JSON."""
 
 OTEL_PYTHON_TOKENLEDGER_BUFFER_SIZE: Final = "OTEL_PYTHON_TOKENLEDGER_BUFFER_SIZE"
-"""Calls kept in memory while the spool's disk takes none. Whole number."""
+"""The most calls to hold in memory while the spool's disk accepts none. Whole number."""
 
 OTEL_PYTHON_TOKENLEDGER_MAX_RETRIES: Final = "OTEL_PYTHON_TOKENLEDGER_MAX_RETRIES"
-"""Retries of a failed write after growing pauses. Whole number."""
+"""Retries of a failed write with growing pauses. Whole number."""
 
 OTEL_PYTHON_TOKENLEDGER_RETRY_BACKOFF_BASE: Final = "OTEL_PYTHON_TOKENLEDGER_RETRY_BACKOFF_BASE"
 """Pause before the first retry. Seconds."""
@@ -69,12 +69,12 @@ OTEL_PYTHON_TOKENLEDGER_RETRY_BACKOFF_MAX: Final = "OTEL_PYTHON_TOKENLEDGER_RETR
 OTEL_PYTHON_TOKENLEDGER_CIRCUIT_BREAKER_THRESHOLD: Final = (
     "OTEL_PYTHON_TOKENLEDGER_CIRCUIT_BREAKER_THRESHOLD"
 )
-"""Failures in a row after which the database is left in peace. Whole number."""
+"""Consecutive failures after which writing stops for a while. Whole number."""
 
 OTEL_PYTHON_TOKENLEDGER_CIRCUIT_BREAKER_TIMEOUT: Final = (
     "OTEL_PYTHON_TOKENLEDGER_CIRCUIT_BREAKER_TIMEOUT"
 )
-"""For how long. Seconds."""
+"""How long it stops. Seconds."""
 
 OTEL_PYTHON_TOKENLEDGER_FLUSH_BATCH_SIZE: Final = "OTEL_PYTHON_TOKENLEDGER_FLUSH_BATCH_SIZE"
-"""Another name of the batch size. Whole number."""
+"""Another name for the batch size. Whole number."""

@@ -1,6 +1,6 @@
-"""Answers from the ledger, under the name the older quick start teaches; they live in the exporter.
+"""The query API of the exporter, under the name that the older quick start teaches.
 
-The one module here that may import the exporter; `import tokenledger` does not load it.
+This module and `server` may import the exporter; `import tokenledger` loads neither.
 """
 
 from tokenledger_exporter.queries import TokenLedgerQueries

@@ -1,6 +1,6 @@
-"""The OTLP service under the package's name, `python -m tokenledger.server`; the exporter has it.
+"""The exporter's OTLP service under this package's name: `python -m tokenledger.server`.
 
-Beside `queries` the one module that may import the exporter; `import tokenledger` loads neither.
+This module and `queries` may import the exporter; `import tokenledger` loads neither.
 """
 
 from tokenledger_exporter.cli.commands.serve import command as main

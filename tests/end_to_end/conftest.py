@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tokenledger
-from tokenledger import failures
+from tokenledger import _guard
 from tokenledger_exporter.demo.provider import DemoProvider
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def sdks(provider: DemoProvider, monkeypatch: pytest.MonkeyPatch) -> DemoProvide
 @pytest.fixture
 def unpatched() -> Generator[None]:
     """Whatever the test set up in this process is taken down, and no failure of ours unnoticed."""
-    failures.reset()
+    _guard.reset()
     yield
     tokenledger.unpatch_openai()
     tokenledger.unpatch_anthropic()
     tokenledger.shutdown()
-    assert failures.counts() == {}
+    assert _guard.counts() == {}

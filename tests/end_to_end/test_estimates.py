@@ -15,15 +15,15 @@ import pytest
 
 from exchanges.replay import CORPUS_VARIABLE, corpus_exchanges
 from exchanges.test_replay import MISREAD
-from tokenledger.instrumentors.anthropic_usage import MessageStream
-from tokenledger.instrumentors.estimate import characters_of
-from tokenledger.instrumentors.openai_events import response_stream
-from tokenledger.instrumentors.openai_usage import ChatStream
+from tokenledger._usage.anthropic import MessageStream
+from tokenledger._usage.estimate import characters_of
+from tokenledger._usage.openai import ChatStream
+from tokenledger.instrumentors.openai.events import response_stream
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
     from exchanges.replay import Exchange
-    from tokenledger.instrumentors.streams import StreamReader
+    from tokenledger.instrumentors._base.watch import StreamReader
 
 CUTS = 10
 LONG = 10

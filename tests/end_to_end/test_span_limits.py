@@ -66,8 +66,8 @@ def exported(
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", None)
     monkeypatch.setattr("opentelemetry.trace.get_tracer_provider", lambda: provider)
-    monkeypatch.setattr("tokenledger.tracing.get_tracer_provider", lambda: provider)
-    monkeypatch.setattr("tokenledger.app_provider.get_tracer_provider", lambda: provider)
+    monkeypatch.setattr("tokenledger._calls.tracer.get_tracer_provider", lambda: provider)
+    monkeypatch.setattr("tokenledger._app_provider.get_tracer_provider", lambda: provider)
     yield exporter
     provider.shutdown()
 

@@ -20,9 +20,9 @@ import tokenledger
 from instrumentation.calls import Clients
 from instrumentation.harness import AppTracing, MemoryLedger
 from instrumentation.releases import async_http_client
-from tokenledger import failures, runtime
-from tokenledger.instrumentors import usage_request
-from tokenledger.trust import note_remote_baggage
+from tokenledger import _guard, _state
+from tokenledger._attribution.baggage import note_remote_baggage
+from tokenledger.instrumentors.openai import ask_for_usage as usage_request
 from tokenledger_exporter.demo.provider import DemoProvider
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name.startswith(_OURS):
             monkeypatch.delenv(name)
     monkeypatch.setattr(usage_request, "TARGETS", usage_request.KnownTargets())
-    failures.reset()
+    _guard.reset()
     before = context.get_current()
     yield
     tokenledger.unpatch_openai()
     tokenledger.unpatch_anthropic()
     tokenledger.shutdown()
     assert context.get_current() == before, "a context was left behind"
-    assert failures.counts() == {}, "a failure of ours went unnoticed"
+    assert _guard.counts() == {}, "a failure of ours went unnoticed"
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def ledgers(monkeypatch: pytest.MonkeyPatch) -> list[MemoryLedger]:
         opened.append(ledger)
         return ledger
 
-    monkeypatch.setattr(runtime, "find_install", lambda: install)
+    monkeypatch.setattr(_state, "find_install", lambda: install)
     return opened
 
 

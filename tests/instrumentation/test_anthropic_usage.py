@@ -13,7 +13,7 @@ from anthropic.types import Message
 from instrumentation.anthropic_answers import message
 from instrumentation.harness import row_of, vector
 from instrumentation.loopback import Loopback, method_of, streamed
-from tokenledger.instrumentors.anthropic_usage import (
+from tokenledger._usage.anthropic import (
     MessageStream,
     merged,
     read_message,
@@ -90,7 +90,7 @@ def test_a_stream_is_read_off_its_start_and_its_last_delta() -> None:
     assert stream.note(_start()) is False
     delta = {"output_tokens": 50, "output_tokens_details": {"thinking_tokens": 30}}
     stream.note({"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": delta})
-    found = stream.found()
+    found = stream.attributes()
     assert vector(found) == _VECTOR
     assert found[names.FINISH_REASONS] == ("max_tokens",)
 
@@ -99,13 +99,13 @@ def test_a_stream_broken_off_keeps_its_input_and_reports_no_output() -> None:
     """The one output token of `message_start` is a placeholder."""
     stream = MessageStream()
     stream.note(_start(output_tokens_details=None))
-    tokens = vector(stream.found())
+    tokens = vector(stream.attributes())
     assert tokens.input_tokens == 2_400
     assert tokens.output_tokens is None
 
 
 def test_a_stream_broken_off_before_anything_came_reports_nothing() -> None:
-    assert not MessageStream().found()
+    assert not MessageStream().attributes()
 
 
 def test_the_later_report_of_a_stream_holds() -> None:
@@ -113,7 +113,7 @@ def test_the_later_report_of_a_stream_holds() -> None:
     stream.note(_start())
     later = {"input_tokens": 120, "cache_read_input_tokens": 1_980, "output_tokens": 9}
     stream.note({"type": "message_delta", "delta": {}, "usage": later})
-    tokens = vector(stream.found())
+    tokens = vector(stream.attributes())
     assert tokens.input_tokens == 120 + 1_980 + 300
     assert tokens.output_tokens == 9
 
@@ -169,13 +169,13 @@ def test_a_compaction_in_a_stream_is_billed_once() -> None:
     stream.note(_start(iterations=_ITERATIONS))
     usage = {"output_tokens": 50, "iterations": _ITERATIONS}
     stream.note({"type": "message_delta", "delta": {}, "usage": usage})
-    assert vector(stream.found()) == _COMPACTED
+    assert vector(stream.attributes()) == _COMPACTED
 
 
 def test_a_compaction_does_not_pass_for_an_output_that_never_came() -> None:
     stream = MessageStream()
     stream.note(_start(iterations=_ITERATIONS))
-    assert vector(stream.found()).output_tokens is None
+    assert vector(stream.attributes()).output_tokens is None
 
 
 def test_where_and_how_fast_it_ran_is_told() -> None:
@@ -188,7 +188,7 @@ def test_fast_mode_of_a_stream_is_told_at_its_start() -> None:
     stream = MessageStream()
     stream.note(_start(speed="fast"))
     stream.note({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 50}})
-    assert stream.found()[names.ANTHROPIC_SPEED] == "fast"
+    assert stream.attributes()[names.ANTHROPIC_SPEED] == "fast"
 
 
 _FIRST_TURN: dict[str, Any] = {
@@ -274,11 +274,11 @@ def test_a_late_event_that_says_nothing_takes_nothing_away() -> None:
     begun = {"id": "msg_1", "model": "claude-sonnet-5", "usage": used}
     reader.note({"type": "message_start", "message": begun})
     reader.note({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 4}})
-    before = reader.found()
+    before = reader.attributes()
     reader.note({"type": "message_start", "message": {"id": "", "model": "", "usage": {}}})
     blank = {"output_tokens": 4, "service_tier": "", "inference_geo": None}
     reader.note({"type": "message_delta", "delta": {"stop_reason": ""}, "usage": blank})
-    found = reader.found()
+    found = reader.attributes()
     usage = names.PROVIDER_USAGE
     assert {**found, usage: ""} == {**before, usage: ""}
     assert found[names.RESPONSE_ID] == "msg_1"

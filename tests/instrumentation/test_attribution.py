@@ -14,7 +14,8 @@ from opentelemetry import baggage, context
 
 import tokenledger
 from instrumentation.harness import attributes
-from tokenledger import attribution, carrier, failures, track_cost, track_llm
+from tokenledger import _guard, attribution, track_cost, track_llm
+from tokenledger._attribution import context as carrier
 from tokenledger_semconv.attributes import FEATURE, METADATA_PREFIX, TEAM, USER_ID
 
 if TYPE_CHECKING:
@@ -166,10 +167,10 @@ def test_metadata_that_is_no_mapping_is_reported(
     ledger: MemoryLedger, give: Callable[..., object]
 ) -> None:
     give(metadata="tier=gold")
-    (place,) = failures.counts()
+    (place,) = _guard.counts()
     assert place.endswith("(metadata=)")
     assert len(ledger.spans) == isinstance(give, partial)
-    failures.reset()
+    _guard.reset()
 
 
 def test_a_function_is_attributed_and_stays_itself(ledger: MemoryLedger) -> None:

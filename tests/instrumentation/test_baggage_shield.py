@@ -19,10 +19,10 @@ import tokenledger
 from instrumentation.calls import MESSAGES, PROMPT, Clients, Shape, send
 from instrumentation.loopback import method_of
 from instrumentation.releases import async_http_client, sync_http_client
-from tokenledger.call import without_baggage
-from tokenledger.instrumentors.exchange import async_request
-from tokenledger.instrumentors.openai import API
-from tokenledger.tracing import CallTracer
+from tokenledger._calls.call import without_baggage
+from tokenledger._calls.tracer import CallTracer
+from tokenledger.instrumentors._stainless.request import async_request
+from tokenledger.instrumentors.openai.apis import API
 
 if TYPE_CHECKING:
     import ssl

@@ -13,10 +13,10 @@ from opentelemetry import context
 from opentelemetry.trace import StatusCode
 
 from instrumentation.harness import AppTracing, attributes
-from tokenledger import failures
-from tokenledger.call import Call, Running
-from tokenledger.failures import Guard
-from tokenledger.reading import token_attributes
+from tokenledger import _guard
+from tokenledger._calls.call import Call, Running
+from tokenledger._guard import Guard
+from tokenledger._usage.fields import token_attributes
 from tokenledger_semconv.attributes import (
     CACHE_WRITE_1H_TOKENS,
     CACHE_WRITE_5M_TOKENS,
@@ -85,8 +85,8 @@ def test_a_span_that_cannot_end_does_not_keep_the_other_open(
     monkeypatch.setattr(broken, "end", _raise)
     _call(broken, _span(tracing)).finish()
     assert len(tracing.spans) == 1
-    assert failures.counts() == {"ending a span": 1}
-    failures.reset()
+    assert _guard.counts() == {"ending a span": 1}
+    _guard.reset()
 
 
 def _raise(*_args: object) -> None:
@@ -145,15 +145,15 @@ def test_a_guard_counts_every_failure_and_logs_the_first(
         for _ in range(3):
             with Guard("testing"):
                 raise RuntimeError("canary-internal")
-    assert failures.counts() == {"testing": 3}
+    assert _guard.counts() == {"testing": 3}
     assert len(caplog.records) == 1
     assert "canary" not in caplog.text
     assert "testing failed (RuntimeError)" in caplog.text
-    failures.reset()
+    _guard.reset()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_a_guard_lets_the_apps_interrupts_pass(error: type[BaseException]) -> None:
     with pytest.raises(error), Guard("testing"):
         raise error
-    assert failures.counts() == {}
+    assert _guard.counts() == {}

@@ -13,8 +13,7 @@ from opentelemetry import trace
 
 import tokenledger
 from instrumentation.calls import CHAT, MESSAGE, run
-from tokenledger import failures, runtime
-from tokenledger import ledger as seam
+from tokenledger import _guard, _ledger, _state
 from tokenledger_semconv.settings import ALIASES, OPTIONS, Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def test_a_ledger_that_cannot_be_opened_is_one_line_without_the_url(
     def install(*_args: object) -> None:
         raise OSError("could not reach postgresql://u:canary-password@h/d")
 
-    monkeypatch.setattr(runtime, "find_install", lambda: install)
+    monkeypatch.setattr(_state, "find_install", lambda: install)
     with caplog.at_level(logging.WARNING, "tokenledger"):
         tokenledger.init(database_url="postgresql://u:canary-password@h/d")
     assert run(clients, CHAT)
@@ -152,7 +151,7 @@ def test_options_a_ledger_refuses_are_an_error_at_set_up(
     def install(*_args: object) -> None:
         raise SettingsError("no database URL")
 
-    monkeypatch.setattr(runtime, "find_install", lambda: install)
+    monkeypatch.setattr(_state, "find_install", lambda: install)
     with pytest.raises(SettingsError, match="no database URL"):
         tokenledger.configure()
 
@@ -162,8 +161,8 @@ def test_a_missing_exporter_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         return ()
 
     monkeypatch.setattr("importlib.metadata.entry_points", nothing)
-    with pytest.raises(seam.LedgerNotFoundError, match="tokenledger_ledger:postgres"):
-        seam.find_install()
+    with pytest.raises(_ledger.LedgerNotFoundError, match="tokenledger_ledger:postgres"):
+        _ledger.find_install()
 
 
 def test_nothing_configured_is_safe(clients: Clients) -> None:
@@ -210,8 +209,8 @@ def test_a_ledger_that_fails_never_raises_into_the_app(
     assert tokenledger.flush() == 0
     assert tokenledger.health()["ledger"] == {}
     tokenledger.shutdown()
-    assert len(failures.counts()) == 3
-    failures.reset()
+    assert len(_guard.counts()) == 3
+    _guard.reset()
 
 
 def test_importing_loads_no_driver_no_sdk_and_no_model_library() -> None:

@@ -13,9 +13,11 @@ import tokenledger
 from instrumentation.harness import vector
 from instrumentation.loopback import Loopback, method_of, said, streamed
 from instrumentation.openai_cases import COMPLETION_COUNTS, MESSAGES, completion
-from tokenledger.instrumentors.endpoint import PROVIDER_HOSTS, Endpoints
+from tokenledger.instrumentors._base.endpoints import Endpoints
+from tokenledger.instrumentors.openai.apis import CLIENT_CLASSES, region_of
 from tokenledger_exporter.domain.provider_names import ledger_name
 from tokenledger_semconv import attributes
+from tokenledger_semconv.provider_hosts import PROVIDER_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,11 +25,11 @@ if TYPE_CHECKING:
     from instrumentation.calls import Sdk
     from instrumentation.harness import MemoryLedger
 
-OF_OPENAI = Endpoints("openai")
+OF_OPENAI = Endpoints("openai", CLIENT_CLASSES, region_of)
 
 
 def named(host: str) -> object:
-    return OF_OPENAI.at(host, 443).told[attributes.PROVIDER_NAME]
+    return OF_OPENAI.at(host, 443).attributes[attributes.PROVIDER_NAME]
 
 
 @pytest.mark.parametrize(("host", "provider"), PROVIDER_HOSTS.items())
@@ -49,7 +51,7 @@ def test_every_known_host_and_all_below_it_name_their_provider(host: str, provid
     ],
 )
 def test_an_endpoint_of_openai_in_one_region_names_it(host: str, region: str | None) -> None:
-    assert OF_OPENAI.at(host, 443).told.get(attributes.OPENAI_REGION) == region
+    assert OF_OPENAI.at(host, 443).attributes.get(attributes.OPENAI_REGION) == region
 
 
 @pytest.mark.parametrize("host", PROVIDER_HOSTS)
@@ -110,7 +112,7 @@ def test_the_hosts_of_providers_name_them(host: str, provider: str) -> None:
 )
 def test_unknown_hosts_keep_the_name_of_the_sdk(host: str) -> None:
     assert named(host) == "openai"
-    assert Endpoints("anthropic").at(host, None).told[attributes.PROVIDER_NAME] == "anthropic"
+    assert Endpoints("anthropic").at(host, None).attributes[attributes.PROVIDER_NAME] == "anthropic"
 
 
 @pytest.mark.parametrize("provider", sorted(set(PROVIDER_HOSTS.values())))
@@ -121,9 +123,9 @@ def test_every_provider_is_one_the_ledger_has_a_name_for(provider: str) -> None:
 def test_an_endpoint_tells_its_port_where_it_has_one() -> None:
     with_port = OF_OPENAI.at("llm.example.com", 8_000)
     assert (with_port.address, with_port.port) == ("llm.example.com", 8_000)
-    assert with_port.told[attributes.SERVER_PORT] == 8_000
-    assert attributes.SERVER_PORT not in OF_OPENAI.at("llm.example.com", None).told
-    assert OF_OPENAI.at(None, 443).told == {attributes.PROVIDER_NAME: "openai"}
+    assert with_port.attributes[attributes.SERVER_PORT] == 8_000
+    assert attributes.SERVER_PORT not in OF_OPENAI.at("llm.example.com", None).attributes
+    assert OF_OPENAI.at(None, 443).attributes == {attributes.PROVIDER_NAME: "openai"}
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from instrumentation.calls import (
 )
 from instrumentation.loopback import method_of
 from instrumentation.releases import fields_sent, needs_argument
-from tokenledger import failures
+from tokenledger import _guard
 from tokenledger_exporter.demo.scripts import Refuse
 
 if TYPE_CHECKING:
@@ -285,9 +285,9 @@ def test_a_failure_of_ours_never_reaches_the_app(
     def broken(*_args: object) -> None:
         raise RuntimeError("canary-internal")
 
-    monkeypatch.setattr("tokenledger.instrumentors.openai_usage.fields_of", broken)
-    monkeypatch.setattr("tokenledger.instrumentors.anthropic_usage.fields_of", broken)
+    monkeypatch.setattr("tokenledger._usage.openai.fields_of", broken)
+    monkeypatch.setattr("tokenledger._usage.anthropic.fields_of", broken)
     assert run(clients, shape)
     assert tokenledger.health()["failures"]
     assert len(ledger.spans) == 1
-    failures.reset()
+    _guard.reset()

@@ -30,7 +30,7 @@ from instrumentation.calls import (
     send,
 )
 from instrumentation.loopback import method_of
-from tokenledger.call import Call
+from tokenledger._calls.call import Call
 from tokenledger_exporter.demo.scripts import Refuse, Stall
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import tokenledger
 from instrumentation.harness import rows_of
 from instrumentation.loopback import Loopback, lines, method_of, said, streamed
 from instrumentation.openai_cases import MESSAGES, PROMPT, completion, response
-from tokenledger.instrumentors.openai_usage import read_response
+from tokenledger._usage.openai import read_response
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:

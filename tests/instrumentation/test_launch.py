@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tokenledger import environment_variables, runtime
-from tokenledger.launch import before_instrumentors, is_asked_for
+from tokenledger import _state, environment_variables
+from tokenledger._zero_code import before_instrumentors, is_requested
 from tokenledger_semconv.settings import ALIASES, OPTIONS, environment_variable, launcher_variable
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def test_it_acts_where_the_exporter_or_the_database_is_named(
     environ: dict[str, str], *, acts: bool
 ) -> None:
-    assert is_asked_for(environ) is acts
+    assert is_requested(environ) is acts
 
 
 def test_it_does_what_configure_does(
@@ -75,7 +75,7 @@ def test_anything_else_that_fails_is_one_line_and_no_error(
         raise OSError("canary-password")
 
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "tokenledger")
-    monkeypatch.setattr(runtime.RUNTIME, "start", broken)
+    monkeypatch.setattr(_state.RUNTIME, "start", broken)
     with caplog.at_level(logging.WARNING, "tokenledger"):
         before_instrumentors()
     assert len(caplog.records) == 1

@@ -15,8 +15,8 @@ from opentelemetry import context
 
 import tokenledger
 from instrumentation.calls import CHAT, CHAT_STREAM, MESSAGE, run, send
-from tokenledger import failures, meter, track, track_cost, track_many
-from tokenledger.metering import METERS, Meter, MeteredTokens
+from tokenledger import _guard, meter, track, track_cost, track_many
+from tokenledger._calls.meter import METERS, Meter, MeteredTokens
 from tokenledger_semconv.attributes import (
     CACHE_READ_TOKENS,
     INPUT_TOKENS,
@@ -116,8 +116,8 @@ def test_a_price_that_cannot_be_found_out_is_no_cost(monkeypatch: pytest.MonkeyP
     counted = Meter()
     counted.add(A_CALL, NOVEMBER, failed=False)
     assert (counted.calls, counted.calls_without_cost) == (1, 1)
-    assert failures.counts() == {"pricing a metered call": 1}
-    failures.reset()
+    assert _guard.counts() == {"pricing a metered call": 1}
+    _guard.reset()
 
 
 @pytest.mark.usefixtures("ledger")

@@ -20,7 +20,7 @@ from opentelemetry.propagate import inject
 
 from instrumentation.asgi import ask
 from instrumentation.harness import attributes
-from tokenledger import attribution, failures, track_cost
+from tokenledger import _guard, attribution, track_cost
 from tokenledger.middleware import FastAPIMiddleware
 from tokenledger_semconv.attributes import (
     ENDPOINT,
@@ -242,8 +242,8 @@ async def test_a_function_that_fails_is_reported_and_the_request_goes_on(
     app = _app(get_user=user_of)
     assert (await ask(app, "/threaded/7")).status == 200
     assert _said(ledger) == [None]
-    assert failures.counts().keys() == {"middleware(get_user=)"}
-    failures.reset()
+    assert _guard.counts().keys() == {"middleware(get_user=)"}
+    _guard.reset()
 
 
 @pytest.mark.asyncio
@@ -258,8 +258,8 @@ async def test_a_request_that_cannot_be_read_goes_on(
     answer = await ask(app, "/threaded/7")
     assert answer.status == 200
     assert len(ledger.spans) == 1
-    assert failures.counts() == {"reading a request": 1}
-    failures.reset()
+    assert _guard.counts() == {"reading a request": 1}
+    _guard.reset()
 
 
 @pytest.mark.asyncio

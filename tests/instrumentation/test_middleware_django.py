@@ -11,7 +11,7 @@ import pytest
 from opentelemetry import context
 
 from instrumentation.harness import attributes
-from tokenledger import attribution, failures, track_cost
+from tokenledger import _guard, attribution, track_cost
 from tokenledger.middleware import DjangoMiddleware
 from tokenledger_semconv.attributes import ENDPOINT, METADATA_PREFIX, SESSION_ID, USER_ID
 
@@ -200,5 +200,5 @@ def test_settings_that_cannot_be_read_are_reported_and_the_app_starts(
     monkeypatch.setattr(django, "TOKENLEDGER_MIDDLEWARE", options, raising=False)
     assert client.get("/items/5/", headers=HEADERS).status_code == 200
     assert _said(ledger) == ["u1"]
-    assert failures.counts() == {"reading TOKENLEDGER_MIDDLEWARE": 1}
-    failures.reset()
+    assert _guard.counts() == {"reading TOKENLEDGER_MIDDLEWARE": 1}
+    _guard.reset()

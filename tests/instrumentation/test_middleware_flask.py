@@ -11,7 +11,7 @@ from flask import Flask, Response, request, send_file, session
 from opentelemetry import baggage, context
 
 from instrumentation.harness import attributes
-from tokenledger import attribution, failures, track_cost
+from tokenledger import _guard, attribution, track_cost
 from tokenledger.middleware import TokenLedger
 from tokenledger_semconv.attributes import (
     ENDPOINT,
@@ -144,7 +144,7 @@ def test_a_session_names_the_user_of_a_view(ledger: MemoryLedger) -> None:
     client.get("/items/5", headers=HEADERS)
     assert client.get("/streamed", headers=HEADERS).data == b"ab"
     assert _said(ledger) == ["u7"] * 3
-    assert not failures.counts()
+    assert not _guard.counts()
 
 
 def test_an_unknown_path_has_no_endpoint(ledger: MemoryLedger) -> None:
@@ -190,8 +190,8 @@ def test_a_request_that_cannot_be_read_goes_on(
     monkeypatch.setattr("tokenledger.middleware.flask_requests._header", broken)
     assert _app().test_client().get("/items/5", headers=HEADERS).status_code == 200
     assert _said(ledger) == [None]
-    assert failures.counts() == {"reading a request": 1}
-    failures.reset()
+    assert _guard.counts() == {"reading a request": 1}
+    _guard.reset()
 
 
 def test_spoofed_baggage_neither_counts_nor_travels_on(

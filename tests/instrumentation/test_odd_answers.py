@@ -16,12 +16,12 @@ from instrumentation.harness import attributes as span_of
 from instrumentation.harness import counts
 from instrumentation.loopback import Loopback, Reply, streamed
 from instrumentation.releases import http_module
-from tokenledger import failures
-from tokenledger.instrumentors.anthropic_usage import read_message
-from tokenledger.instrumentors.body import body_sent
-from tokenledger.instrumentors.estimate import estimated_input
-from tokenledger.instrumentors.openai_usage import read_chat, read_response
-from tokenledger.reading import read_json
+from tokenledger import _guard
+from tokenledger._usage.anthropic import read_message
+from tokenledger._usage.estimate import estimated_input
+from tokenledger._usage.fields import read_json
+from tokenledger._usage.openai import read_chat, read_response
+from tokenledger.instrumentors._base.http_body import request_body_of
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
@@ -71,11 +71,11 @@ def test_a_stream_of_a_response_without_a_request_is_counted(
     assert counts(ledger.only()) == {"input_tokens": 12, "output_tokens": 7}
 
 
-def test_the_body_sent_for_such_a_response_is_not_known() -> None:
+def test_the_request_body_of_for_such_a_response_is_not_known() -> None:
     http = http_module(anthropic)
-    assert body_sent(http.Response(200))() == b""
+    assert request_body_of(http.Response(200))() == b""
     request = http.Request("POST", "http://127.0.0.1/", content=b"{}")
-    assert body_sent(http.Response(200, request=request))() == b"{}"
+    assert request_body_of(http.Response(200, request=request))() == b"{}"
     assert json.loads(request.content) == {}
 
 
@@ -108,11 +108,11 @@ def test_a_hostile_result_of_a_tracked_function_is_the_apps_alone(ledger: Memory
     assert next(iter(yields())) is proxy
     assert holds() == {"usage": proxy}
     assert ledger.spans == []
-    assert failures.counts() == {
+    assert _guard.counts() == {
         "reading a tracked function's result": 2,
-        "booking a tracked function's result": 1,
+        "recording a tracked function's result": 1,
     }
-    failures.reset()
+    _guard.reset()
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_a_count_that_no_call_can_reach_is_refused_and_the_call_is_booked(
     spans = [span_of(span) for span in ledger.spans]
     assert [counts(span) for span in spans] == [{"output_tokens": 5}] * 3
     assert "more than 1,000,000,000" in spans[2][names.UNKNOWN_USAGE]
-    assert failures.counts()["track(input_tokens=)"] == 1
-    failures.reset()
+    assert _guard.counts()["track(input_tokens=)"] == 1
+    _guard.reset()
 
 
 def test_names_are_as_long_as_a_row_holds(ledger: MemoryLedger, clients: Clients) -> None:

@@ -10,14 +10,14 @@ from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from instrumentation.harness import vector
-from tokenledger.instrumentors.estimate import ONE_CHUNK, OPENAI_TOOL_CALL
-from tokenledger.instrumentors.openai_events import response_stream
-from tokenledger.instrumentors.openai_usage import (
+from tokenledger._usage.estimate import ONE_CHUNK, OPENAI_TOOL_CALL
+from tokenledger._usage.openai import (
     ChatStream,
     read_chat,
     read_response,
     read_usage,
 )
+from tokenledger.instrumentors.openai.events import response_stream
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.tokens import TokenVector
 
@@ -150,10 +150,10 @@ def test_a_chat_stream_is_read_off_its_first_and_its_usage_chunk(
 ) -> None:
     stream = ChatStream(hides_usage=True)
     assert stream.note(form(_chunk(usage=None))) is False
-    assert stream.found()[names.RESPONSE_MODEL] == "gpt-4o-2024-08-06"
-    assert vector(stream.found()).is_empty
+    assert stream.attributes()[names.RESPONSE_MODEL] == "gpt-4o-2024-08-06"
+    assert vector(stream.attributes()).is_empty
     assert stream.note(form(_chunk(choices=list[object](), usage=_USAGE))) is True
-    assert vector(stream.found()) == _VECTOR
+    assert vector(stream.attributes()) == _VECTOR
 
 
 def test_usage_somebody_asked_for_is_not_hidden() -> None:
@@ -165,7 +165,7 @@ def test_usage_beside_content_is_never_hidden() -> None:
     """Some hosts send it so, and the content is the app's."""
     stream = ChatStream(hides_usage=True)
     assert stream.note(_chunk(usage=_USAGE)) is False
-    assert vector(stream.found()) == _VECTOR
+    assert vector(stream.attributes()) == _VECTOR
 
 
 def test_the_usage_on_a_chunk_is_not_shown_as_sent() -> None:
@@ -184,7 +184,7 @@ def test_a_later_chunk_names_the_model_where_the_first_does_not() -> None:
     stream.note(_chunk(model="", choices=list[object]()))
     stream.note(_chunk())
     stream.note(_chunk(model=""))
-    assert stream.found()[names.RESPONSE_MODEL] == "gpt-4o-2024-08-06"
+    assert stream.attributes()[names.RESPONSE_MODEL] == "gpt-4o-2024-08-06"
 
 
 def test_the_finish_reasons_of_a_stream_are_in_the_order_of_its_choices() -> None:
@@ -195,7 +195,7 @@ def test_the_finish_reasons_of_a_stream_are_in_the_order_of_its_choices() -> Non
     stream.note(
         _chunk(choices=[{"index": 0, "finish_reason": "stop", "delta": {"role": "assistant"}}])
     )
-    assert stream.found()[names.FINISH_REASONS] == ("stop", "length")
+    assert stream.attributes()[names.FINISH_REASONS] == ("stop", "length")
 
 
 def test_the_text_of_a_chunk_is_weighed_wherever_it_stands() -> None:
@@ -214,7 +214,7 @@ def test_a_responses_stream_broken_off_has_a_model_and_no_counts() -> None:
     stream = response_stream()
     created = {"id": "resp_1", "model": "gpt-4o", "status": "in_progress", "usage": None}
     stream.note({"type": "response.created", "response": created})
-    found = stream.found()
+    found = stream.attributes()
     assert (found[names.RESPONSE_ID], found[names.RESPONSE_MODEL]) == ("resp_1", "gpt-4o")
     assert vector(found).is_empty
 
@@ -222,7 +222,7 @@ def test_a_responses_stream_broken_off_has_a_model_and_no_counts() -> None:
 def test_an_error_event_fails_the_stream_without_its_words() -> None:
     stream = response_stream()
     stream.note({"type": "error", "message": "canary"})
-    assert stream.found() == {names.ERROR_TYPE: "error"}
+    assert stream.attributes() == {names.ERROR_TYPE: "error"}
 
 
 @pytest.mark.parametrize(
@@ -246,9 +246,9 @@ def test_a_late_chunk_that_says_nothing_takes_nothing_away(late: dict[str, objec
     }
     reader = ChatStream()
     reader.note(whole)
-    before = reader.found()
+    before = reader.attributes()
     reader.note(late)
-    assert reader.found() == before
+    assert reader.attributes() == before
     assert before[names.RESPONSE_ID] == "c-1"
 
 
@@ -259,7 +259,7 @@ def test_a_response_that_ends_blank_keeps_what_its_first_event_said() -> None:
     ended = {"id": "", "model": "", "status": "completed", "service_tier": ""}
     used = {"input_tokens": 9, "output_tokens": 4}
     reader.note({"type": "response.completed", "response": {**ended, "usage": used}})
-    found = reader.found()
+    found = reader.attributes()
     assert found[names.RESPONSE_ID] == "resp_1"
     assert found[names.RESPONSE_MODEL] == "gpt-4o"
     assert found[names.OPENAI_SERVICE_TIER] == "flex"

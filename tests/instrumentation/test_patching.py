@@ -18,9 +18,9 @@ from openai.resources.chat.completions import Completions
 import tokenledger
 from instrumentation.calls import CHAT, MESSAGE, MESSAGE_HELPER, Clients, run
 from instrumentation.releases import async_http_client, needs_thinking, sync_http_client
-from tokenledger.instrumentors import anthropic as anthropic_room
-from tokenledger.instrumentors import openai as openai_room
-from tokenledger.instrumentors.openai import OpenAIInstrumentor
+from tokenledger.instrumentors.anthropic import apis as anthropic_room
+from tokenledger.instrumentors.openai import apis as openai_room
+from tokenledger.instrumentors.openai.apis import OpenAIInstrumentor
 from tokenledger_semconv.attributes import PROVIDER_NAME, SERVER_ADDRESS, SERVER_PORT
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def test_instrumenting_does_not_load_what_the_app_does_not_use() -> None:
     """Modules of the SDKs are wrapped when the app loads them."""
     program = """
 import sys, tokenledger
-from tokenledger.instrumentors.openai import OpenAIInstrumentor
+from tokenledger.instrumentors.openai.apis import OpenAIInstrumentor
 OpenAIInstrumentor().instrument()
 assert "openai" not in sys.modules
 import openai
@@ -260,7 +260,7 @@ print(tokenledger.health()["failures"])
 def test_an_instrumentor_that_left_before_the_import_wraps_nothing() -> None:
     program = """
 import tokenledger
-from tokenledger.instrumentors.openai import OpenAIInstrumentor
+from tokenledger.instrumentors.openai.apis import OpenAIInstrumentor
 OpenAIInstrumentor().instrument()
 OpenAIInstrumentor().uninstrument()
 from openai.resources.chat.completions import Completions

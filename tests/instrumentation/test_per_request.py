@@ -20,9 +20,9 @@ from instrumentation.harness import attributes as told_by
 from instrumentation.loopback import Loopback, method_of, said
 from instrumentation.openai_cases import CASES, MESSAGES, completion
 from instrumentation.releases import async_http_client, needs_argument
-from tokenledger import failures
-from tokenledger.instrumentors import per_request
-from tokenledger.instrumentors.per_request import CARRIER, KEYWORDS
+from tokenledger import _guard
+from tokenledger.instrumentors._stainless import call_keywords as per_request
+from tokenledger.instrumentors._stainless.call_keywords import CARRIER, KEYWORDS
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
@@ -274,8 +274,8 @@ def test_a_value_that_cannot_be_read_costs_the_call_nothing(
     ask(clients, tokenledger_user_id=None, tokenledger_tags="no mapping", tokenledger_team=5)
     assert attributes.USER_ID not in ledger.only()
     assert ledger.only()[attributes.TEAM] == "5"
-    assert failures.counts() == {"create(tokenledger_tags=)": 1}
-    failures.reset()
+    assert _guard.counts() == {"create(tokenledger_tags=)": 1}
+    _guard.reset()
 
 
 def test_while_switched_off_the_keywords_are_dropped(

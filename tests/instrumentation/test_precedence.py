@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenledger.precedence import (
+from tokenledger._attribution.layers import (
     Layers,
     clean,
-    given_layer,
     keyword_layer,
+    layer_of,
     metadata_layer,
     settle,
 )
@@ -67,7 +67,7 @@ def test_a_known_metadata_key_fills_its_attribute_and_stays(key: str) -> None:
 
 
 def test_a_keyword_beats_the_metadata_beside_it() -> None:
-    layer = given_layer({"team": "keyword"}, {"team": "metadata", "tier": 1})
+    layer = layer_of({"team": "keyword"}, {"team": "metadata", "tier": 1})
     assert layer == {
         TEAM: "keyword",
         METADATA_PREFIX + "team": "metadata",
@@ -76,7 +76,7 @@ def test_a_keyword_beats_the_metadata_beside_it() -> None:
 
 
 def test_none_is_not_given() -> None:
-    assert given_layer({"user_id": None}, {"team": None}) == {}
+    assert layer_of({"user_id": None}, {"team": None}) == {}
 
 
 class _Unprintable:

@@ -15,10 +15,10 @@ import tokenledger
 from instrumentation.calls import CHAT_STREAM, MESSAGES
 from instrumentation.harness import counts
 from instrumentation.loopback import Loopback, Reply
-from tokenledger.call import Call
-from tokenledger.instrumentors.event_bodies import Events
-from tokenledger.instrumentors.openai_usage import ChatStream
-from tokenledger.instrumentors.streams import Watch
+from tokenledger._calls.call import Call
+from tokenledger._usage.openai import ChatStream
+from tokenledger.instrumentors._base.event_stream import Events
+from tokenledger.instrumentors._base.watch import Watch
 from tokenledger_exporter.demo.scripts import Recorded
 from tokenledger_exporter.demo.wire import Event
 from tokenledger_semconv import attributes
@@ -177,7 +177,7 @@ def test_it_matters_not_in_which_pieces_or_with_which_line_breaks_events_come(
         body = body[size:]
     passing = _Pieces()
     assert passing.shown([*pieces, body]) == _framed(_PLAIN, line_break, separators=separators)
-    assert counts(dict(passing.reader.found())) == {"input_tokens": 1_014, "output_tokens": 56}
+    assert counts(dict(passing.reader.attributes())) == {"input_tokens": 1_014, "output_tokens": 56}
 
 
 def test_a_body_that_is_no_stream_passes_as_it_is() -> None:

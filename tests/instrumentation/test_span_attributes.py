@@ -9,19 +9,25 @@ import pytest
 from opentelemetry.sdk.trace import Span, SpanLimits, TracerProvider
 from opentelemetry.trace import INVALID_SPAN
 
-from tokenledger import span_attributes
-from tokenledger.span_attributes import put
+from tokenledger import _otel_internals
+from tokenledger._otel_internals import set_attributes as put
 
 if TYPE_CHECKING:
-    from tokenledger.reading import Found
+    from tokenledger._usage.fields import Attributes
 
-FOUND: Found = {"model": "gpt-4o", "tokens": 12, "share": 0.5, "reasons": ("stop",), "first": True}
+FOUND: Attributes = {
+    "model": "gpt-4o",
+    "tokens": 12,
+    "share": 0.5,
+    "reasons": ("stop",),
+    "first": True,
+}
 
 
 @pytest.fixture(autouse=True)
 def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """No class of spans was seen before."""
-    monkeypatch.setattr(span_attributes, "_KNOWN", {})
+    monkeypatch.setattr(_otel_internals, "_CHECKED", {})
 
 
 def _span(**limits: int) -> Any:  # noqa: ANN401 - the SDK's own span, with what it keeps inside

@@ -28,8 +28,8 @@ from typing_extensions import override
 import tokenledger
 from instrumentation.calls import ALL, CHAT, CHAT_STREAM, MESSAGE, run, run_async
 from instrumentation.harness import AppTracing, attributes
-from tokenledger import failures
-from tokenledger.instrumentors.openai import OpenAIInstrumentor
+from tokenledger import _guard
+from tokenledger.instrumentors.openai.apis import OpenAIInstrumentor
 from tokenledger_semconv.attributes import (
     OPERATION_NAME,
     PROVIDER_NAME,
@@ -188,7 +188,7 @@ def test_a_sample_rate_draws_roots(
 ) -> None:
     tokenledger.init(sample_rate=0.5)
     drawn = iter([(1 << 63) - 1, 1 << 63])
-    monkeypatch.setattr("tokenledger.tracing._draw", lambda: next(drawn))
+    monkeypatch.setattr("tokenledger._calls.tracer._draw", lambda: next(drawn))
     run(clients, CHAT)
     run(clients, CHAT)
     assert len(app.spans) == 1
@@ -309,8 +309,8 @@ def test_tracing_that_fails_costs_the_ledger_nothing(
     _use(monkeypatch, AppTracing(_Broken()))
     run(clients, CHAT)
     assert len(ledger.spans) == 1
-    assert failures.counts() == {"starting a span on the app's tracing": 1}
-    failures.reset()
+    assert _guard.counts() == {"starting a span in the app's tracing": 1}
+    _guard.reset()
 
 
 class _NoTracers(TracerProvider):
@@ -326,8 +326,8 @@ def test_tracing_that_gives_no_tracer_costs_the_ledger_nothing(
     run(clients, CHAT)
     run(clients, CHAT)
     assert len(ledger.spans) == 2
-    assert failures.counts() == {"asking the app's tracing for a tracer": 1}
-    failures.reset()
+    assert _guard.counts() == {"asking the app's tracing for a tracer": 1}
+    _guard.reset()
 
 
 def test_the_scope_is_ours(ledger: MemoryLedger, clients: Clients) -> None:

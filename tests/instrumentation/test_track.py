@@ -15,10 +15,10 @@ from opentelemetry.trace import StatusCode
 import tokenledger
 from instrumentation.harness import attributes, counts
 from tokenledger import (
+    _guard,
     atrack,
     atrack_many,
     attribution,
-    failures,
     track,
     track_cost,
     track_llm,
@@ -210,8 +210,8 @@ def test_a_wrong_value_is_reported_and_the_rest_is_booked(
     track(**told)
     assert counts(ledger.only()) == {"output_tokens": 5}
     assert REPORTED_COST not in ledger.only()
-    assert failures.counts() == {f"track({argument}=)": 1}
-    failures.reset()
+    assert _guard.counts() == {f"track({argument}=)": 1}
+    _guard.reset()
 
 
 @pytest.mark.parametrize(
@@ -247,11 +247,11 @@ def test_many_calls_are_booked_around_a_bad_one(ledger: MemoryLedger) -> None:
     good = {"model": "gpt-4o", "input_tokens": 1}
     track_many([good, cast("Any", 3), good])
     assert len(ledger.spans) == 2
-    assert failures.counts() == {"track_many(calls=)": 1}
-    failures.reset()
+    assert _guard.counts() == {"track_many(calls=)": 1}
+    _guard.reset()
     track_many(cast("Any", None))
-    assert failures.counts() == {"track_many": 1}
-    failures.reset()
+    assert _guard.counts() == {"track_many": 1}
+    _guard.reset()
 
 
 @pytest.mark.asyncio
@@ -278,7 +278,7 @@ async def test_a_commit_that_is_waited_for_does_not_block_the_loop(
         def book(self, *_args: object, **_kwargs: object) -> None:
             threads.append(threading.get_ident())
 
-    monkeypatch.setattr("tokenledger.tracking.book", Noting().book)
+    monkeypatch.setattr("tokenledger._manual.track.book", Noting().book)
     with attribution(user_id="u1"):
         await atrack(model="gpt-4o", input_tokens=1)
     assert len(threads) == 1

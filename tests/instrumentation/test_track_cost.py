@@ -9,7 +9,7 @@ from opentelemetry.trace import StatusCode
 
 import tokenledger
 from instrumentation.harness import attributes, counts
-from tokenledger import attribution, failures, track_cost
+from tokenledger import _guard, attribution, track_cost
 from tokenledger_semconv.attributes import (
     ERROR_TYPE,
     METADATA_PREFIX,
@@ -105,16 +105,16 @@ def test_a_given_provider_stays_and_an_unknown_one_is_left_off(ledger: MemoryLed
 def test_a_count_that_is_none_is_left_off_and_counted(ledger: MemoryLedger, wrong: object) -> None:
     track_cost(cast("Any", wrong), 5, "gpt-4o")
     assert counts(ledger.only()) == {"output_tokens": 5}
-    assert failures.counts() == {"track_cost(input_tokens=)": 1}
-    failures.reset()
+    assert _guard.counts() == {"track_cost(input_tokens=)": 1}
+    _guard.reset()
 
 
 @pytest.mark.parametrize("wrong", ["soon", float("nan"), float("inf")], ids=str)
 def test_a_duration_that_is_none_is_counted(ledger: MemoryLedger, wrong: object) -> None:
     track_cost(1, 1, "gpt-4o", duration_ms=cast("Any", wrong))
     assert len(ledger.spans) == 1
-    assert failures.counts() == {"track_cost(duration_ms=)": 1}
-    failures.reset()
+    assert _guard.counts() == {"track_cost(duration_ms=)": 1}
+    _guard.reset()
 
 
 class _Hostile:
@@ -128,7 +128,7 @@ def test_nothing_raises_into_the_app(ledger: MemoryLedger) -> None:
     # What cannot be printed is named by its class, and the call is booked.
     assert attributes(ledger.spans[0])["gen_ai.request.model"] == "_Hostile"
     assert tokenledger.health()["failures"] == {"track_cost(metadata=)": 1}
-    failures.reset()
+    _guard.reset()
 
 
 def test_disabled_records_nothing(app: AppTracing, ledgers: list[MemoryLedger]) -> None:

@@ -16,7 +16,7 @@ import tokenledger
 from instrumentation.calls import CHAT, CHAT_STREAM, MESSAGE, MESSAGE_STREAM, RESPONSE, run, send
 from instrumentation.harness import attributes, counts
 from instrumentation.releases import modelled
-from tokenledger import attribution, failures, meter, track_cost, track_llm
+from tokenledger import _guard, attribution, meter, track_cost, track_llm
 from tokenledger_semconv.attributes import (
     ENDPOINT,
     FEATURE,
@@ -381,8 +381,8 @@ def test_a_result_that_cannot_be_read_reaches_its_caller(bare: MemoryLedger) -> 
     hostile = _Hostile()
     assert track_llm(lambda: hostile)() is hostile
     assert not bare.spans
-    assert failures.counts() == {"reading a tracked function's result": 1}
-    failures.reset()
+    assert _guard.counts() == {"reading a tracked function's result": 1}
+    _guard.reset()
 
 
 def test_disabled_books_nothing(ledgers: list[MemoryLedger]) -> None:

@@ -13,8 +13,13 @@ from instrumentation.calls import CHAT_STREAM, MESSAGES, run, run_async
 from instrumentation.harness import attributes as span_of
 from instrumentation.harness import counts
 from instrumentation.releases import fields_sent, http_module, needs_argument
-from tokenledger.instrumentors import usage_request
-from tokenledger.instrumentors.usage_request import ACCEPTS, REFUSES, SENDS_UNASKED, KnownTargets
+from tokenledger.instrumentors.openai import ask_for_usage as usage_request
+from tokenledger.instrumentors.openai.ask_for_usage import (
+    ACCEPTS,
+    REFUSES,
+    SENDS_UNASKED,
+    KnownTargets,
+)
 from tokenledger_exporter.demo.scripts import Recorded, Refuse
 from tokenledger_exporter.demo.wire import Event
 from tokenledger_semconv import attributes

@@ -1,12 +1,12 @@
-"""Web middleware: whom a request's model calls are made for, read off the request.
+"""Web middleware: attributes a request's model calls by what the request says.
 
     app.add_middleware(FastAPIMiddleware)            # any ASGI app
     TokenLedger(app)                                 # Flask
     MIDDLEWARE = ["tokenledger.middleware.DjangoMiddleware", ...]
 
-What a request says is weaker than `attribution(...)` in the code behind it. The user is taken from
-a header that anybody can send: let your gateway set it, or name a function that knows the user.
-Each framework is loaded by the app that uses it, never by `import tokenledger`.
+`attribution(...)` in the request's code wins over the request itself. The user is read from a
+header that anyone can send: let your gateway set it, or pass a function that knows the user. Each
+framework is loaded by the app that uses it, never by `import tokenledger`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DjangoMiddleware", "FastAPIMiddleware", "TokenLedger"]
 
-_HOMES: Final = {
+_MODULES: Final = {
     "DjangoMiddleware": "tokenledger.middleware.django_requests",
     "FastAPIMiddleware": "tokenledger.middleware.asgi",
     "TokenLedger": "tokenledger.middleware.flask_requests",
@@ -29,8 +29,8 @@ _HOMES: Final = {
 
 
 def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(importlib.import_module(home), name)
-    return found
+    value: object = getattr(importlib.import_module(module), name)
+    return value

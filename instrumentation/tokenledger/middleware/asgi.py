@@ -1,4 +1,4 @@
-"""`FastAPIMiddleware`: attribution from the requests of any ASGI app, websockets too."""
+"""`FastAPIMiddleware`: attribution from the requests and websockets of any ASGI app."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from tokenledger.failures import Guard
+from tokenledger._attribution.baggage import note_remote_baggage
+from tokenledger._guard import Guard
 from tokenledger.middleware.requests import (
     COST_HEADER,
     Options,
     RequestLayer,
     serving,
 )
-from tokenledger.trust import note_remote_baggage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,18 +37,18 @@ _COST_HEADER: Final = COST_HEADER.lower().encode()
 class FastAPIMiddleware:
     """Attributes every model call made while a request is served.
 
-    The endpoint is the route's template (`/items/{id}`), as FastAPI and Starlette leave it in the
-    scope; a path that no route knows is no endpoint, since it may hold ids.
+    The endpoint is the route's template (`/items/{id}`), which FastAPI and Starlette put into the
+    scope. A path without a route is not used, since it may contain ids.
 
     Args:
-        app: the ASGI app behind.
-        user_header: the header with the user's id; `None` reads none. Anybody can send it.
-        get_user: gives the user of a request's ASGI scope; the header then is not read. It is asked
+        app: the wrapped ASGI app.
+        user_header: the header with the user's id; `None` reads none. Anyone can send it.
+        get_user: returns the user of a request's ASGI scope, in place of the header. It is called
             when the first model call is made.
         session_header: the header with the session's id; `None` reads none.
-        request_id_header: the header with the request's id, kept as metadata; `None` reads none.
-        cost_header: whether responses say in `X-LLM-Cost` what the calls cost that ended before the
-            headers were sent, in US dollars.
+        request_id_header: the header with the request's id, stored as metadata; `None` reads none.
+        cost_header: whether responses report in `X-LLM-Cost`, in US dollars, the cost of the calls
+            that ended before the headers were sent.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword per option
@@ -68,13 +68,13 @@ class FastAPIMiddleware:
         note_remote_baggage()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection; what is no request or websocket passes through."""
+        """Serve one connection; anything but a request or a websocket passes through."""
         if scope["type"] not in _SERVED:
             await self._app(scope, receive, send)
             return
         served = serving(partial(_layer, self._options, scope), self._options)
         if self._options.cost_header:
-            send = _telling_cost(served, send)
+            send = _with_cost(served, send)
         with served:
             await self._app(scope, receive, send)
 
@@ -88,14 +88,14 @@ def _layer(options: Options, scope: Scope) -> RequestLayer:
 
 def _header(scope: Scope, name: str) -> str | None:
     wanted = name.lower().encode("latin-1")
-    said = {value for key, value in scope.get("headers") or () if key.lower() == wanted}
-    # Sent twice with two values, it is anybody's guess which of them a gateway set.
-    return said.pop().decode("latin-1") if len(said) == 1 else None
+    values = {value for key, value in scope.get("headers") or () if key.lower() == wanted}
+    # With two different values, there is no telling which one a gateway set.
+    return values.pop().decode("latin-1") if len(values) == 1 else None
 
 
-def _telling_cost(served: Serving | NotServing, send: Send) -> Send:
+def _with_cost(served: Serving | NotServing, send: Send) -> Send:
     async def send_with_cost(message: MutableMapping[str, Any]) -> None:
-        with Guard("telling a request's cost"):
+        with Guard("reporting a request's cost"):
             if message["type"] in _STARTS and (cost := served.cost_text()) is not None:
                 headers = cast("Iterable[object]", message.get("headers") or ())
                 message = {**message, "headers": [*headers, (_COST_HEADER, cost.encode())]}
@@ -105,14 +105,15 @@ def _telling_cost(served: Serving | NotServing, send: Send) -> Send:
 
 
 def _template(scope: Scope, outside: str) -> str | None:
-    """The route's template, with what mounts and included routers put before it.
+    """The route's template, including the prefixes of mounts and included routers.
 
-    A route knows its own part only. The part before it is read off the path, with every parameter
-    in it put back; where that leaves one over, ids could be in it, and nothing is said.
+    A route knows only its own part. The prefix comes from the path, with each parameter's value
+    replaced by its name. If a parameter cannot be placed, the prefix could contain ids, and there
+    is no template.
 
     Args:
         scope: the request's scope, after routing.
-        outside: the path the whole app is served under, which is no part of its routes.
+        outside: the path that the whole app is served under, which its routes do not contain.
     """
     route = scope.get("route")
     own = getattr(route, "path", None)
@@ -120,12 +121,12 @@ def _template(scope: Scope, outside: str) -> str | None:
         return None
     path = str(scope["path"]).removeprefix(outside)
     pattern = str(getattr(getattr(route, "path_regex", None), "pattern", "")).removeprefix("^")
-    found = re.search(pattern, path) if pattern else None
-    before = path[: found.start()] if found else ""
+    match = re.search(pattern, path) if pattern else None
+    prefix = path[: match.start()] if match else ""
     parameters = cast("Mapping[str, object]", scope.get("path_params") or {})
     left = {str(value): name for name, value in parameters.items() if not _names(own, name)}
     segments = [
-        f"{{{left[segment]}}}" if segment in left else segment for segment in before.split("/")
+        f"{{{left[segment]}}}" if segment in left else segment for segment in prefix.split("/")
     ]
     template = "/".join(segments) + own
     is_whole = all(_names(template, name) for name in left.values())

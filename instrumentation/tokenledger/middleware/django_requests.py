@@ -1,6 +1,6 @@
-"""`DjangoMiddleware`: attribution from Django's requests, sync and async, streamed bodies included.
+"""`DjangoMiddleware`: attribution from Django's requests, sync and async, with streamed bodies.
 
-Options stand in the project's settings, under the names of `FastAPIMiddleware`'s arguments:
+Options are in the project's settings, named like the arguments of `FastAPIMiddleware`:
 
     TOKENLEDGER_MIDDLEWARE = {"user_header": None, "get_user": "shop.users.id_of"}
 """
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 
-from tokenledger.failures import Guard
+from tokenledger._attribution.baggage import note_remote_baggage
+from tokenledger._guard import Guard
 from tokenledger.middleware.requests import (
     COST_HEADER,
     Options,
     RequestLayer,
     serving,
 )
-from tokenledger.trust import note_remote_baggage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -42,10 +42,10 @@ class DjangoMiddleware:
     """Attributes every model call made while Django serves a request or streams its body.
 
     The endpoint is the route's template as the project wrote it (`items/<int:id>/`). The user is
-    read when the first model call is made, so that authentication may stand behind.
+    read when the first model call is made, so authentication may come after this middleware.
 
     Args:
-        get_response: what Django puts behind.
+        get_response: the next handler, from Django.
     """
 
     sync_capable: Final = True
@@ -62,7 +62,7 @@ class DjangoMiddleware:
         note_remote_baggage()
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
-        """Serve one request, or give the coroutine that does."""
+        """Serve one request, or return the coroutine that does."""
         served = serving(partial(_layer, self._options, request), self._options)
         if self._is_async:
             return self._serve_async(request, served)
@@ -78,11 +78,11 @@ class DjangoMiddleware:
 
 def _options() -> Options:
     settings: Any = importlib.import_module("django.conf").settings
-    given: dict[str, Any] = dict(getattr(settings, SETTINGS_NAME, {}))
-    if isinstance(given.get("get_user"), str):
+    options: dict[str, Any] = dict(getattr(settings, SETTINGS_NAME, {}))
+    if isinstance(options.get("get_user"), str):
         module_loading: Any = importlib.import_module("django.utils.module_loading")
-        given["get_user"] = module_loading.import_string(given["get_user"])
-    return Options(**given)
+        options["get_user"] = module_loading.import_string(options["get_user"])
+    return Options(**options)
 
 
 def _layer(options: Options, request: Request) -> RequestLayer:
@@ -97,7 +97,7 @@ def _finished(response: Response, served: Serving | NotServing) -> Response:
     with Guard("finishing a request"):
         if (cost := served.cost_text()) is not None:
             response[COST_HEADER] = cost
-        # A file is left as it is: the server sends it by itself.
+        # A file stays as it is: the server sends it directly.
         is_file = getattr(response, "file_to_stream", None) is not None
         if getattr(response, "streaming", False) and not is_file:
             body = response.streaming_content
@@ -109,7 +109,7 @@ def _finished(response: Response, served: Serving | NotServing) -> Response:
 
 
 class _Body:
-    """A streamed body, each step of which runs under the request's attribution."""
+    """A streamed body; each of its steps runs under the request's attribution."""
 
     __slots__ = ("_served", "_steps")
 
@@ -126,7 +126,7 @@ class _Body:
 
 
 class _AsyncBody:
-    """The same of an async body."""
+    """The same for an async body."""
 
     __slots__ = ("_served", "_steps")
 

@@ -1,4 +1,4 @@
-"""`TokenLedger(app)`: attribution from the requests of a Flask app, streamed bodies included."""
+"""`TokenLedger(app)`: attribution from the requests of a Flask app, with streamed bodies."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from tokenledger.failures import Guard
+from tokenledger._attribution.baggage import note_remote_baggage
+from tokenledger._guard import Guard
 from tokenledger.middleware.requests import (
     COST_HEADER,
     Options,
     RequestLayer,
     serving,
 )
-from tokenledger.trust import note_remote_baggage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,14 +40,14 @@ class TokenLedger:
     The endpoint is the rule's template (`/items/<int:id>`).
 
     Args:
-        app: the app; `None` leaves it to `init_app`.
-        user_header: the header with the user's id; `None` reads none. Anybody can send it.
-        get_user: gives the user of a `flask.Request`; the header then is not read. It is asked when
+        app: the app; `None` if `init_app` is called later.
+        user_header: the header with the user's id; `None` reads none. Anyone can send it.
+        get_user: returns the user of a `flask.Request`, in place of the header. It is called when
             the first model call is made.
         session_header: the header with the session's id; `None` reads none.
-        request_id_header: the header with the request's id, kept as metadata; `None` reads none.
-        cost_header: whether responses say in `X-LLM-Cost` what the calls cost that ended before the
-            headers were sent, in US dollars.
+        request_id_header: the header with the request's id, stored as metadata; `None` reads none.
+        cost_header: whether responses report in `X-LLM-Cost`, in US dollars, the cost of the calls
+            that ended before the headers were sent.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword per option
@@ -67,15 +67,15 @@ class TokenLedger:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Serve this app's requests; a second time changes nothing."""
+        """Attribute this app's requests; calling it again changes nothing."""
         if app.extensions.get("tokenledger") is not None:
             return
         app.extensions["tokenledger"] = self
         note_remote_baggage()
         flask: Any = importlib.import_module("flask")
-        # A signal comes before every `before_request`, whoever registered first.
+        # The signal comes before every `before_request`, in any order of registration.
         flask.request_started.connect(_note_request, app)
-        flask.request_finished.connect(_settle_before_the_body, app)
+        flask.request_finished.connect(_read_user_before_the_body, app)
         inner: WsgiApp = app.wsgi_app
         cast("Any", app).wsgi_app = partial(self._serve, inner)
 
@@ -84,12 +84,12 @@ class TokenLedger:
     ) -> Iterable[bytes]:
         served = serving(partial(self._layer, environ), self._options)
         if self._options.cost_header:
-            start_response = _telling_cost(served, start_response)
+            start_response = _with_cost(served, start_response)
         with served:
             body = inner(environ, start_response)
         file_wrapper = environ.get("wsgi.file_wrapper")
         if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
-            # The server sends such a file by itself, if it is left as it is.
+            # The server sends such a file directly, if it stays as it is.
             return body
         return _Body(served, body)
 
@@ -105,7 +105,7 @@ class TokenLedger:
 
 
 class _Body:
-    """A response body, each step of which runs under the request's attribution."""
+    """A response body; each of its steps runs under the request's attribution."""
 
     __slots__ = ("_body", "_served", "_steps")
 
@@ -147,9 +147,9 @@ def _note_request(_app: object, **_signal: object) -> None:
         request.environ[_REQUEST] = request
 
 
-def _settle_before_the_body(_app: object, response: Any, **_signal: object) -> None:  # noqa: ANN401 - any Flask response
-    """Ask for the user while the request's own proxies still work: a streamed body has none."""
-    with Guard("settling a Flask request"):
+def _read_user_before_the_body(_app: object, response: Any, **_signal: object) -> None:  # noqa: ANN401 - any Flask response
+    """Read the user while the request's proxies still work: they do not in a streamed body."""
+    with Guard("reading a Flask request's user"):
         if response.is_streamed:
             len(_current_request().environ.get(_LAYER, ()))
 
@@ -159,11 +159,11 @@ def _current_request() -> Any:  # noqa: ANN401 - the request itself, not its pro
     return flask.request._get_current_object()  # noqa: SLF001 - werkzeug's documented way
 
 
-def _telling_cost(served: Serving | NotServing, start_response: StartResponse) -> StartResponse:
+def _with_cost(served: Serving | NotServing, start_response: StartResponse) -> StartResponse:
     def start_with_cost(
         status: str, headers: list[tuple[str, str]], *error: object
     ) -> Callable[[bytes], object]:
-        with Guard("telling a request's cost"):
+        with Guard("reporting a request's cost"):
             if (cost := served.cost_text()) is not None:
                 headers = [*headers, (COST_HEADER, cost)]
         return start_response(status, headers, *error)

@@ -1,4 +1,4 @@
-"""What every framework shares: a request's attribution, and running its code under it."""
+"""Shared by all frameworks: a request's attribution, and running the request's code under it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context
 
-from tokenledger import carrier, stretches
-from tokenledger.failures import Guard, report
-from tokenledger.metering import Meter, counted_by
-from tokenledger.precedence import clean
-from tokenledger.trust import without_untrusted
+from tokenledger._attribution import scope
+from tokenledger._attribution.baggage import without_untrusted
+from tokenledger._attribution.context import with_middleware
+from tokenledger._attribution.layers import clean
+from tokenledger._calls.meter import Meter, counted_by
+from tokenledger._guard import Guard, report
 from tokenledger_semconv.attributes import ENDPOINT, METADATA_PREFIX, SESSION_ID, USER_ID
 
 if TYPE_CHECKING:
@@ -21,23 +22,23 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
 COST_HEADER: Final = "X-LLM-Cost"
-"""Response header: US dollars of the calls that ended before the headers were sent."""
+"""Response header: the cost in US dollars of calls that ended before the headers were sent."""
 
 _REQUEST_ID: Final = METADATA_PREFIX + "request_id"
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a middleware reads off a request; `None` reads nothing.
+    """What a middleware reads from a request; `None` reads nothing.
 
     Args:
-        user_header: the header with the user's id. Anybody can send it: have a gateway set it.
-        get_user: gives the user of a request, in the app's own ids; the header then is not read.
-            It is asked when the request makes its first model call, so that an authentication
-            behind this middleware is done, and again while it says `None`.
+        user_header: the header with the user's id. Anyone can send it: let a gateway set it.
+        get_user: returns the user of a request, by the app's own id, in place of the header. It is
+            called when the request makes its first model call, so an authentication that comes
+            after this middleware is done by then. It is called again as long as it returns `None`.
         session_header: the header with the session's id.
-        request_id_header: the header with the request's id, which is kept as metadata.
-        cost_header: whether responses say what they cost.
+        request_id_header: the header with the request's id, which is stored as metadata.
+        cost_header: whether responses report their cost.
     """
 
     user_header: str | None = "X-User-ID"
@@ -48,13 +49,13 @@ class Options:
 
 
 class RequestLayer(Mapping[str, str]):
-    """The attribution of one request, known at the latest when a model call asks for it.
+    """The attribution of one request, determined when its first model call needs it.
 
     Args:
         options: what to read.
-        header: gives a header's value; `None` where the request has none.
-        endpoint: gives the route's template; `None` while it is not known.
-        request: gives what `get_user` is asked with.
+        header: returns a header's value; `None` if the request has no such header.
+        endpoint: returns the route's template; `None` while it is unknown.
+        request: returns the argument of `get_user`.
     """
 
     __slots__ = ("_endpoint", "_get_user", "_known", "_request")
@@ -69,35 +70,35 @@ class RequestLayer(Mapping[str, str]):
         self._endpoint = endpoint
         self._get_user = options.get_user
         self._request = request
-        said = {
+        header_names = {
             USER_ID: None if self._get_user else options.user_header,
             SESSION_ID: options.session_header,
             _REQUEST_ID: options.request_id_header,
         }
         self._known: dict[str, str] = {
             attribute: clean(value)
-            for attribute, name in said.items()
+            for attribute, name in header_names.items()
             if name is not None and (value := header(name))
         }
 
     def __getitem__(self, attribute: str) -> str:
-        return self._settled()[attribute]
+        return self._attributes()[attribute]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._settled())
+        return iter(self._attributes())
 
     def __len__(self) -> int:
-        return len(self._settled())
+        return len(self._attributes())
 
     def __bool__(self) -> bool:
-        # Whoever asks whether there is a layer does not ask what it says: that may load a user.
+        # Testing whether there is a layer must not load the user.
         return True
 
     def items(self) -> ItemsView[str, str]:
-        """All that is known by now; one question to the app for each model call."""
-        return self._settled().items()
+        """All that is known so far; calls the app's functions once per model call."""
+        return self._attributes().items()
 
-    def _settled(self) -> dict[str, str]:
+    def _attributes(self) -> dict[str, str]:
         known = self._known
         if ENDPOINT not in known:
             with Guard("reading a request's route"):
@@ -114,12 +115,12 @@ class RequestLayer(Mapping[str, str]):
 class Serving:
     """Runs the code of one request under its attribution: `with serving:`, as often as needed.
 
-    Between two runs, as between the steps of a streamed body, the server's own context is in force
-    and the request's is kept.
+    Between two runs, like the steps of a streamed body, the server's own context is in force, and
+    the request's context is stored.
 
     Args:
         layer: the request's attribution.
-        metered: whether to sum what the request costs.
+        metered: whether to sum the cost of the request.
     """
 
     __slots__ = ("_layer", "_running", "_server", "meter")
@@ -137,22 +138,22 @@ class Serving:
                 context.attach(self._running)
                 return
             running = without_untrusted(self._server)
-            running = carrier.with_middleware(self._layer, running)
+            running = with_middleware(self._layer, running)
             if self.meter is not None:
                 running = counted_by(self.meter, running)
-            stretches.enter(self, running)
+            scope.enter(self, running)
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         with Guard("leaving a request"):
-            if isinstance(error, GeneratorExit) and not stretches.in_force(self):
-                # Thrown away, and closed in somebody else's context, which must stay as it is.
+            if isinstance(error, GeneratorExit) and not scope.in_force(self):
+                # Abandoned, and closed in an unrelated context, which must stay as it is.
                 return
             if self._server is not None:
                 self._running = context.get_current()
                 context.attach(self._server)
 
     def cost_text(self) -> str | None:
-        """US dollars so far, as a plain decimal; `None` if nobody asked to sum them."""
+        """US dollars so far, as a plain decimal; `None` if the request is not metered."""
         if self.meter is None:
             return None
         text = f"{self.meter.cost_usd:f}"
@@ -160,7 +161,7 @@ class Serving:
 
 
 class NotServing:
-    """Stands in for `Serving` where a request could not be read: the request goes on."""
+    """Replaces `Serving` if a request could not be read: the request goes on."""
 
     def __enter__(self) -> None:
         return None
@@ -169,22 +170,22 @@ class NotServing:
         return None
 
     def cost_text(self) -> str | None:
-        """Nothing is known of such a request."""
+        """The cost of such a request is unknown."""
         return None
 
 
 def serving(make: Callable[[], RequestLayer], options: Options) -> Serving | NotServing:
-    """What runs a request's code, whatever becomes of reading the request."""
+    """Returns what runs a request's code, even if the request cannot be read."""
     with Guard("reading a request"):
         return Serving(make(), metered=options.cost_header)
     return NotServing()
 
 
 def _plain(user: object) -> object:
-    """A user's id, or nothing where a function gave a coroutine in its place."""
+    """A user's id; `None` if a function returned a coroutine instead."""
     close = getattr(user, "close", None)
     if close is None or not hasattr(user, "__await__"):
         return user
     close()
-    report("middleware(get_user=)", "coroutine; it must be an ordinary function")
+    report("middleware(get_user=)", "a coroutine function; pass an ordinary function")
     return None

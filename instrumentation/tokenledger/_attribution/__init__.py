@@ -1,0 +1,1 @@
+"""Who each call is attributed to, and how that travels with the running code."""

@@ -1,0 +1,1 @@
+"""One recorded model call: its spans, its tracer and the meters that count it."""

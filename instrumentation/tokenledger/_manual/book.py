@@ -1,0 +1,210 @@
+"""Calls that the app reports itself: checks the values, and records the call like any other.
+
+An invalid value is left out and reported once; the rest is recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenledger._attribution.layers import NOTHING, clean
+from tokenledger._calls.tracer import CallTracer
+from tokenledger._guard import report
+from tokenledger_semconv import attributes as names
+from tokenledger_semconv.tokens import MOST_COUNTED
+
+if TYPE_CHECKING:
+    from tokenledger._attribution.layers import Layer
+    from tokenledger._usage.fields import Attributes
+
+SUCCESS: Final = "success"
+"""The status of a successful call; any other status means failure."""
+
+_NANOSECONDS: Final = 1_000_000_000
+_NANOSECONDS_PER_MILLISECOND: Final = 1_000_000
+# Seconds beyond the year 5138 are milliseconds or nanoseconds by mistake.
+_MAX_EPOCH_SECONDS: Final = 100_000_000_000
+# A year: a longer duration was given in another unit.
+_MAX_MILLISECONDS: Final = 366 * 24 * 3_600 * 1_000
+# Beyond these, plain decimal text is too long: `Decimal("1e999999999")` would be a gigabyte.
+_MAX_DOLLARS: Final = 10**12
+_MAX_DECIMALS: Final = 100
+# The conventions require this if a failure has no class of its own.
+_OTHER_ERROR: Final = "_OTHER"
+_TRACER: Final = CallTracer("track")
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """One call as the app reported it.
+
+    Args:
+        operation: the kind of call, in the convention's words.
+        provider: the provider that answered; "" leaves it to the exporter.
+        model: the model that answered; "" if unknown.
+        usage: its usage, as span attributes.
+        attribution: its attribution.
+        started_ns: when it began, in nanoseconds since 1970; 0 means that it ended just now.
+        took_ns: how long it took, in nanoseconds.
+        failed: whether it failed.
+        reported_cost: the caller's own cost in US dollars, as plain decimal text; "" if none.
+    """
+
+    operation: str
+    provider: str
+    model: str
+    usage: Attributes
+    attribution: Layer = field(default_factory=lambda: NOTHING)
+    started_ns: int = 0
+    took_ns: int = 0
+    failed: bool = False
+    reported_cost: str = ""
+
+
+def book(booking: Booking, *, has_stable_identity: bool = False) -> None:
+    """Make the call's span, which becomes its row.
+
+    Args:
+        booking: the call.
+        has_stable_identity: whether equal bookings are one row.
+    """
+    model = clean(booking.model)
+    start: Attributes = {names.OPERATION_NAME: clean(booking.operation)}
+    if booking.provider:
+        start[names.PROVIDER_NAME] = clean(booking.provider)
+    if model:
+        start[names.REQUEST_MODEL] = model
+    if booking.reported_cost:
+        start[names.REPORTED_COST] = booking.reported_cost
+    if has_stable_identity:
+        start[names.CALL_ID] = _identity(booking)
+    attributes: Attributes = dict(booking.usage)
+    if model:
+        attributes.setdefault(names.RESPONSE_MODEL, model)
+    if booking.failed:
+        attributes[names.ERROR_TYPE] = _OTHER_ERROR
+    started = booking.started_ns or time.time_ns() - booking.took_ns
+    call = _TRACER.start(start, per_call=booking.attribution, start_time_ns=started)
+    call.finish(attributes, end_time_ns=started + booking.took_ns)
+
+
+class Checked:
+    """Checks the arguments of one function; an invalid one is reported under its name.
+
+    Args:
+        place: the function's name.
+    """
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def count(self, name: str, value: object) -> int | None:
+        """A token count; `None` if the value is missing or invalid."""
+        if value is None:
+            return None
+        if type(value) is int and 0 <= value <= MOST_COUNTED:
+            return value
+        self._reject(name, value, f"a whole number from 0 to {MOST_COUNTED:,}")
+        return None
+
+    def nanoseconds(self, name: str, milliseconds: Any) -> int:  # noqa: ANN401 - whatever was passed
+        """A duration in milliseconds, as nanoseconds; 0 if it is missing or invalid."""
+        if milliseconds is None:
+            return 0
+        duration = math.nan
+        if not isinstance(milliseconds, (str, bytes)):
+            with suppress(TypeError, ValueError, OverflowError):
+                duration = float(milliseconds)
+        if not 0 <= duration <= _MAX_MILLISECONDS:
+            self._reject(name, milliseconds, "a duration in milliseconds")
+            return 0
+        return round(duration * _NANOSECONDS_PER_MILLISECOND)
+
+    def timestamp(self, name: str, value: Any) -> int:  # noqa: ANN401 - whatever was passed
+        """A time as nanoseconds since 1970; 0 if it is missing or invalid.
+
+        Args:
+            name: the name of the argument.
+            value: a datetime (UTC if it is naive), its ISO 8601 text, or seconds since 1970.
+        """
+        if value is None:
+            return 0
+        seconds: object = value
+        if not isinstance(value, (int, float)):
+            seconds = _epoch_seconds(value)
+        if type(seconds) is int and 0 < seconds < _MAX_EPOCH_SECONDS:
+            return seconds * _NANOSECONDS
+        if type(seconds) is float and 0 < seconds < _MAX_EPOCH_SECONDS:
+            # A datetime and the ledger store microseconds; a float is not more precise.
+            return round(seconds * 1_000_000) * 1_000
+        self._reject(name, value, "a time")
+        return 0
+
+    def dollars(self, name: str, value: object) -> str:
+        """An amount as plain decimal text with all its digits; "" if it is missing or invalid."""
+        if value is None:
+            return ""
+        # Loaded here: an app that never reports a cost does not need it.
+        from decimal import Decimal, InvalidOperation
+
+        try:
+            # By its text, which has the digits that the author of a float wrote.
+            amount = Decimal(str(value))
+        except (InvalidOperation, ValueError):
+            amount = Decimal("NaN")
+        is_amount = amount.is_finite() and 0 <= amount < _MAX_DOLLARS
+        exponent: Any = amount.as_tuple().exponent
+        if isinstance(value, bool) or not is_amount or exponent < -_MAX_DECIMALS:
+            self._reject(name, value, "an amount of 0 or more")
+            return ""
+        return f"{amount:f}"
+
+    def _reject(self, name: str, value: object, expected: str) -> None:
+        report(f"{self._place}({name}=)", f"expected {expected}, not this {type(value).__name__}")
+
+
+def _epoch_seconds(value: object) -> float | None:
+    # Loaded here: an app that never reports when a call was made does not need it.
+    from datetime import datetime, timezone
+
+    if isinstance(value, str):
+        try:
+            # Python 3.10 does not accept the Z.
+            value = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=timezone.utc)
+    seconds = value.timestamp()
+    return seconds if math.isfinite(seconds) else None
+
+
+def _identity(booking: Booking) -> str:
+    """The same for equal bookings: a hash of the checked values, in a fixed order."""
+    # Loaded here: only calls of the past need it.
+    from hashlib import blake2b
+
+    values = json.dumps(
+        [
+            booking.operation,
+            booking.provider,
+            booking.model,
+            sorted(booking.usage.items()),
+            sorted(booking.attribution.items()),
+            booking.started_ns,
+            booking.took_ns,
+            booking.failed,
+            booking.reported_cost,
+        ],
+        default=str,
+    )
+    return blake2b(values.encode(), digest_size=16).hexdigest()

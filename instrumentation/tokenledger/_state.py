@@ -1,0 +1,123 @@
+"""The state of this process: the settings, the ledger, and which SDKs are instrumented.
+
+The set-up is one value that is replaced as a whole, so a call reads a consistent picture without a
+lock.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from tokenledger import _guard
+from tokenledger._attribution.baggage import note_remote_baggage
+from tokenledger._attribution.layers import NOTHING, keyword_layer, metadata_layer
+from tokenledger._ledger import find_install
+from tokenledger._otel_loading import APP_PROVIDER
+from tokenledger_semconv.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from tokenledger._attribution.layers import Layer
+    from tokenledger._ledger import Ledger
+
+SDK_DISABLED_VARIABLE: Final = "OTEL_SDK_DISABLED"
+"""OpenTelemetry's own switch; if it is true, the ledger records nothing either."""
+
+SHUTDOWN_TIMEOUT_SECONDS: Final = 5.0
+"""How long `shutdown()` waits for rows to be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What is in force. Without a ledger, calls are spans of the app's tracing only."""
+
+    settings: Settings = field(default_factory=Settings)
+    ledger: Ledger | None = None
+    defaults: Layer = field(default_factory=lambda: NOTHING)
+    recording: bool = True
+
+
+class Runtime:
+    """Holds the set-up in force and the names of the instrumented SDKs."""
+
+    def __init__(self) -> None:
+        self.setup = Setup()
+        self._instrumented: frozenset[str] = frozenset()
+        self._changing = Lock()
+
+    def start(self, settings: Settings) -> None:
+        """Bring settings into force, and open the ledger unless they disable it.
+
+        A ledger that cannot be opened is one log line, not an error.
+        """
+        with self._changing:
+            if not _is_wanted(settings):
+                self._stop(SHUTDOWN_TIMEOUT_SECONDS)
+                self.setup = Setup(settings=settings, recording=False)
+                return
+            note_remote_baggage()
+            self.setup = Setup(
+                settings=settings, ledger=_open_ledger(settings), defaults=_defaults(settings)
+            )
+
+    def shutdown(self, timeout: float) -> None:
+        """Stop the ledger, if one is open, and forget the settings."""
+        with self._changing:
+            self._stop(timeout)
+            self.setup = Setup()
+
+    def note_instrumented(self, sdk: str, *, is_instrumented: bool) -> None:
+        """Note that an SDK's calls are recorded from now on, or no longer."""
+        with self._changing:
+            others = self._instrumented - {sdk}
+            self._instrumented = others | {sdk} if is_instrumented else others
+
+    def is_instrumented(self, sdk: str) -> bool:
+        """Whether an SDK's calls are recorded. It is named by its top-level package."""
+        return sdk in self._instrumented
+
+    def _stop(self, timeout: float) -> None:
+        ledger = self.setup.ledger
+        self.setup = Setup(settings=self.setup.settings)
+        if ledger is not None:
+            with _guard.Guard("shutting the ledger down"):
+                ledger.shutdown(timeout)
+
+
+def _is_wanted(settings: Settings) -> bool:
+    if os.environ.get(SDK_DISABLED_VARIABLE, "").strip().lower() == "true":
+        _guard.LOGGER.warning(
+            "TokenLedger records nothing: %s is true. Unset it to record calls.",
+            SDK_DISABLED_VARIABLE,
+        )
+        return False
+    return settings.enabled
+
+
+def _open_ledger(settings: Settings) -> Ledger | None:
+    try:
+        return find_install()(APP_PROVIDER.get(), settings)
+    except SettingsError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the app must start even if its ledger does not
+        # No traceback: it could quote the database's URL.
+        _guard.LOGGER.error(
+            "TokenLedger could not open its ledger (%s): calls are not recorded. "
+            "Run `tokenledger doctor` to find the cause.",
+            type(error).__name__,
+        )
+        return None
+
+
+def _defaults(settings: Settings) -> Layer:
+    return {
+        **metadata_layer(settings.default_metadata),
+        **metadata_layer(settings.tags),
+        **keyword_layer({"agent_id": settings.agent_id or None}),
+    }
+
+
+RUNTIME: Final = Runtime()
+"""The state of this process."""

@@ -1,0 +1,1 @@
+"""What every instrumentor needs, whatever SDK it records."""

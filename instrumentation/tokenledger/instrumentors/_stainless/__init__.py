@@ -1,0 +1,1 @@
+"""What the SDKs share whose code the Stainless generator writes."""

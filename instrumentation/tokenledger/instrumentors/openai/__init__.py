@@ -1,0 +1,1 @@
+"""The instrumentor of the OpenAI SDK."""

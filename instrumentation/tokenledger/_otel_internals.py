@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
-    from tokenledger._usage.fields import Attributes
+    from opentelemetry.util.types import AttributeValue
 
 SUPPRESSED: Final = "suppress_instrumentation"
 """The context key by which OpenTelemetry's own instrumentations are switched off."""
@@ -82,7 +82,7 @@ _CHECKED: Final[dict[type, object]] = {}
 _SDK: Final = "opentelemetry.sdk.trace"
 
 
-def set_attributes(span: Any, attributes: Attributes) -> None:  # noqa: ANN401 - any release's span
+def set_attributes(span: Any, attributes: Mapping[str, AttributeValue]) -> None:  # noqa: ANN401 - any release's span
     """Set a span's attributes: text, numbers, or tuples of text.
 
     The SDK checks every value and takes a lock for each, which for a dozen attributes costs as much
@@ -109,7 +109,7 @@ def set_attributes(span: Any, attributes: Attributes) -> None:  # noqa: ANN401 -
         _check(span, kind, attributes)
 
 
-def _check(span: Any, kind: Any, attributes: Attributes) -> None:  # noqa: ANN401 - any release's
+def _check(span: Any, kind: Any, attributes: Mapping[str, AttributeValue]) -> None:  # noqa: ANN401 - any release's
     """Note whether the SDK's `set_attributes` did exactly what `set_attributes` above would do."""
     _CHECKED[kind] = None
     stored: Any

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from opentelemetry.trace import Span
-
     from opentelemetry.util.types import AttributeValue
 
 SUPPRESSED: Final = "suppress_instrumentation"

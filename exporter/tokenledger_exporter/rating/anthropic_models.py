@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tokenledger_exporter.dialects.usage_json import counts_of, iterations, parsed
+from tokenledger_exporter.dialects.usage_json import counts_of, parsed
 from tokenledger_semconv import attributes
 from tokenledger_semconv.tokens import TokenVector
+from tokenledger_semconv.usage.anthropic import iterations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,0 +1,1 @@
+"""One pure reader per provider: its usage object as JSON in, a token vector out."""

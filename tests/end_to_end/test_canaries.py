@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 import tokenledger
-from instrumentation.calls import ALL, CHAT_STREAM, MESSAGE_STREAM, Clients, run, send
+from support.sdk_calls import ALL, CHAT_STREAM, MESSAGE_STREAM, Clients, run, send
 from tokenledger_exporter.demo.scripts import Recorded
 
 if TYPE_CHECKING:

@@ -17,13 +17,14 @@ from opentelemetry import context
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 
 import tokenledger
-from instrumentation.calls import Clients
-from instrumentation.harness import AppTracing, MemoryLedger
-from instrumentation.releases import async_http_client
+from support.fake_provider import DemoProvider
+from support.ledger_in_memory import LedgerInMemory
+from support.sdk_calls import Clients
+from support.sdk_releases import async_http_client
+from support.spans import AppTracing
 from tokenledger import _guard, _state
 from tokenledger._attribution.baggage import note_remote_baggage
 from tokenledger.instrumentors.openai import ask_for_usage as usage_request
-from tokenledger_exporter.demo.provider import DemoProvider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -54,12 +55,12 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def ledgers(monkeypatch: pytest.MonkeyPatch) -> list[MemoryLedger]:
+def ledgers(monkeypatch: pytest.MonkeyPatch) -> list[LedgerInMemory]:
     """The ledgers opened so far; `configure()` opens one in memory."""
-    opened: list[MemoryLedger] = []
+    opened: list[LedgerInMemory] = []
 
-    def install(provider: TracerProvider | None, settings: Settings) -> MemoryLedger:
-        ledger = MemoryLedger(settings)
+    def install(provider: TracerProvider | None, settings: Settings) -> LedgerInMemory:
+        ledger = LedgerInMemory(settings)
         if provider is not None:
             ledger.attach(provider)
         opened.append(ledger)
@@ -70,7 +71,7 @@ def ledgers(monkeypatch: pytest.MonkeyPatch) -> list[MemoryLedger]:
 
 
 @pytest.fixture
-def ledger(ledgers: list[MemoryLedger]) -> MemoryLedger:
+def ledger(ledgers: list[LedgerInMemory]) -> LedgerInMemory:
     """A configured ledger, both SDKs patched, no tracing in the app."""
     tokenledger.configure()
     tokenledger.patch_openai()

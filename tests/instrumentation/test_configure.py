@@ -12,13 +12,14 @@ import pytest
 from opentelemetry import trace
 
 import tokenledger
-from instrumentation.calls import CHAT, MESSAGE, run
+from support.sdk_calls import CHAT, MESSAGE, run
 from tokenledger import _guard, _ledger, _state
 from tokenledger_semconv.settings import ALIASES, OPTIONS, Settings, SettingsError
 
 if TYPE_CHECKING:
-    from instrumentation.calls import Clients
-    from instrumentation.harness import AppTracing, MemoryLedger
+    from support.ledger_in_memory import LedgerInMemory
+    from support.sdk_calls import Clients
+    from support.spans import AppTracing
 
 _GIVEN: dict[str, Any] = {
     "database_url": "postgresql://u:canary-password@h/d",
@@ -45,7 +46,7 @@ _GIVEN: dict[str, Any] = {
 }
 
 
-def test_every_option_is_a_keyword_and_reaches_the_ledger(ledgers: list[MemoryLedger]) -> None:
+def test_every_option_is_a_keyword_and_reaches_the_ledger(ledgers: list[LedgerInMemory]) -> None:
     assert tuple(inspect.signature(tokenledger.configure).parameters) == (*OPTIONS, *ALIASES)
     assert _GIVEN.keys() == set(OPTIONS)
     tokenledger.configure(**_GIVEN)
@@ -53,7 +54,7 @@ def test_every_option_is_a_keyword_and_reaches_the_ledger(ledgers: list[MemoryLe
 
 
 def test_configure_leaves_the_global_provider_alone(
-    app: AppTracing, ledgers: list[MemoryLedger]
+    app: AppTracing, ledgers: list[LedgerInMemory]
 ) -> None:
     sampler = app.provider.sampler
     tokenledger.init()
@@ -63,7 +64,7 @@ def test_configure_leaves_the_global_provider_alone(
 
 
 def test_configuring_again_brings_new_options_into_force(
-    ledgers: list[MemoryLedger], clients: Clients
+    ledgers: list[LedgerInMemory], clients: Clients
 ) -> None:
     tokenledger.init(default_metadata={"team": "one"})
     run(clients, CHAT)
@@ -79,21 +80,21 @@ def test_configuring_again_brings_new_options_into_force(
     ids=["batch", "rate", "interval"],
 )
 def test_an_impossible_option_is_an_error_at_set_up(
-    ledgers: list[MemoryLedger], options: dict[str, Any]
+    ledgers: list[LedgerInMemory], options: dict[str, Any]
 ) -> None:
     with pytest.raises(SettingsError, match=next(iter(options))):
         tokenledger.configure(**options)
     assert not ledgers
 
 
-def test_an_unknown_option_of_init_is_named(ledgers: list[MemoryLedger]) -> None:
+def test_an_unknown_option_of_init_is_named(ledgers: list[LedgerInMemory]) -> None:
     with pytest.raises(SettingsError, match="colour"):
         tokenledger.init(colour="red")
     assert not ledgers
 
 
 def test_disabled_opens_nothing_and_patches_nothing(
-    ledgers: list[MemoryLedger], clients: Clients
+    ledgers: list[LedgerInMemory], clients: Clients
 ) -> None:
     bare = clients.openai.chat.completions.create
     tokenledger.init(enabled=False)
@@ -107,7 +108,7 @@ def test_disabled_opens_nothing_and_patches_nothing(
 
 
 def test_disabled_later_stops_recording(
-    app: AppTracing, ledgers: list[MemoryLedger], clients: Clients
+    app: AppTracing, ledgers: list[LedgerInMemory], clients: Clients
 ) -> None:
     tokenledger.init()
     tokenledger.configure(enabled=False)
@@ -120,7 +121,7 @@ def test_disabled_later_stops_recording(
 
 
 def test_opentelemetrys_own_switch_turns_the_ledger_off(
-    ledgers: list[MemoryLedger],
+    ledgers: list[LedgerInMemory],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -175,7 +176,7 @@ def test_nothing_configured_is_safe(clients: Clients) -> None:
     assert tokenledger.health()["configured"] is False
 
 
-def test_flush_and_health_ask_the_ledger(ledger: MemoryLedger, clients: Clients) -> None:
+def test_flush_and_health_ask_the_ledger(ledger: LedgerInMemory, clients: Clients) -> None:
     run(clients, CHAT)
     assert tokenledger.flush() == 1
     assert tokenledger.health() == {
@@ -189,7 +190,7 @@ def test_flush_and_health_ask_the_ledger(ledger: MemoryLedger, clients: Clients)
 
 
 def test_shutdown_closes_the_ledger_once_and_calls_go_on(
-    ledger: MemoryLedger, clients: Clients
+    ledger: LedgerInMemory, clients: Clients
 ) -> None:
     tokenledger.shutdown()
     tokenledger.shutdown()
@@ -199,7 +200,7 @@ def test_shutdown_closes_the_ledger_once_and_calls_go_on(
 
 
 def test_a_ledger_that_fails_never_raises_into_the_app(
-    ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_args: object) -> None:
         raise RuntimeError

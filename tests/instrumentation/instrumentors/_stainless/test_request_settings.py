@@ -1,0 +1,197 @@
+"""What a request asks for stands on its span: numbers and words, never a part of the prompt."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from anthropic import Anthropic
+from openai import OpenAI
+
+from support.anthropic_answers import message
+from support.loopback import Loopback, method_of, said
+from support.openai_cases import (
+    EMBEDDED,
+    MESSAGES,
+    PAINTED,
+    PROMPT,
+    completion,
+    response,
+)
+from support.sdk_calls import Clients
+from support.sdk_releases import needs_argument
+from tokenledger_semconv import attributes as names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.ledger_in_memory import LedgerInMemory
+
+KEY = "sk-canary-key"
+STOP = "canary-stop"
+SETTINGS = {
+    value
+    for name, value in vars(names).items()
+    if name.startswith(("REQUEST_", "OPENAI_REQUEST", "ANTHROPIC_REQUEST"))
+}
+
+
+@pytest.fixture
+def server() -> Iterator[Loopback]:
+    with Loopback() as server:
+        server.on("/chat/completions", said(completion()))
+        server.on("/responses", said(response()))
+        server.on("/embeddings", EMBEDDED)
+        server.on("/images/generations", PAINTED)
+        server.on("/v1/messages", said(message()))
+        yield server
+
+
+@pytest.fixture
+def clients(server: Loopback) -> Iterator[Clients]:
+    with (
+        OpenAI(base_url=server.url, api_key=KEY, max_retries=0) as of_openai,
+        Anthropic(base_url=server.url, api_key=KEY, max_retries=0) as of_anthropic,
+    ):
+        yield Clients(of_openai, of_anthropic)
+
+
+def told(ledger: LedgerInMemory) -> dict[str, Any]:
+    """The settings on the one span, but the model and that it streams."""
+    span = ledger.only()
+    assert STOP not in str(span)
+    assert PROMPT not in str(span)
+    unasked = {names.REQUEST_MODEL, names.REQUEST_STREAM}
+    return {name: value for name, value in span.items() if name in SETTINGS - unasked}
+
+
+def test_a_chat_tells_what_it_asked_for(ledger: LedgerInMemory, clients: Clients) -> None:
+    create = method_of(clients.openai, "chat.completions.create")
+    known = inspect.signature(create).parameters
+    settings: dict[str, tuple[object, str]] = {
+        "max_tokens": (101, names.REQUEST_MAX_TOKENS),
+        "temperature": (0.25, names.REQUEST_TEMPERATURE),
+        "top_p": (0.5, names.REQUEST_TOP_P),
+        "frequency_penalty": (0.1, names.REQUEST_FREQUENCY_PENALTY),
+        "presence_penalty": (-0.1, names.REQUEST_PRESENCE_PENALTY),
+        "seed": (7, names.REQUEST_SEED),
+        "n": (2, names.REQUEST_CHOICE_COUNT),
+        "reasoning_effort": ("low", names.REQUEST_REASONING_LEVEL),
+        "service_tier": ("flex", names.OPENAI_REQUEST_SERVICE_TIER),
+    }
+    asked = {name: value for name, (value, _) in settings.items() if name in known}
+    create(model="gpt-4o", messages=MESSAGES, stop=[STOP], logit_bias={"1": 1}, **asked)
+    assert told(ledger) == {settings[name][1]: value for name, value in asked.items()}
+
+
+def test_a_chats_newer_limit_is_told(ledger: LedgerInMemory, clients: Clients) -> None:
+    create = method_of(clients.openai, "chat.completions.create")
+    needs_argument(create, "max_completion_tokens")
+    create(model="gpt-4o", messages=MESSAGES, max_completion_tokens=101)
+    assert told(ledger) == {names.REQUEST_MAX_TOKENS: 101}
+
+
+def test_a_response_tells_what_it_asked_for(ledger: LedgerInMemory, clients: Clients) -> None:
+    create = method_of(clients.openai, "responses.create")
+    create(
+        model="gpt-4o",
+        input=PROMPT,
+        instructions=STOP,
+        max_output_tokens=103,
+        temperature=1,
+        reasoning={"effort": "high", "summary": "auto"},
+        service_tier="priority",
+    )
+    assert told(ledger) == {
+        names.REQUEST_MAX_TOKENS: 103,
+        names.REQUEST_TEMPERATURE: 1,
+        names.REQUEST_REASONING_LEVEL: "high",
+        names.OPENAI_REQUEST_SERVICE_TIER: "priority",
+    }
+    assert ledger.only()[names.OPENAI_API_TYPE] == "responses"
+
+
+@pytest.mark.parametrize("method", ["messages.create", "beta.messages.create"])
+def test_a_message_tells_what_it_asked_for(
+    ledger: LedgerInMemory, clients: Clients, method: str
+) -> None:
+    create = method_of(clients.anthropic, method)
+    known = inspect.signature(create).parameters
+    settings = {
+        "temperature": (0.75, names.REQUEST_TEMPERATURE),
+        "top_p": (0.125, names.REQUEST_TOP_P),
+        "top_k": (5, names.REQUEST_TOP_K),
+        "service_tier": ("standard_only", names.ANTHROPIC_REQUEST_SERVICE_TIER),
+    }
+    # Newer releases have no sampling settings, older ones no service tier.
+    asked = {name: value for name, (value, _) in settings.items() if name in known}
+    create(
+        model="claude-canary",
+        max_tokens=107,
+        messages=MESSAGES,
+        system=STOP,
+        stop_sequences=[STOP],
+        **asked,
+    )
+    expected = {settings[name][1]: value for name, value in asked.items()}
+    assert told(ledger) == {names.REQUEST_MAX_TOKENS: 107, **expected}
+
+
+def test_an_embedding_tells_its_dimensions(ledger: LedgerInMemory, clients: Clients) -> None:
+    create = method_of(clients.openai, "embeddings.create")
+    needs_argument(create, "dimensions")
+    create(model="text-embedding-3-small", input=PROMPT, dimensions=256, encoding_format="float")
+    assert told(ledger) == {names.REQUEST_DIMENSIONS: 256}
+
+
+def test_images_tell_how_many_were_asked_for(ledger: LedgerInMemory, clients: Clients) -> None:
+    clients.openai.images.generate(model="gpt-image-1", prompt=PROMPT, n=2)
+    assert told(ledger) == {names.REQUEST_CHOICE_COUNT: 2}
+    assert ledger.only()[names.OUTPUT_TYPE] == "image"
+
+
+def test_a_request_that_asks_for_nothing_tells_nothing(
+    ledger: LedgerInMemory, clients: Clients
+) -> None:
+    clients.openai.chat.completions.create(model="gpt-4o", messages=MESSAGES, temperature=None)
+    assert told(ledger) == {}
+
+
+def test_a_request_of_no_shape_tells_what_can_be_told(
+    ledger: LedgerInMemory, clients: Clients
+) -> None:
+    """An app may send anything; a list of words is no setting."""
+    create = method_of(clients.openai, "responses.create")
+    create(
+        model="gpt-4o",
+        input=PROMPT,
+        max_output_tokens=[STOP],
+        reasoning="canary-stop",
+        temperature={"canary-stop": 1},
+    )
+    assert told(ledger) == {}
+
+
+def test_the_effort_of_a_message_is_told(ledger: LedgerInMemory, clients: Clients) -> None:
+    create = clients.anthropic.messages.create
+    needs_argument(create, "output_config")
+    create(model="claude-canary", max_tokens=1, messages=MESSAGES, output_config={"effort": "low"})
+    assert told(ledger)[names.REQUEST_REASONING_LEVEL] == "low"
+
+
+def test_what_is_sent_in_the_place_of_a_field_is_what_is_told(
+    ledger: LedgerInMemory, clients: Clients, server: Loopback
+) -> None:
+    """As apps do for what their release of the SDK has no argument for."""
+    instead = {"model": "gpt-4o-mini", "service_tier": "flex", "temperature": 0.5, "user": "u-2"}
+    clients.openai.chat.completions.create(
+        model="gpt-4o", messages=MESSAGES, temperature=0.1, user="u-1", extra_body=instead
+    )
+    assert server.requests[0].json().items() >= instead.items()
+    assert ledger.only()[names.REQUEST_MODEL] == "gpt-4o-mini"
+    assert ledger.only()[names.USER_ID] == "u-2"
+    assert told(ledger) == {
+        names.OPENAI_REQUEST_SERVICE_TIER: "flex",
+        names.REQUEST_TEMPERATURE: 0.5,
+    }

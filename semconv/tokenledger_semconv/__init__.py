@@ -1,5 +1,5 @@
-"""The contract between the two rooms: names, types and units. Standard library only.
+"""The contract between instrumentation and exporter: names, types and units, standard library only.
 
-`attributes` names what stands on a span, `tokens` the token vector and its invariants, `dimensions`
-what a cost can be grouped by and the limits of each value, `settings` every option and its sources.
+`attributes` has the names on a span, `tokens` the token vector and its invariants, `usage` a reader
+per provider, `dimensions` what costs can be grouped by, `settings` every option and its sources.
 """

@@ -1,14 +1,14 @@
-"""Names in the log records of coding agents, which report their usage in no span.
+"""Names in the log records of coding agents, which do not report their usage in spans.
 
 Codex CLI: openai/codex, codex-rs/otel/src/events/session_telemetry.rs. Claude Code: public
 collectors of its telemetry and repositories that quote its "Monitoring" page. Read 2026-11-26.
-Values are what the agent writes; each line says what it means.
+Each line explains what the agent writes there.
 """
 
 from typing import Final
 
 EVENT_NAME: Final = "event.name"
-"""Which event a log record is. String. Both agents."""
+"""The event that a log record describes. String. Both agents."""
 
 MODEL: Final = "model"
 """The model that answered. String. Both agents."""
@@ -17,47 +17,47 @@ DURATION_MS: Final = "duration_ms"
 """How long the request took; the record's time is its end. Number or text, milliseconds. Both."""
 
 USER_EMAIL: Final = "user.email"
-"""Who is signed in. String. Both agents, where they know it."""
+"""The signed-in user. String. Both agents, if known."""
 
 # --- Codex CLI
 
 CODEX_SCOPE: Final = "codex"
-"""What the ledger calls the emitter."""
+"""The ledger's name for the emitter."""
 
 CODEX_EVENT: Final = "codex.sse_event"
 """An event of a response's stream."""
 
 CODEX_KIND: Final = "event.kind"
-"""Which event of the stream. String."""
+"""The kind of event in the stream. String."""
 
 CODEX_COMPLETED: Final = "response.completed"
-"""The kind that carries the counts."""
+"""The kind that has the counts."""
 
 CODEX_INPUT: Final = "input_token_count"
-"""Input tokens, the cached ones included. Text, tokens."""
+"""Input tokens, including cached ones. Text, tokens."""
 
 CODEX_OUTPUT: Final = "output_token_count"
-"""Output tokens, reasoning included. Text, tokens."""
+"""Output tokens, including reasoning. Text, tokens."""
 
 CODEX_CACHED: Final = "cached_token_count"
 """Input tokens read from a cache. Integer, tokens."""
 
 CODEX_CACHE_WRITTEN: Final = "cache_write_token_count"
-"""Input tokens written to a cache, in releases that tell it. Integer, tokens."""
+"""Input tokens written to a cache, in releases that report it. Integer, tokens."""
 
 CODEX_REASONING: Final = "reasoning_token_count"
-"""Reasoning within output. Integer, tokens."""
+"""Reasoning in the output. Integer, tokens."""
 
 CODEX_CONVERSATION: Final = "conversation.id"
 """The conversation; read as a session. String."""
 
 CODEX_ACCOUNT: Final = "user.account_id"
-"""The account that is signed in. String."""
+"""The signed-in account. String."""
 
 # --- Claude Code
 
 CLAUDE_CODE_SCOPE: Final = "claude_code"
-"""What the ledger calls the emitter."""
+"""The ledger's name for the emitter."""
 
 CLAUDE_CODE_EVENT: Final = "api_request"
 """A request to the model's API, in `event.name`."""
@@ -78,7 +78,7 @@ CLAUDE_CACHE_WRITTEN: Final = "cache_creation_tokens"
 """Input tokens written to a cache. Number or text, tokens."""
 
 CLAUDE_COST: Final = "cost_usd"
-"""What the agent itself estimates by list price. Number or text, US dollars."""
+"""The agent's own estimate, by list price. Number or text, US dollars."""
 
 CLAUDE_REQUEST_ID: Final = "request_id"
 """The API's id of the request. String."""
@@ -87,7 +87,7 @@ CLAUDE_SPEED: Final = "speed"
 """`fast` or `normal`. String."""
 
 CLAUDE_ACCOUNT: Final = "user.account_uuid"
-"""The account that is signed in. String."""
+"""The signed-in account. String."""
 
 CLAUDE_ORGANIZATION: Final = "organization.id"
-"""The organization that is signed in. String."""
+"""The signed-in organization. String."""

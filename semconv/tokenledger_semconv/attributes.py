@@ -1,24 +1,24 @@
-"""Names of the span attributes TokenLedger writes or reads.
+"""Names of the span attributes that TokenLedger writes or reads.
 
-No Python package holds the newest GenAI names (the `gen_ai.*` constants of
+No Python package has the newest GenAI names (the `gen_ai.*` constants of
 opentelemetry-semantic-conventions 0.66b2 are marked as moved and lack `cache_write`), so they are
-defined here. Source: open-telemetry/semantic-conventions-genai, read 2026-11-22. Each line says
-meaning, type, unit, and who sets it; "emitter" is any instrumentation, ours or another's.
+defined here. Source: open-telemetry/semantic-conventions-genai, read 2026-11-22. Each line gives
+the meaning, the type, the unit, and who sets it; "emitter" is any instrumentation, ours or not.
 """
 
 from typing import Final
 
 OPERATION_NAME: Final = "gen_ai.operation.name"
-"""What was asked for: `chat`, `embeddings`, `text_completion` ... String. Set by the emitter."""
+"""The kind of call: `chat`, `embeddings`, `text_completion` ... String. Set by the emitter."""
 
 PROVIDER_NAME: Final = "gen_ai.provider.name"
-"""Who answers, in the convention's spelling (`openai`, `anthropic`). String. Emitter, at start."""
+"""The provider, in the convention's spelling (`openai`, `anthropic`). String. Emitter, at start."""
 
 PROVIDER_NAME_UNTIL_1_36: Final = "gen_ai.system"
 """The provider's older name (conventions 1.36 and before). String. Older emitters."""
 
 REQUEST_MODEL: Final = "gen_ai.request.model"
-"""The model the caller asked for. String. Set by the emitter at start."""
+"""The requested model. String. Set by the emitter at start."""
 
 RESPONSE_MODEL: Final = "gen_ai.response.model"
 """The model that answered; this one is billed. String. Set by the emitter at the end."""
@@ -27,40 +27,40 @@ RESPONSE_ID: Final = "gen_ai.response.id"
 """The provider's id of the answer. String. Set by the emitter at the end."""
 
 REQUEST_STREAM: Final = "gen_ai.request.stream"
-"""True if the answer was asked for as a stream. Boolean. Set by the emitter at start."""
+"""True if a stream was requested. Boolean. Set by the emitter at start."""
 
 REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
-"""The most output tokens asked for. Integer, tokens. Set by the emitter at start."""
+"""The requested maximum of output tokens. Integer, tokens. Set by the emitter at start."""
 
 REQUEST_TEMPERATURE: Final = "gen_ai.request.temperature"
-"""The sampling temperature asked for. Float. Set by the emitter at start."""
+"""The requested sampling temperature. Float. Set by the emitter at start."""
 
 REQUEST_TOP_P: Final = "gen_ai.request.top_p"
-"""The nucleus sampling share asked for. Float. Set by the emitter at start."""
+"""The requested nucleus sampling share. Float. Set by the emitter at start."""
 
 REQUEST_TOP_K: Final = "gen_ai.request.top_k"
-"""The top-k cut asked for. Number. Set by the emitter at start."""
+"""The requested top-k cut. Number. Set by the emitter at start."""
 
 REQUEST_FREQUENCY_PENALTY: Final = "gen_ai.request.frequency_penalty"
-"""The frequency penalty asked for. Float. Set by the emitter at start."""
+"""The requested frequency penalty. Float. Set by the emitter at start."""
 
 REQUEST_PRESENCE_PENALTY: Final = "gen_ai.request.presence_penalty"
-"""The presence penalty asked for. Float. Set by the emitter at start."""
+"""The requested presence penalty. Float. Set by the emitter at start."""
 
 REQUEST_SEED: Final = "gen_ai.request.seed"
-"""The seed asked for. Integer. Set by the emitter at start."""
+"""The requested seed. Integer. Set by the emitter at start."""
 
 REQUEST_CHOICE_COUNT: Final = "gen_ai.request.choice.count"
-"""How many choices were asked for. Integer. Set by the emitter at start."""
+"""The requested number of choices. Integer. Set by the emitter at start."""
 
 REQUEST_REASONING_LEVEL: Final = "gen_ai.request.reasoning.level"
-"""The reasoning effort asked for (`low`, `high`). String. Set by the emitter at start."""
+"""The requested reasoning effort (`low`, `high`). String. Set by the emitter at start."""
 
 REQUEST_DIMENSIONS: Final = "gen_ai.embeddings.dimension.count"
-"""The length of the embedding vectors asked for. Integer. Set by the emitter at start."""
+"""The requested length of the embedding vectors. Integer. Set by the emitter at start."""
 
 OUTPUT_TYPE: Final = "gen_ai.output.type"
-"""What kind of content was asked for: `text`, `json`, `image`, `speech`. String. Emitter."""
+"""The requested kind of content: `text`, `json`, `image`, `speech`. String. Emitter."""
 
 FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 """Why the model stopped, one per choice. String array. Set by the emitter at the end."""
@@ -84,13 +84,13 @@ OUTPUT_TOKENS_UNTIL_1_26: Final = "gen_ai.usage.completion_tokens"
 """Output tokens under the name of conventions 1.26 and before. Integer, tokens. Older emitters."""
 
 CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
-"""Input tokens served from a cache; within input. Integer, tokens. Emitter, at the end."""
+"""Input tokens read from a cache; part of the input. Integer, tokens. Emitter, at the end."""
 
 CACHE_READ_TOKENS_OLDER: Final = "gen_ai.usage.cache_read_input_tokens"
 """Cache reads as OpenLLMetry and others wrote them before 1.40. Integer, tokens."""
 
 CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
-"""Input tokens written to a cache, every lifetime; within input. Integer, tokens. Emitter."""
+"""Input tokens written to a cache; part of the input. Integer, tokens. Emitter, at the end."""
 
 CACHE_WRITE_TOKENS_UNTIL_1_42: Final = "gen_ai.usage.cache_creation.input_tokens"
 """Cache writes under their name before the rename to `cache_write`. Integer, tokens."""
@@ -99,40 +99,40 @@ CACHE_WRITE_TOKENS_OLDER: Final = "gen_ai.usage.cache_creation_input_tokens"
 """Cache writes as OpenLLMetry and others wrote them before 1.40. Integer, tokens."""
 
 CACHE_WRITE_5M_TOKENS: Final = "anthropic.usage.cache_creation.ephemeral_5m_input_tokens"
-"""Cache writes kept five minutes. Integer, tokens. Our anthropic instrumentor and the SDK's own."""
+"""Cache writes stored for five minutes. Integer, tokens. Our instrumentor, and the SDK's own."""
 
 CACHE_WRITE_1H_TOKENS: Final = "anthropic.usage.cache_creation.ephemeral_1h_input_tokens"
-"""Cache writes kept one hour; within cache writes. Integer, tokens. As the five-minute ones."""
+"""Cache writes stored for one hour; part of the cache writes. Integer, tokens. Same emitters."""
 
 REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
-"""Reasoning ("thinking") tokens; within output. Integer, tokens. Emitter, at the end."""
+"""Reasoning ("thinking") tokens; part of the output. Integer, tokens. Emitter, at the end."""
 
 REASONING_TOKENS_OLDER: Final = "gen_ai.usage.reasoning_tokens"
 """Reasoning tokens as OpenLLMetry and OpenLIT write them. Integer, tokens."""
 
 AUDIO_INPUT_TOKENS: Final = "gen_ai.usage.audio.input_tokens"
-"""Audio tokens within input. Integer, tokens. Emitter, at the end."""
+"""Audio tokens in the input. Integer, tokens. Emitter, at the end."""
 
 CACHED_AUDIO_TOKENS: Final = "gen_ai.usage.audio.cache_read.input_tokens"
-"""Audio tokens within cache reads. Integer, tokens. Our instrumentors, at the end."""
+"""Audio tokens in the cache reads. Integer, tokens. Our instrumentors, at the end."""
 
 AUDIO_OUTPUT_TOKENS: Final = "gen_ai.usage.audio.output_tokens"
-"""Audio tokens within output. Integer, tokens. Emitter, at the end."""
+"""Audio tokens in the output. Integer, tokens. Emitter, at the end."""
 
 IMAGE_INPUT_TOKENS: Final = "gen_ai.usage.image.input_tokens"
-"""Image tokens within input. Integer, tokens. Emitter, at the end."""
+"""Image tokens in the input. Integer, tokens. Emitter, at the end."""
 
 CACHED_IMAGE_TOKENS: Final = "gen_ai.usage.image.cache_read.input_tokens"
-"""Image tokens within cache reads. Integer, tokens. Our instrumentors, at the end."""
+"""Image tokens in the cache reads. Integer, tokens. Our instrumentors, at the end."""
 
 IMAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.image.output_tokens"
-"""Image tokens within output. Integer, tokens. Emitter, at the end."""
+"""Image tokens in the output. Integer, tokens. Emitter, at the end."""
 
 OPENAI_API_TYPE: Final = "openai.api.type"
 """Which OpenAI API was called: `chat_completions` or `responses`. String. Emitter."""
 
 OPENAI_SERVICE_TIER: Final = "openai.response.service_tier"
-"""The tier OpenAI served the call on; it decides the price. String. Emitter, at the end."""
+"""The tier on which OpenAI served the call; it sets the price. String. Emitter, at the end."""
 
 OPENAI_SERVICE_TIER_UNTIL_1_41: Final = "gen_ai.openai.response.service_tier"
 """The OpenAI tier under its older name. String. Older emitters."""
@@ -141,7 +141,7 @@ OPENAI_SYSTEM_FINGERPRINT: Final = "openai.response.system_fingerprint"
 """OpenAI's fingerprint of the serving stack. String. Emitter, at the end."""
 
 ANTHROPIC_SERVICE_TIER: Final = "anthropic.response.service_tier"
-"""The tier Anthropic served the call on (`standard`, `priority`, `batch`). String. Emitter."""
+"""Anthropic's tier of the call (`standard`, `priority`, `batch`). String. Emitter, at the end."""
 
 ANTHROPIC_INFERENCE_GEO: Final = "anthropic.response.inference_geo"
 """Where Anthropic ran the call (`us`, `global`); it sets the price. String. Our instrumentors."""
@@ -150,22 +150,22 @@ ANTHROPIC_SPEED: Final = "anthropic.response.speed"
 """Anthropic's `standard` or `fast` mode; it sets the price. String. Our instrumentors."""
 
 ANTHROPIC_REFUSALS: Final = "anthropic.response.refusals"
-"""Why models declined, in the order they ran: the policy area (`cyber`, `bio` ...), "" where none
-was told. It decides what is billed. String array. Our instrumentors."""
+"""Why models declined, in the order they ran: the policy area (`cyber`, `bio` ...), "" if the
+provider named none. It decides what is billed. String array. Our instrumentors."""
 
 USAGE_PART: Final = "tokenledger.usage.part"
-"""What a row is of that is a part of an answer: `advisor_message`, `message` of a model that
-declined, `image_generation`, or `svg`. String. The exporter."""
+"""The part of an answer that a row is for: `advisor_message`, `message` of a model that declined,
+`image_generation`, or `svg`. String. The exporter."""
 
 OPENAI_REGION: Final = "openai.request.region"
-"""The region whose endpoint OpenAI was asked at (`eu`); it sets the price. String. Set by our
-instrumentors at start."""
+"""The region of the OpenAI endpoint (`eu`); it sets the price. String. Set by our instrumentors at
+start."""
 
 OPENAI_REQUEST_SERVICE_TIER: Final = "openai.request.service_tier"
-"""The tier OpenAI was asked for. String. Set by the emitter at start."""
+"""The tier requested of OpenAI. String. Set by the emitter at start."""
 
 ANTHROPIC_REQUEST_SERVICE_TIER: Final = "anthropic.request.service_tier"
-"""The tier Anthropic was asked for. String. Set by the emitter at start."""
+"""The tier requested of Anthropic. String. Set by the emitter at start."""
 
 SERVER_ADDRESS: Final = "server.address"
 """The host that was called. String. Set by the emitter at start."""
@@ -174,19 +174,19 @@ SERVER_PORT: Final = "server.port"
 """The port that was called. Integer. Set by the emitter at start."""
 
 HTTP_STATUS_CODE: Final = "http.response.status_code"
-"""The provider's HTTP status where the call failed. Integer. Our instrumentors."""
+"""The provider's HTTP status if the call failed. Integer. Our instrumentors."""
 
 HTTP_RESEND_COUNT: Final = "http.request.resend_count"
-"""1 where the request was sent a second time, without our question. Integer. Our instrumentors."""
+"""1 if the request was sent a second time, without our question. Integer. Our instrumentors."""
 
 ERROR_TYPE: Final = "error.type"
 """The class of the failure, never its text. String. Set by the emitter on an error."""
 
 TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
-"""From the request to the first chunk of a stream. Float, seconds. Our instrumentors."""
+"""The time from the request to the first chunk of a stream. Float, seconds. Our instrumentors."""
 
 USER_ID: Final = "user.id"
-"""Whom the call was made for, in the app's own ids. String. Attribution."""
+"""The user the call was made for, by the app's own id. String. Attribution."""
 
 SESSION_ID: Final = "session.id"
 """The session or conversation the call belongs to. String. Attribution."""
@@ -201,63 +201,61 @@ TEAM: Final = "tokenledger.team"
 """The team that owns the feature. String. Attribution."""
 
 PROJECT: Final = "tokenledger.project"
-"""The project the cost belongs to. String. Attribution."""
+"""The project that is charged. String. Attribution."""
 
 COST_CENTER: Final = "tokenledger.cost_center"
-"""The cost centre the cost belongs to. String. Attribution."""
+"""The cost center that is charged. String. Attribution."""
 
 ENDPOINT: Final = "tokenledger.endpoint"
 """The app's own route that led to the call. String. Attribution."""
 
 METADATA_PREFIX: Final = "tokenledger.metadata."
-"""Prefix of any further key the app attributes by. String values. Attribution."""
+"""Prefix of any other key that the app attributes by. String values. Attribution."""
 
 PROVIDER_USAGE: Final = "tokenledger.usage"
-"""The provider's whole usage object, as it came. String, JSON. Our instrumentors."""
+"""The provider's whole usage object, as it was sent. String, JSON. Our instrumentors."""
 
 WEB_SEARCH_REQUESTS: Final = "tokenledger.usage.web_search_requests"
-"""Billed web searches the provider ran. Integer, requests. Our instrumentors."""
+"""Billed web searches by the provider. Integer, requests. Our instrumentors."""
 
 FILE_SEARCH_REQUESTS: Final = "tokenledger.usage.file_search_requests"
-"""Billed file searches the provider ran. Integer, requests. Our instrumentors."""
+"""Billed file searches by the provider. Integer, requests. Our instrumentors."""
 
 CODE_EXECUTION_REQUESTS: Final = "tokenledger.usage.code_execution_requests"
-"""Code executions the provider ran. Integer, requests. Our instrumentors."""
+"""Code executions by the provider. Integer, requests. Our instrumentors."""
 
 AUDIO_SECONDS: Final = "tokenledger.usage.audio_seconds"
-"""Audio billed by its length, not by tokens. Integer, seconds, begun ones count. Our
-instrumentors."""
+"""Audio billed by its length, not by tokens. Integer, seconds, rounded up. Our instrumentors."""
 
 INPUT_CHARACTERS: Final = "tokenledger.usage.input_characters"
 """Text billed by its length, not by tokens (speech). Integer, characters. Our instrumentors."""
 
 IMAGES: Final = "tokenledger.usage.images"
-"""Images the answer holds. Integer. Our instrumentors."""
+"""The number of images in the answer. Integer. Our instrumentors."""
 
 FURTHER_USAGE: Final = "tokenledger.usage.further"
-"""What an answer bills at other models' rates beside its counts: a list of usage objects, each with
-its `type` and its `model`. String, JSON. Our instrumentors, at the end."""
+"""What an answer bills at the rates of other models, in addition to its counts: a list of usage
+objects, each with its `type` and its `model`. String, JSON. Our instrumentors, at the end."""
 
 UNKNOWN_USAGE: Final = "tokenledger.usage.unknown"
-"""What the provider bills of a call and does not tell, in words. String. Our instrumentors."""
+"""What the provider bills for a call but does not report, in words. String. Our instrumentors."""
 
 USAGE_ESTIMATED: Final = "tokenledger.usage.estimated"
-"""True if output tokens were estimated, since the stream broke off before the provider counted
+"""True if output tokens were estimated, because the stream broke off before the provider reported
 them. Boolean. Our instrumentors."""
 
 REPORTED_COST: Final = "tokenledger.cost.reported_usd"
-"""What the provider itself says the call cost (OpenRouter). Number, US dollars. Our
-instrumentors."""
+"""The cost that the provider itself reports (OpenRouter). Number, US dollars. Our instrumentors."""
 
 SDK_VERSION: Final = "tokenledger.sdk.version"
 """The SDK that made the call and its release (`openai 3.54.0`). String. Our instrumentors."""
 
 CALL_ID: Final = "tokenledger.call.id"
-"""A stable id given by the emitter, where a span id would change on a repeat. String."""
+"""A stable id from the emitter, for calls whose span id changes on a repeat. String."""
 
 CALL_STARTED_NS: Final = "tokenledger.call.started_ns"
-"""When the call that `tokenledger.call.id` names began by the provider's clock: with the id it is
-the row's identity, whenever the span was made. Integer, nanoseconds since 1970. Our
+"""When the call named by `tokenledger.call.id` began, by the provider's clock. Together with the id
+it identifies the row, whenever the span was made. Integer, nanoseconds since 1970. Our
 instrumentors."""
 
 SERVICE_NAME: Final = "service.name"
@@ -276,4 +274,4 @@ SCOPE_PREFIX: Final = "tokenledger."
 """Instrumentation scopes of our own emitters start with this."""
 
 ANTHROPIC_SDK_SCOPE: Final = "com.anthropic.sdk.python"
-"""Scope of the spans the anthropic SDK (>= 1.14) makes of its own calls."""
+"""Scope of the spans that the anthropic SDK (>= 1.14) makes of its own calls."""

@@ -1,16 +1,16 @@
-"""Names of the attributes that hold what was said.
+"""Names of the attributes that hold prompts and answers.
 
-They stand apart from `attributes`, whose names the ledger keeps: these it never keeps. Source:
+They are separate from `attributes`, whose names the ledger stores: it never stores these. Source:
 open-telemetry/semantic-conventions-genai, read 2026-11-22.
 """
 
 from typing import Final
 
 INPUT_MESSAGES: Final = "gen_ai.input.messages"
-"""What was asked, as JSON. String. Emitters, where the user asks for it."""
+"""The prompt, as JSON. String. Emitters, if the user asks for it."""
 
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
-"""What was answered, as JSON. String. As the input messages."""
+"""The answer, as JSON. String. Like the input messages."""
 
 SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
-"""What the model was told beforehand, as JSON. String. As the input messages."""
+"""The system prompt, as JSON. String. Like the input messages."""

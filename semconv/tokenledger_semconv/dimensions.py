@@ -1,4 +1,4 @@
-"""What a cost can be grouped by: one list that attribution, rows, reports and views share."""
+"""The dimensions of cost: one list that attribution, rows, reports and views share."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,10 +11,10 @@ class Dimension:
     """One way to group cost.
 
     Args:
-        name: what a person writes after `report --by`.
-        column: the column of `token_ledger_events`.
-        attribute: the span attribute (and baggage key) it travels under; "" if a reader derives it.
-        keys: keyword names that fill it in `attribution`, `default_metadata`, `tags`, `track_cost`.
+        name: its name in `report --by`.
+        column: its column in `token_ledger_events`.
+        attribute: its span attribute and baggage key; "" if a reader derives it.
+        keys: keywords that fill it in `attribution`, `default_metadata`, `tags`, `track_cost`.
     """
 
     name: str
@@ -40,13 +40,13 @@ DIMENSIONS: Final = (
     Dimension("release", "release", attributes.SERVICE_VERSION),
     Dimension("environment", "environment", attributes.DEPLOYMENT_ENVIRONMENT),
 )
-"""Every fixed dimension; `metadata.<key>` groups by any other key the app attributed by."""
+"""Every fixed dimension; `metadata.<key>` groups by any other key of the app's attribution."""
 
 ROLLED_UP: Final = tuple(
     dimension for dimension in DIMENSIONS if dimension.name not in {"provider", "model", "session"}
 )
-"""Dimensions with sums of their own by hour and day. Every sum but a user's is divided by provider
-and model anyway; of sessions there are nearly as many as of calls."""
+"""Dimensions with their own sums by hour and day. All sums except those by user are split by
+provider and model anyway. There are nearly as many sessions as calls."""
 
 ATTRIBUTION_KEYS: Final[dict[str, str]] = {
     key: dimension.attribute for dimension in DIMENSIONS for key in dimension.keys
@@ -57,8 +57,8 @@ METADATA_DIMENSION_PREFIX: Final = "metadata."
 """`report --by metadata.<key>` groups by a metadata key."""
 
 MAX_VALUE_LENGTH: Final = 255
-"""Characters kept of one attribution value: what the older trackers' columns held, and far below
-the 2,704 bytes a btree entry may take."""
+"""The most characters of one attribution value: the limit of the older trackers' columns, and far
+below the 2,704 bytes of a btree entry."""
 
 MAX_METADATA_KEYS: Final = 64
-"""Metadata keys kept per call: W3C baggage guarantees room for 64 members."""
+"""The most metadata keys of one call: W3C baggage guarantees room for 64 members."""

@@ -1,9 +1,9 @@
-"""Names of the attributes other emitters write and TokenLedger reads, one block an emitter.
+"""Names of the attributes that other emitters write and TokenLedger reads, one block per emitter.
 
-What they share with the conventions is in `attributes`. Each name was read off a span of the
-running package on 2026-11-25 (the recordings under `tests/exporter/dialects/spans` name package
-and release). A name marked "reduced" may hold more than counts; of such a value only counts, tiers
-and ids are ever kept.
+Names that they share with the conventions are in `attributes`. Each name was read from a span of
+the running package on 2026-11-25 (the recordings under `tests/exporter/dialects/spans` name the
+package and its release). A value marked "reduced" may hold more than counts; only its counts, tiers
+and ids are ever stored.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 # --- Several emitters
 
 AGENT_NAME: Final = "gen_ai.agent.name"
-"""The agent's name. String. The conventions; stands for the agent where no id is told."""
+"""The agent's name. String. The conventions; used if there is no agent id."""
 
 TOTAL_TOKENS: Final = "gen_ai.usage.total_tokens"
 """Input and output together. Integer, tokens. OpenLLMetry."""
@@ -26,7 +26,7 @@ REQUEST_USER: Final = "gen_ai.request.user"
 """The `user` of the request. String. OpenLIT."""
 
 OPERATION_TIME_TO_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
-"""From the request to the first chunk. Float, seconds. Pydantic AI, @ai-sdk/otel."""
+"""The time from the request to the first chunk. Float, seconds. Pydantic AI, @ai-sdk/otel."""
 
 EXCEPTION_TYPE: Final = "exception.type"
 """The class of an exception, on a span's event. String. OpenTelemetry's `record_exception`."""
@@ -37,7 +37,7 @@ OPENAI_SYSTEM_FINGERPRINT_OLDER: Final = "gen_ai.openai.response.system_fingerpr
 # --- OpenLLMetry
 
 LLM_REQUEST_TYPE: Final = "llm.request.type"
-"""`chat`, `completion`, `embedding`. String. OpenLLMetry's packages that are not migrated."""
+"""`chat`, `completion`, `embedding`. String. OpenLLMetry's packages that are not migrated yet."""
 
 LLM_PROMPT_TOKENS: Final = "llm.usage.prompt_tokens"
 """Input tokens before OpenLLMetry 0.30. Integer, tokens."""
@@ -46,18 +46,18 @@ LLM_COMPLETION_TOKENS: Final = "llm.usage.completion_tokens"
 """Output tokens before OpenLLMetry 0.30. Integer, tokens."""
 
 ASSOCIATION_PREFIX: Final = "traceloop.association.properties."
-"""Prefix of what the app associated a trace with. Strings. OpenLLMetry."""
+"""Prefix of the app's own properties of a trace. Strings. OpenLLMetry."""
 
 # --- OpenInference
 
 OI_KIND: Final = "openinference.span.kind"
-"""`LLM`, `EMBEDDING`, and kinds that are no calls (`CHAIN`, `TOOL`). String."""
+"""`LLM`, `EMBEDDING`, and kinds that are not calls (`CHAIN`, `TOOL`). String."""
 
 OI_INPUT: Final = "llm.token_count.prompt"
-"""Input tokens, cached ones included. Integer, tokens."""
+"""Input tokens, including cached ones. Integer, tokens."""
 
 OI_OUTPUT: Final = "llm.token_count.completion"
-"""Output tokens, reasoning included. Integer, tokens."""
+"""Output tokens, including reasoning. Integer, tokens."""
 
 OI_CACHE_READ: Final = "llm.token_count.prompt_details.cache_read"
 """Cache reads. Integer, tokens."""
@@ -66,19 +66,19 @@ OI_CACHE_WRITE: Final = "llm.token_count.prompt_details.cache_write"
 """Cache writes. Integer, tokens."""
 
 OI_AUDIO_INPUT: Final = "llm.token_count.prompt_details.audio"
-"""Audio within input. Integer, tokens."""
+"""Audio in the input. Integer, tokens."""
 
 OI_REASONING: Final = "llm.token_count.completion_details.reasoning"
-"""Reasoning within output. Integer, tokens."""
+"""Reasoning in the output. Integer, tokens."""
 
 OI_AUDIO_OUTPUT: Final = "llm.token_count.completion_details.audio"
-"""Audio within output. Integer, tokens."""
+"""Audio in the output. Integer, tokens."""
 
 OI_MODEL: Final = "llm.model_name"
 """The model that answered. String."""
 
 OI_REQUEST_MODEL: Final = "llm.request.model_name"
-"""The model asked for. String."""
+"""The requested model. String."""
 
 OI_RESPONSE_MODEL: Final = "llm.response.model_name"
 """The model that answered. String."""
@@ -87,19 +87,19 @@ OI_EMBEDDING_MODEL: Final = "embedding.model_name"
 """The embedding model. String."""
 
 OI_PROVIDER: Final = "llm.provider"
-"""Who was called: `openai`, `azure`, `google`, `aws`. String."""
+"""The provider: `openai`, `azure`, `google`, `aws`. String."""
 
 OI_SYSTEM: Final = "llm.system"
-"""Whose model family it is. String; stands for the provider where none is told."""
+"""The vendor of the model family. String; used if there is no provider."""
 
 OI_METADATA: Final = "metadata"
-"""What the app attributed by: JSON object. String, reduced to its plain values."""
+"""The app's attribution: a JSON object. String, reduced to its plain values."""
 
 OI_TAGS: Final = "tag.tags"
-"""Tags the app gave. String array."""
+"""The app's tags. String array."""
 
 OI_OUTPUT_VALUE: Final = "output.value"
-"""The whole answer as JSON. String, reduced to the response id it begins with."""
+"""The whole answer as JSON. String, reduced to the response id at its start."""
 
 OI_AGENT: Final = "agent.name"
 """The agent's name. String."""
@@ -107,10 +107,10 @@ OI_AGENT: Final = "agent.name"
 # --- Vercel AI SDK
 
 VERCEL_OPERATION: Final = "ai.operationId"
-"""`ai.generateText.doGenerate`: the calls end in do..., the rest repeats them. String."""
+"""`ai.generateText.doGenerate`: only a name that ends in do... is a call. String."""
 
 VERCEL_INPUT: Final = "ai.usage.inputTokens"
-"""Input tokens; from version 6 on cached ones are included. Integer, tokens."""
+"""Input tokens; including cached ones since version 6. Integer, tokens."""
 
 VERCEL_INPUT_UNTIL_4: Final = "ai.usage.promptTokens"
 """Input tokens up to version 4. Integer, tokens."""
@@ -134,10 +134,10 @@ VERCEL_CACHE_WRITE: Final = "ai.usage.inputTokenDetails.cacheWriteTokens"
 """Cache writes. Integer, tokens. Version 6."""
 
 VERCEL_REASONING: Final = "ai.usage.reasoningTokens"
-"""Reasoning within output. Integer, tokens."""
+"""Reasoning in the output. Integer, tokens."""
 
 VERCEL_MODEL: Final = "ai.model.id"
-"""The model asked for. String."""
+"""The requested model. String."""
 
 VERCEL_PROVIDER: Final = "ai.model.provider"
 """Provider and API, `openai.chat`. String."""
@@ -149,21 +149,21 @@ VERCEL_RESPONSE_MODEL: Final = "ai.response.model"
 """The model that answered. String."""
 
 VERCEL_PROVIDER_METADATA: Final = "ai.response.providerMetadata"
-"""What the provider told besides, its usage object among it. String, JSON, reduced."""
+"""Further data of the provider, including its usage object. String, JSON, reduced."""
 
 VERCEL_FIRST_CHUNK_MS: Final = "ai.response.msToFirstChunk"
-"""From the request to the first chunk. Float, milliseconds."""
+"""The time from the request to the first chunk. Float, milliseconds."""
 
 VERCEL_FUNCTION: Final = "ai.telemetry.functionId"
-"""The app's name for the place of the call; read as the feature. String."""
+"""The app's name of the calling function; read as the feature. String."""
 
 VERCEL_METADATA_PREFIX: Final = "ai.telemetry.metadata."
-"""Prefix of what the app attributed by. Strings."""
+"""Prefix of the app's attribution. Strings."""
 
 # --- Langfuse
 
 LANGFUSE_TYPE: Final = "langfuse.observation.type"
-"""`generation`, `embedding`, and types that are no calls. String."""
+"""`generation`, `embedding`, and types that are not calls. String."""
 
 LANGFUSE_USAGE: Final = "langfuse.observation.usage_details"
 """The usage: the provider's own object, or Langfuse's disjoint counts. String, JSON, reduced."""
@@ -172,13 +172,13 @@ LANGFUSE_MODEL: Final = "langfuse.observation.model.name"
 """The model. String."""
 
 LANGFUSE_METADATA_PREFIX: Final = "langfuse.trace.metadata."
-"""Prefix of what the app attributed the trace by. Strings, JSON."""
+"""Prefix of the app's attribution of the trace. Strings, JSON."""
 
 LANGFUSE_TAGS: Final = "langfuse.trace.tags"
 """Tags of the trace. String array."""
 
 LANGFUSE_USER: Final = "langfuse.user.id"
-"""Whom the trace is for, before Langfuse wrote `user.id`. String."""
+"""The trace's user, before Langfuse wrote `user.id`. String."""
 
 LANGFUSE_SESSION: Final = "langfuse.session.id"
 """The trace's session, before Langfuse wrote `session.id`. String."""
@@ -189,21 +189,21 @@ LOGFIRE_USAGE: Final = "gen_ai.usage.raw"
 """The provider's own usage object. String, JSON, reduced."""
 
 PYDANTIC_REASONING: Final = "gen_ai.usage.details.reasoning_tokens"
-"""Reasoning within output. Integer, tokens. Pydantic AI."""
+"""Reasoning in the output. Integer, tokens. Pydantic AI."""
 
 PYDANTIC_CACHE_WRITE_1H: Final = "gen_ai.usage.details.ephemeral_1h_input_tokens"
-"""Cache writes kept an hour. Integer, tokens. Pydantic AI."""
+"""Cache writes stored for one hour. Integer, tokens. Pydantic AI."""
 
 PYDANTIC_AUDIO_INPUT: Final = "gen_ai.usage.details.input_audio_tokens"
-"""Audio within input. Integer, tokens. Pydantic AI."""
+"""Audio in the input. Integer, tokens. Pydantic AI."""
 
 PYDANTIC_AUDIO_OUTPUT: Final = "gen_ai.usage.details.output_audio_tokens"
-"""Audio within output. Integer, tokens. Pydantic AI."""
+"""Audio in the output. Integer, tokens. Pydantic AI."""
 
 # --- LiteLLM
 
 LITELLM_CACHE_HIT: Final = "litellm.cache_hit"
-"""True if the answer came from LiteLLM's own cache and no provider was asked. Boolean."""
+"""True if the answer came from LiteLLM's own cache, without a provider. Boolean."""
 
 LITELLM_PROVIDER_MODEL: Final = "litellm.provider.model"
 """Provider and model, `openai/gpt-4o`. String."""
@@ -218,10 +218,10 @@ LITELLM_END_USER: Final = "metadata.user_api_key_end_user_id"
 """The proxy's end user. String."""
 
 LITELLM_KEY_USER: Final = "metadata.user_api_key_user_id"
-"""Who owns the proxy key. String."""
+"""The owner of the proxy key. String."""
 
 LITELLM_TEAM: Final = "metadata.team_id"
-"""The team the app gave. String."""
+"""The team that the app set. String."""
 
 LITELLM_KEY_TEAM: Final = "metadata.user_api_key_team_id"
 """The team the proxy key belongs to. String."""
@@ -235,23 +235,23 @@ LITELLM_KEY_PROJECT: Final = "metadata.user_api_key_project_id"
 # --- Strands
 
 STRANDS_TAGS: Final = "tags"
-"""Tags the app gave an agent. String array."""
+"""The app's tags of an agent. String array."""
 
 # --- Google ADK
 
 ADK_RESPONSE: Final = "gcp.vertex.agent.llm_response"
-"""The whole answer, usage included. String, JSON, reduced to its usage."""
+"""The whole answer, including its usage. String, JSON, reduced to its usage."""
 
 ADK_SESSION: Final = "gcp.vertex.agent.session_id"
 """The agent's session. String."""
 
 ADK_REASONING: Final = "gen_ai.usage.experimental.reasoning_tokens"
-"""Thinking, which the output of version 1 leaves out. Integer, tokens."""
+"""Thinking, which version 1 leaves out of the output. Integer, tokens."""
 
 # --- LangSmith
 
 LANGSMITH_KIND: Final = "langsmith.span.kind"
-"""`llm`, `embedding`, and kinds that are no calls. String."""
+"""`llm`, `embedding`, and kinds that are not calls. String."""
 
 LANGSMITH_USAGE: Final = "langsmith.metadata.usage_metadata"
 """LangChain's usage object. String, JSON, reduced."""
@@ -263,13 +263,13 @@ LANGSMITH_OUTPUT_DETAILS: Final = "gen_ai.usage.output_token_details"
 """Parts of the output as Python prints a dict. String, reduced."""
 
 LANGSMITH_METADATA_PREFIX: Final = "langsmith.metadata."
-"""Prefix of what the app, LangChain and LangSmith itself attributed by."""
+"""Prefix of the attribution by the app, LangChain and LangSmith itself."""
 
 LANGSMITH_PROVIDER: Final = "langsmith.metadata.ls_provider"
-"""Who was called. String."""
+"""The provider. String."""
 
 LANGSMITH_MODEL: Final = "langsmith.metadata.ls_model_name"
-"""The model asked for. String."""
+"""The requested model. String."""
 
 LANGSMITH_TAGS: Final = "langsmith.span.tags"
 """Tags of the run, joined by commas. String."""

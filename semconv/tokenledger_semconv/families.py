@@ -1,15 +1,15 @@
-"""Whose model a name is: the one rule for calls that do not say who serves them.
+"""The provider of a model by its name: the only rule for calls that do not name their provider.
 
-The beginning of a name is enough, so nothing is compiled when the contract is imported. What a
-platform resells (Bedrock, Vertex, Azure) is not found here: there the emitter names the provider.
+The beginning of a name is enough, so importing the contract compiles no pattern. Models that a
+platform resells (Bedrock, Vertex, Azure) are not recognized here: the emitter names the provider.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-# Provider, in the convention's spelling, and how its models' names begin. Model lists of the
-# providers and of genai-prices 0.2.3, read 2026-11-22.
+# Provider, in the convention's spelling, and the beginnings of its models' names. From the model
+# lists of the providers and of genai-prices 0.2.3, read 2026-11-22.
 _BEGINNINGS: Final = (
     (
         "openai",
@@ -39,11 +39,11 @@ _FINE_TUNED: Final = "ft:"
 
 
 def provider_of(model: str) -> str:
-    """Who sells a model, in the convention's spelling, where its name says so; "" if it does not.
+    """The provider of a model, in the convention's spelling; "" if its name does not tell.
 
     Args:
-        model: name as the caller or the provider wrote it; `ft:` before a fine-tuned one's base
-            is passed over.
+        model: the name as the caller or the provider wrote it; a leading `ft:` of a fine-tuned
+            model is ignored.
     """
     name = model.lower().removeprefix(_FINE_TUNED)
-    return next((seller for seller, starts in _BEGINNINGS if name.startswith(starts)), "")
+    return next((provider for provider, starts in _BEGINNINGS if name.startswith(starts)), "")

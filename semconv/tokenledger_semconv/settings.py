@@ -1,7 +1,7 @@
 """Every option of `configure()`, with its default, its environment variable and its meaning.
 
-Precedence: argument > `TOKENLEDGER_<OPTION>` > `OTEL_PYTHON_TOKENLEDGER_<OPTION>` (what
-`opentelemetry-instrument --tokenledger_<option>` sets) > the named fall-backs > default.
+Precedence: argument > `TOKENLEDGER_<OPTION>` > `OTEL_PYTHON_TOKENLEDGER_<OPTION>` (set by
+`opentelemetry-instrument --tokenledger_<option>`) > the named fall-backs > default.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ ENVIRONMENT_PREFIX: Final = "TOKENLEDGER_"
 """`TOKENLEDGER_BATCH_SIZE` sets `batch_size`, and so on for every option."""
 
 LAUNCHER_PREFIX: Final = "OTEL_PYTHON_TOKENLEDGER_"
-"""`opentelemetry-instrument` makes flags of `OTEL_*` names only, so each option has this twin."""
+"""`opentelemetry-instrument` has flags for `OTEL_*` names only, so options have a second name."""
 
 MAX_BATCH_SIZE: Final = 100_000
-"""Rows per COMMIT an operator may ask for; a batch is held in memory while it is written."""
+"""The largest `batch_size`; a batch is in memory while it is written."""
 
 _FALL_BACKS: Final[Mapping[str, str]] = {
     "database_url": "DATABASE_URL",
@@ -31,36 +31,37 @@ _FALL_BACKS: Final[Mapping[str, str]] = {
 
 
 class SettingsError(ValueError):
-    """An option has a value it cannot take; the message names the option and what it takes."""
+    """An option has an invalid value; the message names the option and its valid values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `configure()` was told, or the environment says.
+    """The options of `configure()`, from its arguments and the environment.
 
     Args:
-        database_url: Postgres connection string; "" if none was given.
-        app_name: fills `app_name`; "" leaves it to the resource's `service.name`.
-        environment: fills `environment`; "" leaves it to `deployment.environment.name`.
-        batch_size: rows per COMMIT, at most; 1 to 100,000.
-        flush_interval_seconds: age at which a waiting row is written at the latest; above 0.
+        database_url: Postgres connection string; "" if there is none.
+        app_name: fills the column `app_name`; "" uses the resource's `service.name`.
+        environment: fills the column `environment`; "" uses `deployment.environment.name`.
+        batch_size: the most rows per COMMIT; 1 to 100,000.
+        flush_interval_seconds: the longest time a row waits before it is written; above 0.
         async_mode: False makes a call return only after its row is committed (or spooled, if the
-            database is away).
-        sample_rate: share of traces recorded by the app's tracing, 0.0 to 1.0; never money.
-        default_metadata: attribution of every call that says nothing else.
-        agent_id: the agent every call belongs to unless it says otherwise.
-        tags: more default metadata, under the name another tracker uses; wins over it.
-        enabled: False patches nothing and opens nothing.
-        debug: print one line a call to standard error.
-        spool_dir: folder of the crash-safe spool; "" is the user's state folder.
+            database is unreachable).
+        sample_rate: share of traces that the app's tracing records, 0.0 to 1.0; costs are always
+            complete.
+        default_metadata: attribution of calls that have none of their own.
+        agent_id: the default agent of every call.
+        tags: more default metadata, under another tracker's name; wins over `default_metadata`.
+        enabled: False patches no SDK and opens no ledger.
+        debug: print one line per call to standard error.
+        spool_dir: directory of the crash-safe spool; "" is the user's state directory.
         stream_usage: False never asks an OpenAI chat stream for its usage.
-        provider_hosts: host -> provider, for hosts the instrumentors do not know or name otherwise.
-        buffer_size: calls kept in memory while the spool's disk takes none; 1 or more.
-        max_retries: retries after growing pauses, before the longest pause is all there is.
+        provider_hosts: host -> provider, for hosts that are unknown or should have another name.
+        buffer_size: the most calls in memory while the spool's disk accepts none; 1 or more.
+        max_retries: retries with growing pauses; later retries use the longest pause.
         retry_backoff_base: seconds before the first retry; each further pause is twice as long.
-        retry_backoff_max: seconds no pause exceeds while the circuit is closed.
-        circuit_breaker_threshold: failures in a row that open the circuit; 1 or more.
-        circuit_breaker_timeout: seconds an open circuit leaves the database in peace.
+        retry_backoff_max: the longest pause while the circuit is closed, in seconds.
+        circuit_breaker_threshold: consecutive failures that open the circuit; 1 or more.
+        circuit_breaker_timeout: how long the circuit stays open, in seconds.
     """
 
     database_url: str = field(default="", repr=False)
@@ -87,19 +88,21 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch_size <= MAX_BATCH_SIZE:
-            raise SettingsError(f"batch_size is {self.batch_size}: give 1 to {MAX_BATCH_SIZE} rows")
+            raise SettingsError(
+                f"batch_size must be 1 to {MAX_BATCH_SIZE:,}, not {self.batch_size}"
+            )
         if not 0 <= self.sample_rate <= 1:
-            raise SettingsError(f"sample_rate is {self.sample_rate}: give a share, 0.0 to 1.0")
-        for option, least in _LEAST.items():
-            if getattr(self, option) < least:
-                raise SettingsError(f"{option} is {getattr(self, option)}: give {least} or more")
+            raise SettingsError(f"sample_rate must be 0.0 to 1.0, not {self.sample_rate}")
+        for option, minimum in _MINIMUMS.items():
+            if (value := getattr(self, option)) < minimum:
+                raise SettingsError(f"{option} must be {minimum} or more, not {value}")
         for option in _SECONDS:
-            if not getattr(self, option) > 0:
-                raise SettingsError(f"{option} is {getattr(self, option)}: give seconds above 0")
+            if not (value := getattr(self, option)) > 0:
+                raise SettingsError(f"{option} must be more than 0 seconds, not {value}")
 
 
 ALIASES: Final[Mapping[str, str]] = {"flush_batch_size": "batch_size"}
-"""Names another tracker has for an option; the option's own name wins."""
+"""Another tracker's names for an option; the option's own name wins."""
 
 OPTIONS: Final = tuple(option.name for option in fields(Settings))
 """The option names, in the order of `Settings`."""
@@ -118,55 +121,57 @@ def launcher_variable(option: str) -> str:
 def read_settings(
     arguments: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
 ) -> Settings:
-    """Settle every option from arguments, environment and defaults.
+    """Determine every option from arguments, environment and defaults.
 
     Args:
-        arguments: options given in code; `None` values count as not given.
+        arguments: options passed in code; `None` counts as not passed.
         environ: the environment; `os.environ` if `None`.
 
     Raises:
-        SettingsError: an option is unknown or has a value it cannot take.
+        SettingsError: an option is unknown or has an invalid value.
     """
     environ = os.environ if environ is None else environ
-    given = {name: value for name, value in (arguments or {}).items() if value is not None}
+    passed = {name: value for name, value in (arguments or {}).items() if value is not None}
     for alias, option in ALIASES.items():
-        if alias in given:
-            value = given.pop(alias)
-            given.setdefault(option, value)
-    if unknown := given.keys() - set(OPTIONS):
+        if alias in passed:
+            value = passed.pop(alias)
+            passed.setdefault(option, value)
+    if unknown := passed.keys() - set(OPTIONS):
         raise SettingsError(
-            f"unknown option {', '.join(sorted(unknown))}: the options are {', '.join(OPTIONS)}"
+            f"unknown option {', '.join(sorted(unknown))}; use one of {', '.join(OPTIONS)}"
         )
     values: dict[str, Any] = {}
     for option in OPTIONS:
-        if option in given:
-            values[option] = _checked(option, given[option])
+        if option in passed:
+            values[option] = _checked(option, passed[option])
         elif (text := _environment_text(option, environ)) is not None:
             values[option] = _PARSERS.get(option, _text)(option, text)
     return Settings(**values)
 
 
 def _environment_text(option: str, environ: Mapping[str, str]) -> str | None:
-    own = (option, *(alias for alias, meant in ALIASES.items() if meant == option))
+    spellings = (option, *(alias for alias, meant in ALIASES.items() if meant == option))
     named = [
-        variable(name) for name in own for variable in (environment_variable, launcher_variable)
+        variable(name)
+        for name in spellings
+        for variable in (environment_variable, launcher_variable)
     ]
     names = (*named, _FALL_BACKS.get(option))
     return next((environ[name] for name in names if name and environ.get(name)), None)
 
 
 def _checked(option: str, value: object) -> object:
-    """A value given in code, refused where its type is not the option's."""
+    """A value passed in code; raises if its type is not the option's."""
     if option in _NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        raise SettingsError(f"{option} is {value!r}: give a number")
+        raise SettingsError(f"{option} must be a number, not {value!r}")
     if option in _WHOLE_NUMBERS and not isinstance(value, int):
-        raise SettingsError(f"{option} is {value!r}: give a whole number")
+        raise SettingsError(f"{option} must be a whole number, not {value!r}")
     if option in _FLAGS and not isinstance(value, bool):
-        raise SettingsError(f"{option} is {value!r}: give True or False")
+        raise SettingsError(f"{option} must be True or False, not {value!r}")
     if option not in _MAPPINGS:
         return value
     if not isinstance(value, Mapping):
-        raise SettingsError(f"{option} is a {type(value).__name__}: give a dict")
+        raise SettingsError(f"{option} must be a dict, not {type(value).__name__}")
     return dict(cast("Mapping[str, object]", value))
 
 
@@ -178,14 +183,14 @@ def _whole(option: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise SettingsError(f"{option} is {text!r}: give a whole number") from None
+        raise SettingsError(f"{option} must be a whole number, not {text!r}") from None
 
 
 def _number(option: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise SettingsError(f"{option} is {text!r}: give a number") from None
+        raise SettingsError(f"{option} must be a number, not {text!r}") from None
 
 
 def _flag(option: str, text: str) -> bool:
@@ -194,28 +199,28 @@ def _flag(option: str, text: str) -> bool:
     try:
         return flags[text.strip().lower()]
     except KeyError:
-        raise SettingsError(f"{option} is {text!r}: give true or false") from None
+        raise SettingsError(f"{option} must be true or false, not {text!r}") from None
 
 
 def _mapping(option: str, text: str) -> dict[str, Any]:
-    """JSON object, or the `key=value,key=value` list OpenTelemetry variables use."""
+    """A JSON object, or a `key=value,key=value` list as in OpenTelemetry's variables."""
     if text.lstrip().startswith("{"):
         try:
             return dict(json.loads(text))
         except ValueError:
-            raise SettingsError(f"{option} is not valid JSON: give an object") from None
+            raise SettingsError(f"{option} must be a JSON object; it is not valid JSON") from None
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
     if not all(separator for _, separator, _ in pairs):
-        raise SettingsError(f"{option} is {text!r}: give key=value,key=value or a JSON object")
+        raise SettingsError(f"{option} must be key=value,key=value or a JSON object, not {text!r}")
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-_LEAST: Final = {"buffer_size": 1, "max_retries": 0, "circuit_breaker_threshold": 1}
+_MINIMUMS: Final = {"buffer_size": 1, "max_retries": 0, "circuit_breaker_threshold": 1}
 _SECONDS: Final = (
     *("flush_interval_seconds", "retry_backoff_base", "retry_backoff_max"),
     "circuit_breaker_timeout",
 )
-_WHOLE_NUMBERS: Final = ("batch_size", *_LEAST)
+_WHOLE_NUMBERS: Final = ("batch_size", *_MINIMUMS)
 _NUMBERS: Final = (*_WHOLE_NUMBERS, *_SECONDS, "sample_rate")
 _FLAGS: Final = ("async_mode", "enabled", "debug", "stream_usage")
 _MAPPINGS: Final = ("default_metadata", "tags", "provider_hosts")

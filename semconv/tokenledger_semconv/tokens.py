@@ -1,17 +1,17 @@
-"""The token vector: what one call used, in the units a provider bills.
+"""The token vector: the usage of one call, in the units that providers bill.
 
-`None` means the provider did not report the count, `0` that it reported zero. Input includes cache
-reads and writes, output includes reasoning, whatever the provider's own convention: a reader brings
-its numbers into this shape, and everything after it relies on the invariants below.
+`None` means that the provider did not report a count, `0` that it reported zero. Input includes
+cache reads and writes, and output includes reasoning, whatever the provider's own convention. A
+reader brings its numbers into this shape; everything after it relies on the invariants below.
 """
 
 from typing import Final, NamedTuple
 
 TEXT_COUNTS: Final = 6
-"""So many of a vector's counts, the first, are of text; the others are empty for most calls."""
+"""The number of counts at the start of a vector that concern text; most calls have only these."""
 
 MOST_COUNTED: Final = 1_000_000_000
-"""The largest count one call can have; a larger one is a fault of its emitter, or a lie."""
+"""The largest plausible count of one call; a larger one is an error of its emitter, or false."""
 
 
 class TokenVector(NamedTuple):
@@ -21,9 +21,9 @@ class TokenVector(NamedTuple):
     `input_characters` and `images`, which stand for calls not billed by tokens.
 
     Invariants, checked by `faults`: no count is negative; uncached + cache read + cache write =
-    input; one-hour writes are within cache writes; reasoning and audio and image are within their
-    side; cached audio and images are within cache reads, and what of audio and images was not
-    cached is within uncached input.
+    input; one-hour writes are part of cache writes; reasoning, audio and images are part of their
+    side; cached audio and images are part of cache reads, and the rest of audio and images is part
+    of uncached input.
     """
 
     input_tokens: int | None = None
@@ -47,7 +47,7 @@ class TokenVector(NamedTuple):
 
     @property
     def uncached_input_tokens(self) -> int:
-        """Input tokens billed at the plain input rate; 0 where input is unknown."""
+        """Input tokens billed at the plain input rate; 0 if the input is unknown."""
         if self.input_tokens is None:
             return 0
         return self.input_tokens - (self.cached_tokens or 0) - (self.cache_write_tokens or 0)
@@ -66,7 +66,7 @@ class TokenVector(NamedTuple):
 
     @property
     def is_measured(self) -> bool:
-        """Whether anything a provider bills a call by was counted: tokens, seconds, letters."""
+        """Whether anything that providers bill was counted: tokens, seconds, characters."""
         return self.total_tokens is not None or self.has_length
 
     @property
@@ -88,17 +88,17 @@ class TokenVector(NamedTuple):
         return self == _NOTHING
 
     def faults(self) -> tuple[str, ...]:
-        """The invariants this vector breaks, as sentences; empty for a sound one."""
+        """The invariants that this vector violates, as sentences; empty for a sound vector."""
         return () if self._is_plainly_sound else self._faults()
 
     @property
     def is_plausible(self) -> bool:
-        """Whether every count is one that a single call can have."""
+        """Whether a single call can have all these counts."""
         return max(filter(None, self), default=0) <= MOST_COUNTED
 
     @property
     def _is_plainly_sound(self) -> bool:
-        """Enough for most calls, at a tenth of the price of looking for every fault."""
+        """Sufficient for most calls, at a tenth of the cost of looking for every fault."""
         read, written, cached, writes, hour, reasoning = self[:TEXT_COUNTS]
         return (
             not any(self[TEXT_COUNTS:])
@@ -110,10 +110,10 @@ class TokenVector(NamedTuple):
         )
 
     def _faults(self) -> tuple[str, ...]:
-        found = [
+        faults = [
             f"{name} is negative" for name, count in self._asdict().items() if (count or 0) < 0
         ]
-        found += [
+        faults += [
             f"{name} is over {MOST_COUNTED:,}, more than one call can use"
             for name, count in self._asdict().items()
             if (count or 0) > MOST_COUNTED
@@ -131,12 +131,12 @@ class TokenVector(NamedTuple):
             ("cached audio and images", self.cached_media_tokens, "cache reads", self._reads),
             ("uncached audio and images", self._uncached_media, "uncached input", self._uncached),
         )
-        found += [
+        faults += [
             f"{part_name} ({part}) exceed {whole_name} ({whole})"
             for part_name, part, whole_name, whole in within
             if part is not None and whole is not None and part > whole
         ]
-        return tuple(found)
+        return tuple(faults)
 
     @property
     def _cached_total(self) -> int | None:
@@ -154,7 +154,7 @@ class TokenVector(NamedTuple):
 
     @property
     def _uncached_media(self) -> int | None:
-        """Audio and image tokens known to be uncached; `None` where no cached split tells."""
+        """Audio and image tokens known to be uncached; `None` if no split was reported."""
         splits = (
             (self.audio_input_tokens, self.cached_audio_tokens),
             (self.image_input_tokens, self.cached_image_tokens),

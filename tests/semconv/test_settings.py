@@ -59,33 +59,35 @@ def test_an_argument_wins_over_the_environment(option: str) -> None:
     assert getattr(read_settings({option: default}, environ), option) == default
 
 
-def test_the_variables_other_tools_use_are_fall_backs() -> None:
+def test_the_variables_of_other_tools_are_fall_backs() -> None:
     environ = {"DATABASE_URL": "postgresql://fallback/db", "OTEL_SERVICE_NAME": "svc"}
-    found = read_settings(environ=environ)
-    assert (found.database_url, found.app_name) == ("postgresql://fallback/db", "svc")
+    settings = read_settings(environ=environ)
+    assert (settings.database_url, settings.app_name) == ("postgresql://fallback/db", "svc")
     environ |= {"TOKENLEDGER_DATABASE_URL": "postgresql://own/db", "TOKENLEDGER_APP_NAME": "app"}
-    found = read_settings(environ=environ)
-    assert (found.database_url, found.app_name) == ("postgresql://own/db", "app")
+    settings = read_settings(environ=environ)
+    assert (settings.database_url, settings.app_name) == ("postgresql://own/db", "app")
 
 
 @pytest.mark.parametrize(
     ("option", "value", "remedy"),
     [
-        ("batch_size", "many", "give a whole number"),
-        ("batch_size", "0", "give 1 to 100000 rows"),
-        ("flush_interval_seconds", "0", "give seconds above 0"),
-        ("sample_rate", "1.5", "give a share, 0.0 to 1.0"),
-        ("debug", "maybe", "give true or false"),
-        ("tags", "team", "give key=value"),
-        ("buffer_size", "0", "give 1 or more"),
-        ("max_retries", "-1", "give 0 or more"),
-        ("circuit_breaker_threshold", "0", "give 1 or more"),
-        ("retry_backoff_base", "0", "give seconds above 0"),
-        ("circuit_breaker_timeout", "-1", "give seconds above 0"),
+        ("batch_size", "many", "must be a whole number"),
+        ("batch_size", "0", "must be 1 to 100,000, not 0"),
+        ("flush_interval_seconds", "0", "must be more than 0 seconds"),
+        ("sample_rate", "1.5", "must be 0.0 to 1.0"),
+        ("debug", "maybe", "must be true or false"),
+        ("tags", "team", "must be key=value"),
+        ("buffer_size", "0", "must be 1 or more"),
+        ("max_retries", "-1", "must be 0 or more"),
+        ("circuit_breaker_threshold", "0", "must be 1 or more"),
+        ("retry_backoff_base", "0", "must be more than 0 seconds"),
+        ("circuit_breaker_timeout", "-1", "must be more than 0 seconds"),
         ("default_metadata", "{", "not valid JSON"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_it_takes(option: str, value: str, remedy: str) -> None:
+def test_an_invalid_value_is_named_with_the_valid_ones(
+    option: str, value: str, remedy: str
+) -> None:
     with pytest.raises(SettingsError, match=remedy) as caught:
         read_settings(environ={environment_variable(option): value})
     assert option in str(caught.value)
@@ -95,7 +97,7 @@ def test_a_wrong_value_is_named_with_what_it_takes(option: str, value: str, reme
     ("option", "value"),
     [("batch_size", 1.5), ("batch_size", True), ("debug", "yes"), ("tags", ["a"]), ("nope", 1)],
 )
-def test_a_wrong_argument_is_named(option: str, value: object) -> None:
+def test_an_invalid_argument_is_named(option: str, value: object) -> None:
     with pytest.raises(SettingsError, match=option):
         read_settings({option: value}, {})
 
@@ -105,7 +107,7 @@ def test_the_database_url_is_in_no_representation() -> None:
 
 
 @pytest.mark.parametrize("name", ["TOKENLEDGER_", "OTEL_PYTHON_TOKENLEDGER_"])
-def test_another_trackers_name_sets_the_option_unless_its_own_name_does(name: str) -> None:
+def test_another_trackers_name_sets_an_option_unless_the_options_own_name_does(name: str) -> None:
     assert read_settings(environ={f"{name}FLUSH_BATCH_SIZE": "7"}).batch_size == 7
     both = {f"{name}FLUSH_BATCH_SIZE": "7", "TOKENLEDGER_BATCH_SIZE": "8"}
     assert read_settings(environ=both).batch_size == 8

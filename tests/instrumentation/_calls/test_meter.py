@@ -112,7 +112,7 @@ def test_a_price_that_cannot_be_found_out_is_no_cost(monkeypatch: pytest.MonkeyP
     def broken(*_args: object, **_kwargs: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("instrumentation.harness.price_of", broken)
+    monkeypatch.setattr("support.ledger_in_memory.price_of", broken)
     counted = Meter()
     counted.add(A_CALL, NOVEMBER, failed=False)
     assert (counted.calls, counted.calls_without_cost) == (1, 1)

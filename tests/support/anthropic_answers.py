@@ -67,8 +67,8 @@ STREAM = streamed(EVENTS)
 
 def _header(name: str, value: str) -> bytes:
     """A header of type 7, a string."""
-    told = value.encode()
-    return bytes([len(name)]) + name.encode() + b"\x07" + struct.pack(">H", len(told)) + told
+    encoded = value.encode()
+    return bytes([len(name)]) + name.encode() + b"\x07" + struct.pack(">H", len(encoded)) + encoded
 
 
 def _frame(event: dict[str, Any]) -> bytes:

@@ -84,10 +84,10 @@ def test_leaving_a_scope_leaves_what_was_left_open_inside(ledger: LedgerInMemory
             yield
 
     with attribution(user_id="u1"):
-        kept = careless()
-        next(kept)
+        stored = careless()
+        next(stored)
     _call()
-    kept.close()
+    stored.close()
     _call()
     assert _said(ledger) == [None, None]
 

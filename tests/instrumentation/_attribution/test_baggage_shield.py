@@ -149,10 +149,10 @@ def test_unpatched_requests_carry_what_the_app_sends(
     traced: Clients, provider: DemoProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whose baggage it is is the app's business once we have left."""
-    kept = traced.openai.request
+    remaining = traced.openai.request
     tokenledger.unpatch_openai()
     # Another tool may still hold the method that was wrapped.
-    monkeypatch.setattr(traced.openai, "request", kept)
+    monkeypatch.setattr(traced.openai, "request", remaining)
     with tokenledger.attribution(user_id="u1"), contextlib.suppress(*_REFUSED):
         traced.openai.moderations.create(input=PROMPT)
     assert _baggage(provider) == ["user.id=u1"]
@@ -163,9 +163,9 @@ def test_unpatched_requests_carry_what_the_app_sends(
 async def test_unpatched_async_requests_carry_what_the_app_sends(
     async_traced: Clients, provider: DemoProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = async_traced.openai.request
+    remaining = async_traced.openai.request
     tokenledger.unpatch_openai()
-    monkeypatch.setattr(async_traced.openai, "request", kept)
+    monkeypatch.setattr(async_traced.openai, "request", remaining)
     with tokenledger.attribution(user_id="u1"), contextlib.suppress(*_REFUSED):
         await async_traced.openai.moderations.create(input=PROMPT)
     assert _baggage(provider) == ["user.id=u1"]

@@ -99,13 +99,13 @@ class _Unprintable:
     ],
     ids=["text", "int", "bool", "dict", "nul", "surrogate", "long", "long-unicode", "unprintable"],
 )
-def test_a_value_becomes_text_a_row_can_hold(value: object, kept: str) -> None:
-    assert clean(value) == kept
+def test_a_value_becomes_text_a_row_can_hold(value: object, metadata_keys: str) -> None:
+    assert clean(value) == metadata_keys
 
 
 @given(st.text(st.characters(codec=None), max_size=400))
 def test_no_text_poisons_a_row(value: str) -> None:
-    kept = clean(value)
-    assert "\0" not in kept
-    assert len(kept) <= MAX_VALUE_LENGTH
-    kept.encode("utf-8")
+    metadata_keys = clean(value)
+    assert "\0" not in metadata_keys
+    assert len(metadata_keys) <= MAX_VALUE_LENGTH
+    metadata_keys.encode("utf-8")

@@ -159,11 +159,11 @@ def test_a_call_told_of_the_past_counts_by_the_prices_of_its_day() -> None:
 
 @pytest.mark.usefixtures("ledger")
 def test_a_call_that_is_told_twice_counts_once() -> None:
-    told: dict[str, Any] = {"model": "gpt-4o", "requested_at": "2026-11-20"}
+    call: dict[str, Any] = {"model": "gpt-4o", "requested_at": "2026-11-20"}
     with meter() as counted:
-        track_many([{**told, "input_tokens": 1_000, "output_tokens": 0}] * 2)
+        track_many([{**call, "input_tokens": 1_000, "output_tokens": 0}] * 2)
         assert counted.calls == 1
-        track_many([{**told, "input_tokens": 2_000, "output_tokens": 0}])
+        track_many([{**call, "input_tokens": 2_000, "output_tokens": 0}])
     assert (counted.calls, counted.tokens.input) == (2, 3_000)
     assert counted.cost_usd == Decimal("0.0025") + Decimal("0.0050")
 
@@ -211,10 +211,10 @@ def test_a_generator_left_open_inside_does_not_keep_counting() -> None:
             yield
 
     with meter() as counted:
-        kept = careless()
-        next(kept)
+        stored = careless()
+        next(stored)
     assert context.get_value(METERS) is None
-    kept.close()
+    stored.close()
     assert counted.calls == 0
 
 
@@ -241,6 +241,6 @@ def test_a_stream_counts_when_it_ends_even_outside(clients: Clients) -> None:
 def test_importing_us_loads_no_decimals() -> None:
     """They are a tenth of what an import of ours costs."""
     look = "import sys, tokenledger; print({'decimal', 'datetime'} & sys.modules.keys())"
-    found = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
-    assert found.stdout.strip() == "set()"
+    price = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
+    assert price.stdout.strip() == "set()"
     assert tokenledger.meter is meter

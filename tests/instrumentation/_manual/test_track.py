@@ -165,8 +165,8 @@ def test_the_same_call_of_the_past_is_one_call_however_often_it_is_told(
 def test_calls_of_the_past_that_differ_are_two(
     ledger: LedgerInMemory, other: dict[str, Any]
 ) -> None:
-    told: dict[str, Any] = {"model": "gpt-4o", "input_tokens": 1, "requested_at": NOON}
-    track_many([told, {**told, **other}])
+    call: dict[str, Any] = {"model": "gpt-4o", "input_tokens": 1, "requested_at": NOON}
+    track_many([call, {**call, **other}])
     assert len(set(_identities(ledger))) == 2
 
 
@@ -208,8 +208,8 @@ def test_any_status_but_success_is_a_failed_call(ledger: LedgerInMemory, status:
 def test_a_wrong_value_is_reported_and_the_rest_is_booked(
     ledger: LedgerInMemory, argument: str, wrong: object
 ) -> None:
-    told: dict[str, Any] = {"model": "gpt-4o", "output_tokens": 5, argument: wrong}
-    track(**told)
+    call: dict[str, Any] = {"model": "gpt-4o", "output_tokens": 5, argument: wrong}
+    track(**call)
     assert token_counts(ledger.only()) == {"output_tokens": 5}
     assert REPORTED_COST not in ledger.only()
     assert _guard.counts() == {f"track({argument}=)": 1}
@@ -222,15 +222,15 @@ def test_a_wrong_value_is_reported_and_the_rest_is_booked(
     ids=str,
 )
 def test_a_reported_cost_keeps_the_digits_its_author_wrote(
-    ledger: LedgerInMemory, given: float | str, text: str
+    ledger: LedgerInMemory, arguments: float | str, text: str
 ) -> None:
-    track(model="gpt-4o", input_tokens=1, cost_usd=given)
+    track(model="gpt-4o", input_tokens=1, cost_usd=arguments)
     assert ledger.only()[REPORTED_COST] == text
 
 
 def test_a_duration_may_be_any_number(ledger: LedgerInMemory) -> None:
-    for told in (1, 1.0, Decimal(1), Fraction(1)):
-        track(model="gpt-4o", input_tokens=1, latency_ms=cast("Any", told))
+    for call in (1, 1.0, Decimal(1), Fraction(1)):
+        track(model="gpt-4o", input_tokens=1, latency_ms=cast("Any", call))
     lasted = {(span.end_time or 0) - (span.start_time or 0) for span in ledger.spans}
     assert lasted == {1_000_000}
 
@@ -242,7 +242,7 @@ def test_no_model_is_none_and_not_its_name(ledger: LedgerInMemory) -> None:
     track_cost(model=None)(lambda: {"usage": {"prompt_tokens": 1, "completion_tokens": 1}})()
     said = [attributes_of(span) for span in ledger.spans]
     assert len(said) == 4
-    assert not {REQUEST_MODEL, RESPONSE_MODEL} & {name for told in said for name in told}
+    assert not {REQUEST_MODEL, RESPONSE_MODEL} & {name for call in said for name in call}
 
 
 def test_many_calls_are_booked_around_a_bad_one(ledger: LedgerInMemory) -> None:

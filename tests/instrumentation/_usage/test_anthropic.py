@@ -60,14 +60,14 @@ _MESSAGE: dict[str, Any] = {
     "message", [_MESSAGE, Message.model_validate(_MESSAGE)], ids=["mapping", "sdk-object"]
 )
 def test_a_message_is_read_whole(message: object) -> None:
-    found = read_message(message)
-    assert token_vector(found) == _VECTOR
-    assert not token_vector(found).faults()
-    assert json.loads(str(found[names.PROVIDER_USAGE])) == _USAGE
-    assert (found[names.RESPONSE_ID], found[names.RESPONSE_MODEL]) == ("msg_1", "claude-sonnet-5")
-    assert found[names.FINISH_REASONS] == ("end_turn",)
-    assert found[names.ANTHROPIC_SERVICE_TIER] == "priority"
-    assert found[names.CACHE_WRITE_5M_TOKENS] == 200
+    result = read_message(message)
+    assert token_vector(result) == _VECTOR
+    assert not token_vector(result).faults()
+    assert json.loads(str(result[names.PROVIDER_USAGE])) == _USAGE
+    assert (result[names.RESPONSE_ID], result[names.RESPONSE_MODEL]) == ("msg_1", "claude-sonnet-5")
+    assert result[names.FINISH_REASONS] == ("end_turn",)
+    assert result[names.ANTHROPIC_SERVICE_TIER] == "priority"
+    assert result[names.CACHE_WRITE_5M_TOKENS] == 200
 
 
 def _tokens(usage: dict[str, Any]) -> TokenVector:
@@ -90,9 +90,9 @@ def test_a_stream_is_read_off_its_start_and_its_last_delta() -> None:
     assert stream.note(_start()) is False
     delta = {"output_tokens": 50, "output_tokens_details": {"thinking_tokens": 30}}
     stream.note({"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": delta})
-    found = stream.attributes()
-    assert token_vector(found) == _VECTOR
-    assert found[names.FINISH_REASONS] == ("max_tokens",)
+    result = stream.attributes()
+    assert token_vector(result) == _VECTOR
+    assert result[names.FINISH_REASONS] == ("max_tokens",)
 
 
 def test_a_stream_broken_off_keeps_its_input_and_reports_no_output() -> None:
@@ -180,8 +180,8 @@ def test_a_compaction_does_not_pass_for_an_output_that_never_came() -> None:
 
 def test_where_and_how_fast_it_ran_is_told() -> None:
     usage = {**_USAGE, "speed": "fast", "inference_geo": "us"}
-    found = read_message({**_MESSAGE, "usage": usage})
-    assert (found[names.ANTHROPIC_SPEED], found[names.ANTHROPIC_INFERENCE_GEO]) == ("fast", "us")
+    result = read_message({**_MESSAGE, "usage": usage})
+    assert (result[names.ANTHROPIC_SPEED], result[names.ANTHROPIC_INFERENCE_GEO]) == ("fast", "us")
 
 
 def test_fast_mode_of_a_stream_is_told_at_its_start() -> None:
@@ -231,8 +231,13 @@ def streamed_row(ledger: LedgerInMemory, first: dict[str, Any], last: dict[str, 
     )
     with Loopback() as server, Anthropic(base_url=server.url, api_key="sk-canary") as client:
         server.on("*", streamed(events))
-        asked: Any = {"model": "claude-sonnet-4-6", "max_tokens": 9, "messages": [], "stream": True}
-        list(method_of(client, "messages.create")(**asked))
+        request: Any = {
+            "model": "claude-sonnet-4-6",
+            "max_tokens": 9,
+            "messages": [],
+            "stream": True,
+        }
+        list(method_of(client, "messages.create")(**request))
     [span] = ledger.spans
     return row_of(span)
 
@@ -278,7 +283,7 @@ def test_a_late_event_that_says_nothing_takes_nothing_away() -> None:
     reader.note({"type": "message_start", "message": {"id": "", "model": "", "usage": {}}})
     blank = {"output_tokens": 4, "service_tier": "", "inference_geo": None}
     reader.note({"type": "message_delta", "delta": {"stop_reason": ""}, "usage": blank})
-    found = reader.attributes()
+    result = reader.attributes()
     usage = names.PROVIDER_USAGE
-    assert {**found, usage: ""} == {**before, usage: ""}
-    assert found[names.RESPONSE_ID] == "msg_1"
+    assert {**result, usage: ""} == {**before, usage: ""}
+    assert result[names.RESPONSE_ID] == "msg_1"

@@ -202,6 +202,9 @@ def test_an_advisor_is_billed_at_its_own_price_and_metered(
         method_of(client, "messages.create")(**{**_ASKED, "model": "claude-sonnet-4-6"})
     sonnet = (5_000 * Decimal(3) + 1_200 * Decimal(15)) / 1_000_000
     assert billed(ledger) == [("claude-sonnet-4-6", sonnet), ("claude-opus-5", _OPUS)]
-    told = json.loads(str(ledger.only()[attributes.PROVIDER_USAGE]))
-    assert [entry["type"] for entry in told["iterations"]] == ["message", "advisor_message"]
+    reported_usage = json.loads(str(ledger.only()[attributes.PROVIDER_USAGE]))
+    assert [entry["type"] for entry in reported_usage["iterations"]] == [
+        "message",
+        "advisor_message",
+    ]
     assert spent.calls == 1

@@ -62,9 +62,9 @@ def test_a_stream_of_a_response_without_a_request_is_counted(
         return whole
 
     client: Any = clients.anthropic.with_options(middleware=[replay])
-    asked = [{"role": "user", "content": "hi"}]
+    requested = [{"role": "user", "content": "hi"}]
     stream = client.messages.create(
-        model="claude-sonnet-5", max_tokens=9, messages=asked, stream=True
+        model="claude-sonnet-5", max_tokens=9, messages=requested, stream=True
     )
     assert len(list(stream)) == len(_EVENTS)
     assert token_counts(ledger.only()) == {"input_tokens": 12, "output_tokens": 7}
@@ -154,11 +154,11 @@ def test_what_an_answer_calls_itself_is_cut(read: Callable[[object], dict[str, A
     long = "x" * 3_000
     answer = {"model": long, "id": long, "service_tier": long, "stop_reason": long}
     usage = {"input_tokens": 1, "output_tokens": 2, "service_tier": long}
-    found = read({**answer, "usage": usage, "choices": [{"finish_reason": "stop"}] * 100_000})
-    assert found[names.RESPONSE_ID] == "x" * 255
-    assert found[names.RESPONSE_MODEL] == "x" * 255
-    del found[names.PROVIDER_USAGE]
-    assert len(json.dumps(found)) < 4_000
+    result = read({**answer, "usage": usage, "choices": [{"finish_reason": "stop"}] * 100_000})
+    assert result[names.RESPONSE_ID] == "x" * 255
+    assert result[names.RESPONSE_MODEL] == "x" * 255
+    del result[names.PROVIDER_USAGE]
+    assert len(json.dumps(result)) < 4_000
 
 
 @pytest.mark.parametrize("depth", [1_000, 1_500, 5_000, 100_000])

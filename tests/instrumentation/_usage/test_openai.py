@@ -64,14 +64,14 @@ _COMPLETION: dict[str, Any] = {
     ids=["mapping", "sdk-object"],
 )
 def test_a_completion_is_read_whole(completion: object) -> None:
-    found = read_chat(completion)
-    assert token_vector(found) == _VECTOR
-    assert json.loads(str(found[names.PROVIDER_USAGE])) == _USAGE
-    assert found[names.RESPONSE_ID] == "chatcmpl-1"
-    assert found[names.RESPONSE_MODEL] == "gpt-4o-2024-08-06"
-    assert found[names.FINISH_REASONS] == ("stop", "length")
-    assert found[names.OPENAI_SERVICE_TIER] == "flex"
-    assert found[names.OPENAI_SYSTEM_FINGERPRINT] == "fp_1"
+    result = read_chat(completion)
+    assert token_vector(result) == _VECTOR
+    assert json.loads(str(result[names.PROVIDER_USAGE])) == _USAGE
+    assert result[names.RESPONSE_ID] == "chatcmpl-1"
+    assert result[names.RESPONSE_MODEL] == "gpt-4o-2024-08-06"
+    assert result[names.FINISH_REASONS] == ("stop", "length")
+    assert result[names.OPENAI_SERVICE_TIER] == "flex"
+    assert result[names.OPENAI_SYSTEM_FINGERPRINT] == "fp_1"
 
 
 def test_what_is_not_reported_is_not_zero() -> None:
@@ -89,12 +89,12 @@ def test_what_is_no_count_is_not_reported(wrong: object) -> None:
 def test_embeddings_have_no_output(form: Any) -> None:  # noqa: ANN401 - two constructors
     usage = {"prompt_tokens": 8, "total_tokens": 8}
     answer = {"object": "list", "data": list[object](), "model": "text-embedding-3-small"}
-    found = read_usage(form({**answer, "usage": usage}))
-    assert token_vector(found) == TokenVector(input_tokens=8)
+    result = read_usage(form({**answer, "usage": usage}))
+    assert token_vector(result) == TokenVector(input_tokens=8)
 
 
 def test_a_response_counts_its_built_in_tools() -> None:
-    found = read_response(
+    result = read_response(
         {
             "id": "resp_1",
             "model": "gpt-4o",
@@ -115,7 +115,7 @@ def test_a_response_counts_its_built_in_tools() -> None:
             },
         }
     )
-    assert token_vector(found) == TokenVector(
+    assert token_vector(result) == TokenVector(
         input_tokens=50,
         output_tokens=20,
         cached_tokens=10,
@@ -125,7 +125,7 @@ def test_a_response_counts_its_built_in_tools() -> None:
         file_search_requests=1,
         code_execution_requests=1,
     )
-    assert found[names.FINISH_REASONS] == ("completed",)
+    assert result[names.FINISH_REASONS] == ("completed",)
 
 
 def test_a_response_that_failed_says_so() -> None:
@@ -214,9 +214,9 @@ def test_a_responses_stream_broken_off_has_a_model_and_no_counts() -> None:
     stream = response_stream()
     created = {"id": "resp_1", "model": "gpt-4o", "status": "in_progress", "usage": None}
     stream.note({"type": "response.created", "response": created})
-    found = stream.attributes()
-    assert (found[names.RESPONSE_ID], found[names.RESPONSE_MODEL]) == ("resp_1", "gpt-4o")
-    assert token_vector(found).is_empty
+    result = stream.attributes()
+    assert (result[names.RESPONSE_ID], result[names.RESPONSE_MODEL]) == ("resp_1", "gpt-4o")
+    assert token_vector(result).is_empty
 
 
 def test_an_error_event_fails_the_stream_without_its_words() -> None:
@@ -259,8 +259,8 @@ def test_a_response_that_ends_blank_keeps_what_its_first_event_said() -> None:
     ended = {"id": "", "model": "", "status": "completed", "service_tier": ""}
     used = {"input_tokens": 9, "output_tokens": 4}
     reader.note({"type": "response.completed", "response": {**ended, "usage": used}})
-    found = reader.attributes()
-    assert found[names.RESPONSE_ID] == "resp_1"
-    assert found[names.RESPONSE_MODEL] == "gpt-4o"
-    assert found[names.OPENAI_SERVICE_TIER] == "flex"
-    assert found[names.INPUT_TOKENS] == 9
+    result = reader.attributes()
+    assert result[names.RESPONSE_ID] == "resp_1"
+    assert result[names.RESPONSE_MODEL] == "gpt-4o"
+    assert result[names.OPENAI_SERVICE_TIER] == "flex"
+    assert result[names.INPUT_TOKENS] == 9

@@ -337,5 +337,5 @@ def test_images_of_a_batch_are_billed_by_the_model_their_batch_names(
 def test_tools_of_another_shape_than_told_break_nothing() -> None:
     wrong: tuple[object, ...] = (7, [], {"image_gen": 3}, {"web_search": {"num_requests": "2"}})
     for used in wrong:
-        found = read_response({**asked(searched("search")), "tool_usage": used})
-        assert found[attributes.WEB_SEARCH_REQUESTS] == 1
+        result = read_response({**asked(searched("search")), "tool_usage": used})
+        assert result[attributes.WEB_SEARCH_REQUESTS] == 1

@@ -212,19 +212,19 @@ async def test_the_apps_own_function_names_the_user_and_the_header_is_not_read(
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("ledger")
 async def test_the_apps_own_function_is_asked_when_a_call_is_made_until_it_knows() -> None:
-    asked: list[str] = []
+    requests: list[str] = []
 
     def user_of(scope: MutableMapping[str, Any]) -> object:
-        asked.append(scope["path"])
-        return "u1" if len(asked) > 1 else None
+        requests.append(scope["path"])
+        return "u1" if len(requests) > 1 else None
 
     app = _app(get_user=user_of)
     await ask(app, "/nowhere")
-    assert not asked
+    assert not requests
     await ask(app, "/v1/items/5")
-    assert len(asked) == 2
+    assert len(requests) == 2
     await ask(app, "/v1/items/6")
-    assert len(asked) == 3
+    assert len(requests) == 3
 
 
 @pytest.mark.asyncio
@@ -392,5 +392,7 @@ def test_importing_us_loads_no_web_framework() -> None:
         "print([name for name in sys.modules if name.split('.')[0] in"
         " {'fastapi', 'starlette', 'flask', 'django', 'werkzeug'}])"
     )
-    found = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
-    assert found.stdout.strip() == "[]"
+    calls_of_users = subprocess.run(
+        [sys.executable, "-c", look], check=True, capture_output=True, text=True
+    )
+    assert calls_of_users.stdout.strip() == "[]"

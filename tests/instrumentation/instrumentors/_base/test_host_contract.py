@@ -248,7 +248,7 @@ def test_a_method_pickles_as_before(clients: Clients, method: str) -> None:
 @pytest.mark.parametrize("given", [{}, {"tokenledger_user_id": "u1"}], ids=["plain", "attributed"])
 @pytest.mark.usefixtures("ledger")
 def test_a_warning_of_the_sdk_names_the_line_that_calls_it(
-    clients: Clients, given: dict[str, str]
+    clients: Clients, passed: dict[str, str]
 ) -> None:
     """Python shows a deprecation only where the app's own main module is named."""
     create = method_of(clients.anthropic, "messages.create")
@@ -256,7 +256,7 @@ def test_a_warning_of_the_sdk_names_the_line_that_calls_it(
     if "claude-2.1" not in getattr(resource, "DEPRECATED_MODELS", {}):
         pytest.skip("this release of the SDK warns of no model")
     with pytest.warns(DeprecationWarning, match="claude-2.1") as warned:
-        create(**{**MESSAGE.arguments, "model": "claude-2.1"}, **given)
+        create(**{**MESSAGE.arguments, "model": "claude-2.1"}, **passed)
     assert {warning.filename for warning in warned} == {__file__}
 
 

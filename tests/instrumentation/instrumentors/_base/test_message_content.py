@@ -26,7 +26,7 @@ SWITCH = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 ASKED = [{"role": "user", "parts": [{"type": "text", "content": PROMPT}]}]
 
 
-def _told(app: AppTracing) -> dict[str, Any]:
+def _only_span(app: AppTracing) -> dict[str, Any]:
     (span,) = app.spans
     return attributes_of(span)
 
@@ -42,15 +42,15 @@ def test_messages_are_on_the_span_for_who_asks(
     monkeypatch.setenv(SWITCH, "SPAN_ONLY")
     tokenledger.init()
     run(clients, shape)
-    told = _told(app)
-    assert json.loads(told[INPUT_MESSAGES]) == ASKED
-    answered = json.loads(told[OUTPUT_MESSAGES])
+    app_span = _only_span(app)
+    assert json.loads(app_span[INPUT_MESSAGES]) == ASKED
+    answered = json.loads(app_span[OUTPUT_MESSAGES])
     assert {message["role"] for message in answered} == {"assistant"}
     parts = [part for message in answered for part in message["parts"]]
     assert [part["content"] for part in parts if part["type"] in TEXTS]
-    kept = stored_record(ledgers[0].spans[0])
-    assert PROMPT not in str(kept)
-    assert INPUT_MESSAGES not in kept.attributes
+    record = stored_record(ledgers[0].spans[0])
+    assert PROMPT not in str(record)
+    assert INPUT_MESSAGES not in record.attributes
 
 
 @pytest.mark.asyncio
@@ -63,7 +63,9 @@ async def test_instructions_are_messages_of_their_own(
     monkeypatch.setenv(SWITCH, "true")
     tokenledger.init()
     await run_async(async_clients, MESSAGE, system="be brief")
-    assert json.loads(_told(app)[SYSTEM_INSTRUCTIONS]) == [{"type": "text", "content": "be brief"}]
+    assert json.loads(_only_span(app)[SYSTEM_INSTRUCTIONS]) == [
+        {"type": "text", "content": "be brief"}
+    ]
     assert len(ledgers[0].spans) == 1
 
 
@@ -76,7 +78,7 @@ def test_the_answer_of_a_stream_is_not_kept(
     monkeypatch.setenv(SWITCH, "true")
     tokenledger.init()
     run(clients, CHAT_STREAM)
-    assert OUTPUT_MESSAGES not in _told(app)
+    assert OUTPUT_MESSAGES not in _only_span(app)
     assert len(ledgers[0].spans) == 1
 
 
@@ -94,7 +96,7 @@ def test_nothing_is_on_the_span_unless_asked(
     monkeypatch.setenv(SWITCH, word)
     tokenledger.patch_openai()
     run(clients, CHAT)
-    assert not {INPUT_MESSAGES, OUTPUT_MESSAGES, SYSTEM_INSTRUCTIONS} & _told(app).keys()
+    assert not {INPUT_MESSAGES, OUTPUT_MESSAGES, SYSTEM_INSTRUCTIONS} & _only_span(app).keys()
     assert len(ledgers[0].spans) == 1
 
 

@@ -36,17 +36,17 @@ _TABLES = (*openai_room.TABLE, *anthropic_room.TABLE)
 
 def _standing() -> list[object]:
     """What stands in the SDKs' classes at every line of both tables."""
-    found: list[object] = []
+    remaining: list[object] = []
     for patch in _TABLES:
         try:
             owner = vars(importlib.import_module(patch.module)).get(patch.owner)
         except ModuleNotFoundError:
             owner = None
         if patch.method in vars(owner or object):
-            found.append(vars(owner)[patch.method])
+            remaining.append(vars(owner)[patch.method])
         else:
             assert patch.optional, f"this release of the SDK has no {patch}"
-    return found
+    return remaining
 
 
 def test_uninstrument_restores_every_line_of_the_tables(ledgers: list[LedgerInMemory]) -> None:
@@ -114,12 +114,12 @@ def test_the_module_level_client_is_recorded(
 def test_a_method_kept_by_the_app_passes_through_after_unpatching(
     ledger: LedgerInMemory, clients: Clients
 ) -> None:
-    kept = clients.openai.chat.completions.create
+    stored_method = clients.openai.chat.completions.create
     raw = clients.openai.chat.completions.with_raw_response
-    kept(**CHAT.arguments)
+    stored_method(**CHAT.arguments)
     raw.create(**CHAT.arguments)
     tokenledger.unpatch_openai()
-    assert kept(**CHAT.arguments).choices
+    assert stored_method(**CHAT.arguments).choices
     assert raw.create(**CHAT.arguments).parse().choices
     assert len(ledger.spans) == 2
 
@@ -129,10 +129,10 @@ async def test_an_async_method_kept_by_the_app_passes_through_after_unpatching(
     ledger: LedgerInMemory, async_clients: Clients
 ) -> None:
     needs_thinking("messages.stream")
-    kept = async_clients.anthropic.messages.create
+    stored_method = async_clients.anthropic.messages.create
     stream = async_clients.anthropic.messages.stream(**MESSAGE.arguments)
     tokenledger.unpatch_anthropic()
-    assert (await kept(**MESSAGE.arguments)).content
+    assert (await stored_method(**MESSAGE.arguments)).content
     async with stream as entered:
         assert await entered.get_final_message()
     assert not ledger.spans

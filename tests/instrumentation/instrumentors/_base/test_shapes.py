@@ -100,8 +100,8 @@ def test_the_whole_usage_object_is_kept(
     ledger: LedgerInMemory, clients: Clients, shape: Shape
 ) -> None:
     answer = run(clients, shape)
-    kept = json.loads(ledger.only()[attributes.PROVIDER_USAGE])
-    assert kept == fields_sent(answer.usage)
+    stored = json.loads(ledger.only()[attributes.PROVIDER_USAGE])
+    assert stored == fields_sent(answer.usage)
 
 
 def test_both_lifetimes_of_cache_writes_are_counted(

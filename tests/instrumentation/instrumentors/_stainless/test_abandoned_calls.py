@@ -56,16 +56,16 @@ def test_a_parsed_raw_stream_may_be_dropped_early(ledger: LedgerInMemory, client
 def test_a_response_read_to_its_end_is_as_it_was(clients: Clients) -> None:
     response = _raw(clients, CHAT_STREAM).http_response
     assert response.read()
-    held: dict[str, object] = response.__dict__
-    assert not {"iter_bytes", "close"} & held.keys()
+    references: dict[str, object] = response.__dict__
+    assert not {"iter_bytes", "close"} & references.keys()
     assert pickle.loads(pickle.dumps(response)).content == response.content  # noqa: S301
 
 
 class _Circle:
     """Something that only the garbage collector frees."""
 
-    def __init__(self, held: object) -> None:
-        self.held = held
+    def __init__(self, references: object) -> None:
+        self.held = references
         self.itself = self
 
 
@@ -124,8 +124,8 @@ def test_a_chat_helper_left_early_is_a_row_at_once(
 ) -> None:
     if not hasattr(clients.openai.chat.completions, "stream"):
         pytest.skip("this release of the SDK has no such method")
-    given = {key: CHAT.arguments[key] for key in ("model", "messages", "extra_headers")}
-    with clients.openai.chat.completions.stream(**given) as stream:
+    passed = {key: CHAT.arguments[key] for key in ("model", "messages", "extra_headers")}
+    with clients.openai.chat.completions.stream(**passed) as stream:
         for _ in zip(range(8), stream):  # noqa: B905 - left early
             pass
     assert ledger.only()[USAGE_ESTIMATED] is True
@@ -146,10 +146,10 @@ def test_a_path_the_app_wrote_itself_is_a_call(
 
 def test_listing_answers_that_the_provider_kept_is_no_call(ledger: LedgerInMemory) -> None:
     """Chats that were kept are listed under the path that makes them."""
-    kept = {"object": "list", "data": [completion()], "has_more": False}
+    reference = {"object": "list", "data": [completion()], "has_more": False}
     with Loopback() as server, OpenAI(base_url=server.url, api_key="sk-canary-key") as client:
-        server.on("/chat/completions", said(kept))
-        assert client.get("/chat/completions", cast_to=object) == kept
+        server.on("/chat/completions", said(reference))
+        assert client.get("/chat/completions", cast_to=object) == reference
     assert not ledger.spans
 
 

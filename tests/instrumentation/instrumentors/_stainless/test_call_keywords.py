@@ -50,7 +50,7 @@ GIVEN: dict[str, Any] = {
     "tokenledger_endpoint": "canary-endpoint",
     "tokenledger_tags": {"tier": "canary-gold", "seats": 7},
 }
-TOLD = {
+ATTRIBUTED = {
     attributes.USER_ID: "canary-user",
     attributes.SESSION_ID: "canary-session",
     attributes.ORGANIZATION_ID: "canary-organization",
@@ -133,7 +133,7 @@ async def read_async(answer: Sdk) -> None:
 def check(ledger: LedgerInMemory, server: Loopback) -> None:
     """The span says who it was for, and the provider got no word of it."""
     span = ledger.only()
-    assert {name: span.get(name) for name in TOLD} == TOLD
+    assert {name: span.get(name) for name in ATTRIBUTED} == ATTRIBUTED
     request = server.requests[-1]
     assert CARRIER not in request.headers
     assert "tokenledger" not in str(request).lower()
@@ -291,10 +291,10 @@ def test_while_switched_off_the_keywords_are_dropped(
 def test_after_unpatching_the_keywords_are_the_sdks_to_refuse(
     ledger: LedgerInMemory, server: Loopback, clients: Clients
 ) -> None:
-    kept = clients.openai.chat.completions.create
+    stored_method = clients.openai.chat.completions.create
     kept_raw = clients.openai.chat.completions.with_raw_response.create
     tokenledger.unpatch_openai()
-    for method in (clients.openai.chat.completions.create, kept, kept_raw):
+    for method in (clients.openai.chat.completions.create, stored_method, kept_raw):
         with pytest.raises(TypeError, match="tokenledger_user_id"):
             method(model="gpt-4o", messages=MESSAGES, tokenledger_user_id="u")
     assert not server.requests
@@ -326,15 +326,15 @@ def test_openais_own_field_names_the_user(  # noqa: PLR0913, PLR0917 - three fix
     ledger: LedgerInMemory,
     server: Loopback,
     clients: Clients,
-    given: dict[str, Any],
+    own_headers: dict[str, Any],
     user: str,
     method: str,
 ) -> None:
     case = next(case for case in CASES if case.method == method)
     server.on(case.path, case.reply)
-    for name in given:
+    for name in own_headers:
         needs_argument(method_of(clients.openai, method), name)
-    method_of(clients.openai, method)(**case.arguments(), **given)
+    method_of(clients.openai, method)(**case.arguments(), **own_headers)
     assert ledger.only()[attributes.USER_ID] == user
 
 

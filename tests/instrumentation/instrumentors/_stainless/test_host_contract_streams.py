@@ -105,8 +105,8 @@ async def test_an_awaited_close_frees_the_connection(
 
 
 def aiter_of(stream: Sdk) -> AsyncIterator[object]:
-    found: AsyncIterator[object] = stream.__aiter__()
-    return found
+    sdk_frames: AsyncIterator[object] = stream.__aiter__()
+    return sdk_frames
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -128,7 +128,7 @@ def test_streams_nobody_ended_leave_no_call_behind(
 
 
 def _calls_alive() -> int:
-    return sum(type(held) is Call for held in gc.get_objects())
+    return sum(type(references) is Call for references in gc.get_objects())
 
 
 @pytest.mark.parametrize("shape", [CHAT, CHAT_STREAM, MESSAGE, MESSAGE_STREAM], ids=str)
@@ -235,8 +235,8 @@ def test_an_error_shows_the_sdks_own_frames_innermost(
         with pytest.raises((openai.RateLimitError, anthropic.RateLimitError)) as raised:
             run(clients, shape)
         error = raised.value
-        told = (type(error), len(error.args), type(error.__cause__), type(error.__context__))
-        return told, _frames_of_the_sdk(error)
+        summary = (type(error), len(error.args), type(error.__cause__), type(error.__context__))
+        return summary, _frames_of_the_sdk(error)
 
     bare, ours = _bare_and_ours(fail)
     assert ours == bare

@@ -50,8 +50,10 @@ def _framed(
     line_break: str = "\n",
     separators: tuple[str, str] = (",", ":"),
 ) -> bytes:
-    told = [f"data: {json.dumps(chunk, separators=separators)}{line_break * 2}" for chunk in chunks]
-    return "".join((*told, f"data: [DONE]{line_break * 2}")).encode()
+    lines = [
+        f"data: {json.dumps(chunk, separators=separators)}{line_break * 2}" for chunk in chunks
+    ]
+    return "".join((*lines, f"data: [DONE]{line_break * 2}")).encode()
 
 
 class _OpenAI(Loopback):
@@ -59,8 +61,8 @@ class _OpenAI(Loopback):
 
     def reply(self, path: str) -> Reply:
         del path
-        asked = self.requests[-1].json().get("stream_options") == {"include_usage": True}
-        return Reply(_framed(_ASKED if asked else _PLAIN), "text/event-stream")
+        bodies = self.requests[-1].json().get("stream_options") == {"include_usage": True}
+        return Reply(_framed(_ASKED if bodies else _PLAIN), "text/event-stream")
 
 
 @pytest.fixture
@@ -129,8 +131,8 @@ def test_a_refused_raw_stream_is_sent_again(
     provider.script(Recorded({}, status=404))
     create: Any = clients.openai.chat.completions.with_raw_response.create
     assert list(create(**CHAT_STREAM.arguments).parse())
-    asked = [(request.body or {}).get("stream_options") for request in provider.requests]
-    assert asked == [{"include_usage": True}, None]
+    bodies = [(request.body or {}).get("stream_options") for request in provider.requests]
+    assert bodies == [{"include_usage": True}, None]
     assert attributes.ERROR_TYPE not in ledger.only()
 
 

@@ -57,7 +57,7 @@ def clients(server: Loopback) -> Iterator[Clients]:
         yield Clients(of_openai, of_anthropic)
 
 
-def told(ledger: LedgerInMemory) -> dict[str, Any]:
+def settings_of(ledger: LedgerInMemory) -> dict[str, Any]:
     """The settings on the one span, but the model and that it streams."""
     span = ledger.only()
     assert STOP not in str(span)
@@ -80,16 +80,16 @@ def test_a_chat_tells_what_it_asked_for(ledger: LedgerInMemory, clients: Clients
         "reasoning_effort": ("low", names.REQUEST_REASONING_LEVEL),
         "service_tier": ("flex", names.OPENAI_REQUEST_SERVICE_TIER),
     }
-    asked = {name: value for name, (value, _) in settings.items() if name in known}
-    create(model="gpt-4o", messages=MESSAGES, stop=[STOP], logit_bias={"1": 1}, **asked)
-    assert told(ledger) == {settings[name][1]: value for name, value in asked.items()}
+    requested = {name: value for name, (value, _) in settings.items() if name in known}
+    create(model="gpt-4o", messages=MESSAGES, stop=[STOP], logit_bias={"1": 1}, **requested)
+    assert settings_of(ledger) == {settings[name][1]: value for name, value in requested.items()}
 
 
 def test_a_chats_newer_limit_is_told(ledger: LedgerInMemory, clients: Clients) -> None:
     create = method_of(clients.openai, "chat.completions.create")
     needs_argument(create, "max_completion_tokens")
     create(model="gpt-4o", messages=MESSAGES, max_completion_tokens=101)
-    assert told(ledger) == {names.REQUEST_MAX_TOKENS: 101}
+    assert settings_of(ledger) == {names.REQUEST_MAX_TOKENS: 101}
 
 
 def test_a_response_tells_what_it_asked_for(ledger: LedgerInMemory, clients: Clients) -> None:
@@ -103,7 +103,7 @@ def test_a_response_tells_what_it_asked_for(ledger: LedgerInMemory, clients: Cli
         reasoning={"effort": "high", "summary": "auto"},
         service_tier="priority",
     )
-    assert told(ledger) == {
+    assert settings_of(ledger) == {
         names.REQUEST_MAX_TOKENS: 103,
         names.REQUEST_TEMPERATURE: 1,
         names.REQUEST_REASONING_LEVEL: "high",
@@ -125,29 +125,29 @@ def test_a_message_tells_what_it_asked_for(
         "service_tier": ("standard_only", names.ANTHROPIC_REQUEST_SERVICE_TIER),
     }
     # Newer releases have no sampling settings, older ones no service tier.
-    asked = {name: value for name, (value, _) in settings.items() if name in known}
+    requested = {name: value for name, (value, _) in settings.items() if name in known}
     create(
         model="claude-canary",
         max_tokens=107,
         messages=MESSAGES,
         system=STOP,
         stop_sequences=[STOP],
-        **asked,
+        **requested,
     )
-    expected = {settings[name][1]: value for name, value in asked.items()}
-    assert told(ledger) == {names.REQUEST_MAX_TOKENS: 107, **expected}
+    expected = {settings[name][1]: value for name, value in requested.items()}
+    assert settings_of(ledger) == {names.REQUEST_MAX_TOKENS: 107, **expected}
 
 
 def test_an_embedding_tells_its_dimensions(ledger: LedgerInMemory, clients: Clients) -> None:
     create = method_of(clients.openai, "embeddings.create")
     needs_argument(create, "dimensions")
     create(model="text-embedding-3-small", input=PROMPT, dimensions=256, encoding_format="float")
-    assert told(ledger) == {names.REQUEST_DIMENSIONS: 256}
+    assert settings_of(ledger) == {names.REQUEST_DIMENSIONS: 256}
 
 
 def test_images_tell_how_many_were_asked_for(ledger: LedgerInMemory, clients: Clients) -> None:
     clients.openai.images.generate(model="gpt-image-1", prompt=PROMPT, n=2)
-    assert told(ledger) == {names.REQUEST_CHOICE_COUNT: 2}
+    assert settings_of(ledger) == {names.REQUEST_CHOICE_COUNT: 2}
     assert ledger.only()[names.OUTPUT_TYPE] == "image"
 
 
@@ -155,7 +155,7 @@ def test_a_request_that_asks_for_nothing_tells_nothing(
     ledger: LedgerInMemory, clients: Clients
 ) -> None:
     clients.openai.chat.completions.create(model="gpt-4o", messages=MESSAGES, temperature=None)
-    assert told(ledger) == {}
+    assert settings_of(ledger) == {}
 
 
 def test_a_request_of_no_shape_tells_what_can_be_told(
@@ -170,14 +170,14 @@ def test_a_request_of_no_shape_tells_what_can_be_told(
         reasoning="canary-stop",
         temperature={"canary-stop": 1},
     )
-    assert told(ledger) == {}
+    assert settings_of(ledger) == {}
 
 
 def test_the_effort_of_a_message_is_told(ledger: LedgerInMemory, clients: Clients) -> None:
     create = clients.anthropic.messages.create
     needs_argument(create, "output_config")
     create(model="claude-canary", max_tokens=1, messages=MESSAGES, output_config={"effort": "low"})
-    assert told(ledger)[names.REQUEST_REASONING_LEVEL] == "low"
+    assert settings_of(ledger)[names.REQUEST_REASONING_LEVEL] == "low"
 
 
 def test_what_is_sent_in_the_place_of_a_field_is_what_is_told(
@@ -191,7 +191,7 @@ def test_what_is_sent_in_the_place_of_a_field_is_what_is_told(
     assert server.requests[0].json().items() >= instead.items()
     assert ledger.only()[names.REQUEST_MODEL] == "gpt-4o-mini"
     assert ledger.only()[names.USER_ID] == "u-2"
-    assert told(ledger) == {
+    assert settings_of(ledger) == {
         names.OPENAI_REQUEST_SERVICE_TIER: "flex",
         names.REQUEST_TEMPERATURE: 0.5,
     }

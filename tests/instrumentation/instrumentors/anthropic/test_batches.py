@@ -51,8 +51,8 @@ def batch(url: str) -> dict[str, Any]:
     }
 
 
-def result(custom_id: str, told: dict[str, Any]) -> dict[str, Any]:
-    return {"custom_id": custom_id, "result": told}
+def result(custom_id: str, outcome: dict[str, Any]) -> dict[str, Any]:
+    return {"custom_id": custom_id, "result": outcome}
 
 
 ERROR = {"type": "error", "error": {"type": "invalid_request_error", "message": "no"}}
@@ -131,7 +131,7 @@ async def test_every_result_read_by_await_is_a_call(
     ledger: LedgerInMemory, async_client: AsyncAnthropic, api: str
 ) -> None:
     results: Callable[[str], Sdk] = method_of(async_client, f"{api}.results")
-    read = [told.custom_id async for told in await results("msgbatch_1")]
+    read = [outcome.custom_id async for outcome in await results("msgbatch_1")]
     assert read == [f"task-{number}" for number in range(1, 6)]
     check(ledger)
 
@@ -145,8 +145,8 @@ def test_results_read_off_the_bare_response_are_calls(
     assert len(list(raw.parse())) == 5
     check(ledger)
     with method_of(client, f"{api}.with_streaming_response.results")("msgbatch_1") as unread:
-        told = [json.loads(line) for line in unread.iter_lines()]
-    assert len(told) == 5
+        outcome = [json.loads(line) for line in unread.iter_lines()]
+    assert len(outcome) == 5
     check(ledger, times=2)
 
 
@@ -188,8 +188,8 @@ def test_results_left_early_book_what_was_read(ledger: LedgerInMemory, client: A
 def test_a_batch_seen_in_a_list_tells_when_it_was_made(
     ledger: LedgerInMemory, server: Loopback, client: Anthropic
 ) -> None:
-    told = {**batch(server.url), "id": "msgbatch_2"}
-    server.on("/v1/messages/batches", said({"data": [told], "has_more": False}))
+    outcome = {**batch(server.url), "id": "msgbatch_2"}
+    server.on("/v1/messages/batches", said({"data": [outcome], "has_more": False}))
     server.on("/v1/messages/batches/msgbatch_2", said({"id": "msgbatch_2", "results_url": None}))
     assert [seen.id for seen in client.messages.batches.list()] == ["msgbatch_2"]
     assert not ledger.spans

@@ -236,14 +236,14 @@ def test_usage_the_app_did_not_ask_for_is_kept_from_it(
 def test_a_moderation_beside_that_usage_reaches_the_app(
     ledger: LedgerInMemory, server: Loopback, client: Sdk
 ) -> None:
-    found: dict[str, object] = {"type": "moderation_results", "model": "m", "results": []}
+    read_span: dict[str, object] = {"type": "moderation_results", "model": "m", "results": []}
     *chunks, last = (
         json.loads(line.removeprefix(b"data: "))
         for line in CHAT_CHUNKS.body.splitlines()
         if line.startswith(b"data: {")
     )
     assert last["usage"]
-    last["moderation"] = {"input": found, "output": found}
+    last["moderation"] = {"input": read_span, "output": read_span}
     server.on("/chat/completions", streamed([*chunks, last]))
     seen: list[Sdk] = list(
         client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True)

@@ -197,10 +197,10 @@ def test_an_error_that_has_other_causes_is_not_sent_again(
 def test_openai_itself_knows_the_question(status: int, is_sent_again: bool) -> None:
     http = http_module(openai)
     statuses = iter([status])
-    asked: list[object] = []
+    options: list[object] = []
 
     def answer(request: Any) -> Any:  # noqa: ANN401 - of httpx or of httpx2
-        asked.append(json.loads(request.content).get("stream_options"))
+        options.append(json.loads(request.content).get("stream_options"))
         text = "data: [DONE]\n\n"
         return http.Response(
             next(statuses, 200), text=text, headers={"content-type": "text/event-stream"}
@@ -218,7 +218,7 @@ def test_openai_itself_knows_the_question(status: int, is_sent_again: bool) -> N
         else:
             with pytest.raises(openai.APIStatusError):
                 create(model="gpt-4o", messages=MESSAGES, stream=True)
-    assert asked == [_USAGE_REQUEST, None] if is_sent_again else [_USAGE_REQUEST]
+    assert options == [_USAGE_REQUEST, None] if is_sent_again else [_USAGE_REQUEST]
 
 
 def test_one_model_of_a_gateway_that_refuses_says_nothing_of_the_others(

@@ -227,8 +227,8 @@ def test_a_line_is_the_same_call_whoever_reads_it_and_whether_the_batch_was_seen
     see_retrieved(server, client, "again")
     client.files.content("again")
     identities = [
-        (told[attributes.CALL_ID], told[attributes.CALL_STARTED_NS])
-        for told in map(attributes_of, ledger.spans)
+        (fields[attributes.CALL_ID], fields[attributes.CALL_STARTED_NS])
+        for fields in map(attributes_of, ledger.spans)
     ]
     assert identities[:2] == identities[2:]
     assert identities[0] == ("openai.batch:batch_req_1", 1_700_000_000 * SECOND)

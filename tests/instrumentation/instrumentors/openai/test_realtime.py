@@ -82,20 +82,20 @@ TRANSCRIBED = {
 
 
 def answered(identity: str, status: str = "completed") -> list[dict[str, Any]]:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "id": identity,
         "object": "realtime.response",
         "status": "in_progress",
         "output": [],
     }
     return [
-        {"type": "response.created", "event_id": "e3", "response": told},
+        {"type": "response.created", "event_id": "e3", "response": fields},
         DELTA,
         DELTA,
         {
             "type": "response.done",
             "event_id": "e4",
-            "response": {**told, "status": status, "usage": USAGE},
+            "response": {**fields, "status": status, "usage": USAGE},
         },
     ]
 
@@ -103,10 +103,10 @@ def answered(identity: str, status: str = "completed") -> list[dict[str, Any]]:
 @contextmanager
 def saying(events: Iterable[object]) -> Generator[str]:
     """A websocket server that says this to whoever connects, and hangs up; its address."""
-    told = [json.dumps(event) for event in events]
+    fields = [json.dumps(event) for event in events]
 
     def speak(connection: ServerConnection) -> None:
-        for message in told:
+        for message in fields:
             connection.send(message)
 
     with serve(speak, "127.0.0.1", 0) as server:
@@ -215,8 +215,8 @@ def test_a_transcription_beside_the_conversation_is_a_call(ledger: LedgerInMemor
 
 
 def test_a_transcription_billed_by_its_length_tells_seconds(ledger: LedgerInMemory) -> None:
-    told = {**TRANSCRIBED, "usage": {"type": "duration", "seconds": 3.2}}
-    with saying([SESSION, told]) as url, client_of(url) as client:
+    fields = {**TRANSCRIBED, "usage": {"type": "duration", "seconds": 3.2}}
+    with saying([SESSION, fields]) as url, client_of(url) as client:
         heard(method_of(client, "realtime.connect"), model="gpt-realtime")
     assert token_vector(ledger.only()) == TokenVector(audio_seconds=4)
 

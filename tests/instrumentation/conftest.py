@@ -1,4 +1,4 @@
-"""A clean set-up for every test, a ledger in memory, and the loopback provider."""
+"""A clean environment for every test, a ledger in memory, and the fake provider."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _OURS = ("TOKENLEDGER_", "OTEL_", "DATABASE_URL", "OPENAI_", "ANTHROPIC_")
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No environment of ours, nothing patched or known of a host, no failure of ours unnoticed."""
+    """No variables of ours, no patches, no memory of hosts, and no unexpected failure."""
     for name in list(os.environ):
         if name.startswith(_OURS):
             monkeypatch.delenv(name)
@@ -95,7 +95,7 @@ def _served() -> Iterator[DemoProvider]:
 
 @pytest.fixture
 def provider(_served: DemoProvider) -> DemoProvider:
-    """The loopback provider, with nothing left of an earlier test."""
+    """The fake provider, without the state of an earlier test."""
     _served.requests.clear()
     while _served.next_script() is not None:
         pass
@@ -104,7 +104,7 @@ def provider(_served: DemoProvider) -> DemoProvider:
 
 @pytest.fixture(scope="session")
 def clients(_served: DemoProvider) -> Iterator[Clients]:
-    """Sync clients of both SDKs, pointed at the loopback provider; made before any patching."""
+    """Sync clients of both SDKs for the fake provider, created before any patching."""
     with (
         OpenAI(base_url=_served.openai_base_url, api_key=KEY, max_retries=0) as openai,
         Anthropic(base_url=_served.anthropic_base_url, api_key=KEY, max_retries=0) as anthropic,
@@ -114,21 +114,21 @@ def clients(_served: DemoProvider) -> Iterator[Clients]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_collections() -> None:
-    """Tests of dropped streams collect garbage; what was imported need not be walked each time."""
+    """Tests of dropped streams collect garbage; imported modules need not be walked each time."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def _unscripted(request: pytest.FixtureRequest) -> None:
-    """Tests that use the shared clients start from a provider with nothing left to say."""
+    """Tests that use the shared clients start with a provider without scripted answers."""
     if "clients" in request.fixturenames:
         request.getfixturevalue("provider")
 
 
 @pytest_asyncio.fixture
 async def async_clients(provider: DemoProvider, tls: ssl.SSLContext) -> AsyncIterator[Clients]:
-    """Async clients of both SDKs, pointed at the loopback provider."""
+    """Async clients of both SDKs for the fake provider."""
     async with (
         AsyncOpenAI(
             base_url=provider.openai_base_url,
@@ -148,13 +148,13 @@ async def async_clients(provider: DemoProvider, tls: ssl.SSLContext) -> AsyncIte
 
 @pytest.fixture(scope="session")
 def tls() -> ssl.SSLContext:
-    """Made once: it takes longer than a test, and an async client lives for one test only."""
+    """Created once: it takes longer than a test, and an async client lives for one test only."""
     return ssl.create_default_context()
 
 
 @pytest.fixture
 def extracted() -> Iterator[Callable[[str], None]]:
-    """Put a request's `baggage` header into force, as a server's instrumentation does."""
+    """Activate a request's `baggage` header, as a server's instrumentation does."""
     before = context.get_current()
 
     def extract(header: str) -> None:

@@ -1,4 +1,4 @@
-"""Setting up, changing options, and shutting down."""
+"""Configuring, changing options, and shutting down."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_configure_leaves_the_global_provider_alone(
     assert ledgers[0].attached == [app.provider]
 
 
-def test_configuring_again_brings_new_options_into_force(
+def test_configuring_again_applies_new_options(
     ledgers: list[LedgerInMemory], clients: Clients
 ) -> None:
     tokenledger.init(default_metadata={"team": "one"})
@@ -79,7 +79,7 @@ def test_configuring_again_brings_new_options_into_force(
     [{"batch_size": 0}, {"sample_rate": 2.0}, {"flush_interval_seconds": 0.0}],
     ids=["batch", "rate", "interval"],
 )
-def test_an_impossible_option_is_an_error_at_set_up(
+def test_an_invalid_option_is_an_error_at_configuration(
     ledgers: list[LedgerInMemory], options: dict[str, Any]
 ) -> None:
     with pytest.raises(SettingsError, match=next(iter(options))):
@@ -93,7 +93,7 @@ def test_an_unknown_option_of_init_is_named(ledgers: list[LedgerInMemory]) -> No
     assert not ledgers
 
 
-def test_disabled_opens_nothing_and_patches_nothing(
+def test_disabled_it_opens_no_ledger_and_patches_no_sdk(
     ledgers: list[LedgerInMemory], clients: Clients
 ) -> None:
     bare = clients.openai.chat.completions.create
@@ -131,7 +131,7 @@ def test_opentelemetrys_own_switch_turns_the_ledger_off(
     assert "OTEL_SDK_DISABLED" in caplog.text
 
 
-def test_a_ledger_that_cannot_be_opened_is_one_line_without_the_url(
+def test_a_ledger_that_cannot_be_opened_is_one_log_line_without_the_url(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, clients: Clients
 ) -> None:
     def install(*_args: object) -> None:
@@ -146,7 +146,7 @@ def test_a_ledger_that_cannot_be_opened_is_one_line_without_the_url(
     assert "canary" not in caplog.text
 
 
-def test_options_a_ledger_refuses_are_an_error_at_set_up(
+def test_options_that_a_ledger_rejects_are_an_error_at_configuration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def install(*_args: object) -> None:
@@ -166,7 +166,7 @@ def test_a_missing_exporter_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         _ledger.find_install()
 
 
-def test_nothing_configured_is_safe(clients: Clients) -> None:
+def test_calls_without_configuration_are_safe(clients: Clients) -> None:
     assert tokenledger.flush() == 0
     tokenledger.shutdown()
     tokenledger.shutdown()
@@ -199,7 +199,7 @@ def test_shutdown_closes_the_ledger_once_and_calls_go_on(
     assert not ledger.spans
 
 
-def test_a_ledger_that_fails_never_raises_into_the_app(
+def test_a_ledger_that_fails_never_raises_in_the_app(
     ledger: LedgerInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_args: object) -> None:

@@ -1,4 +1,4 @@
-"""Zero-code start: when it acts, from what, and that it never costs the app anything."""
+"""Zero-code start: when it starts, with which settings, and that it never harms the app."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     ],
     ids=str,
 )
-def test_it_acts_where_the_exporter_or_the_database_is_named(
+def test_it_starts_if_the_exporter_or_the_database_is_named(
     environ: dict[str, str], *, acts: bool
 ) -> None:
     assert is_requested(environ) is acts
@@ -48,12 +48,12 @@ def test_it_does_what_configure_does(
     assert ledgers[0].settings.app_name == "shop"
 
 
-def test_not_asked_it_opens_nothing(ledgers: list[LedgerInMemory]) -> None:
+def test_otherwise_it_opens_nothing(ledgers: list[LedgerInMemory]) -> None:
     before_instrumentors()
     assert not ledgers
 
 
-def test_a_bad_option_is_one_line_and_no_error(
+def test_an_invalid_option_is_one_log_line_and_not_an_error(
     ledgers: list[LedgerInMemory],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -68,7 +68,7 @@ def test_a_bad_option_is_one_line_and_no_error(
     assert "canary" not in caplog.text
 
 
-def test_anything_else_that_fails_is_one_line_and_no_error(
+def test_any_other_failure_is_one_log_line_and_not_an_error(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_args: object) -> None:
@@ -105,7 +105,7 @@ def test_every_option_has_its_launcher_flag_and_no_other_exists() -> None:
     ],
     ids=str,
 )
-def test_opentelemetry_finds_us(group: str, name: str) -> None:
+def test_opentelemetry_finds_the_entry_points(group: str, name: str) -> None:
     modules = entry_points(group=group, name=name)
     assert len(modules) == 1
     assert next(iter(modules)).load()

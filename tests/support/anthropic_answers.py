@@ -1,4 +1,4 @@
-"""What Anthropic's API answers, also in the frames that Amazon Bedrock streams it in."""
+"""Answers of Anthropic's API, also in the frames in which Amazon Bedrock streams them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client of an ASGI app in this process: one request, sent as a server would send it."""
+"""A client of an ASGI app in this process: sends one request as a server would."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Headers: TypeAlias = Mapping[str, str] | list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: dict[str, str]

@@ -99,16 +99,16 @@ class LedgerInMemory:
 
 
 def row_of(span: ReadableSpan) -> LedgerRow:
-    """The one row a span becomes, by the installed price list."""
+    """The only row that a span becomes, by the installed price list."""
     [row] = rows_of(span)
     return row
 
 
 def rows_of(span: ReadableSpan) -> list[LedgerRow]:
-    """The rows a span becomes, by the installed price list."""
+    """The rows that a span becomes, by the installed price list."""
     return build_rows(stored_record(span), HEADER, package_book)
 
 
 def stored_record(span: ReadableSpan) -> SpanRecord:
-    """What the ledger stores of a span before it becomes a row."""
+    """The record that the ledger stores of a span before it becomes a row."""
     return decode_record(encode_span(span))

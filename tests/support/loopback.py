@@ -1,4 +1,4 @@
-"""A server on loopback that says what a test tells it to, path by path, for APIs the demo lacks."""
+"""A server on loopback with scripted answers per path, for APIs that the fake provider lacks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Received:
-    """One request the server got; header names are in lower case."""
+    """One received request; header names are in lower case."""
 
     method: str
     path: str
@@ -60,7 +60,7 @@ def lines(*objects: object) -> Reply:
 
 
 def streamed(events: Iterable[Mapping[str, Any]], *, done: bool = False) -> Reply:
-    """A stream of events, named by their type where they have one."""
+    """A stream of events, named by their type if they have one."""
     documents = [
         (f"event: {event['type']}\n" if "type" in event else "") + f"data: {json.dumps(event)}\n\n"
         for event in events
@@ -84,7 +84,7 @@ class Loopback:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def on(self, path: str, *replies: Reply) -> None:
-        """What a path answers, in turn; the last answer stays. `*` is every other path."""
+        """Set the answers of a path, in order; the last one repeats. `*` is every other path."""
         self._replies[path] = list(replies)
 
     def reply(self, path: str) -> Reply:
@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def method_of(client: Sdk, name: str) -> Sdk:
-    """A method of a client; the test is skipped where this release of the SDK has none."""
+    """A method of a client; skips the test if this release of the SDK has no such method."""
     try:
         return attrgetter(name)(client)
     except AttributeError:

@@ -1,4 +1,4 @@
-"""Every OpenAI API that is billed: how it is called, what it answers, and what that counts."""
+"""Every billed OpenAI API: how it is called, what it answers, and what is counted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MESSAGES: list[Any] = [{"role": "user", "content": PROMPT}]
 
 
 class Weather(BaseModel):
-    """What the model is asked to fill in."""
+    """The output that the model is asked for."""
 
     city: str
 
@@ -198,7 +198,7 @@ def _sound() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Case:
-    """One way to call OpenAI, what it answers, and what the span must count."""
+    """One way to call OpenAI, the answer, and the counts that the span must have."""
 
     method: str
     path: str
@@ -221,7 +221,7 @@ _CHAT = {"model": "gpt-4o", "messages": MESSAGES}
 _ASK = {"model": "gpt-4o", "input": PROMPT}
 _PAINT = {"model": "gpt-image-1", "prompt": PROMPT}
 _TEXT = {"model": "gpt-3.5-turbo-instruct", "prompt": PROMPT}
-# As it is, since the oldest releases read what they ask for themselves with numpy only.
+# Plain numbers: the oldest releases need numpy to decode the format they request.
 _EMBED = {"model": "text-embedding-3-small", "input": PROMPT, "encoding_format": "float"}
 _TEXT_COUNTS = TokenVector(input_tokens=31, output_tokens=37)
 _SPEAK = {"model": "tts-1", "voice": "alloy", "input": PROMPT}

@@ -92,14 +92,14 @@ class Clients:
 
 
 def send(clients: Clients, shape: Shape, **more: object) -> Sdk:
-    """Call the method; what it returns, be it an answer, a stream, a manager or a coroutine."""
+    """Call the method; returns an answer, a stream, a stream manager or a coroutine."""
     needs_thinking(shape.method)
     method = method_of(clients.of(shape), shape.method)
     return method(**{**shape.arguments, **more})
 
 
 def run(clients: Clients, shape: Shape, **more: object) -> Sdk:
-    """Call the method and read its stream to the end; the answer, or the list of chunks."""
+    """Call the method and read its stream to the end; returns the answer or the list of chunks."""
     answer = send(clients, shape, **more)
     if shape.method.endswith(".stream"):
         with answer as stream:

@@ -1,4 +1,4 @@
-"""What differs between the supported releases of the SDKs, as far as the tests need it."""
+"""Differences between the supported releases of the SDKs that the tests need to know."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def sync_http_client(sdk: ModuleType, **settings: object) -> Sdk:
-    """An HTTP client as an SDK makes its own; the oldest releases name no class for it."""
+    """An HTTP client of the class that an SDK uses; the oldest releases export no such class."""
     made = getattr(sdk, "DefaultHttpxClient", None)
     return (made or importlib.import_module("httpx").Client)(**settings)
 
@@ -29,20 +29,20 @@ def async_http_client(sdk: ModuleType, **settings: object) -> Sdk:
 
 
 def http_module(sdk: ModuleType) -> Any:  # noqa: ANN401 - httpx or httpx2
-    """The HTTP library an SDK runs on."""
+    """The HTTP library that an SDK uses."""
     bases = type(sync_http_client(sdk)).__mro__
     name = next(base.__module__ for base in bases if base.__module__.startswith("httpx"))
     return importlib.import_module(name.partition(".")[0])
 
 
 def needs_argument(method: object, name: str) -> None:
-    """Skip the test where this release of the SDK knows no such argument."""
+    """Skip the test if this release of the SDK has no such argument."""
     if name not in inspect.signature(cast("Callable[..., object]", method)).parameters:
         pytest.skip("this release of the SDK has no such argument")
 
 
 def needs_thinking(method: str) -> None:
-    """Skip where the SDK's own stream helper fails on the thinking that the provider sends."""
+    """Skip if the SDK's own stream helper fails on the thinking that the provider sends."""
     if method.endswith("messages.stream") and not hasattr(anthropic.types, "ThinkingBlock"):
         pytest.skip("this release of the SDK cannot read thinking")
 
@@ -54,7 +54,7 @@ def fields_sent(answer: Sdk) -> dict[str, Any]:
 
 
 def modelled(module: str, name: str, fields: dict[str, Any]) -> Any:  # noqa: ANN401
-    """An answer as an SDK's own object; the plain fields where it knows no such object yet."""
+    """An answer as an SDK's own object; the plain fields if the SDK has no such class yet."""
     try:
         model = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError:

@@ -78,7 +78,7 @@ def test_one_scope_may_be_shared_by_threads(ledger: LedgerInMemory) -> None:
     assert said.count(None) == 4
 
 
-def test_leaving_a_scope_leaves_what_was_left_open_inside(ledger: LedgerInMemory) -> None:
+def test_leaving_a_scope_ends_scopes_left_open_inside_it(ledger: LedgerInMemory) -> None:
     def careless() -> Generator[None]:
         with attribution(user_id="forgotten"):
             yield
@@ -101,7 +101,7 @@ def test_leaving_a_scope_elsewhere_changes_nothing_there(ledger: LedgerInMemory)
     assert _said(ledger) == ["u2"]
 
 
-def test_members_ride_in_baggage_for_services_behind_us() -> None:
+def test_attribution_travels_in_baggage_to_the_services_we_call() -> None:
     with attribution(user_id="u1", tier="gold"):
         assert baggage.get_all() == {USER_ID: "u1", METADATA_PREFIX + "tier": "gold"}
     assert not baggage.get_all()
@@ -156,14 +156,14 @@ class _Unprintable:
         raise RuntimeError
 
 
-def test_no_value_raises_into_the_app(ledger: LedgerInMemory) -> None:
+def test_no_value_raises_an_error_in_the_app(ledger: LedgerInMemory) -> None:
     with attribution(user_id=_Unprintable(), metadata={"x": object()}, team=3):
         _call()
     assert ledger.only()[TEAM] == "3"
 
 
 @pytest.mark.parametrize("give", [attribution, track_llm, partial(track_cost, 1, 1, "gpt-4o")])
-def test_metadata_that_is_no_mapping_is_reported(
+def test_metadata_that_is_not_a_mapping_is_reported(
     ledger: LedgerInMemory, give: Callable[..., object]
 ) -> None:
     give(metadata="tier=gold")
@@ -215,7 +215,7 @@ async def test_a_coroutine_function_is_attributed(ledger: LedgerInMemory) -> Non
 
 
 @pytest.mark.asyncio
-async def test_a_plain_function_that_gives_a_coroutine_is_attributed(
+async def test_a_plain_function_that_returns_a_coroutine_is_attributed(
     ledger: LedgerInMemory,
 ) -> None:
     async def work() -> str:
@@ -233,7 +233,7 @@ async def test_a_plain_function_that_gives_a_coroutine_is_attributed(
     assert _said(ledger) == [None, "u1"]
 
 
-def test_a_plain_function_that_gives_a_generator_is_attributed(ledger: LedgerInMemory) -> None:
+def test_a_plain_function_that_returns_a_generator_is_attributed(ledger: LedgerInMemory) -> None:
     def parts() -> Generator[int, None, str]:
         _call()
         yield 1
@@ -253,7 +253,7 @@ def test_a_plain_function_that_gives_a_generator_is_attributed(ledger: LedgerInM
 
 
 @pytest.mark.asyncio
-async def test_a_plain_function_that_gives_an_async_generator_is_attributed(
+async def test_a_plain_function_that_returns_an_async_generator_is_attributed(
     ledger: LedgerInMemory,
 ) -> None:
     async def parts() -> AsyncGenerator[int, None]:

@@ -115,7 +115,7 @@ def _baggage(provider: DemoProvider) -> list[str | None]:
 
 @pytest.mark.parametrize("shape", _UNRECORDED, ids=str)
 @pytest.mark.usefixtures("ledger")
-def test_no_baggage_leaves_through_a_method_that_is_not_recorded(
+def test_no_baggage_is_sent_by_a_method_that_is_not_recorded(
     traced: Clients, provider: DemoProvider, shape: Shape
 ) -> None:
     _skip_if_missing(traced, shape)
@@ -131,7 +131,7 @@ def test_no_baggage_leaves_through_a_method_that_is_not_recorded(
 @pytest.mark.parametrize("shape", _UNRECORDED, ids=str)
 @pytest.mark.usefixtures("ledger")
 @pytest.mark.asyncio
-async def test_no_baggage_leaves_through_an_async_method_that_is_not_recorded(
+async def test_no_baggage_is_sent_by_an_async_method_that_is_not_recorded(
     async_traced: Clients, provider: DemoProvider, shape: Shape
 ) -> None:
     _skip_if_missing(async_traced, shape)
@@ -148,10 +148,10 @@ async def test_no_baggage_leaves_through_an_async_method_that_is_not_recorded(
 def test_unpatched_requests_carry_what_the_app_sends(
     traced: Clients, provider: DemoProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whose baggage it is is the app's business once we have left."""
+    """After unpatching, the app's baggage is its own business."""
     remaining = traced.openai.request
     tokenledger.unpatch_openai()
-    # Another tool may still hold the method that was wrapped.
+    # Another tool may still reference the wrapped method.
     monkeypatch.setattr(traced.openai, "request", remaining)
     with tokenledger.attribution(user_id="u1"), contextlib.suppress(*_REFUSED):
         traced.openai.moderations.create(input=PROMPT)
@@ -213,7 +213,7 @@ class _Recording:
 
 
 class _Options:
-    """A request that is no model call."""
+    """A request that is not a model call."""
 
     url = "/models"
     method = "get"
@@ -222,7 +222,7 @@ class _Options:
     extra_json = None
 
 
-def test_without_baggage_the_context_stays_the_very_same() -> None:
+def test_without_baggage_the_context_object_does_not_change() -> None:
     before = context.get_current()
     with without_baggage():
         assert context.get_current() is before
@@ -245,8 +245,8 @@ def _started() -> Coroutine[dict[str, object], None, None]:
     return sent
 
 
-def test_the_context_of_the_await_is_the_one_that_counts() -> None:
-    """A coroutine may be made before a scope and awaited inside it."""
+def test_the_context_of_the_await_counts() -> None:
+    """A coroutine may be created before a scope and awaited inside it."""
     sent = _started()
     with tokenledger.attribution(user_id="u1"):
         assert sent.send(None) == {}
@@ -255,7 +255,7 @@ def test_the_context_of_the_await_is_the_one_that_counts() -> None:
         assert baggage.get_all() == {"user.id": "u1"}
 
 
-def test_a_request_thrown_away_leaves_the_context_it_is_closed_in_alone() -> None:
+def test_an_abandoned_request_does_not_change_the_context_it_is_closed_in() -> None:
     sent = _started()
     elsewhere = contextvars.copy_context()
     token = elsewhere.run(context.attach, baggage.set_baggage("theirs", "1"))

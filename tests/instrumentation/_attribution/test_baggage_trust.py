@@ -1,4 +1,4 @@
-"""Attribution that came in with a request counts only where it is trusted."""
+"""Attribution that arrives with a request counts only if it is trusted."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_baggage_set_over_a_foreign_member_counts(request_came_in: LedgerInMemor
     assert request_came_in.only()[USER_ID] == "ours"
 
 
-def test_a_header_met_inside_a_scope_does_not_hide_it(ledger: LedgerInMemory) -> None:
+def test_a_header_extracted_inside_a_scope_does_not_hide_the_scope(ledger: LedgerInMemory) -> None:
     with attribution(user_id="ours"):
         token = context.attach(W3CBaggagePropagator().extract({"baggage": _HEADER}))
         track_cost(1, 1, "gpt-4o")
@@ -108,7 +108,7 @@ def test_two_headers_one_after_the_other_are_both_foreign(ledger: LedgerInMemory
 
 
 class JaegerLike(TextMapPropagator):
-    """Baggage in headers of its own, a member each, as Jaeger's propagator reads it."""
+    """Baggage with one header per member, as Jaeger's propagator reads it."""
 
     @property
     @override

@@ -1,4 +1,4 @@
-"""A Celery task's calls are for whom the producer says, if the worker trusts the producer."""
+"""A Celery task's calls get the producer's attribution if the worker trusts the producer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _task() -> Iterator[Celery]:
     task = app.task(name="ask")(_ask)
     with worker.start_worker(app, pool="solo", perform_ping_check=False, loglevel="ERROR"):
         yield task
-    # A worker sets what the whole process logs.
+    # A worker configures the logging of the whole process.
     root.setLevel(level)
 
 
@@ -64,7 +64,7 @@ def _run(task: Celery) -> None:
 
 
 @pytest.mark.usefixtures("carried")
-def test_a_producer_nobody_trusts_attributes_nothing(ledger: LedgerInMemory, task: Celery) -> None:
+def test_an_untrusted_producer_attributes_nothing(ledger: LedgerInMemory, task: Celery) -> None:
     with attribution(user_id="u1", team="ml"):
         _run(task)
     said = ledger.only()
@@ -73,7 +73,7 @@ def test_a_producer_nobody_trusts_attributes_nothing(ledger: LedgerInMemory, tas
 
 
 @pytest.mark.usefixtures("carried")
-def test_a_trusted_producer_says_whom_a_task_is_for(
+def test_a_trusted_producer_attributes_a_task(
     ledger: LedgerInMemory, task: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKENLEDGER_TRUST_BAGGAGE", "user_id")
@@ -86,7 +86,7 @@ def test_a_trusted_producer_says_whom_a_task_is_for(
     assert not [row for row in rows if TEAM in row]
 
 
-def test_without_the_instrumentor_a_task_is_nobodys(
+def test_without_the_instrumentor_a_task_is_not_attributed(
     ledger: LedgerInMemory, task: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKENLEDGER_TRUST_BAGGAGE", "*")

@@ -1,4 +1,4 @@
-"""Who wins when two sources attribute one call."""
+"""Which source wins when two attribute one call."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_each_source_beats_every_weaker_one(strongest: int) -> None:
     assert settle(layers) == {USER_ID: _ORDER[strongest]}
 
 
-def test_sources_that_say_different_things_are_merged() -> None:
+def test_sources_with_different_keys_are_merged() -> None:
     layers = Layers(per_call={USER_ID: "u"}, outer={TEAM: "t"}, defaults={FEATURE: "f"})
     assert settle(layers) == {USER_ID: "u", TEAM: "t", FEATURE: "f"}
 
 
-def test_too_many_metadata_keys_lose_the_weakest() -> None:
+def test_of_too_many_metadata_keys_the_weakest_are_dropped() -> None:
     strong = {METADATA_PREFIX + f"s{n}": "1" for n in range(MAX_METADATA_KEYS)}
     weak = {METADATA_PREFIX + "w": "1", USER_ID: "u"}
     settled = settle((strong, weak))
@@ -66,7 +66,7 @@ def test_a_known_metadata_key_fills_its_attribute_and_stays(key: str) -> None:
     assert metadata_layer({key: "x"}) == {ATTRIBUTION_KEYS[key]: "x", METADATA_PREFIX + key: "x"}
 
 
-def test_a_keyword_beats_the_metadata_beside_it() -> None:
+def test_a_keyword_beats_metadata_with_the_same_key() -> None:
     layer = layer_of({"team": "keyword"}, {"team": "metadata", "tier": 1})
     assert layer == {
         TEAM: "keyword",
@@ -75,7 +75,7 @@ def test_a_keyword_beats_the_metadata_beside_it() -> None:
     }
 
 
-def test_none_is_not_given() -> None:
+def test_none_means_not_set() -> None:
     assert layer_of({"user_id": None}, {"team": None}) == {}
 
 
@@ -104,7 +104,7 @@ def test_a_value_becomes_text_a_row_can_hold(value: object, metadata_keys: str) 
 
 
 @given(st.text(st.characters(codec=None), max_size=400))
-def test_no_text_poisons_a_row(value: str) -> None:
+def test_any_text_fits_into_a_row(value: str) -> None:
     metadata_keys = clean(value)
     assert "\0" not in metadata_keys
     assert len(metadata_keys) <= MAX_VALUE_LENGTH

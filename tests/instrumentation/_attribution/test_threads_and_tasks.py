@@ -1,4 +1,4 @@
-"""Attribution goes where the context goes: tasks always, threads if somebody carries it."""
+"""Attribution follows the context: into tasks always, into threads if it is copied."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def threads_carry_the_context() -> Iterator[None]:
 
 
 @pytest.mark.asyncio
-async def test_tasks_take_the_attribution_of_where_they_start(ledger: LedgerInMemory) -> None:
+async def test_tasks_get_the_attribution_of_the_code_that_starts_them(
+    ledger: LedgerInMemory,
+) -> None:
     async def work() -> None:
         await asyncio.sleep(0)
         _call()
@@ -53,7 +55,7 @@ async def test_tasks_take_the_attribution_of_where_they_start(ledger: LedgerInMe
 
 
 @pytest.mark.asyncio
-async def test_to_thread_takes_it_along(ledger: LedgerInMemory) -> None:
+async def test_to_thread_carries_it(ledger: LedgerInMemory) -> None:
     with attribution(user_id="u1"):
         await asyncio.to_thread(_call)
     await asyncio.to_thread(_call)
@@ -61,7 +63,7 @@ async def test_to_thread_takes_it_along(ledger: LedgerInMemory) -> None:
 
 
 @pytest.mark.asyncio
-async def test_callbacks_of_the_loop_take_it_along(ledger: LedgerInMemory) -> None:
+async def test_callbacks_of_the_loop_carry_it(ledger: LedgerInMemory) -> None:
     done = asyncio.Event()
     with attribution(user_id="u1"):
         asyncio.get_running_loop().call_soon(_call)
@@ -70,7 +72,7 @@ async def test_callbacks_of_the_loop_take_it_along(ledger: LedgerInMemory) -> No
     assert _said(ledger) == ["u1"]
 
 
-def test_a_pool_alone_does_not_take_it_along(ledger: LedgerInMemory) -> None:
+def test_a_pool_alone_does_not_carry_it(ledger: LedgerInMemory) -> None:
     """A row without a user is honest; one with the user of an earlier task would not be."""
     with ThreadPoolExecutor(1) as pool:
         with attribution(user_id="u1"):
@@ -79,7 +81,7 @@ def test_a_pool_alone_does_not_take_it_along(ledger: LedgerInMemory) -> None:
     assert _said(ledger) == [None, None]
 
 
-def test_a_copied_context_takes_it_into_a_pool(ledger: LedgerInMemory) -> None:
+def test_a_copied_context_carries_it_into_a_pool(ledger: LedgerInMemory) -> None:
     with ThreadPoolExecutor(1) as pool:
         with attribution(user_id="u1"):
             pool.submit(copy_context().run, _call).result()
@@ -88,7 +90,7 @@ def test_a_copied_context_takes_it_into_a_pool(ledger: LedgerInMemory) -> None:
 
 
 @pytest.mark.usefixtures("threads_carry_the_context")
-def test_the_threading_instrumentor_takes_it_into_a_pool(ledger: LedgerInMemory) -> None:
+def test_the_threading_instrumentor_carries_it_into_a_pool(ledger: LedgerInMemory) -> None:
     with ThreadPoolExecutor(1) as pool:
         for user in ("u1", "u2"):
             with attribution(user_id=user):
@@ -98,7 +100,7 @@ def test_the_threading_instrumentor_takes_it_into_a_pool(ledger: LedgerInMemory)
 
 
 @pytest.mark.usefixtures("threads_carry_the_context")
-def test_the_threading_instrumentor_takes_it_into_threads_and_timers(
+def test_the_threading_instrumentor_carries_it_into_threads_and_timers(
     ledger: LedgerInMemory,
 ) -> None:
     with attribution(user_id="u1"):

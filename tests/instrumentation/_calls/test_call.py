@@ -1,4 +1,4 @@
-"""The object that owns a call's spans: finished once, from anywhere, whatever fails."""
+"""The object that owns a call's spans is finished once, from any thread, whatever fails."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_many_threads_finish_once(tracing: AppTracing) -> None:
     assert len(tracing.spans) == 1
 
 
-def test_every_span_of_a_call_is_finished_the_same(tracing: AppTracing) -> None:
+def test_every_span_of_a_call_gets_the_same_end(tracing: AppTracing) -> None:
     call = _call(_span(tracing), _span(tracing))
     call.finish(error=_StatusError("canary-text"))
     for span in tracing.spans:
@@ -78,7 +78,7 @@ def test_every_span_of_a_call_is_finished_the_same(tracing: AppTracing) -> None:
         assert span.status.description is None
 
 
-def test_a_span_that_cannot_end_does_not_keep_the_other_open(
+def test_a_span_that_fails_to_end_does_not_leave_the_other_open(
     tracing: AppTracing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = _span(tracing)
@@ -107,14 +107,14 @@ def _running(name: str) -> Running:
     return Running(before, context.set_value("inside", name, before))
 
 
-def test_a_context_left_open_inside_does_not_stay() -> None:
+def test_a_context_left_open_inside_ends_with_the_call() -> None:
     before = context.get_current()
     with _running("a"):
         context.attach(context.set_value("left", "open"))
     assert context.get_current() is before
 
 
-def test_a_call_left_in_another_context_leaves_that_one_alone() -> None:
+def test_leaving_a_call_in_another_context_does_not_change_that_context() -> None:
     running = _running("a")
     copy_context().run(running.__enter__)
     token = context.attach(context.set_value("mine", "1"))
@@ -130,7 +130,7 @@ def test_missing_counts_are_left_out_and_zero_is_not() -> None:
     assert OUTPUT_TOKENS not in said
 
 
-def test_the_shorter_lifetime_is_told_where_the_longer_one_is_known() -> None:
+def test_the_shorter_lifetime_is_reported_if_the_longer_one_is_known() -> None:
     tokens = TokenVector(input_tokens=10, cache_write_tokens=9, cache_write_1h_tokens=4)
     said = token_attributes(tokens)
     assert (said[CACHE_WRITE_5M_TOKENS], said[CACHE_WRITE_1H_TOKENS]) == (5, 4)
@@ -153,7 +153,7 @@ def test_a_guard_counts_every_failure_and_logs_the_first(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_a_guard_lets_the_apps_interrupts_pass(error: type[BaseException]) -> None:
+def test_a_guard_passes_the_apps_interrupts_on(error: type[BaseException]) -> None:
     with pytest.raises(error), Guard("testing"):
         raise error
     assert _guard.counts() == {}

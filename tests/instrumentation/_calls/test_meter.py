@@ -1,4 +1,4 @@
-"""`meter` sums what the calls inside cost and used, wherever they end."""
+"""`meter` sums the cost and the usage of the calls inside, wherever they end."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_calls_added_are_priced_and_counted() -> None:
 def test_a_call_without_a_price_is_counted_and_no_zero_is_invented() -> None:
     counted = Meter()
     counted.add(A_CALL, NOVEMBER, failed=False)
-    counted.add({**A_CALL, REQUEST_MODEL: "nobody-knows"}, NOVEMBER, failed=False)
+    counted.add({**A_CALL, REQUEST_MODEL: "unknown-model"}, NOVEMBER, failed=False)
     counted.add({OPERATION_NAME: "chat", REQUEST_MODEL: "gpt-4o"}, NOVEMBER, failed=True)
     assert counted.cost_usd == ITS_COST
     assert (counted.calls, counted.calls_without_cost) == (3, 2)
@@ -80,14 +80,14 @@ def test_without_a_ledger_nothing_has_a_cost() -> None:
     assert counted.tokens == MeteredTokens(input=1_000, output=100, cached=200)
 
 
-def test_a_fresh_meter_says_nothing_was_spent() -> None:
+def test_a_new_meter_reports_zero() -> None:
     counted = meter()
     assert (counted.cost_usd, counted.calls) == (Decimal(0), 0)
     assert counted.tokens == MeteredTokens()
 
 
 @pytest.mark.usefixtures("ledger")
-def test_the_apps_decimal_context_changes_no_sum() -> None:
+def test_the_apps_decimal_context_does_not_change_sums() -> None:
     counted = Meter()
     with localcontext() as coarse:
         coarse.prec = 2
@@ -98,7 +98,7 @@ def test_the_apps_decimal_context_changes_no_sum() -> None:
 
 
 @pytest.mark.usefixtures("ledger")
-def test_a_meter_nobody_reads_keeps_no_more_than_a_thousand_calls() -> None:
+def test_a_meter_that_is_never_read_stores_at_most_a_thousand_calls() -> None:
     counted = Meter()
     for _ in range(2_500):
         counted.add(A_CALL, NOVEMBER, failed=False)
@@ -108,7 +108,7 @@ def test_a_meter_nobody_reads_keeps_no_more_than_a_thousand_calls() -> None:
 
 
 @pytest.mark.usefixtures("ledger")
-def test_a_price_that_cannot_be_found_out_is_no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_to_price_a_call_leaves_it_without_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_args: object, **_kwargs: object) -> None:
         raise RuntimeError
 
@@ -151,14 +151,14 @@ def test_a_meter_entered_within_itself_counts_a_call_once() -> None:
 
 
 @pytest.mark.usefixtures("ledger")
-def test_a_call_told_of_the_past_counts_by_the_prices_of_its_day() -> None:
+def test_a_past_call_is_priced_by_its_own_day() -> None:
     with meter() as counted:
         track(model="gpt-4o", input_tokens=1_000, output_tokens=0, requested_at="2026-11-20")
     assert counted.cost_usd == Decimal("0.0025")
 
 
 @pytest.mark.usefixtures("ledger")
-def test_a_call_that_is_told_twice_counts_once() -> None:
+def test_a_call_that_is_reported_twice_counts_once() -> None:
     call: dict[str, Any] = {"model": "gpt-4o", "requested_at": "2026-11-20"}
     with meter() as counted:
         track_many([{**call, "input_tokens": 1_000, "output_tokens": 0}] * 2)
@@ -169,7 +169,7 @@ def test_a_call_that_is_told_twice_counts_once() -> None:
 
 
 @pytest.mark.usefixtures("ledger")
-def test_threads_that_carry_the_context_count() -> None:
+def test_calls_of_threads_with_the_context_count() -> None:
     with meter() as counted, ThreadPoolExecutor(4) as pool:
         carried = [pool.submit(copy_context().run, _call) for _ in range(50)]
         bare = [pool.submit(_call) for _ in range(50)]
@@ -181,7 +181,7 @@ def test_threads_that_carry_the_context_count() -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("ledger")
-async def test_tasks_started_inside_count_and_their_neighbours_do_not() -> None:
+async def test_calls_of_tasks_started_inside_count_and_those_of_others_do_not() -> None:
     async def request() -> Meter:
         with meter() as counted:
             await asyncio.gather(asyncio.to_thread(_call), asyncio.create_task(_later()))
@@ -195,7 +195,7 @@ async def test_tasks_started_inside_count_and_their_neighbours_do_not() -> None:
     assert [one.calls for one in counted] == [2] * 10
 
 
-def test_leaving_restores_the_context_and_never_another_ones() -> None:
+def test_leaving_restores_only_its_own_context() -> None:
     before = context.get_current()
     counted = meter()
     copy_context().run(counted.__enter__)
@@ -205,7 +205,7 @@ def test_leaving_restores_the_context_and_never_another_ones() -> None:
     assert context.get_current() is before
 
 
-def test_a_generator_left_open_inside_does_not_keep_counting() -> None:
+def test_a_generator_left_open_inside_stops_counting() -> None:
     def careless() -> Generator[None]:
         with meter():
             yield
@@ -238,8 +238,8 @@ def test_a_stream_counts_when_it_ends_even_outside(clients: Clients) -> None:
     assert counted.cost_usd > 0
 
 
-def test_importing_us_loads_no_decimals() -> None:
-    """They are a tenth of what an import of ours costs."""
+def test_importing_the_package_does_not_load_decimal() -> None:
+    """It takes a tenth of the time of importing the package."""
     look = "import sys, tokenledger; print({'decimal', 'datetime'} & sys.modules.keys())"
     price = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
     assert price.stdout.strip() == "set()"

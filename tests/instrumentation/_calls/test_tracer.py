@@ -1,4 +1,4 @@
-"""The ledger gets every call exactly once; the app's tracing gets what it would get without us."""
+"""The ledger gets every call exactly once; the app's tracing gets it as the app samples."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _HTTP = "_client"
 
 
 class _Watching(Sampler):
-    """Keeps everything and remembers what it was shown."""
+    """Samples everything and records its arguments."""
 
     def __init__(self) -> None:
         self.seen: list[dict[str, object]] = []
@@ -151,7 +151,7 @@ def test_without_a_ledger_the_apps_tracing_alone_has_the_call(
     assert len(app.spans) == 1
 
 
-def test_a_provider_the_ledger_cannot_listen_to_gets_its_span_too(
+def test_a_provider_that_the_ledger_cannot_listen_to_gets_its_span_too(
     app: AppTracing, ledger: LedgerInMemory, clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def attach(_provider: object) -> bool:
@@ -171,7 +171,7 @@ def test_a_provider_the_ledger_cannot_listen_to_gets_its_span_too(
 
 
 @pytest.mark.parametrize("shape", ALL, ids=str)
-def test_a_sample_rate_of_zero_keeps_traces_and_never_money_out(
+def test_a_sample_rate_of_zero_drops_traces_and_never_costs(
     app: AppTracing, ledgers: list[LedgerInMemory], clients: Clients, shape: Shape
 ) -> None:
     tokenledger.init(sample_rate=0.0)
@@ -180,7 +180,7 @@ def test_a_sample_rate_of_zero_keeps_traces_and_never_money_out(
     assert not app.spans
 
 
-def test_a_sample_rate_draws_roots(
+def test_a_sample_rate_decides_roots_at_random(
     app: AppTracing,
     ledgers: list[LedgerInMemory],
     clients: Clients,
@@ -225,7 +225,7 @@ def test_below_a_remote_parent_the_trace_id_decides(
     assert booked.parent.span_id == 5
 
 
-def test_a_call_sampled_out_keeps_its_children_out(
+def test_the_children_of_an_unsampled_call_are_unsampled(
     ledgers: list[LedgerInMemory],
     provider: DemoProvider,
     monkeypatch: pytest.MonkeyPatch,
@@ -241,10 +241,10 @@ def test_a_call_sampled_out_keeps_its_children_out(
     assert len(ledgers[0].spans) == 1
 
 
-def test_an_sdks_own_span_can_be_told_as_the_same_call(
+def test_an_sdks_own_span_is_recognized_as_the_same_call(
     ledgers: list[LedgerInMemory], clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The ledger drops it by the scope of what is in force, recorded or not."""
+    """The ledger drops it by the scope of the current span, recorded or not."""
     monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", AppTracing(ALWAYS_OFF).provider)
     tokenledger.init()
     seen: list[object] = []
@@ -261,7 +261,7 @@ def test_an_sdks_own_span_can_be_told_as_the_same_call(
     assert len(ledgers[0].spans) == 1
 
 
-def test_suppressed_instrumentation_keeps_the_call_out_of_traces_only(
+def test_suppressed_instrumentation_drops_the_call_from_traces_only(
     app: AppTracing, ledger: LedgerInMemory, clients: Clients
 ) -> None:
     token = context.attach(context.set_value("suppress_instrumentation", value=True))
@@ -281,7 +281,7 @@ def test_suppressed_instrumentation_without_a_ledger_records_nothing(
     assert not app.spans
 
 
-def test_a_sampler_is_shown_what_it_needs(
+def test_a_sampler_gets_the_attributes_it_needs(
     ledger: LedgerInMemory, clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sampler = _Watching()
@@ -303,7 +303,7 @@ class _Broken(Sampler):
         return "broken"
 
 
-def test_tracing_that_fails_costs_the_ledger_nothing(
+def test_tracing_that_fails_does_not_affect_the_ledger(
     ledger: LedgerInMemory, clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _use(monkeypatch, AppTracing(_Broken()))
@@ -319,7 +319,7 @@ class _NoTracers(TracerProvider):
         raise RuntimeError
 
 
-def test_tracing_that_gives_no_tracer_costs_the_ledger_nothing(
+def test_tracing_without_a_tracer_does_not_affect_the_ledger(
     ledger: LedgerInMemory, clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", _NoTracers())

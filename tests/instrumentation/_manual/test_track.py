@@ -1,4 +1,4 @@
-"""`track` and its kin book calls of now and of the past, each once, and never raise."""
+"""`track` and its variants record current and past calls, each once, and never raise."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _identities(ledger: LedgerInMemory) -> list[Any]:
     return [attributes_of(span).get(CALL_ID) for span in ledger.spans]
 
 
-def test_every_argument_has_its_place(ledger: LedgerInMemory) -> None:
+def test_every_argument_fills_its_attribute(ledger: LedgerInMemory) -> None:
     track(
         provider="openai",
         model="gpt-4o",
@@ -95,20 +95,20 @@ def test_every_argument_has_its_place(ledger: LedgerInMemory) -> None:
     assert CALL_ID not in said
 
 
-def test_the_provider_may_be_left_out(ledger: LedgerInMemory) -> None:
+def test_the_provider_is_optional(ledger: LedgerInMemory) -> None:
     track(model="claude-opus-5", input_tokens=1, output_tokens=1)
     track("azure.ai.openai", "gpt-4o", 1, 1)
     said = [attributes_of(span)[PROVIDER_NAME] for span in ledger.spans]
     assert said == ["anthropic", "azure.ai.openai"]
 
 
-def test_further_keywords_are_attribution(ledger: LedgerInMemory) -> None:
+def test_other_keywords_are_attribution(ledger: LedgerInMemory) -> None:
     track(model="gpt-4o", input_tokens=1, cost_center="cc", customer="acme")
     said = ledger.only()
     assert (said[COST_CENTER], said[METADATA_PREFIX + "customer"]) == ("cc", "acme")
 
 
-def test_what_is_said_beats_the_scope_and_the_rest_comes_from_it(ledger: LedgerInMemory) -> None:
+def test_arguments_beat_the_scope_and_the_rest_comes_from_it(ledger: LedgerInMemory) -> None:
     with attribution(user_id="scope", feature="scope"):
         track(model="gpt-4o", input_tokens=1, user_id="call", feature_name=None)
     assert (ledger.only()[USER_ID], ledger.only()[FEATURE]) == ("call", "scope")
@@ -127,19 +127,21 @@ def test_what_is_said_beats_the_scope_and_the_rest_comes_from_it(ledger: LedgerI
     ],
     ids=["utc", "other-zone", "naive", "text", "text-with-zone", "seconds", "float"],
 )
-def test_the_time_given_is_the_rows(ledger: LedgerInMemory, moment: datetime | float | str) -> None:
+def test_requested_at_is_the_time_of_the_row(
+    ledger: LedgerInMemory, moment: datetime | float | str
+) -> None:
     track(model="gpt-4o", input_tokens=1, requested_at=moment, latency_ms=250)
     span = ledger.spans[0]
     assert span.start_time == NOON_NS
     assert (span.end_time or 0) - NOON_NS == 250 * 10**6
 
 
-def test_microseconds_are_kept(ledger: LedgerInMemory) -> None:
+def test_microseconds_are_stored(ledger: LedgerInMemory) -> None:
     track(model="gpt-4o", input_tokens=1, requested_at=NOON + timedelta(microseconds=123_457))
     assert ledger.spans[0].start_time == NOON_NS + 123_457_000
 
 
-def test_the_same_call_of_the_past_is_one_call_however_often_it_is_told(
+def test_the_same_past_call_is_one_call_however_often_it_is_reported(
     ledger: LedgerInMemory,
 ) -> None:
     for moment in (NOON, "2026-11-20T12:00:00Z"):
@@ -162,15 +164,13 @@ def test_the_same_call_of_the_past_is_one_call_however_often_it_is_told(
     ],
     ids=lambda other: next(iter(other)),
 )
-def test_calls_of_the_past_that_differ_are_two(
-    ledger: LedgerInMemory, other: dict[str, Any]
-) -> None:
+def test_past_calls_that_differ_are_two(ledger: LedgerInMemory, other: dict[str, Any]) -> None:
     call: dict[str, Any] = {"model": "gpt-4o", "input_tokens": 1, "requested_at": NOON}
     track_many([call, {**call, **other}])
     assert len(set(_identities(ledger))) == 2
 
 
-def test_calls_of_now_are_never_taken_for_one(ledger: LedgerInMemory) -> None:
+def test_current_calls_are_never_merged(ledger: LedgerInMemory) -> None:
     track_many([{"model": "gpt-4o", "input_tokens": 1}] * 2)
     assert _identities(ledger) == [None, None]
 
@@ -205,7 +205,7 @@ def test_any_status_but_success_is_a_failed_call(ledger: LedgerInMemory, status:
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_a_wrong_value_is_reported_and_the_rest_is_booked(
+def test_an_invalid_value_is_reported_and_the_rest_is_recorded(
     ledger: LedgerInMemory, argument: str, wrong: object
 ) -> None:
     call: dict[str, Any] = {"model": "gpt-4o", "output_tokens": 5, argument: wrong}
@@ -221,7 +221,7 @@ def test_a_wrong_value_is_reported_and_the_rest_is_booked(
     [(0.1, "0.1"), (1e-7, "0.0000001"), (2, "2"), ("0.00000000000123", "0.00000000000123")],
     ids=str,
 )
-def test_a_reported_cost_keeps_the_digits_its_author_wrote(
+def test_a_reported_cost_has_exactly_the_digits_that_were_passed(
     ledger: LedgerInMemory, arguments: float | str, text: str
 ) -> None:
     track(model="gpt-4o", input_tokens=1, cost_usd=arguments)
@@ -235,7 +235,7 @@ def test_a_duration_may_be_any_number(ledger: LedgerInMemory) -> None:
     assert lasted == {1_000_000}
 
 
-def test_no_model_is_none_and_not_its_name(ledger: LedgerInMemory) -> None:
+def test_a_missing_model_is_not_recorded_as_the_word_none(ledger: LedgerInMemory) -> None:
     track(provider="openai", model=None, input_tokens=1)
     track_cost(1, 1, None)
     track_llm(model=None)(lambda: {"usage": {"prompt_tokens": 1, "completion_tokens": 1}})()
@@ -245,7 +245,7 @@ def test_no_model_is_none_and_not_its_name(ledger: LedgerInMemory) -> None:
     assert not {REQUEST_MODEL, RESPONSE_MODEL} & {name for call in said for name in call}
 
 
-def test_many_calls_are_booked_around_a_bad_one(ledger: LedgerInMemory) -> None:
+def test_the_calls_around_an_invalid_one_are_recorded(ledger: LedgerInMemory) -> None:
     good = {"model": "gpt-4o", "input_tokens": 1}
     track_many([good, cast("Any", 3), good])
     assert len(ledger.spans) == 2
@@ -257,7 +257,7 @@ def test_many_calls_are_booked_around_a_bad_one(ledger: LedgerInMemory) -> None:
 
 
 @pytest.mark.asyncio
-async def test_coroutines_book_under_their_own_attribution(ledger: LedgerInMemory) -> None:
+async def test_coroutines_record_under_their_own_attribution(ledger: LedgerInMemory) -> None:
     async def work(user: str) -> None:
         with attribution(user_id=user):
             await asyncio.sleep(0)
@@ -270,7 +270,7 @@ async def test_coroutines_book_under_their_own_attribution(ledger: LedgerInMemor
 
 
 @pytest.mark.asyncio
-async def test_a_commit_that_is_waited_for_does_not_block_the_loop(
+async def test_waiting_for_a_commit_does_not_block_the_loop(
     ledgers: list[LedgerInMemory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenledger.configure(async_mode=False)
@@ -288,13 +288,15 @@ async def test_a_commit_that_is_waited_for_does_not_block_the_loop(
     assert len(ledgers) == 1
 
 
-def test_disabled_books_nothing(ledgers: list[LedgerInMemory]) -> None:
+def test_nothing_is_recorded_while_disabled(ledgers: list[LedgerInMemory]) -> None:
     tokenledger.configure(enabled=False)
     track(model="gpt-4o", input_tokens=1)
     assert not ledgers
 
 
-def test_track_cost_without_counts_decorates_and_books_the_answer(ledger: LedgerInMemory) -> None:
+def test_track_cost_without_counts_is_a_decorator_that_records_the_answer(
+    ledger: LedgerInMemory,
+) -> None:
     @track_cost(feature="chat", metadata={"tier": "gold"})
     def ask(question: str) -> dict[str, object]:
         """Asks."""
@@ -312,7 +314,7 @@ def test_track_cost_without_counts_decorates_and_books_the_answer(ledger: Ledger
     assert (said[FEATURE], said[METADATA_PREFIX + "tier"]) == ("chat", "gold")
 
 
-def test_track_cost_decorates_without_arguments(ledger: LedgerInMemory) -> None:
+def test_track_cost_is_a_decorator_without_arguments(ledger: LedgerInMemory) -> None:
     @track_cost
     def ask() -> dict[str, object]:
         return {"model": "gpt-4o", "usage": {"prompt_tokens": 10, "completion_tokens": 5}}
@@ -321,7 +323,7 @@ def test_track_cost_decorates_without_arguments(ledger: LedgerInMemory) -> None:
     assert token_counts(ledger.only()) == {"input_tokens": 10, "output_tokens": 5}
 
 
-def test_track_cost_with_a_status_alone_books_a_failed_call(ledger: LedgerInMemory) -> None:
+def test_track_cost_with_only_a_status_records_a_failed_call(ledger: LedgerInMemory) -> None:
     book: Any = track_cost
     assert book(model="gpt-4o", status="error") is None
     assert ledger.spans[0].status.status_code is StatusCode.ERROR

@@ -69,14 +69,14 @@ def test_every_count_is_carried(ledger: LedgerInMemory) -> None:
     }
 
 
-def test_what_the_call_says_beats_the_scope(ledger: LedgerInMemory) -> None:
+def test_arguments_beat_the_scope(ledger: LedgerInMemory) -> None:
     with attribution(user_id="scope", team="ml"):
         track_cost(1, 1, "gpt-4o", user_id="call")
     assert ledger.only()[USER_ID] == "call"
     assert ledger.only()[TEAM] == "ml"
 
 
-def test_a_duration_ends_now(ledger: LedgerInMemory) -> None:
+def test_a_call_with_a_duration_ends_now(ledger: LedgerInMemory) -> None:
     track_cost(1, 1, "gpt-4o", duration_ms=1_500.5)
     span = ledger.spans[0]
     assert (span.end_time or 0) - (span.start_time or 0) == 1_500_500_000
@@ -88,12 +88,12 @@ def test_a_failed_call_is_an_error(ledger: LedgerInMemory) -> None:
     assert ledger.spans[0].status.status_code is StatusCode.ERROR
 
 
-def test_the_provider_is_found_by_the_model(ledger: LedgerInMemory) -> None:
+def test_the_provider_is_derived_from_the_model(ledger: LedgerInMemory) -> None:
     track_cost(1, 1, "claude-opus-5")
     assert ledger.only()["gen_ai.provider.name"] == "anthropic"
 
 
-def test_a_given_provider_stays_and_an_unknown_one_is_left_off(ledger: LedgerInMemory) -> None:
+def test_a_passed_provider_is_used_and_an_unknown_one_is_left_out(ledger: LedgerInMemory) -> None:
     track_cost(1, 1, "gpt-4o", provider="azure.ai.openai")
     track_cost(1, 1, "in-house-7b")
     said = [attributes_of(span).get(PROVIDER_NAME) for span in ledger.spans]
@@ -103,9 +103,7 @@ def test_a_given_provider_stays_and_an_unknown_one_is_left_off(ledger: LedgerInM
 @pytest.mark.parametrize(
     "wrong", [-1, 1.5, "12", True, [1]], ids=["negative", "float", "text", "bool", "list"]
 )
-def test_a_count_that_is_none_is_left_off_and_counted(
-    ledger: LedgerInMemory, wrong: object
-) -> None:
+def test_an_invalid_count_is_left_out_and_reported(ledger: LedgerInMemory, wrong: object) -> None:
     track_cost(cast("Any", wrong), 5, "gpt-4o")
     assert token_counts(ledger.only()) == {"output_tokens": 5}
     assert _guard.counts() == {"track_cost(input_tokens=)": 1}
@@ -113,7 +111,7 @@ def test_a_count_that_is_none_is_left_off_and_counted(
 
 
 @pytest.mark.parametrize("wrong", ["soon", float("nan"), float("inf")], ids=str)
-def test_a_duration_that_is_none_is_counted(ledger: LedgerInMemory, wrong: object) -> None:
+def test_an_invalid_duration_is_reported(ledger: LedgerInMemory, wrong: object) -> None:
     track_cost(1, 1, "gpt-4o", duration_ms=cast("Any", wrong))
     assert len(ledger.spans) == 1
     assert _guard.counts() == {"track_cost(duration_ms=)": 1}
@@ -125,16 +123,16 @@ class _Hostile:
         raise RuntimeError
 
 
-def test_nothing_raises_into_the_app(ledger: LedgerInMemory) -> None:
+def test_nothing_raises_an_error_in_the_app(ledger: LedgerInMemory) -> None:
     hostile: Any = _Hostile()
     track_cost(1, 1, hostile, metadata=hostile, user_id=hostile)
-    # What cannot be printed is named by its class, and the call is booked.
+    # A value that cannot be printed is named by its class, and the call is recorded.
     assert attributes_of(ledger.spans[0])["gen_ai.request.model"] == "_Hostile"
     assert tokenledger.health()["failures"] == {"track_cost(metadata=)": 1}
     _guard.reset()
 
 
-def test_disabled_records_nothing(app: AppTracing, ledgers: list[LedgerInMemory]) -> None:
+def test_nothing_is_recorded_while_disabled(app: AppTracing, ledgers: list[LedgerInMemory]) -> None:
     tokenledger.configure(enabled=False)
     track_cost(1, 1, "gpt-4o")
     assert not ledgers

@@ -84,7 +84,7 @@ EMBEDDING_ANSWER: dict[str, Any] = {
 
 @pytest.fixture
 def bare(ledgers: list[LedgerInMemory]) -> LedgerInMemory:
-    """A ledger, and SDKs that nobody patched."""
+    """A ledger, with unpatched SDKs."""
     tokenledger.configure()
     return ledgers[0]
 
@@ -173,7 +173,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("answer", "provider"), ANSWERS, ids=NAMES)
-def test_what_the_function_returns_is_booked(
+def test_the_functions_result_is_recorded(
     bare: LedgerInMemory, answer: object, provider: str
 ) -> None:
     @track_llm
@@ -187,13 +187,13 @@ def test_what_the_function_returns_is_booked(
     assert said.get(PROVIDER_NAME, "") == provider
 
 
-def test_an_embedding_is_booked_as_one(bare: LedgerInMemory) -> None:
+def test_an_embedding_is_recorded_as_an_embedding(bare: LedgerInMemory) -> None:
     track_llm(lambda: CreateEmbeddingResponse.model_validate(EMBEDDING_ANSWER))()
     assert bare.only()[OPERATION_NAME] == "embeddings"
     assert token_counts(bare.only()) == {"input_tokens": 100}
 
 
-def test_the_arguments_fill_what_the_answer_does_not_say(bare: LedgerInMemory) -> None:
+def test_the_arguments_fill_what_the_answer_leaves_out(bare: LedgerInMemory) -> None:
     usage = {"usage": {"input_tokens": 60, "output_tokens": 20}}
     track_llm(provider="anthropic", model="claude-sonnet-5")(lambda: usage)()
     said = bare.only()
@@ -210,12 +210,12 @@ def test_the_answers_model_beats_the_argument(bare: LedgerInMemory) -> None:
     [None, "text", 3, {}, {"usage": None}, {"usage": {}}, object()],
     ids=["none", "text", "number", "nothing", "no-usage", "empty-usage", "object"],
 )
-def test_an_answer_without_usage_books_nothing(bare: LedgerInMemory, answer: object) -> None:
+def test_an_answer_without_usage_is_not_recorded(bare: LedgerInMemory, answer: object) -> None:
     assert track_llm(lambda: answer)() is answer
     assert not bare.spans
 
 
-def test_an_exception_passes_and_books_nothing(bare: LedgerInMemory) -> None:
+def test_an_exception_passes_through_and_records_nothing(bare: LedgerInMemory) -> None:
     raised = ValueError("canary")
 
     @track_llm
@@ -228,7 +228,7 @@ def test_an_exception_passes_and_books_nothing(bare: LedgerInMemory) -> None:
     assert not bare.spans
 
 
-def test_functions_in_functions_book_one_call(bare: LedgerInMemory) -> None:
+def test_nested_functions_record_one_call(bare: LedgerInMemory) -> None:
     @track_llm(user_id="inner")
     def inner() -> object:
         return CHAT_ANSWER
@@ -242,7 +242,7 @@ def test_functions_in_functions_book_one_call(bare: LedgerInMemory) -> None:
     assert (said[USER_ID], said[ENDPOINT]) == ("inner", "/outer")
 
 
-def test_a_call_told_by_hand_inside_is_the_only_row(bare: LedgerInMemory) -> None:
+def test_a_call_reported_inside_by_the_app_is_the_only_row(bare: LedgerInMemory) -> None:
     @track_llm
     def ask() -> object:
         track_cost(7, 7, "gpt-4o")
@@ -252,7 +252,7 @@ def test_a_call_told_by_hand_inside_is_the_only_row(bare: LedgerInMemory) -> Non
     assert token_counts(bare.only()) == {"input_tokens": 7, "output_tokens": 7}
 
 
-def test_two_runs_are_two_rows_that_took_their_time(bare: LedgerInMemory) -> None:
+def test_two_runs_are_two_rows_with_their_own_durations(bare: LedgerInMemory) -> None:
     ask = track_llm(lambda: CHAT_ANSWER)
     ask()
     ask()
@@ -260,7 +260,7 @@ def test_two_runs_are_two_rows_that_took_their_time(bare: LedgerInMemory) -> Non
     assert all((span.end_time or 0) > (span.start_time or 0) for span in bare.spans)
 
 
-def test_a_booked_answer_counts_in_a_meter(bare: LedgerInMemory) -> None:
+def test_a_recorded_answer_counts_in_a_meter(bare: LedgerInMemory) -> None:
     with meter() as counted:
         track_llm(lambda: CHAT_ANSWER)()
     assert counted.calls == len(bare.spans) == 1
@@ -268,7 +268,7 @@ def test_a_booked_answer_counts_in_a_meter(bare: LedgerInMemory) -> None:
 
 
 @pytest.mark.asyncio
-async def test_coroutine_functions_run_beside_each_other(bare: LedgerInMemory) -> None:
+async def test_coroutine_functions_run_concurrently(bare: LedgerInMemory) -> None:
     @track_llm(endpoint="/ask")
     async def ask(user: str) -> object:
         with attribution(user_id=user):
@@ -281,7 +281,7 @@ async def test_coroutine_functions_run_beside_each_other(bare: LedgerInMemory) -
 
 
 @pytest.mark.asyncio
-async def test_a_plain_function_that_gives_a_coroutine_books_its_answer(
+async def test_a_plain_function_that_returns_a_coroutine_records_its_answer(
     bare: LedgerInMemory,
 ) -> None:
     async def ask() -> object:
@@ -297,7 +297,7 @@ async def test_a_plain_function_that_gives_a_coroutine_books_its_answer(
 
 
 @pytest.mark.asyncio
-async def test_a_plain_function_that_gives_a_generator_books_its_answer(
+async def test_a_plain_function_that_returns_a_generator_records_its_answer(
     bare: LedgerInMemory,
 ) -> None:
     async def later() -> AsyncGenerator[object]:
@@ -309,7 +309,7 @@ async def test_a_plain_function_that_gives_a_generator_books_its_answer(
     assert [attributes_of(span)[USER_ID] for span in bare.spans] == ["u1", "u1"]
 
 
-def test_a_generator_books_the_last_usage_it_yields(bare: LedgerInMemory) -> None:
+def test_a_generator_records_the_last_usage_it_yields(bare: LedgerInMemory) -> None:
     @track_llm(user_id="u1")
     def ask() -> Generator[object, object, str]:
         sent = yield {"usage": None}
@@ -332,7 +332,7 @@ def test_a_generator_books_the_last_usage_it_yields(bare: LedgerInMemory) -> Non
     assert [attributes_of(span).get(USER_ID) for span in bare.spans] == [None, "u1"]
 
 
-def test_a_generator_left_early_books_what_it_had_said(bare: LedgerInMemory) -> None:
+def test_a_generator_left_early_records_the_usage_it_had_yielded(bare: LedgerInMemory) -> None:
     @track_llm
     def ask() -> Generator[object]:
         yield CHAT_ANSWER
@@ -344,7 +344,7 @@ def test_a_generator_left_early_books_what_it_had_said(bare: LedgerInMemory) -> 
 
 
 @pytest.mark.asyncio
-async def test_an_async_generator_books_the_last_usage_it_yields(bare: LedgerInMemory) -> None:
+async def test_an_async_generator_records_the_last_usage_it_yields(bare: LedgerInMemory) -> None:
     @track_llm(user_id="u1")
     async def ask() -> AsyncGenerator[object]:
         await asyncio.sleep(0)
@@ -358,7 +358,9 @@ async def test_an_async_generator_books_the_last_usage_it_yields(bare: LedgerInM
 
 
 @pytest.mark.asyncio
-async def test_an_async_generator_left_early_books_what_it_had_said(bare: LedgerInMemory) -> None:
+async def test_an_async_generator_left_early_records_the_usage_it_had_yielded(
+    bare: LedgerInMemory,
+) -> None:
     @track_llm
     async def ask() -> AsyncGenerator[object]:
         yield CHAT_ANSWER
@@ -389,7 +391,7 @@ def test_a_result_that_cannot_be_read_reaches_its_caller(bare: LedgerInMemory) -
     _guard.reset()
 
 
-def test_disabled_books_nothing(ledgers: list[LedgerInMemory]) -> None:
+def test_nothing_is_recorded_while_disabled(ledgers: list[LedgerInMemory]) -> None:
     tokenledger.configure(enabled=False)
     assert track_llm(lambda: CHAT_ANSWER)() is CHAT_ANSWER
     assert not ledgers

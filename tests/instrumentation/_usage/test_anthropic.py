@@ -85,7 +85,7 @@ def _start(**usage: object) -> dict[str, object]:
     return {"type": "message_start", "message": message}
 
 
-def test_a_stream_is_read_off_its_start_and_its_last_delta() -> None:
+def test_a_stream_is_read_from_its_start_and_its_last_delta() -> None:
     stream = MessageStream()
     assert stream.note(_start()) is False
     delta = {"output_tokens": 50, "output_tokens_details": {"thinking_tokens": 30}}
@@ -95,7 +95,7 @@ def test_a_stream_is_read_off_its_start_and_its_last_delta() -> None:
     assert result[names.FINISH_REASONS] == ("max_tokens",)
 
 
-def test_a_stream_broken_off_keeps_its_input_and_reports_no_output() -> None:
+def test_a_stream_that_broke_off_has_its_input_and_no_output() -> None:
     """The one output token of `message_start` is a placeholder."""
     stream = MessageStream()
     stream.note(_start(output_tokens_details=None))
@@ -104,11 +104,11 @@ def test_a_stream_broken_off_keeps_its_input_and_reports_no_output() -> None:
     assert tokens.output_tokens is None
 
 
-def test_a_stream_broken_off_before_anything_came_reports_nothing() -> None:
+def test_a_stream_that_broke_off_before_its_first_event_reports_nothing() -> None:
     assert not MessageStream().attributes()
 
 
-def test_the_later_report_of_a_stream_holds() -> None:
+def test_the_later_report_of_a_stream_wins() -> None:
     stream = MessageStream()
     stream.note(_start())
     later = {"input_tokens": 120, "cache_read_input_tokens": 1_980, "output_tokens": 9}
@@ -118,7 +118,7 @@ def test_the_later_report_of_a_stream_holds() -> None:
     assert tokens.output_tokens == 9
 
 
-def test_merging_keeps_what_the_later_report_leaves_out() -> None:
+def test_merging_preserves_what_the_later_report_leaves_out() -> None:
     earlier = {"a": 1, "nested": {"x": 1, "y": 2}, "kept": 5}
     later = {"a": 2, "nested": {"x": 3, "y": None}, "kept": None}
     assert merged(earlier, later) == {"a": 2, "nested": {"x": 3, "y": 2}, "kept": 5}
@@ -149,7 +149,7 @@ _COMPACTED = TokenVector(
 )
 
 
-def test_a_compaction_is_billed_beside_the_message_it_made_room_for() -> None:
+def test_a_compaction_is_billed_in_addition_to_its_message() -> None:
     """Iterations of the message itself are in its counts already; an advisor is another model."""
     tokens = _tokens({**_USAGE, "iterations": _ITERATIONS})
     assert tokens == _COMPACTED
@@ -172,19 +172,19 @@ def test_a_compaction_in_a_stream_is_billed_once() -> None:
     assert token_vector(stream.attributes()) == _COMPACTED
 
 
-def test_a_compaction_does_not_pass_for_an_output_that_never_came() -> None:
+def test_a_compaction_does_not_pass_for_an_output_that_is_missing() -> None:
     stream = MessageStream()
     stream.note(_start(iterations=_ITERATIONS))
     assert token_vector(stream.attributes()).output_tokens is None
 
 
-def test_where_and_how_fast_it_ran_is_told() -> None:
+def test_the_region_and_the_speed_of_a_call_are_recorded() -> None:
     usage = {**_USAGE, "speed": "fast", "inference_geo": "us"}
     result = read_message({**_MESSAGE, "usage": usage})
     assert (result[names.ANTHROPIC_SPEED], result[names.ANTHROPIC_INFERENCE_GEO]) == ("fast", "us")
 
 
-def test_fast_mode_of_a_stream_is_told_at_its_start() -> None:
+def test_a_stream_reports_fast_mode_at_its_start() -> None:
     stream = MessageStream()
     stream.note(_start(speed="fast"))
     stream.note({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 50}})
@@ -243,13 +243,13 @@ def streamed_row(ledger: LedgerInMemory, first: dict[str, Any], last: dict[str, 
 
 
 def priced(shorter: int, hour: int) -> Decimal:
-    """Sonnet 4.6: 3 dollars a million in, 0.30 cached, 3.75 and 6 written, 15 out."""
+    """Sonnet 4.6, dollars per million: 3 input, 0.30 cached, 3.75 and 6 written, 15 output."""
     read = 160 * Decimal(3) + 1_000 * Decimal("0.3")
     wrote = shorter * Decimal("3.75") + hour * Decimal(6)
     return (read + wrote + 40 * Decimal(15)) / 1_000_000
 
 
-def test_a_streams_later_cache_writes_have_the_lifetimes_its_turns_tell(
+def test_later_cache_writes_of_a_stream_have_the_lifetimes_of_its_turns(
     ledger: LedgerInMemory,
 ) -> None:
     last = {**_ALL_TURNS, "iterations": [turn(0, 1_000), turn(300, 500)]}
@@ -258,7 +258,7 @@ def test_a_streams_later_cache_writes_have_the_lifetimes_its_turns_tell(
     assert (row.cost_usd, row.cost_status) == (priced(300, 1_500), "priced")
 
 
-def test_a_streams_later_cache_writes_of_unknown_lifetime_make_the_row_partial(
+def test_later_cache_writes_of_unknown_lifetime_make_the_row_partial(
     ledger: LedgerInMemory,
 ) -> None:
     row = streamed_row(ledger, _FIRST_TURN, _ALL_TURNS)
@@ -273,7 +273,7 @@ def test_turns_of_another_shape_change_no_count(ledger: LedgerInMemory, wrong: o
     assert (row.cache_write_1h_tokens, row.cost_status) == (1_000, "priced")
 
 
-def test_a_late_event_that_says_nothing_takes_nothing_away() -> None:
+def test_a_late_empty_event_removes_nothing() -> None:
     reader = MessageStream()
     used = {"input_tokens": 9, "service_tier": "priority", "inference_geo": "us"}
     begun = {"id": "msg_1", "model": "claude-sonnet-5", "usage": used}

@@ -109,13 +109,13 @@ def client(server: Loopback) -> Iterator[Sdk]:
 
 
 def billed(ledger: LedgerInMemory) -> list[tuple[str, Decimal | None]]:
-    """Models and costs of the rows of the one call there was."""
+    """Models and costs of the rows of the only call."""
     [span] = ledger.spans
     return [(row.model, row.cost_usd) for row in rows_of(span)]
 
 
 @pytest.mark.parametrize("method", ["messages.create", "beta.messages.create"])
-def test_a_model_that_declined_halfway_is_billed_beside_the_one_that_answered(
+def test_a_model_that_declined_halfway_is_billed_in_addition_to_the_one_that_answered(
     ledger: LedgerInMemory, client: Sdk, method: str
 ) -> None:
     method_of(client, method)(**_ASKED)
@@ -128,7 +128,7 @@ def test_a_model_that_declined_halfway_is_billed_beside_the_one_that_answered(
 
 
 @pytest.mark.parametrize("method", ["messages.create", "beta.messages.create"])
-def test_a_stream_that_another_model_went_on_with_is_billed_to_both(
+def test_a_stream_that_another_model_continued_is_billed_for_both(
     ledger: LedgerInMemory, server: Loopback, client: Sdk, method: str
 ) -> None:
     server.on("*", streamed(EVENTS))
@@ -139,7 +139,7 @@ def test_a_stream_that_another_model_went_on_with_is_billed_to_both(
     assert span[attributes.ANTHROPIC_REFUSALS] == ("cyber",)
 
 
-def test_a_stream_of_a_fallback_that_began_with_it_keeps_the_counts_of_its_first_event(
+def test_a_stream_that_began_with_its_fallback_uses_the_counts_of_its_first_event(
     ledger: LedgerInMemory, server: Loopback, client: Sdk
 ) -> None:
     begun = message(
@@ -154,7 +154,7 @@ def test_a_stream_of_a_fallback_that_began_with_it_keeps_the_counts_of_its_first
     ended = {**EVENTS[9], "usage": usage}
     server.on("*", streamed((*events, ended, EVENTS[10])))
     list(method_of(client, "messages.create")(**_ASKED, stream=True))
-    # Declined before any output, in an area that is not billed then.
+    # Declined before any output, in a policy area that is not billed.
     assert billed(ledger) == [("claude-opus-4-8", _OPUS)]
 
 

@@ -1,4 +1,4 @@
-"""Answers that no provider sends, and some do: nothing reaches the app, and the call is counted."""
+"""Strange answers never cause an error in the app, and the call is still counted."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _EVENTS: list[dict[str, Any]] = [
 def test_a_stream_of_a_response_without_a_request_is_counted(
     ledger: LedgerInMemory, clients: Clients
 ) -> None:
-    """A client's middleware (a cache, a replay) may make the response."""
+    """A client's middleware (a cache, a replay) may create the response."""
     if "middleware" not in inspect.signature(anthropic.Anthropic.__init__).parameters:
         pytest.skip("this release of the SDK has no middleware")
     http = http_module(anthropic)
@@ -79,7 +79,7 @@ def test_the_request_body_of_for_such_a_response_is_not_known() -> None:
 
 
 class _Proxy:
-    """As a lazy proxy whose target is gone: everything that is asked of it raises."""
+    """Like a lazy proxy whose target is gone: every access raises."""
 
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401
         raise LookupError(name)
@@ -88,7 +88,7 @@ class _Proxy:
         raise LookupError
 
 
-def test_a_hostile_result_of_a_tracked_function_is_the_apps_alone(ledger: LedgerInMemory) -> None:
+def test_a_hostile_result_of_a_tracked_function_reaches_its_caller(ledger: LedgerInMemory) -> None:
     proxy = _Proxy()
 
     @tokenledger.track_llm
@@ -117,7 +117,7 @@ def test_a_hostile_result_of_a_tracked_function_is_the_apps_alone(ledger: Ledger
 @pytest.mark.parametrize(
     "many", [10**9 + 1, 2**63 - 1, 10**5_000], ids=["plausible", "64 bit", "5000 digits"]
 )
-def test_a_count_that_no_call_can_reach_is_refused_and_the_call_is_booked(
+def test_a_count_that_no_call_can_reach_is_dropped_and_the_call_is_recorded(
     ledger: LedgerInMemory, many: int
 ) -> None:
     tokenledger.track(model="gpt-4o", input_tokens=many, output_tokens=5, cost_usd=many)
@@ -135,8 +135,8 @@ def test_a_count_that_no_call_can_reach_is_refused_and_the_call_is_booked(
     _guard.reset()
 
 
-def test_names_are_as_long_as_a_row_holds(ledger: LedgerInMemory, clients: Clients) -> None:
-    """An app may pass on the model its user asks for, and whoever answers names the answer."""
+def test_names_are_cut_to_what_a_row_can_hold(ledger: LedgerInMemory, clients: Clients) -> None:
+    """The model may come from the app's user, and the other names from any host."""
     long = "m" * 4_000
     run(clients, CHAT, model=long, extra_body={"service_tier": long})
     run(clients, MESSAGE, model=long)
@@ -150,7 +150,7 @@ def test_names_are_as_long_as_a_row_holds(ledger: LedgerInMemory, clients: Clien
 @pytest.mark.parametrize(
     "read", [read_chat, read_response, read_message], ids=lambda read: read.__name__
 )
-def test_what_an_answer_calls_itself_is_cut(read: Callable[[object], dict[str, Any]]) -> None:
+def test_the_names_in_an_answer_are_cut(read: Callable[[object], dict[str, Any]]) -> None:
     long = "x" * 3_000
     answer = {"model": long, "id": long, "service_tier": long, "stop_reason": long}
     usage = {"input_tokens": 1, "output_tokens": 2, "service_tier": long}
@@ -162,7 +162,7 @@ def test_what_an_answer_calls_itself_is_cut(read: Callable[[object], dict[str, A
 
 
 @pytest.mark.parametrize("depth", [1_000, 1_500, 5_000, 100_000])
-def test_deep_json_of_a_host_reaches_the_app_as_it_is(ledger: LedgerInMemory, depth: int) -> None:
+def test_deeply_nested_json_reaches_the_app_unchanged(ledger: LedgerInMemory, depth: int) -> None:
     """From Python 3.13 on the decoder gives up between 1,000 and 2,000 levels."""
     deep = b"[" * depth + b"]" * depth
     body = b'data: {"id": "c-1", "choices": [], "x": ' + deep + b"}\n\ndata: [DONE]\n\n"

@@ -81,7 +81,7 @@ def test_what_is_not_reported_is_not_zero() -> None:
 
 
 @pytest.mark.parametrize("wrong", [1.5, "7", True, None, {"a": 1}], ids=str)
-def test_what_is_no_count_is_not_reported(wrong: object) -> None:
+def test_an_invalid_count_is_not_reported(wrong: object) -> None:
     assert token_vector(read_chat({"usage": {"prompt_tokens": wrong}})).is_empty
 
 
@@ -128,7 +128,7 @@ def test_a_response_counts_its_built_in_tools() -> None:
     assert result[names.FINISH_REASONS] == ("completed",)
 
 
-def test_a_response_that_failed_says_so() -> None:
+def test_a_failed_response_is_an_error() -> None:
     assert read_response({"status": "failed"})[names.ERROR_TYPE] == "response.failed"
     assert names.FINISH_REASONS not in read_response({"status": "in_progress"})
 
@@ -145,7 +145,7 @@ def _chunk(**fields: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("form", [dict, ChatCompletionChunk.model_validate], ids=str)
-def test_a_chat_stream_is_read_off_its_first_and_its_usage_chunk(
+def test_a_chat_stream_is_read_from_its_first_and_its_usage_chunk(
     form: Any,  # noqa: ANN401 - two constructors
 ) -> None:
     stream = ChatStream(hides_usage=True)
@@ -156,20 +156,20 @@ def test_a_chat_stream_is_read_off_its_first_and_its_usage_chunk(
     assert token_vector(stream.attributes()) == _VECTOR
 
 
-def test_usage_somebody_asked_for_is_not_hidden() -> None:
+def test_usage_that_the_app_asked_for_is_not_hidden() -> None:
     stream = ChatStream()
     assert stream.note(_chunk(choices=list[object](), usage=_USAGE)) is False
 
 
-def test_usage_beside_content_is_never_hidden() -> None:
-    """Some hosts send it so, and the content is the app's."""
+def test_usage_in_a_chunk_with_content_is_never_hidden() -> None:
+    """Some hosts send it this way, and the content belongs to the app."""
     stream = ChatStream(hides_usage=True)
     assert stream.note(_chunk(usage=_USAGE)) is False
     assert token_vector(stream.attributes()) == _VECTOR
 
 
-def test_the_usage_on_a_chunk_is_not_shown_as_sent() -> None:
-    """Asking for usage puts `"usage": null` on every chunk."""
+def test_the_usage_field_of_a_chunk_is_hidden() -> None:
+    """Asking for the usage puts `"usage": null` on every chunk."""
     chunk = ChatCompletionChunk.model_validate(_chunk(usage=None))
     ChatStream(hides_usage=True).note(chunk)
     assert "usage" not in chunk.model_dump(exclude_unset=True)
@@ -178,8 +178,8 @@ def test_the_usage_on_a_chunk_is_not_shown_as_sent() -> None:
     assert "usage" in shown.model_dump(exclude_unset=True)
 
 
-def test_a_later_chunk_names_the_model_where_the_first_does_not() -> None:
-    """Azure's first chunk holds its prompt filter's findings, and no model."""
+def test_a_later_chunk_names_the_model_if_the_first_does_not() -> None:
+    """Azure's first chunk holds the result of its prompt filter, and no model."""
     stream = ChatStream()
     stream.note(_chunk(model="", choices=list[object]()))
     stream.note(_chunk())
@@ -198,7 +198,7 @@ def test_the_finish_reasons_of_a_stream_are_in_the_order_of_its_choices() -> Non
     assert stream.attributes()[names.FINISH_REASONS] == ("stop", "length")
 
 
-def test_the_text_of_a_chunk_is_weighed_wherever_it_stands() -> None:
+def test_the_text_of_a_chunk_is_weighed_in_whichever_field_it_is() -> None:
     call = {"function": {"name": "look", "arguments": '{"a":1}'}}
     deltas = [{"content": "four"}, {"reasoning_content": "four"}, {"tool_calls": [call]}, {}]
     weights = [ChatStream().weigh(_chunk(choices=[{"delta": delta}])) for delta in deltas]
@@ -210,7 +210,7 @@ def test_the_text_of_a_chunk_is_weighed_wherever_it_stands() -> None:
     ]
 
 
-def test_a_responses_stream_broken_off_has_a_model_and_no_counts() -> None:
+def test_a_responses_stream_that_broke_off_has_a_model_and_no_counts() -> None:
     stream = response_stream()
     created = {"id": "resp_1", "model": "gpt-4o", "status": "in_progress", "usage": None}
     stream.note({"type": "response.created", "response": created})
@@ -219,7 +219,7 @@ def test_a_responses_stream_broken_off_has_a_model_and_no_counts() -> None:
     assert token_vector(result).is_empty
 
 
-def test_an_error_event_fails_the_stream_without_its_words() -> None:
+def test_an_error_event_fails_the_stream_and_its_text_is_not_stored() -> None:
     stream = response_stream()
     stream.note({"type": "error", "message": "canary"})
     assert stream.attributes() == {names.ERROR_TYPE: "error"}
@@ -234,8 +234,8 @@ def test_an_error_event_fails_the_stream_without_its_words() -> None:
     ],
     ids=["blank", "null", "no counts"],
 )
-def test_a_late_chunk_that_says_nothing_takes_nothing_away(late: dict[str, object]) -> None:
-    """As Azure's asynchronous content filter sends them."""
+def test_a_late_empty_chunk_removes_nothing(late: dict[str, object]) -> None:
+    """Azure's asynchronous content filter sends them."""
     whole: dict[str, Any] = {
         "id": "c-1",
         "model": "gpt-4o",
@@ -252,7 +252,7 @@ def test_a_late_chunk_that_says_nothing_takes_nothing_away(late: dict[str, objec
     assert before[names.RESPONSE_ID] == "c-1"
 
 
-def test_a_response_that_ends_blank_keeps_what_its_first_event_said() -> None:
+def test_a_response_that_ends_blank_keeps_the_names_of_its_first_event() -> None:
     reader = response_stream()
     begun = {"id": "resp_1", "model": "gpt-4o", "status": "in_progress", "service_tier": "flex"}
     reader.note({"type": "response.created", "response": begun})

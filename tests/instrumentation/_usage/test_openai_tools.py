@@ -1,4 +1,4 @@
-"""What the hosted tools of a response cost beside its tokens: searches, containers, images."""
+"""What the hosted tools of a response cost in addition to its tokens."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def money(rows: list[LedgerRow]) -> list[tuple[str, Decimal | None, str]]:
     return [(row.model, row.cost_usd, row.cost_status) for row in rows]
 
 
-def test_only_searches_are_billed_and_no_page_that_was_opened(
+def test_searches_are_billed_and_opened_pages_are_not(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     output = [searched(kind) for kind in ("search", "open_page", "search", "find_in_page", None)]
@@ -122,7 +122,7 @@ def test_only_searches_are_billed_and_no_page_that_was_opened(
 
 
 @pytest.mark.parametrize("billed", [0, 1])
-def test_searches_are_as_many_as_openai_says_it_bills(
+def test_the_number_of_searches_is_the_one_that_openai_bills(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI, billed: int
 ) -> None:
     used = {"image_gen": _NO_IMAGES, "web_search": {"num_requests": billed}}
@@ -142,7 +142,7 @@ def test_a_response_without_tools_counts_none(
 
 
 @pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
-def test_an_image_a_model_had_drawn_is_billed_at_the_image_models_rates(
+def test_an_image_drawn_by_a_tool_is_billed_at_the_image_models_rates(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI, is_streamed: bool
 ) -> None:
     used = {"image_gen": _DRAWN, "web_search": {"num_requests": 0}}
@@ -162,18 +162,18 @@ def test_an_image_a_model_had_drawn_is_billed_at_the_image_models_rates(
     assert attributes.FURTHER_USAGE not in json.loads(call.details)
 
 
-def test_an_image_without_output_details_is_all_image(
+def test_an_image_without_output_details_is_billed_as_image_tokens(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     drawn = {"input_tokens": 27, "output_tokens": 515, "total_tokens": 542}
     tool = {**_IMAGE_TOOL, "model": "gpt-image-1.5"}
     answer = asked(_IMAGE_CALL, tools=[tool], tool_usage={"image_gen": drawn})
     _, image = called(ledger, server, client, said(answer))
-    # 32 dollars a million of image, where text would be 10.
+    # Image tokens cost 32 dollars per million, text tokens 10.
     assert image.cost_usd == (27 * Decimal(5) + 515 * Decimal(32)) / _MILLION
 
 
-def test_an_image_model_that_nobody_lists_is_unpriced_and_the_call_is_not(
+def test_an_image_model_without_a_list_price_is_unpriced_and_the_call_is_priced(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     tool = {**_IMAGE_TOOL, "model": "gpt-image-2-codex"}
@@ -186,7 +186,7 @@ def test_an_image_model_that_nobody_lists_is_unpriced_and_the_call_is_not(
 
 
 @pytest.mark.parametrize("used", [None, {"image_gen": _NO_IMAGES}], ids=["untold", "skipped"])
-def test_an_image_whose_tokens_are_not_told_makes_the_row_partial(
+def test_an_image_without_reported_tokens_makes_the_row_partial(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI, used: dict[str, Any] | None
 ) -> None:
     answer = asked(_IMAGE_CALL, tools=[_IMAGE_TOOL], tool_usage=used)
@@ -195,7 +195,7 @@ def test_an_image_whose_tokens_are_not_told_makes_the_row_partial(
     assert row.cost_note == "unknown: what the image_generation tool used"
 
 
-def test_who_writes_an_svg_is_billed_apart_from_who_draws(
+def test_the_model_that_writes_an_svg_is_billed_apart_from_the_one_that_draws(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     drawing = {**_IMAGE_CALL, "output_format": "svg", "svg_usage": _WRITTEN}
@@ -244,7 +244,7 @@ def test_a_hosted_shell_runs_in_a_container_and_a_local_one_does_not(
     hosted = {**shell, "environment": {"type": "container_reference", "container_id": "cntr_1"}}
     local = {**shell, "environment": {"type": "local"}}
     [row] = called(ledger, server, client, said(asked(hosted, local)))
-    # A container is billed by its minutes, which no answer tells.
+    # A container is billed by the minute, which no answer reports.
     assert (row.code_execution_requests, row.cost_status) == (1, "partial")
     assert row.cost_note == "no price for code_execution"
 
@@ -261,7 +261,7 @@ def test_a_hosted_shell_runs_in_a_container_and_a_local_one_does_not(
     ],
     ids=str,
 )
-def test_a_search_that_no_list_prices_makes_the_row_partial(
+def test_a_search_without_a_list_price_makes_the_row_partial(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI, case: tuple[str, str, str]
 ) -> None:
     model, tool, note = case
@@ -284,7 +284,7 @@ def test_a_search_is_counted_in_every_chat_that_always_searches(
     assert row.cost_note == "no price for web_search"
 
 
-def test_cache_writes_kept_for_twelve_hours_have_no_price_on_the_list(
+def test_cache_writes_stored_for_twelve_hours_have_no_list_price(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     written = {"ttl_12h_tokens": 64, "ttl_30m_tokens": 32}
@@ -330,11 +330,11 @@ def test_images_of_a_batch_are_billed_by_the_model_their_batch_names(
     [row] = rows_of(span)
     assert (row.model, row.operation, row.images) == ("gpt-image-2", "image_generation", 1)
     assert row.service_tier == "batch"
-    # The batch list began on 2026-10-14; the batch was made before, and cost the standard rate.
+    # Batch prices began on 2026-10-14; this batch is older, and cost the standard rate.
     assert row.cost_usd == (12 * 5 + 31 * 8 + 4_160 * 30) / _MILLION
 
 
-def test_tools_of_another_shape_than_told_break_nothing() -> None:
+def test_tools_of_an_unknown_shape_break_nothing() -> None:
     wrong: tuple[object, ...] = (7, [], {"image_gen": 3}, {"web_search": {"num_requests": "2"}})
     for used in wrong:
         result = read_response({**asked(searched("search")), "tool_usage": used})

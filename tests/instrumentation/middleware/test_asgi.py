@@ -1,4 +1,4 @@
-"""`FastAPIMiddleware`: a request's calls are its user's, and nobody else's."""
+"""`FastAPIMiddleware`: a request's calls are attributed to its user, and to no one else."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _said(ledger: LedgerInMemory, name: str = USER_ID) -> list[Any]:
     ],
     ids=["router", "thread", "stream", "background", "mounted"],
 )
-async def test_calls_are_the_requests(
+async def test_calls_are_attributed_to_their_request(
     ledger: LedgerInMemory, path: str, template: str, calls: int
 ) -> None:
     headers = {"X-User-ID": "u1", "X-Session-ID": "s1", "X-Request-ID": "r1"}
@@ -185,7 +185,7 @@ def test_the_lifespan_passes_through() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_path_no_route_knows_is_no_endpoint(ledger: LedgerInMemory) -> None:
+async def test_a_path_without_a_route_is_not_an_endpoint(ledger: LedgerInMemory) -> None:
     async def bare(scope: MutableMapping[str, Any], _receive: object, send: Any) -> None:  # noqa: ANN401 - the server's
         del scope
         _call()
@@ -211,7 +211,7 @@ async def test_the_apps_own_function_names_the_user_and_the_header_is_not_read(
 
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("ledger")
-async def test_the_apps_own_function_is_asked_when_a_call_is_made_until_it_knows() -> None:
+async def test_the_apps_own_function_is_called_with_each_call_until_it_returns_a_user() -> None:
     requests: list[str] = []
 
     def user_of(scope: MutableMapping[str, Any]) -> object:
@@ -273,14 +273,14 @@ async def test_headers_may_have_other_names_or_none(ledger: LedgerInMemory) -> N
 
 
 @pytest.mark.asyncio
-async def test_a_user_said_twice_is_nobody(ledger: LedgerInMemory) -> None:
+async def test_two_different_user_headers_are_ignored(ledger: LedgerInMemory) -> None:
     await ask(_app(), "/threaded/7", [("X-User-ID", "u1"), ("x-user-id", "u2")])
     assert USER_ID not in ledger.only()
 
 
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("ledger")
-async def test_the_response_says_what_it_cost_until_its_headers_were_sent() -> None:
+async def test_the_response_reports_the_cost_up_to_its_headers() -> None:
     app = _app(cost_header=True)
     answers = [await ask(app, path) for path in ("/v1/items/5", "/streamed", "/behind")]
     costs = [Decimal(answer.headers["x-llm-cost"]) for answer in answers]
@@ -290,7 +290,7 @@ async def test_the_response_says_what_it_cost_until_its_headers_were_sent() -> N
 
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("ledger")
-async def test_the_cost_is_told_only_where_asked_for() -> None:
+async def test_the_cost_is_reported_only_on_request() -> None:
     assert "x-llm-cost" not in (await ask(_app(), "/v1/items/5")).headers
 
 
@@ -364,7 +364,7 @@ async def test_baggage_the_app_set_itself_travels_on(ledger: LedgerInMemory) -> 
 
 @pytest.mark.asyncio
 async def test_ten_thousand_requests_of_200_users_never_mix(ledger: LedgerInMemory) -> None:
-    """Every call names the user it was asked for in its metadata, beside whom it was booked on."""
+    """Every call has the user of its request in its metadata, to compare with its attribution."""
     app = FastAPI()
     app.add_middleware(FastAPIMiddleware)
 
@@ -385,7 +385,7 @@ async def test_ten_thousand_requests_of_200_users_never_mix(ledger: LedgerInMemo
     assert {row[ENDPOINT] for row in rows} == {"/ask/{user}"}
 
 
-def test_importing_us_loads_no_web_framework() -> None:
+def test_importing_the_package_loads_no_web_framework() -> None:
     look = (
         "import sys, tokenledger, tokenledger.middleware;"
         "tokenledger.middleware.FastAPIMiddleware;"

@@ -76,7 +76,7 @@ def path_of(request: Django) -> object:
 
 @pytest.fixture(scope="module", autouse=True)
 def django() -> Django:
-    """A project of one module: this one's own views."""
+    """A project in one module, with the views of this file."""
     settings: Django = importlib.import_module("django.conf").settings
     if not settings.configured:
         settings.configure(
@@ -121,7 +121,7 @@ def _said(ledger: LedgerInMemory, name: str = USER_ID) -> list[Any]:
     ],
     ids=["view", "async-view", "stream"],
 )
-def test_calls_are_the_requests(
+def test_calls_are_attributed_to_their_request(
     ledger: LedgerInMemory, client: Django, path: str, route: str, calls: int
 ) -> None:
     before = context.get_current()
@@ -135,7 +135,7 @@ def test_calls_are_the_requests(
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("path", ["/items/5/", "/async/5/"], ids=["view", "async-view"])
-async def test_calls_are_the_requests_of_an_async_server(
+async def test_calls_are_attributed_to_their_request_by_an_async_server(
     ledger: LedgerInMemory, async_client: Django, path: str
 ) -> None:
     before = context.get_current()
@@ -155,7 +155,7 @@ async def test_an_async_body_is_attributed(ledger: LedgerInMemory, async_client:
 
 
 @pytest.mark.asyncio
-async def test_async_requests_beside_each_other_never_mix(
+async def test_concurrent_async_requests_never_mix(
     ledger: LedgerInMemory, async_client: Django
 ) -> None:
     users = [f"u{number}" for number in range(50)]
@@ -164,7 +164,7 @@ async def test_async_requests_beside_each_other_never_mix(
     assert sorted(_said(ledger)) == sorted(users)
 
 
-def test_the_middleware_is_of_the_kind_of_what_is_behind() -> None:
+def test_the_middleware_is_async_if_its_handler_is() -> None:
     async def asynchronous(_request: object) -> None: ...
 
     asgiref: Any = importlib.import_module("asgiref.sync")
@@ -175,7 +175,7 @@ def test_the_middleware_is_of_the_kind_of_what_is_behind() -> None:
     assert not inspect.iscoroutinefunction(DjangoMiddleware)
 
 
-def test_a_view_that_fails_leaves_nothing(ledger: LedgerInMemory, client: Django) -> None:
+def test_a_view_that_fails_leaves_no_context_behind(ledger: LedgerInMemory, client: Django) -> None:
     before = context.get_current()
     assert client.get("/fails/", headers=HEADERS).status_code == 500
     assert context.get_current() == before

@@ -96,7 +96,9 @@ def _app(**options: Any) -> Flask:  # noqa: ANN401 - the middleware's own option
     ],
     ids=["view", "stream", "before-request"],
 )
-def test_calls_are_the_requests(ledger: LedgerInMemory, path: str, rule: str, calls: int) -> None:
+def test_calls_are_attributed_to_their_request(
+    ledger: LedgerInMemory, path: str, rule: str, calls: int
+) -> None:
     before = context.get_current()
     answer = _app().test_client().get(path, headers=HEADERS)
     assert answer.status_code == 200
@@ -120,7 +122,7 @@ def test_between_the_parts_of_a_body_the_servers_context_is_in_force(
     assert _said(ledger) == ["u1", None, "u1", None]
 
 
-def test_a_body_left_early_is_closed_and_leaves_nothing(ledger: LedgerInMemory) -> None:
+def test_a_body_left_early_is_closed_and_leaves_no_context_behind(ledger: LedgerInMemory) -> None:
     before = context.get_current()
     streamed = _app().test_client().get("/streamed", headers=HEADERS, buffered=False)
     next(iter(streamed.iter_encoded()))
@@ -130,7 +132,7 @@ def test_a_body_left_early_is_closed_and_leaves_nothing(ledger: LedgerInMemory) 
     assert context.get_current() == before
 
 
-def test_a_view_that_fails_leaves_nothing(ledger: LedgerInMemory) -> None:
+def test_a_view_that_fails_leaves_no_context_behind(ledger: LedgerInMemory) -> None:
     before = context.get_current()
     assert _app().test_client().get("/fails", headers=HEADERS).status_code == 500
     assert context.get_current() == before
@@ -162,18 +164,18 @@ def _not_found(_error: Exception) -> tuple[str, int]:
 
 
 @pytest.mark.usefixtures("ledger")
-def test_the_response_says_what_it_cost_until_its_headers_were_sent() -> None:
+def test_the_response_reports_the_cost_up_to_its_headers() -> None:
     client = _app(cost_header=True).test_client()
     assert client.get("/items/5").headers["X-LLM-Cost"] == "0.0025"
     assert client.get("/streamed").headers["X-LLM-Cost"] == "0"
     assert "X-LLM-Cost" not in _app().test_client().get("/items/5").headers
 
 
-def test_a_file_stays_the_servers_to_send() -> None:
+def test_a_file_is_still_sent_by_the_server() -> None:
     assert _app().test_client().get("/file").data == b"data"
 
 
-def test_an_app_is_served_once_however_often_it_is_asked(ledger: LedgerInMemory) -> None:
+def test_initializing_an_app_twice_attributes_it_once(ledger: LedgerInMemory) -> None:
     app = _app()
     serve = app.wsgi_app
     extension = TokenLedger()

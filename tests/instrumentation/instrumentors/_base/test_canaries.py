@@ -1,4 +1,4 @@
-"""Nothing of what was said, and no key, stands on any span or in any log."""
+"""No prompt, no answer and no key is on any span or in any log."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def test_no_error_text_is_recorded(
     provider: DemoProvider,
     shape: Shape,
 ) -> None:
-    # A stream that is asked for its usage may be sent twice.
+    # A stream may be sent twice, because it is asked for its usage.
     provider.script(*[Recorded(body=_ERROR, status=400)] * 2)
     with pytest.raises((openai.APIStatusError, anthropic.APIStatusError), match="canary"):
         run(clients, shape)
     assert "canary" not in _everything(ledger, app)
 
 
-def test_no_text_of_a_provider_that_answers_nonsense_is_recorded(
+def test_no_text_of_an_invalid_answer_is_recorded(
     app: AppTracing, ledger: LedgerInMemory, clients: Clients, provider: DemoProvider
 ) -> None:
     nonsense = {
@@ -75,7 +75,7 @@ def test_no_text_of_a_provider_that_answers_nonsense_is_recorded(
     assert len(ledger.spans) == 1
 
 
-def test_a_refusal_is_recorded_without_its_words(
+def test_a_refusal_is_recorded_without_its_text(
     app: AppTracing, ledger: LedgerInMemory, clients: Clients, provider: DemoProvider
 ) -> None:
     provider.script(Refuse(401))

@@ -1,4 +1,4 @@
-"""Who is called: by the host, by the kind of client, by what the app says of its own hosts."""
+"""The provider of a call: by its host, by the class of its client, or as the app configures it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def named(host: str) -> object:
 
 
 @pytest.mark.parametrize(("host", "provider"), PROVIDER_HOSTS.items())
-def test_every_known_host_and_all_below_it_name_their_provider(host: str, provider: str) -> None:
+def test_every_known_host_and_all_hosts_below_it_have_their_provider(
+    host: str, provider: str
+) -> None:
     assert named(host) == provider
     assert named(host.upper()) == provider
     assert named(f"{host}.") == provider
@@ -50,12 +52,12 @@ def test_every_known_host_and_all_below_it_name_their_provider(host: str, provid
         ("eu.api.x.ai", None),
     ],
 )
-def test_an_endpoint_of_openai_in_one_region_names_it(host: str, region: str | None) -> None:
+def test_a_regional_endpoint_of_openai_has_its_region(host: str, region: str | None) -> None:
     assert OF_OPENAI.at(host, 443).attributes.get(attributes.OPENAI_REGION) == region
 
 
 @pytest.mark.parametrize("host", PROVIDER_HOSTS)
-def test_a_host_that_only_ends_in_the_same_letters_is_nobody_known(host: str) -> None:
+def test_a_host_that_only_ends_in_the_same_letters_is_unknown(host: str) -> None:
     """`fox.ai` is not `x.ai`."""
     assert named(f"fo{host}") == "openai"
     assert named(f"{host}.example.com") == "openai"
@@ -87,7 +89,7 @@ def test_a_host_that_only_ends_in_the_same_letters_is_nobody_known(host: str) ->
         ("oai.endpoints.kepler.ai.cloud.ovh.net", "ovhcloud"),
     ],
 )
-def test_the_hosts_of_providers_name_them(host: str, provider: str) -> None:
+def test_regional_hosts_have_their_provider(host: str, provider: str) -> None:
     assert named(host) == provider
 
 
@@ -105,22 +107,22 @@ def test_the_hosts_of_providers_name_them(host: str, provider: str) -> None:
         "vps-1.vps.ovh.net",
         "gateway.ai.cloudflare.com",
         "storage.googleapis.com",
-        # Anthropic sells Claude there itself, at its own prices.
+        # Anthropic itself sells Claude there, at its own prices.
         "aws-external-anthropic.us-east-1.api.aws",
         "claude.googleapis.com",
     ],
 )
-def test_unknown_hosts_keep_the_name_of_the_sdk(host: str) -> None:
+def test_unknown_hosts_have_the_sdks_own_provider(host: str) -> None:
     assert named(host) == "openai"
     assert Endpoints("anthropic").at(host, None).attributes[attributes.PROVIDER_NAME] == "anthropic"
 
 
 @pytest.mark.parametrize("provider", sorted(set(PROVIDER_HOSTS.values())))
-def test_every_provider_is_one_the_ledger_has_a_name_for(provider: str) -> None:
+def test_the_ledger_knows_every_provider(provider: str) -> None:
     assert ledger_name(provider)
 
 
-def test_an_endpoint_tells_its_port_where_it_has_one() -> None:
+def test_an_endpoint_has_a_port_if_its_url_has_one() -> None:
     with_port = OF_OPENAI.at("llm.example.com", 8_000)
     assert (with_port.address, with_port.port) == ("llm.example.com", 8_000)
     assert with_port.attributes[attributes.SERVER_PORT] == 8_000
@@ -174,7 +176,7 @@ def test_the_environment_names_hosts(
     assert ledgers[0].only()[attributes.PROVIDER_NAME] == "groq"
 
 
-def test_naming_a_host_later_holds_for_clients_in_use(
+def test_naming_a_host_later_applies_to_existing_clients(
     ledgers: list[LedgerInMemory], server: Loopback
 ) -> None:
     tokenledger.configure()
@@ -198,10 +200,10 @@ _CHAT = "/openai/deployments/my-deployment/chat/completions"
 
 @pytest.mark.parametrize("by_url", [False, True], ids=["endpoint", "base url"])
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
-def test_azure_is_named_by_its_client(
+def test_azure_is_recognized_by_its_client(
     ledger: LedgerInMemory, server: Loopback, *, by_url: bool, streams: bool
 ) -> None:
-    """The deployment is what was asked for; the model is what answered."""
+    """The request names the deployment; the answer names the model."""
     chunk = {"object": "chat.completion.chunk", "id": "", "model": "", "created": 0}
     filtered = {**chunk, "choices": [], "prompt_filter_results": [{"prompt_index": 0}]}
     named_chunk = {**chunk, "model": "gpt-4o-2024-08-06", "id": "c-1"}
@@ -233,7 +235,7 @@ def test_azure_is_named_by_its_client(
     assert token_vector(span) == COMPLETION_COUNTS
 
 
-def test_the_app_has_the_last_word_over_the_kind_of_client(
+def test_the_apps_own_hosts_win_over_the_class_of_the_client(
     ledgers: list[LedgerInMemory], server: Loopback
 ) -> None:
     tokenledger.configure(provider_hosts={"127.0.0.1": "my-gateway"})
@@ -246,7 +248,9 @@ def test_the_app_has_the_last_word_over_the_kind_of_client(
     assert ledgers[0].only()[attributes.PROVIDER_NAME] == "my-gateway"
 
 
-def test_openais_client_for_bedrock_names_it(ledger: LedgerInMemory, server: Loopback) -> None:
+def test_bedrock_is_recognized_by_openais_client_for_it(
+    ledger: LedgerInMemory, server: Loopback
+) -> None:
     kind = method_of(openai, "BedrockOpenAI")
     with kind(base_url=server.url, api_key="k", max_retries=0) as client:
         client.chat.completions.create(model="openai.gpt-oss-120b-1:0", messages=MESSAGES)

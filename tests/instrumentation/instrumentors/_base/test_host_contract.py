@@ -1,4 +1,4 @@
-"""What the app sees is what the bare SDK shows it."""
+"""The app sees what it would see with the bare SDK."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _NEVER_THE_SAME = {
 
 
 def _patched(do: Callable[[], Sdk]) -> tuple[Sdk, Sdk]:
-    """What something gives with the bare SDKs, and with ours."""
+    """The result of a function with the bare SDKs, and with patched ones."""
     tokenledger.unpatch_openai()
     tokenledger.unpatch_anthropic()
     bare = do()
@@ -67,7 +67,7 @@ def _patched(do: Callable[[], Sdk]) -> tuple[Sdk, Sdk]:
 
 
 def _comparable(value: Sdk) -> Sdk:
-    """An answer as plain data, without the ids and times a provider never gives twice."""
+    """An answer as plain data, without the ids and times that differ each time."""
     if hasattr(value, "model_dump"):
         value = fields_sent(value)
     if hasattr(value, "keys"):
@@ -112,7 +112,7 @@ def test_signatures_and_kinds_are_the_same(
 
 
 @pytest.mark.usefixtures("ledger")
-def test_missing_arguments_are_refused_in_the_sdks_words(clients: Clients) -> None:
+def test_missing_arguments_raise_the_sdks_own_error(clients: Clients) -> None:
     def refused() -> str:
         with pytest.raises(TypeError) as raised:
             clients.openai.chat.completions.create()
@@ -124,7 +124,7 @@ def test_missing_arguments_are_refused_in_the_sdks_words(clients: Clients) -> No
 
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("ledger")
-async def test_async_missing_arguments_are_refused_before_the_await(async_clients: Clients) -> None:
+async def test_async_missing_arguments_raise_before_the_await(async_clients: Clients) -> None:
     with pytest.raises(TypeError, match="Missing required arguments"):
         async_clients.openai.chat.completions.create()
 
@@ -156,7 +156,9 @@ def test_the_callers_arguments_are_not_touched(clients: Clients, shape: Shape) -
 
 
 @pytest.mark.usefixtures("ledger")
-def test_stream_options_of_the_caller_stay(clients: Clients, provider: DemoProvider) -> None:
+def test_stream_options_of_the_caller_are_not_changed(
+    clients: Clients, provider: DemoProvider
+) -> None:
     needs_argument(clients.openai.chat.completions.create, "stream_options")
     options = {"include_usage": False}
     run(clients, CHAT_STREAM, stream_options=options)
@@ -167,7 +169,9 @@ def test_stream_options_of_the_caller_stay(clients: Clients, provider: DemoProvi
     assert options == {"include_usage": False}
 
 
-def test_usage_the_caller_asked_for_is_shown(ledger: LedgerInMemory, clients: Clients) -> None:
+def test_usage_that_the_caller_asked_for_is_visible(
+    ledger: LedgerInMemory, clients: Clients
+) -> None:
     needs_argument(clients.openai.chat.completions.create, "stream_options")
     chunks = run(clients, CHAT_STREAM, stream_options={"include_usage": True})
     assert chunks[-1].usage.completion_tokens == 50
@@ -175,7 +179,7 @@ def test_usage_the_caller_asked_for_is_shown(ledger: LedgerInMemory, clients: Cl
 
 
 @pytest.mark.usefixtures("ledger")
-def test_no_usage_shows_on_chunks_nobody_asked_it_for(clients: Clients) -> None:
+def test_usage_that_only_we_asked_for_is_hidden(clients: Clients) -> None:
     for chunk in run(clients, CHAT_STREAM):
         assert "usage" not in fields_sent(chunk)
         assert "usage" not in chunk.model_fields_set
@@ -247,10 +251,8 @@ def test_a_method_pickles_as_before(clients: Clients, method: str) -> None:
 
 @pytest.mark.parametrize("given", [{}, {"tokenledger_user_id": "u1"}], ids=["plain", "attributed"])
 @pytest.mark.usefixtures("ledger")
-def test_a_warning_of_the_sdk_names_the_line_that_calls_it(
-    clients: Clients, passed: dict[str, str]
-) -> None:
-    """Python shows a deprecation only where the app's own main module is named."""
+def test_a_warning_of_the_sdk_names_the_apps_line(clients: Clients, passed: dict[str, str]) -> None:
+    """Python shows a deprecation only if its line is in the app's main module."""
     create = method_of(clients.anthropic, "messages.create")
     resource = sys.modules[type(clients.anthropic.messages).__module__]
     if "claude-2.1" not in getattr(resource, "DEPRECATED_MODELS", {}):

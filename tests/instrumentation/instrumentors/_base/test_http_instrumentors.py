@@ -1,4 +1,4 @@
-"""With an HTTP instrumentor in the app, and the SDK's own propagation on, no baggage gets out."""
+"""With an HTTP instrumentor in the app, and the SDK's own propagation on, no baggage is sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from support.spans import AppTracing
 
 KEY = "sk-canary-key"
-# The SDKs moved from httpx to httpx2; each has an instrumentor of its own.
+# The SDKs moved from httpx to httpx2; each library has its own instrumentor.
 _INSTRUMENTORS = {"httpx": "HTTPXClientInstrumentor", "httpx2": "HTTPX2ClientInstrumentor"}
 
 
@@ -46,7 +46,7 @@ def _http_instrumentors(app: AppTracing) -> Iterator[None]:
 
 @pytest.fixture
 def traced(provider: DemoProvider) -> Iterator[Clients]:
-    """Clients with their own transports, made under the instrumentor."""
+    """Clients with their own transports, created while the instrumentor is active."""
     with (
         OpenAI(base_url=provider.openai_base_url, api_key=KEY, max_retries=0) as openai,
         Anthropic(base_url=provider.anthropic_base_url, api_key=KEY, max_retries=0) as anthropic,
@@ -68,7 +68,7 @@ async def async_traced(provider: DemoProvider, tls: ssl.SSLContext) -> AsyncIter
 
 
 def _sent(provider: DemoProvider) -> list[tuple[bool, str | None]]:
-    """Of every request: whether a trace travels with it, and its baggage."""
+    """For every request: whether it carries a trace, and its baggage."""
     return [
         ("traceparent" in request.headers, request.headers.get("baggage"))
         for request in provider.requests
@@ -76,10 +76,8 @@ def _sent(provider: DemoProvider) -> list[tuple[bool, str | None]]:
 
 
 @pytest.mark.parametrize("shape", [CHAT, MESSAGE], ids=str)
-def test_without_us_baggage_does_get_out(
-    traced: Clients, provider: DemoProvider, shape: Shape
-) -> None:
-    """What the other tests rest on."""
+def test_without_us_baggage_is_sent(traced: Clients, provider: DemoProvider, shape: Shape) -> None:
+    """The other tests rely on this."""
     token = context.attach(baggage.set_baggage("user.id", "u-secret"))
     run(traced, shape)
     context.detach(token)

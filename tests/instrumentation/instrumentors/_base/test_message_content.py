@@ -1,4 +1,4 @@
-"""Messages stand on spans only where OpenTelemetry's switch asks, and never in the ledger."""
+"""Messages are on spans only if OpenTelemetry's switch is on, and never in the ledger."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _only_span(app: AppTracing) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("shape", [CHAT, RESPONSE, MESSAGE], ids=str)
-def test_messages_are_on_the_span_for_who_asks(
+def test_messages_are_on_the_span_if_the_switch_is_on(
     app: AppTracing,
     ledgers: list[LedgerInMemory],
     clients: Clients,
@@ -54,7 +54,7 @@ def test_messages_are_on_the_span_for_who_asks(
 
 
 @pytest.mark.asyncio
-async def test_instructions_are_messages_of_their_own(
+async def test_instructions_have_an_attribute_of_their_own(
     app: AppTracing,
     ledgers: list[LedgerInMemory],
     async_clients: Clients,
@@ -69,7 +69,7 @@ async def test_instructions_are_messages_of_their_own(
     assert len(ledgers[0].spans) == 1
 
 
-def test_the_answer_of_a_stream_is_not_kept(
+def test_the_answer_of_a_stream_is_not_recorded(
     app: AppTracing,
     ledgers: list[LedgerInMemory],
     clients: Clients,
@@ -83,7 +83,7 @@ def test_the_answer_of_a_stream_is_not_kept(
 
 
 @pytest.mark.parametrize("word", ["", "false", "event_only"])
-def test_nothing_is_on_the_span_unless_asked(
+def test_no_message_is_on_the_span_by_default(
     app: AppTracing,
     ledgers: list[LedgerInMemory],
     clients: Clients,
@@ -106,7 +106,7 @@ def _once(*items: object) -> Iterator[object]:
 
 _TEXT = {"type": "text", "text": PROMPT}
 ASKED_PLAINLY = [{"role": "user", "content": PROMPT}]
-# Each given as the SDK's types allow it, an iterable that can be read once.
+# The SDK's types allow each of these: an iterable that can be read only once.
 _LAZY: dict[str, Callable[[], dict[str, Any]]] = {
     "content": lambda: {"messages": [{"role": "user", "content": _once(_TEXT)}]},
     "a message's tool results": lambda: {
@@ -130,7 +130,7 @@ _LAZY: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("what", _LAZY)
-def test_what_can_be_read_once_is_left_to_the_request(
+def test_an_iterable_that_can_be_read_once_is_left_to_the_request(
     ledgers: list[LedgerInMemory],
     clients: Clients,
     provider: DemoProvider,
@@ -152,7 +152,7 @@ def test_what_can_be_read_once_is_left_to_the_request(
     assert len(ledgers[0].spans) == 1
 
 
-def test_messages_that_cannot_be_written_down_cost_no_row(
+def test_messages_that_cannot_be_encoded_do_not_lose_the_row(
     ledgers: list[LedgerInMemory], clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deep: Any = PROMPT

@@ -1,4 +1,4 @@
-"""Patching once or often, before or after a client is made, gives one span; unpatching restores."""
+"""Patching, once or often, before or after creating a client, gives one span per call."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TABLES = (*openai_room.TABLE, *anthropic_room.TABLE)
 
 
 def _standing() -> list[object]:
-    """What stands in the SDKs' classes at every line of both tables."""
+    """The methods in the SDKs' classes, for every row of both tables."""
     remaining: list[object] = []
     for patch in _TABLES:
         try:
@@ -49,7 +49,7 @@ def _standing() -> list[object]:
     return remaining
 
 
-def test_uninstrument_restores_every_line_of_the_tables(ledgers: list[LedgerInMemory]) -> None:
+def test_uninstrument_restores_every_row_of_the_tables(ledgers: list[LedgerInMemory]) -> None:
     bare = _standing()
     tokenledger.init()
     patched = _standing()
@@ -60,7 +60,9 @@ def test_uninstrument_restores_every_line_of_the_tables(ledgers: list[LedgerInMe
     assert all(now is original for now, original in zip(_standing(), bare, strict=True))
 
 
-def test_patching_for_each_job_gathers_nothing(ledgers: list[LedgerInMemory]) -> None:
+def test_patching_and_unpatching_for_each_job_accumulates_nothing(
+    ledgers: list[LedgerInMemory],
+) -> None:
     clients: Any = importlib.import_module("openai._base_client")
     tokenledger.init()
     wrapper = weakref.ref[Any](vars(clients.SyncAPIClient)["request"])
@@ -90,7 +92,7 @@ def test_the_launcher_and_two_lines_are_one_span(
     assert len(ledgers[0].spans) == len(app.spans) == 1
 
 
-def test_a_client_made_before_patching_is_recorded(
+def test_a_client_created_before_patching_is_recorded(
     ledgers: list[LedgerInMemory], clients: Clients
 ) -> None:
     bound = clients.openai.chat.completions
@@ -111,7 +113,7 @@ def test_the_module_level_client_is_recorded(
     monkeypatch.setattr(openai, "_client", None)
 
 
-def test_a_method_kept_by_the_app_passes_through_after_unpatching(
+def test_a_method_that_the_app_stored_passes_through_after_unpatching(
     ledger: LedgerInMemory, clients: Clients
 ) -> None:
     stored_method = clients.openai.chat.completions.create
@@ -125,7 +127,7 @@ def test_a_method_kept_by_the_app_passes_through_after_unpatching(
 
 
 @pytest.mark.asyncio
-async def test_an_async_method_kept_by_the_app_passes_through_after_unpatching(
+async def test_an_async_method_that_the_app_stored_passes_through_after_unpatching(
     ledger: LedgerInMemory, async_clients: Clients
 ) -> None:
     needs_thinking("messages.stream")
@@ -147,7 +149,7 @@ def test_patched_again_calls_are_recorded_again(ledger: LedgerInMemory, clients:
     assert len(ledger.spans) == 2
 
 
-def test_a_wrapper_somebody_put_over_ours_stays_and_is_not_wrapped_again(
+def test_another_tools_wrapper_over_ours_stays_and_is_not_wrapped_again(
     ledger: LedgerInMemory, clients: Clients
 ) -> None:
     owner = Completions
@@ -186,7 +188,7 @@ def _around(wrapped: Any, _instance: object, args: Any, kwargs: Any) -> Any:  # 
 def test_calls_below_another_tools_wrapper_are_recorded_and_work(
     names: tuple[str, str], ledger: LedgerInMemory, clients: Clients
 ) -> None:
-    """OpenTelemetry's and OpenInference's instrumentors stand there, when they were first."""
+    """OpenTelemetry's and OpenInference's instrumentors are below ours if they were first."""
     wrapt: Any = importlib.import_module("wrapt")
     tokenledger.unpatch_openai()
     module, path = names
@@ -209,7 +211,7 @@ def test_calls_below_another_tools_wrapper_are_recorded_and_work(
     assert len(ledger.spans) == 2
 
 
-def test_azure_is_named_by_its_client(ledger: LedgerInMemory, provider: DemoProvider) -> None:
+def test_azure_is_recognized_by_its_client(ledger: LedgerInMemory, provider: DemoProvider) -> None:
     with openai.AzureOpenAI(
         azure_endpoint=provider.url, api_version="2024-10-21", api_key="sk-canary-key"
     ) as client:
@@ -217,8 +219,8 @@ def test_azure_is_named_by_its_client(ledger: LedgerInMemory, provider: DemoProv
     assert ledger.only()[PROVIDER_NAME] == "azure.ai.openai"
 
 
-def test_azure_is_named_by_its_host(ledger: LedgerInMemory) -> None:
-    """The plain client may be pointed at Azure; the name alone is read, nothing is sent."""
+def test_azure_is_recognized_by_its_host(ledger: LedgerInMemory) -> None:
+    """The plain client may use Azure's URL; only the name is read, nothing is sent."""
     with (
         openai.OpenAI(
             base_url="https://shop.openai.azure.com/openai/v1/",
@@ -243,7 +245,7 @@ def _printed_by(program: str) -> str:
 
 
 def test_instrumenting_does_not_load_what_the_app_does_not_use() -> None:
-    """Modules of the SDKs are wrapped when the app loads them."""
+    """Modules of the SDKs are patched when the app loads them."""
     program = """
 import sys, tokenledger
 from tokenledger.instrumentors.openai.apis import OpenAIInstrumentor
@@ -258,7 +260,7 @@ print(tokenledger.health()["failures"])
     assert _printed_by(program) == "{}"
 
 
-def test_an_instrumentor_that_left_before_the_import_wraps_nothing() -> None:
+def test_an_instrumentor_removed_before_the_import_patches_nothing() -> None:
     program = """
 import tokenledger
 from tokenledger.instrumentors.openai.apis import OpenAIInstrumentor
@@ -272,7 +274,7 @@ print(tokenledger.health()["failures"])
 
 
 @pytest.mark.asyncio
-async def test_async_clients_made_before_patching_are_recorded(
+async def test_async_clients_created_before_patching_are_recorded(
     ledgers: list[LedgerInMemory], provider: DemoProvider, tls: ssl.SSLContext
 ) -> None:
     async with anthropic.AsyncAnthropic(

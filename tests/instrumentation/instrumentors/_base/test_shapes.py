@@ -96,7 +96,7 @@ def test_a_span_names_operation_models_and_server(
 
 
 @pytest.mark.parametrize("shape", [CHAT, RESPONSE, MESSAGE], ids=str)
-def test_the_whole_usage_object_is_kept(
+def test_the_whole_usage_object_is_stored(
     ledger: LedgerInMemory, clients: Clients, shape: Shape
 ) -> None:
     answer = run(clients, shape)
@@ -116,7 +116,7 @@ def test_both_lifetimes_of_cache_writes_are_counted(
     assert span[attributes.CACHE_WRITE_1H_TOKENS] == 100
 
 
-def test_the_tier_that_served_the_call_is_kept(ledger: LedgerInMemory, clients: Clients) -> None:
+def test_the_tier_that_served_the_call_is_stored(ledger: LedgerInMemory, clients: Clients) -> None:
     header = '{"service_tier": "priority"}'
     run(clients, CHAT, extra_headers={"x-demo-usage": header})
     assert ledger.only()[attributes.OPENAI_SERVICE_TIER] == "priority"

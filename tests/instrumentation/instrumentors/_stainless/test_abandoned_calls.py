@@ -1,4 +1,4 @@
-"""What an app throws away, or reads by another door: the same as bare, and one row."""
+"""Abandoned answers, and answers read in unusual ways: as with the bare SDK, and one row."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_parsed_raw_stream_may_be_dropped_early(ledger: LedgerInMemory, client
 
 
 @pytest.mark.usefixtures("ledger")
-def test_a_response_read_to_its_end_is_as_it_was(clients: Clients) -> None:
+def test_a_response_read_to_its_end_has_its_own_methods_again(clients: Clients) -> None:
     response = _raw(clients, CHAT_STREAM).http_response
     assert response.read()
     references: dict[str, object] = response.__dict__
@@ -62,7 +62,7 @@ def test_a_response_read_to_its_end_is_as_it_was(clients: Clients) -> None:
 
 
 class _Circle:
-    """Something that only the garbage collector frees."""
+    """An object that only the garbage collector frees."""
 
     def __init__(self, references: object) -> None:
         self.held = references
@@ -85,7 +85,7 @@ def test_a_stream_freed_by_the_garbage_collector_is_estimated(
 
 
 def _rows_of_a_child(ledger: LedgerInMemory, let_go: Callable[[], None]) -> int:
-    """How many calls end in a forked child that lets go of its copy of an answer."""
+    """The number of calls that end in a forked child that drops its copy of an answer."""
     if not hasattr(os, "fork"):
         pytest.skip("this system has no fork")
     child = os.fork()
@@ -144,8 +144,8 @@ def test_a_path_the_app_wrote_itself_is_a_call(
     assert token_counts(ledger.only())["input_tokens"] == answer["usage"]["prompt_tokens"]
 
 
-def test_listing_answers_that_the_provider_kept_is_no_call(ledger: LedgerInMemory) -> None:
-    """Chats that were kept are listed under the path that makes them."""
+def test_listing_stored_answers_is_not_a_call(ledger: LedgerInMemory) -> None:
+    """Stored chats are listed under the path that creates them."""
     reference = {"object": "list", "data": [completion()], "has_more": False}
     with Loopback() as server, OpenAI(base_url=server.url, api_key="sk-canary-key") as client:
         server.on("/chat/completions", said(reference))
@@ -153,7 +153,7 @@ def test_listing_answers_that_the_provider_kept_is_no_call(ledger: LedgerInMemor
     assert not ledger.spans
 
 
-def test_a_body_the_app_wrote_byte_by_byte_is_sent_as_it_is(ledger: LedgerInMemory) -> None:
+def test_a_body_that_the_app_serialized_is_sent_unchanged(ledger: LedgerInMemory) -> None:
     written = b'{"model": "gpt-4o", "messages": [], "stream": true}'
     with Loopback() as server, OpenAI(base_url=server.url, api_key="sk-canary-key") as client:
         if "content" not in inspect.signature(client.post).parameters:
@@ -171,14 +171,14 @@ def test_a_body_the_app_wrote_byte_by_byte_is_sent_as_it_is(ledger: LedgerInMemo
 
 
 @pytest.mark.usefixtures("ledger")
-def test_usage_asked_for_in_openrouters_words_is_left_to_the_app(
+def test_usage_requested_by_openrouters_own_field_is_left_to_the_app(
     clients: Clients, provider: DemoProvider
 ) -> None:
     run(clients, CHAT_STREAM, extra_body={"usage": {"include": True}})
     assert "stream_options" not in (provider.requests[0].body or {})
 
 
-def test_a_tracked_function_that_asks_in_a_thread_is_one_row(
+def test_a_tracked_function_that_calls_in_a_thread_is_one_row(
     ledger: LedgerInMemory, clients: Clients
 ) -> None:
     @tokenledger.track_llm(user_id="u1")
@@ -190,7 +190,7 @@ def test_a_tracked_function_that_asks_in_a_thread_is_one_row(
     assert len(ledger.spans) == 1
 
 
-def test_an_answer_given_twice_is_one_row(ledger: LedgerInMemory, clients: Clients) -> None:
+def test_an_answer_returned_twice_is_one_row(ledger: LedgerInMemory, clients: Clients) -> None:
     answer = run(clients, CHAT)
     tracked = tokenledger.track_llm(lambda: answer)
     assert [tracked() is answer for _ in range(2)] == [True, True]

@@ -112,7 +112,7 @@ async def async_clients(server: Loopback, tls: ssl.SSLContext) -> AsyncIterator[
 
 
 def read(answer: Sdk) -> None:
-    """Read what was answered to its end, be it a stream, a manager of one, or the answer."""
+    """Read an answer, a stream or a stream manager to its end."""
     if hasattr(answer, "__enter__") and not hasattr(answer, "response"):
         with answer as stream:
             list(stream)
@@ -131,7 +131,7 @@ async def read_async(answer: Sdk) -> None:
 
 
 def check(ledger: LedgerInMemory, server: Loopback) -> None:
-    """The span says who it was for, and the provider got no word of it."""
+    """The span has the attribution, and the provider did not receive it."""
     span = ledger.only()
     assert {name: span.get(name) for name in ATTRIBUTED} == ATTRIBUTED
     request = server.requests[-1]
@@ -234,7 +234,7 @@ def test_the_apps_own_headers_still_reach_the_provider(
     check(ledger, server)
 
 
-def test_nothing_is_kept_of_a_call_that_is_over(
+def test_nothing_is_stored_of_a_call_that_is_over(
     ledger: LedgerInMemory, server: Loopback, clients: Clients
 ) -> None:
     server.on("/chat/completions", said(completion()), said({"error": {"message": "no"}}, 400))
@@ -248,7 +248,7 @@ def test_nothing_is_kept_of_a_call_that_is_over(
     assert not vars(per_request)["_WAITING"], "a leak shows nowhere else"
 
 
-def test_a_call_overrides_what_surrounds_it(
+def test_the_keywords_of_a_call_override_its_scope(
     ledger: LedgerInMemory, server: Loopback, clients: Clients
 ) -> None:
     server.on("/chat/completions", said(completion()))
@@ -258,7 +258,7 @@ def test_a_call_overrides_what_surrounds_it(
     assert (span[attributes.USER_ID], span[attributes.FEATURE]) == ("inner", "outer")
 
 
-def test_attribution_of_one_call_is_none_of_the_next(
+def test_attribution_of_one_call_does_not_reach_the_next(
     ledger: LedgerInMemory, server: Loopback, clients: Clients
 ) -> None:
     server.on("/chat/completions", said(completion()))
@@ -267,7 +267,7 @@ def test_attribution_of_one_call_is_none_of_the_next(
     assert attributes.USER_ID not in attributes_of(ledger.spans[1])
 
 
-def test_a_value_that_cannot_be_read_costs_the_call_nothing(
+def test_a_value_that_cannot_be_read_does_not_fail_the_call(
     ledger: LedgerInMemory, server: Loopback, clients: Clients
 ) -> None:
     server.on("/chat/completions", said(completion()))
@@ -278,7 +278,7 @@ def test_a_value_that_cannot_be_read_costs_the_call_nothing(
     _guard.reset()
 
 
-def test_while_switched_off_the_keywords_are_dropped(
+def test_the_keywords_are_dropped_while_disabled(
     ledger: LedgerInMemory, server: Loopback, clients: Clients
 ) -> None:
     server.on("/chat/completions", said(completion()))
@@ -288,7 +288,7 @@ def test_while_switched_off_the_keywords_are_dropped(
     assert not ledger.spans
 
 
-def test_after_unpatching_the_keywords_are_the_sdks_to_refuse(
+def test_after_unpatching_the_sdk_rejects_the_keywords(
     ledger: LedgerInMemory, server: Loopback, clients: Clients
 ) -> None:
     stored_method = clients.openai.chat.completions.create
@@ -301,7 +301,7 @@ def test_after_unpatching_the_keywords_are_the_sdks_to_refuse(
     assert not ledger.spans
 
 
-def test_a_keyword_of_ours_that_is_none_is_the_sdks_to_refuse(
+def test_the_sdk_rejects_an_unknown_keyword_with_our_prefix(
     ledger: LedgerInMemory, clients: Clients
 ) -> None:
     with pytest.raises(TypeError, match="tokenledger_colour"):

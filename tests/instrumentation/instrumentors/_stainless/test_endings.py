@@ -1,4 +1,4 @@
-"""However a call ends, it is one span, finished once, and the app sees the SDK's own error."""
+"""However a call ends, it is one span, finished once, and the app gets the SDK's own error."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _REFUSALS = (
 
 @pytest.mark.parametrize("refusal", _REFUSALS, ids=str)
 @pytest.mark.parametrize("shape", ALL, ids=str)
-def test_a_refused_call_names_class_and_status(
+def test_a_refused_call_has_its_error_class_and_status(
     ledger: LedgerInMemory,
     clients: Clients,
     provider: DemoProvider,
@@ -60,7 +60,7 @@ def test_a_refused_call_names_class_and_status(
     refusal: tuple[int, str],
 ) -> None:
     status, error = refusal
-    # A stream that is asked for its usage may be sent twice.
+    # A stream may be sent twice, because it is asked for its usage.
     provider.script(Refuse(status), Refuse(status))
     with pytest.raises(Exception) as raised:  # noqa: PT011 - two SDKs, checked below
         run(clients, shape)
@@ -75,7 +75,7 @@ def test_a_refused_call_names_class_and_status(
 
 @pytest.mark.parametrize("shape", ALL, ids=str)
 @pytest.mark.asyncio
-async def test_an_async_refused_call_names_class_and_status(
+async def test_an_async_refused_call_has_its_error_class_and_status(
     ledger: LedgerInMemory, async_clients: Clients, provider: DemoProvider, shape: Shape
 ) -> None:
     provider.script(Refuse(429))
@@ -123,7 +123,7 @@ def test_an_error_event_mid_stream_is_an_error(
 def test_an_error_event_of_a_responses_stream_is_an_error(
     ledger: LedgerInMemory, clients: Clients, provider: DemoProvider
 ) -> None:
-    """The SDK hands this event to the app instead of raising."""
+    """The SDK passes this event to the app instead of raising."""
     provider.script(FailStream(after_events=2))
     assert run(clients, RESPONSE_STREAM)[-1].type in {"error", "response.failed"}
     assert ledger.only()[attributes.ERROR_TYPE] in {"error", "response.failed"}
@@ -177,7 +177,7 @@ def test_a_stream_ended_early_is_one_span_without_output(
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("shape", [MESSAGE_STREAM, BETA_STREAM], ids=str)
-def test_a_message_broken_off_books_its_input(
+def test_a_message_that_broke_off_has_its_input(
     ledger: LedgerInMemory, clients: Clients, shape: Shape
 ) -> None:
     _close(send(clients, shape))
@@ -187,7 +187,7 @@ def test_a_message_broken_off_books_its_input(
     assert attributes.OUTPUT_TOKENS not in span
 
 
-def test_a_message_helper_left_early_books_its_input(
+def test_a_message_helper_left_early_has_its_input(
     ledger: LedgerInMemory, clients: Clients
 ) -> None:
     with send(clients, MESSAGE_HELPER) as stream:
@@ -204,7 +204,7 @@ def test_a_message_helper_never_entered_sends_nothing(
     assert not ledger.spans
 
 
-def test_an_error_of_the_app_inside_a_stream_is_not_the_calls(
+def test_an_error_of_the_app_inside_a_stream_does_not_fail_the_call(
     ledger: LedgerInMemory, clients: Clients
 ) -> None:
     stream = send(clients, CHAT_STREAM)
@@ -287,7 +287,7 @@ async def test_a_cancelled_call_is_recorded_and_stays_cancelled(
     stall.release()
 
 
-def test_an_interrupt_is_recorded_and_passes(
+def test_an_interrupt_is_recorded_and_passes_through(
     ledger: LedgerInMemory, clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_args: object, **_kwargs: object) -> None:
@@ -301,7 +301,7 @@ def test_an_interrupt_is_recorded_and_passes(
 
 @pytest.mark.filterwarnings("ignore:coroutine")
 @pytest.mark.asyncio
-async def test_a_coroutine_never_awaited_is_no_call(
+async def test_a_coroutine_that_is_never_awaited_is_not_a_call(
     ledger: LedgerInMemory, async_clients: Clients, provider: DemoProvider
 ) -> None:
     send(async_clients, MESSAGE)

@@ -1,4 +1,4 @@
-"""A stream that is watched is used, shared, left and dropped as a bare one is."""
+"""A watched stream can be used, shared, left and dropped like one of the bare SDK."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def test_the_first_chunk_comes_before_the_second_is_sent(
 
 @pytest.mark.parametrize("shape", ITERATED, ids=str)
 @pytest.mark.usefixtures("ledger")
-def test_reading_a_closed_stream_goes_as_bare(
+def test_reading_a_closed_stream_works_as_with_the_bare_sdk(
     clients: Clients, provider: DemoProvider, shape: Shape
 ) -> None:
     def read_closed() -> tuple[str, bool]:
-        # The rest is not sent yet: what is buffered already can be read after a close.
+        # The rest is not sent yet, since buffered chunks can be read after a close.
         stall = Stall(after_events=1)
         provider.script(stall)
         stream = send(clients, shape)
@@ -111,7 +111,7 @@ def aiter_of(stream: Sdk) -> AsyncIterator[object]:
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("shape", [CHAT_STREAM, MESSAGE_STREAM], ids=str)
-def test_streams_nobody_ended_leave_no_call_behind(
+def test_streams_that_are_never_ended_leave_no_call_open(
     ledger: LedgerInMemory, clients: Clients, shape: Shape
 ) -> None:
     if openai.__version__.startswith("1."):
@@ -257,7 +257,7 @@ async def test_an_async_error_shows_the_sdks_own_frames_innermost(
 
 
 def _frames_of_the_sdk(error: BaseException) -> list[str]:
-    """The functions an error passed through, from the SDK's `request` inwards, ours left out."""
+    """The functions an error passed through, from the SDK's `request` inwards, without ours."""
     frames = traceback.extract_tb(error.__traceback__)
     return [
         frame.name

@@ -1,4 +1,4 @@
-"""A stream read off a bare response is asked for its usage, and what that adds is kept back."""
+"""A stream read from a bare response is asked for its usage, and what that adds is hidden."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _chunk(text: str | None, **more: object) -> dict[str, Any]:
     return {**_HEAD, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}], **more}
 
 
-# A text that quotes what is taken out of the chunks themselves.
+# Text that quotes what is removed from the chunks themselves.
 _TEXTS = ("Hel", 'lo, "usage":null, {"choices":[],"usage":{}}', "Zoë 😀\n\ndata: x")
 _PLAIN = [*map(_chunk, _TEXTS), _chunk(None)]
 _ASKED = [{**chunk, "usage": None} for chunk in _PLAIN] + [{**_HEAD, "choices": [], "usage": _USED}]
@@ -57,7 +57,7 @@ def _framed(
 
 
 class _OpenAI(Loopback):
-    """As OpenAI's host: it sends the usage if it is asked."""
+    """Like OpenAI's host: it sends the usage on request."""
 
     def reply(self, path: str) -> Reply:
         del path
@@ -91,7 +91,7 @@ _READERS: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("reader", _READERS)
 @pytest.mark.parametrize("how", ["with_raw_response", "with_streaming_response"])
-def test_the_app_reads_what_it_would_read_without_us_and_the_call_is_counted(
+def test_the_app_reads_the_same_bytes_and_the_call_is_counted(
     ledger: LedgerInMemory, host: Loopback, how: str, reader: str
 ) -> None:
     def read() -> object:
@@ -113,7 +113,9 @@ def test_the_app_reads_what_it_would_read_without_us_and_the_call_is_counted(
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("how", ["with_raw_response", "with_streaming_response"])
-async def test_an_async_one_too(ledger: LedgerInMemory, host: Loopback, how: str) -> None:
+async def test_the_async_app_reads_the_same_bytes_and_the_call_is_counted(
+    ledger: LedgerInMemory, host: Loopback, how: str
+) -> None:
     answer = _ask(host, how, is_async=True)
     if how == "with_raw_response":
         parsed = (await answer).parse()
@@ -151,7 +153,7 @@ def _done() -> Event:
 
 
 class _Pieces:
-    """A body that passes in pieces, as `Events` sees it."""
+    """The result of `Events` for a body that arrives in pieces."""
 
     def __init__(self) -> None:
         self.reader = ChatStream(hides_usage=True)
@@ -168,7 +170,7 @@ class _Pieces:
     st.sampled_from(["\n", "\r\n", "\r"]),
     st.sampled_from([(",", ":"), (", ", ": ")]),
 )
-def test_it_matters_not_in_which_pieces_or_with_which_line_breaks_events_come(
+def test_pieces_and_line_breaks_do_not_change_the_events(
     sizes: list[int], line_break: str, separators: tuple[str, str]
 ) -> None:
     body = _framed(_ASKED, line_break, separators=separators)
@@ -184,12 +186,12 @@ def test_it_matters_not_in_which_pieces_or_with_which_line_breaks_events_come(
     }
 
 
-def test_a_body_that_is_no_stream_passes_as_it_is() -> None:
+def test_a_body_that_is_not_a_stream_passes_unchanged() -> None:
     for body in (b'{"error": 1}', b"", b"\x00\xff\r", b"data: {\n", b"data: " + b"[" * 5_000):
         assert _Pieces().shown([body]) == body
 
 
-def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
+def test_a_line_without_an_end_is_not_buffered_forever() -> None:
     passing = _Pieces()
     piece = b"x" * (1024 * 1024)
     shown = [passing.events.feed(piece) for _ in range(20)]

@@ -1,4 +1,4 @@
-"""What a request asks for stands on its span: numbers and words, never a part of the prompt."""
+"""The settings of a request are on its span: numbers and words, never a part of the prompt."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def clients(server: Loopback) -> Iterator[Clients]:
 
 
 def settings_of(ledger: LedgerInMemory) -> dict[str, Any]:
-    """The settings on the one span, but the model and that it streams."""
+    """The settings on the only span, except its model and that it streams."""
     span = ledger.only()
     assert STOP not in str(span)
     assert PROMPT not in str(span)
@@ -66,7 +66,7 @@ def settings_of(ledger: LedgerInMemory) -> dict[str, Any]:
     return {name: value for name, value in span.items() if name in SETTINGS - unasked}
 
 
-def test_a_chat_tells_what_it_asked_for(ledger: LedgerInMemory, clients: Clients) -> None:
+def test_a_chat_has_its_settings(ledger: LedgerInMemory, clients: Clients) -> None:
     create = method_of(clients.openai, "chat.completions.create")
     known = inspect.signature(create).parameters
     settings: dict[str, tuple[object, str]] = {
@@ -85,14 +85,14 @@ def test_a_chat_tells_what_it_asked_for(ledger: LedgerInMemory, clients: Clients
     assert settings_of(ledger) == {settings[name][1]: value for name, value in requested.items()}
 
 
-def test_a_chats_newer_limit_is_told(ledger: LedgerInMemory, clients: Clients) -> None:
+def test_a_chat_has_its_newer_limit(ledger: LedgerInMemory, clients: Clients) -> None:
     create = method_of(clients.openai, "chat.completions.create")
     needs_argument(create, "max_completion_tokens")
     create(model="gpt-4o", messages=MESSAGES, max_completion_tokens=101)
     assert settings_of(ledger) == {names.REQUEST_MAX_TOKENS: 101}
 
 
-def test_a_response_tells_what_it_asked_for(ledger: LedgerInMemory, clients: Clients) -> None:
+def test_a_response_has_its_settings(ledger: LedgerInMemory, clients: Clients) -> None:
     create = method_of(clients.openai, "responses.create")
     create(
         model="gpt-4o",
@@ -113,9 +113,7 @@ def test_a_response_tells_what_it_asked_for(ledger: LedgerInMemory, clients: Cli
 
 
 @pytest.mark.parametrize("method", ["messages.create", "beta.messages.create"])
-def test_a_message_tells_what_it_asked_for(
-    ledger: LedgerInMemory, clients: Clients, method: str
-) -> None:
+def test_a_message_has_its_settings(ledger: LedgerInMemory, clients: Clients, method: str) -> None:
     create = method_of(clients.anthropic, method)
     known = inspect.signature(create).parameters
     settings = {
@@ -138,30 +136,30 @@ def test_a_message_tells_what_it_asked_for(
     assert settings_of(ledger) == {names.REQUEST_MAX_TOKENS: 107, **expected}
 
 
-def test_an_embedding_tells_its_dimensions(ledger: LedgerInMemory, clients: Clients) -> None:
+def test_an_embedding_has_its_dimensions(ledger: LedgerInMemory, clients: Clients) -> None:
     create = method_of(clients.openai, "embeddings.create")
     needs_argument(create, "dimensions")
     create(model="text-embedding-3-small", input=PROMPT, dimensions=256, encoding_format="float")
     assert settings_of(ledger) == {names.REQUEST_DIMENSIONS: 256}
 
 
-def test_images_tell_how_many_were_asked_for(ledger: LedgerInMemory, clients: Clients) -> None:
+def test_images_have_the_requested_number(ledger: LedgerInMemory, clients: Clients) -> None:
     clients.openai.images.generate(model="gpt-image-1", prompt=PROMPT, n=2)
     assert settings_of(ledger) == {names.REQUEST_CHOICE_COUNT: 2}
     assert ledger.only()[names.OUTPUT_TYPE] == "image"
 
 
-def test_a_request_that_asks_for_nothing_tells_nothing(
+def test_a_request_without_settings_has_none_on_its_span(
     ledger: LedgerInMemory, clients: Clients
 ) -> None:
     clients.openai.chat.completions.create(model="gpt-4o", messages=MESSAGES, temperature=None)
     assert settings_of(ledger) == {}
 
 
-def test_a_request_of_no_shape_tells_what_can_be_told(
+def test_an_invalid_request_has_its_valid_settings(
     ledger: LedgerInMemory, clients: Clients
 ) -> None:
-    """An app may send anything; a list of words is no setting."""
+    """An app may send anything; a list of words is not a setting."""
     create = method_of(clients.openai, "responses.create")
     create(
         model="gpt-4o",
@@ -173,17 +171,17 @@ def test_a_request_of_no_shape_tells_what_can_be_told(
     assert settings_of(ledger) == {}
 
 
-def test_the_effort_of_a_message_is_told(ledger: LedgerInMemory, clients: Clients) -> None:
+def test_a_message_has_its_effort(ledger: LedgerInMemory, clients: Clients) -> None:
     create = clients.anthropic.messages.create
     needs_argument(create, "output_config")
     create(model="claude-canary", max_tokens=1, messages=MESSAGES, output_config={"effort": "low"})
     assert settings_of(ledger)[names.REQUEST_REASONING_LEVEL] == "low"
 
 
-def test_what_is_sent_in_the_place_of_a_field_is_what_is_told(
+def test_an_extra_body_field_replaces_the_argument(
     ledger: LedgerInMemory, clients: Clients, server: Loopback
 ) -> None:
-    """As apps do for what their release of the SDK has no argument for."""
+    """Apps send it for fields that their release of the SDK has no argument for."""
     instead = {"model": "gpt-4o-mini", "service_tier": "flex", "temperature": 0.5, "user": "u-2"}
     clients.openai.chat.completions.create(
         model="gpt-4o", messages=MESSAGES, temperature=0.1, user="u-1", extra_body=instead

@@ -17,13 +17,13 @@ LOOPS = vars(stream)
 
 
 def body_of(function: Callable[..., Any]) -> str:
-    """The source of a loop behind its parameters, with the `async` of its loops taken out."""
+    """The source of a loop after its parameters, without the `async` of its loops."""
     _, _, body = inspect.getsource(function).partition("Generator[Any]:\n")
     return body.replace("async for", "for")
 
 
 def without_text(body: str) -> str:
-    """A loop without the lines that find a chunk's text: all that chunks and events differ in."""
+    """A loop without the lines that locate a chunk's text."""
     lines = body.splitlines()
     assert len([line for line in lines if "weight +=" in line]) == 1
     own = re.compile(r"weight \+=|discard\(hidden\)|^    look, .* = ")
@@ -31,11 +31,11 @@ def without_text(body: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["chat", "events"])
-def test_the_async_loop_differs_by_its_await_alone(kind: str) -> None:
+def test_the_async_loop_differs_only_by_its_await(kind: str) -> None:
     sync_body, async_body = body_of(LOOPS[f"_{kind}"]), body_of(LOOPS[f"_async_{kind}"])
     assert sync_body
     assert sync_body == async_body
 
 
-def test_events_differ_from_chunks_by_where_their_text_is() -> None:
+def test_events_differ_from_chunks_only_in_locating_their_text() -> None:
     assert without_text(body_of(LOOPS["_chat"])) == without_text(body_of(LOOPS["_events"]))

@@ -95,7 +95,7 @@ BATCHES = ["messages.batches", "beta.messages.batches"]
 
 
 def check(ledger: LedgerInMemory, *, times: int = 1) -> None:
-    """Two results succeeded; each is one call, in every reading."""
+    """Two results succeeded; each is one call, however it is read."""
     spans = [attributes_of(span) for span in ledger.spans]
     assert [token_vector(span) for span in spans] == [COUNTS, COUNTS] * times
     identities = [(span[attributes.CALL_ID], span[attributes.CALL_STARTED_NS]) for span in spans]
@@ -137,7 +137,7 @@ async def test_every_result_read_by_await_is_a_call(
 
 
 @pytest.mark.parametrize("api", BATCHES)
-def test_results_read_off_the_bare_response_are_calls(
+def test_results_read_from_the_bare_response_are_calls(
     ledger: LedgerInMemory, client: Anthropic, api: str
 ) -> None:
     method_of(client, f"{api}.retrieve")("msgbatch_1")
@@ -151,7 +151,7 @@ def test_results_read_off_the_bare_response_are_calls(
 
 
 @pytest.mark.asyncio
-async def test_results_read_off_the_bare_response_by_await_are_calls(
+async def test_results_read_from_the_async_bare_response_are_calls(
     ledger: LedgerInMemory, async_client: AsyncAnthropic
 ) -> None:
     read = method_of(async_client, "messages.batches.with_streaming_response.results")
@@ -161,7 +161,7 @@ async def test_results_read_off_the_bare_response_by_await_are_calls(
 
 
 def test_a_batch_result_costs_half(ledger: LedgerInMemory, client: Anthropic) -> None:
-    """Claude Sonnet 4.5 in a batch: 1.5 and 7.5 dollars a million, writes and reads at half."""
+    """Claude Sonnet 4.5 in a batch: 1.5 and 7.5 dollars per million, writes and reads at half."""
     list(client.messages.batches.results("msgbatch_1"))
     span = ledger.spans[0]
     row = row_of(span)
@@ -179,13 +179,13 @@ def test_a_batch_result_costs_half(ledger: LedgerInMemory, client: Anthropic) ->
     )
 
 
-def test_results_left_early_book_what_was_read(ledger: LedgerInMemory, client: Anthropic) -> None:
+def test_results_left_early_record_what_was_read(ledger: LedgerInMemory, client: Anthropic) -> None:
     results = client.messages.batches.results("msgbatch_1")
     assert next(iter(results)).custom_id == "task-1"
     assert len(ledger.spans) == 1
 
 
-def test_a_batch_seen_in_a_list_tells_when_it_was_made(
+def test_a_batch_in_a_list_gives_the_time_of_its_results(
     ledger: LedgerInMemory, server: Loopback, client: Anthropic
 ) -> None:
     outcome = {**batch(server.url), "id": "msgbatch_2"}
@@ -195,7 +195,7 @@ def test_a_batch_seen_in_a_list_tells_when_it_was_made(
     assert not ledger.spans
 
 
-def test_making_and_cancelling_a_batch_is_no_call(
+def test_creating_and_cancelling_a_batch_is_not_a_call(
     ledger: LedgerInMemory, server: Loopback, client: Anthropic
 ) -> None:
     server.on("/v1/messages/batches", said({**batch(server.url), "results_url": None}))
@@ -205,7 +205,7 @@ def test_making_and_cancelling_a_batch_is_no_call(
     assert not ledger.spans
 
 
-def test_a_result_that_cannot_be_read_is_the_apps_to_handle(
+def test_a_result_that_cannot_be_read_reaches_the_app(
     ledger: LedgerInMemory, server: Loopback, client: Anthropic
 ) -> None:
     server.on(f"{PATH}/results", lines("text", 5, {"custom_id": "task-1"}, {"result": None}))

@@ -1,4 +1,4 @@
-"""Claude bought at Anthropic or at a cloud: one span a call, and that platform's price."""
+"""Claude from Anthropic or from a cloud: one span per call, and that platform's price."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from support.loopback import Reply
     from support.sdk_calls import Sdk
 
-# What the SDK says of models that have a last day, and of arguments that have one.
+# The SDK's deprecation warnings for models and arguments.
 pytestmark = pytest.mark.filterwarnings("ignore:The :DeprecationWarning")
 
 PROMPT = "canary-prompt"
@@ -48,12 +48,12 @@ GOOGLE = {"region": "us-east5", "project_id": "canary", "access_token": "canary-
 
 
 def mtok(usd_per_million: str, tokens: int) -> Decimal:
-    """Dollars for tokens at a price a million."""
+    """Dollars for tokens at a price per million."""
     return Decimal(usd_per_million) * tokens / 1_000_000
 
 
 def cost(uncached: str, read: str, write: str, write_1h: str, output: str) -> Decimal:
-    """What the answer costs: 1,009 in, 211 read, 200 and 107 written, 53 out."""
+    """The cost of the answer: 1,009 input, 211 read, 200 and 107 written, 53 output."""
     return (
         mtok(uncached, 1_009)
         + mtok(read, 211)
@@ -68,7 +68,7 @@ LIST_PRICE = cost("3", "0.3", "3.75", "6", "15")
 
 @dataclass(frozen=True)
 class Platform:
-    """Where Claude is bought."""
+    """A platform that sells Claude."""
 
     client: str
     credentials: dict[str, str]
@@ -203,7 +203,7 @@ def test_the_stream_helper_is_a_call(
 ) -> None:
     server.on("*", platform.stream)
     with method_of(client, method)(**sent(platform)) as stream:
-        # Its counts are not looked at: the oldest releases keep those of the start.
+        # Its counts are not checked: the oldest releases return those of the start.
         assert stream.get_final_message().content
     check(ledger, platform)
 
@@ -242,7 +242,7 @@ async def test_an_async_stream_whose_bytes_the_app_reads_itself_is_a_call(
     check(ledger, platform)
 
 
-def test_a_packed_stream_whose_bytes_the_app_reads_as_they_come_is_a_call(
+def test_a_compressed_stream_that_the_app_reads_raw_is_a_call(
     ledger: LedgerInMemory, server: Loopback, client: Sdk, platform: Platform
 ) -> None:
     packed = gzip.compress(platform.stream.body)
@@ -273,7 +273,7 @@ def test_a_raw_message_is_a_call(
 
 
 class Weather(BaseModel):
-    """What the model is asked to fill in."""
+    """The output that the model is asked for."""
 
     city: str
 
@@ -288,7 +288,7 @@ def test_a_parsed_message_is_a_call(
 
 
 @pytest.mark.parametrize("method", ["messages.parse", "beta.messages.parse"])
-def test_a_parse_that_fails_in_the_sdk_still_costs_what_it_cost(
+def test_a_call_whose_parsing_fails_in_the_sdk_has_its_cost(
     ledger: LedgerInMemory, server: Loopback, client: Sdk, platform: Platform, method: str
 ) -> None:
     server.on("*", said(message({"type": "text", "text": "{}"})))
@@ -304,7 +304,7 @@ def test_every_turn_of_a_tool_runner_is_a_call(
     beta_tool = method_of(anthropic, "beta_tool")
 
     def weather(city: str) -> str:
-        """What the weather is like in a city."""
+        """The weather in a city."""
         return f"rain in {city}"
 
     use = {"type": "tool_use", "id": "t1", "name": "weather", "input": {"city": "Oslo"}}
@@ -319,7 +319,7 @@ def test_every_turn_of_a_tool_runner_is_a_call(
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_stream_left_early_books_its_input(
+def test_a_stream_left_early_has_its_input(
     ledger: LedgerInMemory, server: Loopback, client: Sdk, platform: Platform
 ) -> None:
     server.on("*", platform.stream)
@@ -352,7 +352,7 @@ def test_counting_tokens_is_free(ledger: LedgerInMemory, server: Loopback) -> No
     assert not ledger.spans
 
 
-def test_a_stream_of_compactions_is_billed_for_them(
+def test_a_stream_with_compactions_is_billed_for_them(
     ledger: LedgerInMemory, server: Loopback
 ) -> None:
     compaction = {"type": "compaction", "input_tokens": 700, "output_tokens": 90}

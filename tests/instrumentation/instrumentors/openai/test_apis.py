@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from support.sdk_calls import Sdk
 
 KEY = "sk-canary-key"
-# What the SDK says of translations.
+# The SDK's warning about translations.
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 
 
@@ -66,7 +66,7 @@ async def async_client(server: Loopback, tls: ssl.SSLContext) -> AsyncIterator[A
 
 
 def call(client: Sdk, case: Case, method: str = "") -> Sdk:
-    """Call the method and read what it gives to its end."""
+    """Call the method and read its result to the end."""
     answer = method_of(client, method or case.method)(**case.arguments())
     if case.method.endswith(".stream"):
         with answer as stream:
@@ -86,7 +86,7 @@ async def call_async(client: Sdk, case: Case) -> Sdk:
 
 
 def fresh(case: Case) -> None:
-    """Skip a case whose argument this release of the SDK does not know."""
+    """Skip a case with an argument that this release of the SDK does not have."""
     owner, _, method = case.method.rpartition(".")
     known = inspect.signature(method_of(OpenAI(api_key=KEY), f"{owner}.{method}")).parameters
     if not case.arguments().keys() <= known.keys():
@@ -94,7 +94,7 @@ def fresh(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_every_shape_counts_what_its_answer_says(
+def test_every_api_counts_what_its_answer_reports(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI, case: Case
 ) -> None:
     fresh(case)
@@ -110,7 +110,7 @@ def test_every_shape_counts_what_its_answer_says(
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.asyncio
-async def test_every_async_shape_counts_what_its_answer_says(
+async def test_every_async_api_counts_what_its_answer_reports(
     ledger: LedgerInMemory, server: Loopback, async_client: AsyncOpenAI, case: Case
 ) -> None:
     fresh(case)
@@ -119,7 +119,7 @@ async def test_every_async_shape_counts_what_its_answer_says(
     assert token_vector(ledger.only()) == case.counts
 
 
-# A raw chat stream is asked for nothing; see test_shapes.
+# A raw chat stream is tested in test_raw_streams.
 _RAW = [
     case
     for case in CASES
@@ -128,7 +128,7 @@ _RAW = [
 
 
 @pytest.mark.parametrize("case", _RAW, ids=str)
-def test_every_raw_response_counts_what_its_answer_says(
+def test_every_raw_response_counts_what_its_answer_reports(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI, case: Case
 ) -> None:
     fresh(case)
@@ -142,7 +142,7 @@ def test_every_raw_response_counts_what_its_answer_says(
 
 
 @pytest.mark.parametrize("case", _RAW, ids=str)
-def test_every_streaming_response_counts_what_its_answer_says(
+def test_every_streaming_response_counts_what_its_answer_reports(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI, case: Case
 ) -> None:
     fresh(case)
@@ -195,7 +195,7 @@ def test_speech_as_events_is_billed_by_its_tokens(
     assert (row.cost_status, row.cost_usd) == ("priced", _SPOKEN_COST)
 
 
-def test_speech_as_events_that_the_app_reads_itself_is_billed_by_its_tokens(
+def test_speech_events_that_the_app_reads_itself_are_billed_by_their_tokens(
     ledger: LedgerInMemory, server: Loopback, client: Sdk
 ) -> None:
     server.on("/audio/speech", SPOKEN_EVENTS)
@@ -215,7 +215,7 @@ async def test_async_speech_as_events_is_billed_by_its_tokens(
 
 
 @pytest.mark.parametrize("method", ["chat.completions.stream", "chat.completions.create"])
-def test_usage_the_app_did_not_ask_for_is_kept_from_it(
+def test_usage_that_the_app_did_not_ask_for_is_hidden(
     ledger: LedgerInMemory, server: Loopback, client: Sdk, method: str
 ) -> None:
     server.on("/chat/completions", CHAT_CHUNKS)
@@ -233,7 +233,7 @@ def test_usage_the_app_did_not_ask_for_is_kept_from_it(
     assert token_vector(ledger.only()) == COMPLETION_COUNTS
 
 
-def test_a_moderation_beside_that_usage_reaches_the_app(
+def test_a_moderation_in_the_same_chunk_reaches_the_app(
     ledger: LedgerInMemory, server: Loopback, client: Sdk
 ) -> None:
     read_span: dict[str, object] = {"type": "moderation_results", "model": "m", "results": []}
@@ -263,7 +263,7 @@ def test_a_moderation_beside_that_usage_reaches_the_app(
     ],
     ids=["length", "content filter", "bad content"],
 )
-def test_a_parse_that_fails_in_the_sdk_still_costs_what_it_cost(
+def test_a_call_whose_parsing_fails_in_the_sdk_has_its_cost(
     ledger: LedgerInMemory,
     server: Loopback,
     client: OpenAI,
@@ -279,7 +279,7 @@ def test_a_parse_that_fails_in_the_sdk_still_costs_what_it_cost(
 
 
 @pytest.mark.asyncio
-async def test_an_async_parse_that_fails_in_the_sdk_still_costs_what_it_cost(
+async def test_an_async_call_whose_parsing_fails_in_the_sdk_has_its_cost(
     ledger: LedgerInMemory, server: Loopback, async_client: AsyncOpenAI
 ) -> None:
     server.on("/chat/completions", said(completion(reason="length")))
@@ -289,8 +289,10 @@ async def test_an_async_parse_that_fails_in_the_sdk_still_costs_what_it_cost(
     assert token_vector(ledger.only()) == COMPLETION_COUNTS
 
 
-def test_a_hosts_own_cost_is_kept(ledger: LedgerInMemory, server: Loopback, client: OpenAI) -> None:
-    """OpenRouter says in `usage.cost` what it charges."""
+def test_a_hosts_own_cost_is_stored(
+    ledger: LedgerInMemory, server: Loopback, client: OpenAI
+) -> None:
+    """OpenRouter reports its charge in `usage.cost`."""
     answer = completion()
     answer["usage"]["cost"] = 0.000123
     server.on("/chat/completions", said(answer))
@@ -298,7 +300,7 @@ def test_a_hosts_own_cost_is_kept(ledger: LedgerInMemory, server: Loopback, clie
     assert ledger.only()[attributes.REPORTED_COST] == "0.000123"
 
 
-def test_a_hosts_own_cost_of_a_stream_is_kept(
+def test_a_hosts_own_cost_of_a_stream_is_stored(
     ledger: LedgerInMemory, server: Loopback, client: Sdk
 ) -> None:
     body = CHAT_CHUNKS.body.replace(b'"total_tokens": 1408', b'"total_tokens": 1408, "cost": 0.5')

@@ -1,4 +1,4 @@
-"""A host that refuses to be asked for usage gets the caller's own request, then and later."""
+"""A host that refuses the question gets the caller's own request, now and later."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _is_an_unmeasured_success(ledger: LedgerInMemory) -> bool:
 
 
 def _innermost(error: BaseException) -> BaseException | None:
-    """The first of the errors that led to this one; `None` where there was no other."""
+    """The first of the errors that led to this one; `None` if there was no other."""
     context = error.__context__
     return None if context is None else _innermost(context) or context
 
@@ -96,10 +96,10 @@ def test_a_refusing_host_is_not_asked_again(
 
 
 @pytest.mark.usefixtures("ledger")
-def test_a_request_that_fails_either_way_says_nothing_of_its_host(
+def test_a_request_that_fails_either_way_teaches_nothing_about_its_host(
     clients: Clients, provider: DemoProvider
 ) -> None:
-    """The words may be quoted from a prompt; the app gets the error of its own request."""
+    """The words may come from a prompt; the app gets the error of its own request."""
     provider.script(_OLD_AZURE, _OTHER)
     with pytest.raises(openai.BadRequestError, match="too long") as raised:
         run(clients, CHAT_STREAM)
@@ -109,7 +109,7 @@ def test_a_request_that_fails_either_way_says_nothing_of_its_host(
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 415, 422, 500, 501])
-def test_a_refusal_in_other_words_is_one_of_the_question_where_none_was_accepted_yet(
+def test_an_unclear_refusal_counts_until_the_host_has_accepted_the_question(
     ledger: LedgerInMemory, clients: Clients, provider: DemoProvider, status: int
 ) -> None:
     provider.script(Recorded({"error": {"message": "no"}}, status=status))
@@ -127,7 +127,7 @@ def test_a_refusal_in_other_words_is_one_of_the_question_where_none_was_accepted
 
 
 @pytest.mark.asyncio
-async def test_such_a_refusal_of_an_async_stream_is_sent_again(
+async def test_an_async_stream_with_an_unclear_refusal_is_sent_again(
     ledger: LedgerInMemory, async_clients: Clients, provider: DemoProvider
 ) -> None:
     provider.script(_WORDLESS)
@@ -140,7 +140,7 @@ async def test_such_a_refusal_of_an_async_stream_is_sent_again(
 def test_the_sdks_retries_come_before_ours(
     ledger: LedgerInMemory, clients: Clients, provider: DemoProvider
 ) -> None:
-    """A server error is tried again by the SDK, with the question; then once without it."""
+    """The SDK retries a server error with the question; then we send it once without."""
     patient: Any = clients.openai.with_options(max_retries=1)
     provider.script(Refuse(500), Refuse(500))
     assert list(patient.chat.completions.create(**CHAT_STREAM.arguments))
@@ -160,13 +160,13 @@ def test_a_host_that_accepted_the_question_refuses_the_request_itself(
     assert attributes.ERROR_TYPE in attributes_of(ledger.spans[1])
 
 
-def test_a_host_whose_refusal_said_nothing_of_the_question_is_soon_asked_again(
+def test_a_host_with_an_unclear_refusal_is_soon_asked_again(
     ledger: LedgerInMemory,
     clients: Clients,
     provider: DemoProvider,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It may have passed: an hour of streams without counts is too much for one bad answer."""
+    """The cause may pass: one bad answer must not cost an hour of counts."""
     now = [0.0]
     monkeypatch.setattr(usage_request, "TARGETS", KnownTargets(clock=lambda: now[0]))
     provider.script(Recorded({"error": {"message": "busy"}}, status=404))
@@ -194,7 +194,7 @@ def test_an_error_that_has_other_causes_is_not_sent_again(
     [(400, True), (422, True), (403, False), (404, False), (500, False), (501, False)],
 )
 @pytest.mark.usefixtures("ledger")
-def test_openai_itself_knows_the_question(status: int, is_sent_again: bool) -> None:
+def test_openai_itself_accepts_the_question(status: int, is_sent_again: bool) -> None:
     http = http_module(openai)
     statuses = iter([status])
     options: list[object] = []
@@ -221,7 +221,7 @@ def test_openai_itself_knows_the_question(status: int, is_sent_again: bool) -> N
     assert options == [_USAGE_REQUEST, None] if is_sent_again else [_USAGE_REQUEST]
 
 
-def test_one_model_of_a_gateway_that_refuses_says_nothing_of_the_others(
+def test_a_refusal_for_one_model_of_a_gateway_does_not_affect_the_others(
     ledger: LedgerInMemory, clients: Clients, provider: DemoProvider
 ) -> None:
     run(clients, CHAT_STREAM)
@@ -234,7 +234,7 @@ def test_one_model_of_a_gateway_that_refuses_says_nothing_of_the_others(
 
 
 @pytest.mark.usefixtures("ledger")
-def test_the_app_sees_the_error_of_its_own_request_alone(
+def test_the_app_gets_only_the_error_of_its_own_request(
     clients: Clients, provider: DemoProvider
 ) -> None:
     provider.script(_WORDLESS, Refuse(429))
@@ -242,14 +242,14 @@ def test_the_app_sees_the_error_of_its_own_request_alone(
         run(clients, CHAT_STREAM)
     assert not isinstance(_innermost(raised.value), openai.APIError)
     assert raised.value.__cause__ is None
-    # Nothing was learned: the next one is asked, and would be sent again.
+    # Nothing was learned: the next request is asked, and would be sent again.
     provider.script(_WORDLESS)
     run(clients, CHAT_STREAM)
     assert _asked(provider) == [_USAGE_REQUEST, None, _USAGE_REQUEST, None]
 
 
 @pytest.mark.usefixtures("ledger")
-def test_options_the_caller_wrote_are_refused_to_the_caller(
+def test_a_refusal_of_the_callers_own_options_reaches_the_caller(
     clients: Clients, provider: DemoProvider
 ) -> None:
     needs_argument(clients.openai.chat.completions.create, "stream_options")
@@ -266,7 +266,7 @@ def test_messages_that_can_be_read_once_are_sent_again_whole(
     def once() -> Iterator[dict[str, Any]]:
         yield from MESSAGES
 
-    # The releases before it made a list of nothing, and cannot send these at all.
+    # Earlier releases consume the iterable, and cannot send it at all.
     needs_argument(clients.openai.chat.completions.create, "stream_options")
     provider.script(_OLD_AZURE)
     run(clients, CHAT_STREAM, messages=once())
@@ -275,7 +275,7 @@ def test_messages_that_can_be_read_once_are_sent_again_whole(
 
 
 @pytest.mark.usefixtures("ledgers")
-def test_one_setting_leaves_every_request_as_the_app_wrote_it(
+def test_one_setting_sends_every_request_as_the_app_wrote_it(
     clients: Clients, provider: DemoProvider
 ) -> None:
     tokenledger.init(stream_usage=False)
@@ -290,7 +290,7 @@ def _ends_with_usage() -> Recorded:
     return Recorded(events=events)
 
 
-def test_usage_that_comes_unasked_is_shown_and_booked(
+def test_usage_sent_without_being_asked_is_visible_and_recorded(
     ledger: LedgerInMemory, clients: Clients, provider: DemoProvider
 ) -> None:
     provider.script(_OLD_AZURE, _ends_with_usage())
@@ -300,7 +300,7 @@ def test_usage_that_comes_unasked_is_shown_and_booked(
 
 
 @pytest.mark.usefixtures("ledgers")
-def test_a_host_that_sends_its_usage_unasked_is_not_asked_once_that_was_seen(
+def test_a_host_that_sent_its_usage_unasked_is_not_asked_again(
     clients: Clients, provider: DemoProvider
 ) -> None:
     tokenledger.init(stream_usage=False)
@@ -323,7 +323,7 @@ def test_a_host_documented_to_send_its_usage_unasked_is_not_asked(
     assert [fields_sent(seen)["usage"]["total_tokens"] for seen in chunks] == [13]
 
 
-def test_the_words_of_a_refusal_are_not_stored(
+def test_the_text_of_a_refusal_is_not_stored(
     ledger: LedgerInMemory, clients: Clients, provider: DemoProvider
 ) -> None:
     provider.script(_OLD_AZURE)
@@ -332,7 +332,7 @@ def test_the_words_of_a_refusal_are_not_stored(
     assert "Unrecognized" not in str((ledger.only(), span.events, span.status.description))
 
 
-def test_what_is_known_of_hosts_is_bounded_and_expires() -> None:
+def test_the_memory_of_hosts_is_bounded_and_expires() -> None:
     now = [0.0]
     known = KnownTargets(limit=2, seconds=60.0, clock=lambda: now[0])
     for port in range(4):

@@ -1,4 +1,4 @@
-"""A background response is one call: unmeasured when it is made, measured when it is fetched."""
+"""A background response is one call: unmeasured when created, measured when fetched."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def identity(span: dict[str, Any]) -> tuple[object, object]:
 
 
 def event_ids(ledger: LedgerInMemory) -> set[object]:
-    """The rows the spans would be in a database."""
+    """The rows that the spans become in a database."""
     rows = [row_of(span) for span in ledger.spans]
     return {(row.event_id, row.timestamp) for row in rows}
 
 
-def test_making_one_is_a_call_without_counts(
+def test_creating_one_is_a_call_without_counts(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     server.on("/responses", said(QUEUED))
@@ -155,7 +155,7 @@ def test_a_streamed_one_left_early_is_estimated_and_measured_when_fetched(
     assert len(event_ids(ledger)) == 1
 
 
-def test_a_stream_taken_up_again_books_its_end(
+def test_a_resumed_stream_records_its_end(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     server.on("/responses/resp_1", EVENTS)
@@ -166,7 +166,7 @@ def test_a_stream_taken_up_again_books_its_end(
 
 
 @pytest.mark.asyncio
-async def test_a_stream_taken_up_again_by_await_books_its_end(
+async def test_a_resumed_async_stream_records_its_end(
     ledger: LedgerInMemory, server: Loopback, async_client: AsyncOpenAI
 ) -> None:
     server.on("/responses/resp_1", EVENTS)
@@ -175,7 +175,7 @@ async def test_a_stream_taken_up_again_by_await_books_its_end(
     assert token_vector(ledger.only()) == RESPONSE_COUNTS
 
 
-def test_cancelling_one_books_what_it_cost(
+def test_cancelling_one_records_its_cost(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     server.on("/responses/resp_1/cancel", said({**DONE, "status": "cancelled"}))
@@ -185,7 +185,7 @@ def test_cancelling_one_books_what_it_cost(
 
 
 @pytest.mark.parametrize("more", [{}, {"background": False}], ids=["unsaid", "said"])
-def test_fetching_an_ordinary_response_books_nothing(
+def test_fetching_an_ordinary_response_records_nothing(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI, more: dict[str, Any]
 ) -> None:
     server.on("/responses/resp_1", said(response(**more)))
@@ -193,7 +193,7 @@ def test_fetching_an_ordinary_response_books_nothing(
     assert not ledger.spans
 
 
-def test_what_else_is_fetched_of_a_response_books_nothing(
+def test_fetching_other_parts_of_a_response_records_nothing(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     server.on("/responses/resp_1/input_items", said({"object": "list", "data": [DONE]}))
@@ -201,7 +201,7 @@ def test_what_else_is_fetched_of_a_response_books_nothing(
     assert not ledger.spans
 
 
-def test_beta_responses_are_fetched_alike(
+def test_beta_responses_are_recorded_alike(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     server.on("/responses/resp_1", said(DONE))

@@ -178,12 +178,12 @@ def see_listed(server: Loopback, client: OpenAI, file: str) -> None:
     server.on(
         "/batches", said({"object": "list", "data": [batch(None), batch(file)], "has_more": False})
     )
-    # One page: the older releases ask for the next one, whatever this one says.
+    # One page: older releases request the next one in any case.
     assert len(client.batches.list().data) == 2
 
 
 def see_made(server: Loopback, client: OpenAI, file: str) -> None:
-    """A batch may be done when it is made."""
+    """A batch may be done when it is created."""
     server.on("/batches", said(batch(file)))
     client.batches.create(
         input_file_id="file-in", endpoint="/v1/chat/completions", completion_window="24h"
@@ -194,7 +194,7 @@ SEEING = (see_retrieved, see_raw, see_listed, see_made)
 
 
 @pytest.mark.parametrize("see", SEEING, ids=lambda see: see.__name__)
-def test_a_line_without_a_time_was_made_when_its_batch_was(
+def test_a_line_without_a_time_has_the_time_of_its_batch(
     ledger: LedgerInMemory,
     server: Loopback,
     client: OpenAI,
@@ -218,7 +218,7 @@ async def test_batches_listed_by_await_are_seen(
     assert ledger.only()[attributes.CALL_STARTED_NS] == MADE * SECOND
 
 
-def test_a_line_is_the_same_call_whoever_reads_it_and_whether_the_batch_was_seen(
+def test_a_line_is_the_same_call_for_every_reader_of_its_file(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     only_chat = lines(line(1, completion()), line(2, response()))
@@ -249,7 +249,7 @@ def test_a_line_is_the_same_call_whoever_reads_it_and_whether_the_batch_was_seen
     ],
     ids=["text", "image", "batch input", "list", "half", "deep", "empty", "number"],
 )
-def test_a_file_that_is_no_results_file_is_untouched(
+def test_a_file_of_another_kind_is_not_touched(
     ledger: LedgerInMemory,
     server: Loopback,
     client: OpenAI,
@@ -263,7 +263,7 @@ def test_a_file_that_is_no_results_file_is_untouched(
     assert not ledger.spans
 
 
-def test_results_left_early_book_what_was_read(ledger: LedgerInMemory, client: OpenAI) -> None:
+def test_results_left_early_record_what_was_read(ledger: LedgerInMemory, client: OpenAI) -> None:
     with client.files.with_streaming_response.content("unseen") as unread:
         first = next(unread.iter_bytes(len(RESULTS.body) - 100))
     assert first

@@ -1,4 +1,4 @@
-"""Over a websocket every response is a call of its own, and every message reaches the app."""
+"""Over a websocket, every response is a call of its own, and every message reaches the app."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def answered(identity: str, status: str = "completed") -> list[dict[str, Any]]:
 
 @contextmanager
 def saying(events: Iterable[object]) -> Generator[str]:
-    """A websocket server that says this to whoever connects, and hangs up; its address."""
+    """A websocket server that sends these events to each client and closes; yields its address."""
     fields = [json.dumps(event) for event in events]
 
     def speak(connection: ServerConnection) -> None:
@@ -202,7 +202,7 @@ def test_a_failed_response_is_an_error(ledger: LedgerInMemory) -> None:
     assert token_vector(ledger.only()) == COUNTS
 
 
-def test_a_transcription_beside_the_conversation_is_a_call(ledger: LedgerInMemory) -> None:
+def test_a_transcription_during_the_conversation_is_a_call(ledger: LedgerInMemory) -> None:
     with saying([SESSION, TRANSCRIBED]) as url, client_of(url) as client:
         heard(method_of(client, "realtime.connect"), model="gpt-realtime")
     span = ledger.only()
@@ -214,14 +214,16 @@ def test_a_transcription_beside_the_conversation_is_a_call(ledger: LedgerInMemor
     assert "canary" not in str(span)
 
 
-def test_a_transcription_billed_by_its_length_tells_seconds(ledger: LedgerInMemory) -> None:
+def test_a_transcription_billed_by_its_length_has_seconds(ledger: LedgerInMemory) -> None:
     fields = {**TRANSCRIBED, "usage": {"type": "duration", "seconds": 3.2}}
     with saying([SESSION, fields]) as url, client_of(url) as client:
         heard(method_of(client, "realtime.connect"), model="gpt-realtime")
     assert token_vector(ledger.only()) == TokenVector(audio_seconds=4)
 
 
-def test_a_session_that_was_never_announced_is_named_by_its_address(ledger: LedgerInMemory) -> None:
+def test_a_session_without_an_announcement_gets_its_model_from_the_address(
+    ledger: LedgerInMemory,
+) -> None:
     with saying(answered("resp_1")) as url, client_of(url) as client:
         heard(method_of(client, "realtime.connect"), model="gpt-realtime-mini")
     assert ledger.only()[attributes.REQUEST_MODEL] == "gpt-realtime-mini"
@@ -251,7 +253,7 @@ def test_responses_over_a_websocket_are_calls(
     assert span[attributes.RESPONSE_MODEL] == "gpt-4o-2024-08-06"
 
 
-def test_azure_is_named_by_its_client(ledger: LedgerInMemory) -> None:
+def test_azure_is_recognized_by_its_client(ledger: LedgerInMemory) -> None:
     needs_argument(AzureOpenAI, "websocket_base_url")
     with saying([SESSION, *answered("resp_1")]) as url:
         client = AzureOpenAI(
@@ -265,7 +267,7 @@ def test_azure_is_named_by_its_client(ledger: LedgerInMemory) -> None:
     assert ledger.only()[attributes.PROVIDER_NAME] == "azure.ai.openai"
 
 
-def test_words_that_name_a_kind_are_not_taken_for_one(ledger: LedgerInMemory) -> None:
+def test_text_that_names_a_kind_is_not_mistaken_for_one(ledger: LedgerInMemory) -> None:
     spoken = {**DELTA, "delta": '"response.done"'}
     with saying([SESSION, spoken, 5, ["response.done"]]) as url, client_of(url) as client:
         assert len(heard_raw(method_of(client, "realtime.connect"), model="gpt-realtime")) == 4

@@ -106,6 +106,6 @@ def test_every_option_has_its_launcher_flag_and_no_other_exists() -> None:
     ids=str,
 )
 def test_opentelemetry_finds_the_entry_points(group: str, name: str) -> None:
-    modules = entry_points(group=group, name=name)
-    assert len(modules) == 1
-    assert next(iter(modules)).load()
+    registered = entry_points(group=group, name=name)
+    assert len(registered) == 1
+    assert next(iter(registered)).load()

@@ -55,18 +55,18 @@ def said(body: object, status: int = 200) -> Reply:
 
 def lines(*objects: object) -> Reply:
     """A file of JSON lines."""
-    body = b"".join(json.dumps(documents).encode() + b"\n" for documents in objects)
+    body = b"".join(json.dumps(item).encode() + b"\n" for item in objects)
     return Reply(body, "application/octet-stream")
 
 
 def streamed(events: Iterable[Mapping[str, Any]], *, done: bool = False) -> Reply:
     """A stream of events, named by their type if they have one."""
-    documents = [
+    texts = [
         (f"event: {event['type']}\n" if "type" in event else "") + f"data: {json.dumps(event)}\n\n"
         for event in events
     ]
     return Reply(
-        ("".join(documents) + ("data: [DONE]\n\n" if done else "")).encode(), "text/event-stream"
+        ("".join(texts) + ("data: [DONE]\n\n" if done else "")).encode(), "text/event-stream"
     )
 
 

@@ -84,10 +84,10 @@ def test_leaving_a_scope_ends_scopes_left_open_inside_it(ledger: LedgerInMemory)
             yield
 
     with attribution(user_id="u1"):
-        stored = careless()
-        next(stored)
+        generator = careless()
+        next(generator)
     _call()
-    stored.close()
+    generator.close()
     _call()
     assert _said(ledger) == [None, None]
 

@@ -149,10 +149,10 @@ def test_unpatched_requests_carry_what_the_app_sends(
     traced: Clients, provider: DemoProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After unpatching, the app's baggage is its own business."""
-    remaining = traced.openai.request
+    stored_method = traced.openai.request
     tokenledger.unpatch_openai()
     # Another tool may still reference the wrapped method.
-    monkeypatch.setattr(traced.openai, "request", remaining)
+    monkeypatch.setattr(traced.openai, "request", stored_method)
     with tokenledger.attribution(user_id="u1"), contextlib.suppress(*_REFUSED):
         traced.openai.moderations.create(input=PROMPT)
     assert _baggage(provider) == ["user.id=u1"]
@@ -163,9 +163,9 @@ def test_unpatched_requests_carry_what_the_app_sends(
 async def test_unpatched_async_requests_carry_what_the_app_sends(
     async_traced: Clients, provider: DemoProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remaining = async_traced.openai.request
+    stored_method = async_traced.openai.request
     tokenledger.unpatch_openai()
-    monkeypatch.setattr(async_traced.openai, "request", remaining)
+    monkeypatch.setattr(async_traced.openai, "request", stored_method)
     with tokenledger.attribution(user_id="u1"), contextlib.suppress(*_REFUSED):
         await async_traced.openai.moderations.create(input=PROMPT)
     assert _baggage(provider) == ["user.id=u1"]

@@ -85,7 +85,7 @@ class _Unprintable:
 
 
 @pytest.mark.parametrize(
-    ("value", "kept"),
+    ("value", "cleaned"),
     [
         ("plain", "plain"),
         (7, "7"),
@@ -99,13 +99,13 @@ class _Unprintable:
     ],
     ids=["text", "int", "bool", "dict", "nul", "surrogate", "long", "long-unicode", "unprintable"],
 )
-def test_a_value_becomes_text_a_row_can_hold(value: object, metadata_keys: str) -> None:
-    assert clean(value) == metadata_keys
+def test_a_value_becomes_text_a_row_can_hold(value: object, cleaned: str) -> None:
+    assert clean(value) == cleaned
 
 
 @given(st.text(st.characters(codec=None), max_size=400))
 def test_any_text_fits_into_a_row(value: str) -> None:
-    metadata_keys = clean(value)
-    assert "\0" not in metadata_keys
-    assert len(metadata_keys) <= MAX_VALUE_LENGTH
-    metadata_keys.encode("utf-8")
+    cleaned = clean(value)
+    assert "\0" not in cleaned
+    assert len(cleaned) <= MAX_VALUE_LENGTH
+    cleaned.encode("utf-8")

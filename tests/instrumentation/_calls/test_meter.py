@@ -211,10 +211,10 @@ def test_a_generator_left_open_inside_stops_counting() -> None:
             yield
 
     with meter() as counted:
-        stored = careless()
-        next(stored)
+        generator = careless()
+        next(generator)
     assert context.get_value(METERS) is None
-    stored.close()
+    generator.close()
     assert counted.calls == 0
 
 
@@ -241,6 +241,8 @@ def test_a_stream_counts_when_it_ends_even_outside(clients: Clients) -> None:
 def test_importing_the_package_does_not_load_decimal() -> None:
     """It takes a tenth of the time of importing the package."""
     look = "import sys, tokenledger; print({'decimal', 'datetime'} & sys.modules.keys())"
-    price = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
-    assert price.stdout.strip() == "set()"
+    program = subprocess.run(
+        [sys.executable, "-c", look], check=True, capture_output=True, text=True
+    )
+    assert program.stdout.strip() == "set()"
     assert tokenledger.meter is meter

@@ -206,10 +206,10 @@ def test_a_sample_rate_follows_a_recording_parent(
 
 
 @pytest.mark.parametrize(
-    ("low_bits", "kept"), [(0, 1), (1 << 62, 1), (1 << 63, 0), ((1 << 64) - 1, 0)], ids=str
+    ("low_bits", "traced"), [(0, 1), (1 << 62, 1), (1 << 63, 0), ((1 << 64) - 1, 0)], ids=str
 )
 def test_below_a_remote_parent_the_trace_id_decides(
-    app: AppTracing, ledgers: list[LedgerInMemory], clients: Clients, low_bits: int, remaining: int
+    app: AppTracing, ledgers: list[LedgerInMemory], clients: Clients, low_bits: int, traced: int
 ) -> None:
     tokenledger.init(sample_rate=0.5)
     flags = TraceFlags(TraceFlags.SAMPLED)
@@ -217,7 +217,7 @@ def test_below_a_remote_parent_the_trace_id_decides(
     token = context.attach(trace.set_span_in_context(NonRecordingSpan(remote)))
     run(clients, CHAT)
     context.detach(token)
-    assert len(app.spans) == remaining
+    assert len(app.spans) == traced
     booked = ledgers[0].spans[0]
     assert booked.context is not None
     assert booked.context.trace_id == remote.trace_id

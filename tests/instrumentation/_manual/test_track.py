@@ -217,20 +217,20 @@ def test_an_invalid_value_is_reported_and_the_rest_is_recorded(
 
 
 @pytest.mark.parametrize(
-    ("given", "text"),
+    ("reported", "text"),
     [(0.1, "0.1"), (1e-7, "0.0000001"), (2, "2"), ("0.00000000000123", "0.00000000000123")],
     ids=str,
 )
 def test_a_reported_cost_has_exactly_the_digits_that_were_passed(
-    ledger: LedgerInMemory, arguments: float | str, text: str
+    ledger: LedgerInMemory, reported: float | str, text: str
 ) -> None:
-    track(model="gpt-4o", input_tokens=1, cost_usd=arguments)
+    track(model="gpt-4o", input_tokens=1, cost_usd=reported)
     assert ledger.only()[REPORTED_COST] == text
 
 
 def test_a_duration_may_be_any_number(ledger: LedgerInMemory) -> None:
-    for call in (1, 1.0, Decimal(1), Fraction(1)):
-        track(model="gpt-4o", input_tokens=1, latency_ms=cast("Any", call))
+    for duration in (1, 1.0, Decimal(1), Fraction(1)):
+        track(model="gpt-4o", input_tokens=1, latency_ms=cast("Any", duration))
     lasted = {(span.end_time or 0) - (span.start_time or 0) for span in ledger.spans}
     assert lasted == {1_000_000}
 
@@ -242,7 +242,7 @@ def test_a_missing_model_is_not_recorded_as_the_word_none(ledger: LedgerInMemory
     track_cost(model=None)(lambda: {"usage": {"prompt_tokens": 1, "completion_tokens": 1}})()
     said = [attributes_of(span) for span in ledger.spans]
     assert len(said) == 4
-    assert not {REQUEST_MODEL, RESPONSE_MODEL} & {name for call in said for name in call}
+    assert not {REQUEST_MODEL, RESPONSE_MODEL} & {name for span in said for name in span}
 
 
 def test_the_calls_around_an_invalid_one_are_recorded(ledger: LedgerInMemory) -> None:

@@ -141,11 +141,11 @@ def test_a_generator_over_a_stream_is_one_row(
     if not patched:
         tokenledger.unpatch_openai()
         tokenledger.unpatch_anthropic()
-    requests = {"stream_options": {"include_usage": True}} if shape is CHAT_STREAM else {}
+    options = {"stream_options": {"include_usage": True}} if shape is CHAT_STREAM else {}
 
     @track_llm(user_id="u1")
     def ask() -> Generator[Any]:
-        yield from send(clients, shape, **requests)
+        yield from send(clients, shape, **options)
 
     chunks = list(ask())
     assert chunks

@@ -212,19 +212,19 @@ async def test_the_apps_own_function_names_the_user_and_the_header_is_not_read(
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("ledger")
 async def test_the_apps_own_function_is_called_with_each_call_until_it_returns_a_user() -> None:
-    requests: list[str] = []
+    paths: list[str] = []
 
     def user_of(scope: MutableMapping[str, Any]) -> object:
-        requests.append(scope["path"])
-        return "u1" if len(requests) > 1 else None
+        paths.append(scope["path"])
+        return "u1" if len(paths) > 1 else None
 
     app = _app(get_user=user_of)
     await ask(app, "/nowhere")
-    assert not requests
+    assert not paths
     await ask(app, "/v1/items/5")
-    assert len(requests) == 2
+    assert len(paths) == 2
     await ask(app, "/v1/items/6")
-    assert len(requests) == 3
+    assert len(paths) == 3
 
 
 @pytest.mark.asyncio
@@ -392,7 +392,7 @@ def test_importing_the_package_loads_no_web_framework() -> None:
         "print([name for name in sys.modules if name.split('.')[0] in"
         " {'fastapi', 'starlette', 'flask', 'django', 'werkzeug'}])"
     )
-    calls_of_users = subprocess.run(
+    program = subprocess.run(
         [sys.executable, "-c", look], check=True, capture_output=True, text=True
     )
-    assert calls_of_users.stdout.strip() == "[]"
+    assert program.stdout.strip() == "[]"

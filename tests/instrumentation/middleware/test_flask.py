@@ -222,5 +222,5 @@ def test_workers_that_serve_many_users_never_mix_them(ledger: LedgerInMemory) ->
         list(pool.map(ask, range(500)))
     rows = [attributes_of(span) for span in ledger.spans]
     assert len(rows) == 500
-    requests = METADATA_PREFIX + "asked"
-    assert [row for row in rows if row[USER_ID] != "u" + row[requests].rpartition("/")[2]] == []
+    path_key = METADATA_PREFIX + "asked"
+    assert [row for row in rows if row[USER_ID] != "u" + row[path_key].rpartition("/")[2]] == []

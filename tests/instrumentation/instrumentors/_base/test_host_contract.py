@@ -249,16 +249,20 @@ def test_a_method_pickles_as_before(clients: Clients, method: str) -> None:
     assert pickle.loads(pickle.dumps(function)) is function  # noqa: S301 - our own bytes
 
 
-@pytest.mark.parametrize("given", [{}, {"tokenledger_user_id": "u1"}], ids=["plain", "attributed"])
+@pytest.mark.parametrize(
+    "keywords", [{}, {"tokenledger_user_id": "u1"}], ids=["plain", "attributed"]
+)
 @pytest.mark.usefixtures("ledger")
-def test_a_warning_of_the_sdk_names_the_apps_line(clients: Clients, passed: dict[str, str]) -> None:
+def test_a_warning_of_the_sdk_names_the_apps_line(
+    clients: Clients, keywords: dict[str, str]
+) -> None:
     """Python shows a deprecation only if its line is in the app's main module."""
     create = method_of(clients.anthropic, "messages.create")
     resource = sys.modules[type(clients.anthropic.messages).__module__]
     if "claude-2.1" not in getattr(resource, "DEPRECATED_MODELS", {}):
         pytest.skip("this release of the SDK warns of no model")
     with pytest.warns(DeprecationWarning, match="claude-2.1") as warned:
-        create(**{**MESSAGE.arguments, "model": "claude-2.1"}, **passed)
+        create(**{**MESSAGE.arguments, "model": "claude-2.1"}, **keywords)
     assert {warning.filename for warning in warned} == {__file__}
 
 

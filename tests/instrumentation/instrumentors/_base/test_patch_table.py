@@ -36,17 +36,17 @@ _TABLES = (*openai_room.TABLE, *anthropic_room.TABLE)
 
 def _standing() -> list[object]:
     """The methods in the SDKs' classes, for every row of both tables."""
-    remaining: list[object] = []
+    methods: list[object] = []
     for patch in _TABLES:
         try:
             owner = vars(importlib.import_module(patch.module)).get(patch.owner)
         except ModuleNotFoundError:
             owner = None
         if patch.method in vars(owner or object):
-            remaining.append(vars(owner)[patch.method])
+            methods.append(vars(owner)[patch.method])
         else:
             assert patch.optional, f"this release of the SDK has no {patch}"
-    return remaining
+    return methods
 
 
 def test_uninstrument_restores_every_row_of_the_tables(ledgers: list[LedgerInMemory]) -> None:

@@ -56,16 +56,16 @@ def test_a_parsed_raw_stream_may_be_dropped_early(ledger: LedgerInMemory, client
 def test_a_response_read_to_its_end_has_its_own_methods_again(clients: Clients) -> None:
     response = _raw(clients, CHAT_STREAM).http_response
     assert response.read()
-    references: dict[str, object] = response.__dict__
-    assert not {"iter_bytes", "close"} & references.keys()
+    own_methods: dict[str, object] = response.__dict__
+    assert not {"iter_bytes", "close"} & own_methods.keys()
     assert pickle.loads(pickle.dumps(response)).content == response.content  # noqa: S301
 
 
 class _Circle:
     """An object that only the garbage collector frees."""
 
-    def __init__(self, references: object) -> None:
-        self.held = references
+    def __init__(self, reference: object) -> None:
+        self.reference = reference
         self.itself = self
 
 
@@ -124,8 +124,8 @@ def test_a_chat_helper_left_early_is_a_row_at_once(
 ) -> None:
     if not hasattr(clients.openai.chat.completions, "stream"):
         pytest.skip("this release of the SDK has no such method")
-    passed = {key: CHAT.arguments[key] for key in ("model", "messages", "extra_headers")}
-    with clients.openai.chat.completions.stream(**passed) as stream:
+    arguments = {key: CHAT.arguments[key] for key in ("model", "messages", "extra_headers")}
+    with clients.openai.chat.completions.stream(**arguments) as stream:
         for _ in zip(range(8), stream):  # noqa: B905 - left early
             pass
     assert ledger.only()[USAGE_ESTIMATED] is True
@@ -146,10 +146,10 @@ def test_a_path_the_app_wrote_itself_is_a_call(
 
 def test_listing_stored_answers_is_not_a_call(ledger: LedgerInMemory) -> None:
     """Stored chats are listed under the path that creates them."""
-    reference = {"object": "list", "data": [completion()], "has_more": False}
+    page = {"object": "list", "data": [completion()], "has_more": False}
     with Loopback() as server, OpenAI(base_url=server.url, api_key="sk-canary-key") as client:
-        server.on("/chat/completions", said(reference))
-        assert client.get("/chat/completions", cast_to=object) == reference
+        server.on("/chat/completions", said(page))
+        assert client.get("/chat/completions", cast_to=object) == page
     assert not ledger.spans
 
 

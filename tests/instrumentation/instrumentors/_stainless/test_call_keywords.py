@@ -292,9 +292,9 @@ def test_after_unpatching_the_sdk_rejects_the_keywords(
     ledger: LedgerInMemory, server: Loopback, clients: Clients
 ) -> None:
     stored_method = clients.openai.chat.completions.create
-    kept_raw = clients.openai.chat.completions.with_raw_response.create
+    stored_raw_method = clients.openai.chat.completions.with_raw_response.create
     tokenledger.unpatch_openai()
-    for method in (clients.openai.chat.completions.create, stored_method, kept_raw):
+    for method in (clients.openai.chat.completions.create, stored_method, stored_raw_method):
         with pytest.raises(TypeError, match="tokenledger_user_id"):
             method(model="gpt-4o", messages=MESSAGES, tokenledger_user_id="u")
     assert not server.requests
@@ -310,7 +310,7 @@ def test_the_sdk_rejects_an_unknown_keyword_with_our_prefix(
 
 
 @pytest.mark.parametrize(
-    ("given", "user"),
+    ("fields", "user"),
     [
         ({"user": "u-1"}, "u-1"),
         ({"safety_identifier": "s-1"}, "s-1"),
@@ -326,15 +326,15 @@ def test_openais_own_field_names_the_user(  # noqa: PLR0913, PLR0917 - three fix
     ledger: LedgerInMemory,
     server: Loopback,
     clients: Clients,
-    own_headers: dict[str, Any],
+    fields: dict[str, Any],
     user: str,
     method: str,
 ) -> None:
     case = next(case for case in CASES if case.method == method)
     server.on(case.path, case.reply)
-    for name in own_headers:
+    for name in fields:
         needs_argument(method_of(clients.openai, method), name)
-    method_of(clients.openai, method)(**case.arguments(), **own_headers)
+    method_of(clients.openai, method)(**case.arguments(), **fields)
     assert ledger.only()[attributes.USER_ID] == user
 
 

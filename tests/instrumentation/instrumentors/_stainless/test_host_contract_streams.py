@@ -105,8 +105,8 @@ async def test_an_awaited_close_frees_the_connection(
 
 
 def aiter_of(stream: Sdk) -> AsyncIterator[object]:
-    sdk_frames: AsyncIterator[object] = stream.__aiter__()
-    return sdk_frames
+    iterator: AsyncIterator[object] = stream.__aiter__()
+    return iterator
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -128,7 +128,7 @@ def test_streams_that_are_never_ended_leave_no_call_open(
 
 
 def _calls_alive() -> int:
-    return sum(type(references) is Call for references in gc.get_objects())
+    return sum(type(item) is Call for item in gc.get_objects())
 
 
 @pytest.mark.parametrize("shape", [CHAT, CHAT_STREAM, MESSAGE, MESSAGE_STREAM], ids=str)

@@ -61,8 +61,8 @@ class _OpenAI(Loopback):
 
     def reply(self, path: str) -> Reply:
         del path
-        bodies = self.requests[-1].json().get("stream_options") == {"include_usage": True}
-        return Reply(_framed(_ASKED if bodies else _PLAIN), "text/event-stream")
+        is_asked = self.requests[-1].json().get("stream_options") == {"include_usage": True}
+        return Reply(_framed(_ASKED if is_asked else _PLAIN), "text/event-stream")
 
 
 @pytest.fixture
@@ -133,8 +133,8 @@ def test_a_refused_raw_stream_is_sent_again(
     provider.script(Recorded({}, status=404))
     create: Any = clients.openai.chat.completions.with_raw_response.create
     assert list(create(**CHAT_STREAM.arguments).parse())
-    bodies = [(request.body or {}).get("stream_options") for request in provider.requests]
-    assert bodies == [{"include_usage": True}, None]
+    options = [(request.body or {}).get("stream_options") for request in provider.requests]
+    assert options == [{"include_usage": True}, None]
     assert attributes.ERROR_TYPE not in ledger.only()
 
 

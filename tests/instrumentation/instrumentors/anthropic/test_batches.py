@@ -131,7 +131,7 @@ async def test_every_result_read_by_await_is_a_call(
     ledger: LedgerInMemory, async_client: AsyncAnthropic, api: str
 ) -> None:
     results: Callable[[str], Sdk] = method_of(async_client, f"{api}.results")
-    read = [outcome.custom_id async for outcome in await results("msgbatch_1")]
+    read = [line.custom_id async for line in await results("msgbatch_1")]
     assert read == [f"task-{number}" for number in range(1, 6)]
     check(ledger)
 
@@ -145,8 +145,8 @@ def test_results_read_from_the_bare_response_are_calls(
     assert len(list(raw.parse())) == 5
     check(ledger)
     with method_of(client, f"{api}.with_streaming_response.results")("msgbatch_1") as unread:
-        outcome = [json.loads(line) for line in unread.iter_lines()]
-    assert len(outcome) == 5
+        lines = [json.loads(line) for line in unread.iter_lines()]
+    assert len(lines) == 5
     check(ledger, times=2)
 
 
@@ -188,8 +188,8 @@ def test_results_left_early_record_what_was_read(ledger: LedgerInMemory, client:
 def test_a_batch_in_a_list_gives_the_time_of_its_results(
     ledger: LedgerInMemory, server: Loopback, client: Anthropic
 ) -> None:
-    outcome = {**batch(server.url), "id": "msgbatch_2"}
-    server.on("/v1/messages/batches", said({"data": [outcome], "has_more": False}))
+    listed = {**batch(server.url), "id": "msgbatch_2"}
+    server.on("/v1/messages/batches", said({"data": [listed], "has_more": False}))
     server.on("/v1/messages/batches/msgbatch_2", said({"id": "msgbatch_2", "results_url": None}))
     assert [seen.id for seen in client.messages.batches.list()] == ["msgbatch_2"]
     assert not ledger.spans

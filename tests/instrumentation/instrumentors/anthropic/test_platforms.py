@@ -113,8 +113,8 @@ def server() -> Iterator[Loopback]:
 
 @pytest.fixture(params=PLATFORMS, ids=str)
 def platform(request: pytest.FixtureRequest) -> Platform:
-    sent: Platform = request.param
-    return sent
+    param: Platform = request.param
+    return param
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ async def async_client(
         yield client
 
 
-def sent(platform: Platform, **more: object) -> dict[str, Any]:
+def request_to(platform: Platform, **more: object) -> dict[str, Any]:
     messages = [{"role": "user", "content": PROMPT}]
     return {"model": platform.model, "max_tokens": 64, "messages": messages, **more}
 
@@ -163,7 +163,7 @@ METHODS = ["messages.create", "beta.messages.create"]
 def test_a_message_is_a_call(
     ledger: LedgerInMemory, client: Sdk, platform: Platform, method: str
 ) -> None:
-    method_of(client, method)(**sent(platform))
+    method_of(client, method)(**request_to(platform))
     check(ledger, platform)
 
 
@@ -172,7 +172,7 @@ def test_a_message_is_a_call(
 async def test_an_async_message_is_a_call(
     ledger: LedgerInMemory, async_client: Sdk, platform: Platform, method: str
 ) -> None:
-    await method_of(async_client, method)(**sent(platform))
+    await method_of(async_client, method)(**request_to(platform))
     check(ledger, platform)
 
 
@@ -181,7 +181,7 @@ def test_a_streamed_message_is_a_call(
     ledger: LedgerInMemory, server: Loopback, client: Sdk, platform: Platform, method: str
 ) -> None:
     server.on("*", platform.stream)
-    events = list(method_of(client, method)(**sent(platform, stream=True)))
+    events = list(method_of(client, method)(**request_to(platform, stream=True)))
     assert [event.type for event in events] == [event["type"] for event in EVENTS]
     check(ledger, platform)
 
@@ -192,7 +192,7 @@ async def test_an_async_streamed_message_is_a_call(
     ledger: LedgerInMemory, server: Loopback, async_client: Sdk, platform: Platform, method: str
 ) -> None:
     server.on("*", platform.stream)
-    stream = await method_of(async_client, method)(**sent(platform, stream=True))
+    stream = await method_of(async_client, method)(**request_to(platform, stream=True))
     assert len([event async for event in stream]) == len(EVENTS)
     check(ledger, platform)
 
@@ -202,7 +202,7 @@ def test_the_stream_helper_is_a_call(
     ledger: LedgerInMemory, server: Loopback, client: Sdk, platform: Platform, method: str
 ) -> None:
     server.on("*", platform.stream)
-    with method_of(client, method)(**sent(platform)) as stream:
+    with method_of(client, method)(**request_to(platform)) as stream:
         # Its counts are not checked: the oldest releases return those of the start.
         assert stream.get_final_message().content
     check(ledger, platform)
@@ -213,7 +213,7 @@ async def test_the_async_stream_helper_is_a_call(
     ledger: LedgerInMemory, server: Loopback, async_client: Sdk, platform: Platform
 ) -> None:
     server.on("*", platform.stream)
-    async with method_of(async_client, "messages.stream")(**sent(platform)) as stream:
+    async with method_of(async_client, "messages.stream")(**request_to(platform)) as stream:
         assert (await stream.get_final_message()).content
     check(ledger, platform)
 
@@ -224,7 +224,7 @@ def test_a_stream_whose_bytes_the_app_reads_itself_is_a_call(
 ) -> None:
     server.on("*", platform.stream)
     reading = method_of(client, "messages.with_streaming_response.create")
-    with reading(**sent(platform, stream=True)) as unread:
+    with reading(**request_to(platform, stream=True)) as unread:
         assert b"".join(getattr(unread.http_response, how)()) == platform.stream.body
     check(ledger, platform)
 
@@ -236,7 +236,7 @@ async def test_an_async_stream_whose_bytes_the_app_reads_itself_is_a_call(
 ) -> None:
     server.on("*", platform.stream)
     reading = method_of(async_client, "messages.with_streaming_response.create")
-    async with reading(**sent(platform, stream=True)) as unread:
+    async with reading(**request_to(platform, stream=True)) as unread:
         read = [data async for data in getattr(unread.http_response, how)()]
     assert b"".join(read) == platform.stream.body
     check(ledger, platform)
@@ -248,7 +248,7 @@ def test_a_compressed_stream_that_the_app_reads_raw_is_a_call(
     packed = gzip.compress(platform.stream.body)
     server.on("*", replace(platform.stream, body=packed, content_encoding="gzip"))
     reading = method_of(client, "messages.with_streaming_response.create")
-    with reading(**sent(platform, stream=True)) as unread:
+    with reading(**request_to(platform, stream=True)) as unread:
         assert b"".join(unread.http_response.iter_raw(chunk_size=32)) == packed
     check(ledger, platform)
 
@@ -258,7 +258,7 @@ def test_a_stream_that_the_app_stops_reading_is_a_call(
 ) -> None:
     server.on("*", platform.stream)
     reading = method_of(client, "messages.with_streaming_response.create")
-    with reading(**sent(platform, stream=True)) as unread:
+    with reading(**request_to(platform, stream=True)) as unread:
         assert next(unread.http_response.iter_raw(chunk_size=64))
     assert ledger.only()[attributes.PROVIDER_NAME] == platform.provider
 
@@ -267,7 +267,7 @@ def test_a_stream_that_the_app_stops_reading_is_a_call(
 def test_a_raw_message_is_a_call(
     ledger: LedgerInMemory, client: Sdk, platform: Platform, api: str
 ) -> None:
-    raw = method_of(client, f"{api}.with_raw_response.create")(**sent(platform))
+    raw = method_of(client, f"{api}.with_raw_response.create")(**request_to(platform))
     assert raw.parse().usage.output_tokens == 53
     check(ledger, platform)
 
@@ -282,7 +282,7 @@ class Weather(BaseModel):
 def test_a_parsed_message_is_a_call(
     ledger: LedgerInMemory, client: Sdk, platform: Platform, method: str
 ) -> None:
-    answer = method_of(client, method)(**sent(platform, output_format=Weather))
+    answer = method_of(client, method)(**request_to(platform, output_format=Weather))
     assert answer.parsed_output.city == "Oslo"
     check(ledger, platform)
 
@@ -293,7 +293,7 @@ def test_a_call_whose_parsing_fails_in_the_sdk_has_its_cost(
 ) -> None:
     server.on("*", said(message({"type": "text", "text": "{}"})))
     with pytest.raises(ValueError, match="city"):
-        method_of(client, method)(**sent(platform, output_format=Weather))
+        method_of(client, method)(**request_to(platform, output_format=Weather))
     check(ledger, platform)
 
 
@@ -309,7 +309,7 @@ def test_every_turn_of_a_tool_runner_is_a_call(
 
     use = {"type": "tool_use", "id": "t1", "name": "weather", "input": {"city": "Oslo"}}
     server.on("*", said(message(use, stop="tool_use")), said(message()))
-    turns = list(run(**sent(platform, tools=[beta_tool(weather)])))
+    turns = list(run(**request_to(platform, tools=[beta_tool(weather)])))
     assert len(turns) == 2
     assert [token_vector(attributes_of(span)) for span in ledger.spans] == [COUNTS, COUNTS]
     assert [attributes_of(span)[attributes.FINISH_REASONS] for span in ledger.spans] == [
@@ -323,7 +323,7 @@ def test_a_stream_left_early_has_its_input(
     ledger: LedgerInMemory, server: Loopback, client: Sdk, platform: Platform
 ) -> None:
     server.on("*", platform.stream)
-    with client.messages.create(**sent(platform, stream=True)) as stream:
+    with client.messages.create(**request_to(platform, stream=True)) as stream:
         next(iter(stream))
     span = ledger.only()
     assert span[attributes.INPUT_TOKENS] == 1_527
@@ -336,7 +336,7 @@ def test_a_refused_message_is_an_error(
     error = {"type": "error", "error": {"type": "rate_limit_error", "message": "no"}}
     server.on("*", said(error, 429))
     with pytest.raises(anthropic.RateLimitError):
-        client.messages.create(**sent(platform))
+        client.messages.create(**request_to(platform))
     assert ledger.only()[attributes.HTTP_STATUS_CODE] == 429
     assert ledger.only()[attributes.PROVIDER_NAME] == platform.provider
 
@@ -361,7 +361,7 @@ def test_a_stream_with_compactions_is_billed_for_them(
     server.on("*", streamed((first, *between, {**last, "usage": usage}, stop)))
     with anthropic.Anthropic(base_url=server.url, api_key="k", max_retries=0) as client:
         create: Sdk = client.messages.create
-        list(create(**sent(PLATFORMS[0], stream=True)))
+        list(create(**request_to(PLATFORMS[0], stream=True)))
     span = ledger.only()
     assert span[attributes.INPUT_TOKENS] == 1_527 + 700
     assert span[attributes.OUTPUT_TOKENS] == 53 + 90

@@ -236,14 +236,14 @@ def test_usage_that_the_app_did_not_ask_for_is_hidden(
 def test_a_moderation_in_the_same_chunk_reaches_the_app(
     ledger: LedgerInMemory, server: Loopback, client: Sdk
 ) -> None:
-    read_span: dict[str, object] = {"type": "moderation_results", "model": "m", "results": []}
+    results: dict[str, object] = {"type": "moderation_results", "model": "m", "results": []}
     *chunks, last = (
         json.loads(line.removeprefix(b"data: "))
         for line in CHAT_CHUNKS.body.splitlines()
         if line.startswith(b"data: {")
     )
     assert last["usage"]
-    last["moderation"] = {"input": read_span, "output": read_span}
+    last["moderation"] = {"input": results, "output": results}
     server.on("/chat/completions", streamed([*chunks, last]))
     seen: list[Sdk] = list(
         client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True)

@@ -227,8 +227,8 @@ def test_a_line_is_the_same_call_for_every_reader_of_its_file(
     see_retrieved(server, client, "again")
     client.files.content("again")
     identities = [
-        (fields[attributes.CALL_ID], fields[attributes.CALL_STARTED_NS])
-        for fields in map(attributes_of, ledger.spans)
+        (span[attributes.CALL_ID], span[attributes.CALL_STARTED_NS])
+        for span in map(attributes_of, ledger.spans)
     ]
     assert identities[:2] == identities[2:]
     assert identities[0] == ("openai.batch:batch_req_1", 1_700_000_000 * SECOND)

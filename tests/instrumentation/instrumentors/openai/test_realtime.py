@@ -103,10 +103,10 @@ def answered(identity: str, status: str = "completed") -> list[dict[str, Any]]:
 @contextmanager
 def saying(events: Iterable[object]) -> Generator[str]:
     """A websocket server that sends these events to each client and closes; yields its address."""
-    fields = [json.dumps(event) for event in events]
+    messages = [json.dumps(event) for event in events]
 
     def speak(connection: ServerConnection) -> None:
-        for message in fields:
+        for message in messages:
             connection.send(message)
 
     with serve(speak, "127.0.0.1", 0) as server:
@@ -215,8 +215,8 @@ def test_a_transcription_during_the_conversation_is_a_call(ledger: LedgerInMemor
 
 
 def test_a_transcription_billed_by_its_length_has_seconds(ledger: LedgerInMemory) -> None:
-    fields = {**TRANSCRIBED, "usage": {"type": "duration", "seconds": 3.2}}
-    with saying([SESSION, fields]) as url, client_of(url) as client:
+    transcribed = {**TRANSCRIBED, "usage": {"type": "duration", "seconds": 3.2}}
+    with saying([SESSION, transcribed]) as url, client_of(url) as client:
         heard(method_of(client, "realtime.connect"), model="gpt-realtime")
     assert token_vector(ledger.only()) == TokenVector(audio_seconds=4)
 

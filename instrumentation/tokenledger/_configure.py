@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tokenledger.instrumentors._base.instrumentor import TableInstrumentor
 
 _INSTRUMENTORS: Final = {
-    "openai": ("tokenledger.instrumentors.openai.apis", "OpenAIInstrumentor"),
-    "anthropic": ("tokenledger.instrumentors.anthropic.apis", "AnthropicInstrumentor"),
+    "openai": ("tokenledger.instrumentors.openai", "OpenAIInstrumentor"),
+    "anthropic": ("tokenledger.instrumentors.anthropic", "AnthropicInstrumentor"),
 }
 FLUSH_TIMEOUT_SECONDS: Final = 5.0
 """How long `flush()` waits by default."""

@@ -21,7 +21,7 @@ _IMPORT_SYSTEM: Final = "(importlib._bootstrap)"
 def hide_from_warnings(function: F) -> F:
     """Leave a function's frames out when Python looks for the line that caused a warning.
 
-    Without `__code__`, as in another implementation of Python, the function stays as it is: the
+    Without `__code__`, as in another implementation of Python, the function does not change: the
     warning then names our line.
     """
     code: Any = getattr(function, "__code__", None)

@@ -70,7 +70,3 @@ class AppProvider:
     def replacement(self) -> TracerProvider | None:
         """The proxy in place of a provider that could not be loaded; `None` if none failed."""
         return self._proxy if self._is_unloadable else None
-
-
-APP_PROVIDER: Final = AppProvider()
-"""The app's tracer provider in this process."""

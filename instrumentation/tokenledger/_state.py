@@ -1,4 +1,4 @@
-"""The state of this process: the settings, the ledger, and which SDKs are instrumented.
+"""The state of this process: settings, ledger, instrumented SDKs, and the app's tracer provider.
 
 The set-up is one value that is replaced as a whole, so a call reads a consistent picture without a
 lock.
@@ -15,7 +15,7 @@ from tokenledger import _guard
 from tokenledger._attribution.baggage import note_remote_baggage
 from tokenledger._attribution.layers import NOTHING, keyword_layer, metadata_layer
 from tokenledger._ledger import find_install
-from tokenledger._otel_loading import APP_PROVIDER
+from tokenledger._otel_loading import AppProvider
 from tokenledger_semconv.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -40,10 +40,11 @@ class Setup:
 
 
 class Runtime:
-    """Holds the set-up in force and the names of the instrumented SDKs."""
+    """Holds the set-up in force, the instrumented SDKs and the app's tracer provider."""
 
     def __init__(self) -> None:
         self.setup = Setup()
+        self.app_provider: Final = AppProvider()
         self._instrumented: frozenset[str] = frozenset()
         self._changing = Lock()
 
@@ -59,7 +60,9 @@ class Runtime:
                 return
             note_remote_baggage()
             self.setup = Setup(
-                settings=settings, ledger=_open_ledger(settings), defaults=_defaults(settings)
+                settings=settings,
+                ledger=_open_ledger(settings, self.app_provider),
+                defaults=_defaults(settings),
             )
 
     def shutdown(self, timeout: float) -> None:
@@ -96,9 +99,9 @@ def _is_wanted(settings: Settings) -> bool:
     return settings.enabled
 
 
-def _open_ledger(settings: Settings) -> Ledger | None:
+def _open_ledger(settings: Settings, app_provider: AppProvider) -> Ledger | None:
     try:
-        return find_install()(APP_PROVIDER.get(), settings)
+        return find_install()(app_provider.get(), settings)
     except SettingsError:
         raise
     except Exception as error:  # noqa: BLE001 - the app must start even if its ledger does not

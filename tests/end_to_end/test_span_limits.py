@@ -67,7 +67,7 @@ def exported(
     monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", None)
     monkeypatch.setattr("opentelemetry.trace.get_tracer_provider", lambda: provider)
     monkeypatch.setattr("tokenledger._calls.tracer.get_tracer_provider", lambda: provider)
-    monkeypatch.setattr("tokenledger._app_provider.get_tracer_provider", lambda: provider)
+    monkeypatch.setattr("tokenledger._otel_loading.get_tracer_provider", lambda: provider)
     yield exporter
     provider.shutdown()
 

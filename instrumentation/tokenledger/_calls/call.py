@@ -94,7 +94,7 @@ class Call:
         """Restore the previous context, if the request's context or one made in it is current.
 
         No token is detached: an abandoned coroutine is closed in an unrelated context, which must
-        stay as it is.
+        not change.
         """
         if context.get_current().get(RUNNING) is self._finishing:
             context.attach(self.before)

@@ -37,7 +37,6 @@ from tokenledger._otel_internals import (
     with_span,
     without_baggage,
 )
-from tokenledger._otel_loading import APP_PROVIDER
 from tokenledger._state import RUNTIME
 from tokenledger_semconv import attributes as names
 
@@ -81,7 +80,7 @@ class CallTracer:
     def __init__(self, scope: str, provider: TracerProvider | None = None, sdk: str = "") -> None:
         self._scope = names.SCOPE_PREFIX + scope
         self._sdk = sdk
-        self._provider = provider or APP_PROVIDER.replacement
+        self._provider = provider or RUNTIME.app_provider.replacement
         self._route: _Route | None = None
 
     def start(
@@ -166,7 +165,7 @@ class CallTracer:
         try:
             provider = self._provider or get_tracer_provider()
         except Exception as error:  # noqa: BLE001 - whatever the named provider's package raises
-            provider = self._provider = APP_PROVIDER.note_unloadable(error)
+            provider = self._provider = RUNTIME.app_provider.note_unloadable(error)
         if route is None or route.provider is not provider or route.ledger is not setup.ledger:
             route = _find_route(self._scope, provider, setup.ledger, _sdk_version(self._sdk))
             self._route = route

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ONE_CHUNK: Final = 1 << 32
 """What a chunk adds to a weight, in addition to the characters of its text."""
 
-# Above this many characters a chunk, a host sends several tokens in one.
+# A host that sends more characters per chunk than this sends several tokens in one.
 _ONE_TOKEN_CHARACTERS: Final = 8
 _TOKENS_PER_CHARACTER: Final = 0.21
 _TOKENS_PER_CHUNK: Final = 0.41

@@ -122,7 +122,7 @@ def _image_model(response: Mapping[str, Any]) -> str | None:
 
 
 def _unknown_searches(response: Mapping[str, Any]) -> Iterator[str]:
-    """What searches are billed that is neither reported nor on the price list.
+    """Costs of searches that are neither reported nor on the price list.
 
     For models without reasoning, the preview tool has a separate price, and the tokens of its
     results are free. With the other tool, small models are billed a fixed number of tokens.

@@ -89,7 +89,7 @@ def _layer(options: Options, scope: Scope) -> RequestLayer:
 def _header(scope: Scope, name: str) -> str | None:
     wanted = name.lower().encode("latin-1")
     values = {value for key, value in scope.get("headers") or () if key.lower() == wanted}
-    # With two different values, there is no telling which one a gateway set.
+    # With two different values, it is unknown which one a gateway set.
     return values.pop().decode("latin-1") if len(values) == 1 else None
 
 
@@ -108,8 +108,8 @@ def _template(scope: Scope, outside: str) -> str | None:
     """The route's template, including the prefixes of mounts and included routers.
 
     A route knows only its own part. The prefix comes from the path, with each parameter's value
-    replaced by its name. If a parameter cannot be placed, the prefix could contain ids, and there
-    is no template.
+    replaced by its name. If a parameter cannot be placed, the prefix could contain ids, and the
+    template is `None`.
 
     Args:
         scope: the request's scope, after routing.

@@ -97,7 +97,7 @@ def _finished(response: Response, served: Serving | NotServing) -> Response:
     with Guard("finishing a request"):
         if (cost := served.cost_text()) is not None:
             response[COST_HEADER] = cost
-        # A file stays as it is: the server sends it directly.
+        # A file is not wrapped: the server sends it directly.
         is_file = getattr(response, "file_to_stream", None) is not None
         if getattr(response, "streaming", False) and not is_file:
             body = response.streaming_content

@@ -89,7 +89,7 @@ class TokenLedger:
             body = inner(environ, start_response)
         file_wrapper = environ.get("wsgi.file_wrapper")
         if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
-            # The server sends such a file directly, if it stays as it is.
+            # A file is not wrapped: the server sends it directly.
             return body
         return _Body(served, body)
 

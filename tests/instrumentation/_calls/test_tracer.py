@@ -29,7 +29,7 @@ import tokenledger
 from support.sdk_calls import ALL, CHAT, CHAT_STREAM, MESSAGE, run, run_async
 from support.spans import AppTracing, attributes_of
 from tokenledger import _guard
-from tokenledger.instrumentors.openai.apis import OpenAIInstrumentor
+from tokenledger.instrumentors.openai import OpenAIInstrumentor
 from tokenledger_semconv.attributes import (
     OPERATION_NAME,
     PROVIDER_NAME,

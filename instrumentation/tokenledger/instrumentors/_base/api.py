@@ -1,4 +1,4 @@
-"""What is known of one SDK: its APIs, its endpoints, and templates of its recurring requests."""
+"""What is known about one SDK: its APIs, its endpoints, and templates of its recurring requests."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RequestTemplate(NamedTuple):
 
 
 class Api:
-    """What is known of one SDK.
+    """What is known about one SDK.
 
     Args:
         shapes: path -> the model call that is made there.

@@ -21,7 +21,7 @@ _NO_CLASSES: Final[Mapping[str, str]] = {}
 
 
 def no_attributes(_host: str) -> Mapping[str, AttributeValue]:
-    """The attributes of a host whose name holds nothing more."""
+    """No attributes: the host's name contains no more information."""
     return {}
 
 
@@ -46,7 +46,7 @@ class Endpoints:
     Args:
         sdk_provider: the provider where the host is unknown: loopback, a proxy, a gateway.
         client_classes: class of a client -> the provider it calls.
-        host_attributes: reads further attributes off a host's name.
+        host_attributes: reads further attributes from a host's name.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Endpoints:
 
     def of(self, client: Any) -> Endpoint:  # noqa: ANN401 - a client of any release of the SDK
         """The endpoint of a client, by its base URL."""
-        # The private name: some clients compute the public one anew.
+        # The private name: some clients compute the public one on each access.
         url, settings = client._base_url, RUNTIME.setup.settings  # noqa: SLF001
         known = self._known.get(id(client))
         if known is not None and known[0] is url and known[1] is settings:

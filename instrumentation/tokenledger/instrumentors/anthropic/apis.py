@@ -71,7 +71,7 @@ CLIENT_CLASSES: Final[Mapping[str, str]] = {
 """Class of a client -> the provider it calls, where the host does not tell."""
 
 API: Final = Api(SHAPES, Endpoints("anthropic", CLIENT_CLASSES), read_other_answer)
-"""What is known of the Anthropic SDK."""
+"""What is known about the Anthropic SDK."""
 
 _CLIENTS: Final = "anthropic._base_client"
 _STREAMS: Final = "anthropic._streaming"

@@ -166,7 +166,7 @@ def region_of(host: str) -> Mapping[str, AttributeValue]:
 
 
 API: Final = Api(SHAPES, Endpoints("openai", CLIENT_CLASSES, region_of), read_other_answer)
-"""What is known of the OpenAI SDK."""
+"""What is known about the OpenAI SDK."""
 
 _CLIENTS: Final = "openai._base_client"
 _STREAMS: Final = "openai._streaming"

@@ -19,8 +19,8 @@ import tokenledger
 from support.sdk_calls import CHAT, MESSAGE, MESSAGE_HELPER, Clients, run
 from support.sdk_releases import async_http_client, needs_thinking, sync_http_client
 from tokenledger.instrumentors.anthropic import apis as anthropic_room
+from tokenledger.instrumentors.openai import OpenAIInstrumentor
 from tokenledger.instrumentors.openai import apis as openai_room
-from tokenledger.instrumentors.openai.apis import OpenAIInstrumentor
 from tokenledger_semconv.attributes import PROVIDER_NAME, SERVER_ADDRESS, SERVER_PORT
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def test_instrumenting_does_not_load_what_the_app_does_not_use() -> None:
     """Modules of the SDKs are patched when the app loads them."""
     program = """
 import sys, tokenledger
-from tokenledger.instrumentors.openai.apis import OpenAIInstrumentor
+from tokenledger.instrumentors.openai import OpenAIInstrumentor
 OpenAIInstrumentor().instrument()
 assert "openai" not in sys.modules
 import openai
@@ -263,7 +263,7 @@ print(tokenledger.health()["failures"])
 def test_an_instrumentor_removed_before_the_import_patches_nothing() -> None:
     program = """
 import tokenledger
-from tokenledger.instrumentors.openai.apis import OpenAIInstrumentor
+from tokenledger.instrumentors.openai import OpenAIInstrumentor
 OpenAIInstrumentor().instrument()
 OpenAIInstrumentor().uninstrument()
 from openai.resources.chat.completions import Completions

@@ -1,4 +1,4 @@
-"""What we need to know of Python's own frames: the warning filter's, and a running generator's."""
+"""Tricks with Python's frames: hiding a wrapper from warnings, and finding a caller's frame."""
 
 from __future__ import annotations
 

@@ -43,9 +43,9 @@ class MeteredTokens:
     Args:
         input: input, including cached.
         output: output, including reasoning.
-        cached: input served from a cache, within input.
-        cache_write: input written to a cache, within input.
-        reasoning: reasoning, within output.
+        cached: the part of the input that was read from a cache.
+        cache_write: the part of the input that was written to a cache.
+        reasoning: the part of the output that is reasoning.
     """
 
     input: int = 0

@@ -1,4 +1,4 @@
-"""When the batches were created whose results this process may read, and with which model."""
+"""Remembers when each batch was created, and its model, until its results are read."""
 
 from __future__ import annotations
 

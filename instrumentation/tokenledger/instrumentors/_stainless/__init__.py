@@ -1,1 +1,1 @@
-"""What the SDKs share whose code the Stainless generator writes."""
+"""Shared by the SDKs that the Stainless generator writes."""

@@ -1,4 +1,4 @@
-"""A request in flight whose answer cannot simply be read: a stream, a bare response, a parser.
+"""A request in flight whose answer needs more than a reader: a stream, a bare response, a parser.
 
 Sync and async differ only by the `await`.
 """
@@ -34,7 +34,7 @@ def finish_with(call: Call, read: Callable[[object], Attributes] | None, answer:
 
 
 class Pending:
-    """A request in flight whose answer cannot simply be read.
+    """A request in flight whose answer needs more than a reader.
 
     Args:
         call: the call.

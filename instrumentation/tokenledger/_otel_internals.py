@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import baggage, trace
 from opentelemetry.context.context import Context
-from opentelemetry.trace import INVALID_SPAN
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,9 +36,11 @@ def _key_of_baggage() -> str:
 
 def _key_of_span() -> str:
     """The context key of the current span; "" if contexts are not the dictionaries we know."""
+    # Not the invalid span itself, which any context without a span would return.
+    span = NonRecordingSpan(INVALID_SPAN.get_span_context())
     try:
-        key = next(iter(trace.set_span_in_context(INVALID_SPAN, Context())))
-        is_known = trace.get_current_span(Context({key: INVALID_SPAN})) is INVALID_SPAN
+        key = next(iter(trace.set_span_in_context(span, Context())))
+        is_known = trace.get_current_span(Context({key: span})) is span
     except Exception:  # noqa: BLE001 - another release: the public functions are used
         return ""
     return key if is_known else ""

@@ -57,15 +57,31 @@ lifetimes = st.fixed_dictionaries(
     {"ephemeral_5m_input_tokens": counts, "ephemeral_1h_input_tokens": counts}
 )
 # Anthropic reports the lifetimes of cache writes only together with their total.
-writes = st.fixed_dictionaries({"cache_creation_input_tokens": counts, "cache_creation": lifetimes})
+writes: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"cache_creation_input_tokens": counts, "cache_creation": lifetimes}
+)
+nothing: dict[str, Any] = {}
+no_writes = st.just(nothing)
+
+
+def turn_of(kind: str, fields: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": kind, **fields, **written}
+
+
+def with_turns(
+    fields: Mapping[str, Any], written: Mapping[str, Any], turns: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {**fields, **written, "iterations": turns}
+
+
 turn = st.builds(
-    lambda kind, fields, written: {"type": kind, **fields, **written},
+    turn_of,
     st.sampled_from(("message", "compaction", "advisor_message")),
     st.fixed_dictionaries(
         {"input_tokens": counts, "output_tokens": counts},
         optional={"cache_read_input_tokens": counts},
     ),
-    st.just({}) | writes,
+    no_writes | writes,
 )
 
 
@@ -95,7 +111,7 @@ def test_response_usage_is_read_alike(usage: dict[str, Any]) -> None:
 
 @given(
     st.builds(
-        lambda fields, written, turns: {**fields, **written, "iterations": turns},
+        with_turns,
         st.fixed_dictionaries(
             {"input_tokens": counts, "output_tokens": counts},
             optional={
@@ -106,7 +122,7 @@ def test_response_usage_is_read_alike(usage: dict[str, Any]) -> None:
                 ),
             },
         ),
-        st.just({}) | writes,
+        no_writes | writes,
         st.lists(turn, max_size=4),
     )
 )

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 TEXT_COUNTS: Final = 6
 """The number of counts at the start of a vector that concern text; most calls have only these."""
 
-MOST_COUNTED: Final = 1_000_000_000
+MAX_COUNT: Final = 1_000_000_000
 """The largest plausible count of one call; a larger one is an error of its emitter, or false."""
 
 
@@ -94,7 +94,7 @@ class TokenVector(NamedTuple):
     @property
     def is_plausible(self) -> bool:
         """Whether a single call can have all these counts."""
-        return max(filter(None, self), default=0) <= MOST_COUNTED
+        return max(filter(None, self), default=0) <= MAX_COUNT
 
     @property
     def _is_plainly_sound(self) -> bool:
@@ -102,7 +102,7 @@ class TokenVector(NamedTuple):
         read, written, cached, writes, hour, reasoning = self[:TEXT_COUNTS]
         return (
             not any(self[TEXT_COUNTS:])
-            and (read or 0) <= MOST_COUNTED >= (written or 0)
+            and (read or 0) <= MAX_COUNT >= (written or 0)
             and (cached or 0) >= 0
             and 0 <= (hour or 0) <= (writes or 0)
             and (cached or 0) + (writes or 0) <= (read or 0)
@@ -114,9 +114,9 @@ class TokenVector(NamedTuple):
             f"{name} is negative" for name, count in self._asdict().items() if (count or 0) < 0
         ]
         faults += [
-            f"{name} is over {MOST_COUNTED:,}, more than one call can use"
+            f"{name} is over {MAX_COUNT:,}, more than one call can use"
             for name, count in self._asdict().items()
-            if (count or 0) > MOST_COUNTED
+            if (count or 0) > MAX_COUNT
         ]
         within = (
             ("cache reads and writes", self._cached_total, "input", self.input_tokens),

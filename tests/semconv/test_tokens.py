@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenledger_semconv.tokens import MOST_COUNTED, TokenVector
+from tokenledger_semconv.tokens import MAX_COUNT, TokenVector
 
-counts = st.integers(0, MOST_COUNTED // 4)
+counts = st.integers(0, MAX_COUNT // 4)
 
 
 @given(uncached=counts, read=counts, short=counts, hour=counts, output=counts)

@@ -23,7 +23,7 @@ from tokenledger_exporter.dialects.dialect import (
     SpanFacts,
 )
 from tokenledger_semconv import attributes
-from tokenledger_semconv.tokens import MOST_COUNTED, TokenVector
+from tokenledger_semconv.tokens import MAX_COUNT, TokenVector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -79,7 +79,7 @@ def told_plainly(dialect: Dialect, found: Mapping[str, AttributeValue]) -> SpanF
     except TypeError:
         return None
     are_counts = _INTEGERS.issuperset(map(type, counts))
-    if not are_counts or min(counts) < 0 or sum(counts) > MOST_COUNTED or "" in settings:
+    if not are_counts or min(counts) < 0 or sum(counts) > MAX_COUNT or "" in settings:
         return None
     return SpanFacts(
         TokenVector._make(plan.vector(values)),

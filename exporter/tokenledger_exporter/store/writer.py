@@ -25,7 +25,7 @@ from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.sql import statements
 from tokenledger_exporter.store import partitions, quarantine, tombstones
 from tokenledger_exporter.store.batch import EARLIEST, Batch, WriteResult
-from tokenledger_semconv.tokens import MOST_COUNTED
+from tokenledger_semconv.tokens import MAX_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -176,7 +176,7 @@ class BatchWriter:
         with self._transaction() as connection:
             values: dict[str, Any] = {"app_name": app_name, "reason": reason}
             values["organization_id"] = organization
-            values["records"] = min(records, MOST_COUNTED)
+            values["records"] = min(records, MAX_COUNT)
             connection.execute(_SQL["count_loss"], values)
 
     def close(self) -> None:

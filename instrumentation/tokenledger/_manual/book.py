@@ -16,7 +16,7 @@ from tokenledger._attribution.layers import NOTHING, clean
 from tokenledger._calls.tracer import CallTracer
 from tokenledger._guard import report
 from tokenledger_semconv import attributes as names
-from tokenledger_semconv.tokens import MOST_COUNTED
+from tokenledger_semconv.tokens import MAX_COUNT
 
 if TYPE_CHECKING:
     from tokenledger._attribution.layers import Layer
@@ -109,9 +109,9 @@ class Checked:
         """A token count; `None` if the value is missing or invalid."""
         if value is None:
             return None
-        if type(value) is int and 0 <= value <= MOST_COUNTED:
+        if type(value) is int and 0 <= value <= MAX_COUNT:
             return value
-        self._reject(name, value, f"a whole number from 0 to {MOST_COUNTED:,}")
+        self._reject(name, value, f"a whole number from 0 to {MAX_COUNT:,}")
         return None
 
     def nanoseconds(self, name: str, milliseconds: Any) -> int:  # noqa: ANN401 - whatever was passed

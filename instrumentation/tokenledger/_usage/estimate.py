@@ -2,7 +2,7 @@
 
 A weight holds two counts in one number, so that adding a chunk is one addition: characters of text
 in the low 32 bits, chunks of text above them. The rules were fitted to recorded streams, see
-docs/estimates.md. Their results are marked as estimates everywhere.
+docs/concepts/estimates.md. Their results are marked as estimates everywhere.
 """
 
 from __future__ import annotations

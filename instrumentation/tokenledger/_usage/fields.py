@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tokenledger._guard import report
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
-from tokenledger_semconv.tokens import MOST_COUNTED
+from tokenledger_semconv.tokens import MAX_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,12 +126,12 @@ def plausible(attributes: Attributes) -> Attributes:
     """The attributes without counts that no call can reach; what they counted is unknown."""
     allowed = {name: value for name, value in attributes.items() if _is_plausible(value)}
     if len(allowed) < len(attributes):
-        allowed[names.UNKNOWN_USAGE] = f"a count of more than {MOST_COUNTED:,}"
+        allowed[names.UNKNOWN_USAGE] = f"a count of more than {MAX_COUNT:,}"
     return allowed
 
 
 def _is_plausible(value: object) -> bool:
-    return not isinstance(value, int) or abs(value) <= MOST_COUNTED
+    return not isinstance(value, int) or abs(value) <= MAX_COUNT
 
 
 def add_usage(attributes: Attributes, usage: Any) -> None:  # noqa: ANN401 - whatever was sent

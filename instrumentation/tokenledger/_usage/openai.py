@@ -32,7 +32,7 @@ from tokenledger._usage.fields import (
 from tokenledger._usage.openai_tools import TOOL_KINDS, add_svg, add_tools
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
-from tokenledger_semconv.tokens import MOST_COUNTED
+from tokenledger_semconv.tokens import MAX_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -186,7 +186,7 @@ def _whole_seconds(length: object) -> int | None:
         seconds = float(length) if isinstance(length, (int, float, str)) else math.nan
     except (ValueError, OverflowError):
         return None
-    return math.ceil(seconds) if 0 <= seconds <= MOST_COUNTED else None
+    return math.ceil(seconds) if 0 <= seconds <= MAX_COUNT else None
 
 
 def add_chat_usage(attributes: Attributes, usage: object) -> None:

@@ -13,7 +13,7 @@ from support.ledger_rows import HEADER, chat_attributes, package_book, record
 from tokenledger_exporter.dialects.bounds import bounded_id
 from tokenledger_exporter.rating.build_rows import build_rows
 from tokenledger_semconv import attributes
-from tokenledger_semconv.tokens import MOST_COUNTED, TokenVector
+from tokenledger_semconv.tokens import MAX_COUNT, TokenVector
 
 if TYPE_CHECKING:
     from tokenledger_exporter.domain.ledger_row import LedgerRow
@@ -38,9 +38,9 @@ def row(told: dict[str, AttributeValue], took_ns: int = 10**9) -> LedgerRow:
 
 
 def test_a_count_that_one_call_can_have_is_priced_and_one_more_is_not() -> None:
-    most = row(chat_attributes() | {attributes.INPUT_TOKENS: MOST_COUNTED})
+    most = row(chat_attributes() | {attributes.INPUT_TOKENS: MAX_COUNT})
     assert (most.cost_status, most.input_tokens) == ("priced", 1_000_000_000)
-    over = row(chat_attributes() | {attributes.INPUT_TOKENS: MOST_COUNTED + 1})
+    over = row(chat_attributes() | {attributes.INPUT_TOKENS: MAX_COUNT + 1})
     assert (over.cost_status, over.cost_usd) == ("unpriced", None)
     assert over.cost_note == ("input_tokens is over 1,000,000,000, more than one call can use")
 

@@ -28,6 +28,14 @@ def decode_record(payload: bytes) -> SpanRecord:
     return msgspec.structs.replace(record, end_ns=record.start_ns)
 
 
+def ended_ns(payload: bytes) -> int:
+    """When a record's call ended, nanoseconds since 1970; 0 if it cannot be read."""
+    try:
+        return decode_record(payload).end_ns
+    except msgspec.MsgspecError:
+        return 0
+
+
 def encode_header(header: SpoolHeader) -> bytes:
     """The header frame's bytes."""
     return _ENCODER.encode(header)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tokenledger_exporter.spool.open_calls import OpenCalls, carried, span_of
 from tokenledger_exporter.spool.stats import Batch
@@ -18,14 +18,55 @@ from tokenledger_exporter.spool.stats import Batch
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
+    from tokenledger_exporter.domain.span_record import SpoolHeader
     from tokenledger_exporter.spool.segment import Segment
-    from tokenledger_exporter.spool.spool import Spool
+    from tokenledger_exporter.spool.stats import SpoolStats
 
 # Committed bytes that a segment may keep because it also holds open calls. After a kill, no more
 # than this, or than the open calls themselves take, is read and sent again for nothing.
 _IDLE_BYTES: Final = 64 * 1024
 _COPIED_AT_ONCE: Final = 512
 _CARRIER_BYTES: Final = 8 * 1024 * 1024
+
+
+class SegmentOwner(Protocol):
+    """What the reader needs of the spool that it reads."""
+
+    forgotten: int
+
+    @property
+    def header(self) -> SpoolHeader:
+        """The header of its segments."""
+        ...
+
+    @property
+    def state(self) -> SpoolStats:
+        """Counts what was lost."""
+        ...
+
+    def first(self) -> tuple[Segment, int] | None:
+        """The oldest segment and its current size in bytes."""
+        ...
+
+    def release(self, segment: Segment, end: int, *, is_needed: bool, starts_afresh: bool) -> bool:
+        """Release the oldest segment if it is committed to its end."""
+        ...
+
+    def new_segment(self) -> Segment:
+        """Create another segment of this process; raises OSError."""
+        ...
+
+    def memory(self, limit: int) -> list[bytes]:
+        """The oldest records that wait in memory, at most `limit`."""
+        ...
+
+    def forget_memory(self, records: int) -> None:
+        """Drop that many of the oldest records in memory."""
+        ...
+
+    def note_disk_failure(self, error: OSError) -> None:
+        """Log once that the disk refuses records."""
+        ...
 
 
 class SpoolReader:
@@ -35,7 +76,7 @@ class SpoolReader:
     committed segments that hold at least one open call; only copies of STARTs are appended to them.
     """
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: SegmentOwner) -> None:
         self._spool: Final = spool
         self.lock: Final = threading.Lock()
         self.committed = 0

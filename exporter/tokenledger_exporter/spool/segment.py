@@ -36,6 +36,8 @@ _pack: Final = _FRAME.pack
 _crc32: Final = zlib.crc32
 _MAX_PAYLOAD: Final = 1 << 20
 _READ_BYTES: Final = 1 << 18
+# START records that may come before the oldest waiting record.
+_SCAN_LIMIT: Final = 1_000
 # No newline translation on Windows, and not inherited by programs that the process starts.
 _OPEN_FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _taken_over: Final[set[int]] = set()
@@ -184,6 +186,17 @@ def read_frames(fd: int, offset: int, end: int, limit: int) -> ReadResult:
     return result
 
 
+def first_payloads(fd: int, offset: int, end: int) -> list[bytes] | None:
+    """The first payloads between two offsets; None if the disk cannot be read. Closes the file."""
+    try:
+        return read_frames(fd, offset, end, _SCAN_LIMIT).payloads
+    except OSError:
+        # The drainer reports that.
+        return None
+    finally:
+        os.close(fd)
+
+
 def read_places(fd: int, places: Iterable[tuple[int, int]]) -> list[bytes]:
     """The payloads at these offsets and lengths of an open file."""
     return [_bytes_at(fd, offset, length) for offset, length in places]
@@ -208,6 +221,15 @@ def was_deleted(path: Path) -> bool:
     except PermissionError:
         return False
     return True
+
+
+def bytes_in(folder: Path) -> int:
+    """Total size of the segments in a folder, of all processes."""
+    used = 0
+    for path in folder.glob(f"*{SUFFIX}*"):
+        with contextlib.suppress(OSError):
+            used += path.stat().st_size
+    return used
 
 
 @contextlib.contextmanager

@@ -15,14 +15,18 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from tokenledger_exporter.log import fail, warn
 from tokenledger_exporter.spool import access
-from tokenledger_exporter.spool.codec import decode_record, encode_header
+from tokenledger_exporter.spool.codec import encode_header, ended_ns
 from tokenledger_exporter.spool.reader import SpoolReader
 from tokenledger_exporter.spool.recovery import recovered_batches
-from tokenledger_exporter.spool.segment import SUFFIX, Segment, abandon_taken_over, read_frames
+from tokenledger_exporter.spool.segment import (
+    SUFFIX,
+    Segment,
+    abandon_taken_over,
+    bytes_in,
+    first_payloads,
+)
 from tokenledger_exporter.spool.stats import SpoolStats
 
 if TYPE_CHECKING:
@@ -46,8 +50,6 @@ MAX_MEMORY_RECORDS: Final = 10_000
 _MAX_WAIT_SECONDS: Final = 0.002
 _HEALTH_WAIT_SECONDS: Final = 0.1
 _CLOSE_WAIT_SECONDS: Final = 1.0
-# START records that may come before the oldest waiting record.
-_SCAN_LIMIT: Final = 1_000
 
 
 class Spool:
@@ -60,7 +62,6 @@ class Spool:
     - Up to a size of `_plain_until`, a record is appended to `_written` without further checks. It
       is 0 after anything changed or failed.
     - `_memory` holds the records that the disk refused.
-    - `appended - forgotten - refused` records are waiting.
     - The work under the lock is a few system calls, however many records wait or calls are open.
 
     A record whose caller found the lock taken goes to `_late`. The thread that releases the lock
@@ -106,7 +107,7 @@ class Spool:
         Returns:
             The record's number, counted from 1; 0 if another thread writes it shortly.
         """
-        # First without a timeout: that costs less, and the lock is nearly always free.
+        # Without a timeout, which costs more: the lock is nearly always free.
         lock = self._lock
         if not lock.acquire(False):
             return self._append_later(payload, ended=ended)
@@ -165,11 +166,7 @@ class Spool:
 
     def bytes_on_disk(self) -> int:
         """Total size of this ledger's segments, of all processes."""
-        used = 0
-        for path in self._folder.glob(f"*{SUFFIX}*"):
-            with contextlib.suppress(OSError):
-                used += path.stat().st_size
-        return used
+        return bytes_in(self._folder)
 
     def own_batches(self, limit: int) -> Generator[Batch]:
         """This process's waiting records, in batches of at most `limit`."""
@@ -244,17 +241,9 @@ class Spool:
         finally:
             self._lock.release()
         if copy is not None:
-            try:
-                payloads = read_frames(copy, at, end, _SCAN_LIMIT).payloads or payloads
-            except OSError:
-                # The disk cannot be read now; the drainer reports that.
-                payloads = []
-            finally:
-                os.close(copy)
-        try:
-            return decode_record(payloads[0]).end_ns if payloads else 0
-        except msgspec.MsgspecError:
-            return 0
+            on_disk = first_payloads(copy, at, end)
+            payloads = [] if on_disk is None else on_disk or payloads
+        return ended_ns(payloads[0]) if payloads else 0
 
     # Called by `reader`, on the drainer's thread.
 

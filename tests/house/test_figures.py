@@ -1,0 +1,116 @@
+"""The layout stays readable: small folders, few floors, short modules, plain names and words."""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import grimp
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+PACKAGES: Final = {
+    "tokenledger": ROOT / "instrumentation" / "tokenledger",
+    "tokenledger_exporter": ROOT / "exporter" / "tokenledger_exporter",
+    "tokenledger_semconv": ROOT / "semconv" / "tokenledger_semconv",
+}
+PARTICIPLES: Final = frozenset(
+    {"told", "found", "kept", "held", "given", "asked", "beside", "aside", "telling", "stretch"}
+)
+"""Names that say how a value was obtained, and not what it holds."""
+
+ODD_WORDS: Final = re.compile(
+    r"\b(told|tells? of|telling of|tellings?|dearest|stretch(es)?|whom|anew|nobody|somebody"
+    r"|whoever|beside|aside|for ever|in vain|lets? go)\b",
+    re.IGNORECASE,
+)
+
+
+@cache
+def modules() -> list[Path]:
+    return sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.py"))
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def floors(package: str) -> int:
+    """The length of the longest chain of imports between the top-level rooms of a package."""
+    graph = grimp.build_graph(package)
+    rooms = graph.find_children(package)
+    for room in rooms:
+        graph.squash_module(room)
+    heights: dict[str, int] = {}
+
+    def height(room: str) -> int:
+        if room not in heights:
+            below = (graph.find_modules_directly_imported_by(room) & rooms) - {room}
+            heights[room] = 1 + max(map(height, below), default=0)
+        return heights[room]
+
+    return max(map(height, rooms))
+
+
+def test_a_folder_has_at_most_16_modules() -> None:
+    sizes = Counter(path.parent for path in modules() if path.name != "__init__.py")
+    assert {folder: size for folder, size in sizes.items() if size > 16} == {}
+
+
+def test_a_module_has_at_most_400_lines_and_half_of_them_have_120() -> None:
+    lengths = {path: path.read_text(encoding="utf-8").count("\n") for path in modules()}
+    assert {path: length for path, length in lengths.items() if length > 400} == {}
+    assert statistics.median(lengths.values()) <= 120
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_rooms_of_a_package_stand_on_at_most_10_floors(package: str) -> None:
+    assert floors(package) <= 10
+
+
+def test_each_room_says_in_one_sentence_what_it_is() -> None:
+    packages = [path for path in modules() if path.name == "__init__.py"]
+    assert [path for path in packages if not ast.get_docstring(tree_of(path))] == []
+
+
+def test_a_name_says_what_it_holds() -> None:
+    names = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {name}"
+        for path in modules()
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, (ast.Name, ast.arg))
+        and (name := node.id if isinstance(node, ast.Name) else node.arg) in PARTICIPLES
+    ]
+    assert names == []
+
+
+def prose(path: Path) -> str:
+    """Comments, docstrings and messages of a module; the text of a page without its code."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    strings = [
+        node.value
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
+    ]
+    return "\n".join([*re.findall(r"(?m)#(.*)$", text), *strings])
+
+
+def test_prose_uses_plain_words() -> None:
+    """At most one odd word per 1,000 words, and CONTRIBUTING.md has the words to use instead."""
+    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+    places: Counter[str] = Counter()
+    words = 0
+    for path in [*modules(), *pages]:
+        text = prose(path)
+        words += len(text.split())
+        if hits := len(ODD_WORDS.findall(text)):
+            places[str(path.relative_to(ROOT))] = hits
+    assert 1000 * places.total() / words <= 1.0, places.most_common(10)

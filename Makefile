@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup demo docs test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers hostile faults collector broker node-sender phoenix jaeger many-spans grafana lock clean
+.PHONY: generate ci-long help setup demo docs test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers hostile faults collector broker node-sender phoenix jaeger many-spans grafana lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -132,6 +132,12 @@ sdk-suites: setup ## The SDKs' own offline tests, bare and patched; downloads th
 
 emitters-together: setup ## Other instrumentations beside ours: each call is one row; downloads them.
 	$(BIN)/python tests/emitters_together
+
+generate: setup ## Write what is generated from code: the sync query client, the pictures of the rooms.
+	$(BIN)/python -m scripts.generate_sync_client
+	$(BIN)/python -m scripts.draw_rooms
+
+ci-long: faults sdk-suites emitters-together many-spans hostile bench ## What CI has no time for: long faults, SDK suites, a million spans, attacks, benchmarks; takes hours.
 
 lock: ## Resolve the locks again; no difference means no drift.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra all --group dev pyproject.toml -o requirements.lock

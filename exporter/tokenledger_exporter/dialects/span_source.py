@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from tokenledger_semconv import attributes, dimensions
+from tokenledger_semconv.bounded_cache import BoundedCache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,7 @@ class SpanSource(NamedTuple):
     is_ours: bool
 
 
-KNOWN_SOURCES: Final[dict[int, SpanSource]] = {}
+KNOWN_SOURCES: Final[BoundedCache[int, SpanSource]] = BoundedCache(_MAX_SOURCES)
 """Sources read so far, by the `id()` of the scope. An id may be reused, so an entry is valid only
 if its scope and resource are the span's own."""
 
@@ -59,8 +60,6 @@ def source_of(resource: Resource, scope: InstrumentationScope | None) -> SpanSou
 
 def _read(resource: Resource, scope: InstrumentationScope | None) -> SpanSource:
     recorded = resource_attributes(resource.attributes, (scope.attributes or {}) if scope else {})
-    if len(KNOWN_SOURCES) >= _MAX_SOURCES:
-        KNOWN_SOURCES.clear()
     name = encodable(scope.name) if scope else ""
     is_ours = name.startswith(attributes.SCOPE_PREFIX)
     source = SpanSource(resource, scope, name, msgspec.Raw(_ENCODER.encode(recorded)), is_ours)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tokenledger_exporter.domain.time_range import BEGINNING, END
 from tokenledger_exporter.pricing.patterns import search
 from tokenledger_exporter.pricing.sheet import Sheet, compute
+from tokenledger_semconv.bounded_cache import BoundedCache
 from tokenledger_semconv.tokens import TEXT_COUNTS
 
 if TYPE_CHECKING:
@@ -108,9 +109,13 @@ class PriceBook:
             self._sheets.setdefault(row.price_id, Sheet(row)).add(row)
         for sheet in self._sheets.values():
             sheet.seal()
-        self._sheet_cache: dict[tuple[str, str, str], tuple[Sheet, datetime | None, datetime]] = {}
+        self._sheet_cache: BoundedCache[
+            tuple[str, str, str], tuple[Sheet, datetime | None, datetime]
+        ] = BoundedCache(_MAX_CACHED)
         self._patterns: defaultdict[str, list[tuple[str, list[Sheet]]]] = defaultdict(list)
-        self._candidate_cache: dict[tuple[str, str], _Candidates] = {}
+        self._candidate_cache: BoundedCache[tuple[str, str], _Candidates] = BoundedCache(
+            _MAX_CACHED
+        )
         by_pattern: defaultdict[tuple[str, str, bool], list[Sheet]] = defaultdict(list)
         for sheet in sorted(self._sheets.values(), key=_order):
             first = sheet.first
@@ -175,22 +180,22 @@ class PriceBook:
                 sheet = next((sheets[name] for name in names if name in sheets), None)
                 if sheet is not None:
                     period = candidates.period_around(moment)
-                    if period is not None and len(self._sheet_cache) < _MAX_CACHED:
+                    if period is not None:
                         self._sheet_cache[provider, model, tier] = (sheet, *period)
                     return sheet
         return None
 
     def _candidates(self, provider: str, model: str) -> _Candidates:
         key = (provider, model.lower())
-        if key not in self._candidate_cache:
+        candidates = self._candidate_cache.get(key)
+        if candidates is None:
             # The name as written, with dashes in its date, and without `-latest`.
             dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", key[1])
             spellings = dict.fromkeys((key[1], dashed, key[1].removesuffix(_LATEST)))
             matches = (self._match(provider, spelling) for spelling in spellings)
-            if len(self._candidate_cache) >= _MAX_CACHED:
-                self._candidate_cache.clear()
-            self._candidate_cache[key] = next(filter(None, matches), _Candidates())
-        return self._candidate_cache[key]
+            candidates = next(filter(None, matches), _Candidates())
+            self._candidate_cache[key] = candidates
+        return candidates
 
     def _match(self, provider: str, name: str) -> _Candidates | None:
         groups = [g for pattern, g in self._patterns.get(provider, ()) if search(pattern, name)]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, cast
 from opentelemetry import context
 
 from tokenledger._attribution import scope
-from tokenledger._bounded_cache import BoundedCache
 from tokenledger._guard import Guard
 from tokenledger._state import RUNTIME
 from tokenledger_semconv import attributes as names
+from tokenledger_semconv.bounded_cache import BoundedCache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from tokenledger._attribution.layers import clean
-from tokenledger._bounded_cache import BoundedCache
 from tokenledger._state import RUNTIME
 from tokenledger.instrumentors._base.message_content import with_content
 from tokenledger_semconv import attributes as names
+from tokenledger_semconv.bounded_cache import BoundedCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tokenledger._bounded_cache import BoundedCache
+from tokenledger_semconv.bounded_cache import BoundedCache
 
 _MAX_BATCHES: Final = 1_024
 _UNKNOWN: Final = (None, "")

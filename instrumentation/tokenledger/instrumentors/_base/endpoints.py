@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger._bounded_cache import BoundedCache
 from tokenledger._state import RUNTIME
 from tokenledger_semconv import attributes as names
+from tokenledger_semconv.bounded_cache import BoundedCache
 from tokenledger_semconv.provider_hosts import provider_of_host
 
 if TYPE_CHECKING:

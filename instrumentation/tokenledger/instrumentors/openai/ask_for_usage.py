@@ -11,12 +11,12 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger._bounded_cache import BoundedCache
 from tokenledger._guard import Guard
 from tokenledger._state import RUNTIME
 from tokenledger._usage.fields import fields_of
 from tokenledger._usage.openai import ChatStream
 from tokenledger_semconv import attributes as names
+from tokenledger_semconv.bounded_cache import BoundedCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable

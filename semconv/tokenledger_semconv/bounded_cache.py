@@ -1,4 +1,4 @@
-"""A dictionary with an upper bound, for everything the instrumentation remembers."""
+"""A dictionary with an upper bound, for what both packages cache in the app's process."""
 
 from __future__ import annotations
 

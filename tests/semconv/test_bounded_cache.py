@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenledger._bounded_cache import BoundedCache
+from tokenledger_semconv.bounded_cache import BoundedCache
 
 
 def test_the_oldest_entry_makes_room() -> None:

@@ -137,9 +137,9 @@ PEERS: Final = (
         "TokenLedger 0.1.1",
         ("tokenledger==0.1.1",),
         _tokenledger_0_1_1,
-        "no spans: puts an event in a queue",
+        "no spans: puts an event into a queue",
         # It has the same import name.
         beside_ours=False,
     ),
-    Peer("Tokenr 0.1.3", ("tokenr==0.1.3",), _tokenr, "no spans: starts a thread a call"),
+    Peer("Tokenr 0.1.3", ("tokenr==0.1.3",), _tokenr, "no spans: starts a thread per call"),
 )

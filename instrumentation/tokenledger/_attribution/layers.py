@@ -69,11 +69,12 @@ def clean(value: object) -> str:
 
 def keyword_layer(keywords: Mapping[str, object]) -> dict[str, str]:
     """The layer of `attribution(...)` keywords: an unknown keyword becomes metadata."""
-    return {
-        ATTRIBUTION_KEYS.get(key) or METADATA_PREFIX + clean(key): clean(value)
-        for key, value in keywords.items()
-        if value is not None
-    }
+    layer: dict[str, str] = {}
+    for key, value in keywords.items():
+        if value is not None:
+            name = clean(key)
+            layer[ATTRIBUTION_KEYS.get(name) or METADATA_PREFIX + name] = clean(value)
+    return layer
 
 
 def metadata_layer(metadata: Mapping[str, object]) -> dict[str, str]:
@@ -105,7 +106,11 @@ def layer_of(
     if not isinstance(metadata, Mapping):
         report(place, f"expected a mapping, not {type(metadata).__name__}")
         return layer
-    return {**metadata_layer(cast("Mapping[str, object]", metadata)), **layer}
+    try:
+        return {**metadata_layer(cast("Mapping[str, object]", metadata)), **layer}
+    except Exception as error:  # noqa: BLE001 - the mapping's own code failed; the call goes on
+        report(place, f"the mapping cannot be read ({type(error).__name__})")
+        return layer
 
 
 def _text(value: object) -> str:
@@ -113,6 +118,7 @@ def _text(value: object) -> str:
     try:
         if type(value) in _JSON_TYPES:
             return json.dumps(value, default=str, ensure_ascii=False)
-        return str(value)
+        # A subclass of str may override any method: this makes a plain copy.
+        return str.__str__(str(value))
     except Exception:  # noqa: BLE001 - the value's own code failed; attribution must not
         return type(value).__name__

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenledger import _guard
 from tokenledger._attribution.layers import (
     Layers,
     clean,
@@ -109,3 +112,46 @@ def test_any_text_fits_into_a_row(value: str) -> None:
     assert "\0" not in cleaned
     assert len(cleaned) <= MAX_VALUE_LENGTH
     cleaned.encode("utf-8")
+
+
+class Hostile(str):
+    """A text of the app whose own methods fail."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self
+
+    def isascii(self) -> bool:
+        raise RuntimeError
+
+    def __getitem__(self, _index: object) -> str:
+        raise RuntimeError
+
+    def encode(self, *_arguments: object) -> bytes:
+        raise RuntimeError
+
+    def replace(self, *_arguments: object) -> str:
+        raise RuntimeError
+
+
+class UnreadableMapping(dict[str, str]):
+    """A mapping of the app that cannot be iterated."""
+
+    def items(self) -> NoReturn:
+        raise RuntimeError
+
+
+def test_a_text_whose_own_methods_fail_is_recorded_all_the_same() -> None:
+    assert type(clean(Hostile("u-1"))) is str
+    assert layer_of({"user_id": Hostile("u-1")}, None) == {USER_ID: "u-1"}
+    assert layer_of({}, {Hostile("team"): Hostile("ml")}) == {
+        METADATA_PREFIX + "team": "ml",
+        TEAM: "ml",
+    }
+
+
+def test_metadata_that_cannot_be_read_is_left_out_and_the_keywords_stay() -> None:
+    assert layer_of({"user_id": "u-1"}, UnreadableMapping(a="b")) == {USER_ID: "u-1"}
+    assert _guard.counts() == {"attribution(metadata=)": 1}
+    _guard.reset()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from opentelemetry.context import attach, get_current
 
-from tokenledger._attribution.layers import NOTHING
+from tokenledger._attribution.layers import NOTHING, clean
 from tokenledger._calls.call import without_baggage
 from tokenledger._guard import report
 from tokenledger._state import RUNTIME
@@ -219,8 +219,11 @@ def _add_settings(attributes: Attributes, shape: Shape, body: Body) -> None:
         value = body[name]
         if isinstance(value, _NUMBERS):
             attributes[settings[name]] = value
-        elif isinstance(value, str):
+        elif value.__class__ is str:
             attributes[settings[name]] = value[:MAX_VALUE_LENGTH]
+        elif isinstance(value, str):
+            # A subclass may override any method.
+            attributes[settings[name]] = clean(value)
     if shape.note is not None:
         shape.note(body, attributes)
 

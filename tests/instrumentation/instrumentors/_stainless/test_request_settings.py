@@ -193,3 +193,30 @@ def test_an_extra_body_field_replaces_the_argument(
         names.OPENAI_REQUEST_SERVICE_TIER: "flex",
         names.REQUEST_TEMPERATURE: 0.5,
     }
+
+
+class HostileText(str):
+    """A text of the app whose slices fail, as some lazy translations do."""
+
+    __slots__ = ()
+
+    def __getitem__(self, _index: object) -> str:
+        raise RuntimeError
+
+    def isascii(self) -> bool:
+        raise RuntimeError
+
+
+def test_a_call_with_texts_whose_own_methods_fail_is_recorded(
+    ledger: LedgerInMemory, clients: Clients
+) -> None:
+    create = method_of(clients.openai, "chat.completions.create")
+    create(
+        model="gpt-4o",
+        messages=MESSAGES,
+        user=HostileText("u-1"),
+        service_tier=HostileText("auto"),
+    )
+    span = ledger.only()
+    assert span[names.USER_ID] == "u-1"
+    assert span[names.OPENAI_REQUEST_SERVICE_TIER] == "auto"

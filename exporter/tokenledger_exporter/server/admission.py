@@ -1,7 +1,7 @@
-"""What HTTP and gRPC share: from a body and whose it is to the answer.
+"""The request handling that HTTP and gRPC share: identify the sender, decode, store.
 
-Bodies that are being read or decoded are bounded together, and large ones are decoded one at a time
-in a thread of their own, so that one sender cannot take the others' turn or the machine's memory.
+The memory of all bodies that are being read or decoded is limited, and large bodies are decoded one
+at a time in a separate thread, so that one sender cannot block the others or exhaust the memory.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from tokenledger_exporter.server.decoding.decoded_request import MalformedError,
 from tokenledger_exporter.server.decoding.otlp_json import decode_json_traces
 from tokenledger_exporter.server.decoding.otlp_protobuf import decode_traces
 from tokenledger_exporter.server.ingest.bounds import RequestBounds, bytes_of
-from tokenledger_exporter.server.ingest.queue import AwayError, FullError
-from tokenledger_exporter.server.ingest.shares import Budget
+from tokenledger_exporter.server.ingest.fair_share import Budget
+from tokenledger_exporter.server.ingest.queue import QueueFullError, UnavailableError
 from tokenledger_exporter.server.responses import (
-    AWAY_SECONDS,
-    FULL_SECONDS,
+    FULL_RETRY_SECONDS,
     JSON,
+    UNAVAILABLE_RETRY_SECONDS,
     Refusal,
     RefusedError,
-    counted,
+    add_counts,
 )
 
 if TYPE_CHECKING:
@@ -37,19 +37,19 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.domain.span_record import SpoolHeader
     from tokenledger_exporter.server.auth import Tokens
-    from tokenledger_exporter.server.decoding.decoded_request import Received
+    from tokenledger_exporter.server.decoding.decoded_request import DecodedRequest
     from tokenledger_exporter.server.decoding.decompress import Inflater
     from tokenledger_exporter.server.ingest.queue import IngestQueue
 
 REQUEST_SECONDS: Final = 8.0
 """How long a request may take to arrive, from its first byte to its last."""
 
-_AWAY: Final = "the database takes nothing now"
-_DECODED_IN_PLACE: Final = 131_072
+_UNAVAILABLE: Final = "the database accepts no rows at the moment"
+_MAX_INLINE_BYTES: Final = 131_072
 _MAX_REQUESTS: Final = 1_024
 _MAX_HEADERS: Final = 4_096
 
-_DECODERS: Final[Mapping[tuple[str, bool], Callable[[bytes], Received]]] = {
+_DECODERS: Final[Mapping[tuple[str, bool], Callable[[bytes], DecodedRequest]]] = {
     ("traces", False): decode_traces,
     ("traces", True): decode_json_traces,
     ("logs", False): decode_logs,
@@ -59,47 +59,50 @@ _DECODERS: Final[Mapping[tuple[str, bool], Callable[[bytes], Received]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the operator allows.
+    """The limits that the operator sets.
 
     Args:
-        most_body_bytes: how large a body may be, uncompressed.
-        sender_days: how long ago a call of a sender bound to an organization may have begun.
-        most_days: how long ago anybody's may.
-        certificate_part: which part of a client's certificate is its organization; "" for none.
+        max_body_bytes: maximum size of a body, uncompressed.
+        max_age_days: maximum age of a call from a sender that is bound to an organization.
+        max_age_days_any: maximum age of a call from any other sender.
+        certificate_part: the part of a client's certificate that names its organization; "" if
+            certificates do not.
     """
 
-    most_body_bytes: int
-    sender_days: int = 30
-    most_days: int = 400
+    max_body_bytes: int
+    max_age_days: int = 30
+    max_age_days_any: int = 400
     certificate_part: str = ""
 
 
-UNAUTHORIZED: Final = Refusal(401, "send a token of this ledger: Authorization: Bearer ...")
-"""To who has no token."""
+UNAUTHORIZED: Final = Refusal(401, "missing or unknown token; send Authorization: Bearer TOKEN")
+"""The answer to a request without a valid token."""
 
-UNCERTIFIED: Final = Refusal(401, "the client certificate is not one of the token's organization")
-"""To who has a certificate of nobody, or of somebody else."""
+UNCERTIFIED: Final = Refusal(
+    401, "the client certificate does not belong to the organization of the token"
+)
+"""The answer to a certificate that names no organization, or not that of the token."""
 
-FULL: Final = Refusal(429, "more waits for the database than may: send again", FULL_SECONDS)
-"""To who comes when too much waits."""
+FULL: Final = Refusal(429, "the queue is full; retry later", FULL_RETRY_SECONDS)
+"""The answer while too many requests wait."""
 
 
 class Service:
-    """One worker's.
+    """The request handling of one worker.
 
     Args:
-        intake: where records go.
-        tokens: who may send; without any, everybody.
-        header: whose the records are.
-        limits: how much a request may ask for, and how a certificate names an organization.
+        queue: writes the decoded records.
+        tokens: the valid tokens; without tokens, every sender is allowed.
+        header: the header of records without an organization.
+        limits: the limits of a request, and how a certificate names an organization.
     """
 
     def __init__(
-        self, intake: IngestQueue, tokens: Tokens, header: SpoolHeader, limits: Limits
+        self, queue: IngestQueue, tokens: Tokens, header: SpoolHeader, limits: Limits
     ) -> None:
-        self.intake: Final = intake
+        self.queue: Final = queue
         self.limits: Final = limits
-        self.most_body_bytes: Final = limits.most_body_bytes
+        self.max_body_bytes: Final = limits.max_body_bytes
         self._tokens: Final = tokens
         self._header: Final = header
         self._headers: Final[dict[tuple[str, bool], SpoolHeader]] = {("", False): header}
@@ -108,27 +111,29 @@ class Service:
 
     @property
     def has_senders(self) -> bool:
-        """Whether senders can be told apart."""
+        """Whether tokens or certificates distinguish the senders."""
         return bool(self._tokens) or bool(self.limits.certificate_part)
 
     def identify(self, authorizations: Sequence[str], certified: str | None) -> SpoolHeader:
-        """Whose a request is, by its token and the client's certificate.
+        """The record header for a sender, by its token and its certificate.
 
         Args:
-            authorizations: every Authorization header it has.
-            certified: the organization its certificate names; `None` if it names none.
+            authorizations: all Authorization headers of the request.
+            certified: the organization in the certificate; `None` if it names none.
 
         Raises:
-            RefusedError: it is nobody's.
+            RefusedError: the token or the certificate is not valid.
         """
         if len(authorizations) > 1:
-            raise RefusedError(Refusal(400, "send one Authorization header"))
+            raise RefusedError(
+                Refusal(400, "the request has several Authorization headers; send one")
+            )
         organization, is_trusted = "", False
         if self._tokens:
-            found = self._tokens.bearer_of("".join(authorizations))
-            if found is None:
+            bearer = self._tokens.bearer_of("".join(authorizations))
+            if bearer is None:
                 raise RefusedError(UNAUTHORIZED)
-            organization, is_trusted = found.organization, found.is_trusted
+            organization, is_trusted = bearer.organization, bearer.is_trusted
         if self.limits.certificate_part:
             if certified is None or organization not in {"", certified}:
                 raise RefusedError(UNCERTIFIED)
@@ -143,23 +148,23 @@ class Service:
 
     @contextmanager
     def admitted(self, sender: str) -> Generator[None]:
-        """Let a sender's request in while the block runs; asked before its body is read.
+        """Admit a request while the block runs; call it before reading the body.
 
         Raises:
-            RefusedError: nothing of the sender is taken now, whatever the request holds.
+            RefusedError: the queue is full, or the sender has used its share.
         """
-        intake = self.intake
-        if intake.is_full or not intake.has_room(sender) or intake.meter.is_over(sender):
+        queue = self.queue
+        if queue.is_full or not queue.has_room(sender) or queue.meter.is_over(sender):
             raise RefusedError(FULL)
-        if not self._requests.take(sender, 1):
+        if not self._requests.acquire(sender, 1):
             raise RefusedError(FULL)
         try:
             yield
         finally:
-            self._requests.give_back(sender, 1)
+            self._requests.release(sender, 1)
 
     def is_operator(self, authorizations: Sequence[str], certified: str | None) -> bool:
-        """Whether somebody may see what the service counts and why the database took nothing."""
+        """Whether the client may see the counters and the errors of the database."""
         if not self.has_senders:
             return True
         try:
@@ -167,95 +172,100 @@ class Service:
         except RefusedError:
             return False
 
-    def hold(self, sender: str, more_bytes: int) -> None:
-        """Count bytes of bodies that are held or, negative, no longer.
+    def reserve_memory(self, sender: str, size: int) -> None:
+        """Reserve bytes for bodies or, if negative, release them.
 
         Raises:
-            RefusedError: it is too much.
+            RefusedError: the sender has no room left.
         """
-        if more_bytes <= 0:
-            self.intake.memory.give_back(sender, -more_bytes)
-        elif not self.intake.memory.take(sender, more_bytes):
+        if size <= 0:
+            self.queue.memory.release(sender, -size)
+        elif not self.queue.memory.acquire(sender, size):
             raise RefusedError(FULL)
 
-    def unpack(self, inflater: Inflater, data: bytes, sender: str) -> int:
-        """Take the next piece of a body; by how many bytes it grew.
+    def decompress(self, inflater: Inflater, data: bytes, sender: str) -> int:
+        """Add the next chunk of a body; returns by how many bytes the body grew.
 
         Raises:
-            RefusedError: the sender's work is too much, its bodies that are in already included.
+            RefusedError: the sender causes too much work.
             TooLargeError, MalformedError: as `Inflater.feed`.
         """
-        before, began = inflater.size, time.thread_time()
+        size_before, started = inflater.size, time.thread_time()
         inflater.feed(data)
-        self.intake.meter.charge(sender, time.thread_time() - began)
+        self.queue.meter.charge(sender, time.thread_time() - started)
         self._check_work(inflater.size, sender)
-        return inflater.size - before
+        return inflater.size - size_before
 
-    async def decode(self, signal: str, content_type: bytes, body: bytes, sender: str) -> Received:
-        """Read a request's body.
+    async def decode(
+        self, signal: str, content_type: bytes, body: bytes, sender: str
+    ) -> DecodedRequest:
+        """Decode a request's body.
 
         Raises:
-            RefusedError: it is none, or holds too much.
+            RefusedError: the body is malformed or too large.
         """
         decode = _DECODERS[signal, content_type == JSON]
         try:
-            if len(body) <= _DECODED_IN_PLACE:
-                return self._decoded(decode, body, sender)
+            if len(body) <= _MAX_INLINE_BYTES:
+                return self._decode_now(decode, body, sender)
             loop = asyncio.get_running_loop()
-            # Those of its other connections may have been decoded meanwhile.
+            # Bodies from its other connections may have been decoded in the meantime.
             self._check_work(len(body), sender)
-            return await loop.run_in_executor(self._decoder, self._decoded, decode, body, sender)
+            return await loop.run_in_executor(self._decoder, self._decode_now, decode, body, sender)
         except MalformedError as error:
             raise RefusedError(Refusal(400, str(error))) from None
         except TooLargeError as error:
             raise RefusedError(Refusal(413, str(error))) from None
 
-    async def store(self, received: Received, header: SpoolHeader) -> Counter[str]:
-        """Bring what a request holds into the ledger.
+    async def store(self, decoded: DecodedRequest, header: SpoolHeader) -> Counter[str]:
+        """Store the calls of a request in the ledger.
 
         Returns:
-            Why spans were set aside -> how many, once all others are committed.
+            The number of quarantined spans by reason, after all others were committed.
 
         Raises:
-            RefusedError: nothing of it was taken, or not all of it.
+            RefusedError: the request was not stored, or not completely.
         """
-        set_aside: Counter[str] = Counter()
+        quarantined: Counter[str] = Counter()
         organization = header.organization
-        days = self.limits.sender_days if organization else self.limits.most_days
-        if received.records:
+        limits = self.limits
+        max_age_days = limits.max_age_days if organization else limits.max_age_days_any
+        if decoded.records:
             try:
-                set_aside = await self.intake.commit(
-                    received.records, header, received.size, RequestBounds(days)
+                quarantined = await self.queue.commit(
+                    decoded.records, header, decoded.size, RequestBounds(max_age_days)
                 )
-            except FullError:
+            except QueueFullError:
                 raise RefusedError(FULL) from None
-            except AwayError as error:
-                # Where the database is, a tenant need not know: the log says it.
-                why = _AWAY if self.has_senders else str(error)
-                told = f"nothing was stored: {why}"
-                raise RefusedError(Refusal(503, told, AWAY_SECONDS)) from None
-        state = self.intake.state
-        state.received += len(received.records) + received.set_aside.total()
-        state.dropped += received.dropped
-        counted(state.set_aside, received.set_aside)
-        self.intake.count_lost(received.set_aside, organization)
-        return set_aside + received.set_aside
+            except UnavailableError as error:
+                # The error may name the database host, which only the operator's log should show.
+                detail = _UNAVAILABLE if self.has_senders else str(error)
+                reason = f"nothing was stored: {detail}; retry later"
+                raise RefusedError(Refusal(503, reason, UNAVAILABLE_RETRY_SECONDS)) from None
+        stats = self.queue.stats
+        stats.received += len(decoded.records) + decoded.quarantined.total()
+        stats.dropped += decoded.dropped
+        add_counts(stats.quarantined, decoded.quarantined)
+        self.queue.count_lost(decoded.quarantined, organization)
+        return quarantined + decoded.quarantined
 
     def close(self) -> None:
-        """Let the decoding thread go."""
+        """Stop the decoding thread."""
         self._decoder.shutdown(wait=False)
 
     def _check_work(self, size: int, sender: str) -> None:
-        if size > _DECODED_IN_PLACE and self.intake.meter.is_over(sender):
+        if size > _MAX_INLINE_BYTES and self.queue.meter.is_over(sender):
             raise RefusedError(FULL)
 
-    def _decoded(self, decode: Callable[[bytes], Received], body: bytes, sender: str) -> Received:
-        began = time.thread_time()
+    def _decode_now(
+        self, decode: Callable[[bytes], DecodedRequest], body: bytes, sender: str
+    ) -> DecodedRequest:
+        started = time.thread_time()
         try:
-            # As long as it waited for the thread, others' work was done.
+            # The sender may have caused more work while this body waited for the thread.
             self._check_work(len(body), sender)
-            received = decode(body)
-            received.size = bytes_of(received.records, len(body))
+            decoded = decode(body)
+            decoded.size = bytes_of(decoded.records, len(body))
         finally:
-            self.intake.meter.charge(sender, time.thread_time() - began)
-        return received
+            self.queue.meter.charge(sender, time.thread_time() - started)
+        return decoded

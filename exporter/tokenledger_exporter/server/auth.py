@@ -1,9 +1,9 @@
-"""Who may send: bearer tokens, known by their hash alone, each bound to an organization.
+"""Bearer tokens of senders, stored as hashes, each bound to an organization.
 
-Several tokens of one organization are valid at a time, so that one can be exchanged while senders
-go on. The file is read again when it changes: its good lines hold, its bad ones are named in the
-log. A file that cannot be read, or was written just now, changes nothing and is read again a second
-later.
+An organization may have several valid tokens, so that a token can be rotated while senders go on.
+The file is reloaded when it changes: valid lines take effect, and invalid lines are named in the
+log. A file that cannot be read, or was written within the last half second, changes nothing and is
+read again a second later.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.log import warn
 
 ANY_ORGANIZATION: Final = "*"
-"""Binds a token to none: its spans keep the one they claim, as from a Collector of your own."""
+"""Leaves a token unbound: its spans keep their organization; for a Collector you run yourself."""
 
 TRUSTED: Final = "trusted"
-"""Ends the line of a token whose source the operator runs: its reports are the operator's own."""
+"""Ends the line of a token whose reports count as those of the operator's own sources."""
 
 _PREFIX: Final = "tkl_"
 _RANDOM_BYTES: Final = 32
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
-_LONGEST_ORGANIZATION: Final = 255
-_LOOK_SECONDS: Final = 1.0
-_READ_SECONDS: Final = 5.0
+_MAX_ORGANIZATION_LENGTH: Final = 255
+_CHECK_SECONDS: Final = 1.0
+_REREAD_SECONDS: Final = 5.0
 _SETTLED_SECONDS: Final = 0.5
 _SCHEME: Final = "bearer "
 
 
 class Bearer(NamedTuple):
-    """Who has a token.
+    """The holder of a token.
 
     Args:
-        organization: whose every call it reports is; "" if it may report anybody's.
-        is_trusted: whether its reports are settled as those of the operator's own sources.
+        organization: the organization of every call it reports; "" if it may report for any.
+        is_trusted: whether its reports are deduplicated like those of the operator's own sources.
     """
 
     organization: str
@@ -48,122 +48,124 @@ class Bearer(NamedTuple):
 
 
 def new_token() -> str:
-    """A token nobody else has: 256 random bits, so that its plain hash tells nothing of it."""
+    """A new token of 256 random bits, enough for a hash without a salt to be safe."""
     return _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
 
 
 def token_line(organization: str, token: str) -> str:
-    """What stands for a token in the list.
+    """The line of a token for the tokens file.
 
     Raises:
-        UsageError: the organization is empty, too long or would break the line.
+        InvalidRequestError: the organization is empty, too long or would break the line.
     """
-    if not 0 < len(organization) <= _LONGEST_ORGANIZATION or re.search(r"[\s,:#]", organization):
+    if not 0 < len(organization) <= _MAX_ORGANIZATION_LENGTH or re.search(r"[\s,:#]", organization):
         raise InvalidRequestError(
-            "an organization's name has 1 to 255 letters and no blank, comma, colon or #; "
-            f"{ANY_ORGANIZATION} stands for any"
+            "an organization must have 1 to 255 characters without whitespace, comma, colon or #; "
+            f"use {ANY_ORGANIZATION} for any organization"
         )
     return f"{organization}:{_hash(token)}"
 
 
 class Tokens:
-    """The tokens that are valid now.
+    """The currently valid tokens.
 
     Args:
-        text: lines (or items between commas) `organization:sha256 of the token`, with `:trusted`
-            behind it for a source that the operator runs.
-        file: a file of such lines, read again when it changes.
+        text: lines, or items separated by commas, `organization:sha256 of the token`, with
+            `:trusted` appended for a source that the operator runs.
+        file: path of a file with such lines, reloaded when it changes.
 
     Raises:
-        UsageError: a line is none, or the file cannot be read; the message has no line's content.
+        InvalidRequestError: a line is invalid, or the file cannot be read; the message contains no
+            line of it.
     """
 
     def __init__(self, text: str = "", file: str = "") -> None:
         origin = "TOKENLEDGER_SERVER_TOKENS"
-        fixed, bad = _parsed(text)
-        if bad:
-            raise InvalidRequestError(_named(bad[0], origin))
+        fixed, bad_lines = _parse(text)
+        if bad_lines:
+            raise InvalidRequestError(_line_error(bad_lines[0], origin))
         self._fixed: Final = fixed
         self._file: Final = Path(file) if file else None
-        self._known = self._fixed
+        self._bearers = self._fixed
         self._content: bytes = b""
         self._stamp: tuple[int, ...] = ()
-        self._read_at = self._looked_at = 0.0
-        if self._file is not None and (bad := self._read(self._file)):
-            raise InvalidRequestError(_named(bad[0], file))
+        self._read_at = self._checked_at = 0.0
+        if self._file is not None and (bad_lines := self._read(self._file)):
+            raise InvalidRequestError(_line_error(bad_lines[0], file))
 
     def __bool__(self) -> bool:
-        return bool(self._known) or self._file is not None
+        return bool(self._bearers) or self._file is not None
 
     def bearer_of(self, authorization: str) -> Bearer | None:
-        """Whose token an Authorization header holds; `None` for nobody's."""
-        self._look_again()
+        """The holder of the token in an Authorization header; `None` for an unknown token."""
+        self._reload_if_changed()
         if authorization[: len(_SCHEME)].lower() != _SCHEME:
             return None
-        # Looked up by a hash of what the sender said: how long that takes tells nothing of a token.
-        return self._known.get(_hash(authorization[len(_SCHEME) :].strip()))
+        # The look-up is by hash, so that its timing reveals nothing about a token.
+        return self._bearers.get(_hash(authorization[len(_SCHEME) :].strip()))
 
-    def _look_again(self) -> None:
+    def _reload_if_changed(self) -> None:
         now = time.monotonic()
-        if self._file is None or now - self._looked_at < _LOOK_SECONDS:
+        if self._file is None or now - self._checked_at < _CHECK_SECONDS:
             return
         try:
-            bad = self._read(self._file)
+            bad_lines = self._read(self._file)
         except InvalidRequestError as error:
-            # Whoever edits the file must not lock every sender out.
-            warn("tokens_kept", f"{error}; the tokens read before stay valid")
+            # A mistake in the file must not lock out every sender.
+            warn("tokens_unreadable", f"{error}; the tokens loaded before stay valid")
         else:
-            if bad:
-                warn("tokens_bad_line", f"{_named(bad[0], str(self._file))}; the others hold")
+            if bad_lines:
+                error_text = _line_error(bad_lines[0], str(self._file))
+                warn("tokens_bad_line", f"{error_text}; the valid lines take effect")
 
     def _read(self, file: Path) -> list[int]:
-        """Take over the file's content if it is another; the numbers of its bad lines then."""
-        self._looked_at = time.monotonic()
+        """Load the file if its content has changed; returns the numbers of its invalid lines."""
+        self._checked_at = time.monotonic()
         try:
             with file.open("rb") as opened:
-                found = os.fstat(opened.fileno())
-                stamp = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-                # A file system with coarse clocks may show the same stamp for other content.
-                if stamp == self._stamp and self._looked_at - self._read_at < _READ_SECONDS:
+                info = os.fstat(opened.fileno())
+                stamp = info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+                # On a file system with coarse timestamps, changed content may have the same stamp.
+                if stamp == self._stamp and self._checked_at - self._read_at < _REREAD_SECONDS:
                     return []
-                if self._stamp and 0 <= time.time() - found.st_mtime < _SETTLED_SECONDS:
-                    # Somebody may be writing it: half a file would lock senders out.
+                if self._stamp and 0 <= time.time() - info.st_mtime < _SETTLED_SECONDS:
+                    # The file may be incomplete, which would lock senders out.
                     return []
                 content: bytes = opened.read()
-            bad: list[int] = []
+            bad_lines: list[int] = []
             if not self._stamp or content != self._content:
-                known, bad = _parsed(content.decode())
-                self._known = {**self._fixed, **known}
+                bearers, bad_lines = _parse(content.decode())
+                self._bearers = {**self._fixed, **bearers}
         except (OSError, UnicodeDecodeError) as error:
             kind = type(error).__name__
-            raise InvalidRequestError(f"the tokens file {file} cannot be read ({kind})") from None
-        # Only what was read is known: a failed attempt is made again.
-        self._content, self._stamp, self._read_at = content, stamp, self._looked_at
-        return bad
+            raise InvalidRequestError(f"cannot read the tokens file {file} ({kind})") from None
+        # These are set only after a successful read, so that a failed one is repeated.
+        self._content, self._stamp, self._read_at = content, stamp, self._checked_at
+        return bad_lines
 
 
-def _parsed(text: str) -> tuple[dict[str, Bearer], list[int]]:
-    """Bearers by hash, and the numbers of the lines that are none."""
-    found: dict[str, Bearer] = {}
-    bad: list[int] = []
+def _parse(text: str) -> tuple[dict[str, Bearer], list[int]]:
+    """The bearers by hash, and the numbers of the invalid lines."""
+    bearers: dict[str, Bearer] = {}
+    bad_lines: list[int] = []
     for number, line in enumerate(re.split(r"[\n,]", text), start=1):
-        told = line.partition("#")[0].strip()
-        if not told:
+        item = line.partition("#")[0].strip()
+        if not item:
             continue
-        organization, _, rest = told.partition(":")
+        organization, _, rest = item.partition(":")
         hashed, colon, word = rest.partition(":")
         if organization and _HASH.fullmatch(hashed) and word == (TRUSTED if colon else ""):
-            whose = "" if organization == ANY_ORGANIZATION else organization
-            found[hashed] = Bearer(whose, is_trusted=bool(colon))
+            bound_to = "" if organization == ANY_ORGANIZATION else organization
+            bearers[hashed] = Bearer(bound_to, is_trusted=bool(colon))
         else:
-            bad.append(number)
-    return found, bad
+            bad_lines.append(number)
+    return bearers, bad_lines
 
 
-def _named(number: int, origin: str) -> str:
+def _line_error(number: int, origin: str) -> str:
     return (
-        f"item {number} of {origin} is not organization:sha256 or organization:sha256:trusted: "
-        "make one with 'tokenledger serve --new-token ORGANIZATION'"
+        f"item {number} of {origin} is not organization:sha256 or organization:sha256:trusted; "
+        "make a line with 'tokenledger serve --new-token ORGANIZATION'"
     )
 
 

@@ -1,4 +1,4 @@
-"""What `tokenledger serve` was told, checked before anything listens."""
+"""The options of `tokenledger serve`, checked before the service listens."""
 
 from __future__ import annotations
 
@@ -13,34 +13,33 @@ from tokenledger_exporter.server.auth import Tokens
 from tokenledger_exporter.server.transport.certificates import GRPC_PARTS, PARTS
 
 MIB: Final = 1_048_576
-_LARGEST_PORT: Final = 65_535
+_MAX_PORT: Final = 65_535
 
 
 class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Options of the service; each is an argument of the command and a variable of its own.
+    """Options of the service; each is an option of the command and an environment variable.
 
     Args:
         database_url: the ledger.
         host: address to listen on.
-        port: of HTTP; 0 lets the system choose.
-        grpc_port: of gRPC; 0 is off.
-        workers: processes that answer.
+        port: port for HTTP; 0 lets the system choose.
+        grpc_port: port for gRPC; 0 disables it.
+        workers: number of worker processes.
         tokens: lines `organization:sha256`.
-        tokens_file: a file of such lines.
-        tls_cert: certificate chain, PEM.
-        tls_key: its key, PEM.
-        tls_client_ca: authority whose certificates clients must have, PEM.
-        tls_client_organization: which part of a client's certificate names its organization: `cn`,
-            `o` or `san`; "" binds nobody.
-        server_names: Host headers that are answered, beside addresses and localhost, where neither
-            tokens nor certificates say who may send.
-        sender_days: how long ago a call may have begun that a sender bound to an organization
-            reports.
-        most_days: the same of any other sender.
-        most_body_bytes: how large a request may be, uncompressed.
-        most_waiting: model calls that may wait for their COMMIT, each worker.
-        most_values: values a dimension may have in an hour, each worker; 0 for any number.
-        keeps: whether to settle rows and make months ahead beside answering.
+        tokens_file: path of a file with such lines.
+        tls_cert: path of the certificate chain (PEM).
+        tls_key: path of its private key (PEM).
+        tls_client_ca: path of the authority that must have signed client certificates (PEM).
+        tls_client_organization: the part of a client's certificate that names its organization:
+            `cn`, `o` or `san`; "" if clients are not bound to one.
+        server_names: allowed Host headers, in addition to IP addresses and localhost; checked if
+            neither tokens nor client certificates are required.
+        max_age_days: maximum age of a call from a sender that is bound to an organization.
+        max_age_days_any: maximum age of a call from any other sender.
+        max_body_bytes: maximum size of a request, uncompressed.
+        max_waiting: model calls of a worker that may wait for their COMMIT.
+        max_values: values a dimension may have per hour and worker; 0 for any number.
+        runs_maintenance: whether to run the maintenance of `tokenledger keep` as well.
     """
 
     database_url: str
@@ -55,38 +54,38 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     tls_client_ca: str = ""
     tls_client_organization: str = ""
     server_names: tuple[str, ...] = ()
-    sender_days: int = 30
-    most_days: int = 400
-    most_body_bytes: int = 4 * MIB
-    most_waiting: int = 10_000
-    most_values: int = 10_000
-    keeps: bool = True
+    max_age_days: int = 30
+    max_age_days_any: int = 400
+    max_body_bytes: int = 4 * MIB
+    max_waiting: int = 10_000
+    max_values: int = 10_000
+    runs_maintenance: bool = True
 
     def check(self) -> None:
-        """Refuse what would not be safe or could not work.
+        """Refuse options that are unsafe or cannot work.
 
         Raises:
-            UsageError: it says which option, and what to do.
+            InvalidRequestError: the message names the option and says what to do.
         """
         if bool(self.tls_cert) != bool(self.tls_key):
-            raise InvalidRequestError("--tls-cert and --tls-key go together: give both")
+            raise InvalidRequestError("--tls-cert and --tls-key must be used together")
         if self.tls_client_ca and not self.tls_cert:
-            raise InvalidRequestError("--tls-client-ca needs --tls-cert and --tls-key")
+            raise InvalidRequestError("--tls-client-ca requires --tls-cert and --tls-key")
         self._check_certificate_part()
         for path in filter(None, (self.tls_cert, self.tls_key, self.tls_client_ca)):
             self.read(path)
         if self.port and self.port == self.grpc_port:
             raise InvalidRequestError(
-                f"--port and --grpc-port are both {self.port}: give two ports"
+                f"--port and --grpc-port are both {self.port}; use two different ports"
             )
         for port in (self.port, self.grpc_port):
-            if not 0 <= port <= _LARGEST_PORT:
-                raise InvalidRequestError(f"{port} is no port: give 0 to {_LARGEST_PORT}")
+            if not 0 <= port <= _MAX_PORT:
+                raise InvalidRequestError(f"a port must be 0 to {_MAX_PORT}, not {port}")
         has_tokens = bool(Tokens(self.tokens, self.tokens_file))
         if not (self.is_loopback or has_tokens or self.tls_client_ca):
             raise InvalidRequestError(
-                f"{self.host} can be reached from other machines, and anybody there could write to "
-                "the ledger: give --tokens-file (make a token with 'tokenledger serve --new-token "
+                f"other machines can reach {self.host}, and any client could write to the ledger; "
+                "use --tokens-file (make a token with 'tokenledger serve --new-token "
                 "ORGANIZATION') or --tls-client-ca, or listen on 127.0.0.1"
             )
 
@@ -95,12 +94,14 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         if not part:
             return
         if part not in PARTS:
-            raise InvalidRequestError(f"--tls-client-organization is one of {', '.join(PARTS)}")
+            raise InvalidRequestError(
+                f"--tls-client-organization must be one of {', '.join(PARTS)}, not {part!r}"
+            )
         if not self.tls_client_ca:
-            raise InvalidRequestError("--tls-client-organization needs --tls-client-ca")
+            raise InvalidRequestError("--tls-client-organization requires --tls-client-ca")
         if self.grpc_port and part not in GRPC_PARTS:
             raise InvalidRequestError(
-                f"gRPC does not know the part {part} of a certificate: choose "
+                f"gRPC does not report the part {part!r} of a certificate; use "
                 f"{' or '.join(sorted(GRPC_PARTS))}, or --grpc-port 0"
             )
 
@@ -116,17 +117,17 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def bracketed_host(self) -> str:
-        """The host as it stands before a port."""
+        """The host in the form used before a port; IPv6 addresses are in brackets."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
     @staticmethod
     def read(path: str) -> bytes:
-        """A file's bytes.
+        """The content of a file.
 
         Raises:
-            UsageError: it cannot be read.
+            InvalidRequestError: the file cannot be read.
         """
         try:
             return Path(path).read_bytes()
         except OSError as error:
-            raise InvalidRequestError(f"{path} cannot be read ({type(error).__name__})") from None
+            raise InvalidRequestError(f"cannot read {path} ({type(error).__name__})") from None

@@ -1,8 +1,8 @@
-"""What a sender is told, over HTTP and gRPC alike.
+"""The answers to senders, for HTTP and gRPC.
 
-What became of its spans, or why nothing did and when to try again. OTLP specification 1.9, "Full
-success", "Partial success", "Failures" and "Throttling" (read 2026-11-26): 429 and 503 are sent
-again after Retry-After, everything else in the 400s never.
+An answer reports the result for the spans, or why the request was refused and when to retry. OTLP
+specification 1.9, "Full success", "Partial success", "Failures" and "Throttling" (read 2026-11-26):
+clients retry after 429 and 503, with the delay of Retry-After, and after no other 4xx status.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ if TYPE_CHECKING:
 PROTOBUF: Final = b"application/x-protobuf"
 JSON: Final = b"application/json"
 
-FULL_SECONDS: Final = 1
-"""When a sender may try again that met a full queue."""
+FULL_RETRY_SECONDS: Final = 1
+"""When to retry after the queue was full."""
 
-AWAY_SECONDS: Final = 5
-"""When one may that met a database that took nothing."""
+UNAVAILABLE_RETRY_SECONDS: Final = 5
+"""When to retry after the database was unavailable."""
 
-# gRPC's codes (grpc/status.h, unchanged since 1.0) for the statuses given here.
+# The gRPC codes (grpc/status.h, unchanged since 1.0) of the HTTP statuses used here.
 _CODES: Final = {400: 3, 401: 16, 404: 12, 405: 12, 413: 3, 415: 3, 421: 3, 429: 8, 503: 14}
 
 _MAX_REASONS: Final = 64
-_MAX_LISTED: Final = 16
-_LONGEST_REASON: Final = 200
+_MAX_LISTED_REASONS: Final = 16
+_MAX_REASON_LENGTH: Final = 200
 _OTHER: Final = "for other reasons"
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request was not taken.
+    """Why a request was refused.
 
     Args:
         status: the HTTP status.
-        reason: one sentence for whoever runs the sender.
-        retry_seconds: when sending it again makes sense; 0 for never.
+        reason: a sentence for the person who operates the sender.
+        retry_seconds: when to retry; 0 for never.
     """
 
     status: int
@@ -63,17 +63,17 @@ class Refusal:
         return _CODES[self.status]
 
     def body(self, content_type: bytes) -> bytes:
-        """The error as OTLP has it: a google.rpc.Status."""
+        """The error in OTLP's form, a google.rpc.Status."""
         if content_type == JSON:
             return json.dumps({"code": self.code, "message": self.reason}).encode()
         return Status(code=self.code, message=self.reason).SerializeToString()
 
 
 class RefusedError(Exception):
-    """Ends the way of a request that is not taken.
+    """Ends the handling of a request that is refused.
 
     Args:
-        refusal: what its sender is told.
+        refusal: the answer to the sender.
     """
 
     def __init__(self, refusal: Refusal) -> None:
@@ -81,35 +81,38 @@ class RefusedError(Exception):
         self.refusal: Final = refusal
 
 
-def counted(every: Counter[str], more: Mapping[str, int]) -> None:
-    """Add counts by reason; a reason may quote what was sent, so only so many are kept apart."""
-    for reason, number in more.items():
-        known = reason in every or len(every) < _MAX_REASONS
-        every[reason[:_LONGEST_REASON] if known else _OTHER] += number
+def add_counts(totals: Counter[str], counts: Mapping[str, int]) -> None:
+    """Add counts by reason; reasons may quote the request, so the number of reasons is limited."""
+    for reason, number in counts.items():
+        is_separate = reason in totals or len(totals) < _MAX_REASONS
+        totals[reason[:_MAX_REASON_LENGTH] if is_separate else _OTHER] += number
 
 
-def success(signal: str, content_type: bytes, set_aside: Mapping[str, int]) -> bytes:
-    """The answer to a request that was taken.
+def success(signal: str, content_type: bytes, quarantined: Mapping[str, int]) -> bytes:
+    """The answer to a request that was stored.
 
     Args:
         signal: `traces` or `logs`.
-        content_type: of the request.
-        set_aside: why some were not stored -> how many.
+        content_type: content type of the request.
+        quarantined: number of spans that were not stored, by reason.
     """
-    count = sum(set_aside.values())
-    reasons = list(set_aside.items())
-    parts = [f"{number}: {reason[:_LONGEST_REASON]}" for reason, number in reasons[:_MAX_LISTED]]
-    if others := sum(number for _, number in reasons[_MAX_LISTED:]):
+    count = sum(quarantined.values())
+    reasons = list(quarantined.items())
+    parts = [
+        f"{number}: {reason[:_MAX_REASON_LENGTH]}"
+        for reason, number in reasons[:_MAX_LISTED_REASONS]
+    ]
+    if others := sum(number for _, number in reasons[_MAX_LISTED_REASONS:]):
         parts.append(f"{others}: {_OTHER}")
-    told = "; ".join(parts)
+    message = "; ".join(parts)
     if content_type == JSON:
         name = "rejectedSpans" if signal == "traces" else "rejectedLogRecords"
-        partial = {name: str(count), "errorMessage": told}
+        partial = {name: str(count), "errorMessage": message}
         return json.dumps({"partialSuccess": partial} if count else {}).encode()
     if not count:
         return b""
     if signal == "traces":
-        spans = ExportTracePartialSuccess(rejected_spans=count, error_message=told)
+        spans = ExportTracePartialSuccess(rejected_spans=count, error_message=message)
         return ExportTraceServiceResponse(partial_success=spans).SerializeToString()
-    logs = ExportLogsPartialSuccess(rejected_log_records=count, error_message=told)
+    logs = ExportLogsPartialSuccess(rejected_log_records=count, error_message=message)
     return ExportLogsServiceResponse(partial_success=logs).SerializeToString()

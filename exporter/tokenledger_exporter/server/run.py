@@ -1,7 +1,7 @@
-"""Starts what `tokenledger serve` is made of, and ends it without losing what was taken.
+"""Starts the parts of `tokenledger serve` and stops them without losing accepted requests.
 
-The process that was started holds the socket and the keeper. With one worker it answers as well;
-with more, uvicorn starts and watches them, and each has its own connection to the ledger.
+The main process owns the socket and runs the maintenance. With one worker it also answers requests;
+with more, uvicorn starts and supervises them, and each has its own connection to the ledger.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ from tokenledger_exporter.maintenance.runner import MaintenanceThread
 from tokenledger_exporter.server.admission import Limits, Service
 from tokenledger_exporter.server.auth import Tokens
 from tokenledger_exporter.server.ingest.cardinality import CardinalityGuard
+from tokenledger_exporter.server.ingest.fair_share import Budget, WorkMeter
 from tokenledger_exporter.server.ingest.queue import IngestQueue
-from tokenledger_exporter.server.ingest.shares import Budget, Meter
 from tokenledger_exporter.server.options import MIB, ServeOptions
 from tokenledger_exporter.server.transport.grpc_service import GrpcService
-from tokenledger_exporter.server.transport.hosts import Hosts
+from tokenledger_exporter.server.transport.hosts import AllowedHosts
 from tokenledger_exporter.server.transport.http_service import HttpService
-from tokenledger_exporter.server.transport.listening import BoundedLoop
-from tokenledger_exporter.server.transport.quiet import RateLimit
-from tokenledger_exporter.server.transport.request_timeout import STRANGER_SECONDS, TimedProtocol
+from tokenledger_exporter.server.transport.listener import BoundedLoop
+from tokenledger_exporter.server.transport.log_rate_limit import LogRateLimit
+from tokenledger_exporter.server.transport.request_timeout import (
+    ANONYMOUS_IDLE_SECONDS,
+    TimedProtocol,
+)
 from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_exporter.store.writer import BatchWriter
 
@@ -45,74 +48,74 @@ if TYPE_CHECKING:
     from tokenledger_exporter.server.transport.http_service import Message, Receive, Send
 
 OPTIONS_VARIABLE: Final = "TOKENLEDGER_SERVER_OPTIONS_JSON"
-"""How the started process hands its options to its workers; not for people."""
+"""Passes the options from the main process to its workers; internal."""
 
 _LOGGERS: Final = ("tokenledger", "uvicorn.error", "asyncio", "grpc._cython.cygrpc")
 _GRACE_SECONDS: Final = 10
 _BACKLOG: Final = 1_024
-# Memory of requests that are read, decoded or wait; what a worker takes beside it is about as much.
+# Memory for requests that are read, decoded or wait; a worker uses about as much again.
 _MEMORY_BYTES: Final = 48 * MIB
-_BODIES_AT_ONCE: Final = 6
-# Threads that hand the interpreter on sooner keep a large request of one from delaying the others.
+_MIN_CONCURRENT_BODIES: Final = 6
+# With a shorter switch interval, a large request delays other requests less.
 _SWITCH_SECONDS: Final = 0.000_5
-# A request makes thousands of small objects that all die with it: looked through less often.
+# A request makes thousands of short-lived objects, so that frequent collections are useless.
 _GC_THRESHOLD: Final = (50_000, 20, 100)
 
 
 class Worker:
-    """One worker's ASGI application, with everything behind it started and stopped by lifespan."""
+    """One worker's ASGI application; its lifespan starts and stops all parts."""
 
     def __init__(self, options: ServeOptions) -> None:
         self._options: Final = options
         header = SpoolHeader(
             format_version=FORMAT_VERSION, ledger=fingerprint(options.database_url)
         )
-        guard = CardinalityGuard(options.most_values)
+        guard = CardinalityGuard(options.max_values)
         writer = BatchWriter(options.database_url, is_patient=True)
         tokens = Tokens(options.tokens, options.tokens_file)
         limits = Limits(
-            options.most_body_bytes,
-            options.sender_days,
-            options.most_days,
+            options.max_body_bytes,
+            options.max_age_days,
+            options.max_age_days_any,
             options.tls_client_organization,
         )
         is_shared = bool(tokens) or bool(options.tls_client_organization)
-        memory = max(_MEMORY_BYTES, _BODIES_AT_ONCE * options.most_body_bytes)
-        self._intake: Final = IngestQueue(
+        memory = max(_MEMORY_BYTES, _MIN_CONCURRENT_BODIES * options.max_body_bytes)
+        self._queue: Final = IngestQueue(
             writer,
             guard,
-            Budget(options.most_waiting, is_shared=is_shared),
+            Budget(options.max_waiting, is_shared=is_shared),
             Budget(memory, is_shared=is_shared),
-            Meter(),
+            WorkMeter(),
         )
-        self._service: Final = Service(self._intake, tokens, header, limits)
-        is_open = not tokens and not options.tls_client_ca
-        hosts = Hosts((options.host, *options.server_names), is_checked=is_open)
+        self._service: Final = Service(self._queue, tokens, header, limits)
+        has_no_credentials = not tokens and not options.tls_client_ca
+        hosts = AllowedHosts((options.host, *options.server_names), is_checked=has_no_credentials)
         self._http: Final = HttpService(self._service, hosts)
         self._grpc: GrpcService | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer a request, or start and stop."""
+        """Answer a request, or handle the lifespan."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._run_lifespan(receive, send)
         else:
             await self._http(scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        self._intake.start()
+        self._queue.start()
         try:
             if self._options.grpc_port:
                 self._grpc = GrpcService(self._service, self._options)
                 await self._grpc.start()
         except (RuntimeError, OSError) as error:
-            await asyncio.to_thread(self._intake.stop)
+            await asyncio.to_thread(self._queue.stop)
             where = f"{self._options.host}:{self._options.grpc_port}"
-            told = f"gRPC cannot listen on {where}: {error}"
-            await send({"type": "lifespan.startup.failed", "message": told})
+            message = f"gRPC cannot listen on {where}: {error}"
+            await send({"type": "lifespan.startup.failed", "message": message})
             return
         for name in _LOGGERS:
-            logging.getLogger(name).addFilter(RateLimit())
+            logging.getLogger(name).addFilter(LogRateLimit())
         sys.setswitchinterval(_SWITCH_SECONDS)
         gc.set_threshold(*_GC_THRESHOLD)
         gc.freeze()
@@ -120,49 +123,49 @@ class Worker:
         await receive()
         if self._grpc is not None:
             await self._grpc.stop()
-        await asyncio.to_thread(self._intake.stop)
+        await asyncio.to_thread(self._queue.stop)
         self._service.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 
 def make_worker() -> Worker:
-    """The application of a worker process; its options are in the environment."""
+    """The application of a worker process, with the options from the environment."""
     return Worker(msgspec.json.decode(os.environ[OPTIONS_VARIABLE], type=ServeOptions))
 
 
 def serve(options: ServeOptions, announce: Callable[[str], None] = lambda _line: None) -> None:
-    """Answer until the process is told to end.
+    """Run the service until the process is asked to stop.
 
     Args:
-        options: what to do.
-        announce: takes one line once the port is bound.
+        options: the options.
+        announce: called with one line when the port is bound.
 
     Raises:
-        UsageError: an option is not safe or cannot work, or the address is taken.
+        InvalidRequestError: an option is unsafe or cannot work, or the address is in use.
     """
     options.check()
-    # uvicorn passes on the signal that ended it, which would end this process on the spot.
+    # uvicorn raises the signal that stopped it again, which would end this process at once.
     signal.signal(signal.SIGTERM, _end)
     if options.grpc_port:
-        # Workers share this port, so a worker would share it with a stranger as well.
+        # Workers open this port as shared, so they would also share it with an unrelated process.
         _listen(options, options.grpc_port).close()
     listener = _listen(options, options.port)
     port = listener.getsockname()[1]
     grpc = f", gRPC on {options.grpc_port}" if options.grpc_port else ""
     if options.tls_client_ca and not options.tls_client_organization:
         announce(
-            "client certificates bind nobody to an organization, each may write for any: see "
-            " --tls-client-organization"
+            "client certificates are not bound to organizations, so every client may write for any "
+            "organization; see --tls-client-organization"
         )
     announce(f"OTLP/HTTP on {options.bracketed_host}:{port}{grpc}, {options.workers} worker(s)")
-    keeping = MaintenanceThread(options.database_url) if options.keeps else None
-    if keeping is not None:
-        keeping.start()
+    maintenance = MaintenanceThread(options.database_url) if options.runs_maintenance else None
+    if maintenance is not None:
+        maintenance.start()
     try:
         _run(options, listener)
     finally:
-        if keeping is not None:
-            keeping.stop()
+        if maintenance is not None:
+            maintenance.stop()
         listener.close()
 
 
@@ -171,18 +174,18 @@ def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _run(options: ServeOptions, listener: socket.socket) -> None:
-    told = _uvicorn_options(options)
+    settings = _uvicorn_options(options)
     if options.workers == 1:
-        uvicorn.Server(uvicorn.Config(Worker(options), **told)).run(sockets=[listener])
+        uvicorn.Server(uvicorn.Config(Worker(options), **settings)).run(sockets=[listener])
         return
     os.environ[OPTIONS_VARIABLE] = msgspec.json.encode(options).decode()
     name = f"{make_worker.__module__}:{make_worker.__name__}"
-    config = uvicorn.Config(name, factory=True, workers=options.workers, **told)
+    config = uvicorn.Config(name, factory=True, workers=options.workers, **settings)
     Multiprocess(config, sockets=[listener]).run()
 
 
 def _uvicorn_options(options: ServeOptions) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "http": TimedProtocol,
         "loop": f"{BoundedLoop.__module__}:BoundedLoop",
         "ws": "none",
@@ -191,16 +194,16 @@ def _uvicorn_options(options: ServeOptions) -> dict[str, Any]:
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,
-        "timeout_keep_alive": STRANGER_SECONDS,
+        "timeout_keep_alive": ANONYMOUS_IDLE_SECONDS,
         "timeout_graceful_shutdown": _GRACE_SECONDS,
     }
     if options.tls_cert:
-        told |= {"ssl_certfile": options.tls_cert, "ssl_keyfile": options.tls_key}
+        settings |= {"ssl_certfile": options.tls_cert, "ssl_keyfile": options.tls_key}
     if options.tls_client_ca:
-        import ssl  # noqa: PLC0415 - only who asks for it pays for it
+        import ssl  # noqa: PLC0415 - imported only if client certificates are used
 
-        told |= {"ssl_ca_certs": options.tls_client_ca, "ssl_cert_reqs": ssl.CERT_REQUIRED}
-    return told
+        settings |= {"ssl_ca_certs": options.tls_client_ca, "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    return settings
 
 
 def _listen(options: ServeOptions, port: int) -> socket.socket:
@@ -210,7 +213,7 @@ def _listen(options: ServeOptions, port: int) -> socket.socket:
     except OSError as error:
         raise InvalidRequestError(
             f"cannot listen on {options.bracketed_host}:{port} ({error.strerror}): "
-            "choose another --port or --grpc-port, or stop what listens there"
+            "choose another --port or --grpc-port, or stop the program that uses it"
         ) from None
     listener.set_inheritable(True)
     return listener

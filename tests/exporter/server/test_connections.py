@@ -14,7 +14,7 @@ from support.otlp_requests import body, call
 from support.otlp_service import serving, until
 from tokenledger_exporter.server.admission import REQUEST_SECONDS
 from tokenledger_exporter.server.auth import new_token, token_line
-from tokenledger_exporter.server.transport.request_timeout import STRANGER_SECONDS
+from tokenledger_exporter.server.transport.request_timeout import ANONYMOUS_IDLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -70,7 +70,7 @@ def everything(connection: socket.socket) -> bytes:
 def test_what_is_not_admitted_is_answered_and_closed(
     service: Running, sent: bytes, status: bytes
 ) -> None:
-    with connected(service, STRANGER_SECONDS - 1) as connection:
+    with connected(service, ANONYMOUS_IDLE_SECONDS - 1) as connection:
         connection.sendall(sent)
         answer = everything(connection)
     assert answer.startswith(b"HTTP/1.1 " + status)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tokenledger_exporter.domain.span_record import SpanRecord
-    from tokenledger_exporter.server.decoding.decoded_request import Received
+    from tokenledger_exporter.server.decoding.decoded_request import DecodedRequest
 
 _EXAMPLES = int(os.environ.get("TOKENLEDGER_TEST_EXAMPLES", "200"))
 _FOREIGN = ["http.request.method", "gen_ai.input.messages", "x"]
@@ -104,7 +104,7 @@ _REQUESTS = st.builds(
 )
 
 
-def without_nesting(received: Received) -> list[SpanRecord]:
+def without_nesting(received: DecodedRequest) -> list[SpanRecord]:
     """The records alone: what lies within what, another test looks at."""
     return [replace(record, ancestors=()) for record in received.records]
 
@@ -196,7 +196,9 @@ def test_text_that_is_no_utf8_does_not_lose_the_span() -> None:
     ],
     ids=["deep", "deep JSON", "deep unknown JSON", "torn", "torn JSON", "other JSON"],
 )
-def test_what_is_no_request_is_refused(decode: Callable[[bytes], Received], body: bytes) -> None:
+def test_what_is_no_request_is_refused(
+    decode: Callable[[bytes], DecodedRequest], body: bytes
+) -> None:
     with pytest.raises(MalformedError):
         decode(body)
 
@@ -211,7 +213,9 @@ def test_what_is_no_request_is_refused(decode: Callable[[bytes], Received], body
     ],
     ids=["resources", "scopes", "spans", "JSON"],
 )
-def test_a_flood_of_elements_is_refused(decode: Callable[[bytes], Received], body: bytes) -> None:
+def test_a_flood_of_elements_is_refused(
+    decode: Callable[[bytes], DecodedRequest], body: bytes
+) -> None:
     with pytest.raises(TooLargeError):
         decode(body)
 

@@ -13,49 +13,60 @@ _PREFIX = "TOKENLEDGER_SERVER_"
 
 @click.command("serve")
 @click.option("--host", default="127.0.0.1", envvar=f"{_PREFIX}HOST", help="Address to listen on.")
-@click.option("--port", default=4318, envvar=f"{_PREFIX}PORT", help="Port of OTLP/HTTP.")
+@click.option("--port", default=4318, envvar=f"{_PREFIX}PORT", help="Port for OTLP/HTTP.")
 @click.option(
-    "--grpc-port", default=4317, envvar=f"{_PREFIX}GRPC_PORT", help="Port of OTLP/gRPC; 0 is off."
+    "--grpc-port",
+    default=4317,
+    envvar=f"{_PREFIX}GRPC_PORT",
+    help="Port for OTLP/gRPC; 0 disables it.",
 )
 @click.option(
     "--workers",
     default=1,
     type=click.IntRange(1),
     envvar=f"{_PREFIX}WORKERS",
-    help="Processes that answer.",
+    help="Number of worker processes.",
 )
 @click.option(
     "--tokens-file",
     default="",
     metavar="FILE",
     envvar=f"{_PREFIX}TOKENS_FILE",
-    help="Who may send: lines organization:sha256, read again when they change. "
-    f"{_PREFIX}TOKENS holds such items itself.",
+    help="File of allowed tokens, with lines organization:sha256; reloaded when it changes. "
+    f"The variable {_PREFIX}TOKENS contains the lines themselves.",
 )
 @click.option(
     "--new-token",
     metavar="ORGANIZATION",
-    help="Print a new token and its line for the tokens file, and end; * is any organization.",
+    help="Print a new token and its line for the tokens file, and exit; * is any organization.",
 )
 @click.option(
-    "--tls-cert", default="", metavar="FILE", envvar=f"{_PREFIX}TLS_CERT", help="Certificates, PEM."
+    "--tls-cert",
+    default="",
+    metavar="FILE",
+    envvar=f"{_PREFIX}TLS_CERT",
+    help="Certificate chain (PEM).",
 )
 @click.option(
-    "--tls-key", default="", metavar="FILE", envvar=f"{_PREFIX}TLS_KEY", help="Their key, PEM."
+    "--tls-key",
+    default="",
+    metavar="FILE",
+    envvar=f"{_PREFIX}TLS_KEY",
+    help="Private key of the certificate (PEM).",
 )
 @click.option(
     "--tls-client-ca",
     default="",
     metavar="FILE",
     envvar=f"{_PREFIX}TLS_CLIENT_CA",
-    help="Take only clients with a certificate of this authority, PEM.",
+    help="Accept only clients with a certificate from this authority (PEM).",
 )
 @click.option(
     "--tls-client-organization",
     default="",
     metavar="PART",
     envvar=f"{_PREFIX}TLS_CLIENT_ORGANIZATION",
-    help="Bind a client to the organization its certificate names: cn, o or san.",
+    help="Bind a client to the organization in this part of its certificate: cn, o or san.",
 )
 @click.option(
     "--server-name",
@@ -63,60 +74,60 @@ _PREFIX = "TOKENLEDGER_SERVER_"
     multiple=True,
     metavar="NAME",
     envvar=f"{_PREFIX}NAME",
-    help="A Host header to answer, beside addresses and localhost, where nobody needs a token.",
+    help="Allowed Host header, in addition to IP addresses and localhost; checked if no tokens are "
+    "required.",
 )
 @click.option(
     "--max-age-days",
-    "sender_days",
     default=30,
     type=click.IntRange(1),
     envvar=f"{_PREFIX}MAX_AGE_DAYS",
-    help="How long ago a call may have begun that a sender of one organization reports.",
+    help="Maximum age of a call from a sender that is bound to one organization.",
 )
 @click.option(
     "--max-age-days-any",
-    "most_days",
     default=400,
     type=click.IntRange(1),
     envvar=f"{_PREFIX}MAX_AGE_DAYS_ANY",
-    help="The same of senders bound to none.",
+    help="Maximum age of a call from any other sender.",
 )
 @click.option(
     "--max-body-mib",
     default=4,
     type=click.IntRange(1),
     envvar=f"{_PREFIX}MAX_BODY_MIB",
-    help="How large a request may be, uncompressed.",
+    help="Maximum size of a request, uncompressed.",
 )
 @click.option(
     "--max-waiting",
-    "most_waiting",
     default=10_000,
     type=click.IntRange(1),
     envvar=f"{_PREFIX}MAX_WAITING",
-    help="Calls a worker holds until COMMIT; more are refused with 429.",
+    help="Calls of a worker that may wait for their COMMIT; more are refused with 429.",
 )
 @click.option(
     "--max-values",
-    "most_values",
     default=10_000,
     type=click.IntRange(0),
     envvar=f"{_PREFIX}MAX_VALUES",
-    help="Values an hour of one dimension; the rest is __other__, 0 for no end.",
+    help="Values of a dimension per hour; further ones become __other__; 0 is unlimited.",
 )
 @click.option(
-    "--keep/--no-keep", "keeps", default=True, help="Settle rows and make months ahead as well."
+    "--keep/--no-keep",
+    "runs_maintenance",
+    default=True,
+    help="Also run the maintenance of `tokenledger keep`.",
 )
 @database_option
 @explained
 def command(
-    *, new_token: str | None, database_url: str | None, max_body_mib: int, **told: object
+    *, new_token: str | None, database_url: str | None, max_body_mib: int, **arguments: object
 ) -> None:
-    """Take OpenTelemetry from anybody: an SDK in any language, a Collector, an agent's own.
+    """Run an OTLP endpoint for SDKs in any language, Collectors and coding agents.
 
-    OTLP/HTTP (/v1/traces, /v1/logs; protobuf, JSON; gzip, zstd) and OTLP/gRPC. A request is
-    answered once its calls are committed; /health says that it runs, /ready that the database takes
-    rows.
+    It accepts OTLP/HTTP (/v1/traces, /v1/logs; protobuf, JSON; gzip, zstd) and OTLP/gRPC. A request
+    is answered once its calls are committed. /health says that the service runs, /ready that the
+    database accepts rows.
     """
     if new_token is not None:
         _print_new_token(new_token)
@@ -134,13 +145,13 @@ def command(
 
     with open_database(database_url) as url:
         tokens = os.environ.get(f"{_PREFIX}TOKENS", "")
-        given = {
-            **told,
+        values = {
+            **arguments,
             "database_url": url,
             "tokens": tokens,
-            "most_body_bytes": max_body_mib * MIB,
+            "max_body_bytes": max_body_mib * MIB,
         }
-        options = msgspec.convert(given, ServeOptions)
+        options = msgspec.convert(values, ServeOptions)
         serve(options, lambda line: click.echo(f"tokenledger: {line}", err=True))
 
 
@@ -149,5 +160,5 @@ def _print_new_token(organization: str) -> None:
 
     token = new_token()
     line = token_line(organization, token)
-    click.echo(f"token, for the sender, shown this once:  {token}")
-    click.echo(f"line, for the tokens file:               {line}")
+    click.echo(f"token for the sender, shown only once:  {token}")
+    click.echo(f"line for the tokens file:              {line}")

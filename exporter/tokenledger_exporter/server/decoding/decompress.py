@@ -1,6 +1,6 @@
-"""A request's body as it comes in, unpacked piece by piece and never beyond the limit.
+"""Decompresses a request's body chunk by chunk as it arrives, up to a limit.
 
-What is refused is refused at the piece that goes too far: a bomb is not unpacked to be measured.
+A body is refused at the chunk that exceeds the limit, so that a compression bomb stays small.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _GZIP_WINDOW: Final = 31
-# Unpacked at a time: what goes too far goes no further than this.
-_PIECE: Final = 65_536
+# Bytes decompressed at a time; a body exceeds the limit by no more than this.
+_CHUNK_BYTES: Final = 65_536
 _MAX_MEMBERS: Final = 256
-# A frame may ask for a window of 2 GiB; 8 MiB is what the usual levels use (RFC 8878, 3.1.1.1.2).
+# A frame may ask for a window of 2 GiB; the usual levels use up to 8 MiB (RFC 8878, 3.1.1.1.2).
 _ZSTD_WINDOW: Final = {int(zstd.DecompressionParameter.window_log_max): 23}
 
 
 class _Stream(Protocol):
-    """One member or frame."""
+    """The decompression of one gzip member or zstd frame."""
 
-    def unpack(self, data: bytes, most: int) -> bytes:
-        """What some more bytes unfold into, `most` bytes at most."""
+    def decompress(self, data: bytes, max_bytes: int) -> bytes:
+        """Decompress more data, into `max_bytes` at most."""
         ...
 
     @property
-    def holds_more(self) -> bool:
-        """Whether more comes without more bytes."""
+    def has_more(self) -> bool:
+        """Whether there is more output without more input."""
         ...
 
     @property
     def rest(self) -> bytes | None:
-        """Once it has ended, what stands behind it."""
+        """The data after the end; `None` before the end."""
         ...
 
 
@@ -49,11 +49,11 @@ class _Gzip:
     def __init__(self) -> None:
         self._stream = zlib.decompressobj(_GZIP_WINDOW)
 
-    def unpack(self, data: bytes, most: int) -> bytes:
-        return self._stream.decompress(self._stream.unconsumed_tail + data, most)
+    def decompress(self, data: bytes, max_bytes: int) -> bytes:
+        return self._stream.decompress(self._stream.unconsumed_tail + data, max_bytes)
 
     @property
-    def holds_more(self) -> bool:
+    def has_more(self) -> bool:
         return bool(self._stream.unconsumed_tail)
 
     @property
@@ -65,12 +65,12 @@ class _Zstd:
     def __init__(self) -> None:
         self._stream = zstd.ZstdDecompressor(options=_ZSTD_WINDOW)
 
-    def unpack(self, data: bytes, most: int) -> bytes:
-        unpacked: bytes = self._stream.decompress(data, most)
-        return unpacked
+    def decompress(self, data: bytes, max_bytes: int) -> bytes:
+        output: bytes = self._stream.decompress(data, max_bytes)
+        return output
 
     @property
-    def holds_more(self) -> bool:
+    def has_more(self) -> bool:
         return not self._stream.eof and not self._stream.needs_input
 
     @property
@@ -85,66 +85,66 @@ _STREAMS: Final[Mapping[str, Callable[[], _Stream] | None]] = {
     "zstd": _Zstd,
 }
 ENCODINGS: Final = frozenset(_STREAMS)
-"""Content encodings that are taken."""
+"""The supported content encodings."""
 
 
 class Inflater:
-    """Collects a body.
+    """Collects a decompressed body.
 
     Args:
         encoding: one of `ENCODINGS`.
-        limit: bytes it may have, packed and unpacked.
+        limit: maximum of its bytes, compressed and uncompressed.
     """
 
     def __init__(self, encoding: str, limit: int) -> None:
-        self._make: Final = _STREAMS[encoding]
+        self._make_stream: Final = _STREAMS[encoding]
         self._stream: _Stream | None = None
         self._limit: Final = limit
-        self._packed = self._members = 0
+        self._compressed_size = self._members = 0
         self._body = bytearray()
 
     @property
     def size(self) -> int:
-        """Bytes held."""
+        """Decompressed bytes so far."""
         return len(self._body)
 
     def feed(self, data: bytes) -> None:
-        """Take the next piece.
+        """Add the next chunk.
 
         Raises:
-            TooLargeError: it goes beyond the limit.
-            MalformedError: it is not packed as it says.
+            TooLargeError: the body exceeds the limit.
+            MalformedError: the data is not valid for its encoding.
         """
-        self._packed += len(data)
-        if self._packed > self._limit:
+        self._compressed_size += len(data)
+        if self._compressed_size > self._limit:
             self._refuse()
-        if self._make is None:
+        if self._make_stream is None:
             self._body += data
             return
         try:
-            self._unpack(self._make, data)
+            self._decompress(self._make_stream, data)
         except (zlib.error, zstd.ZstdError):
             raise MalformedError(
-                "the body is not compressed as its Content-Encoding says"
+                "the body is not compressed as stated in Content-Encoding"
             ) from None
 
     def finish(self) -> bytes:
-        """The whole body.
+        """The complete body.
 
         Raises:
-            MalformedError: it breaks off.
+            MalformedError: the compressed data is incomplete.
         """
         if self._stream is not None:
-            raise MalformedError("the compressed body breaks off")
+            raise MalformedError("the compressed body is incomplete")
         whole, self._body = bytes(self._body), bytearray()
         return whole
 
-    def _unpack(self, make: Callable[[], _Stream], data: bytes) -> None:
+    def _decompress(self, make_stream: Callable[[], _Stream], data: bytes) -> None:
         pending = data
-        while pending or (self._stream is not None and self._stream.holds_more):
+        while pending or (self._stream is not None and self._stream.has_more):
             if self._stream is None:
-                self._stream = make()
-            self._body += self._stream.unpack(pending, _PIECE)
+                self._stream = make_stream()
+            self._body += self._stream.decompress(pending, _CHUNK_BYTES)
             if len(self._body) > self._limit:
                 self._refuse()
             pending = b""
@@ -153,9 +153,9 @@ class Inflater:
                 pending, self._stream = self._stream.rest, None
                 self._members += 1
                 if self._members > _MAX_MEMBERS:
-                    raise MalformedError(f"the body is packed in over {_MAX_MEMBERS} members")
+                    raise MalformedError(f"the compressed body has over {_MAX_MEMBERS} members")
 
     def _refuse(self) -> None:
         raise TooLargeError(
-            f"the body is over {self._limit} bytes uncompressed: send smaller batches"
+            f"the body is over {self._limit} bytes uncompressed; send smaller batches"
         )

@@ -1,7 +1,7 @@
-"""A request's OTLP/JSON into records of model calls.
+"""Decodes an OTLP/JSON request into records of model calls.
 
-OTLP/JSON is protobuf's JSON with ids in hexadecimal and lowerCamelCase names (OTLP specification
-1.9, "JSON Protobuf Encoding", read 2026-11-26); 64-bit numbers come as text or as numbers.
+OTLP/JSON is protobuf's JSON with hexadecimal ids and lowerCamelCase names (OTLP specification 1.9,
+"JSON Protobuf Encoding", read 2026-11-26). 64-bit numbers may be text or numbers.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from tokenledger_exporter.server.decoding.decoded_request import (
     MAX_ELEMENTS,
     MAX_EVENTS,
     MAX_SPAN_FIELDS,
+    TOO_MANY_ELEMENTS,
     TOO_MANY_FIELDS,
+    DecodedRequest,
     MalformedError,
-    Received,
     TooLargeError,
     are_valid_ids,
     check_attributes,
@@ -43,19 +44,19 @@ if TYPE_CHECKING:
     from tokenledger_exporter.server.decoding.any_value import Value
 
 Number: TypeAlias = int | float | str
-"""A 64-bit number, or an enumeration's value or name."""
+"""A 64-bit number, or the value or name of an enumeration."""
 
 _ERRORS: Final = frozenset({2, "2", "STATUS_CODE_ERROR"})
-_LATEST_NS: Final = 2**63 - 1
+_MAX_NS: Final = 2**63 - 1
 MIN_INTEGER: Final = -(2**63)
-# Every message opens a brace: 4 MiB of real spans hold below 150,000.
+# Every message has an opening brace; 4 MiB of real spans have fewer than 150,000.
 _MAX_BRACES: Final = 4 * MAX_ELEMENTS
 _WANTED: Final = ALLOWED_ATTRIBUTES | frozenset(REDUCED) | MARKS
-_FURTHER: Final = (attributes.METADATA_PREFIX, *ALLOWED_PREFIXES)
+_WANTED_PREFIXES: Final = (attributes.METADATA_PREFIX, *ALLOWED_PREFIXES)
 
 
 class _Message(msgspec.Struct, rename="camel", gc=False):
-    """Any message: a field left out, or null, has its default."""
+    """Any message; a missing or null field has its default."""
 
 
 class Array(_Message):
@@ -65,7 +66,7 @@ class Array(_Message):
 
 
 class AnyValue(_Message):
-    """A value; bytes and key-value lists are never wanted."""
+    """A value; bytes and key-value lists are ignored."""
 
     string_value: str | None = None
     bool_value: bool | None = None
@@ -123,97 +124,97 @@ class LogRecord(_Message):
     attributes: list[KeyValue] | None = None
 
 
-class OfScope(_Message):
-    """What a request holds of one scope."""
+class ScopeData(_Message):
+    """The spans or log records of one scope."""
 
     scope: Owner | None = None
     spans: list[Span] | None = None
     log_records: list[LogRecord] | None = None
 
 
-class OfResource(_Message):
-    """What a request holds of one resource."""
+class ResourceData(_Message):
+    """The data of one resource, by scope."""
 
     resource: Owner | None = None
-    scope_spans: list[OfScope] | None = None
-    scope_logs: list[OfScope] | None = None
+    scope_spans: list[ScopeData] | None = None
+    scope_logs: list[ScopeData] | None = None
 
 
 class Request(_Message):
     """A request for traces or logs."""
 
-    resource_spans: list[OfResource] | None = None
-    resource_logs: list[OfResource] | None = None
+    resource_spans: list[ResourceData] | None = None
+    resource_logs: list[ResourceData] | None = None
 
 
 _DECODER: Final = msgspec.json.Decoder(Request)
 
 
 def decode_request(body: bytes) -> Request:
-    """The request a body holds.
+    """Decode a request.
 
     Raises:
-        MalformedError: it holds none, or nests too deep.
-        TooLargeError: it holds more than a request may.
+        MalformedError: the body is not OTLP/JSON, or is nested too deeply.
+        TooLargeError: the request has too many elements.
     """
     if body.count(b"{") > _MAX_BRACES:
-        raise TooLargeError(f"the request holds over {MAX_ELEMENTS} elements: send smaller ones")
+        raise TooLargeError(TOO_MANY_ELEMENTS)
     try:
         return _DECODER.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise MalformedError(f"the body is no OTLP JSON: {error}") from None
+        raise MalformedError(f"the body is not OTLP JSON: {error}") from None
     except RecursionError:
-        raise MalformedError("the body nests too deep") from None
+        raise MalformedError("the body is nested too deeply") from None
 
 
-def decode_json_traces(body: bytes) -> Received:
-    """As `decode_traces`, of a JSON body."""
-    received = Received()
+def decode_json_traces(body: bytes) -> DecodedRequest:
+    """Decode the same request as `decode_traces`, from JSON."""
+    decoded = DecodedRequest()
     parents: dict[bytes, bytes] = {}
     request = decode_request(body)
     is_large = len(body) > LARGE_BODY
-    for of_resource in request.resource_spans or ():
-        check_elements(len(of_resource.scope_spans or ()))
-        for group in of_resource.scope_spans or ():
+    for resource_data in request.resource_spans or ():
+        check_elements(len(resource_data.scope_spans or ()))
+        for group in resource_data.scope_spans or ():
             check_elements(len(group.spans or ()))
             scope = (group.scope and group.scope.name) or ""
-            resource = resource_of(of_resource.resource, group.scope)
+            resource = resource_of(resource_data.resource, group.scope)
             for span in group.spans or ():
-                _take(span, (scope, resource), received, parents, is_large=is_large)
-    note_ancestors(received.records, parents)
-    return received
+                _add_span(span, (scope, resource), decoded, parents, is_large=is_large)
+    note_ancestors(decoded.records, parents)
+    return decoded
 
 
 def resource_of(resource: Owner | None, scope: Owner | None) -> dict[str, str]:
-    """What is kept of a resource's attributes and of the scope's."""
+    """The allowed attributes of a resource and a scope."""
     return resource_attributes(
-        *(dict(_told((owner and owner.attributes) or ())) for owner in (resource, scope))
+        *(dict(_values((owner and owner.attributes) or ())) for owner in (resource, scope))
     )
 
 
-def told(pairs: Sequence[KeyValue] | None) -> dict[str, object]:
-    """Attributes by name; the last of a name counts."""
+def attributes_of(pairs: Sequence[KeyValue] | None) -> dict[str, object]:
+    """Attributes by name; for a repeated name the last value counts."""
     check_attributes(len(pairs or ()))
-    return dict(_told(pairs or ()))
+    return dict(_values(pairs or ()))
 
 
 def nanoseconds(number: Number | None) -> int:
-    """A time on the wire.
+    """Decode a time.
 
     Raises:
-        MalformedError: it is none.
+        MalformedError: it is not a number.
     """
     try:
-        found = int(number or 0)
+        time_ns = int(number or 0)
     except (ValueError, OverflowError):
-        raise MalformedError(f"{str(number)[:40]!r} is no time in nanoseconds") from None
-    return max(0, min(found, _LATEST_NS))
+        raise MalformedError(f"{str(number)[:40]!r} is not a time in nanoseconds") from None
+    return max(0, min(time_ns, _MAX_NS))
 
 
-def _take(
+def _add_span(
     span: Span,
     origin: tuple[str, dict[str, str]],
-    received: Received,
+    decoded: DecodedRequest,
     parents: dict[bytes, bytes],
     *,
     is_large: bool,
@@ -224,21 +225,21 @@ def _take(
         parents[span_id] = parent
     scope, resource = origin
     pairs = (span.attributes or ())[:MAX_SPAN_FIELDS]
-    found = dict(_told(pairs, lambda key: key in _WANTED or key.startswith(_FURTHER)))
-    if not scope.startswith(attributes.SCOPE_PREFIX) and MARKS.isdisjoint(found):
-        received.dropped += 1
+    values = dict(_values(pairs, lambda key: key in _WANTED or key.startswith(_WANTED_PREFIXES)))
+    if not scope.startswith(attributes.SCOPE_PREFIX) and MARKS.isdisjoint(values):
+        decoded.dropped += 1
         return
     if len(span.attributes or ()) + len(span.events or ()) > MAX_SPAN_FIELDS:
-        received.set_aside[TOO_MANY_FIELDS] += 1
+        decoded.quarantined[TOO_MANY_FIELDS] += 1
         return
     if not are_valid_ids(trace_id, span_id):
-        received.set_aside[BAD_IDS] += 1
+        decoded.quarantined[BAD_IDS] += 1
         return
     failed = span.status is not None and span.status.code in _ERRORS
-    kept = allowed_attributes(found)
-    if failed and attributes.ERROR_TYPE not in found and (error := _error_class(span)):
-        kept[attributes.ERROR_TYPE] = error
-    received.take(
+    allowed = allowed_attributes(values)
+    if failed and attributes.ERROR_TYPE not in values and (error := _error_class(span)):
+        allowed[attributes.ERROR_TYPE] = error
+    decoded.add(
         SpanRecord(
             trace_id,
             int.from_bytes(span_id, "big"),
@@ -247,14 +248,14 @@ def _take(
             nanoseconds(span.end_time_unix_nano),
             scope,
             failed,
-            kept,
+            allowed,
             resource,
         ),
         is_large=is_large,
     )
 
 
-def _told(
+def _values(
     pairs: Sequence[KeyValue], is_wanted: Callable[[str], bool] | None = None
 ) -> Iterator[tuple[str, object]]:
     for pair in pairs:
@@ -265,10 +266,10 @@ def _told(
 
 
 def value_of(value: AnyValue) -> Value | None:
-    """The value, as protobuf's would be read; `None` where that is none.
+    """Decode a value with the result of the protobuf decoder; `None` for a missing value.
 
     Raises:
-        MalformedError: a number is none.
+        MalformedError: a number is malformed.
     """
     if value.string_value is not None:
         return value.string_value
@@ -277,13 +278,13 @@ def value_of(value: AnyValue) -> Value | None:
     try:
         if value.int_value is not None:
             number = int(value.int_value)
-            if not MIN_INTEGER <= number <= _LATEST_NS:
-                raise MalformedError("an intValue is beyond 64 bits")
+            if not MIN_INTEGER <= number <= _MAX_NS:
+                raise MalformedError("an intValue exceeds 64 bits")
             return number
         if value.double_value is not None:
             return float(value.double_value)
     except (ValueError, OverflowError):
-        raise MalformedError("an intValue or doubleValue is no number") from None
+        raise MalformedError("an intValue or doubleValue is not a number") from None
     if value.array_value is not None:
         return _list_of(value.array_value.values or [])
     return None
@@ -296,7 +297,7 @@ def _list_of(values: list[AnyValue]) -> list[str] | None:
 
 
 def _id(text: str | None) -> bytes:
-    """An id's bytes; none for what is not hexadecimal, which is no valid id."""
+    """The bytes of an id; empty if it is not hexadecimal, which is an invalid id."""
     try:
         return bytes.fromhex(text or "")
     except ValueError:
@@ -305,7 +306,7 @@ def _id(text: str | None) -> bytes:
 
 def _error_class(span: Span) -> str:
     for event in (span.events or ())[: -MAX_EVENTS - 1 : -1]:
-        name = dict(_told(event.attributes or ())).get(emitters.EXCEPTION_TYPE)
+        name = dict(_values(event.attributes or ())).get(emitters.EXCEPTION_TYPE)
         if is_class_name(name):
             return str(name)
     return ""

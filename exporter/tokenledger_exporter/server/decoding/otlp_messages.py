@@ -1,10 +1,10 @@
-"""OTLP's messages as far as the ledger reads them, made for the protobuf runtime at import.
+"""The parts of OTLP's messages that the ledger reads, defined for the protobuf runtime at import.
 
-A message is on the wire what bytes are, so a descriptor may leave it encoded until it is wanted. A
-span's attributes stay bytes, each to be known by them. Elsewhere attributes are a map, which on the
-wire is a repeated key and value (protobuf, "Maps: backwards compatibility", read 2026-11-26): the
-runtime's C code builds the dictionary. In a large request spans stay bytes until it is their turn:
-one that unfolds into a million takes no million messages.
+On the wire a message looks like bytes, so a descriptor can leave it encoded until it is needed. A
+span's attributes stay bytes, which serve as look-up keys. Other attributes are a map, which on the
+wire is a repeated key and value (protobuf, "Maps: backwards compatibility", read 2026-11-26), so
+that the runtime's C code builds the dictionary. In a large request spans stay bytes until each is
+read, so that a body with a million spans does not become a million messages.
 Field numbers: opentelemetry-proto 1.9, trace, logs, common and resource v1 (read 2026-11-26).
 """
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
         attributes: Mapping[str, bytes]
 
     class Group(Protocol):
-        """What of one resource, or of one scope within it, a request holds, still encoded."""
+        """The data of one resource, or of one of its scopes, still encoded."""
 
         owner: Owner
         items: Sequence[bytes]
 
     class SpansOfScope(Protocol):
-        """What a request holds of one scope, decoded."""
+        """The spans of one scope, decoded."""
 
         spans: Sequence[WireSpan]
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         key: str
         value: bytes
 
-    class Telling(Protocol):
+    class Event(Protocol):
         """A span's event."""
 
         attributes: Mapping[str, bytes]
@@ -74,15 +74,15 @@ if TYPE_CHECKING:
         attributes: Mapping[str, bytes]
 
     class Request(Protocol):
-        """A request: its resources, still encoded."""
+        """A request with its resources still encoded."""
 
         items: Sequence[bytes]
 
     class Parser(Protocol):
-        """What a message class is asked for here."""
+        """The part of a message class that is used here."""
 
         def FromString(self, data: bytes, /) -> Message:  # noqa: N802 - protobuf's name
-            """The message of some bytes; `DecodeError` for others."""
+            """Decode a message; raises `DecodeError`."""
             ...
 
 
@@ -104,7 +104,7 @@ def _field(
     kind: _Field.Type.ValueType | str,
     label: _Field.Label.ValueType = _ONE,
 ) -> None:
-    """A field of a plain type, or of one of our messages by its name."""
+    """Add a field of a scalar type, or of one of our messages by its name."""
     if isinstance(kind, str):
         message.field.add(
             name=name,
@@ -118,7 +118,7 @@ def _field(
 
 
 def _attributes(message: descriptor_pb2.DescriptorProto, number: int) -> None:
-    """Attributes as a map from key to the encoded value."""
+    """Add attributes as a map from key to encoded value."""
     entry = message.nested_type.add(name="AttributesEntry")
     entry.options.map_entry = True
     _field(entry, "key", 1, _TEXT)
@@ -133,15 +133,15 @@ def _file() -> descriptor_pb2.FileDescriptorProto:
     add = file.message_type.add
     _field(add(name="Request"), "items", 1, _BYTES, _MANY)
     _attributes(add(name="Resource"), 1)
-    of_resource = add(name="OfResource")
-    _field(of_resource, "owner", 1, "Resource")
-    _field(of_resource, "items", 2, _BYTES, _MANY)
+    resource_data = add(name="ResourceData")
+    _field(resource_data, "owner", 1, "Resource")
+    _field(resource_data, "items", 2, _BYTES, _MANY)
     scope = add(name="Scope")
     _field(scope, "name", 1, _TEXT)
     _attributes(scope, 3)
-    of_scope = add(name="OfScope")
-    _field(of_scope, "owner", 1, "Scope")
-    _field(of_scope, "items", 2, _BYTES, _MANY)
+    scope_data = add(name="ScopeData")
+    _field(scope_data, "owner", 1, "Scope")
+    _field(scope_data, "items", 2, _BYTES, _MANY)
     _field(add(name="Status"), "code", 3, _INT)
     _attributes(add(name="Event"), 3)
     span = add(name="Span")
@@ -173,21 +173,21 @@ _POOL.AddSerializedFile(_file().SerializeToString())
 
 
 def _class(name: str) -> Parser:
-    found = message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
-    return cast("Parser", found)
+    descriptor = _POOL.FindMessageTypeByName(f"{_PACKAGE}.{name}")
+    return cast("Parser", message_factory.GetMessageClass(descriptor))
 
 
 REQUEST: Final = _class("Request")
 """A request for traces or logs."""
 
-OF_RESOURCE: Final = _class("OfResource")
-"""What a request holds of one resource."""
+RESOURCE_DATA: Final = _class("ResourceData")
+"""The data of one resource."""
 
-OF_SCOPE: Final = _class("OfScope")
-"""What it holds of one scope."""
+SCOPE_DATA: Final = _class("ScopeData")
+"""The data of one scope."""
 
 SPANS_OF_SCOPE: Final = _class("SpansOfScope")
-"""The same with its spans decoded: faster, and bounded only where the whole is small."""
+"""The data of one scope with decoded spans: faster, but only safe for small data."""
 
 SPAN: Final = _class("Span")
 """One span."""

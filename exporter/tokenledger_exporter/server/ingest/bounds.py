@@ -1,7 +1,7 @@
-"""How much one request may ask of the ledger, in rows, bytes, hours and tellings of one answer.
+"""Limits on what one request may store: rows, bytes, hours, and spans of one provider response.
 
-What goes beyond is set aside with its reason, and the rest of the request is stored. How large the
-request itself may be is `received`'s business.
+Calls beyond a limit are quarantined with the reason, and the rest of the request is stored. Limits
+on the request itself are in `decoded_request`.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import SpanRecord
 
-MAX_ROWS: Final = 20_000
-"""Rows one request may become."""
+MAX_REQUEST_ROWS: Final = 20_000
+"""Rows of one request."""
 
-MAX_ROW_BYTES: Final = 16_777_216
-"""Text of these rows."""
+MAX_REQUEST_ROW_BYTES: Final = 16_777_216
+"""Bytes of text in these rows."""
 
 MAX_HOURS: Final = 200
-"""Different hours of the calls of one request: each has partitions and sums of its own."""
+"""Different hours in the calls of one request; each hour has separate roll-up sums."""
 
 MAX_SPAN_REPORTS: Final = 64
-"""Spans of one request that name the same answer of a provider."""
+"""Spans of one request with the same response id."""
 
 RECORD_BYTES: Final = 2_048
-"""What a record takes in memory beside its texts, its row included."""
+"""Memory of a record and its row, without their texts."""
 
-_WIDEST: Final = 4
+_MAX_BYTES_PER_CHARACTER: Final = 4
 
 
 def bytes_of(records: Sequence[SpanRecord], body_bytes: int) -> int:
-    """Upper bound of the memory a request's records take until they are committed.
+    """An upper bound of the memory that a request's records need until they are committed.
 
-    Counted value by value only where the body is large for what it holds: in memory one wide letter
-    makes a text four times as large.
+    A body that is small for its number of records needs no exact count: in memory, one wide
+    character makes a text at most four times as large.
     """
     fixed = RECORD_BYTES * len(records)
-    if _WIDEST * body_bytes <= fixed:
-        return fixed + _WIDEST * body_bytes
+    if _MAX_BYTES_PER_CHARACTER * body_bytes <= fixed:
+        return fixed + _MAX_BYTES_PER_CHARACTER * body_bytes
     return fixed + sum(map(_bytes_of_texts, records))
 
 
@@ -58,36 +58,37 @@ def _bytes_of_texts(record: SpanRecord) -> int:
 
 
 class RequestBounds:
-    """What one request has taken so far.
+    """Counts what one request has stored so far, against the limits.
 
     Args:
-        most_age_days: how long ago its calls may have begun.
+        max_age_days: maximum age of its calls.
     """
 
-    def __init__(self, most_age_days: int) -> None:
-        self._days: Final = most_age_days
-        self._earliest: Final = datetime.now(timezone.utc) - timedelta(days=most_age_days)
+    def __init__(self, max_age_days: int) -> None:
+        self._max_age_days: Final = max_age_days
+        self._earliest: Final = datetime.now(timezone.utc) - timedelta(days=max_age_days)
         self._rows = self._bytes = 0
         self._hours: Final[set[tuple[int, int]]] = set()
-        self._tellings: Final[Counter[str]] = Counter()
+        self._span_reports: Final[Counter[str]] = Counter()
 
     def refuse(self, rows: Sequence[LedgerRow]) -> str:
-        """Why a call's rows are not stored; "" counts them as taken."""
+        """Why a call's rows exceed a limit; "" if they do not, and are counted."""
         first = rows[0]
         if first.timestamp < self._earliest:
-            return f"the call began over {self._days} days ago"
+            return f"the call started over {self._max_age_days} days ago"
         hour = first.timestamp.toordinal(), first.timestamp.hour
         if hour not in self._hours and len(self._hours) >= MAX_HOURS:
-            return f"the request's calls are of over {MAX_HOURS} hours: send them sorted by time"
+            return f"the request's calls span over {MAX_HOURS} different hours; sort calls by time"
         response_id = first.response_id
-        if response_id and self._tellings[response_id] >= MAX_SPAN_REPORTS:
-            return f"over {MAX_SPAN_REPORTS} spans of the request name the same response id"
+        if response_id and self._span_reports[response_id] >= MAX_SPAN_REPORTS:
+            return f"over {MAX_SPAN_REPORTS} spans of the request have the same response id"
         size = sum(len(row.metadata) + len(row.details) + len(row.usage or "") for row in rows)
-        if self._rows + len(rows) > MAX_ROWS or self._bytes + size > MAX_ROW_BYTES:
-            return f"the request is over {MAX_ROWS} rows or {MAX_ROW_BYTES} bytes: send less"
+        if self._rows + len(rows) > MAX_REQUEST_ROWS or self._bytes + size > MAX_REQUEST_ROW_BYTES:
+            limit = f"{MAX_REQUEST_ROWS} rows or {MAX_REQUEST_ROW_BYTES} bytes"
+            return f"the request contains over {limit}; send smaller batches"
         self._hours.add(hour)
         if response_id:
-            self._tellings[response_id] += 1
+            self._span_reports[response_id] += 1
         self._rows += len(rows)
         self._bytes += size
         return ""

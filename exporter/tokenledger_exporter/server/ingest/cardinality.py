@@ -1,7 +1,7 @@
-"""Keeps one sender from flooding a dimension: past so many values an hour, the rest is `__other__`.
+"""Limits the distinct values of a dimension per hour; further values become `__other__`.
 
-The row and its cost stay; only what it would be grouped by is put together. Each organization has
-its own count, and each worker counts for itself.
+The row and its cost are unaffected; only its group in reports changes. Each organization is counted
+separately, and each worker counts for itself.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 OTHER: Final = "__other__"
-"""What stands in a column for every further value."""
+"""The value that replaces every further value."""
 
 _HOUR: Final = 3_600.0
-# The organization is the sender's own, or the operator's to bound.
-_GUARDED: Final = tuple(
+# The organization comes from the token, or from a sender that the operator runs.
+_LIMITED_COLUMNS: Final = tuple(
     sorted(
         {"provider", "model", "operation"}
         | {d.column for d in DIMENSIONS if d.attribute and d.column != "organization_id"}
@@ -32,47 +32,51 @@ _GUARDED: Final = tuple(
 
 
 class CardinalityGuard:
-    """Used by one thread.
+    """Counts values by dimension and organization. It is not thread-safe.
 
     Args:
-        most: values a dimension may have in an hour, of one organization; 0 for any number.
+        max_values: values a dimension may have per hour and organization; 0 for any number.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most: Final = most
+    def __init__(self, max_values: int) -> None:
+        self._max_values: Final = max_values
         self._since = time.monotonic()
         self._seen: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
-        self._told: set[str] = set()
+        self._warned_columns: set[str] = set()
         self.replaced = 0
 
-    def bounded(self, row: LedgerRow, organization: str) -> LedgerRow:
-        """The row, with `__other__` where a dimension has had its values.
+    def limit(self, row: LedgerRow, organization: str) -> LedgerRow:
+        """The row, with `__other__` in each dimension that has reached its limit.
 
         Args:
-            row: what is to be stored.
-            organization: whose token brought it; "" if any.
+            row: the row to store.
+            organization: the organization of the sender's token; "" if it has none.
         """
-        if not self._most:
+        if not self._max_values:
             return row
         if time.monotonic() - self._since >= _HOUR:
             self._since = time.monotonic()
             self._seen.clear()
-            self._told.clear()
-        over: dict[str, str] = {}
-        for column in _GUARDED:
+            self._warned_columns.clear()
+        replacements: dict[str, str] = {}
+        for column in _LIMITED_COLUMNS:
             value: str = getattr(row, column)
             if value:
                 seen = self._seen[organization, column]
                 hashed = hash(value)
                 if hashed not in seen:
-                    if len(seen) >= self._most:
-                        over[column] = OTHER
+                    if len(seen) >= self._max_values:
+                        replacements[column] = OTHER
                     else:
                         seen.add(hashed)
-        if not over:
+        if not replacements:
             return row
         self.replaced += 1
-        for column in over.keys() - self._told:
-            self._told.add(column)
-            warn("cardinality", f"{column} has over {self._most} values this hour", column=column)
-        return replace(row, **over)
+        for column in replacements.keys() - self._warned_columns:
+            self._warned_columns.add(column)
+            warn(
+                "cardinality",
+                f"{column} has over {self._max_values} values in this hour",
+                column=column,
+            )
+        return replace(row, **replacements)

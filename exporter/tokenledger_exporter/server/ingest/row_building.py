@@ -1,8 +1,7 @@
-"""From a request's records to rows, each record's fault its own.
+"""Builds rows from a request's records; a bad record does not affect the others.
 
-A record that cannot be read is set aside alone, and kept where an operator finds it. Where the
-price look-up fails, which is a fault of ours or of the price book, the row is stored without a
-price: `tokenledger reprice` can do it later.
+A record that cannot be read is quarantined alone. If its price look-up fails, because of a bug or a
+bad price book, the row is stored without a price, for `tokenledger reprice`.
 """
 
 from __future__ import annotations
@@ -31,22 +30,22 @@ _EMPTY_BOOK: Final = PriceBook(())
 
 @dataclass(slots=True)
 class Built:
-    """What became of some records.
+    """The result of building rows from some records.
 
     Args:
-        records: how many of the records were looked at.
-        rows: what is to be written.
-        dropped: records that tell of no billable call.
-        dropped_example: the last of those, in words.
-        set_aside: why calls are not written -> how many.
-        unreadable: records among those that cannot be read, with the reason; they are kept.
+        records: number of records that were read.
+        rows: the rows to write.
+        dropped: number of records that describe no billable call.
+        dropped_example: description of the last of them.
+        quarantined: number of calls that are not written, by reason.
+        unreadable: quarantined records that cannot be read, with the reason.
     """
 
     records: int = 0
     rows: list[LedgerRow] = field(default_factory=list["LedgerRow"])
     dropped: int = 0
     dropped_example: str = ""
-    set_aside: Counter[str] = field(default_factory=Counter[str])
+    quarantined: Counter[str] = field(default_factory=Counter[str])
     unreadable: list[tuple[SpanRecord, str]] = field(default_factory=list["tuple[SpanRecord, str]"])
 
 
@@ -55,36 +54,36 @@ def build(
     header: SpoolHeader,
     bounds: RequestBounds,
     prices_of: Callable[[str], PriceBook],
-    most_rows: int,
+    max_rows: int,
 ) -> Built:
     """The rows of some records, within the request's bounds.
 
-    It ends where there are as many rows as asked for: a call may be billed in several.
+    It stops at `max_rows`, as one call may need several rows.
 
     Raises:
-        LedgerError: the prices could not be read; nothing is known of any record.
+        LedgerError: the prices could not be read, which is not the fault of a record.
     """
     built = Built()
     for record in records:
-        if len(built.rows) >= most_rows:
+        if len(built.rows) >= max_rows:
             break
         built.records += 1
         try:
             rows = _rows_of(record, header, prices_of)
         except SHARED_FAULTS:
             raise
-        except Exception as error:  # noqa: BLE001 - one record must not stop all beside it
+        except Exception as error:  # noqa: BLE001 - one bad record must not stop the others
             kind = type(error).__name__
             reason = f"the span cannot be read ({kind})"
             fail("record_unreadable", f"{reason}; it is in token_ledger_rejected", error=kind)
-            built.set_aside[reason] += 1
+            built.quarantined[reason] += 1
             built.unreadable.append((record, reason))
             continue
         if not rows:
             built.dropped += 1
             built.dropped_example = described(record)
         elif reason := bounds.refuse(rows):
-            built.set_aside[reason] += 1
+            built.quarantined[reason] += 1
         else:
             built.rows += rows
     return built
@@ -97,11 +96,11 @@ def _rows_of(
         return build_rows(record, header, prices_of)
     except SHARED_FAULTS:
         raise
-    except Exception as error:  # noqa: BLE001 - whose fault it was is found out below
+    except Exception as error:  # noqa: BLE001 - the cause is determined below
         kind = type(error).__name__
-    # Whatever fails without prices as well is the record's own fault.
+    # A record that also fails without prices is itself at fault.
     rows = build_rows(record, header, _no_prices)
-    fail("price_lookup", f"{kind} while a price was looked up, stored unpriced", error=kind)
+    fail("price_lookup", f"price look-up failed ({kind}); the row is stored unpriced", error=kind)
     note = f"the price look-up failed ({kind}): run 'tokenledger reprice'"
     return [replace(row, cost_note=note) for row in rows]
 

@@ -1,1 +1,1 @@
-"""HTTP and gRPC listeners, with their time-outs, connection limits and certificates."""
+"""HTTP and gRPC listeners, with their timeouts, connection limits and certificates."""

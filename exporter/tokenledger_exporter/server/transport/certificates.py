@@ -1,7 +1,7 @@
-"""Which organization a client's certificate stands for.
+"""Reads the organization of a client from its TLS certificate.
 
-The operator says which part of the certificate names it: the common name, the organization of the
-subject, or the first DNS name or URI among the subject's alternative names.
+The operator chooses the part of the certificate that names it: the common name, the organization of
+the subject, or the first DNS name or URI among the subject alternative names.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 PARTS: Final = ("cn", "o", "san")
-"""The parts to choose from."""
+"""The parts an operator can choose from."""
 
 _SUBJECT: Final = {"cn": "commonName", "o": "organizationName"}
 _ALTERNATIVES: Final = frozenset({"DNS", "URI"})
-_FIT: Final = re.compile(r"[^\s,#*\x00-\x1f\x7f]{1,255}")
-# gRPC tells these two of a certificate, and no organization (grpc 1.85, `auth_context`).
-_OF_GRPC: Final = {"cn": "x509_common_name", "san": "x509_subject_alternative_name"}
-GRPC_PARTS: Final = frozenset(_OF_GRPC)
-"""The parts that gRPC knows of."""
+_VALID_NAME: Final = re.compile(r"[^\s,#*\x00-\x1f\x7f]{1,255}")
+# gRPC reports these two parts, but not the organization (grpc 1.85, `auth_context`).
+_GRPC_PROPERTIES: Final = {"cn": "x509_common_name", "san": "x509_subject_alternative_name"}
+GRPC_PARTS: Final = frozenset(_GRPC_PROPERTIES)
+"""The parts that gRPC reports."""
 
 
-def named_in_certificate(certificate: Mapping[str, object], part: str) -> str | None:
-    """The organization in a certificate as `ssl.SSLSocket.getpeercert` gives it.
+def organization_in_certificate(certificate: Mapping[str, object], part: str) -> str | None:
+    """The organization in a certificate, as returned by `ssl.SSLSocket.getpeercert`.
 
     Returns:
-        `None` if the certificate names none, or several.
+        `None` if the certificate names no organization, or more than one.
     """
     if part == "san":
         names = [name for kind, name in _alternatives(certificate) if kind in _ALTERNATIVES]
-        return _fit(names[:1])
-    return _fit([name for kind, name in _subject(certificate) if kind == _SUBJECT[part]])
+        return _only_valid(names[:1])
+    return _only_valid([name for kind, name in _subject(certificate) if kind == _SUBJECT[part]])
 
 
-def named_in_call(context: Mapping[str, Iterable[bytes]], part: str) -> str | None:
-    """The organization in a gRPC call's `auth_context`; `None` as above."""
-    found = [name.decode("utf-8", "replace") for name in context.get(_OF_GRPC[part], ())]
-    return _fit(found[:1] if part == "san" else found)
+def organization_in_grpc_call(context: Mapping[str, Iterable[bytes]], part: str) -> str | None:
+    """The same for the `auth_context` of a gRPC call."""
+    names = [name.decode("utf-8", "replace") for name in context.get(_GRPC_PROPERTIES[part], ())]
+    return _only_valid(names[:1] if part == "san" else names)
 
 
-def _fit(names: list[str]) -> str | None:
-    return names[0] if len(names) == 1 and _FIT.fullmatch(names[0]) else None
+def _only_valid(names: list[str]) -> str | None:
+    return names[0] if len(names) == 1 and _VALID_NAME.fullmatch(names[0]) else None
 
 
 def _subject(certificate: Mapping[str, object]) -> list[tuple[str, str]]:

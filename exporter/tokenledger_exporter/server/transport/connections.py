@@ -1,8 +1,8 @@
-"""Which HTTP connections of a worker may stay open.
+"""Limits the open HTTP connections of a worker.
 
-A connection is a stranger's until one of its requests was admitted. Strangers get a small part of
-the descriptors, so that they cannot use up those of senders. Where a group has too many, the oldest
-connection of whoever has the most is ended.
+A connection is anonymous until one of its requests is admitted. Anonymous connections get a small
+part of the file descriptors, so that they cannot exhaust those of senders. If a group has too many,
+the oldest connection of the client with the most is closed.
 """
 
 from __future__ import annotations
@@ -16,106 +16,109 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 MAX_CONNECTIONS: Final = 8_192
-"""Open HTTP connections of one worker, however many descriptors it may have."""
+"""Open HTTP connections of one worker, even if the process may have more descriptors."""
 
-MAX_STRANGERS: Final = 1_024
-"""Of them, those without an admitted request; one address may have half of these."""
+MAX_ANONYMOUS: Final = 1_024
+"""Connections without an admitted request; one address may have half of them."""
 
-_FEWEST_CONNECTIONS: Final = 64
-# Descriptors for the database, the listeners, gRPC and files.
-_RESERVED: Final = 200
+_MIN_CONNECTIONS: Final = 64
+# File descriptors for the database, the listeners, gRPC and files.
+_RESERVED_DESCRIPTORS: Final = 200
 _WANTED_DESCRIPTORS: Final = 65_536
 
 
 class Connection(Protocol):
-    """What is counted."""
+    """A connection that can be closed."""
 
     def drop(self) -> None:
-        """End it at once, whatever it is at."""
+        """Close it at once, even during a request."""
         ...
 
 
 class _Pool:
-    """Connections by owner, the oldest first."""
+    """Connections by owner, oldest first."""
 
-    def __init__(self, most: int) -> None:
-        self._most: Final = most
-        self._each: Final = max(1, most // 2)
+    def __init__(self, max_count: int) -> None:
+        self._max_count: Final = max_count
+        self._max_per_owner: Final = max(1, max_count // 2)
         self._count = 0
-        self._of: Final[defaultdict[Hashable, dict[Connection, None]]] = defaultdict(dict)
+        self._by_owner: Final[defaultdict[Hashable, dict[Connection, None]]] = defaultdict(dict)
 
     def add(self, owner: Hashable, connection: Connection) -> None:
-        """Take one in, as the newest of its owner, and end another where there are too many."""
-        own = self._of[owner]
-        if connection in own:
-            del own[connection]
-            own[connection] = None
+        """Add a connection as the newest of its owner; close another if there are too many."""
+        connections = self._by_owner[owner]
+        if connection in connections:
+            del connections[connection]
+            connections[connection] = None
             return
-        own[connection] = None
+        connections[connection] = None
         self._count += 1
-        if len(own) > self._each:
-            self._end_oldest(owner)
-        elif self._count > self._most:
-            self._end_oldest(max(self._of, key=lambda each: len(self._of[each])))
+        if len(connections) > self._max_per_owner:
+            self._close_oldest(owner)
+        elif self._count > self._max_count:
+            self._close_oldest(max(self._by_owner, key=lambda name: len(self._by_owner[name])))
 
     def remove(self, owner: Hashable, connection: Connection) -> None:
-        """Forget one; nothing if it is not there."""
-        own = self._of.get(owner)
-        if own is not None and connection in own:
-            del own[connection]
+        """Forget a connection; do nothing if it is unknown."""
+        connections = self._by_owner.get(owner)
+        if connections is not None and connection in connections:
+            del connections[connection]
             self._count -= 1
-            if not own:
-                del self._of[owner]
+            if not connections:
+                del self._by_owner[owner]
 
-    def _end_oldest(self, owner: Hashable) -> None:
-        oldest = next(iter(self._of[owner]))
+    def _close_oldest(self, owner: Hashable) -> None:
+        oldest = next(iter(self._by_owner[owner]))
         self.remove(owner, oldest)
         oldest.drop()
 
 
 class Connections:
-    """All of one worker.
+    """All connections of one worker.
 
     Args:
-        descriptors: how many the process may have.
+        descriptors: file descriptors the process may have.
     """
 
     def __init__(self, descriptors: int) -> None:
-        most = max(_FEWEST_CONNECTIONS, min(MAX_CONNECTIONS, descriptors - _RESERVED))
-        self.most_strangers: Final = min(MAX_STRANGERS, most // 4)
-        self._strangers: Final = _Pool(self.most_strangers)
-        self._senders: Final = _Pool(most - self.most_strangers)
+        max_count = max(_MIN_CONNECTIONS, min(MAX_CONNECTIONS, descriptors - _RESERVED_DESCRIPTORS))
+        self.max_anonymous: Final = min(MAX_ANONYMOUS, max_count // 4)
+        self._anonymous: Final = _Pool(self.max_anonymous)
+        self._senders: Final = _Pool(max_count - self.max_anonymous)
 
     def opened(self, address: str, connection: Connection) -> None:
-        """Count a connection of a stranger."""
-        self._strangers.add(address, connection)
+        """Count a new, anonymous connection."""
+        self._anonymous.add(address, connection)
 
     def admitted(self, address: str, sender: Hashable, connection: Connection) -> None:
-        """Count it from now on as one of a sender, and as its newest."""
-        self._strangers.remove(address, connection)
+        """Count it as a sender's newest connection from now on."""
+        self._anonymous.remove(address, connection)
         self._senders.add(sender, connection)
 
     def closed(self, address: str, sender: Hashable | None, connection: Connection) -> None:
-        """Forget it."""
-        self._strangers.remove(address, connection)
+        """Forget a closed connection."""
+        self._anonymous.remove(address, connection)
         if sender is not None:
             self._senders.remove(sender, connection)
 
 
 def raise_descriptor_limit() -> int:
-    """Allow the process as many descriptors as it may allow itself; how many that are."""
+    """Raise the limit of open files as far as the system allows; returns the new limit."""
     try:
-        import resource  # noqa: PLC0415 - Windows has none, and no such limit
+        import resource  # noqa: PLC0415 - Windows has neither the module nor the limit
     except ModuleNotFoundError:
         return _WANTED_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    endless = resource.RLIM_INFINITY
-    if soft != endless and soft < _WANTED_DESCRIPTORS:
-        wanted = _WANTED_DESCRIPTORS if hard == endless else min(hard, _WANTED_DESCRIPTORS)
+    unlimited = resource.RLIM_INFINITY
+    if soft != unlimited and soft < _WANTED_DESCRIPTORS:
+        wanted = _WANTED_DESCRIPTORS if hard == unlimited else min(hard, _WANTED_DESCRIPTORS)
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         except (OSError, ValueError) as error:
-            warn("descriptors", f"the limit of {soft} open files stays ({type(error).__name__})")
+            warn(
+                "descriptors",
+                f"cannot raise the limit of {soft} open files ({type(error).__name__})",
+            )
         else:
             soft = wanted
-    return _WANTED_DESCRIPTORS if soft == endless else soft
+    return _WANTED_DESCRIPTORS if soft == unlimited else soft

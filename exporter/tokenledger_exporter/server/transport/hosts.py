@@ -1,7 +1,7 @@
-"""Which Host headers are answered.
+"""Checks the Host header of requests, against DNS rebinding.
 
-A web page can make the name of its own server mean 127.0.0.1 and then read and write what listens
-there without a token (DNS rebinding). Its requests still name that server.
+A web page can resolve the name of its own server to 127.0.0.1, and then read from and write to a
+local service that needs no token. Its requests still name that server in their Host header.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LOCAL: Final = "localhost"
-_MAX_REMEMBERED: Final = 256
+_MAX_CACHED: Final = 256
 
 
-class Hosts:
-    """Checks the header where no credentials protect the service.
+class AllowedHosts:
+    """Checks the Host header if no credentials protect the service.
 
     Args:
-        names: names beside IP addresses and `localhost`.
-        is_checked: whether any other is refused.
+        names: allowed names, in addition to IP addresses and `localhost`.
+        is_checked: whether other names are refused.
     """
 
     def __init__(self, names: Iterable[str], *, is_checked: bool) -> None:
@@ -32,18 +32,18 @@ class Hosts:
         self._known: Final[set[bytes]] = set()
 
     def check(self, header: bytes | None) -> None:
-        """Refuse a request for another host; HTTP/1.0 need not name any.
+        """Refuse a request for another host; HTTP/1.0 requests may lack the header.
 
         Raises:
-            RefusedError: it is for another.
+            RefusedError: the header names another host.
         """
         if not self._is_checked or header is None or header in self._known:
             return
         host = _without_port(header.decode("latin-1").lower())
         if not (host in self._names or _is_local(host) or _is_address(host)):
-            told = "the Host header is a name the service does not know: see --server-name"
-            raise RefusedError(Refusal(421, told))
-        if len(self._known) < _MAX_REMEMBERED:
+            reason = "the Host header names an unknown server; allow it with --server-name"
+            raise RefusedError(Refusal(421, reason))
+        if len(self._known) < _MAX_CACHED:
             self._known.add(header)
 
 

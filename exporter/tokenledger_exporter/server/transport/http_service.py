@@ -1,9 +1,9 @@
 """OTLP over HTTP, as an ASGI application: /v1/traces and /v1/logs, /health and /ready.
 
-A request is refused as early as it can be: by its path, its token, its headers, and only then by
-its body, which is unpacked as it comes. A refusal ends the connection, unless an admitted sender is
-asked to come back. What is left of a refused body is thrown away before, so that the sender gets to
-read the answer.
+A request is refused as early as possible: by its path, its token, its headers, and last by its
+body, which is decompressed as it arrives. A refusal closes the connection, unless an admitted
+sender is asked to retry. The rest of a refused body is read and discarded first, so that the sender
+can read the answer.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenledger_exporter.server.decoding.decoded_request import MalformedError, TooLargeError
 from tokenledger_exporter.server.decoding.decompress import ENCODINGS, Inflater
 from tokenledger_exporter.server.responses import JSON, PROTOBUF, Refusal, RefusedError, success
-from tokenledger_exporter.server.transport.certificates import named_in_certificate
+from tokenledger_exporter.server.transport.certificates import organization_in_certificate
 from tokenledger_exporter.server.transport.request_timeout import CONNECTION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     from tokenledger_exporter.server.admission import Service
-    from tokenledger_exporter.server.decoding.decoded_request import Received
-    from tokenledger_exporter.server.transport.hosts import Hosts
+    from tokenledger_exporter.server.decoding.decoded_request import DecodedRequest
+    from tokenledger_exporter.server.transport.hosts import AllowedHosts
     from tokenledger_exporter.server.transport.request_timeout import TimedProtocol
 
     Message = MutableMapping[str, Any]
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
 
 _SIGNALS: Final = {"/v1/traces": "traces", "/v1/logs": "logs"}
-_PLACES: Final = {"/health", "/ready"}
+_STATE_PATHS: Final = {"/health", "/ready"}
 _CONTENT_TYPES: Final = frozenset({PROTOBUF, JSON})
 _CLOSE: Final = (b"connection", b"close")
-# Of two that differ, a proxy may have looked at the other one.
-_SINGLE: Final = frozenset(
+# If such a header came twice, a proxy may have checked the other one.
+_SINGLE_HEADERS: Final = frozenset(
     {b"authorization", b"content-encoding", b"content-length", b"content-type", b"host"}
 )
 
 
-class _Incoming:
-    """A request's body, piece by piece."""
+class _BodyReader:
+    """Reads a request's body, chunk by chunk."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive: Final = receive
         self.is_over = False
 
     async def __call__(self) -> Message:
-        """The next piece."""
+        """The next chunk."""
         message = await self._receive()
         self.is_over = not message.get("more_body", False)
         return {"body": b"", **message}
@@ -57,11 +57,11 @@ class HttpService:
     """The ASGI application of one worker.
 
     Args:
-        service: what takes the requests.
-        hosts: which Host headers are answered.
+        service: handles the requests.
+        hosts: the allowed Host headers.
     """
 
-    def __init__(self, service: Service, hosts: Hosts) -> None:
+    def __init__(self, service: Service, hosts: AllowedHosts) -> None:
         self._service: Final = service
         self._hosts: Final = hosts
 
@@ -70,88 +70,97 @@ class HttpService:
         if scope["type"] != "http":
             return
         connection: TimedProtocol = scope["state"][CONNECTION]
-        kind, incoming = JSON, _Incoming(receive)
+        content_type, body_reader = JSON, _BodyReader(receive)
         try:
             headers = _headers(scope["headers"])
-            kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+            content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
             self._hosts.check(headers.get(b"host"))
-            if scope["path"] in _PLACES and scope["method"] in {"GET", "HEAD"}:
-                await self._tell_state(scope["path"], scope["method"], headers, connection, send)
+            if scope["path"] in _STATE_PATHS and scope["method"] in {"GET", "HEAD"}:
+                await self._send_state(scope["path"], scope["method"], headers, connection, send)
                 return
             signal = _signal(scope["method"], scope["path"])
-            body = await self._take(signal, kind, headers, incoming, connection)
+            body = await self._handle(signal, content_type, headers, body_reader, connection)
         except RefusedError as error:
             refusal = error.refusal
-            self._service.intake.state.refused[str(refusal.status)] += 1
-            is_kept = bool(refusal.retry_seconds) and connection.sender is not None
-            await _refuse(refusal, kind if kind in _CONTENT_TYPES else JSON, send, is_kept=is_kept)
-            if not is_kept:
-                await _end(incoming, send, self._service.most_body_bytes)
+            self._service.queue.stats.refused[str(refusal.status)] += 1
+            stays_open = bool(refusal.retry_seconds) and connection.sender is not None
+            await _refuse(
+                refusal,
+                content_type if content_type in _CONTENT_TYPES else JSON,
+                send,
+                stays_open=stays_open,
+            )
+            if not stays_open:
+                await _end(body_reader, send, self._service.max_body_bytes)
         else:
             if body is not None:
-                await _send(200, kind, body, [], send)
+                await _send(200, content_type, body, [], send)
 
-    async def _take(
+    async def _handle(
         self,
         signal: str,
-        kind: bytes,
+        content_type: bytes,
         headers: dict[bytes, bytes],
-        incoming: _Incoming,
+        body_reader: _BodyReader,
         connection: TimedProtocol,
     ) -> bytes | None:
-        """The answer's body; `None` where the sender has gone."""
+        """The body of the answer; `None` if the sender has disconnected."""
         service = self._service
         header = service.identify(_authorizations(headers), self._certified(connection))
         encoding = headers.get(b"content-encoding", b"").strip().lower().decode("latin-1")
-        self._check_headers(kind, encoding, headers)
+        self._check_headers(content_type, encoding, headers)
         sender = header.organization
         connection.admit(sender)
         with service.admitted(sender):
-            received = await self._receive(signal, kind, encoding, incoming, sender)
-            if received is None:
+            decoded = await self._receive(signal, content_type, encoding, body_reader, sender)
+            if decoded is None:
                 return None
-            return success(signal, kind, await service.store(received, header))
+            return success(signal, content_type, await service.store(decoded, header))
 
     async def _receive(
-        self, signal: str, kind: bytes, encoding: str, incoming: _Incoming, sender: str
-    ) -> Received | None:
-        """What the body holds; `None` where the sender has gone."""
+        self, signal: str, content_type: bytes, encoding: str, body_reader: _BodyReader, sender: str
+    ) -> DecodedRequest | None:
+        """The decoded body; `None` if the sender has disconnected."""
         service = self._service
-        inflater = Inflater(encoding, service.most_body_bytes)
-        held = 0
+        inflater = Inflater(encoding, service.max_body_bytes)
+        reserved = 0
         try:
-            while not incoming.is_over:
-                message = await incoming()
+            while not body_reader.is_over:
+                message = await body_reader()
                 if message["type"] == "http.disconnect":
                     return None
-                grown = service.unpack(inflater, message["body"], sender)
-                service.hold(sender, grown)
-                held += grown
-            # Nobody holds the body any longer than it takes to read it.
-            return await service.decode(signal, kind, inflater.finish(), sender)
+                growth = service.decompress(inflater, message["body"], sender)
+                service.reserve_memory(sender, growth)
+                reserved += growth
+            # No name refers to the body, so that it is freed as soon as it is decoded.
+            return await service.decode(signal, content_type, inflater.finish(), sender)
         except TooLargeError as error:
             raise RefusedError(Refusal(413, str(error))) from None
         except MalformedError as error:
             raise RefusedError(Refusal(400, str(error))) from None
         finally:
-            service.hold(sender, -held)
+            service.reserve_memory(sender, -reserved)
 
     def _certified(self, connection: TimedProtocol) -> str | None:
         part = self._service.limits.certificate_part
-        return named_in_certificate(connection.certificate, part) if part else None
+        return organization_in_certificate(connection.certificate, part) if part else None
 
-    def _check_headers(self, kind: bytes, encoding: str, headers: dict[bytes, bytes]) -> None:
-        if kind not in _CONTENT_TYPES:
-            told = "send application/x-protobuf or application/json"
-            raise RefusedError(Refusal(415, told))
+    def _check_headers(
+        self, content_type: bytes, encoding: str, headers: dict[bytes, bytes]
+    ) -> None:
+        if content_type not in _CONTENT_TYPES:
+            reason = "unsupported content type; send application/x-protobuf or application/json"
+            raise RefusedError(Refusal(415, reason))
         if encoding not in ENCODINGS:
-            raise RefusedError(Refusal(415, "compress with gzip or zstd, or not at all"))
-        most = self._service.most_body_bytes
+            raise RefusedError(Refusal(415, "unsupported Content-Encoding; use gzip, zstd or none"))
+        max_bytes = self._service.max_body_bytes
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > most:
-            raise RefusedError(Refusal(413, f"the body is over {most} bytes"))
+        if length.isdigit() and int(length) > max_bytes:
+            raise RefusedError(
+                Refusal(413, f"the body is over {max_bytes} bytes; send smaller batches")
+            )
 
-    async def _tell_state(
+    async def _send_state(
         self,
         path: str,
         method: str,
@@ -159,25 +168,26 @@ class HttpService:
         connection: TimedProtocol,
         send: Send,
     ) -> None:
-        """`/health` says that this worker answers, `/ready` whether the database takes rows."""
-        intake = self._service.intake
-        state = intake.state
-        ready = not state.last_error and not intake.is_full
-        told: dict[str, object] = {"status": "ok" if ready or path == "/health" else "unavailable"}
-        counted = {
-            "reason": state.last_error or ("the queue is full" if intake.is_full else None),
-            "waiting": intake.waiting,
-            "received": state.received,
-            "stored": state.stored,
-            "dropped": state.dropped,
-            "dropped_example": state.dropped_example,
-            "set_aside": dict(state.set_aside),
-            "refused": dict(state.refused),
+        """Answer `/health` (this worker runs) or `/ready` (the database accepts rows)."""
+        queue = self._service.queue
+        stats = queue.stats
+        ready = not stats.last_error and not queue.is_full
+        status_text = "ok" if ready or path == "/health" else "unavailable"
+        report: dict[str, object] = {"status": status_text}
+        counters = {
+            "reason": stats.last_error or ("the queue is full" if queue.is_full else None),
+            "waiting": queue.waiting,
+            "received": stats.received,
+            "stored": stats.stored,
+            "dropped": stats.dropped,
+            "dropped_example": stats.dropped_example,
+            "set_aside": dict(stats.quarantined),
+            "refused": dict(stats.refused),
         }
         if self._service.is_operator(_authorizations(headers), self._certified(connection)):
-            told |= counted
+            report |= counters
         status = 503 if path == "/ready" and not ready else 200
-        body = b"" if method == "HEAD" else json.dumps(told).encode()
+        body = b"" if method == "HEAD" else json.dumps(report).encode()
         await _send(status, JSON, body, [_CLOSE] if connection.sender is None else [], send)
 
 
@@ -185,62 +195,75 @@ def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Headers by name.
 
     Raises:
-        RefusedError: one stands there twice that can be meant once only.
+        RefusedError: a header that must be unique appears twice.
     """
-    found: dict[bytes, bytes] = {}
+    headers: dict[bytes, bytes] = {}
     for name, value in pairs:
-        if name in found and name in _SINGLE:
-            raise RefusedError(Refusal(400, f"send one {name.decode('latin-1')} header"))
-        found[name] = value
-    return found
+        if name in headers and name in _SINGLE_HEADERS:
+            raise RefusedError(
+                Refusal(400, f"the {name.decode('latin-1')} header appears twice; send it once")
+            )
+        headers[name] = value
+    return headers
 
 
 def _authorizations(headers: dict[bytes, bytes]) -> list[str]:
-    told = headers.get(b"authorization")
-    return [] if told is None else [told.decode("latin-1")]
+    authorization = headers.get(b"authorization")
+    return [] if authorization is None else [authorization.decode("latin-1")]
 
 
 def _signal(method: str, path: str) -> str:
     signal = _SIGNALS.get(path)
     if signal is None:
-        raise RefusedError(Refusal(404, "the ledger takes /v1/traces and /v1/logs"))
+        raise RefusedError(Refusal(404, "unknown path; use /v1/traces or /v1/logs"))
     if method != "POST":
-        raise RefusedError(Refusal(405, "send it with POST"))
+        raise RefusedError(Refusal(405, "method not allowed; use POST"))
     return signal
 
 
-async def _refuse(refusal: Refusal, kind: bytes, send: Send, *, is_kept: bool) -> None:
-    """Answer; where the connection is not kept, the answer stays open for `_end`."""
-    headers: list[tuple[bytes, bytes]] = [] if is_kept else [_CLOSE]
+async def _refuse(refusal: Refusal, content_type: bytes, send: Send, *, stays_open: bool) -> None:
+    """Send a refusal; if the connection is to be closed, `_end` completes the answer."""
+    headers: list[tuple[bytes, bytes]] = [] if stays_open else [_CLOSE]
     if refusal.retry_seconds:
         headers.append((b"retry-after", str(refusal.retry_seconds).encode()))
-    if refusal.status == 401:  # noqa: PLR2004 - RFC 9110, 15.5.2: it must say how
+    if refusal.status == 401:  # noqa: PLR2004 - RFC 9110, 15.5.2: this header is required
         headers.append((b"www-authenticate", b"Bearer"))
-    if refusal.status == 405:  # noqa: PLR2004 - RFC 9110, 15.5.6: it must say what
+    if refusal.status == 405:  # noqa: PLR2004 - RFC 9110, 15.5.6: this header is required
         headers.append((b"allow", b"POST"))
-    await _send(refusal.status, kind, refusal.body(kind), headers, send, is_open=not is_kept)
+    await _send(
+        refusal.status,
+        content_type,
+        refusal.body(content_type),
+        headers,
+        send,
+        is_open=not stays_open,
+    )
 
 
-async def _end(incoming: _Incoming, send: Send, most_bytes: int) -> None:
-    """Throw away what is left of a refused body, within its limit, and close the connection.
+async def _end(body_reader: _BodyReader, send: Send, max_bytes: int) -> None:
+    """Discard the rest of a refused body, up to the size limit, and close the connection.
 
-    A connection closed before is reset, and its sender does not get to read the answer.
+    If the connection were closed earlier, it would be reset before the sender reads the answer.
     """
-    left = most_bytes
-    while left > 0 and not incoming.is_over:
-        left -= len((await incoming())["body"])
+    left = max_bytes
+    while left > 0 and not body_reader.is_over:
+        left -= len((await body_reader())["body"])
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _send(  # noqa: PLR0913 - an answer's parts
+async def _send(  # noqa: PLR0913 - the parts of an answer
     status: int,
-    kind: bytes,
+    content_type: bytes,
     body: bytes,
     headers: list[tuple[bytes, bytes]],
     send: Send,
     *,
     is_open: bool = False,
 ) -> None:
-    told = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": told})
+    all_headers = [
+        (b"content-type", content_type),
+        (b"content-length", str(len(body)).encode()),
+        *headers,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": all_headers})
     await send({"type": "http.response.body", "body": body, "more_body": is_open})

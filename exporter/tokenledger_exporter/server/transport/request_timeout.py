@@ -1,8 +1,8 @@
-"""uvicorn's HTTP connection, bounded in time and in memory.
+"""uvicorn's HTTP connection with limits on time and memory.
 
-uvicorn itself (0.54, read 2026-11-28) waits for ever for the rest of a request and for a peer that
-reads no answer, keeps reading while pipelined requests wait, and takes any number of headers and
-trailers. Its only time-out is for connections that are idle between two requests.
+uvicorn itself (0.54, read 2026-11-28) waits without a timeout for the rest of a request and for a
+peer that does not read its answer, keeps reading while pipelined requests wait, and accepts any
+number of headers and trailers. Its only timeout is for connections that are idle between requests.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 CONNECTION: Final = "tokenledger.connection"
-"""Under which name a request's state holds the connection it came on."""
+"""The key of a request's connection in its ASGI state."""
 
-STRANGER_SECONDS: Final = 5
-"""How long a connection may be idle before a request of it was admitted."""
+ANONYMOUS_IDLE_SECONDS: Final = 5
+"""How long a connection may be idle before its first admitted request."""
 
-_SENDER_SECONDS: Final = 75
+_SENDER_IDLE_SECONDS: Final = 75
 _MAX_HEADER_BYTES: Final = 32_768
 _MAX_HEADERS: Final = 128
 _MAX_PIPELINED: Final = 8
 _MAX_UNREAD_BYTES: Final = 16_384
-# Whoever sends a body in pieces of some bytes costs a call a piece.
-_MAX_PIECES: Final = 8_192
+# Every chunk of a body costs a call, however small it is.
+_MAX_CHUNKS: Final = 8_192
 
 _connections: Final[list[Connections]] = []
 
 
 def _open_connections() -> Connections:
-    """Those of this worker; counted from its first connection on."""
+    """The connections of this worker, counted from its first connection on."""
     if not _connections:
         _connections.append(Connections(raise_descriptor_limit()))
     return _connections[0]
 
 
-class _FloodError(Exception):
-    """Ends the parsing of what nobody will answer."""
+class _LimitError(Exception):
+    """Stops the parser after the connection was closed for exceeding a limit."""
 
 
-class _OneAtATime(FlowControl):
-    """Reads no more while requests wait for their turn or answers for their reader."""
+class _OneAtATimeFlow(FlowControl):
+    """Does not read on while pipelined requests or unread answers wait."""
 
     def __init__(self, pipeline: Sized, transport: asyncio.Transport) -> None:
         super().__init__(transport)
@@ -68,7 +68,7 @@ class _OneAtATime(FlowControl):
 
 
 class TimedProtocol(HttpToolsProtocol):
-    """Ends a connection that takes too long, or more than its share of memory."""
+    """Closes a connection that takes too long or uses too much memory."""
 
     def __init__(
         self,
@@ -78,30 +78,30 @@ class TimedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.timeout_keep_alive = STRANGER_SECONDS
+        self.timeout_keep_alive = ANONYMOUS_IDLE_SECONDS
         self.sender: Hashable | None = None
         self._address = ""
-        self._for_request: Final = _Deadline()
-        self._for_reader: Final = _Deadline()
-        self._header_bytes = self._header_count = self._pieces = 0
+        self._request_deadline: Final = _Deadline()
+        self._reader_deadline: Final = _Deadline()
+        self._header_bytes = self._header_count = self._chunks = 0
         self._in_headers = True
 
     def admit(self, sender: Hashable) -> None:
-        """Note that a request was admitted: the connection is a sender's, and may stay."""
+        """Note that a request was admitted, so that the connection may stay open."""
         if self.transport.is_closing():
             return
         self.sender = sender
-        self.timeout_keep_alive = _SENDER_SECONDS
+        self.timeout_keep_alive = _SENDER_IDLE_SECONDS
         _open_connections().admitted(self._address, sender, self)
 
     @cached_property
     def certificate(self) -> Mapping[str, object]:
-        """What the client's certificate says; nothing without one."""
+        """The contents of the client's certificate; empty without a certificate."""
         tls = self.transport.get_extra_info("ssl_object")
         return {} if tls is None else tls.getpeercert() or {}
 
     def drop(self) -> None:
-        """End the connection at once."""
+        """Close the connection at once."""
         self.transport.abort()
 
     @override
@@ -109,16 +109,16 @@ class TimedProtocol(HttpToolsProtocol):
         self, transport: asyncio.Transport
     ) -> None:
         super().connection_made(transport)
-        self.flow = _OneAtATime(self.pipeline, transport)
+        self.flow = _OneAtATimeFlow(self.pipeline, transport)
         transport.set_write_buffer_limits(high=_MAX_UNREAD_BYTES)
         self._address = self.client[0] if self.client else ""
-        self._for_request.set(self)
+        self._request_deadline.set(self)
         _open_connections().opened(self._address, self)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._for_request.clear()
-        self._for_reader.clear()
+        self._request_deadline.clear()
+        self._reader_deadline.clear()
         self._unset_keepalive_if_required()
         _open_connections().closed(self._address, self.sender, self)
         self.pipeline.clear()
@@ -135,18 +135,18 @@ class TimedProtocol(HttpToolsProtocol):
     @override
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= _MAX_PIPELINED:
-            self._flood()
-        self._header_count = self._pieces = 0
-        self._for_request.set(self)
+            self._drop_and_stop()
+        self._header_count = self._chunks = 0
+        self._request_deadline.set(self)
         super().on_message_begin()
         self.scope["state"] = {CONNECTION: self}
 
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
-        # Trailers come this way as well.
+        # Trailers are reported here, too.
         self._header_count += 1
         if self._header_count > _MAX_HEADERS:
-            self._flood()
+            self._drop_and_stop()
         super().on_header(name, value)
 
     @override
@@ -156,14 +156,14 @@ class TimedProtocol(HttpToolsProtocol):
 
     @override
     def on_body(self, body: bytes) -> None:
-        self._pieces += 1
-        if self._pieces > _MAX_PIECES:
-            self._flood()
+        self._chunks += 1
+        if self._chunks > _MAX_CHUNKS:
+            self._drop_and_stop()
         super().on_body(body)
 
     @override
     def on_message_complete(self) -> None:
-        self._for_request.clear()
+        self._request_deadline.clear()
         self._in_headers = True
         self._header_bytes = 0
         super().on_message_complete()
@@ -174,58 +174,58 @@ class TimedProtocol(HttpToolsProtocol):
         if not self.pipeline:
             self._forget_request()
         if self.transport.is_closing() and self.transport.get_write_buffer_size():
-            self._for_reader.set(self)
+            self._reader_deadline.set(self)
 
     @override
     def send_400_response(self, msg: str) -> None:
         if not self.transport.is_closing():
             super().send_400_response(msg)
-            self._for_reader.set(self)
+            self._reader_deadline.set(self)
 
     @override
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._for_reader.set(self)
+        self._reader_deadline.set(self)
 
     @override
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._for_reader.clear()
+        self._reader_deadline.clear()
         self.flow.resume_reading()
 
     @override
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
-        self._for_reader.set(self)
+        self._reader_deadline.set(self)
 
     def _forget_request(self) -> None:
-        """Let go of what nobody reads any more, without waiting for the garbage collection.
+        """Release the memory of a finished request without waiting for the garbage collector.
 
-        Protocol, request and answer refer to each other; a stranger's connections may be many.
+        Protocol, request and answer refer to each other, and there may be many connections.
         """
         cycle = cast("RequestResponseCycle | None", self.cycle)
         if cycle is not None and (cycle.response_complete or cycle.disconnected):
             cycle.body = bytearray()
             cycle.scope["state"] = {}
 
-    def _flood(self) -> None:
+    def _drop_and_stop(self) -> None:
         self.drop()
-        raise _FloodError
+        raise _LimitError
 
 
 class _Deadline:
-    """Ends a connection, unless what it waits for happens before."""
+    """Closes a connection unless it is cleared in time."""
 
     def __init__(self) -> None:
         self._timer: TimerHandle | None = None
 
     def set(self, protocol: TimedProtocol) -> None:
-        """Begin to wait, unless it does already."""
+        """Start the timer, unless it is running."""
         if self._timer is None:
             self._timer = protocol.loop.call_later(REQUEST_SECONDS, protocol.drop)
 
     def clear(self) -> None:
-        """Wait no longer."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tokenledger_exporter.server.transport.quiet import RateLimit
+from tokenledger_exporter.server.transport.log_rate_limit import LogRateLimit
 
 if TYPE_CHECKING:
     import pytest
@@ -18,7 +18,7 @@ def record(text: str, event: str = "") -> logging.LogRecord:
 
 
 def test_ten_lines_of_a_kind_are_written_and_the_number_of_the_rest() -> None:
-    limit = RateLimit()
+    limit = LogRateLimit()
     assert sum(limit.filter(record("%s: %s", "unreadable")) for _ in range(5_000)) == 10
     assert limit.filter(record("%s: %s", "another"))
 
@@ -28,9 +28,9 @@ def test_the_first_line_of_a_new_minute_says_how_many_were_left_out(
 ) -> None:
     now = [1_000.0]
     monkeypatch.setattr(
-        "tokenledger_exporter.server.transport.quiet.time.monotonic", lambda: now[0]
+        "tokenledger_exporter.server.transport.log_rate_limit.time.monotonic", lambda: now[0]
     )
-    limit = RateLimit()
+    limit = LogRateLimit()
     for _ in range(25):
         limit.filter(record("bad request"))
     now[0] += 61

@@ -17,8 +17,8 @@ from tokenledger_exporter.errors import DatabaseUnreachableError
 from tokenledger_exporter.server.decoding.otlp_protobuf import decode_traces
 from tokenledger_exporter.server.ingest.bounds import RequestBounds
 from tokenledger_exporter.server.ingest.cardinality import CardinalityGuard
-from tokenledger_exporter.server.ingest.queue import AwayError, FullError, IngestQueue
-from tokenledger_exporter.server.ingest.shares import Budget, Meter
+from tokenledger_exporter.server.ingest.queue import UnavailableError, QueueFullError, IngestQueue
+from tokenledger_exporter.server.ingest.fair_share import Budget, WorkMeter
 from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_exporter.store.writer import BatchWriter
 
@@ -53,7 +53,7 @@ class WithoutPrices(BatchWriter):
 @contextmanager
 def taking(writer: BatchWriter, places: int = 10_000) -> Generator[IngestQueue]:
     budgets = Budget(places, is_shared=True), Budget(LARGE, is_shared=True)
-    intake = IngestQueue(writer, CardinalityGuard(0), *budgets, Meter())
+    intake = IngestQueue(writer, CardinalityGuard(0), *budgets, WorkMeter())
     intake.start()
     try:
         yield intake
@@ -79,7 +79,7 @@ def test_one_senders_failure_is_nobody_elses(database_url: str) -> None:
                 send(intake, "globex", f"g{number}"),
                 return_exceptions=True,
             )
-            failed += isinstance(outcomes[0], AwayError)
+            failed += isinstance(outcomes[0], UnavailableError)
             taken += outcomes[1] == Counter()
         return failed, taken
 
@@ -117,12 +117,12 @@ def test_a_large_request_of_one_is_written_in_turns_with_the_others(database_url
 def test_a_full_queue_of_one_leaves_room_for_others(database_url: str) -> None:
     """Nothing is written before the queue is full."""
     budgets = Budget(40, is_shared=True), Budget(LARGE, is_shared=True)
-    intake = IngestQueue(BatchWriter(database_url), CardinalityGuard(0), *budgets, Meter())
+    intake = IngestQueue(BatchWriter(database_url), CardinalityGuard(0), *budgets, WorkMeter())
 
     async def fill() -> None:
         waiting = [asyncio.create_task(send(intake, "globex", *"abcde")) for _ in range(4)]
         await asyncio.sleep(0)
-        with pytest.raises(FullError):
+        with pytest.raises(QueueFullError):
             await send(intake, "globex", "one more")
         assert not intake.has_room("globex")
         waiting.append(asyncio.create_task(send(intake, "acme", *"abcde")))
@@ -162,7 +162,7 @@ def test_without_senders_to_tell_apart_all_of_it_is_anybodys() -> None:
 
 
 def test_who_causes_most_of_the_work_is_over_while_others_work() -> None:
-    meter = Meter()
+    meter = WorkMeter()
     meter.charge("globex", 3.0)
     assert not meter.is_over("globex"), "alone, it may use all"
     meter.charge("acme", 0.1)

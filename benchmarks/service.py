@@ -211,7 +211,7 @@ def _print_memory() -> None:
                 after = service.rss_mib()
                 server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
                 server.close()
-                until(lambda: service.takes(warm))
+                until(lambda: service.accepts(warm))
     seconds = told["sent_seconds"]
     rate = _MEMORY_RATE * _MEMORY_SECONDS / seconds
     print(f"\ndatabase away, {rate:,.0f} spans/s for {seconds:.0f} s")

@@ -1,4 +1,4 @@
-"""Log records as coding agents write them, and what the calls they tell of cost."""
+"""Log records as coding agents write them, and the cost of their calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.otlp_requests import pairs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# As codex-rs/otel writes it (read 2026-11-26): counts with `%` are text, optional ones numbers.
+# From codex-rs/otel (read 2026-11-26): counts with `%` are text, optional ones are numbers.
 CODEX: dict[str, str | int] = {
     "event.name": "codex.sse_event",
     "event.kind": "response.completed",
@@ -30,10 +30,10 @@ CODEX: dict[str, str | int] = {
     "user.account_id": "account-1",
     "originator": "codex_cli_rs",
 }
-# gpt-5-codex: $1.25 a million in, $0.125 cached, $10 out; 10,000 of 12,000 come from the cache.
+# gpt-5-codex, per million tokens: $1.25 input, $0.125 cached input, $10 output.
 CODEX_COST = (Decimal("1.25") * 2_000 + Decimal("0.125") * 10_000 + Decimal(10) * 900) / 1_000_000
 
-# As public collectors of Claude Code's telemetry name it (read 2026-11-26).
+# Names from public collectors of Claude Code's telemetry (read 2026-11-26).
 CLAUDE: dict[str, str | int] = {
     "event.name": "api_request",
     "session.id": "session-1",
@@ -49,7 +49,8 @@ CLAUDE: dict[str, str | int] = {
     "request_id": "req_011",
     "prompt": "never stored",
 }
-# claude-sonnet-4-5: $3 in, $0.30 read, $3.75 written for five minutes, $15 out.
+# claude-sonnet-4-5, per million tokens: $3 input, $0.30 cache read, $3.75 cache write (five
+# minutes), $15 output.
 CLAUDE_COST = (
     Decimal(3) * 1_000 + Decimal("0.30") * 20_000 + Decimal("3.75") * 4_000 + Decimal(15) * 500
 ) / 1_000_000
@@ -63,10 +64,10 @@ def request(*records: LogRecord) -> ExportLogsServiceRequest:
     )
 
 
-def log(told: Mapping[str, str | int], text: str = "", event_name: str = "") -> LogRecord:
+def log(fields: Mapping[str, str | int], text: str = "", event_name: str = "") -> LogRecord:
     return LogRecord(
         time_unix_nano=time.time_ns() - 60 * 10**9,
         body=AnyValue(string_value=text),
-        attributes=pairs(told),
+        attributes=pairs(fields),
         event_name=event_name,
     )

@@ -1,12 +1,15 @@
-"""Requests with model calls whose price is known: gpt-4o, 1,000 tokens in and 100 out."""
+"""Requests with model calls of a known cost: gpt-4o, 1,000 input and 100 output tokens."""
 
 from __future__ import annotations
 
+import base64
 import itertools
+import json
 import time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -14,29 +17,24 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-import base64
-import json
-from typing import TYPE_CHECKING, Any
-
-from google.protobuf.json_format import MessageToDict
 
 COST: Final = (Decimal("2.50") * 1_000 + Decimal("10.00") * 100) / 1_000_000
-"""What one call costs: $2.50 a million tokens in, $10 out."""
+"""The cost of one call: $2.50 per million input tokens, $10 per million output tokens."""
 
 _numbers = itertools.count(1)
 _SECOND: Final = 1_000_000_000
 
 
-def pairs(told: Mapping[str, str | int]) -> Iterable[KeyValue]:
-    for key, value in told.items():
+def pairs(fields: Mapping[str, str | int]) -> Iterable[KeyValue]:
+    for key, value in fields.items():
         if isinstance(value, str):
             yield KeyValue(key=key, value=AnyValue(string_value=value))
         else:
             yield KeyValue(key=key, value=AnyValue(int_value=value))
 
 
-def call(told: Mapping[str, str | int] | None = None, *, start_ns: int = 0) -> Span:
-    """A call of its own, which ended a minute ago."""
+def call(fields: Mapping[str, str | int] | None = None, *, start_ns: int = 0) -> Span:
+    """A new call that started a minute ago."""
     started = start_ns or time.time_ns() - 60 * _SECOND
     number = next(_numbers)
     return Span(
@@ -51,7 +49,7 @@ def call(told: Mapping[str, str | int] | None = None, *, start_ns: int = 0) -> S
                 "gen_ai.response.model": "gpt-4o",
                 "gen_ai.usage.input_tokens": 1_000,
                 "gen_ai.usage.output_tokens": 100,
-                **(told or {}),
+                **(fields or {}),
             }
         ),
     )
@@ -70,19 +68,19 @@ def body(*spans: Span) -> bytes:
 
 
 def as_json(request: ExportTraceServiceRequest) -> bytes:
-    """OTLP/JSON: protobuf's, with the ids in hexadecimal."""
-    told: dict[str, Any] = MessageToDict(request)
-    for of_resource in told.get("resourceSpans", ()):
-        for group in of_resource.get("scopeSpans", ()):
+    """The request as OTLP/JSON, which is protobuf's JSON with hexadecimal ids."""
+    message: dict[str, Any] = MessageToDict(request)
+    for resource_spans in message.get("resourceSpans", ()):
+        for group in resource_spans.get("scopeSpans", ()):
             for span in group.get("spans", ()):
                 for name in ("traceId", "spanId", "parentSpanId"):
                     if name in span:
                         span[name] = base64.b64decode(span[name]).hex()
-    return json.dumps(told).encode()
+    return json.dumps(message).encode()
 
 
 def nested(depth: int) -> bytes:
-    """Arrays in arrays as encoded bytes: the stock class cannot build them that deep."""
+    """Encoded nested arrays; protobuf's own class cannot build them this deep."""
     data = b""
     for _ in range(depth):
         data = b"\x2a" + length(inner := b"\x0a" + length(data) + data) + inner
@@ -95,7 +93,7 @@ def wrapped(number: int, data: bytes) -> bytes:
 
 
 def deep_request(depth: int) -> bytes:
-    """A request with one span that has one attribute, so deep."""
+    """A request with one span that has one deeply nested attribute."""
     pair = wrapped(1, b"x") + wrapped(2, nested(depth))
     span = wrapped(1, b"t" * 16) + wrapped(2, b"s" * 8) + wrapped(9, pair)
     return wrapped(1, wrapped(2, wrapped(2, span)))
@@ -109,7 +107,7 @@ def deep_json(depth: int) -> bytes:
 
 
 def length(data: bytes) -> bytes:
-    """A protobuf varint of how long some bytes are."""
+    """The length of some bytes as a protobuf varint."""
     number, out = len(data), bytearray()
     while number >= 0x80:
         out.append(number & 0x7F | 0x80)

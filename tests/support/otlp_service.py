@@ -1,4 +1,4 @@
-"""`tokenledger serve` as a process of its own, and requests as senders make them."""
+"""Runs `tokenledger serve` as a process, and sends requests to it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import psycopg
 import pytest
 
 from support.otlp_requests import body, call
@@ -26,21 +27,13 @@ if TYPE_CHECKING:
 
     import grpc
 
-from typing import TYPE_CHECKING
-
-import psycopg
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-
 _BIN: Final = Path(sys.executable).parent
 _SECONDS: Final = 60.0
 
 
 @dataclass
 class Running:
-    """A service that listens."""
+    """A running service."""
 
     process: subprocess.Popen[str]
     port: int
@@ -58,41 +51,43 @@ class Running:
         headers: Mapping[str, str] | None = None,
         method: str = "",
     ) -> Answer:
-        """One request on a connection of its own; protobuf unless the headers say otherwise."""
-        told = {"content-type": "application/x-protobuf", **(headers or {})}
+        """Send a request on a new connection; the default content type is protobuf."""
+        all_headers = {"content-type": "application/x-protobuf", **(headers or {})}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_SECONDS)
         with contextlib.closing(connection):
-            connection.request(method or ("GET" if body is None else "POST"), path, body, told)
+            connection.request(
+                method or ("GET" if body is None else "POST"), path, body, all_headers
+            )
             response = connection.getresponse()
             return Answer(response.status, dict(response.getheaders()), response.read())
 
-    def takes(self, body: bytes) -> bool:
-        """Whether a request is taken."""
+    def accepts(self, body: bytes) -> bool:
+        """Whether a request is accepted."""
         return self.ask("/v1/traces", body).status == 200
 
-    def takes_as(self, token: str) -> bool:
-        """Whether a call of a token's sender is taken."""
-        told = {"authorization": f"Bearer {token}"}
-        return self.ask("/v1/traces", body(call()), told).status == 200
+    def accepts_from(self, token: str) -> bool:
+        """Whether a call from the sender with a token is accepted."""
+        headers = {"authorization": f"Bearer {token}"}
+        return self.ask("/v1/traces", body(call()), headers).status == 200
 
     def rss_mib(self) -> float:
-        """Resident memory of the process that was started."""
+        """Resident memory of the main process."""
         return self._memory_mib("VmRSS")
 
     def peak_rss_mib(self) -> float:
-        """The most it had since it was started."""
+        """Peak resident memory since its start."""
         return self._memory_mib("VmHWM")
 
     def _memory_mib(self, name: str) -> float:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(rf"{name}:\s+(\d+) kB", status)
-        assert found
-        return int(found[1]) / 1024
+        match = re.search(rf"{name}:\s+(\d+) kB", status)
+        assert match
+        return int(match[1]) / 1024
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """An answer of the service."""
 
     status: int
     headers: dict[str, str]
@@ -108,7 +103,7 @@ def serving(
     descriptors: int = 0,
     **variables: str,
 ) -> Generator[Running]:
-    """Serve while the block runs, then end as an operator would, and find nothing wrong."""
+    """Run a service during the block, then stop it with SIGTERM and check its output."""
     grpc_port = free_port() if grpc else 0
     command = [
         *(str(_BIN / "tokenledger"), "serve", "--port", "0", "--grpc-port", str(grpc_port)),
@@ -127,8 +122,8 @@ def serving(
     assert process.stderr
     for line in process.stderr:
         running.lines.append(line)
-        if found := re.search(r"OTLP/HTTP on \S+:(\d+)", line):
-            running.port = int(found[1])
+        if match := re.search(r"OTLP/HTTP on \S+:(\d+)", line):
+            running.port = int(match[1])
             break
     reader = threading.Thread(target=running.lines.extend, args=[process.stderr])
     reader.start()
@@ -154,30 +149,30 @@ def _answers(running: Running, *, speaks_tls: bool) -> bool:
     return running.ask("/health").status == 200
 
 
-def until(holds: Callable[[], Any], seconds: float = _SECONDS) -> None:
-    """Wait for a condition of another process."""
+def until(condition: Callable[[], Any], seconds: float = _SECONDS) -> None:
+    """Wait until a condition in another process is true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError, http.client.HTTPException):
-            if holds():
+            if condition():
                 return
-        # Another process, which has no way to tell us.
+        # The other process cannot notify us.
         time.sleep(0.02)
-    pytest.fail("it did not come true in time")
+    pytest.fail("the condition did not become true in time")
 
 
 def exporting(channel: grpc.Channel) -> grpc.UnaryUnaryMultiCallable[bytes, bytes]:
-    """The method of traces, which takes and gives plain bytes here."""
+    """The export method for traces, with plain bytes as request and response."""
     method = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-    # The stubs know no channel without serializers.
+    # The type stubs require serializers.
     untyped = cast("Any", channel)
     export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = untyped.unary_unary(method)
     return export
 
 
 @contextlib.contextmanager
-def away(server: str, url: str) -> Generator[None]:
-    """The database lets nobody in, and those who were in are out."""
+def unavailable(server: str, url: str) -> Generator[None]:
+    """During the block the database refuses connections; existing ones are terminated."""
     name = url.rpartition("/")[2]
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())

@@ -1,4 +1,4 @@
-"""A gRPC client that sends messages up to their last byte and then no more: HTTP/2 by hand."""
+"""A gRPC client, with hand-written HTTP/2, that never sends the last byte of its messages."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _HEAD_BYTES: Final = 9
 
 
 class StallingClient:
-    """One connection.
+    """One connection with stalled calls.
 
     Args:
-        port: of the service.
-        token: of the sender.
-        streams: calls on it.
-        size: bytes of each message, of which the last is never sent.
+        port: port of the service.
+        token: token of the sender.
+        streams: number of calls.
+        size: bytes of each message; the last one is never sent.
     """
 
     def __init__(self, port: int, token: str, streams: int, size: int) -> None:
@@ -39,20 +39,20 @@ class StallingClient:
             self._send(stream, message)
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._socket.close()
 
     def push(self) -> int:
-        """Send as much as the windows allow; how many bytes went."""
+        """Send as much as the windows allow; returns the number of bytes."""
         sent = 0
         with contextlib.suppress(ConnectionError):
             self._read()
             for stream, left in list(self._left.items()):
-                fits = min(left, self._window, self._windows[stream], _FRAME_BYTES)
-                if fits > 0:
-                    self._send(stream, b"\x0a" * fits)
-                    self._left[stream] -= fits
-                    sent += fits
+                size = min(left, self._window, self._windows[stream], _FRAME_BYTES)
+                if size > 0:
+                    self._send(stream, b"\x0a" * size)
+                    self._left[stream] -= size
+                    sent += size
         return sent
 
     def _send(self, stream: int, data: bytes) -> None:
@@ -61,7 +61,7 @@ class StallingClient:
         self._windows[stream] -= len(data)
 
     def _headers(self) -> bytes:
-        told = {
+        headers = {
             ":method": "POST",
             ":scheme": "http",
             ":path": _PATH,
@@ -70,10 +70,10 @@ class StallingClient:
             "te": "trailers",
             "authorization": f"Bearer {self._token}",
         }
-        # Literals that are not indexed (RFC 7541, 6.2.2).
+        # Literal header fields without indexing (RFC 7541, 6.2.2).
         return b"".join(
             b"\x00" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
-            for name, value in told.items()
+            for name, value in headers.items()
         )
 
     def _read(self) -> None:
@@ -88,16 +88,18 @@ class StallingClient:
                 return
             kind, flags = self._buffer[3], self._buffer[4]
             stream = int.from_bytes(self._buffer[5:9], "big")
-            self._take(kind, flags, stream, self._buffer[_HEAD_BYTES : _HEAD_BYTES + length])
+            self._handle_frame(
+                kind, flags, stream, self._buffer[_HEAD_BYTES : _HEAD_BYTES + length]
+            )
             self._buffer = self._buffer[_HEAD_BYTES + length :]
 
-    def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+    def _handle_frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind == _SETTINGS and not flags & _ACK:
-            for place in range(0, len(payload), 6):
-                if int.from_bytes(payload[place : place + 2], "big") == _WINDOW_SETTING:
-                    size = int.from_bytes(payload[place + 2 : place + 6], "big")
-                    for each in self._windows:
-                        self._windows[each] += size - self._initial
+            for position in range(0, len(payload), 6):
+                if int.from_bytes(payload[position : position + 2], "big") == _WINDOW_SETTING:
+                    size = int.from_bytes(payload[position + 2 : position + 6], "big")
+                    for number in self._windows:
+                        self._windows[number] += size - self._initial
                     self._initial = size
             self._socket.sendall(_frame(_SETTINGS, _ACK, 0, b""))
         elif kind == _PING and not flags & _ACK:

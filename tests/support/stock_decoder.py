@@ -1,4 +1,4 @@
-"""The plain reading of a request: the stock classes, then the way of every span in process."""
+"""A reference decoder: protobuf's own classes, then the encoder of spans in the process."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 
 def records(body: bytes) -> list[SpanRecord]:
     """The records of a request's model calls."""
-    found: list[SpanRecord] = []
-    for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-        resource = Resource(attributes(of_resource.resource.attributes))
-        for group in of_resource.scope_spans:
+    decoded: list[SpanRecord] = []
+    for resource_spans in ExportTraceServiceRequest.FromString(body).resource_spans:
+        resource = Resource(attributes(resource_spans.resource.attributes))
+        for group in resource_spans.scope_spans:
             scope = InstrumentationScope(
                 group.scope.name, attributes=attributes(group.scope.attributes)
             )
-            for one in group.spans:
-                span = _span(one, resource, scope)
+            for proto_span in group.spans:
+                span = _span(proto_span, resource, scope)
                 if is_model_call(span):
-                    found.append(decode_record(encode_span(span)))
-    return found
+                    decoded.append(decode_record(encode_span(span)))
+    return decoded
 
 
 def attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
-    """Attributes by name, without those that no SDK can set."""
-    told = ((pair.key, _plain(pair.value)) for pair in pairs)
-    return {key: value for key, value in told if value is not None}
+    """Attributes by name, without values that SDKs cannot set."""
+    values = ((pair.key, _plain(pair.value)) for pair in pairs)
+    return {key: value for key, value in values if value is not None}
 
 
-def _plain(value: AnyValue) -> Any:  # noqa: ANN401 - whatever an attribute may hold
+def _plain(value: AnyValue) -> Any:  # noqa: ANN401 - any type of an attribute value
     kind = value.WhichOneof("value")
     if kind == "array_value":
         return tuple(_plain(item) for item in value.array_value.values)
@@ -61,7 +61,7 @@ def _span(span: Span, resource: Resource, scope: InstrumentationScope) -> Readab
         context=SpanContext(trace_id, int.from_bytes(span.span_id, "big"), is_remote=False),
         parent=SpanContext(trace_id, parent, is_remote=False) if parent else None,
         attributes=attributes(span.attributes),
-        events=[Event(one.name, attributes(one.attributes)) for one in span.events],
+        events=[Event(event.name, attributes(event.attributes)) for event in span.events],
         resource=resource,
         start_time=span.start_time_unix_nano,
         end_time=span.end_time_unix_nano,

@@ -1,4 +1,4 @@
-"""One service for the tests of a module, and questions to its ledger."""
+"""One service and one ledger for the tests of a module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def ledger_url(
     postgres_server: str, migrated_template: str, request: pytest.FixtureRequest
 ) -> Generator[str]:
-    """A migrated ledger of the module's own."""
+    """A migrated ledger for this module only."""
     name = f"served_{request.path.stem}"
     names = sql.Identifier(name), sql.Identifier(migrated_template)
     with psycopg.connect(postgres_server, autocommit=True) as connection:
@@ -31,6 +31,6 @@ def ledger_url(
 
 @pytest.fixture(scope="module")
 def service(ledger_url: str) -> Generator[Running]:
-    """A service as anybody starts it, gRPC on."""
+    """A service with default options and gRPC."""
     with serving(ledger_url, grpc=True) as running:
         yield running

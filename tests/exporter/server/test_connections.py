@@ -1,4 +1,4 @@
-"""What a connection may cost, with and without a token."""
+"""Limits of a connection, with and without a token."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def service(ledger_url: str) -> Generator[Running]:
         yield running
 
 
-def connected(service: Running, seconds: float = 20) -> socket.socket:
+def connect(service: Running, seconds: float = 20) -> socket.socket:
     return socket.create_connection(("127.0.0.1", service.port), timeout=seconds)
 
 
@@ -41,18 +41,18 @@ def post(data: bytes, headers: bytes = BEARER) -> bytes:
     return TRACES + headers + f"content-length: {len(data)}\r\n\r\n".encode() + data
 
 
-def _send_for_ever(connection: socket.socket) -> None:
+def _send_endlessly(connection: socket.socket) -> None:
     while True:
         connection.sendall(post(b"") * 4)
 
 
-def everything(connection: socket.socket) -> bytes:
-    """All that comes until the other side ends the connection."""
-    found = b""
+def read_to_end(connection: socket.socket) -> bytes:
+    """Everything that the service sends until it closes the connection."""
+    received = b""
     with contextlib.suppress(ConnectionResetError):
         while data := connection.recv(65_536):
-            found += data
-    return found
+            received += data
+    return received
 
 
 @pytest.mark.parametrize(
@@ -67,27 +67,27 @@ def everything(connection: socket.socket) -> bytes:
     ],
     ids=["401", "401 with a body", "400", "415", "404", "health"],
 )
-def test_what_is_not_admitted_is_answered_and_closed(
+def test_a_request_that_is_not_admitted_is_answered_and_closed(
     service: Running, sent: bytes, status: bytes
 ) -> None:
-    with connected(service, ANONYMOUS_IDLE_SECONDS - 1) as connection:
+    with connect(service, ANONYMOUS_IDLE_SECONDS - 1) as connection:
         connection.sendall(sent)
-        answer = everything(connection)
+        answer = read_to_end(connection)
     assert answer.startswith(b"HTTP/1.1 " + status)
     assert b"\r\nconnection: close\r\n" in answer
 
 
-def test_a_senders_connection_stays(service: Running) -> None:
-    with connected(service) as connection:
+def test_a_senders_connection_stays_open(service: Running) -> None:
+    with connect(service) as connection:
         for _ in range(3):
             connection.sendall(post(body(call())))
             assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
 
 
-def test_some_pipelined_requests_are_answered_in_their_order(service: Running) -> None:
-    with connected(service) as connection:
+def test_pipelined_requests_are_answered_in_order(service: Running) -> None:
+    with connect(service) as connection:
         connection.sendall(post(body(call())) * 3 + post(b"\x0a\xff"))
-        answers = everything(connection)
+        answers = read_to_end(connection)
     assert [part[:3] for part in answers.split(b"HTTP/1.1 ")[1:]] == [
         b"200",
         b"200",
@@ -96,28 +96,28 @@ def test_some_pipelined_requests_are_answered_in_their_order(service: Running) -
     ]
 
 
-def test_pipelined_requests_take_no_memory_when_nobody_reads(service: Running) -> None:
+def test_pipelined_requests_with_unread_answers_take_no_memory(service: Running) -> None:
     before = service.rss_mib()
     with ExitStack() as stack:
         for _ in range(40):
-            connection = stack.enter_context(connected(service))
+            connection = stack.enter_context(connect(service))
             with contextlib.suppress(ConnectionError):
                 for _ in range(20):
                     connection.sendall(HEALTH * 2_000)
-        assert service.takes_as(ACME)
+        assert service.accepts_from(ACME)
         assert service.rss_mib() - before < 16
 
 
-def test_answers_nobody_reads_are_given_up(service: Running) -> None:
-    """A sender that reads nothing is read no further, and is let go after its patience."""
+def test_a_sender_that_reads_no_answers_is_disconnected(service: Running) -> None:
+    """The service stops reading from it and closes the connection after the timeout."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         connection.settimeout(REQUEST_SECONDS + 5)
         connection.connect(("127.0.0.1", service.port))
-        began = time.monotonic()
+        started = time.monotonic()
         with pytest.raises((ConnectionError, TimeoutError)):
-            _send_for_ever(connection)
-        assert time.monotonic() - began < REQUEST_SECONDS + 4
+            _send_endlessly(connection)
+        assert time.monotonic() - started < REQUEST_SECONDS + 4
 
 
 @pytest.mark.parametrize(
@@ -127,39 +127,39 @@ def test_answers_nobody_reads_are_given_up(service: Running) -> None:
         b"transfer-encoding: chunked\r\n\r\n0\r\n" + b"x: y\r\n" * 200,
         b"transfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 40_000,
     ],
-    ids=["headers", "trailers", "crumbs of a body"],
+    ids=["headers", "trailers", "tiny chunks of a body"],
 )
-def test_a_flood_of_small_things_ends_the_connection(service: Running, flood: bytes) -> None:
-    with connected(service, REQUEST_SECONDS - 2) as connection:
+def test_a_flood_of_headers_or_chunks_closes_the_connection(service: Running, flood: bytes) -> None:
+    with connect(service, REQUEST_SECONDS - 2) as connection:
         with contextlib.suppress(ConnectionError):
             connection.sendall(TRACES + BEARER + flood)
-        assert b" 200" not in everything(connection)
+        assert b" 200" not in read_to_end(connection)
 
 
-def test_strangers_keep_no_sender_out(ledger_url: str) -> None:
-    """With few descriptors; each was refused once, and none goes away by itself."""
+def test_anonymous_connections_do_not_block_senders(ledger_url: str) -> None:
+    """With few descriptors, and many anonymous connections that stay open."""
     line = token_line("acme", ACME)
     with (
         serving(ledger_url, descriptors=300, TOKENLEDGER_SERVER_TOKENS=line) as service,
         ExitStack() as stack,
     ):
-        sender = stack.enter_context(connected(service))
+        sender = stack.enter_context(connect(service))
         sender.sendall(post(body(call())))
         assert sender.recv(65_536).startswith(b"HTTP/1.1 200")
         for number in range(600):
             with contextlib.suppress(ConnectionError):
-                stranger = stack.enter_context(connected(service))
-                stranger.sendall(post(b"", b"") if number % 2 else b"GET")
-        assert service.takes_as(ACME)
+                anonymous = stack.enter_context(connect(service))
+                anonymous.sendall(post(b"", b"") if number % 2 else b"GET")
+        assert service.accepts_from(ACME)
         sender.sendall(post(body(call())))
         assert sender.recv(65_536).startswith(b"HTTP/1.1 200")
 
 
-def test_an_idle_stranger_is_let_go_soon(service: Running) -> None:
-    with connected(service, REQUEST_SECONDS + 2) as connection:
-        began = time.monotonic()
-        assert everything(connection) == b""
-        assert time.monotonic() - began < REQUEST_SECONDS + 1
+def test_an_idle_anonymous_connection_is_closed_soon(service: Running) -> None:
+    with connect(service, REQUEST_SECONDS + 2) as connection:
+        started = time.monotonic()
+        assert read_to_end(connection) == b""
+        assert time.monotonic() - started < REQUEST_SECONDS + 1
 
 
 @pytest.mark.parametrize(
@@ -170,12 +170,12 @@ def test_an_idle_stranger_is_let_go_soon(service: Running) -> None:
         BEARER + b"content-type: application/json\r\n",
         BEARER + b"content-encoding: gzip\r\ncontent-encoding: identity\r\n",
     ],
-    ids=["two tokens", "one token twice", "content type", "encoding"],
+    ids=["two tokens", "the same token twice", "content type", "encoding"],
 )
-def test_a_header_that_stands_there_twice_is_refused(service: Running, headers: bytes) -> None:
-    with connected(service) as connection:
+def test_a_duplicate_header_is_refused(service: Running, headers: bytes) -> None:
+    with connect(service) as connection:
         connection.sendall(post(b"", headers))
-        assert everything(connection).startswith(b"HTTP/1.1 400")
+        assert read_to_end(connection).startswith(b"HTTP/1.1 400")
 
 
 @pytest.mark.parametrize(
@@ -193,18 +193,18 @@ def test_a_header_that_stands_there_twice_is_refused(service: Running, headers: 
         (b"ledger.internal:4318", b"200"),
     ],
 )
-def test_without_tokens_another_name_is_not_answered(
+def test_without_tokens_an_unknown_host_is_refused(
     open_service: Running, host: bytes, status: bytes
 ) -> None:
-    with connected(open_service) as connection:
+    with connect(open_service) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nhost: " + host + b"\r\n\r\n")
-        assert everything(connection).startswith(b"HTTP/1.1 " + status)
+        assert read_to_end(connection).startswith(b"HTTP/1.1 " + status)
 
 
-def test_with_tokens_any_name_is(service: Running) -> None:
-    with connected(service) as connection:
+def test_with_tokens_any_host_is_answered(service: Running) -> None:
+    with connect(service) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nhost: ledger.example\r\n\r\n")
-        assert everything(connection).startswith(b"HTTP/1.1 200")
+        assert read_to_end(connection).startswith(b"HTTP/1.1 200")
 
 
 @pytest.fixture(scope="module")
@@ -213,11 +213,11 @@ def open_service(ledger_url: str) -> Generator[Running]:
         yield running
 
 
-def test_a_stranger_fills_no_log(ledger_url: str) -> None:
+def test_an_anonymous_client_cannot_fill_the_log(ledger_url: str) -> None:
     with serving(ledger_url) as service:
         for _ in range(300):
-            with connected(service) as connection:
+            with connect(service) as connection:
                 connection.sendall(b"\x00 nothing\r\n\r\n")
-                everything(connection)
-        until(lambda: service.takes(body(call())))
+                read_to_end(connection)
+        until(lambda: service.accepts(body(call())))
     assert 1 <= sum("Invalid HTTP" in line for line in service.lines) <= 10

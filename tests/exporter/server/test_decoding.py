@@ -1,4 +1,4 @@
-"""The slim decoder and the JSON decoder tell what the stock classes tell, of any request."""
+"""The protobuf and JSON decoders give the same records as protobuf's own classes."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ if TYPE_CHECKING:
 
 _EXAMPLES = int(os.environ.get("TOKENLEDGER_TEST_EXAMPLES", "200"))
 _FOREIGN = ["http.request.method", "gen_ai.input.messages", "x"]
-_FURTHER = [
+_PREFIXED = [
     f"{prefix}{key}"
     for prefix in (attributes.METADATA_PREFIX, *sorted(ALLOWED_PREFIXES))
     for key in ("tier", "user")
 ]
-_NAMES = st.sampled_from([*sorted(ALLOWED_ATTRIBUTES), *sorted(REDUCED), *_FURTHER, *_FOREIGN])
+_NAMES = st.sampled_from([*sorted(ALLOWED_ATTRIBUTES), *sorted(REDUCED), *_PREFIXED, *_FOREIGN])
 _SCOPES = st.sampled_from(
     ["", "tokenledger.openai", "my.app", *(s for d in DIALECTS for s in d.scopes)]
 )
 _PLAIN = st.one_of(
-    st.text(max_size=300).map(lambda told: AnyValue(string_value=told)),
+    st.text(max_size=300).map(lambda text: AnyValue(string_value=text)),
     st.sampled_from(["chat", "openai", '{"input_tokens": 3, "output_tokens": 4}', "x" * 9_000]).map(
-        lambda told: AnyValue(string_value=told)
+        lambda text: AnyValue(string_value=text)
     ),
-    st.integers(-(2**63), 2**63 - 1).map(lambda told: AnyValue(int_value=told)),
-    st.integers(0, 70_000).map(lambda told: AnyValue(int_value=told)),
-    st.booleans().map(lambda told: AnyValue(bool_value=told)),
-    st.floats(allow_nan=False).map(lambda told: AnyValue(double_value=told)),
+    st.integers(-(2**63), 2**63 - 1).map(lambda number: AnyValue(int_value=number)),
+    st.integers(0, 70_000).map(lambda number: AnyValue(int_value=number)),
+    st.booleans().map(lambda flag: AnyValue(bool_value=flag)),
+    st.floats(allow_nan=False).map(lambda number: AnyValue(double_value=number)),
     st.just(AnyValue()),
 )
 _VALUES = st.one_of(
     _PLAIN,
-    st.lists(_PLAIN, max_size=3).map(lambda told: AnyValue(array_value=ArrayValue(values=told))),
-    st.binary(max_size=8).map(lambda told: AnyValue(bytes_value=told)),
+    st.lists(_PLAIN, max_size=3).map(lambda items: AnyValue(array_value=ArrayValue(values=items))),
+    st.binary(max_size=8).map(lambda data: AnyValue(bytes_value=data)),
     st.just(AnyValue(kvlist_value=KeyValueList(values=[KeyValue(key="k")]))),
 )
-# A name occurs once (OTLP: "attribute keys MUST be unique").
+# A name appears once (OTLP: "attribute keys MUST be unique").
 _PAIRS = st.lists(
     st.builds(KeyValue, key=_NAMES, value=_VALUES), max_size=12, unique_by=lambda pair: pair.key
 )
@@ -81,7 +81,7 @@ _SPANS = st.builds(
                     KeyValue,
                     key=st.just("exception.type"),
                     value=st.sampled_from(["RateLimitError", "not a class"]).map(
-                        lambda told: AnyValue(string_value=told)
+                        lambda text: AnyValue(string_value=text)
                     ),
                 ),
                 max_size=1,
@@ -104,37 +104,37 @@ _REQUESTS = st.builds(
 )
 
 
-def without_nesting(received: DecodedRequest) -> list[SpanRecord]:
-    """The records alone: what lies within what, another test looks at."""
-    return [replace(record, ancestors=()) for record in received.records]
+def without_ancestors(decoded: DecodedRequest) -> list[SpanRecord]:
+    """The records without their ancestors, which have a test of their own."""
+    return [replace(record, ancestors=()) for record in decoded.records]
 
 
 @given(request=_REQUESTS, scope=_SCOPES)
 @settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_every_decoder_reads_a_request_as_the_stock_classes_do(
+def test_both_decoders_agree_with_the_stock_classes(
     request: ExportTraceServiceRequest, scope: str
 ) -> None:
-    for of_resource in request.resource_spans:
-        for group in of_resource.scope_spans:
+    for resource in request.resource_spans:
+        for group in resource.scope_spans:
             group.scope.name = scope
     body = request.SerializeToString()
     expected = stock.records(body)
-    assert without_nesting(decode_traces(body)) == expected
-    assert without_nesting(decode_json_traces(as_json(request))) == expected
+    assert without_ancestors(decode_traces(body)) == expected
+    assert without_ancestors(decode_json_traces(as_json(request))) == expected
 
 
 @pytest.mark.parametrize("emitter", EMITTERS)
-def test_recorded_spans_are_read_as_the_stock_classes_read_them(emitter: str) -> None:
-    spans = [span for told in calls(emitter).values() for span in told]
+def test_recorded_spans_are_decoded_as_by_the_stock_classes(emitter: str) -> None:
+    spans = [span for recording in calls(emitter).values() for span in recording]
     request = encode_spans(spans)
     expected = stock.records(request.SerializeToString())
     assert expected
-    assert without_nesting(decode_traces(request.SerializeToString())) == expected
-    assert without_nesting(decode_json_traces(as_json(request))) == expected
+    assert without_ancestors(decode_traces(request.SerializeToString())) == expected
+    assert without_ancestors(decode_json_traces(as_json(request))) == expected
 
 
-def test_a_field_that_two_older_names_contest_is_read_in_the_senders_order() -> None:
-    """A map has no order; which of two aliases comes first decides what is billed."""
+def test_two_older_names_of_one_field_stay_in_the_senders_order() -> None:
+    """The first of two aliases is billed, so their order must not get lost."""
     for names in (
         (attributes.CACHE_READ_TOKENS_OLDER, attributes.CACHE_WRITE_TOKENS_OLDER),
         (attributes.CACHE_WRITE_TOKENS_OLDER, attributes.CACHE_WRITE_TOKENS_UNTIL_1_42),
@@ -146,16 +146,16 @@ def test_a_field_that_two_older_names_contest_is_read_in_the_senders_order() -> 
             )
         )
         (record,) = decode_traces(body).records
-        told = [name for name in record.attributes if name in names]
+        decoded_names = [name for name in record.attributes if name in names]
         if set(names) == {
             attributes.CACHE_WRITE_TOKENS_OLDER,
             attributes.CACHE_WRITE_TOKENS_UNTIL_1_42,
         }:
-            assert told == list(names)
+            assert decoded_names == list(names)
         assert record.attributes == stock.records(body)[0].attributes
 
 
-def test_a_call_within_the_span_of_another_knows_it() -> None:
+def test_a_call_within_the_span_of_another_has_it_as_an_ancestor() -> None:
     outer = span_of({attributes.OPERATION_NAME: "chat"}, span_id=b"outer678")
     between = span_of({}, span_id=b"between8", parent=b"outer678")
     inner = span_of({attributes.OPERATION_NAME: "chat"}, span_id=b"inner678", parent=b"between8")
@@ -167,18 +167,18 @@ def test_a_call_within_the_span_of_another_knows_it() -> None:
 
 
 @pytest.mark.parametrize("bad", [b"", b"short", bytes(16), b"x" * 17], ids=repr)
-def test_a_span_without_a_valid_id_is_set_aside_and_its_neighbour_is_not(bad: bytes) -> None:
+def test_only_the_span_without_a_valid_id_is_quarantined(bad: bytes) -> None:
     good = span_of({attributes.OPERATION_NAME: "chat"})
     wrong = span_of({attributes.OPERATION_NAME: "chat"}, trace_id=bad)
-    for received in (
+    for decoded in (
         decode_traces(request_of(good, wrong)),
         decode_json_traces(as_json(ExportTraceServiceRequest.FromString(request_of(good, wrong)))),
     ):
-        assert len(received.records) == 1
-        assert received.set_aside.total() == 1
+        assert len(decoded.records) == 1
+        assert decoded.quarantined.total() == 1
 
 
-def test_text_that_is_no_utf8_does_not_lose_the_span() -> None:
+def test_a_value_that_is_not_utf8_does_not_lose_the_span() -> None:
     data = request_of(span_of({attributes.OPERATION_NAME: "chat", attributes.USER_ID: "abcdef"}))
     (record,) = decode_traces(data.replace(b"abcdef", b"ab\xffdef")).records
     assert record.attributes[attributes.USER_ID] == "ab\ufffddef"
@@ -196,7 +196,7 @@ def test_text_that_is_no_utf8_does_not_lose_the_span() -> None:
     ],
     ids=["deep", "deep JSON", "deep unknown JSON", "torn", "torn JSON", "other JSON"],
 )
-def test_what_is_no_request_is_refused(
+def test_a_malformed_request_is_refused(
     decode: Callable[[bytes], DecodedRequest], body: bytes
 ) -> None:
     with pytest.raises(MalformedError):
@@ -221,7 +221,7 @@ def test_a_flood_of_elements_is_refused(
 
 
 def span_of(
-    told: dict[str, str | int],
+    fields: dict[str, str | int],
     trace_id: bytes = b"0123456789abcdef",
     span_id: bytes = b"01234567",
     parent: bytes = b"",
@@ -233,7 +233,7 @@ def span_of(
             if isinstance(value, str)
             else AnyValue(int_value=value),
         )
-        for key, value in told.items()
+        for key, value in fields.items()
     ]
     return Span(
         trace_id=trace_id,

@@ -1,4 +1,4 @@
-"""A sender takes its own share of a worker, and its failures are its own."""
+"""A sender gets a fair share of a worker, and its failures do not affect others."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tokenledger_exporter.errors import DatabaseUnreachableError
 from tokenledger_exporter.server.decoding.otlp_protobuf import decode_traces
 from tokenledger_exporter.server.ingest.bounds import RequestBounds
 from tokenledger_exporter.server.ingest.cardinality import CardinalityGuard
-from tokenledger_exporter.server.ingest.queue import UnavailableError, QueueFullError, IngestQueue
 from tokenledger_exporter.server.ingest.fair_share import Budget, WorkMeter
+from tokenledger_exporter.server.ingest.queue import IngestQueue, QueueFullError, UnavailableError
 from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_exporter.store.writer import BatchWriter
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 LARGE: Final = 64 * 1_048_576
 
 
-class Poisoned(BatchWriter):
-    """A writer that fails, as one of the database's faults would make it, with a sender's rows."""
+class FailingForOneSender(BatchWriter):
+    """A writer that fails for certain rows, as with an error of the database."""
 
     @override
     def write(self, rows: Sequence[LedgerRow]) -> WriteResult:
@@ -51,122 +51,122 @@ class WithoutPrices(BatchWriter):
 
 
 @contextmanager
-def taking(writer: BatchWriter, places: int = 10_000) -> Generator[IngestQueue]:
-    budgets = Budget(places, is_shared=True), Budget(LARGE, is_shared=True)
-    intake = IngestQueue(writer, CardinalityGuard(0), *budgets, WorkMeter())
-    intake.start()
+def running_queue(writer: BatchWriter, slots: int = 10_000) -> Generator[IngestQueue]:
+    budgets = Budget(slots, is_shared=True), Budget(LARGE, is_shared=True)
+    queue = IngestQueue(writer, CardinalityGuard(0), *budgets, WorkMeter())
+    queue.start()
     try:
-        yield intake
+        yield queue
     finally:
-        intake.stop()
+        queue.stop()
 
 
-async def send(intake: IngestQueue, organization: str, *users: str) -> Counter[str]:
+async def send(queue: IngestQueue, organization: str, *users: str) -> Counter[str]:
     records = decode_traces(body(*(call({"user.id": user}) for user in users))).records
     header = SpoolHeader(format_version=FORMAT_VERSION, ledger="", organization=organization)
-    return await intake.commit(records, header, 4_096, RequestBounds(30))
+    return await queue.commit(records, header, 4_096, RequestBounds(30))
 
 
-def test_one_senders_failure_is_nobody_elses(database_url: str) -> None:
-    """Globex sends what cannot be written, again and again; acme notices nothing."""
+def test_one_senders_failure_does_not_affect_another(database_url: str) -> None:
+    """Globex keeps sending rows that cannot be written; acme is not affected."""
 
-    async def both(intake: IngestQueue) -> tuple[int, int]:
-        failed = taken = 0
+    async def both(queue: IngestQueue) -> tuple[int, int]:
+        failed = stored = 0
         for number in range(12):
             outcomes = await asyncio.gather(
-                send(intake, "globex", "poison"),
-                send(intake, "acme", f"u{number}"),
-                send(intake, "globex", f"g{number}"),
+                send(queue, "globex", "poison"),
+                send(queue, "acme", f"u{number}"),
+                send(queue, "globex", f"g{number}"),
                 return_exceptions=True,
             )
             failed += isinstance(outcomes[0], UnavailableError)
-            taken += outcomes[1] == Counter()
-        return failed, taken
+            stored += outcomes[1] == Counter()
+        return failed, stored
 
-    with taking(Poisoned(database_url)) as intake:
-        assert asyncio.run(both(intake)) == (12, 12)
-    told = "SELECT count(*) FROM token_ledger_events WHERE organization_id = 'acme'"
-    assert ask(database_url, told) == [(12,)]
-    own = "SELECT count(*) > 0 FROM token_ledger_events WHERE organization_id = 'globex'"
-    assert ask(database_url, own) == [(True,)]
+    with running_queue(FailingForOneSender(database_url)) as queue:
+        assert asyncio.run(both(queue)) == (12, 12)
+    acme = "SELECT count(*) FROM token_ledger_events WHERE organization_id = 'acme'"
+    assert ask(database_url, acme) == [(12,)]
+    globex = "SELECT count(*) > 0 FROM token_ledger_events WHERE organization_id = 'globex'"
+    assert ask(database_url, globex) == [(True,)]
 
 
 def test_a_price_look_up_that_fails_loses_no_call(database_url: str) -> None:
-    with taking(WithoutPrices(database_url)) as intake:
-        assert asyncio.run(send(intake, "acme", "kept")) == Counter()
-    told = "SELECT user_id, cost_status, cost_usd, cost_note FROM token_ledger_events"
+    with running_queue(WithoutPrices(database_url)) as queue:
+        assert asyncio.run(send(queue, "acme", "stored")) == Counter()
+    query = "SELECT user_id, cost_status, cost_usd, cost_note FROM token_ledger_events"
     note = "the price look-up failed (KeyError): run 'tokenledger reprice'"
-    assert ask(database_url, told) == [("kept", "unpriced", None, note)]
+    assert ask(database_url, query) == [("stored", "unpriced", None, note)]
 
 
-def test_a_large_request_of_one_is_written_in_turns_with_the_others(database_url: str) -> None:
-    """All of it is, and each of its calls once."""
+def test_a_large_request_is_written_in_portions_among_other_requests(database_url: str) -> None:
+    """It is written completely, and each call once."""
 
-    async def both(intake: IngestQueue) -> None:
-        large = asyncio.create_task(send(intake, "globex", *(f"g{n}" for n in range(700))))
+    async def both(queue: IngestQueue) -> None:
+        large = asyncio.create_task(send(queue, "globex", *(f"g{n}" for n in range(700))))
         for number in range(20):
-            assert await send(intake, "acme", f"u{number}") == Counter()
+            assert await send(queue, "acme", f"u{number}") == Counter()
         assert await large == Counter()
 
-    with taking(BatchWriter(database_url)) as intake:
-        asyncio.run(both(intake))
-    told = "SELECT count(*), count(DISTINCT user_id), sum(cost_usd) FROM token_ledger_events"
-    assert ask(database_url, told) == [(720, 720, 720 * COST)]
+    with running_queue(BatchWriter(database_url)) as queue:
+        asyncio.run(both(queue))
+    query = "SELECT count(*), count(DISTINCT user_id), sum(cost_usd) FROM token_ledger_events"
+    assert ask(database_url, query) == [(720, 720, 720 * COST)]
 
 
-def test_a_full_queue_of_one_leaves_room_for_others(database_url: str) -> None:
-    """Nothing is written before the queue is full."""
+def test_one_sender_cannot_fill_the_queue_for_others(database_url: str) -> None:
+    """The queue is started only when it is full."""
     budgets = Budget(40, is_shared=True), Budget(LARGE, is_shared=True)
-    intake = IngestQueue(BatchWriter(database_url), CardinalityGuard(0), *budgets, WorkMeter())
+    queue = IngestQueue(BatchWriter(database_url), CardinalityGuard(0), *budgets, WorkMeter())
 
     async def fill() -> None:
-        waiting = [asyncio.create_task(send(intake, "globex", *"abcde")) for _ in range(4)]
+        waiting = [asyncio.create_task(send(queue, "globex", *"abcde")) for _ in range(4)]
         await asyncio.sleep(0)
         with pytest.raises(QueueFullError):
-            await send(intake, "globex", "one more")
-        assert not intake.has_room("globex")
-        waiting.append(asyncio.create_task(send(intake, "acme", *"abcde")))
+            await send(queue, "globex", "one more")
+        assert not queue.has_room("globex")
+        waiting.append(asyncio.create_task(send(queue, "acme", *"abcde")))
         await asyncio.sleep(0)
-        intake.start()
+        queue.start()
         assert await asyncio.gather(*waiting) == [Counter()] * 5
 
     asyncio.run(fill())
-    intake.stop()
+    queue.stop()
 
 
 @pytest.mark.parametrize("total", [10, 100, 10_000])
-def test_a_sender_holds_no_more_than_is_left(total: int) -> None:
+def test_a_sender_holds_no_more_than_is_free(total: int) -> None:
     budget = Budget(total, is_shared=True)
-    while budget.take("globex", 1):
+    while budget.acquire("globex", 1):
         pass
     assert budget.used <= total // 2 + 1
-    assert budget.take("acme", total // 4)
-    assert not budget.take("globex", 1)
-    budget.give_back("globex", 1)
+    assert budget.acquire("acme", total // 4)
+    assert not budget.acquire("globex", 1)
+    budget.release("globex", 1)
     assert budget.has_room("other")
 
 
-def test_what_is_alone_is_never_too_much_and_leaves_room() -> None:
+def test_any_amount_fits_an_unused_budget_and_leaves_room() -> None:
     budget = Budget(100, is_shared=True)
-    assert budget.take("globex", 5_000)
-    assert budget.take("acme", 25)
-    budget.give_back("globex", 5_000)
-    budget.give_back("acme", 25)
+    assert budget.acquire("globex", 5_000)
+    assert budget.acquire("acme", 25)
+    budget.release("globex", 5_000)
+    budget.release("acme", 25)
     assert budget.used == 0
 
 
-def test_without_senders_to_tell_apart_all_of_it_is_anybodys() -> None:
+def test_an_unshared_budget_can_be_used_completely() -> None:
     budget = Budget(100, is_shared=False)
-    assert budget.take("", 100)
-    assert not budget.take("", 1)
+    assert budget.acquire("", 100)
+    assert not budget.acquire("", 1)
 
 
-def test_who_causes_most_of_the_work_is_over_while_others_work() -> None:
+def test_a_sender_that_causes_most_of_the_work_is_over_while_others_send() -> None:
     meter = WorkMeter()
     meter.charge("globex", 3.0)
-    assert not meter.is_over("globex"), "alone, it may use all"
+    assert not meter.is_over("globex"), "a single sender may use everything"
     meter.charge("acme", 0.1)
     assert meter.is_over("globex")
     assert not meter.is_over("acme")
     meter.charge("", 9.0)
-    assert not meter.is_over(""), "the operator's own"
+    assert not meter.is_over(""), "a sender of the operator is never over"

@@ -1,4 +1,4 @@
-"""No stranger and no sender fills the log."""
+"""Clients cannot fill the log."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 def record(text: str, event: str = "") -> logging.LogRecord:
-    made = logging.LogRecord("tokenledger", logging.WARNING, __file__, 1, text, None, None)
-    made.event = event
-    return made
+    line = logging.LogRecord("tokenledger", logging.WARNING, __file__, 1, text, None, None)
+    line.event = event
+    return line
 
 
-def test_ten_lines_of_a_kind_are_written_and_the_number_of_the_rest() -> None:
+def test_ten_lines_of_a_kind_are_written() -> None:
     limit = LogRateLimit()
     assert sum(limit.filter(record("%s: %s", "unreadable")) for _ in range(5_000)) == 10
     assert limit.filter(record("%s: %s", "another"))
 
 
-def test_the_first_line_of_a_new_minute_says_how_many_were_left_out(
+def test_the_first_line_of_a_new_minute_says_how_many_were_omitted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [1_000.0]
@@ -36,4 +36,4 @@ def test_the_first_line_of_a_new_minute_says_how_many_were_left_out(
     now[0] += 61
     first = record("bad request")
     assert limit.filter(first)
-    assert first.getMessage() == "bad request (15 such lines left out)"
+    assert first.getMessage() == "bad request (15 such lines omitted)"

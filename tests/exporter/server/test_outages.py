@@ -1,4 +1,4 @@
-"""An answer is a promise: what it says of a request holds through outages, kills and ends."""
+"""Answers stay true through outages, kills and shutdowns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from google.rpc.status_pb2 import Status
 
 from support.ledger_rows import ask
 from support.otlp_requests import COST, body, call, request_of
-from support.otlp_service import away, exporting, serving, until
+from support.otlp_service import exporting, serving, unavailable, until
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -29,34 +29,34 @@ COUNT = "SELECT count(*), count(DISTINCT event_id), sum(cost_usd) FROM token_led
 
 @contextlib.contextmanager
 def locked(url: str) -> Generator[None]:
-    """Nobody gets a row into the ledger while the block runs."""
+    """No row can be written while the block runs."""
     with psycopg.connect(url) as connection:
         connection.execute("LOCK TABLE token_ledger_events IN ACCESS EXCLUSIVE MODE")
         yield
         connection.rollback()
 
 
-def test_while_the_database_is_away_senders_are_told_to_come_back(
+def test_while_the_database_is_unavailable_senders_are_asked_to_retry(
     postgres_server: str, database_url: str
 ) -> None:
     sent = body(call())
     with serving(database_url, grpc=True) as service:
-        with away(postgres_server, database_url):
+        with unavailable(postgres_server, database_url):
             answer = service.ask("/v1/traces", sent)
             assert (answer.status, answer.headers["retry-after"]) == (503, "5")
             assert b"nothing was stored: no connection to" in answer.body
             assert service.ask("/ready").status == 503
             assert service.ask("/health").status == 200
             with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
-                refused = _refusal(channel, sent)
-            assert refused.code() is grpc.StatusCode.UNAVAILABLE
-            assert _retry_seconds(refused) == 5
+                error = _refusal(channel, sent)
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            assert _retry_seconds(error) == 5
         until(lambda: service.ask("/v1/traces", sent).status == 200)
         assert service.ask("/ready").status == 200
     assert ask(database_url, COUNT) == [(1, 1, COST)]
 
 
-def test_a_full_queue_refuses_and_what_was_refused_can_be_sent_again(database_url: str) -> None:
+def test_a_request_refused_by_a_full_queue_can_be_sent_again(database_url: str) -> None:
     requests = [body(*(call() for _ in range(40))) for _ in range(3)]
     with serving(database_url, "--max-waiting", "60", grpc=True) as service:
         assert service.ask("/v1/traces", body(call())).status == 200
@@ -65,21 +65,21 @@ def test_a_full_queue_refuses_and_what_was_refused_can_be_sent_again(database_ur
             until(lambda: b'"waiting": 40' in service.ask("/health").body)
             answer = service.ask("/v1/traces", requests[1])
             assert (answer.status, answer.headers["retry-after"]) == (429, "1")
-            # Nobody waits for ever: who waits longer than a Collector would is told so.
+            # A waiting request is answered before a Collector gives up.
             assert waiting.result().status == 503
         for sent in requests:
-            until(partial(service.takes, sent))
+            until(partial(service.accepts, sent))
     assert ask(database_url, COUNT) == [(121, 121, 121 * COST)]
 
 
-def test_without_tables_it_says_what_to_run(empty_database_url: str) -> None:
+def test_without_tables_the_answer_names_the_command_to_run(empty_database_url: str) -> None:
     with serving(empty_database_url) as service:
         answer = service.ask("/v1/traces", body(call()))
         assert answer.status == 503
         assert b"tokenledger db migrate" in answer.body
 
 
-def test_a_request_in_flight_is_answered_and_stored_before_the_end(database_url: str) -> None:
+def test_a_request_in_flight_is_stored_and_answered_before_shutdown(database_url: str) -> None:
     with serving(database_url) as service:
         assert service.ask("/v1/traces", body(call())).status == 200
         with ThreadPoolExecutor() as pool:
@@ -92,13 +92,13 @@ def test_a_request_in_flight_is_answered_and_stored_before_the_end(database_url:
     assert ask(database_url, COUNT) == [(2, 2, 2 * COST)]
 
 
-def test_a_kill_takes_nothing_that_was_answered_and_a_resend_doubles_nothing(
+def test_a_kill_loses_no_answered_request_and_a_resend_adds_no_duplicate(
     database_url: str,
 ) -> None:
     requests = [body(call()) for _ in range(200)]
     answered: list[int] = []
     with contextlib.suppress(AssertionError), serving(database_url) as service:
-        killer = threading.Event()
+        may_kill = threading.Event()
 
         def send() -> None:
             for number, sent in enumerate(requests):
@@ -106,11 +106,11 @@ def test_a_kill_takes_nothing_that_was_answered_and_a_resend_doubles_nothing(
                     if service.ask("/v1/traces", sent).status == 200:
                         answered.append(number)
                 if len(answered) == 20:
-                    killer.set()
+                    may_kill.set()
 
         sender = threading.Thread(target=send)
         sender.start()
-        assert killer.wait(60)
+        assert may_kill.wait(60)
         service.process.kill()
         sender.join()
     stored = ask(database_url, "SELECT count(*) FROM token_ledger_events")[0][0]
@@ -121,7 +121,7 @@ def test_a_kill_takes_nothing_that_was_answered_and_a_resend_doubles_nothing(
 
 
 def test_several_services_with_several_workers_share_a_ledger(database_url: str) -> None:
-    """Requests go to both, as from a sender that lost an answer: no deadlock, no row twice."""
+    """Requests go to both, as from a sender that lost an answer: no deadlock, no duplicate row."""
     requests = [body(*(call() for _ in range(25))) for _ in range(40)]
     with (
         serving(database_url, "--workers", "2") as one,
@@ -137,13 +137,13 @@ def test_several_services_with_several_workers_share_a_ledger(database_url: str)
         assert set(pool.map(send, range(80))) == {200}
         for sent in requests:
             assert one.ask("/v1/traces", sent).status == 200
-        unsettled = "SELECT count(*) FROM token_ledger_events WHERE NOT settled"
-        until(lambda: ask(database_url, unsettled) == [(0,)])
+        not_deduplicated = "SELECT count(*) FROM token_ledger_events WHERE NOT settled"
+        until(lambda: ask(database_url, not_deduplicated) == [(0,)])
     assert ask(database_url, COUNT) == [(1_000, 1_000, 1_000 * COST)]
 
 
-def test_two_tellings_of_one_call_are_settled_to_one_row(database_url: str) -> None:
-    """A framework's span around an SDK's, of different requests; the keeper runs beside."""
+def test_two_span_reports_of_one_call_become_one_row(database_url: str) -> None:
+    """A framework's span and an SDK's, in different requests, while maintenance runs."""
     outer = call({"gen_ai.response.id": "chatcmpl-0123456789abcdef"})
     inner = call({"gen_ai.response.id": "chatcmpl-0123456789abcdef", "user.id": "known"})
     inner.trace_id = outer.trace_id
@@ -153,8 +153,8 @@ def test_two_tellings_of_one_call_are_settled_to_one_row(database_url: str) -> N
         for span, scope in ((outer, "a.framework"), (inner, "an.sdk")):
             sent = request_of(span, scope=scope).SerializeToString()
             assert service.ask("/v1/traces", sent).body == b""
-        told = "SELECT count(*), bool_and(settled), max(user_id) FROM token_ledger_events"
-        until(lambda: ask(database_url, told) == [(1, True, "known")])
+        query = "SELECT count(*), bool_and(settled), max(user_id) FROM token_ledger_events"
+        until(lambda: ask(database_url, query) == [(1, True, "known")])
 
 
 def _listens(service: Running) -> bool:
@@ -170,11 +170,11 @@ def _refusal(channel: grpc.Channel, sent: bytes) -> grpc.RpcError:
     return refused.value
 
 
-def _retry_seconds(refused: grpc.RpcError) -> int:
-    """What OTLP's clients look for in the trailers."""
-    trailers: Any = refused.trailing_metadata()
-    told = RetryInfo()
+def _retry_seconds(error: grpc.RpcError) -> int:
+    """The retry delay in the trailers, where OTLP clients look for it."""
+    trailers: Any = error.trailing_metadata()
+    info = RetryInfo()
     details = dict(trailers)["grpc-status-details-bin"]
-    assert Status.FromString(details).details[0].Unpack(told)
-    seconds: int = told.retry_delay.seconds
+    assert Status.FromString(details).details[0].Unpack(info)
+    seconds: int = info.retry_delay.seconds
     return seconds

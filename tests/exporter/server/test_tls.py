@@ -1,4 +1,4 @@
-"""TLS, and clients known by their certificate."""
+"""TLS and client certificates."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 def certificate(
     folder: Path, name: str, signer: tuple[x509.Name, EllipticCurvePrivateKey] | None = None
 ) -> tuple[x509.Name, EllipticCurvePrivateKey]:
-    """Write `<name>.pem` and `<name>.key`, signed by an authority or, to be one, by itself."""
+    """Write `<name>.pem` and `<name>.key`, signed by `signer`, or self-signed as an authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     issuer, signing = signer or (subject, key)
     now = dt.datetime.now(dt.timezone.utc)
-    made = (
+    signed = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
@@ -52,14 +52,14 @@ def certificate(
         .sign(signing, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
-    (folder / f"{name}.pem").write_bytes(made.public_bytes(pem))
+    (folder / f"{name}.pem").write_bytes(signed.public_bytes(pem))
     (folder / f"{name}.key").write_bytes(
         key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return subject, key
 
 
-def test_only_clients_with_a_certificate_of_the_authority_get_in(
+def test_only_clients_with_a_certificate_from_the_authority_are_accepted(
     database_url: str, tmp_path: Path
 ) -> None:
     authority = certificate(tmp_path, "authority")
@@ -70,24 +70,24 @@ def test_only_clients_with_a_certificate_of_the_authority_get_in(
         *("--tls-cert", str(tmp_path / "server.pem"), "--tls-key", str(tmp_path / "server.key")),
         *("--tls-client-ca", files["authority.pem"], "--host", "0.0.0.0"),  # noqa: S104 - mTLS allows it
     )
-    stranger = ssl.create_default_context(cafile=files["authority.pem"])
-    known = ssl.create_default_context(cafile=files["authority.pem"])
-    known.load_cert_chain(files["client.pem"], files["client.key"])
+    without_certificate = ssl.create_default_context(cafile=files["authority.pem"])
+    with_certificate = ssl.create_default_context(cafile=files["authority.pem"])
+    with_certificate.load_cert_chain(files["client.pem"], files["client.key"])
     with serving(database_url, *arguments, grpc=True, speaks_tls=True) as service:
         url = f"https://localhost:{service.port}"
         with pytest.raises((urllib.error.URLError, OSError)):
-            urllib.request.urlopen(f"{url}/health", context=stranger).read()  # noqa: S310 - our own
-        with urllib.request.urlopen(f"{url}/health", context=known) as answer:  # noqa: S310 - our own
+            urllib.request.urlopen(f"{url}/health", context=without_certificate).read()  # noqa: S310 - a local address
+        with urllib.request.urlopen(f"{url}/health", context=with_certificate) as answer:  # noqa: S310 - a local address
             assert answer.status == 200
-        read = {name: Path(file).read_bytes() for name, file in files.items()}
-        mine = grpc.ssl_channel_credentials(
-            read["authority.pem"], read["client.key"], read["client.pem"]
+        contents = {name: Path(file).read_bytes() for name, file in files.items()}
+        credentials = grpc.ssl_channel_credentials(
+            contents["authority.pem"], contents["client.key"], contents["client.pem"]
         )
-        with grpc.secure_channel(f"localhost:{service.grpc_port}", mine) as channel:
+        with grpc.secure_channel(f"localhost:{service.grpc_port}", credentials) as channel:
             assert exporting(channel)(body(call()), timeout=10) == b""
-        nobody = grpc.ssl_channel_credentials(read["authority.pem"])
+        anonymous = grpc.ssl_channel_credentials(contents["authority.pem"])
         with (
-            grpc.secure_channel(f"localhost:{service.grpc_port}", nobody) as channel,
+            grpc.secure_channel(f"localhost:{service.grpc_port}", anonymous) as channel,
             pytest.raises(grpc.RpcError),
         ):
             exporting(channel)(body(call()), timeout=2)
@@ -96,7 +96,7 @@ def test_only_clients_with_a_certificate_of_the_authority_get_in(
 def test_a_certificate_binds_its_client_to_an_organization(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Whatever the span claims, over HTTP and gRPC; another organization's token does not help."""
+    """Over HTTP and gRPC; neither the span nor another organization's token can change it."""
     authority = certificate(tmp_path, "authority")
     for name in ("server", "acme", "globex"):
         certificate(tmp_path, name, authority)
@@ -105,8 +105,8 @@ def test_a_certificate_binds_its_client_to_an_organization(
         *("--tls-cert", str(tmp_path / "server.pem"), "--tls-key", str(tmp_path / "server.key")),
         *("--tls-client-ca", pem, "--tls-client-organization", "cn"),
     )
-    token, operators = new_token(), new_token()
-    lines = f"{token_line('globex', token)},{token_line('*', operators)}"
+    globex_token, operator_token = new_token(), new_token()
+    lines = f"{token_line('globex', globex_token)},{token_line('*', operator_token)}"
     acme = ssl.create_default_context(cafile=pem)
     acme.load_cert_chain(tmp_path / "acme.pem", tmp_path / "acme.key")
     claims = body(call({"tokenledger.organization_id": "globex"}))
@@ -120,41 +120,43 @@ def test_a_certificate_binds_its_client_to_an_organization(
                 "content-type": "application/x-protobuf",
                 "authorization": f"Bearer {token}",
             }
-            asked = urllib.request.Request(url, claims, headers)
+            request = urllib.request.Request(url, claims, headers)
             try:
-                with urllib.request.urlopen(asked, context=acme) as answer:  # noqa: S310 - our own
+                with urllib.request.urlopen(request, context=acme) as answer:  # noqa: S310 - a local address
                     return int(answer.status)
             except urllib.error.HTTPError as error:
                 return error.code
 
-        assert (send(operators), send(token)) == (200, 401)
-        read = [
+        assert (send(operator_token), send(globex_token)) == (200, 401)
+        contents = [
             (tmp_path / name).read_bytes() for name in ("authority.pem", "acme.key", "acme.pem")
         ]
-        mine = grpc.ssl_channel_credentials(*read)
-        told = (("authorization", f"Bearer {operators}"),)
-        with grpc.secure_channel(f"localhost:{service.grpc_port}", mine) as channel:
-            exporting(channel)(body(call()), metadata=told, timeout=10)
-    found = "SELECT DISTINCT organization_id FROM token_ledger_events"
-    assert ask(database_url, found) == [("acme",)]
+        credentials = grpc.ssl_channel_credentials(*contents)
+        metadata = (("authorization", f"Bearer {operator_token}"),)
+        with grpc.secure_channel(f"localhost:{service.grpc_port}", credentials) as channel:
+            exporting(channel)(body(call()), metadata=metadata, timeout=10)
+    query = "SELECT DISTINCT organization_id FROM token_ledger_events"
+    assert ask(database_url, query) == [("acme",)]
 
 
 @pytest.mark.parametrize(
-    ("given", "why"),
+    ("options", "message"),
     [
-        ({"tls_client_organization": "cn"}, "needs --tls-client-ca"),
+        ({"tls_client_organization": "cn"}, "requires --tls-client-ca"),
         ({"tls_client_organization": "ou", "tls_client_ca": __file__}, "one of cn, o, san"),
-        ({"tls_client_organization": "o", "tls_client_ca": __file__}, "choose cn or san"),
+        ({"tls_client_organization": "o", "tls_client_ca": __file__}, "use cn or san"),
     ],
     ids=["no authority", "another part", "not over gRPC"],
 )
-def test_a_binding_that_cannot_work_is_named(given: dict[str, str], why: str) -> None:
+def test_a_certificate_option_that_cannot_work_is_refused(
+    options: dict[str, str], message: str
+) -> None:
     tls = {"tls_cert": __file__, "tls_key": __file__}
-    with pytest.raises(InvalidRequestError, match=why):
-        ServeOptions(database_url="", **tls, **given).check()  # type: ignore[arg-type] # one field each
+    with pytest.raises(InvalidRequestError, match=message):
+        ServeOptions(database_url="", **tls, **options).check()  # type: ignore[arg-type] # one field each
 
 
-def test_handshakes_that_never_end_are_cut_and_keep_nobody_out(
+def test_unfinished_handshakes_are_closed_and_do_not_block_others(
     database_url: str, tmp_path: Path
 ) -> None:
     authority = certificate(tmp_path, "authority")
@@ -170,16 +172,16 @@ def test_handshakes_that_never_end_are_cut_and_keep_nobody_out(
         serving(database_url, *arguments, speaks_tls=True, descriptors=900) as service,
         ExitStack() as stack,
     ):
-        hanging = [
+        stalled = [
             stack.enter_context(socket.create_connection(("127.0.0.1", service.port), 20))
             for _ in range(600)
         ]
-        for connection in hanging[::2]:
+        for connection in stalled[::2]:
             connection.sendall(b"\x16\x03\x01")
         url = f"https://localhost:{service.port}/health"
         with urllib.request.urlopen(url, context=context, timeout=5) as answer:
             assert answer.status == 200
-        began = time.monotonic()
+        started = time.monotonic()
         with suppress(ConnectionError):
-            assert hanging[-1].recv(1) in {b"", b"\x15"}
-        assert time.monotonic() - began < REQUEST_SECONDS + 2
+            assert stalled[-1].recv(1) in {b"", b"\x15"}
+        assert time.monotonic() - started < REQUEST_SECONDS + 2

@@ -1,4 +1,4 @@
-"""Who may send, and for whom."""
+"""Tokens: which senders are accepted, and for which organization."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ACME, ANY, ROTATED = new_token(), new_token(), new_token()
 @pytest.fixture(scope="module")
 def tokens_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("tokens") / "tokens"
-    lines = ["# who may send", token_line("acme", ACME), "", token_line("*", ANY)]
+    lines = ["# senders", token_line("acme", ACME), "", token_line("*", ANY)]
     file.write_text("\n".join(lines))
     return file
 
@@ -57,7 +57,7 @@ def test_without_a_valid_token_it_is_401(service: Running, headers: dict[str, st
         assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
-def test_only_the_operators_token_sees_what_is_counted(service: Running) -> None:
+def test_only_the_operators_token_sees_the_counters(service: Running) -> None:
     assert service.ask("/ready").body == b'{"status": "ok"}'
     assert service.ask("/ready", headers=bearer(ACME)).body == b'{"status": "ok"}'
     assert b'"stored"' in service.ask("/ready", headers=bearer(ANY)).body
@@ -70,17 +70,15 @@ def test_the_401_comes_before_the_body(service: Running) -> None:
         assert connection.recv(12) == b"HTTP/1.1 401"
 
 
-def test_the_tokens_organization_stands_against_what_the_span_claims(
-    service: Running, ledger_url: str
-) -> None:
+def test_the_tokens_organization_overrides_the_spans(service: Running, ledger_url: str) -> None:
     claims = {"tokenledger.organization_id": "other", "user.id": "claim", "organization_id": "x"}
     for token in (ACME, ANY):
         assert service.ask("/v1/traces", body(call(claims)), bearer(token)).body == b""
-    told = "SELECT organization_id FROM token_ledger_events WHERE user_id = 'claim' ORDER BY 1"
-    assert ask(ledger_url, told) == [("acme",), ("other",)]
+    query = "SELECT organization_id FROM token_ledger_events WHERE user_id = 'claim' ORDER BY 1"
+    assert ask(ledger_url, query) == [("acme",), ("other",)]
 
 
-def test_grpc_asks_for_the_token_as_well(service: Running, ledger_url: str) -> None:
+def test_grpc_requires_the_token_as_well(service: Running, ledger_url: str) -> None:
     sent = body(call({"user.id": "grpc token"}))
     with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
         export = exporting(channel)
@@ -88,12 +86,12 @@ def test_grpc_asks_for_the_token_as_well(service: Running, ledger_url: str) -> N
             export(sent)
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
         export(sent, metadata=(("authorization", f"Bearer {ACME}"),))
-    told = "SELECT organization_id FROM token_ledger_events WHERE user_id = 'grpc token'"
-    assert ask(ledger_url, told) == [("acme",)]
+    query = "SELECT organization_id FROM token_ledger_events WHERE user_id = 'grpc token'"
+    assert ask(ledger_url, query) == [("acme",)]
 
 
-def test_a_token_is_exchanged_while_senders_go_on(service: Running, tokens_file: Path) -> None:
-    """Both are valid, the older one until its line goes."""
+def test_a_token_is_rotated_while_senders_go_on(service: Running, tokens_file: Path) -> None:
+    """Both are valid until the line of the old one is removed."""
     before = tokens_file.read_text()
     tokens_file.write_text(f"{before}\n{token_line('acme', ROTATED)}")
     until(lambda: service.ask("/v1/traces", b"", bearer(ROTATED)).status == 200)
@@ -108,7 +106,7 @@ def file(tmp_path: Path) -> Path:
 
 
 class Clock:
-    """A clock that goes on by two seconds whenever it is looked at, so that the file is as well."""
+    """A clock that advances two seconds per call, so that the file is checked every time."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -125,76 +123,76 @@ def passing_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 
 def write(file: Path, *lines: str) -> None:
-    """As somebody did a minute ago."""
+    """Write the file as if a minute ago."""
     file.write_text("\n".join(lines))
     os.utime(file, (time.time() - 60, time.time() - 60))
 
 
-def holds(tokens: Tokens, token: str) -> bool:
+def accepts(tokens: Tokens, token: str) -> bool:
     return tokens.bearer_of(f"Bearer {token}") == ("acme", False)
 
 
-def test_a_bad_line_revokes_its_own_token_alone(file: Path) -> None:
+def test_an_invalid_line_revokes_only_its_own_token(file: Path) -> None:
     write(file, token_line("acme", ACME), token_line("acme", ROTATED))
     tokens = Tokens(file=str(file))
-    write(file, "acme:no hash", token_line("acme", ROTATED))
-    assert holds(tokens, ROTATED)
-    assert not holds(tokens, ACME)
+    write(file, "acme:not a hash", token_line("acme", ROTATED))
+    assert accepts(tokens, ROTATED)
+    assert not accepts(tokens, ACME)
 
 
-def test_a_file_of_the_same_size_and_time_is_read(file: Path) -> None:
-    """As `cp -p`, rsync and Nix make them."""
+def test_a_changed_file_of_the_same_size_and_time_is_reloaded(file: Path) -> None:
+    """`cp -p`, rsync and Nix write such files."""
     write(file, token_line("acme", ACME))
-    then = file.stat()
+    before = file.stat()
     tokens = Tokens(file=str(file))
     file.write_text(token_line("acme", ROTATED))
-    os.utime(file, ns=(then.st_atime_ns, then.st_mtime_ns))
-    assert holds(tokens, ROTATED)
-    assert not holds(tokens, ACME)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert accepts(tokens, ROTATED)
+    assert not accepts(tokens, ACME)
 
 
-def test_a_file_that_could_not_be_read_is_tried_again(file: Path) -> None:
+def test_an_unreadable_file_is_read_again_later(file: Path) -> None:
     write(file, token_line("acme", ACME))
     tokens = Tokens(file=str(file))
     file.unlink()
-    assert holds(tokens, ACME), "a missing file changes nothing"
+    assert accepts(tokens, ACME), "a missing file changes nothing"
     file.mkdir()
-    assert holds(tokens, ACME)
+    assert accepts(tokens, ACME)
     file.rmdir()
     write(file, token_line("acme", ROTATED))
-    assert holds(tokens, ROTATED)
-    assert not holds(tokens, ACME)
+    assert accepts(tokens, ROTATED)
+    assert not accepts(tokens, ACME)
 
 
-def test_a_file_that_is_being_written_is_read_a_moment_later(file: Path) -> None:
+def test_a_file_that_is_being_written_is_read_later(file: Path) -> None:
     write(file, token_line("acme", ACME))
     tokens = Tokens(file=str(file))
     file.write_text(token_line("acme", ROTATED)[:20])
-    assert holds(tokens, ACME)
+    assert accepts(tokens, ACME)
     write(file, token_line("acme", ROTATED))
-    assert not holds(tokens, ACME)
-    assert holds(tokens, ROTATED)
+    assert not accepts(tokens, ACME)
+    assert accepts(tokens, ROTATED)
 
 
-def test_an_empty_file_lets_nobody_in(file: Path) -> None:
+def test_an_empty_file_revokes_every_token(file: Path) -> None:
     write(file, token_line("acme", ACME))
     tokens = Tokens(file=str(file))
     write(file, "")
     assert tokens
-    assert not holds(tokens, ACME)
+    assert not accepts(tokens, ACME)
 
 
-def test_two_tokens_over_grpc_are_no_token(service: Running) -> None:
-    told = (("authorization", f"Bearer {ACME}"), ("authorization", f"Bearer {ANY}"))
+def test_two_tokens_over_grpc_are_refused(service: Running) -> None:
+    metadata = (("authorization", f"Bearer {ACME}"), ("authorization", f"Bearer {ANY}"))
     with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
         with pytest.raises(grpc.RpcError) as refused:
-            exporting(channel)(body(call()), metadata=told)
+            exporting(channel)(body(call()), metadata=metadata)
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_the_command_makes_a_token_and_its_line() -> None:
+def test_the_command_prints_a_token_and_its_line() -> None:
     done = CliRunner().invoke(main, ["serve", "--new-token", "acme"])
-    token, line = (told.split()[-1] for told in done.output.splitlines())
+    token, line = (text.split()[-1] for text in done.output.splitlines())
     tokens = Tokens(line)
     assert tokens.bearer_of(f"bearer {token}") == ("acme", False)
     assert token not in line
@@ -208,63 +206,65 @@ def test_an_organization_that_would_break_the_line_is_refused(name: str) -> None
 @pytest.mark.parametrize(
     "text", ["acme", "acme:abc", ":" + "0" * 64, "acme:" + "g" * 64], ids=lambda text: text[:8]
 )
-def test_a_wrong_line_is_named_by_its_number_and_not_shown(text: str) -> None:
-    with pytest.raises(InvalidRequestError, match=r"item 2 of TOKENLEDGER_SERVER_TOKENS") as wrong:
+def test_an_invalid_line_is_named_by_its_number_and_not_shown(text: str) -> None:
+    with pytest.raises(InvalidRequestError, match=r"item 2 of TOKENLEDGER_SERVER_TOKENS") as error:
         Tokens(f"# first\n{text}")
-    assert text[5:] not in str(wrong.value) or len(text) < 6
+    assert text[5:] not in str(error.value) or len(text) < 6
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "ledger.example.com"])  # noqa: S104 - that is the point
-def test_an_address_others_can_reach_needs_a_token(host: str) -> None:
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "ledger.example.com"])  # noqa: S104 - the subject of the test
+def test_an_address_that_others_can_reach_requires_a_token(host: str) -> None:
     with pytest.raises(InvalidRequestError, match="--tokens-file"):
         ServeOptions(database_url="", host=host).check()
     ServeOptions(database_url="", host=host, tokens=token_line("acme", ACME)).check()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
-def test_this_machine_alone_needs_none(host: str) -> None:
+def test_a_loopback_address_requires_no_token(host: str) -> None:
     ServeOptions(database_url="", host=host).check()
 
 
-def test_the_command_refuses_to_start_open_to_all(ledger_url: str) -> None:
+def test_the_command_refuses_to_start_without_credentials_on_a_public_address(
+    ledger_url: str,
+) -> None:
     arguments = ["serve", "--host", "0.0.0.0", "--database-url", ledger_url]  # noqa: S104 - as above
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 2
-    assert "anybody there could write to the ledger" in done.output
+    assert "any client could write to the ledger" in done.output
 
 
 @pytest.mark.parametrize(
-    ("given", "why"),
+    ("options", "message"),
     [
-        ({"tls_cert": __file__}, "go together"),
-        ({"tls_client_ca": __file__}, "needs --tls-cert"),
-        ({"tls_cert": "nowhere", "tls_key": __file__}, "nowhere cannot be read"),
-        ({"port": 4000, "grpc_port": 4000}, "give two ports"),
-        ({"grpc_port": 70_000}, "70000 is no port"),
-        ({"tokens_file": "nowhere"}, "nowhere cannot be read"),
+        ({"tls_cert": __file__}, "must be used together"),
+        ({"tls_client_ca": __file__}, "requires --tls-cert"),
+        ({"tls_cert": "nowhere", "tls_key": __file__}, "cannot read nowhere"),
+        ({"port": 4000, "grpc_port": 4000}, "use two different ports"),
+        ({"grpc_port": 70_000}, "not 70000"),
+        ({"tokens_file": "nowhere"}, "cannot read the tokens file nowhere"),
     ],
     ids=["key", "authority", "certificate", "same", "port", "tokens"],
 )
-def test_options_that_cannot_work_are_named(given: dict[str, str | int], why: str) -> None:
-    with pytest.raises(InvalidRequestError, match=why):
-        ServeOptions(database_url="", **given).check()  # type: ignore[arg-type] # one field each
+def test_options_that_cannot_work_are_refused(options: dict[str, str | int], message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message):
+        ServeOptions(database_url="", **options).check()  # type: ignore[arg-type] # one field each
 
 
-def test_a_port_that_is_taken_is_named(ledger_url: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
+def test_a_port_in_use_is_named(ledger_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
         arguments = ["serve", "--database-url", ledger_url]
-        for taking in (("--port", port), ("--port", "0", "--grpc-port", port)):
-            done = CliRunner().invoke(main, [*arguments, *taking])
+        for ports in (("--port", port), ("--port", "0", "--grpc-port", port)):
+            done = CliRunner().invoke(main, [*arguments, *ports])
             assert done.exit_code == 2
             assert f"cannot listen on 127.0.0.1:{port}" in done.output
 
 
-def test_a_line_says_that_the_operator_vouches_for_a_source() -> None:
+def test_a_line_may_mark_a_source_as_trusted() -> None:
     line = token_line("acme", ACME)
     tokens = Tokens(f"{line}:trusted,{token_line('*', ROTATED)}")
     assert tokens.bearer_of(f"Bearer {ACME}") == ("acme", True)
     assert tokens.bearer_of(f"Bearer {ROTATED}") == ("", False)
-    for wrong in (f"{line}:", f"{line}:trust", f"{line}:trusted:x", f":{line}"):
+    for line_text in (f"{line}:", f"{line}:trust", f"{line}:trusted:x", f":{line}"):
         with pytest.raises(InvalidRequestError):
-            Tokens(wrong)
+            Tokens(line_text)

@@ -1,4 +1,4 @@
-"""Spans of any sender become rows, answered once they are committed."""
+"""Spans of any sender become rows, and a request is answered once they are committed."""
 
 from __future__ import annotations
 
@@ -35,29 +35,27 @@ JSON = {"content-type": "application/json"}
 
 
 def rows(url: str, user: str) -> list[tuple[object, ...]]:
-    question = (
-        f"SELECT cost_usd, app_name, settled FROM token_ledger_events WHERE user_id = '{user}'"
-    )
-    return ask(url, question)
+    query = f"SELECT cost_usd, app_name, settled FROM token_ledger_events WHERE user_id = '{user}'"
+    return ask(url, query)
 
 
 def exporter_of(service: Running, name: str) -> SpanExporter:
     if name.startswith("http"):
         kind = Compression.Gzip if name.endswith("gzip") else Compression.NoCompression
         return HttpExporter(f"{service.endpoint}/v1/traces", compression=kind)
-    packed = grpc.Compression.Gzip if name.endswith("gzip") else grpc.Compression.NoCompression
+    compression = grpc.Compression.Gzip if name.endswith("gzip") else grpc.Compression.NoCompression
     address = f"127.0.0.1:{service.grpc_port}"
-    return GrpcExporter(address, insecure=True, compression=packed)
+    return GrpcExporter(address, insecure=True, compression=compression)
 
 
 @pytest.mark.parametrize("name", ["http", "http gzip", "grpc", "grpc gzip"])
-def test_what_the_python_sdk_sends_is_a_priced_row(
+def test_a_span_from_the_python_sdk_is_a_priced_row(
     service: Running, ledger_url: str, name: str
 ) -> None:
-    ended = InMemorySpanExporter()
+    finished = InMemorySpanExporter()
     provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(ended))
-    told: dict[str, str | int] = {
+    provider.add_span_processor(SimpleSpanProcessor(finished))
+    attributes: dict[str, str | int] = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
         "gen_ai.response.model": "gpt-4o",
@@ -65,29 +63,29 @@ def test_what_the_python_sdk_sends_is_a_priced_row(
         "gen_ai.usage.output_tokens": 100,
         "user.id": f"sdk {name}",
     }
-    provider.get_tracer("my.app").start_span("chat gpt-4o", attributes=told).end()
+    provider.get_tracer("my.app").start_span("chat gpt-4o", attributes=attributes).end()
     sender = exporter_of(service, name)
-    assert sender.export(ended.get_finished_spans()) is SpanExportResult.SUCCESS
+    assert sender.export(finished.get_finished_spans()) is SpanExportResult.SUCCESS
     sender.shutdown()
-    # The row is there when the answer is: nothing is waited for.
+    # The row exists when the answer arrives, so the test does not wait.
     assert [row[0] for row in rows(ledger_url, f"sdk {name}")] == [COST]
 
 
-def test_json_and_zstd_are_read_as_protobuf_is(service: Running, ledger_url: str) -> None:
+def test_json_and_zstd_give_the_same_row_as_protobuf(service: Running, ledger_url: str) -> None:
     sent = request_of(call({"user.id": "formats"}))
-    told = as_json(sent)
-    packed = zstd.compress(sent.SerializeToString())
-    assert service.ask("/v1/traces", told, JSON).body == b"{}"
-    assert service.ask("/v1/traces", packed, {"content-encoding": "zstd"}).status == 200
+    json_body = as_json(sent)
+    compressed = zstd.compress(sent.SerializeToString())
+    assert service.ask("/v1/traces", json_body, JSON).body == b"{}"
+    assert service.ask("/v1/traces", compressed, {"content-encoding": "zstd"}).status == 200
     assert service.ask("/v1/traces", sent.SerializeToString()).status == 200
-    # Three tellings of one span: one row.
+    # Three reports of one span are one row.
     assert rows(ledger_url, "formats") == [(COST, "shop", True)]
 
 
-def test_gzip_in_several_members_is_read_whole(service: Running, ledger_url: str) -> None:
+def test_gzip_with_several_members_is_read_completely(service: Running, ledger_url: str) -> None:
     data = body(call({"user.id": "members"}))
-    packed = gzip.compress(data[:50]) + gzip.compress(data[50:])
-    assert service.ask("/v1/traces", packed, {"content-encoding": "gzip"}).status == 200
+    compressed = gzip.compress(data[:50]) + gzip.compress(data[50:])
+    assert service.ask("/v1/traces", compressed, {"content-encoding": "gzip"}).status == 200
     assert len(rows(ledger_url, "members")) == 1
 
 
@@ -98,7 +96,7 @@ def test_a_request_sent_twice_is_stored_once(service: Running, ledger_url: str) 
     assert len(rows(ledger_url, "twice")) == 2
 
 
-def test_spans_that_are_no_model_calls_are_taken_and_dropped(
+def test_spans_that_are_not_model_calls_are_accepted_and_dropped(
     service: Running, ledger_url: str
 ) -> None:
     other = call({"user.id": "dropped"})
@@ -110,28 +108,30 @@ def test_spans_that_are_no_model_calls_are_taken_and_dropped(
     assert b'"dropped": 0' not in service.ask("/health").body
 
 
-def test_what_is_set_aside_is_named_and_its_neighbours_are_stored(
+def test_quarantined_spans_are_reported_and_the_others_are_stored(
     service: Running, ledger_url: str
 ) -> None:
-    """A span without ids has no identity; one of the future would sit in no month yet."""
-    nameless = call({"user.id": "aside"})
+    """A span without ids cannot be deduplicated, and one from the future has no partition."""
+    nameless = call({"user.id": "quarantined"})
     nameless.trace_id = bytes(16)
-    future = call({"user.id": "aside"}, start_ns=time.time_ns() + 3 * 86_400 * 10**9)
-    answer = service.ask("/v1/traces", body(nameless, future, call({"user.id": "aside"})))
-    told = ExportTraceServiceResponse.FromString(answer.body).partial_success
+    future = call({"user.id": "quarantined"}, start_ns=time.time_ns() + 3 * 86_400 * 10**9)
+    answer = service.ask("/v1/traces", body(nameless, future, call({"user.id": "quarantined"})))
+    partial = ExportTraceServiceResponse.FromString(answer.body).partial_success
     assert answer.status == 200
-    assert told.rejected_spans == 2
-    assert "1: trace id or span id is missing" in told.error_message
-    assert "1: its time is before 2015 or over a day ahead" in told.error_message
-    assert len(rows(ledger_url, "aside")) == 1
-    question = "SELECT count(*) FROM token_ledger_rejected WHERE event->>'user_id' = 'aside'"
-    assert ask(ledger_url, question) == [(1,)]
-    # The one that is no row anywhere is counted where losses are, with the next batch.
-    lost = "SELECT sum(records) FROM token_ledger_losses WHERE reason LIKE 'trace id or span id%'"
-    until(lambda: service.takes(body(call())) and ask(ledger_url, lost) == [(1,)])
+    assert partial.rejected_spans == 2
+    assert "1: the trace id or span id is missing" in partial.error_message
+    assert "1: its time is before 2015 or over a day ahead" in partial.error_message
+    assert len(rows(ledger_url, "quarantined")) == 1
+    query = "SELECT count(*) FROM token_ledger_rejected WHERE event->>'user_id' = 'quarantined'"
+    assert ask(ledger_url, query) == [(1,)]
+    # The span without any row is counted as a loss with the next batch.
+    lost = (
+        "SELECT sum(records) FROM token_ledger_losses WHERE reason LIKE 'the trace id or span id%'"
+    )
+    until(lambda: service.accepts(body(call())) and ask(ledger_url, lost) == [(1,)])
 
 
-def test_the_same_span_with_other_usage_is_named_as_a_conflict(
+def test_the_same_span_with_other_usage_is_reported_as_a_conflict(
     service: Running, ledger_url: str
 ) -> None:
     span = call({"user.id": "conflict"})
@@ -151,15 +151,15 @@ def test_the_same_span_with_other_usage_is_named_as_a_conflict(
         ("/v1/traces", {"content-encoding": "br"}, b"", 415),
         ("/v1/traces", {}, b"\x0a\xff", 400),
         ("/v1/traces", JSON, b"{", 400),
-        ("/v1/traces", {"content-encoding": "gzip"}, b"no gzip", 400),
+        ("/v1/traces", {"content-encoding": "gzip"}, b"not gzip", 400),
         ("/v1/traces", {"content-encoding": "gzip"}, gzip.compress(b"x" * 999, mtime=0)[:-4], 400),
-        ("/v1/traces", {"content-encoding": "zstd"}, b"no zstd", 400),
+        ("/v1/traces", {"content-encoding": "zstd"}, b"not zstd", 400),
         ("/v1/traces", {"content-encoding": "zstd"}, zstd.compress(b"x" * 999)[:-4], 400),
         ("/v1/traces", {}, b"x" * (4 * 1_048_576 + 1), 413),
     ],
-    ids=lambda told: str(told)[:40],
+    ids=lambda value: str(value)[:40],
 )
-def test_what_cannot_be_read_is_refused_and_says_why(
+def test_a_request_that_cannot_be_read_is_refused_with_a_reason(
     service: Running, path: str, headers: dict[str, str], data: bytes, status: int
 ) -> None:
     answer = service.ask(path, data, headers)
@@ -167,17 +167,17 @@ def test_what_cannot_be_read_is_refused_and_says_why(
     assert answer.body
 
 
-def test_only_post_sends(service: Running) -> None:
+def test_only_post_is_allowed(service: Running) -> None:
     answer = service.ask("/v1/traces")
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
-def test_an_empty_request_is_fine(service: Running) -> None:
+def test_an_empty_request_is_accepted(service: Running) -> None:
     assert service.ask("/v1/traces", b"").status == 200
     assert service.ask("/v1/traces", gzip.compress(b""), {"content-encoding": "gzip"}).status == 200
 
 
-def test_it_says_that_it_runs_and_that_the_database_takes_rows(service: Running) -> None:
+def test_health_and_ready_report_the_state(service: Running) -> None:
     assert service.ask("/health").status == 200
     assert b'"status": "ok"' in service.ask("/ready").body
     assert service.ask("/ready", method="HEAD").body == b""

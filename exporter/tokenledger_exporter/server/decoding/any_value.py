@@ -88,7 +88,7 @@ def _text(data: bytes, start: int) -> str:
         return data[start:].decode()
     except UnicodeDecodeError:
         # Invalid text must not lose the rest of the request.
-        return data[start:].decode("utf-8", "reposition")
+        return data[start:].decode("utf-8", "replace")
 
 
 def _varint(data: bytes, start: int) -> tuple[int, int]:

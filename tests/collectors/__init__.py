@@ -1,1 +1,1 @@
-"""Pipelines of `collector-config/` on a real Collector."""
+"""Tests of the pipelines and deployments in `collector-config/`, with a real Collector."""

@@ -1,4 +1,4 @@
-"""Kafka on free ports: a real broker of one node (KRaft), and three that librdkafka plays."""
+"""Kafka on free ports: a real broker with one node (KRaft), and librdkafka's mock cluster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _JARS: Final = Path(__file__).parents[2] / "build" / "kafka"
 
-# One replica of everything: a broker alone would wait for two more.
+# One replica of everything, as a single broker would wait for two more.
 _PROPERTIES: Final = """\
 process.roles=broker,controller
 node.id=1
@@ -39,37 +39,37 @@ group.initial.rebalance.delay.ms=0
 """
 
 
-# The mock cannot answer a newer client's first question (librdkafka 2.16.1, run 2026-11-26).
-_OLDER: Final = "2.1.0"
-# The least it lets a member be away, so that a killed one's partitions are soon another's.
-_SESSION: Final = "6s"
+# The mock cannot answer the first request of newer clients (librdkafka 2.16.1, run 2026-11-26).
+_PROTOCOL_VERSION: Final = "2.1.0"
+# The shortest timeout it allows, so that a killed consumer's partitions are soon reassigned.
+_SESSION_TIMEOUT: Final = "6s"
 
 
 class MockCluster:
-    """Three brokers as librdkafka plays them, in this process; nothing of it is on a disk."""
+    """Three mock brokers of librdkafka in this process; they store nothing on disk."""
 
     def __init__(self, _folder: Path) -> None:
         self.options: Final = (
-            f"--set=exporters::kafka::protocol_version={_OLDER}",
-            f"--set=receivers::kafka::protocol_version={_OLDER}",
-            f"--set=receivers::kafka::session_timeout={_SESSION}",
+            f"--set=exporters::kafka::protocol_version={_PROTOCOL_VERSION}",
+            f"--set=receivers::kafka::protocol_version={_PROTOCOL_VERSION}",
+            f"--set=receivers::kafka::session_timeout={_SESSION_TIMEOUT}",
         )
         self.address = ""
-        self._playing: AdminClient | None = None
+        self._client: AdminClient | None = None
 
     def start(self) -> None:
-        """Let them listen."""
-        self._playing = AdminClient({"test.mock.num.brokers": 3, "log_level": 4})
-        brokers = self._playing.list_topics(timeout=10).brokers.values()
+        """Start the brokers."""
+        self._client = AdminClient({"test.mock.num.brokers": 3, "log_level": 4})
+        brokers = self._client.list_topics(timeout=10).brokers.values()
         self.address = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
 
     def stop(self) -> None:
-        """Let them end."""
-        self._playing = None
+        """Stop the brokers."""
+        self._client = None
 
 
 class Broker(Program):
-    """A broker whose data is in the test's folder."""
+    """A broker with its data in the test's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.options: Final = ()
@@ -101,5 +101,5 @@ class Broker(Program):
 def _java(*words: str) -> Sequence[str]:
     java = shutil.which("java")
     if java is None or not _JARS.is_dir():
-        pytest.skip("no Kafka broker: `make broker` fetches it where Java and Maven are installed")
+        pytest.skip("no Kafka broker; `make broker` downloads it (requires Java and Maven)")
     return (java, "-Xmx384m", "-cp", f"{_JARS}/*", *words)

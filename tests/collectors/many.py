@@ -1,8 +1,8 @@
-"""Many spans through a gateway whose Collector and ledger die on the way: `make many-spans`.
+"""Sends many spans through a gateway while Collector and ledger crash: `make many-spans`.
 
-The sender is an app's exporter: it sends a batch again until somebody takes it. Meanwhile the
-Collector, the service and Postgres are killed with -9 and started again, and Postgres ends every
-session, at moments spread over the run. In the end every span is one row.
+The sender behaves like an app's exporter and resends a batch until it is accepted. Meanwhile, at
+times spread over the run, the Collector, the service and Postgres are killed with -9 and started
+again, and Postgres terminates every session. In the end every span is one row.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from tokenledger_exporter.maintenance.install import migrate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SPANS_A_BATCH: Final = 500
+SPANS_PER_BATCH: Final = 500
 
-_TOLD: Final[dict[str, str | int]] = {
+_ATTRIBUTES: Final[dict[str, str | int]] = {
     "gen_ai.operation.name": "chat",
     "gen_ai.provider.name": "openai",
     "gen_ai.request.model": "gpt-4o",
@@ -42,7 +42,7 @@ _TOLD: Final[dict[str, str | int]] = {
 }
 _SENDERS: Final = 4
 _PAUSE_SECONDS: Final = 0.2
-_PATIENCE_SECONDS: Final = 1_800.0
+_TIMEOUT_SECONDS: Final = 1_800.0
 _END_SESSIONS: Final = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
     " AND datname = current_database()"
@@ -50,29 +50,29 @@ _END_SESSIONS: Final = (
 
 
 @dataclass
-class Counted:
-    """What became of the spans.
+class Counts:
+    """What happened to the spans.
 
     Args:
-        sent: spans whose batch somebody took.
+        sent: spans in accepted batches.
         rows: rows of the ledger.
-        different: different spans among them.
-        tries: batches sent, those nobody took among them.
-        faults: kills and ended sessions.
-        seconds: from the first batch to the last row.
+        distinct: distinct spans among the rows.
+        attempts: batches sent, including those that were not accepted.
+        faults: kills and terminated sessions.
+        seconds: time from the first batch to the last row.
     """
 
     sent: int = 0
     rows: int = 0
-    different: int = 0
-    tries: int = 0
+    distinct: int = 0
+    attempts: int = 0
     faults: int = 0
     seconds: float = 0.0
 
 
-def run(server: EmbeddedPostgres, folder: Path, count: int) -> Counted:
-    """Send so many spans, with a fault in every seventh of them, and count."""
-    counted, lock = Counted(), threading.Lock()
+def run(server: EmbeddedPostgres, folder: Path, count: int) -> Counts:
+    """Send spans, with a fault after each seventh of them, and count the results."""
+    counts, lock = Counts(), threading.Lock()
     database_url = server.database_url
     with Sink().running() as tracing:
         service = Service(database_url, folder)
@@ -84,7 +84,7 @@ def run(server: EmbeddedPostgres, folder: Path, count: int) -> Counted:
         collector = Collector("gateway", folder, environment)
         service.start()
         collector.start()
-        batches = iter(range(0, count, SPANS_A_BATCH))
+        batches = iter(range(0, count, SPANS_PER_BATCH))
         port = int(collector.endpoint.rpartition(":")[2])
 
         def send() -> None:
@@ -93,36 +93,36 @@ def run(server: EmbeddedPostgres, folder: Path, count: int) -> Counted:
                     first = next(batches, None)
                 if first is None:
                     return
-                size = min(SPANS_A_BATCH, count - first)
-                tries = _send(port, _body(size))
+                size = min(SPANS_PER_BATCH, count - first)
+                attempts = _send(port, _body(size))
                 with lock:
-                    counted.sent += size
-                    counted.tries += tries
+                    counts.sent += size
+                    counts.attempts += attempts
 
-        began = time.monotonic()
+        started_at = time.monotonic()
         senders = [threading.Thread(target=send) for _ in range(_SENDERS)]
         for thread in senders:
             thread.start()
         try:
             for share, fault in _faults(service, collector, server):
                 wait_until(
-                    lambda share=share: counted.sent >= count * share,  # type: ignore[misc]
-                    "the senders go on",
-                    _PATIENCE_SECONDS,
+                    lambda share=share: counts.sent >= count * share,  # type: ignore[misc]
+                    "the senders continue",
+                    _TIMEOUT_SECONDS,
                 )
                 fault()
-                counted.faults += 1
+                counts.faults += 1
             for thread in senders:
                 thread.join()
             wait_until(
-                lambda: _rows(database_url)[0] >= count, "every span is a row", _PATIENCE_SECONDS
+                lambda: _rows(database_url)[0] >= count, "every span is a row", _TIMEOUT_SECONDS
             )
-            counted.seconds = time.monotonic() - began
+            counts.seconds = time.monotonic() - started_at
         finally:
             collector.stop()
             service.stop()
-    counted.rows, counted.different = _rows(database_url)
-    return counted
+    counts.rows, counts.distinct = _rows(database_url)
+    return counts
 
 
 def _faults(
@@ -152,12 +152,12 @@ def _faults(
 
 
 def _rows(database_url: str) -> tuple[int, int]:
-    question = "SELECT count(*), count(DISTINCT event_id) FROM token_ledger_events"
+    query = "SELECT count(*), count(DISTINCT event_id) FROM token_ledger_events"
     try:
-        [(rows, different)] = ask(database_url, question)
+        [(rows, distinct)] = ask(database_url, query)
     except psycopg.OperationalError:
         return 0, 0
-    return rows, different
+    return rows, distinct
 
 
 def _body(size: int) -> bytes:
@@ -174,28 +174,28 @@ def _body(size: int) -> bytes:
             start_time_unix_nano=started,
             end_time_unix_nano=started + 1_000_000_000,
         )
-        for key, value in _TOLD.items():
-            told = span.attributes.add(key=key)
+        for key, value in _ATTRIBUTES.items():
+            attribute = span.attributes.add(key=key)
             if isinstance(value, int):
-                told.value.int_value = value
+                attribute.value.int_value = value
             else:
-                told.value.string_value = value
+                attribute.value.string_value = value
     return request.SerializeToString()
 
 
 def _send(port: int, body: bytes) -> int:
-    """Send a batch until it is taken; returns the tries."""
-    tries = 0
+    """Send a batch until it is accepted; returns the number of attempts."""
+    attempts = 0
     headers = {"content-type": "application/x-protobuf"}
     while True:
-        tries += 1
+        attempts += 1
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         try:
             connection.request("POST", "/v1/traces", body, headers)
             if connection.getresponse().status == http.client.OK:
-                return tries
+                return attempts
         except (OSError, http.client.HTTPException):
-            # Killed while it answered, or not up yet: the batch may have arrived or not.
+            # The service was killed or is not up yet, so the batch may or may not have arrived.
             pass
         finally:
             connection.close()
@@ -203,23 +203,23 @@ def _send(port: int, body: bytes) -> int:
 
 
 def main() -> int:
-    """Run with as many spans as the arguments say; 1 if one is missing or there twice."""
-    asked = argparse.ArgumentParser(prog="make many-spans")
-    asked.add_argument("--spans", type=int, default=1_000_000)
-    count = asked.parse_args().spans
+    """Run with the number of spans in `--spans`; returns 1 if a span is missing or duplicated."""
+    parser = argparse.ArgumentParser(prog="make many-spans")
+    parser.add_argument("--spans", type=int, default=1_000_000)
+    count = parser.parse_args().spans
     with (
         temporary_home() as home,
         EmbeddedPostgres(home / "server") as server,
         tempfile.TemporaryDirectory() as folder,
     ):
         migrate(server.database_url)
-        found = run(server, Path(folder), count)
-    print(  # noqa: T201 - what the target is for
-        f"{count:,} spans sent in {found.tries:,} requests of up to {SPANS_A_BATCH}, with "
-        f"{found.faults} faults on the way: {found.rows:,} rows, {found.different:,} different, "
-        f"{found.seconds:.0f} s, {count / found.seconds:,.0f} spans a second"
+        counts = run(server, Path(folder), count)
+    print(  # noqa: T201 - the output of the make target
+        f"{count:,} spans sent in {counts.attempts:,} requests of up to {SPANS_PER_BATCH}, with "
+        f"{counts.faults} faults: {counts.rows:,} rows, {counts.distinct:,} distinct, "
+        f"{counts.seconds:.0f} s, {count / counts.seconds:,.0f} spans per second"
     )
-    return 0 if found.rows == found.different == count else 1
+    return 0 if counts.rows == counts.distinct == count else 1
 
 
 if __name__ == "__main__":

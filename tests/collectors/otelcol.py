@@ -1,4 +1,4 @@
-"""The real Collector on a configuration of `collector-config/`, and the service behind it."""
+"""The real Collector with a configuration of `collector-config/`, and the service behind it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 CONFIGURATIONS: Final = Path(__file__).parents[2] / "collector-config"
-"""Where the pipelines are."""
+"""The folder of the pipelines."""
 
 
 def binary() -> str:
-    """The Collector's program; the test is skipped where there is none."""
+    """The path of the Collector's program; skips the test if there is none."""
     built = CONFIGURATIONS / "build" / "otelcol"
-    found = str(built) if built.exists() else shutil.which("otelcol")
-    return found or pytest.skip("no Collector: `make collector` builds it where Go is installed")
+    path = str(built) if built.exists() else shutil.which("otelcol")
+    return path or pytest.skip("no Collector; `make collector` builds it (requires Go)")
 
 
 class Collector(Program):
     """A Collector on free ports.
 
     Args:
-        name: which configuration.
-        folder: where its log and its queue go.
-        environment: what its configuration asks of the environment.
-        options: further words of its command.
+        name: name of the configuration.
+        folder: folder for its log and its queue.
+        environment: variables of its configuration.
+        options: additional command-line options.
     """
 
     def __init__(

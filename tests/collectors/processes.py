@@ -1,4 +1,4 @@
-"""Programs the tests start: each listens on free ports and ends with its test."""
+"""Programs that the tests start; each listens on free ports and is stopped with its test."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Program:
     """One program that can be started, stopped, killed, and started again.
 
     Args:
-        command: its words.
-        log: the file its output goes to.
-        environment: variables it gets beside the tests' own.
+        command: the command line.
+        log: file for its output.
+        environment: variables in addition to those of the tests.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """The running process."""
+        """The process id."""
         assert self._process is not None
         return self._process.pid
 
     def start(self) -> None:
-        """Start it, and wait until it takes requests."""
+        """Start it, and wait until it accepts requests."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -51,10 +51,10 @@ class Program:
                 stderr=subprocess.STDOUT,
                 env=os.environ | self._environment,
             )
-        wait_until(self._answers, f"{self._command[0]} starts: see {self._log}")
+        wait_until(self._is_ready, f"{self._command[0]} starts; see {self._log}")
 
     def stop(self) -> None:
-        """Ask it to end, and wait for that."""
+        """Ask it to stop, and wait until it has."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
@@ -66,17 +66,17 @@ class Program:
                 raise
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it, as a crash would."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
             process.wait()
 
     def ready(self) -> bool:
-        """Whether it takes requests now."""
+        """Whether it accepts requests."""
         raise NotImplementedError
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         process = self._process
         assert process is not None
         assert process.poll() is None, self._log.read_text(errors="replace")[-2_000:]
@@ -84,17 +84,17 @@ class Program:
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = _START_SECONDS) -> None:
-    """Wait for what another program does; it has no way to tell us."""
+    """Wait for a condition in another program, which cannot notify us."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        assert time.monotonic() < deadline, f"timeout after {seconds:.0f} s: {what}"
         time.sleep(_PAUSE_SECONDS)
 
 
 def is_ok(url: str) -> bool:
     """Whether a GET is answered with 200."""
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - our own address
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - a local address
             status: int = answer.status
     except OSError:
         return False

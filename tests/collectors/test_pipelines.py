@@ -1,4 +1,4 @@
-"""Every pipeline of `collector-config/`, on a real Collector, into a real ledger."""
+"""Every pipeline of `collector-config/`, with a real Collector and a real ledger."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collectors import many
 from collectors.broker import Broker, MockCluster
 from collectors.otelcol import CONFIGURATIONS, Collector, Service, binary
 from collectors.processes import wait_until
-from collectors.senders import PatientSender, model_calls, requests, send
+from collectors.senders import RetryingSender, model_calls, requests, send
 from end_to_end.otlp import Sink
 from support import otlp_agent_logs as agents
 from support.ledger_rows import ask
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 NAMES: Final = ("agent", "gateway", "kafka", "redaction")
 WITH_FILTER: Final = ("agent", "gateway", "kafka")
 
-# gpt-4o: 1,000 tokens in at 2.50 dollars a million, 100 out at 10.
+# gpt-4o: 1,000 input tokens at $2.50 per million, 100 output tokens at $10.
 ONE_CALL: Final = Decimal("0.0025") + Decimal("0.001")
 
 
 @pytest.fixture
 def service(database_url: str, tmp_path: Path) -> Generator[Service]:
-    made = Service(database_url, tmp_path)
-    made.start()
-    yield made
-    made.stop()
+    running = Service(database_url, tmp_path)
+    running.start()
+    yield running
+    running.stop()
 
 
 @pytest.fixture
@@ -50,40 +50,40 @@ def tracing() -> Generator[Sink]:
         yield sink
 
 
-def _behind(service: Service, tracing: Sink) -> dict[str, str]:
+def _endpoints(service: Service, tracing: Sink) -> dict[str, str]:
     return {"TOKENLEDGER_ENDPOINT": service.endpoint, "TRACING_ENDPOINT": tracing.endpoint}
 
 
 def _stored(database_url: str) -> tuple[int, int, Decimal]:
-    """Rows, different spans, dollars."""
-    question = "SELECT count(*), count(DISTINCT span_id), sum(cost_usd) FROM token_ledger_events"
-    [(count, different, cost)] = ask(database_url, question)
-    return count, different, cost or Decimal(0)
+    """The number of rows and of distinct spans, and the cost in dollars."""
+    query = "SELECT count(*), count(DISTINCT span_id), sum(cost_usd) FROM token_ledger_events"
+    [(count, distinct, cost)] = ask(database_url, query)
+    return count, distinct, cost or Decimal(0)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_collector_takes_the_configuration(name: str) -> None:
+def test_the_collector_accepts_the_configuration(name: str) -> None:
     command = (binary(), "validate", "--config", str(CONFIGURATIONS / f"{name}.yaml"))
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_configuration_opens_with_when_to_use_it(name: str) -> None:
+def test_a_configuration_starts_with_when_to_use_it(name: str) -> None:
     text = (CONFIGURATIONS / f"{name}.yaml").read_text(encoding="utf-8")
     assert text.startswith("# When to use it: ")
 
 
 @pytest.mark.parametrize("name", WITH_FILTER)
-def test_the_filter_keeps_every_mark_the_ledger_knows_a_call_by(name: str) -> None:
+def test_the_filter_passes_every_attribute_that_marks_a_call(name: str) -> None:
     config = yaml.safe_load((CONFIGURATIONS / f"{name}.yaml").read_text(encoding="utf-8"))
     [condition] = config["processors"]["filter/model_calls"]["traces"]["span"]
-    unmarked = [mark for mark in MARKS if f'attributes["{mark}"] == nil' not in condition]
-    assert unmarked == []
+    missing = [mark for mark in MARKS if f'attributes["{mark}"] == nil' not in condition]
+    assert missing == []
 
 
 @pytest.mark.parametrize("by", ["http", "grpc"])
-def test_an_agent_gives_the_ledger_the_calls_and_the_tracing_ui_everything(
+def test_an_agent_sends_calls_to_the_ledger_and_every_span_to_the_tracing_ui(
     database_url: str,
     service: Service,
     tracing: Sink,
@@ -91,7 +91,7 @@ def test_an_agent_gives_the_ledger_the_calls_and_the_tracing_ui_everything(
     by: Literal["http", "grpc"],
 ) -> None:
     spans = [*model_calls(3), *requests(2)]
-    collector = Collector("agent", tmp_path, _behind(service, tracing))
+    collector = Collector("agent", tmp_path, _endpoints(service, tracing))
     collector.start()
     try:
         send(spans, collector.endpoint if by == "http" else collector.grpc_endpoint, by=by)
@@ -104,14 +104,14 @@ def test_an_agent_gives_the_ledger_the_calls_and_the_tracing_ui_everything(
     assert {span.span_id for span in tracing.spans} == wanted
 
 
-def test_a_gateway_keeps_calls_on_disk_while_the_ledger_is_away_and_the_collector_dies(
+def test_a_gateway_keeps_calls_on_disk_through_an_outage_of_the_ledger_and_a_crash(
     database_url: str, service: Service, tracing: Sink, tmp_path: Path
 ) -> None:
-    collector = Collector("gateway", tmp_path, _behind(service, tracing))
+    collector = Collector("gateway", tmp_path, _endpoints(service, tracing))
     service.kill()
     collector.start()
     try:
-        sender = PatientSender(collector.endpoint)
+        sender = RetryingSender(collector.endpoint)
         for _ in range(5):
             sender.send(model_calls(100))
         collector.kill()
@@ -125,11 +125,11 @@ def test_a_gateway_keeps_calls_on_disk_while_the_ledger_is_away_and_the_collecto
     assert _stored(database_url) == (600, 600, 600 * ONE_CALL)
 
 
-def test_a_gateway_samples_the_traces_and_never_the_ledger(
+def test_a_gateway_samples_traces_but_not_the_ledger(
     database_url: str, service: Service, tracing: Sink, tmp_path: Path
 ) -> None:
     sampled = {"TRACES_PERCENT": "0", "DECISION_WAIT": "1s"}
-    collector = Collector("gateway", tmp_path, _behind(service, tracing) | sampled)
+    collector = Collector("gateway", tmp_path, _endpoints(service, tracing) | sampled)
     collector.start()
     try:
         send([*model_calls(20), *model_calls(2, failed=True)], collector.endpoint)
@@ -141,7 +141,7 @@ def test_a_gateway_samples_the_traces_and_never_the_ledger(
 
 
 CANARY: Final = "the secret of the canary"
-SAID: Final[dict[str, Any]] = {
+CONTENT: Final[dict[str, Any]] = {
     "gen_ai.input.messages": json.dumps([{"role": "user", "content": CANARY}]),
     "gen_ai.output.messages": json.dumps([{"role": "assistant", "content": CANARY}]),
     "gen_ai.system_instructions": CANARY,
@@ -156,16 +156,16 @@ SAID: Final[dict[str, Any]] = {
     "ai.prompt.messages": CANARY,
     "ai.response.text": CANARY,
     "langfuse.observation.input": CANARY,
-    "gcp.vertex.agent.llm_response": f"{CANARY} that is cut off {{",
+    "gcp.vertex.agent.llm_response": f"{CANARY} that is truncated {{",
     "request_data": json.dumps({"messages": [CANARY]}),
 }
 
 
-def test_redaction_leaves_nothing_that_was_said(
+def test_redaction_removes_all_content(
     database_url: str, service: Service, tracing: Sink, tmp_path: Path
 ) -> None:
-    spans = model_calls(1, **{key.replace(".", "__"): value for key, value in SAID.items()})
-    collector = Collector("redaction", tmp_path, _behind(service, tracing))
+    spans = model_calls(1, **{key.replace(".", "__"): value for key, value in CONTENT.items()})
+    collector = Collector("redaction", tmp_path, _endpoints(service, tracing))
     collector.start()
     try:
         send(spans, collector.endpoint)
@@ -174,45 +174,47 @@ def test_redaction_leaves_nothing_that_was_said(
     finally:
         collector.stop()
     assert all(CANARY.encode() not in body for body in tracing.bodies)
-    assert not SAID.keys() & tracing.spans[0].attributes.keys()
+    assert not CONTENT.keys() & tracing.spans[0].attributes.keys()
     assert tracing.spans[0].attributes["gen_ai.request.model"] == "gpt-4o"
     assert _stored(database_url) == (1, 1, ONE_CALL)
 
 
-def test_redaction_leaves_every_emitters_bill_as_it_is(
+def test_redaction_does_not_change_the_cost_of_any_emitter(
     database_url: str, service: Service, tracing: Sink, tmp_path: Path
 ) -> None:
-    spans = [span for emitter in EMITTERS for told in calls(emitter).values() for span in told]
+    spans = [
+        span for emitter in EMITTERS for recording in calls(emitter).values() for span in recording
+    ]
     wanted = Counter((row.span_id, row.model, row.cost_usd) for row in rows(spans))
-    collector = Collector("redaction", tmp_path, _behind(service, tracing))
+    collector = Collector("redaction", tmp_path, _endpoints(service, tracing))
     collector.start()
     try:
         send(spans, collector.endpoint)
         wait_until(lambda: bool(tracing.spans), "the spans are traced")
     finally:
         collector.stop()
-    question = (
+    query = (
         "SELECT span_id, model, cost_usd FROM token_ledger_events UNION ALL "
         "SELECT event ->> 'span_id', event ->> 'model', (event ->> 'cost_usd')::numeric "
         "FROM token_ledger_duplicates"
     )
-    assert Counter(ask(database_url, question)) == wanted
+    assert Counter(ask(database_url, query)) == wanted
 
 
 @pytest.mark.parametrize("name", ["agent", "gateway", "redaction"])
-def test_what_coding_agents_log_is_billed_through_a_collector(
+def test_logs_of_coding_agents_become_rows_through_a_collector(
     database_url: str, service: Service, tracing: Sink, tmp_path: Path, name: str
 ) -> None:
-    collector = Collector(name, tmp_path, _behind(service, tracing))
+    collector = Collector(name, tmp_path, _endpoints(service, tracing))
     collector.start()
     try:
-        logs = agents.request(agents.log(agents.CODEX), agents.log(agents.CLAUDE, "said"))
-        posted = urllib.request.Request(  # noqa: S310 - our own address
+        logs = agents.request(agents.log(agents.CODEX), agents.log(agents.CLAUDE, "content"))
+        request = urllib.request.Request(  # noqa: S310 - a local address
             f"{collector.endpoint}/v1/logs",
             logs.SerializeToString(),
             {"content-type": "application/x-protobuf"},
         )
-        urllib.request.urlopen(posted, timeout=10).close()  # noqa: S310 - as above
+        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - as above
         wait_until(lambda: _stored(database_url)[0] == 2, "both are rows")
     finally:
         collector.stop()
@@ -220,7 +222,7 @@ def test_what_coding_agents_log_is_billed_through_a_collector(
 
 
 @pytest.mark.parametrize("kafka", [Broker, MockCluster])
-def test_calls_wait_in_kafka_while_the_ledger_is_away_and_become_one_row_each(
+def test_calls_wait_in_kafka_during_an_outage_of_the_ledger_and_become_one_row_each(
     database_url: str,
     service: Service,
     tracing: Sink,
@@ -229,17 +231,17 @@ def test_calls_wait_in_kafka_while_the_ledger_is_away_and_become_one_row_each(
 ) -> None:
     broker = kafka(tmp_path)
     broker.start()
-    environment = _behind(service, tracing) | {"KAFKA_BROKERS": broker.address}
+    environment = _endpoints(service, tracing) | {"KAFKA_BROKERS": broker.address}
     collector = Collector("kafka", tmp_path, environment, broker.options)
     try:
         collector.start()
-        sender = PatientSender(collector.endpoint)
+        sender = RetryingSender(collector.endpoint)
         sender.send(model_calls(100))
         wait_until(lambda: _stored(database_url)[0] == 100, "the first calls are rows")
         service.kill()
         for _ in range(5):
             sender.send(model_calls(100))
-        # The tier that reads dies with calls it has read and nobody has stored.
+        # Tier 2 is killed with calls that it has read and the ledger has not stored.
         collector.kill()
         collector.start()
         service.start()
@@ -250,11 +252,11 @@ def test_calls_wait_in_kafka_while_the_ledger_is_away_and_become_one_row_each(
     assert _stored(database_url) == (600, 600, 600 * ONE_CALL)
 
 
-def test_spans_on_their_way_while_collector_and_ledger_die_are_one_row_each(
+def test_spans_are_one_row_each_when_collector_and_ledger_crash(
     tmp_path: Path,
 ) -> None:
     with temporary_home() as home, EmbeddedPostgres(home / "server") as server:
         migrate(server.database_url)
-        found = many.run(server, tmp_path, 20_000)
-    assert (found.sent, found.rows, found.different) == (20_000, 20_000, 20_000)
-    assert found.faults == 6
+        counts = many.run(server, tmp_path, 20_000)
+    assert (counts.sent, counts.rows, counts.distinct) == (20_000, 20_000, 20_000)
+    assert counts.faults == 6

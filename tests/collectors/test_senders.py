@@ -1,4 +1,4 @@
-"""Whoever speaks OTLP fills the ledger: another language, another collector, or us."""
+"""Any OTLP sender can fill the ledger: another language, another collector, or our own."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 _NODE: Final = Path(__file__).parent / "node"
 _SECONDS: Final = 60
 
-# gpt-4o: 2.50 dollars a million tokens in, 1.25 from a cache, 10 out.
+# gpt-4o, per million tokens: $2.50 input, $1.25 cached input, $10 output.
 _VERCEL_CALL: Final = (400 * Decimal("2.5") + 600 * Decimal("1.25") + 200 * Decimal(10)) / 1_000_000
 
 
 @pytest.fixture
 def service(database_url: str, tmp_path: Path) -> Generator[Service]:
-    made = Service(database_url, tmp_path)
-    made.start()
-    yield made
-    made.stop()
+    running = Service(database_url, tmp_path)
+    running.start()
+    yield running
+    running.stop()
 
 
 def _node() -> str:
     node = shutil.which("node")
     if node is None or not (_NODE / "node_modules").is_dir():
-        pytest.skip("no Node sender: `make node-sender` installs it where Node and npm are")
+        pytest.skip("no Node sender; `make node-sender` installs it (requires Node and npm)")
     return node
 
 
@@ -60,45 +60,45 @@ def _run_node(endpoint: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("through_a_collector", [False, True], ids=["straight", "collector"])
-def test_vercels_ai_sdk_on_node_fills_the_ledger(
+@pytest.mark.parametrize("through_a_collector", [False, True], ids=["direct", "collector"])
+def test_calls_of_vercels_ai_sdk_on_node_become_rows(
     database_url: str, service: Service, tmp_path: Path, *, through_a_collector: bool
 ) -> None:
-    question = (
+    query = (
         "SELECT response_id, provider, input_tokens, cached_tokens, output_tokens, cost_usd,"
         " user_id FROM token_ledger_events ORDER BY response_id"
     )
     if through_a_collector:
         with Sink().running() as tracing:
-            behind = {
+            endpoints = {
                 "TOKENLEDGER_ENDPOINT": service.endpoint,
                 "TRACING_ENDPOINT": tracing.endpoint,
             }
-            collector = Collector("agent", tmp_path, behind)
+            collector = Collector("agent", tmp_path, endpoints)
             collector.start()
             try:
                 _run_node(collector.endpoint)
-                wait_until(lambda: len(ask(database_url, question)) == 2, "the calls are rows")
+                wait_until(lambda: len(ask(database_url, query)) == 2, "the calls are rows")
             finally:
                 collector.stop()
     else:
         _run_node(service.endpoint)
     rest = ("openai", 1_000, 600, 200, _VERCEL_CALL, "ada")
-    assert ask(database_url, question) == [
+    assert ask(database_url, query) == [
         ("chatcmpl-of-the-streamed-answer", *rest),
         ("chatcmpl-of-the-whole-answer", *rest),
     ]
 
 
-def test_rotel_hands_on_to_the_ledger(database_url: str, service: Service, tmp_path: Path) -> None:
+def test_rotel_forwards_to_the_ledger(database_url: str, service: Service, tmp_path: Path) -> None:
     receiver = Receiver(tmp_path, to=service.endpoint)
     with receiver.running():
         send(model_calls(50), receiver.endpoint)
         send(model_calls(50), receiver.grpc_endpoint, by="grpc")
-    question = "SELECT count(*), sum(cost_usd) FROM token_ledger_events"
-    # 1,000 tokens in at 2.50 dollars a million, 100 out at 10.
-    wait_until(lambda: ask(database_url, question)[0][0] == 100, "the calls are rows")
-    assert ask(database_url, question) == [(100, 100 * Decimal("0.0035"))]
+    query = "SELECT count(*), sum(cost_usd) FROM token_ledger_events"
+    # 1,000 input tokens at $2.50 per million, 100 output tokens at $10.
+    wait_until(lambda: ask(database_url, query)[0][0] == 100, "the calls are rows")
+    assert ask(database_url, query) == [(100, 100 * Decimal("0.0035"))]
 
 
 def _span_ids(spans: list[ReadableSpan]) -> set[str]:
@@ -107,18 +107,18 @@ def _span_ids(spans: list[ReadableSpan]) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", [Phoenix, Jaeger])
-def test_a_tracing_ui_shows_the_spans_the_ledger_bills(
+def test_a_tracing_ui_shows_the_spans_that_the_ledger_bills(
     database_url: str, service: Service, tmp_path: Path, kind: Callable[[Path], TracingUi]
 ) -> None:
     tracing = kind(tmp_path)
     tracing.start()
-    behind = {"TOKENLEDGER_ENDPOINT": service.endpoint, "TRACING_ENDPOINT": tracing.endpoint}
+    endpoints = {"TOKENLEDGER_ENDPOINT": service.endpoint, "TRACING_ENDPOINT": tracing.endpoint}
     spans = [*model_calls(3), *requests(2)]
-    collector = Collector("agent", tmp_path, behind)
+    collector = Collector("agent", tmp_path, endpoints)
     try:
         collector.start()
         send(spans, collector.endpoint)
-        wait_until(lambda: len(tracing.span_ids()) == len(spans), "it shows every span")
+        wait_until(lambda: len(tracing.span_ids()) == len(spans), "the UI shows every span")
         wait_until(lambda: len(_billed(database_url)) == 3, "the calls are rows")
         assert tracing.span_ids() == _span_ids(spans)
     finally:

@@ -1,4 +1,4 @@
-"""The tracing UIs that get the same spans as the ledger: Phoenix and Jaeger, the real ones."""
+"""Real tracing UIs that receive the same spans as the ledger: Phoenix and Jaeger."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _ROOT: Final = Path(__file__).parents[2]
 
 
 def _get(url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own address
-        told: dict[str, Any] = json.loads(answer.read())
-    return told
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - a local address
+        content: dict[str, Any] = json.loads(answer.read())
+    return content
 
 
 class TracingUi(Program, ABC):
-    """What shows spans; it takes OTLP/HTTP at `endpoint`."""
+    """A program that shows spans and accepts OTLP/HTTP at `endpoint`."""
 
     endpoint: str
 
     @abstractmethod
     def span_ids(self) -> set[str]:
-        """The spans it shows."""
+        """The ids of the spans it shows."""
 
 
 class Phoenix(TracingUi):
@@ -41,7 +41,7 @@ class Phoenix(TracingUi):
     def __init__(self, folder: Path) -> None:
         python = _ROOT / ".venv-phoenix" / "bin" / "python"
         if not python.exists():
-            pytest.skip("no Phoenix: `make phoenix` installs it (Python 3.11 or newer)")
+            pytest.skip("no Phoenix; `make phoenix` installs it (requires Python 3.11)")
         port = free_port()
         self.endpoint = f"http://127.0.0.1:{port}"
         environment = {
@@ -60,8 +60,8 @@ class Phoenix(TracingUi):
 
     @override
     def span_ids(self) -> set[str]:
-        told = _get(f"{self.endpoint}/v1/projects/default/spans?limit=100")
-        return {span["context"]["span_id"] for span in told["data"]}
+        content = _get(f"{self.endpoint}/v1/projects/default/spans?limit=100")
+        return {span["context"]["span_id"] for span in content["data"]}
 
 
 class Jaeger(TracingUi):
@@ -71,7 +71,7 @@ class Jaeger(TracingUi):
         built = _ROOT / "build" / "jaeger" / "jaeger"
         program = str(built) if built.exists() else shutil.which("jaeger")
         if program is None:
-            pytest.skip("no Jaeger: `make jaeger` builds it where Go is installed")
+            pytest.skip("no Jaeger; `make jaeger` builds it (requires Go)")
         http, self._query, health = (free_port() for _ in range(3))
         self.endpoint = f"http://127.0.0.1:{http}"
         self._health: Final = f"http://127.0.0.1:{health}/status"
@@ -87,12 +87,12 @@ class Jaeger(TracingUi):
 
     @override
     def span_ids(self) -> set[str]:
-        told = _get(f"http://127.0.0.1:{self._query}/api/traces?service={SERVICE}&limit=100")
-        return {span["spanID"] for trace in told["data"] for span in trace["spans"]}
+        content = _get(f"http://127.0.0.1:{self._query}/api/traces?service={SERVICE}&limit=100")
+        return {span["spanID"] for trace in content["data"] for span in trace["spans"]}
 
 
 def _jaeger(http: int, query: int, query_grpc: int, health: int) -> dict[str, Any]:
-    """Its configuration, as JSON, which is YAML too."""
+    """Jaeger's configuration as JSON, which is valid YAML."""
 
     def at(port: int) -> dict[str, str]:
         return {"endpoint": f"127.0.0.1:{port}"}

@@ -1,4 +1,4 @@
--- Logins of compose.yaml, members of the roles that `tokenledger db roles` made. Safe to run again.
+-- Logins of compose.yaml, in the roles that `tokenledger db roles` created. It can be run repeatedly.
 -- psql variables: serve_password, keep_password, grafana_password.
 SELECT format('CREATE ROLE %I LOGIN IN ROLE %I', login, member_of)
 FROM (
@@ -12,7 +12,7 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = login)
 ALTER ROLE tokenledger_serve PASSWORD :'serve_password';
 ALTER ROLE tokenledger_keep PASSWORD :'keep_password';
 ALTER ROLE tokenledger_grafana PASSWORD :'grafana_password';
--- The dashboards are the operator's: they show every organization.
+-- The dashboards are for the operator, so they show every organization.
 INSERT INTO token_ledger_reader_organizations (role, organization_id, sees_all)
 VALUES ('tokenledger_grafana', '', true)
 ON CONFLICT DO NOTHING;

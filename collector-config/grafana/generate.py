@@ -1,6 +1,6 @@
-"""Writes the dashboards beside this file: `make grafana`. The JSON is committed; edit this instead.
+"""Generates the dashboards of this folder: `make grafana`. Edit this file, not the committed JSON.
 
-Panels ask the ledger's views, so that what they show is exact and says what it leaves out.
+Panels query the ledger's views, so that their numbers are exact and omissions are counted.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from grafana_foundation_sdk.models.common import (
 from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
 DASHBOARDS: Final = Path(__file__).parent / "dashboards"
-"""Where the JSON goes."""
+"""The folder of the JSON files."""
 
 _SOURCE: Final = DataSourceRef(type_val="grafana-postgresql-datasource", uid="tokenledger")
 _DAYS: Final = "day BETWEEN $__timeFrom()::date AND $__timeTo()::date"
 _USD, _COUNT, _SHARE, _MILLISECONDS = "currencyUSD", "short", "percentunit", "ms"
 _TOP: Final = 10
 
-# View, column and title of what a bill is split by.
+# View, column and title of each dimension by which costs are split.
 _SPLITS: Final = (
     ("feature", "feature", "Feature"),
     ("user", "user_id", "User"),
@@ -38,12 +38,12 @@ _SPLITS: Final = (
     ("organization", "organization_id", "Organization"),
     ("endpoint", "endpoint", "Endpoint"),
     ("agent", "agent_id", "Agent"),
-    ("cost_center", "cost_center", "Cost centre"),
+    ("cost_center", "cost_center", "Cost center"),
 )
 
 
 class _Query(builder.Builder[variants.Dataquery]):
-    """SQL for Grafana's Postgres data source, which the SDK has no builder for."""
+    """SQL for Grafana's Postgres data source, for which the SDK has no builder."""
 
     def __init__(self, sql: str, shape: str) -> None:
         self._sql: Final = sql
@@ -106,8 +106,8 @@ def _split(view: str, column: str, title: str) -> bargauge.Panel:
     )
     return (
         bargauge.Panel()
-        .title(f"{title}: the {_TOP} dearest")
-        .description(f"US dollars known, by {title.lower()}")
+        .title(f"{title}: the {_TOP} most expensive")
+        .description(f"Known cost in US dollars by {title.lower()}")
         .datasource(_SOURCE)
         .unit(_USD)
         .orientation(VizOrientation.HORIZONTAL)
@@ -124,13 +124,13 @@ _COVERAGE: Final = f"FROM token_ledger_coverage WHERE {_DAYS}"
 
 
 def _totals() -> list[stat.Panel]:
-    """The stretch in four numbers."""
+    """Four totals of the period."""
     return [
         _number(
             "Cost",
             f"SELECT coalesce(sum(cost_usd), 0)::float8 AS cost_usd {_KNOWN}",
             _USD,
-            "US dollars known; calls without a price are counted beside it, never as zero",
+            "Known cost in US dollars; calls without a price are counted separately, not as zero",
         ),
         _number(
             "Calls", f"SELECT coalesce(sum(calls), 0) AS calls {_KNOWN}", _COUNT, "Model calls"
@@ -139,26 +139,26 @@ def _totals() -> list[stat.Panel]:
             "Calls without a cost",
             f"SELECT coalesce(sum(unpriced + unmeasured), 0) AS calls {_COVERAGE}",
             _COUNT,
-            "No price is known, or the call was sent and never measured",
+            "The price is unknown, or the usage was not reported",
         ),
         _number(
             "Calls lost",
             f"SELECT coalesce(sum(lost), 0) AS calls {_COVERAGE}",
             _COUNT,
-            "Counted drops: the spool was full, or a record could not be read",
+            "Calls that were dropped: the spool was full, or a record could not be read",
         ),
     ]
 
 
 def _by_day() -> list[timeseries.Panel]:
-    """How money and cache go day by day."""
+    """Cost and cache use by day."""
     return [
         _bars(
             "Cost by model and day",
             "SELECT day::timestamptz AS time, model AS metric, sum(cost_usd)::float8 AS cost_usd"
             f" {_KNOWN} GROUP BY 1, 2 ORDER BY 1, 2",
             _USD,
-            "US dollars known",
+            "Known cost in US dollars",
         ),
         _lines(
             "Input read from a cache",
@@ -166,7 +166,7 @@ def _by_day() -> list[timeseries.Panel]:
             " (sum(cached_tokens) / nullif(sum(input_tokens), 0))::float8 AS share"
             f" {_KNOWN} GROUP BY 1, 2 ORDER BY 1, 2",
             _SHARE,
-            "Share of the input tokens that a cache served",
+            "Share of the input tokens that were read from a cache",
         ),
     ]
 
@@ -180,7 +180,7 @@ def _durations() -> timeseries.Panel:
         " FROM token_ledger_events WHERE $__timeFilter(timestamp) AND duration_ms IS NOT NULL"
         " GROUP BY 1 ORDER BY 1",
         _MILLISECONDS,
-        "From request to the end of the answer",
+        "From the request to the end of the answer",
     )
 
 
@@ -193,7 +193,7 @@ def _errors() -> table.Panel:
     return (
         table.Panel()
         .title("Errors")
-        .description("Failed calls by class of error")
+        .description("Failed calls by error class")
         .datasource(_SOURCE)
         .height(9)
         .span(12)
@@ -202,11 +202,11 @@ def _errors() -> table.Panel:
 
 
 def costs() -> dashboard.Dashboard:
-    """What it cost, by everything a call is attributed to, and how whole that number is."""
-    made = (
-        dashboard.Dashboard("TokenLedger: what it cost")
+    """The cost by each dimension, and how complete it is."""
+    board = (
+        dashboard.Dashboard("TokenLedger: costs")
         .uid("tokenledger-costs")
-        .description("What calls of language models cost, from the ledger on your own Postgres.")
+        .description("The cost of language model calls, from the ledger in your own Postgres.")
         .tags(["tokenledger", "llm", "cost"])
         .timezone("utc")
         .time("now-30d", "now")
@@ -214,17 +214,17 @@ def costs() -> dashboard.Dashboard:
     )
     splits = [_split(view, column, title) for view, column, title in _SPLITS]
     for panel in (*_totals(), *_by_day(), *splits, _durations(), _errors()):
-        made = made.with_panel(panel)
-    return made
+        board = board.with_panel(panel)
+    return board
 
 
-def as_json(made: dashboard.Dashboard) -> str:
-    """A dashboard as Grafana reads it from a file."""
-    return json.dumps(made.build(), cls=encoder.JSONEncoder, indent=2, sort_keys=True) + "\n"
+def as_json(board: dashboard.Dashboard) -> str:
+    """The JSON of a dashboard as Grafana reads it from a file."""
+    return json.dumps(board.build(), cls=encoder.JSONEncoder, indent=2, sort_keys=True) + "\n"
 
 
 def main() -> None:
-    """Write them all."""
+    """Write all dashboards."""
     (DASHBOARDS / "costs.json").write_text(as_json(costs()), encoding="utf-8")
 
 

@@ -1,5 +1,6 @@
-// One generateText and one streamText of Vercel's AI SDK on a mock model, sent by OTLP/HTTP to
-// OTEL_EXPORTER_OTLP_ENDPOINT. Each took 1,000 tokens in, 600 of them from a cache, and gave 200.
+// Calls generateText and streamText of Vercel's AI SDK with a mock model, and sends the spans by
+// OTLP/HTTP to OTEL_EXPORTER_OTLP_ENDPOINT. Each call has 1,000 input tokens, 600 of them cached, and
+// 200 output tokens.
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto";
 import { NodeSDK } from "@opentelemetry/sdk-node";
 import { generateText, simulateReadableStream, streamText } from "ai";

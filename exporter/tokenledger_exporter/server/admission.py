@@ -83,7 +83,7 @@ UNCERTIFIED: Final = Refusal(
 )
 """The answer to a certificate that names no organization, or not that of the token."""
 
-FULL: Final = Refusal(429, "the queue is full; retry later", FULL_RETRY_SECONDS)
+FULL: Final = Refusal(429, "the service is busy; retry later", FULL_RETRY_SECONDS)
 """The answer while too many requests wait."""
 
 

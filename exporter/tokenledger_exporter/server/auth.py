@@ -31,7 +31,7 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _MAX_ORGANIZATION_LENGTH: Final = 255
 _CHECK_SECONDS: Final = 1.0
 _REREAD_SECONDS: Final = 5.0
-_SETTLED_SECONDS: Final = 0.5
+_MIN_FILE_AGE_SECONDS: Final = 0.5
 _SCHEME: Final = "bearer "
 
 
@@ -128,7 +128,7 @@ class Tokens:
                 # On a file system with coarse timestamps, changed content may have the same stamp.
                 if stamp == self._stamp and self._checked_at - self._read_at < _REREAD_SECONDS:
                     return []
-                if self._stamp and 0 <= time.time() - info.st_mtime < _SETTLED_SECONDS:
+                if self._stamp and 0 <= time.time() - info.st_mtime < _MIN_FILE_AGE_SECONDS:
                     # The file may be incomplete, which would lock senders out.
                     return []
                 content: bytes = opened.read()

@@ -29,10 +29,10 @@ PROTOBUF: Final = b"application/x-protobuf"
 JSON: Final = b"application/json"
 
 FULL_RETRY_SECONDS: Final = 1
-"""When to retry after the queue was full."""
+"""Seconds to wait before a retry while the service is busy."""
 
 UNAVAILABLE_RETRY_SECONDS: Final = 5
-"""When to retry after the database was unavailable."""
+"""Seconds to wait before a retry while the database is unavailable."""
 
 # The gRPC codes (grpc/status.h, unchanged since 1.0) of the HTTP statuses used here.
 _CODES: Final = {400: 3, 401: 16, 404: 12, 405: 12, 413: 3, 415: 3, 421: 3, 429: 8, 503: 14}
@@ -50,7 +50,7 @@ class Refusal:
     Args:
         status: the HTTP status.
         reason: a sentence for the person who operates the sender.
-        retry_seconds: when to retry; 0 for never.
+        retry_seconds: seconds to wait before a retry; 0 if a retry is useless.
     """
 
     status: int

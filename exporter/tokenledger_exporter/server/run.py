@@ -53,12 +53,12 @@ OPTIONS_VARIABLE: Final = "TOKENLEDGER_SERVER_OPTIONS_JSON"
 _LOGGERS: Final = ("tokenledger", "uvicorn.error", "asyncio", "grpc._cython.cygrpc")
 _GRACE_SECONDS: Final = 10
 _BACKLOG: Final = 1_024
-# Memory for requests that are read, decoded or wait; a worker uses about as much again.
+# Memory for requests that are read, decoded or wait; the worker itself uses about as much.
 _MEMORY_BYTES: Final = 48 * MIB
 _MIN_CONCURRENT_BODIES: Final = 6
 # With a shorter switch interval, a large request delays other requests less.
 _SWITCH_SECONDS: Final = 0.000_5
-# A request makes thousands of short-lived objects, so that frequent collections are useless.
+# A request makes thousands of short-lived objects, so frequent collections are useless.
 _GC_THRESHOLD: Final = (50_000, 20, 100)
 
 
@@ -144,7 +144,7 @@ def serve(options: ServeOptions, announce: Callable[[str], None] = lambda _line:
         InvalidRequestError: an option is unsafe or cannot work, or the address is in use.
     """
     options.check()
-    # uvicorn raises the signal that stopped it again, which would end this process at once.
+    # When uvicorn has stopped, it raises its signal again, which would end this process at once.
     signal.signal(signal.SIGTERM, _end)
     if options.grpc_port:
         # Workers open this port as shared, so they would also share it with an unrelated process.

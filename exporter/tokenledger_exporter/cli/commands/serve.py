@@ -110,7 +110,7 @@ _PREFIX = "TOKENLEDGER_SERVER_"
     default=10_000,
     type=click.IntRange(0),
     envvar=f"{_PREFIX}MAX_VALUES",
-    help="Values of a dimension per hour; further ones become __other__; 0 is unlimited.",
+    help="Values of a dimension per hour; later ones become __other__; 0 is unlimited.",
 )
 @click.option(
     "--keep/--no-keep",

@@ -117,7 +117,7 @@ class GrpcService:
         await self._server.start()
 
     async def stop(self) -> None:
-        """Stop, after the calls in flight had some seconds to end."""
+        """Stop the server; calls in flight get some seconds to finish."""
         await self._server.stop(_STOP_SECONDS)
 
     def _make_export(self, signal: str) -> _Export:

@@ -33,7 +33,7 @@ _SIGNALS: Final = {"/v1/traces": "traces", "/v1/logs": "logs"}
 _STATE_PATHS: Final = {"/health", "/ready"}
 _CONTENT_TYPES: Final = frozenset({PROTOBUF, JSON})
 _CLOSE: Final = (b"connection", b"close")
-# If such a header came twice, a proxy may have checked the other one.
+# If such a header appears twice, a proxy may have checked the other value.
 _SINGLE_HEADERS: Final = frozenset(
     {b"authorization", b"content-encoding", b"content-length", b"content-type", b"host"}
 )
@@ -132,7 +132,7 @@ class HttpService:
                 growth = service.decompress(inflater, message["body"], sender)
                 service.reserve_memory(sender, growth)
                 reserved += growth
-            # No name refers to the body, so that it is freed as soon as it is decoded.
+            # No name refers to the body, so that it is freed right after decoding.
             return await service.decode(signal, content_type, inflater.finish(), sender)
         except TooLargeError as error:
             raise RefusedError(Refusal(413, str(error))) from None

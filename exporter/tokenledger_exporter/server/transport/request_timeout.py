@@ -37,7 +37,7 @@ _MAX_HEADER_BYTES: Final = 32_768
 _MAX_HEADERS: Final = 128
 _MAX_PIPELINED: Final = 8
 _MAX_UNREAD_BYTES: Final = 16_384
-# Every chunk of a body costs a call, however small it is.
+# Every chunk of a body costs a function call, so many tiny chunks are expensive.
 _MAX_CHUNKS: Final = 8_192
 
 _connections: Final[list[Connections]] = []
@@ -55,7 +55,7 @@ class _LimitError(Exception):
 
 
 class _OneAtATimeFlow(FlowControl):
-    """Does not read on while pipelined requests or unread answers wait."""
+    """Stops reading while pipelined requests or unread answers wait."""
 
     def __init__(self, pipeline: Sized, transport: asyncio.Transport) -> None:
         super().__init__(transport)

@@ -120,7 +120,7 @@ def test_quarantined_spans_are_reported_and_the_others_are_stored(
     assert answer.status == 200
     assert partial.rejected_spans == 2
     assert "1: the trace id or span id is missing" in partial.error_message
-    assert "1: its time is before 2015 or over a day ahead" in partial.error_message
+    assert "1: the time is before 2015 or more than a day ahead" in partial.error_message
     assert len(rows(ledger_url, "quarantined")) == 1
     query = "SELECT count(*) FROM token_ledger_rejected WHERE event->>'user_id' = 'quarantined'"
     assert ask(ledger_url, query) == [(1,)]

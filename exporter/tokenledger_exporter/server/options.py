@@ -10,7 +10,7 @@ import msgspec
 
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.server.auth import Tokens
-from tokenledger_exporter.server.transport.certificates import GRPC_PARTS, PARTS
+from tokenledger_exporter.server.certificates import GRPC_PARTS, PARTS
 
 MIB: Final = 1_048_576
 _MAX_PORT: Final = 65_535

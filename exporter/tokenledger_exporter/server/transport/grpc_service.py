@@ -17,10 +17,10 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
 from tokenledger_exporter.server.admission import FULL, REQUEST_SECONDS, UNAUTHORIZED
+from tokenledger_exporter.server.certificates import organization_in_grpc_call
 from tokenledger_exporter.server.decoding.decoded_request import MalformedError, TooLargeError
 from tokenledger_exporter.server.decoding.decompress import Inflater
 from tokenledger_exporter.server.responses import PROTOBUF, Refusal, RefusedError, success
-from tokenledger_exporter.server.transport.certificates import organization_in_grpc_call
 
 if TYPE_CHECKING:
     from collections import Counter

@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenledger_exporter.server.certificates import organization_in_certificate
 from tokenledger_exporter.server.decoding.decoded_request import MalformedError, TooLargeError
 from tokenledger_exporter.server.decoding.decompress import ENCODINGS, Inflater
 from tokenledger_exporter.server.responses import JSON, PROTOBUF, Refusal, RefusedError, success
-from tokenledger_exporter.server.transport.certificates import organization_in_certificate
 from tokenledger_exporter.server.transport.request_timeout import CONNECTION
 
 if TYPE_CHECKING:

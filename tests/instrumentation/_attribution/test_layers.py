@@ -128,7 +128,7 @@ class Hostile(str):
     def __getitem__(self, _index: object) -> str:
         raise RuntimeError
 
-    def encode(self, *_arguments: object) -> bytes:
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
         raise RuntimeError
 
     def replace(self, *_arguments: object) -> str:

@@ -1,4 +1,4 @@
-"""Calls told by hand reach Postgres: once each, on their own day, at what `meter` said."""
+"""Calls tracked by hand reach Postgres once, on their own day, at the cost that `meter` reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 
 
 @pytest.mark.usefixtures("unpatched")
-def test_a_call_of_the_past_told_twice_is_one_row_of_its_day(
+def test_a_past_call_that_is_tracked_twice_is_one_row_of_its_day(
     database_url: str, tmp_path: Path
 ) -> None:
     """gpt-4o, USD a million tokens: input 2.50, output 10.00."""

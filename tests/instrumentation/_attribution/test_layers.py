@@ -129,7 +129,7 @@ class Hostile(str):
         raise RuntimeError
 
     def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        raise RuntimeError
+        raise RuntimeError(encoding, errors)
 
     def replace(self, *_arguments: object) -> str:
         raise RuntimeError

@@ -25,7 +25,7 @@ SHAPES = {
     r"20\d\d-\d\d-\d\d([T ]\d\d:\d\d:\d\d\+00:?00)?": "TIME",
     r"/(custom-)?[0-9a-f]{8}\b": "/SHEET",
     r"genai-prices [\d.]+": "PACKAGE",
-    r"^\d+ price sheets": "N price sheets",
+    r"^\d+ new price sheets": "N new price sheets",
 }
 
 
@@ -49,9 +49,9 @@ def test_every_command_prints_what_the_document_says(
     writer.close()
     assert len(STEPS) == 10
     for command, printed in STEPS:
-        told, _, ours = command.rpartition(" | ")
+        echo, _, ours = command.rpartition(" | ")
         line = re.sub(next(iter(SHAPES)), str(priced.event_id), ours)
-        given = shlex.split(told)[1] if told else None
-        done = CliRunner().invoke(main, shlex.split(line)[1:], input=given)
+        text = shlex.split(echo)[1] if echo else None
+        done = CliRunner().invoke(main, shlex.split(line)[1:], input=text)
         assert done.exit_code in {0, 1}, done.output
         assert sorted(shaped(done.stdout + done.stderr)) == sorted(shaped(printed)), command

@@ -1,7 +1,7 @@
 """The `tokenledger` command.
 
-Data goes to standard output, everything said about it to standard error. Exit codes: 0 ok,
-1 findings, 2 usage, 3 the database cannot be reached.
+Data goes to standard output; notes, warnings and errors go to standard error. Exit codes: 0 ok,
+1 findings, 2 invalid arguments, 3 database unreachable.
 """
 
 from tokenledger_exporter.cli.main import main, start

@@ -25,21 +25,21 @@ def database_option(command: Callable[P, None]) -> Callable[P, None]:
     return click.option(
         "--database-url",
         metavar="URL",
-        help="Postgres to use; else TOKENLEDGER_DATABASE_URL, DATABASE_URL, the embedded one.",
+        help="Postgres URL; default: TOKENLEDGER_DATABASE_URL, DATABASE_URL or embedded Postgres.",
     )(command)
 
 
 def format_option(command: Callable[P, None]) -> Callable[P, None]:
     """Add `--format` to a command that prints rows."""
     shapes = click.Choice(["table", "json", "csv"])
-    return click.option("--format", "shape", default="table", type=shapes, help="How to print it.")(
+    return click.option("--format", "shape", default="table", type=shapes, help="Output format.")(
         command
     )
 
 
 @contextmanager
 def ledger_connection(database_url: str | None) -> Generator[psycopg.Connection[Any]]:
-    """A connection to that database, committed at the end."""
+    """Connect to the database and commit at the end."""
     from tokenledger_exporter.db.connection import session
 
     with open_database(database_url) as url, session(url) as connection:
@@ -48,7 +48,7 @@ def ledger_connection(database_url: str | None) -> Generator[psycopg.Connection[
 
 @contextmanager
 def open_database(database_url: str | None) -> Generator[str]:
-    """The connection string to use; starts the embedded Postgres where none is set."""
+    """The connection string to use; starts the embedded Postgres if none is set."""
     try:
         url = read_settings({"database_url": database_url}).database_url
     except SettingsError as error:

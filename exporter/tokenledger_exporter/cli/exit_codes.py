@@ -1,4 +1,4 @@
-"""How a command ends: exit codes, and errors as one line on standard error."""
+"""Exit codes, and errors as one line on standard error."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 FINDINGS: Final = 1
-"""The command did its work and found something wrong."""
+"""The command ran and found a problem."""
 
 USAGE: Final = 2
-"""What was asked for does not exist."""
+"""The arguments are invalid."""
 
 UNREACHABLE: Final = 3
-"""The database does not answer."""
+"""The database cannot be reached."""
 
 
 def say(*lines: str, err: bool = False) -> None:
-    """Print lines that may hold foreign text; what a terminal would not show is escaped."""
+    """Print lines that may contain untrusted text; control characters are escaped."""
     for line in lines:
         click.echo(visible(line), err=err)
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Say what is wrong on standard error and end with an exit code."""
+    """Print an error to standard error and exit with a code."""
     say(f"tokenledger: {message}", err=True)
     sys.exit(code)
 
 
 def explained(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn the ledger's errors into one line and the right exit code."""
+    """Print the ledger's errors as one line and exit with the matching code."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:

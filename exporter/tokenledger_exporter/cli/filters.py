@@ -1,20 +1,20 @@
-"""Conditions on dimensions as a command line has them: `dimension=value`, as often as needed."""
+"""Parse the filters of a command line: `dimension=value`, repeatable."""
 
 from __future__ import annotations
 
 from tokenledger_exporter.errors import InvalidRequestError
 
 
-def conditions(given: tuple[str, ...]) -> dict[str, list[str]]:
-    """Dimension -> values; a value may hold further equals signs.
+def conditions(filters: tuple[str, ...]) -> dict[str, list[str]]:
+    """Map each dimension to its values; a value may contain equals signs.
 
     Raises:
-        UsageError: one has none.
+        InvalidRequestError: a filter contains no equals sign.
     """
-    found: dict[str, list[str]] = {}
-    for text in given:
+    values: dict[str, list[str]] = {}
+    for text in filters:
         name, equals, value = text.partition("=")
         if not equals:
-            raise InvalidRequestError(f"{text!r} is no condition: write it as dimension=value")
-        found.setdefault(name.strip(), []).append(value)
-    return found
+            raise InvalidRequestError(f"invalid filter {text!r}: use DIMENSION=VALUE")
+        values.setdefault(name.strip(), []).append(value)
+    return values

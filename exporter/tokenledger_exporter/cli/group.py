@@ -1,4 +1,4 @@
-"""Keeps a password off the command line, where every user of the machine can read it."""
+"""Remove a password from the command line, where every user of the machine can read it."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ _OPTION: Final = "--database-url"
 
 
 def without_password(words: Sequence[str]) -> tuple[str, list[str]]:
-    """The last database URL that holds a password, and the words without it.
+    """Split the last database URL that contains a password from a command line.
 
     Args:
-        words: a command line, interpreter included.
+        words: the command line, including the interpreter.
 
     Returns:
-        "" and the same words where no URL holds a password.
+        The URL and the other words; "" and all words if no URL contains a password.
     """
     url = ""
-    kept: list[str] = []
+    remaining: list[str] = []
     rest = list(words)
     while rest:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
         if name != _OPTION or (not equals and not rest):
-            kept.append(word)
+            remaining.append(word)
             continue
-        given = value if equals else rest.pop(0)
-        if _has_password(given):
-            url = given
+        candidate = value if equals else rest.pop(0)
+        if _has_password(candidate):
+            url = candidate
         else:
-            kept += [word] if equals else [word, given]
-    return (url, kept) if url else ("", list(words))
+            remaining += [word] if equals else [word, candidate]
+    return (url, remaining) if url else ("", list(words))
 
 
 def _has_password(url: str) -> bool:
@@ -43,5 +43,5 @@ def _has_password(url: str) -> bool:
     try:
         return bool(conninfo_to_dict(url).get("password"))
     except psycopg.ProgrammingError:
-        # It cannot be used, but who typed it may have meant one.
+        # The URL is invalid, but it may still contain a password.
         return "@" in url

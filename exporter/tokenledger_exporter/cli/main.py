@@ -26,7 +26,7 @@ from tokenledger_exporter.cli.group import without_password
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(version("tokenledger-otel"), prog_name="tokenledger")
 def main() -> None:
-    """What your LLM features cost, from your own Postgres."""
+    """Show what your LLM calls cost, from your own Postgres."""
 
 
 _MODULES = (
@@ -50,9 +50,9 @@ main.add_command(purge.erase_command)
 
 
 def start() -> None:
-    """Run the command; first anew without a password, if the command line has one."""
+    """Run the command; restart the process first if its command line contains a password."""
     url, words = without_password(sys.orig_argv)
     if url and os.name == "posix":
         os.environ["TOKENLEDGER_DATABASE_URL"] = url
-        os.execv(sys.executable, words)  # noqa: S606 - this very command
+        os.execv(sys.executable, words)  # noqa: S606 - the same command
     main()

@@ -1,7 +1,7 @@
-"""A connection that gives up a server which has said nothing for too long.
+"""A connection with a timeout for the server's answers.
 
-TCP's keepalives find a peer that is gone. One that hangs answers them, and without a limit of our
-own the ledger would wait for it for ever.
+TCP keepalives detect a peer that is gone. A server that hangs still answers keepalives, so without
+this timeout the ledger would wait forever.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from psycopg.abc import PQGen
 
 ANSWER_SECONDS: Final = 60.0
-"""How long the server may say nothing: longer than any batch takes, locks of a migration apart."""
+"""Maximum time without data from the server; a batch takes less unless a migration holds locks."""
 
 _Answer = TypeVar("_Answer")
 
 
 class TimedConnection(psycopg.Connection[Any]):
-    """Raises `OperationalError` once nothing has come for `ANSWER_SECONDS`."""
+    """Raises `OperationalError` after `ANSWER_SECONDS` without data from the server."""
 
     @override
     def wait(self, gen: PQGen[_Answer], *limits: Any, **named: Any) -> _Answer:
@@ -33,18 +33,18 @@ class TimedConnection(psycopg.Connection[Any]):
 
 
 def _bounded(gen: PQGen[_Answer]) -> Generator[Any, Any, _Answer]:
-    """The same waits; psycopg reports each fifth of a second that nothing came."""
-    heard_at = time.monotonic()
+    """The same waits with a timeout; psycopg reports `Ready.NONE` every 0.2 s without data."""
+    last_data_at = time.monotonic()
     try:
-        wanted = next(gen)
+        wait_for = next(gen)
         while True:
-            ready = yield wanted
+            ready = yield wait_for
             if ready != Ready.NONE:
-                heard_at = time.monotonic()
-            elif time.monotonic() - heard_at > ANSWER_SECONDS:
+                last_data_at = time.monotonic()
+            elif time.monotonic() - last_data_at > ANSWER_SECONDS:
                 gen.close()
                 raise psycopg.OperationalError("no answer in time")
-            wanted = gen.send(ready)
-    except StopIteration as ended:
-        answer: _Answer = ended.value
+            wait_for = gen.send(ready)
+    except StopIteration as stop:
+        answer: _Answer = stop.value
         return answer

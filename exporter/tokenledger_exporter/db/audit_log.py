@@ -1,4 +1,4 @@
-"""Writes entries of the audit log: who changed what in the ledger, without ids of people."""
+"""Writes the audit log: who changed what in the ledger, without user ids."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def log_action(
 
     Args:
         connection: the ledger.
-        action: what is done.
-        counts: how many rows of what it changes.
-        dimensions: the conditions it was limited to, without ids of people.
-        bounds: start and end of the period it was limited to.
+        action: name of the action.
+        counts: what was changed -> number of rows.
+        dimensions: the filters of the action, without user ids.
+        bounds: start and end of the action's period.
     """
     values = {
         "action": action,

@@ -1,4 +1,4 @@
-"""Connections to the ledger: one way to open them, and errors that never show the password.
+"""Opens connections to the ledger; error messages never contain the password.
 
 Works through a transaction pooler: no prepared statements, no session state.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.errors import LedgerError
 
-# What tells one ledger from another -> the variable libpq fills it from where the string does not.
+# Connection parameters that identify a ledger -> environment variable that libpq uses by default.
 _IDENTITY: Final = {
     "host": "PGHOST",
     "hostaddr": "PGHOSTADDR",
@@ -42,7 +42,7 @@ _HOSTS: Final = re.compile(r"[\w.,:\[\]/-]*")
 _PORTS: Final = re.compile(r"[\d,]*")
 _NAME: Final = re.compile(r"[^@/:]*")
 
-# What an attempt to connect raises.
+# Errors of a failed connection attempt.
 _UNREACHABLE: Final = (
     psycopg.OperationalError,
     psycopg.ProgrammingError,
@@ -50,8 +50,8 @@ _UNREACHABLE: Final = (
     UnicodeError,
 )
 
-# What statements and the reading of answers rely on: name, the values that are right, the first of
-# which is set. What a pooler does not tell is set, too.
+# Server settings that our SQL relies on: name and accepted values. The first value is set if the
+# server reports another one, or if a pooler does not report the setting.
 _SETTINGS: Final = (
     ("DateStyle", ("ISO, MDY", "ISO, DMY", "ISO, YMD")),
     ("IntervalStyle", ("postgres",)),
@@ -60,7 +60,7 @@ _SETTINGS: Final = (
 )
 
 CONNECT_SECONDS: Final = 5
-"""How long one attempt to connect may take, unless the connection string says otherwise."""
+"""Timeout of a connection attempt, unless the connection string sets one."""
 
 
 def connect(
@@ -69,17 +69,17 @@ def connect(
     """Open a connection.
 
     Args:
-        database_url: where to.
-        kind: the class of connection to make.
+        database_url: connection string.
+        kind: the connection's class.
 
     Raises:
-        DatabaseUnreachableError: the string is malformed or nobody answers; the message names
-            host, port and database, never user secrets.
+        DatabaseUnreachableError: the connection string is malformed or the server does not answer;
+            the message names host, port and database, never secrets.
     """
     options = _options(database_url)
     try:
         connection = kind.connect(database_url, **options)
-        # Said in BEGIN, so it takes no round trip: a database may have another default.
+        # The database may have another default. BEGIN sets the level, so there is no round trip.
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         if statement := _odd_settings(connection.pgconn):
             connection.autocommit = True
@@ -92,10 +92,10 @@ def connect(
 
 @contextmanager
 def session(database_url: str) -> Generator[psycopg.Connection[Any]]:
-    """A connection for reading or a single change, committed at the end.
+    """A connection whose transaction is committed at the end.
 
     Raises:
-        LedgerError: whatever the database says, in one clear line.
+        LedgerError: any error of the database, as one line.
     """
     with connect(database_url) as connection:
         try:
@@ -105,10 +105,10 @@ def session(database_url: str) -> Generator[psycopg.Connection[Any]]:
 
 
 class ReusableSession:
-    """Sessions on one connection, for who has work every few seconds.
+    """Sessions that share one connection, for work every few seconds.
 
     Args:
-        database_url: where to.
+        database_url: connection string.
     """
 
     def __init__(self, database_url: str) -> None:
@@ -117,10 +117,10 @@ class ReusableSession:
 
     @contextmanager
     def session(self) -> Generator[psycopg.Connection[Any]]:
-        """As `session`; after a failure the next one is on a new connection.
+        """Like `session`; after an error the next session opens a new connection.
 
         Raises:
-            LedgerError: whatever the database says, in one clear line.
+            LedgerError: any error of the database, as one line.
         """
         connection = self._connection
         if connection is None or not _answers(connection):
@@ -137,14 +137,14 @@ class ReusableSession:
             raise
 
     def close(self) -> None:
-        """End the connection, if there is one; what was not committed is not done."""
+        """Close the connection, if there is one; an open transaction is rolled back."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
 
 def _answers(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the server is still there: it may have been started anew since."""
+    """Whether the server still answers on this connection; it may have been restarted."""
     try:
         connection.execute("SELECT")
         connection.commit()
@@ -155,10 +155,10 @@ def _answers(connection: psycopg.Connection[Any]) -> bool:
 
 @contextmanager
 def reading(database_url: str) -> Generator[psycopg.Connection[Any]]:
-    """A connection for reading alone; in a transaction of it, the ledger stands still.
+    """A read-only connection whose transactions are snapshots (REPEATABLE READ).
 
     Raises:
-        LedgerError: as `session`.
+        LedgerError: any error of the database, as one line.
     """
     with connect(database_url) as connection:
         connection.autocommit = True
@@ -173,13 +173,13 @@ def reading(database_url: str) -> Generator[psycopg.Connection[Any]]:
 
 @asynccontextmanager
 async def areading(database_url: str) -> AsyncGenerator[psycopg.AsyncConnection[Any]]:
-    """As `reading`, for a coroutine."""
+    """The asynchronous version of `reading`."""
     options = _options(database_url)
     try:
-        opened = await psycopg.AsyncConnection.connect(database_url, **options)
+        connection = await psycopg.AsyncConnection.connect(database_url, **options)
     except _UNREACHABLE as error:
         raise _unreachable(database_url, error) from None
-    async with opened as connection:
+    async with connection:
         await connection.set_autocommit(True)
         if statement := _odd_settings(connection.pgconn):
             await connection.execute(statement)
@@ -196,24 +196,24 @@ _DECODER: Final = msgspec.json.Decoder()
 
 
 def _read_json(text: bytes | str) -> object:
-    """A document; reading the metadata of a page took longer than everything else of it."""
+    """Decode JSON; with the standard library, decoding metadata took most of the time of a page."""
     try:
         return _DECODER.decode(text)
     except msgspec.DecodeError:
-        # A number too large for a float, which the standard library reads as infinite.
+        # A number too large for a float; the standard library reads it as infinity.
         return json.loads(text)
 
 
 def explain(error: psycopg.Error) -> LedgerError:
-    """What happened and what to do, without the database's own text about values."""
+    """The error with its remedy, without the database's text about values."""
     if isinstance(error, pg_errors.InvalidParameterValue):
-        # The machine's list of time zones has names that Postgres' own has not.
-        return InvalidRequestError(f"the database does not know it: {error.diag.message_primary}")
+        # This machine may know time zones that Postgres does not.
+        return InvalidRequestError(
+            f"the database rejected a parameter: {error.diag.message_primary}"
+        )
     if sentence := _sentence(error):
         return SchemaError(sentence)
-    return DatabaseUnreachableError(
-        f"the database did not do it ({type(error).__name__}), try again"
-    )
+    return DatabaseUnreachableError(f"the statement failed ({type(error).__name__}): try again")
 
 
 _OTHER_SCHEMA: Final = (
@@ -224,23 +224,26 @@ _OTHER_SCHEMA: Final = (
 
 
 def _sentence(error: psycopg.Error) -> str:
-    """What an error is about that trying again does not end; "" for any other."""
+    """Cause and remedy of an error that a retry does not fix; "" for any other error."""
     if isinstance(error, _OTHER_SCHEMA):
         return "the ledger's tables are missing or changed: run 'tokenledger db migrate'"
     if isinstance(error, pg_errors.InsufficientPrivilege):
-        # Only our own functions say what to do about a right.
+        # Only our own functions add a hint to this error.
         remedy = error.diag.message_hint or (
-            "grant it SELECT, and INSERT where it writes, on the token_ledger tables"
+            "grant it SELECT, and INSERT to write, on the token_ledger tables"
         )
         return f"the database user may not use the ledger ({error.diag.message_primary}): {remedy}"
     if isinstance(error, pg_errors.RaiseException):
-        # Only our own migrations raise: their words are written for people.
+        # Only our own migrations raise this error; its text is written for users.
         return f"{error.diag.message_primary}: {error.diag.message_hint}"
     if isinstance(error, pg_errors.ReadOnlySqlTransaction):
-        return "this database takes no writes, as a replica does: use the primary"
+        return "the database is read-only, like a replica: use the primary"
     if isinstance(error, (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError)):
-        where = error.diag.constraint_name or error.diag.table_name or error.diag.message_primary
-        return f"the database refused it ({type(error).__name__}: {where}), nothing was changed"
+        detail = error.diag.constraint_name or error.diag.table_name or error.diag.message_primary
+        return (
+            f"the database rejected the statement ({type(error).__name__}: {detail}); "
+            "nothing was changed"
+        )
     return ""
 
 
@@ -253,16 +256,16 @@ def describe(database_url: str) -> str:
     host = str(parts.get("host") or parts.get("hostaddr") or "localhost")
     port = str(parts.get("port") or 5432)
     database = str(parts.get("dbname") or parts.get("user") or "")
-    # A password with a bare @, : or / in it is parsed as host, port and database.
+    # An unencoded @, : or / in a password makes a part of it look like host, port or database.
     if not (_HOSTS.fullmatch(host) and _PORTS.fullmatch(port) and _NAME.fullmatch(database)):
-        return "a database URL that cannot be right (percent-encode @ : / in its password)"
+        return "an invalid database URL (percent-encode @ : / in its password)"
     return f"{host}:{port}/{database}"
 
 
 def fingerprint(database_url: str) -> str:
-    """Which ledger a connection string means: a hash of where it leads, schema options included.
+    """Identify a ledger by a hash of its connection parameters, including schema options.
 
-    The password is no part of it: a rotated password leaves the spool where it is.
+    The password is not part of the hash, so the spool's folder stays the same when it is rotated.
     """
     try:
         parts = conninfo_to_dict(database_url)
@@ -275,64 +278,64 @@ def fingerprint(database_url: str) -> str:
 
 
 def _options(database_url: str) -> dict[str, Any]:
-    """What every connection is opened with, unless the connection string says otherwise."""
+    """Connection options; defaults that the connection string sets are left out."""
     try:
-        given = conninfo_to_dict(database_url)
+        parameters = conninfo_to_dict(database_url)
     except psycopg.ProgrammingError:
         raise DatabaseUnreachableError(
-            "the database URL is malformed: give postgresql://user:password@host:5432/database "
+            "the database URL is malformed: use postgresql://user:password@host:5432/database "
             "in TOKENLEDGER_DATABASE_URL or configure(database_url=...)"
         ) from None
     defaults: dict[str, Any] = {
         "connect_timeout": CONNECT_SECONDS,
         "application_name": "tokenledger",
-        # A dead peer is noticed in half a minute instead of two hours.
+        # A dead peer is detected within half a minute instead of two hours.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 4,
     }
-    wanted = {key: value for key, value in defaults.items() if key not in given}
-    # A COPY says its texts in this encoding, whatever PGCLIENTENCODING or the string say.
-    return {"prepare_threshold": None, "client_encoding": "UTF8", **wanted}
+    options = {key: value for key, value in defaults.items() if key not in parameters}
+    # COPY sends text in this encoding, regardless of PGCLIENTENCODING and the connection string.
+    return {"prepare_threshold": None, "client_encoding": "UTF8", **options}
 
 
 def _odd_settings(pgconn: PGconn) -> sql.Composed | None:
-    """What sets the settings right that a database or role changed; `None` for most databases.
+    """A statement that restores settings changed for the database or role; usually `None`.
 
-    The server tells these at the start of a session, and a transaction pooler keeps them for each
-    client. So only a database with odd ones costs a round trip, and no start-up option is sent,
-    which a pooler may refuse.
+    The server reports these settings when a session starts, and a transaction pooler tracks them
+    for each client. So only a database with other settings costs a round trip. Start-up options are
+    not used because a pooler may refuse them.
     """
     odd = [
-        sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(right[0]))
-        for name, right in _SETTINGS
-        if (pgconn.parameter_status(name.encode()) or b"").decode() not in right
+        sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(accepted[0]))
+        for name, accepted in _SETTINGS
+        if (pgconn.parameter_status(name.encode()) or b"").decode() not in accepted
     ]
     return sql.SQL("; ").join(odd) if odd else None
 
 
 def _unreachable(database_url: str, error: Exception) -> DatabaseUnreachableError:
     return DatabaseUnreachableError(
-        f"no connection to {describe(database_url)} ({_reason(error)}): "
-        "check that Postgres runs there and that TOKENLEDGER_DATABASE_URL is right"
+        f"cannot connect to {describe(database_url)} ({_reason(error)}): "
+        "check that Postgres runs there and that TOKENLEDGER_DATABASE_URL is correct"
     )
 
 
 def _reason(error: Exception) -> str:
-    """The kind of failure in our own words: libpq's text can hold the user and the password."""
+    """The reason in fixed words, because libpq's message can contain user and password."""
     text = str(error).lower()
     kinds = {
-        "password authentication failed": "the password was refused",
-        "no password supplied": "a password is needed",
+        "password authentication failed": "password authentication failed",
+        "no password supplied": "a password is required",
         "connection refused": "connection refused",
         "timeout": "no answer in time",
         "timed out": "no answer in time",
         "does not exist": "the database or user does not exist",
-        "resolve": "the host name is unknown",
-        "not known": "the host name is unknown",
+        "resolve": "unknown host name",
+        "not known": "unknown host name",
         "too many": "the server has too many connections",
         "starting up": "the server is starting up",
-        "invalid integer value": "the port is no number",
-        "ssl": "TLS could not be agreed",
+        "invalid integer value": "the port is not a number",
+        "ssl": "TLS negotiation failed",
     }
-    return next((kind for needle, kind in kinds.items() if needle in text), "the attempt failed")
+    return next((kind for needle, kind in kinds.items() if needle in text), "connection failed")

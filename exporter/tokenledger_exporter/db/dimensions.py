@@ -34,7 +34,7 @@ BUCKETS: Final = tuple(_BUCKETS)
 
 
 def dimension_names() -> tuple[str, ...]:
-    """Everything that a report can group by."""
+    """All dimensions that a report can group by."""
     return (*_COLUMNS, *_BUCKETS, f"{METADATA_DIMENSION_PREFIX}<key>")
 
 
@@ -50,8 +50,8 @@ def zone_of(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise InvalidRequestError(
-            f"unknown time zone {name!r}; use an IANA name like Europe/Berlin (if this machine has "
-            "no time zone data, pip install tzdata)"
+            f"unknown time zone {name!r}; use an IANA name such as Europe/Berlin (if this machine "
+            "has no time zone data, run 'pip install tzdata')"
         ) from None
 
 
@@ -74,7 +74,7 @@ def group(name: str, zone: str = UTC) -> sql.Composable:
         return expression.format(sql.Literal(zone), shape)
     key = name.removeprefix(METADATA_DIMENSION_PREFIX)
     if key != name and key and is_storable(key):
-        # The query has parameters, and a single % would begin one.
+        # The query has parameters, and a single % would start a placeholder.
         return sql.SQL("COALESCE(metadata ->> {}::text, '')").format(
             sql.Literal(key.replace("%", "%%"))
         )

@@ -32,7 +32,7 @@ _UNRELEASED: Final = re.compile(r"\d\d\.\d\d\.\d\d_")
 """Start of the migrations' names before the first release; tables had other names then."""
 
 IMPORT_HINT: Final = "tokenledger db import-v0"
-"""Command that copies an older tracker's rows into the ledger."""
+"""Command that copies the rows of TokenLedger 0.1 into the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ class SchemaStatus:
         applied: migrations that have run, oldest first.
         missing: names of this release's migrations that have not run.
         unknown: names of migrations that have run and are not in this release.
-        changed: names of migrations that have run with other content.
-        older_table: `token_ledger_events` is an older tracker's table.
-        older_kept: an older tracker's table was renamed to `token_ledger_events_v0`.
+        changed: names of migrations that have run with different content.
+        older_table: `token_ledger_events` is the table of TokenLedger 0.1.
+        older_renamed: that table was renamed to `token_ledger_events_v0`.
     """
 
     applied: tuple[Applied, ...]
@@ -71,11 +71,11 @@ class SchemaStatus:
     unknown: tuple[str, ...]
     changed: tuple[str, ...]
     older_table: bool
-    older_kept: bool
+    older_renamed: bool
 
     @property
     def is_current(self) -> bool:
-        """Whether this release can read and write the ledger as it is."""
+        """Whether this release can read and write the ledger without a migration."""
         return not (self.missing or self.refusal)
 
     @property
@@ -84,7 +84,7 @@ class SchemaStatus:
         if unreleased := [name for name in self.unknown if _UNRELEASED.match(name)]:
             return (
                 f"this ledger was made by an unreleased version of TokenLedger (migration "
-                f"{unreleased[0]}), and this release cannot update it. Export its calls, migrate "
+                f"{unreleased[0]}) and cannot be updated. Export its calls, migrate "
                 "an empty database, and import them: see 'A ledger of an unreleased version' in "
                 "docs/operations/postgres.md"
             )
@@ -95,7 +95,7 @@ class SchemaStatus:
             )
         if self.changed:
             return (
-                f"{', '.join(self.changed)} was applied with other content: restore the schema "
+                f"{', '.join(self.changed)} was applied with different content: restore the schema "
                 "from a backup, or migrate an empty database"
             )
         return ""
@@ -107,8 +107,8 @@ class SchemaStatus:
             return self.refusal
         if self.older_table:
             return (
-                "token_ledger_events is an older tracker's table: run 'tokenledger db migrate', "
-                f"which renames it to token_ledger_events_v0, then '{IMPORT_HINT}' to copy its rows"
+                "token_ledger_events is the table of TokenLedger 0.1: run 'tokenledger db migrate' "
+                f"to rename it to token_ledger_events_v0, then '{IMPORT_HINT}' to copy its rows"
             )
         if not self.applied:
             return "the ledger's tables are missing: run 'tokenledger db migrate'"
@@ -138,7 +138,7 @@ def read_status(connection: psycopg.Connection[Any]) -> SchemaStatus:
         unknown=tuple(name for name in ran if name not in known),
         changed=tuple(name for name in ran if name in known and known[name] != ran[name]),
         older_table=bool(table.get("present")) and not table.get("is_ledger"),
-        older_kept=bool(table.get("older_renamed")),
+        older_renamed=bool(table.get("older_renamed")),
     )
 
 
@@ -146,7 +146,7 @@ def status(database_url: str) -> SchemaStatus:
     """Compare a database with this release.
 
     Raises:
-        DatabaseUnreachableError: no connection could be had.
+        DatabaseUnreachableError: the database cannot be reached.
     """
     with session(database_url) as connection:
         return read_status(connection)
@@ -160,10 +160,10 @@ def _applied(connection: psycopg.Connection[Any]) -> tuple[Applied, ...]:
 
 
 def apply_migration(connection: psycopg.Connection[Any], migration: Migration) -> None:
-    """Run one migration in a transaction of its own, unless it has run.
+    """Run one migration in its own transaction, unless it has run.
 
     Raises:
-        SchemaError: its lock could not be taken in 5 seconds, or the user may not create tables.
+        SchemaError: a lock was not available within 5 seconds, or the user may not create tables.
     """
     try:
         with connection.transaction():
@@ -177,7 +177,7 @@ def apply_migration(connection: psycopg.Connection[Any], migration: Migration) -
             connection.execute(_SQL["record"], values)
     except pg_errors.LockNotAvailable:
         raise SchemaError(
-            f"{migration.name} could not take its lock within 5 seconds; nothing was changed: "
+            f"{migration.name} could not get its lock within 5 seconds and changed nothing: "
             "end the long transaction on the ledger's tables and migrate again"
         ) from None
     except pg_errors.InsufficientPrivilege as error:

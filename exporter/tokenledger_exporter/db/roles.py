@@ -1,8 +1,8 @@
-"""Makes the ledger's three roles, each with no more rights than its work needs.
+"""Creates the ledger's three roles, each with the privileges its work needs and no others.
 
-The writer is for apps, the keeper for `tokenledger keep`, prices, purges and erasures, the reader
-for reports. Retention and migrations stay with the tables' owner. All of it may run again, and must
-after a migration that brings new tables.
+The writer is for apps; the keeper for `tokenledger keep`, prices, purges and erasures; the reader
+for reports. Retention and migrations require the tables' owner. Creating roles again is safe, and
+necessary after a migration that adds tables.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SQL: Final = statements("roles")
 _READERS: Final = statements("readers")
 
 ROLES: Final = ("writer", "keeper", "reader")
-"""What a role's name ends with."""
+"""Suffixes of the role names."""
 
 DEFAULT_PREFIX: Final = "tokenledger"
 
@@ -35,29 +35,29 @@ _PREFIX: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 
 
 def create_roles(database_url: str, prefix: str = DEFAULT_PREFIX) -> tuple[str, ...]:
-    """Make the roles or bring them up to date, as the tables' owner with CREATEROLE.
+    """Create or update the roles, as the tables' owner with CREATEROLE.
 
     Raises:
-        UsageError: the prefix is no role name.
-        LedgerError: whatever the database says; nothing was changed.
+        InvalidRequestError: the prefix is invalid.
+        LedgerError: any error of the database; nothing was changed.
     """
     names = role_names(prefix)
     with session(database_url) as connection, connection.transaction():
-        found = connection.execute("SELECT current_schema()").fetchone()
-        for statement in _statements(prefix, str(found[0]) if found else "public"):
+        row = connection.execute("SELECT current_schema()").fetchone()
+        for statement in _statements(prefix, str(row[0]) if row else "public"):
             connection.execute(statement)
     return names
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a reader is bound to, and what it saw.
+    """The organizations a reader is bound to, and the result of reading as that reader.
 
     Args:
         reader: the role.
-        organizations: all it is bound to; `None` is every organization.
-        seen: those of them it found calls of.
-        not_verified: why nobody could look as this reader; "" if somebody did.
+        organizations: all it is bound to; `None` means every organization.
+        seen: those of them that have calls.
+        not_verified: why the binding could not be verified; "" if it was.
     """
 
     reader: str
@@ -67,48 +67,48 @@ class Bound:
 
     @property
     def sentence(self) -> str:
-        """What is known of it in one line, and no more."""
+        """The binding in one line; it claims only what was verified."""
         names = "all organizations" if self.organizations is None else ", ".join(self.organizations)
         if self.organizations is None and not self.not_verified:
             return f"{self.reader} sees {names}"
         if self.organizations is None or self.not_verified:
             return f"{self.reader} is bound to {names}; not verified: {self.not_verified}"
-        seen = f"{self.reader} sees {', '.join(self.seen) or 'no call'} alone"
+        seen = f"{self.reader} sees {', '.join(self.seen) or 'no calls'} only"
         unseen = [name for name in self.organizations if name not in self.seen]
-        return f"{seen}; there is no call of {', '.join(unseen)} yet" if unseen else seen
+        return f"{seen}; no calls of {', '.join(unseen)} yet" if unseen else seen
 
 
 def bind_reader(
     database_url: str, reader: str, organizations: Sequence[str], *, to_all: bool = False
 ) -> Bound:
-    """Let a reader see these organizations, beside those it is bound to already, and look as it.
+    """Bind a reader to more organizations and verify it by reading as that role.
 
     Args:
         database_url: the ledger, as the tables' owner.
-        reader: a login or role that exists.
-        organizations: their ids.
-        to_all: let it see every organization instead.
+        reader: an existing role.
+        organizations: their ids, added to those it is bound to.
+        to_all: bind it to every organization instead.
 
     Raises:
-        UsageError: there is no such role, row-level security is not on yet, the role could see
-            calls in another way, or it sees more than it is bound to; nothing was changed.
-        LedgerError: whatever the database says; nothing was changed.
+        InvalidRequestError: the role does not exist, row-level security is not enabled, the role
+            has other access to calls, or it sees more than it is bound to; nothing was changed.
+        LedgerError: any error of the database; nothing was changed.
     """
     with session(database_url) as connection, connection.transaction():
-        found = connection.execute(_READERS["known_reader"], {"reader": reader}).fetchone()
-        if not found or not found[0]:
+        row = connection.execute(_READERS["known_reader"], {"reader": reader}).fetchone()
+        if not row or not row[0]:
             raise InvalidRequestError(
-                f"there is no role {reader!r}: make it first, IN ROLE {DEFAULT_PREFIX}_reader"
+                f"role {reader!r} does not exist: create it IN ROLE {DEFAULT_PREFIX}_reader first"
             )
-        if not found[1]:
+        if not row[1]:
             raise InvalidRequestError(
-                "rows are not shown by policy yet: run 'tokenledger db roles' first"
+                "row-level security is not enabled: run 'tokenledger db roles' first"
             )
         if rights := other_rights(connection, reader):
             raise InvalidRequestError(
-                f"{reader} cannot be bound, it sees calls in another way: {rights}"
+                f"cannot bind {reader}, it has other access to calls: {rights}"
             )
-        # An identifier, as regrole reads it.
+        # A quoted identifier: the statements cast it to regrole.
         values: dict[str, object] = {"reader": sql.Identifier(reader).as_string(None)}
         if to_all:
             connection.execute(_READERS["unbind_reader"], values)
@@ -116,43 +116,43 @@ def bind_reader(
         else:
             values["organizations"] = list(organizations)
             connection.execute(_READERS["bind_reader"], values)
-        return look_as(connection, reader)
+        return _read_as(connection, reader)
 
 
 def other_rights(connection: psycopg.Connection[Any], reader: str) -> str:
-    """What a reader could see calls by beside its binding, in words; "" if there is nothing."""
-    found = connection.execute(_READERS["other_rights"], {"reader": reader}).fetchall()
+    """A reader's access to calls in addition to its binding, as text; "" if there is none."""
+    rights = connection.execute(_READERS["other_rights"], {"reader": reader}).fetchall()
     return ", ".join(
-        f"it {why}" if role == reader else f"it is a member of {role}, which {why}"
-        for role, why in found
+        f"it {right}" if role == reader else f"it is a member of {role}, which {right}"
+        for role, right in rights
     )
 
 
 def bound_readers(connection: psycopg.Connection[Any]) -> list[str]:
-    """The roles that are bound; empty where this user may not know."""
+    """The roles that are bound; empty if this user lacks the privilege to list them."""
     try:
         with connection.transaction():
-            found = connection.execute(_READERS["bound_readers"]).fetchall()
+            rows = connection.execute(_READERS["bound_readers"]).fetchall()
     except pg_errors.InsufficientPrivilege:
         return []
-    return [name for (name,) in found]
+    return [name for (name,) in rows]
 
 
 def unbound_readers(connection: psycopg.Connection[Any]) -> list[str]:
-    """Logins that may read and see nothing; empty where this user may not know."""
+    """Logins that may read but see no rows; empty if this user lacks the privilege to list them."""
     try:
         with connection.transaction():
-            found = connection.execute(_READERS["unbound_readers"]).fetchall()
+            rows = connection.execute(_READERS["unbound_readers"]).fetchall()
     except pg_errors.InsufficientPrivilege:
         return []
-    return [name for (name,) in found]
+    return [name for (name,) in rows]
 
 
-def look_as(connection: psycopg.Connection[Any], reader: str) -> Bound:
-    """Read as a reader, in a transaction that is rolled back, and say what it saw.
+def _read_as(connection: psycopg.Connection[Any], reader: str) -> Bound:
+    """Read as a reader, in a transaction that is rolled back, and return what it sees.
 
     Raises:
-        UsageError: it sees more than it is bound to, or cannot read calls at all.
+        InvalidRequestError: it sees more than it is bound to, or cannot read calls at all.
     """
     role = sql.Identifier(reader)
     act_as = sql.SQL(_READERS["act_as"]).format(role=role)
@@ -164,51 +164,51 @@ def look_as(connection: psycopg.Connection[Any], reader: str) -> Bound:
     try:
         with connection.transaction(force_rollback=True):
             connection.execute(act_as)
-            [(bound,)] = connection.execute(_READERS["sees"]).fetchall()
-            organizations: list[str] = sorted(bound or ())
+            [(bound_to,)] = connection.execute(_READERS["sees"]).fetchall()
+            organizations: list[str] = sorted(bound_to or ())
             values = {"organizations": organizations}
-            found = connection.execute(_READERS["sees_calls_of"], values).fetchall()
+            seen = connection.execute(_READERS["sees_calls_of"], values).fetchall()
             [(sees_others,)] = connection.execute(_READERS["sees_others"], values).fetchall()
     except pg_errors.InsufficientPrivilege as error:
         raise InvalidRequestError(
             f"{reader} cannot read calls ({error.diag.message_primary}): "
-            f"GRANT {DEFAULT_PREFIX}_reader TO {role.as_string(None)}, and bind it again"
+            f"GRANT {DEFAULT_PREFIX}_reader TO {role.as_string(None)} and bind it again"
         ) from None
-    if bound is None:
+    if bound_to is None:
         return Bound(reader, None)
     if sees_others:
         raise InvalidRequestError(
             f"{reader} sees more than {', '.join(organizations)}: run 'tokenledger db roles' "
             "again, then bind it; nothing was changed"
         )
-    return Bound(reader, tuple(organizations), tuple(name for (name,) in found))
+    return Bound(reader, tuple(organizations), tuple(name for (name,) in seen))
 
 
 def _not_verified(connection: psycopg.Connection[Any], reader: str) -> Bound:
-    """For an owner that may not act as the reader."""
+    """The binding of a reader whose role this user may not assume."""
     values = {"reader": sql.Identifier(reader).as_string(None)}
-    found = connection.execute(_READERS["bound_to"], values).fetchall()
-    organizations = None if any(sees_all for _, sees_all in found) else tuple(n for n, _ in found)
-    why = f"this user may not act as {reader} (GRANT it to the user to have it verified)"
-    return Bound(reader, organizations, not_verified=why)
+    rows = connection.execute(_READERS["bound_to"], values).fetchall()
+    organizations = None if any(sees_all for _, sees_all in rows) else tuple(n for n, _ in rows)
+    reason = f"this user may not act as {reader} (GRANT {reader} to this user to verify it)"
+    return Bound(reader, organizations, not_verified=reason)
 
 
 def script(prefix: str = DEFAULT_PREFIX, schema: str = "public") -> str:
-    """The same as text, for a SQL editor."""
+    """The statements of `create_roles` as a script for a SQL editor."""
     parts = [statement.as_string(None).strip() for statement in _statements(prefix, schema)]
     return "\n\n".join(["BEGIN;", *(f"{part};" for part in parts), "COMMIT;", ""])
 
 
 def role_names(prefix: str) -> tuple[str, ...]:
-    """The three names.
+    """The names of the three roles.
 
     Raises:
-        UsageError: the prefix is no role name.
+        InvalidRequestError: the prefix is invalid.
     """
     if not _PREFIX.fullmatch(prefix):
         raise InvalidRequestError(
-            f"{prefix!r} is no prefix for roles: take lower-case letters, digits and underscores, "
-            "40 at most"
+            f"invalid role prefix {prefix!r}: use up to 40 lower-case letters, digits and "
+            "underscores, and do not start with a digit"
         )
     return tuple(f"{prefix}_{role}" for role in ROLES)
 

@@ -1,4 +1,4 @@
-"""What `doctor` finds: one line a check, with what to do where it is not ok."""
+"""The result of one check of `doctor`: its state, and a remedy if it is not ok."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ FAIL: Final = "fail"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding: what was looked at, how it stands, and what to do if it is not ok."""
+    """The result of one check.
+
+    Args:
+        name: what was checked.
+        state: `OK`, `WARN` or `FAIL`.
+        remedy: what to do if the state is not `OK`.
+    """
 
     name: str
     state: str

@@ -1,7 +1,7 @@
-"""Checks that a call would reach the ledger, each with its remedy.
+"""Runs all checks, in the order a call travels.
 
-Checks are plain functions that return `Check`s; a check never raises. The last one sends a span of
-its own all the way to a row and removes it again.
+Checks are functions that return `Check`s and do not raise. The last one sends a test span, waits
+for its row and deletes the row.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from tokenledger_exporter.doctor.database import check_ledger
 from tokenledger_exporter.doctor.environment import (
     check_celery,
     check_exporter,
+    check_other_instrumentors,
     check_provider,
-    check_rivals,
     check_sampler,
     check_sdks,
     check_spool,
@@ -28,8 +28,8 @@ _MAX_NAMED: Final = 20
 
 
 def examine(database_url: str) -> list[Check]:
-    """Every check, in the order a call travels."""
-    checks = [*check_sdks(), *check_rivals(), *check_celery(), check_provider()]
+    """Run every check, in the order a call travels."""
+    checks = [*check_sdks(), *check_other_instrumentors(), *check_celery(), check_provider()]
     checks += [check_exporter(), check_sampler(), *check_spool(database_url)]
     try:
         with session(database_url) as connection:
@@ -44,19 +44,25 @@ def examine(database_url: str) -> list[Check]:
 
 
 def compare_rollups(database_url: str, *, repair: bool = False) -> list[Check]:
-    """Every sum that is not what its calls are; built anew where that is asked for.
+    """Compare every roll-up with its calls; with `repair`, rebuild the days that differ.
 
     Raises:
-        LedgerError: whatever the database says.
+        LedgerError: any error of the database.
     """
-    found = verify(database_url)
-    if not found:
-        return [Check("roll-ups", OK, "every sum is that of its calls")]
-    remedy = "run 'tokenledger doctor --verify-rollups --repair' as a user who may keep them"
+    differences = verify(database_url)
+    if not differences:
+        return [Check("roll-ups", OK, "all roll-ups match their calls")]
+    remedy = (
+        "run 'tokenledger doctor --verify-rollups --repair' as the tables' owner or with the "
+        "keeper role"
+    )
     if repair:
-        rebuild(database_url, days_of(found), weeks_of(found))
-        remedy = "built anew"
-    checks = [Check("roll-ups", FAIL, told.sentence, remedy) for told in found[:_MAX_NAMED]]
-    if more := len(found) - len(checks):
+        rebuild(database_url, days_of(differences), weeks_of(differences))
+        remedy = "rebuilt"
+    checks = [
+        Check("roll-ups", FAIL, difference.sentence, remedy)
+        for difference in differences[:_MAX_NAMED]
+    ]
+    if more := len(differences) - len(checks):
         checks.append(Check("roll-ups", FAIL, f"and {more} more", remedy))
     return checks

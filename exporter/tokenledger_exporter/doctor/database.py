@@ -1,4 +1,4 @@
-"""What the ledger's database is like: connection, engine, schema, prices, losses, maintenance."""
+"""Checks of the database: connection, engine, schema, prices, losses, maintenance."""
 
 from __future__ import annotations
 
@@ -22,26 +22,17 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("doctor")
 _QUERIES: Final = statements("queries")
-
-
 _ROLLUPS: Final = statements("rollups_refresh")
-
-
-_SETTLED_WITHIN: Final = timedelta(minutes=5)
-
-
+_MAX_LAG: Final = timedelta(minutes=5)
 _LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "::1")
-
-
 _EXTENSIONS: Final = {"citus": "Citus", "timescaledb": "TimescaleDB"}
 
-
-# What speaks Postgres' protocol and says in version() that it is something else.
-_RELATIVES: Final = {"-YB-": "YugabyteDB", "CockroachDB": "CockroachDB"}
+# Engines that speak Postgres' protocol, by a part of what their version() returns.
+_COMPATIBLE_ENGINES: Final = {"-YB-": "YugabyteDB", "CockroachDB": "CockroachDB"}
 
 
 def check_ledger(connection: psycopg.Connection[Any], database_url: str) -> Iterator[Check]:
-    """Every check that needs a connection to the ledger; they end where the schema is missing."""
+    """Run the checks that need a connection; without the schema, only the first few."""
     yield _tls(connection, database_url)
     yield pooler(connection)
     yield _engine(connection)
@@ -53,8 +44,8 @@ def check_ledger(connection: psycopg.Connection[Any], database_url: str) -> Iter
     yield from database_setup.check_database(connection)
     yield _prices(connection)
     yield _losses(connection)
-    yield _settling(connection)
-    yield _rolling_up(connection)
+    yield _deduplication(connection)
+    yield _rollups(connection)
 
 
 def _tls(connection: psycopg.Connection[Any], database_url: str) -> Check:
@@ -72,87 +63,89 @@ def _tls(connection: psycopg.Connection[Any], database_url: str) -> Check:
 
 
 def pooler(connection: psycopg.Connection[Any]) -> Check:
-    """A pooler hands out a process id of its own; the session's is the server's."""
-    found = connection.execute("SELECT pg_backend_pid()").fetchone()
-    if found and found[0] != connection.info.backend_pid:
-        detail = "there is one before the database; the ledger keeps nothing in a session"
+    """Detect a pooler: the process id it reports differs from the server's."""
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    if row and row[0] != connection.info.backend_pid:
+        detail = "a pooler is in front of the database; the ledger needs no session state"
         return Check("pooler", OK, detail)
-    return Check("pooler", OK, "none, connected to the server itself")
+    return Check("pooler", OK, "none, connected directly to the server")
 
 
 def _engine(connection: psycopg.Connection[Any]) -> Check:
-    """Plain Postgres is what every test runs on; of what builds upon it, nothing was run."""
-    found = connection.execute(_SQL["engine"]).fetchall()
-    version_text = str(found[0][0])
-    others = [_EXTENSIONS[name] for _, name in found if name]
-    others += [name for mark, name in _RELATIVES.items() if mark in version_text]
+    """Warn about engines other than plain Postgres; the tests run on plain Postgres only."""
+    rows = connection.execute(_SQL["engine"]).fetchall()
+    version_text = str(rows[0][0])
+    others = [_EXTENSIONS[name] for _, name in rows if name]
+    others += [name for mark, name in _COMPATIBLE_ENGINES.items() if mark in version_text]
     if not others:
         return Check("engine", OK, version_text.partition(" on ")[0])
     return Check(
         "engine",
         WARN,
-        f"{' and '.join(others)}: untested, the schema follows its written rules only",
-        "see docs/operations/scale.md, and tell us how it goes",
+        f"{' and '.join(others)}: not tested; the schema follows its documented rules",
+        "see docs/operations/scale.md and report your experience",
     )
 
 
 def _prices(connection: psycopg.Connection[Any]) -> Check:
-    found = connection.execute(_QUERIES["price_age"]).fetchone()
+    row = connection.execute(_QUERIES["price_age"]).fetchone()
     remedy = "upgrade genai-prices and run 'tokenledger prices update'"
-    if not found or found[0] is None:
+    if not row or row[0] is None:
         return Check("prices", FAIL, "the price book is empty: every call is unpriced", remedy)
-    age = datetime.now(timezone.utc).date() - found[0]
-    detail = f"price book checked {found[0]}, {age.days} days ago"
+    age = datetime.now(timezone.utc).date() - row[0]
+    detail = f"prices were last checked on {row[0]}, {age.days} days ago"
     return (
         Check("prices", OK, detail) if age <= OLD_PRICES else Check("prices", WARN, detail, remedy)
     )
 
 
 def _losses(connection: psycopg.Connection[Any]) -> Check:
-    span = {
+    period = {
         "since": datetime(2015, 1, 1, tzinfo=timezone.utc),
         "until": datetime.now(timezone.utc) + timedelta(days=1),
     }
-    found = connection.execute(_QUERIES["losses"], span).fetchone()
-    lost = int(found[0]) if found else 0
-    aside = connection.execute(_SQL["rejected"]).fetchone()
-    set_aside = f", {aside[0]} rows were set aside" if aside and aside[0] else ""
-    if not lost and not set_aside:
-        return Check("losses", OK, "no record was ever lost")
-    remedy = "see reasons in token_ledger_losses; give the spool a writable disk with room"
+    losses = connection.execute(_QUERIES["losses"], period).fetchone()
+    lost = int(losses[0]) if losses else 0
+    rejected = connection.execute(_SQL["rejected"]).fetchone()
+    quarantined = f", {rejected[0]} rows were quarantined" if rejected and rejected[0] else ""
+    if not lost and not quarantined:
+        return Check("losses", OK, "no records were lost")
+    remedy = (
+        "see the reasons in token_ledger_losses; give the spool a writable disk with free space"
+    )
     if not lost:
-        remedy = "see reasons in token_ledger_rejected"
-    said = f"{lost} records are known to be lost" if lost else "no record was ever lost"
-    return Check("losses", WARN, said + set_aside, remedy)
+        remedy = "see the reasons in token_ledger_rejected"
+    detail = f"{lost} records were lost" if lost else "no records were lost"
+    return Check("losses", WARN, detail + quarantined, remedy)
 
 
-def _settling(connection: psycopg.Connection[Any]) -> Check:
+def _deduplication(connection: psycopg.Connection[Any]) -> Check:
     oldest, suspected = connection.execute(_SQL["settling"]).fetchone() or (None, 0)
-    if oldest is not None and oldest > _SETTLED_WITHIN:
+    if oldest is not None and oldest > _MAX_LAG:
         return Check(
-            "settling",
+            "deduplication",
             WARN,
-            f"rows have waited {oldest} for somebody to look for second tellings of their calls",
+            f"rows have waited {oldest} to be checked for duplicates",
             "run 'tokenledger keep' from cron, as a user who may UPDATE and DELETE",
         )
     if suspected:
         return Check(
-            "settling",
+            "deduplication",
             OK,
-            f"settled; {suspected} response ids of the last week have rows that differ in time or "
-            "counts, see token_ledger_suspected_duplicates",
+            f"up to date; {suspected} response ids of the last week have rows that differ in time "
+            "or counts, see token_ledger_suspected_duplicates",
         )
-    return Check("settling", OK, "no row waits for a second telling of its call")
+    return Check("deduplication", OK, "up to date")
 
 
-def _rolling_up(connection: psycopg.Connection[Any]) -> Check:
-    """Answers are exact without a keeper, and slower the more it leaves undone."""
-    [(waited,)] = connection.execute(_ROLLUPS["lag"]).fetchall()
-    if waited is not None and waited > _SETTLED_WITHIN:
+def _rollups(connection: psycopg.Connection[Any]) -> Check:
+    """Warn if roll-ups lag: reports stay exact but get slower."""
+    [(lag,)] = connection.execute(_ROLLUPS["lag"]).fetchall()
+    if lag is not None and lag > _MAX_LAG:
         return Check(
             "roll-ups",
             WARN,
-            f"sums have waited {waited} to be brought up to date: answers are exact, and slow",
-            "run 'tokenledger keep --every 2', as a user who may keep them",
+            f"roll-ups lag by {lag}: reports are exact but slow",
+            "run 'tokenledger keep --every 2' as the tables' owner or with the keeper role",
         )
-    return Check("roll-ups", OK, "up to date but for what came within minutes")
+    return Check("roll-ups", OK, "up to date except for the last minutes")

@@ -1,4 +1,4 @@
-"""Whether the database around the ledger is safe and can hold it: rights, readers, encoding."""
+"""Checks of the database's setup: privileges, readers, encoding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UTF8: Final = "UTF8"
 
 
 def check_database(connection: psycopg.Connection[Any]) -> Iterator[Check]:
-    """Every check of this module; the schema is this release's."""
+    """Run every check of this module; the schema must match this release."""
     yield encoding(connection)
     yield schema_rights(connection)
     yield readers(connection)
@@ -26,36 +26,36 @@ def check_database(connection: psycopg.Connection[Any]) -> Iterator[Check]:
 
 
 def warnings(connection: psycopg.Connection[Any]) -> list[str]:
-    """What a migration should say: each finding with its remedy, in one line."""
+    """The findings that a migration prints: one line each, with its remedy."""
     checks = (encoding(connection), schema_rights(connection), unbound(connection))
     return [f"{check.detail}: {check.remedy}" for check in checks if check.state != OK]
 
 
 def encoding(connection: psycopg.Connection[Any]) -> Check:
-    """Whether the database holds every character that a name can have."""
-    [(found,)] = connection.execute(_SQL["encoding"]).fetchall()
-    if found == _UTF8:
-        return Check("encoding", OK, "the database holds every character")
+    """Check that the database can store every character."""
+    [(name,)] = connection.execute(_SQL["encoding"]).fetchall()
+    if name == _UTF8:
+        return Check("encoding", OK, "UTF8")
     return Check(
         "encoding",
         WARN,
-        f"the database's encoding is {found}, which cannot hold every character: a call with one "
-        "that it cannot hold is kept in token_ledger_rejected",
-        "make a database with ENCODING 'UTF8' and migrate there",
+        f"the database's encoding is {name}, which cannot store every character: calls with such "
+        "characters go to token_ledger_rejected",
+        "create a database with ENCODING 'UTF8' and migrate there",
     )
 
 
 def schema_rights(connection: psycopg.Connection[Any]) -> Check:
-    """Whether others may make, or have made, functions that the owner could run by mistake."""
+    """Check whether other roles can create, or have created, functions that shadow built-ins."""
     creators = connection.execute(_SQL["creators"]).fetchall()
-    planted = connection.execute(_SQL["planted"]).fetchall()
-    if planted:
-        names = ", ".join(f"{name} of {owner}" for name, owner in planted)
+    shadowing = connection.execute(_SQL["planted"]).fetchall()
+    if shadowing:
+        names = ", ".join(f"{name} of {owner}" for name, owner in shadowing)
         return Check(
             "schema rights",
             WARN,
-            f"the ledger's schema has functions or operators named like Postgres' own: {names}",
-            "drop them unless you made them",
+            f"the ledger's schema has functions or operators named like built-in ones: {names}",
+            "drop them unless you created them",
         )
     if creators:
         schema, _ = creators[0]
@@ -63,34 +63,34 @@ def schema_rights(connection: psycopg.Connection[Any]) -> Check:
         return Check(
             "schema rights",
             WARN,
-            f"{names} may create objects in schema {schema}, and so trick the tables' owner",
+            f"{names} may create objects in schema {schema} and run code as the tables' owner",
             f"run REVOKE CREATE ON SCHEMA {schema} FROM {names}",
         )
     return Check("schema rights", OK, "only the owner may create objects in the ledger's schema")
 
 
 def readers(connection: psycopg.Connection[Any]) -> Check:
-    """Whether a bound reader got another way to the calls since it was bound."""
+    """Check whether a bound reader was granted other access to the calls."""
     bound = roles.bound_readers(connection)
-    found = {reader: roles.other_rights(connection, reader) for reader in bound}
-    open_ways = [f"{reader}: {rights}" for reader, rights in found.items() if rights]
-    if not open_ways:
-        return Check("readers", OK, "no bound reader has another way to the calls")
+    rights = {reader: roles.other_rights(connection, reader) for reader in bound}
+    excess = [f"{reader}: {right}" for reader, right in rights.items() if right]
+    if not excess:
+        return Check("readers", OK, "no bound reader has other access to calls")
     return Check(
         "readers",
         WARN,
-        f"bound readers see calls in another way ({'; '.join(open_ways)})",
+        f"bound readers have other access to calls ({'; '.join(excess)})",
         "revoke that role from the reader",
     )
 
 
 def unbound(connection: psycopg.Connection[Any]) -> Check:
-    """Whether a reader sees nothing because nobody bound it, as before this release."""
+    """Check for readers that see no rows because they are not bound."""
     if names := roles.unbound_readers(connection):
         return Check(
             "unbound readers",
             WARN,
-            f"{', '.join(names)} may read and are bound to no organization, so they see no call",
-            "bind each: tokenledger db roles --reader NAME --organization ID, or --all",
+            f"{', '.join(names)} may read but are not bound to an organization and see no calls",
+            "bind each: 'tokenledger db roles --reader NAME --organization ID', or --all",
         )
-    return Check("unbound readers", OK, "every reader is bound")
+    return Check("unbound readers", OK, "all readers are bound")

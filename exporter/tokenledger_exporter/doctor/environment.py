@@ -20,27 +20,25 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 
-# SDK -> our instrumentor's entry point, and a method that must be wrapped afterwards.
+# SDK -> entry point of our instrumentor.
 _SDKS: Final = {"openai": "tokenledger_openai", "anthropic": "tokenledger_anthropic"}
-
-
-_RIVALS: Final = ("openai", "anthropic")
+_OTHER_INSTRUMENTORS: Final = ("openai", "anthropic")
 _MAX_FAULTS_SHOWN: Final = 20
 
 
 def check_sdks() -> Iterator[Check]:
-    """Whether each installed SDK can be patched."""
+    """Check whether each installed SDK can be patched."""
     for sdk, name in _SDKS.items():
         try:
-            found = version(sdk)
+            release = version(sdk)
         except PackageNotFoundError:
             yield Check(sdk, OK, "not installed, nothing to patch")
             continue
-        yield _patched(sdk, found, name)
+        yield _check_patch(sdk, release, name)
 
 
-def _patched(sdk: str, found: str, name: str) -> Check:
-    """Instrument for real, look, and undo: a version check alone proves nothing."""
+def _check_patch(sdk: str, release: str, name: str) -> Check:
+    """Instrument the SDK, look, and undo it; the version alone proves nothing."""
     remedy = f"install a supported {sdk} release (see README, 'Supported versions')"
     try:
         point = next(iter(entry_points(group="opentelemetry_instrumentor", name=name)))
@@ -50,28 +48,29 @@ def _patched(sdk: str, found: str, name: str) -> Check:
         patched = instrumentor.is_instrumented_by_opentelemetry
         if not was_on:
             instrumentor.uninstrument()
-    except Exception as error:  # noqa: BLE001 - whatever breaks is the finding
-        return Check(sdk, FAIL, f"{sdk} {found} cannot be patched: {type(error).__name__}", remedy)
+    except Exception as error:  # noqa: BLE001 - any error is the finding
+        detail = f"{sdk} {release} cannot be patched: {type(error).__name__}"
+        return Check(sdk, FAIL, detail, remedy)
     if not patched:
-        return Check(sdk, FAIL, f"{sdk} {found} is not patched", remedy)
-    return Check(sdk, OK, f"{sdk} {found} is patched")
+        return Check(sdk, FAIL, f"{sdk} {release} is not patched", remedy)
+    return Check(sdk, OK, f"{sdk} {release} is patched")
 
 
-def check_rivals() -> Iterator[Check]:
-    """Other instrumentors of the same SDKs: a broken one is silent, a working one doubles spans."""
+def check_other_instrumentors() -> Iterator[Check]:
+    """Warn about other instrumentors of the same SDKs: they break, or add a second span."""
     ours = set(_SDKS.values())
     for point in entry_points(group="opentelemetry_instrumentor"):
-        if point.name in ours or not point.name.startswith(_RIVALS):
+        if point.name in ours or not point.name.startswith(_OTHER_INSTRUMENTORS):
             continue
         package = point.dist.name if point.dist else point.value
-        yield _rival(point, package)
+        yield _check_other(point, package)
 
 
-def _rival(point: EntryPoint, package: str) -> Check:
+def _check_other(point: EntryPoint, package: str) -> Check:
     name = f"instrumentor {point.name}"
     try:
         point.load()
-    except Exception as error:  # noqa: BLE001 - whatever breaks is the finding
+    except Exception as error:  # noqa: BLE001 - any error is the finding
         return Check(
             name,
             WARN,
@@ -81,67 +80,66 @@ def _rival(point: EntryPoint, package: str) -> Check:
     return Check(
         name,
         WARN,
-        f"{package} instruments the same SDK: every call would make two spans",
+        f"{package} instruments the same SDK: every call would create two spans",
         f"set OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={point.name} or pip uninstall {package}",
     )
 
 
 def check_celery() -> Iterator[Check]:
-    """Whether attribution reaches Celery's workers, where there are any."""
+    """Check whether attribution reaches Celery's workers, if Celery is installed."""
     try:
         version("celery")
     except PackageNotFoundError:
         return
-    carrier = "opentelemetry-instrumentation-celery"
+    instrumentation = "opentelemetry-instrumentation-celery"
     try:
-        found = version(carrier)
+        release = version(instrumentation)
     except PackageNotFoundError:
         yield Check(
             "celery",
             WARN,
-            f"{carrier} is not installed: calls made by tasks are attributed to nobody",
-            f"pip install {carrier}, instrument producer and worker, and name the keys to trust in "
-            "the worker's TOKENLEDGER_TRUST_BAGGAGE",
+            f"{instrumentation} is not installed: calls made by tasks have no attribution",
+            f"pip install {instrumentation}, instrument producer and worker, and list the trusted "
+            "keys in the worker's TOKENLEDGER_TRUST_BAGGAGE",
         )
         return
-    yield Check("celery", OK, f"{carrier} {found} carries attribution to the workers")
+    yield Check("celery", OK, f"{instrumentation} {release} carries attribution to the workers")
 
 
 def check_provider() -> Check:
-    """Whether the app's tracer provider is safe to fork under greenlets."""
+    """Check whether the app's tracer provider is safe to fork under greenlets."""
     detail, remedy = greenlets.examine_app_provider()
     return Check("tracer provider", WARN if remedy else OK, detail, remedy)
 
 
 def check_exporter() -> Check:
-    """Whether OpenTelemetry finds the exporter's entry point."""
-    remedy = "install tokenledger-otel into the environment the app runs in"
-    found = entry_points(group="opentelemetry_traces_exporter", name="tokenledger")
-    if not found:
+    """Check whether OpenTelemetry finds the exporter's entry point."""
+    remedy = "install tokenledger-otel in the app's environment"
+    if not entry_points(group="opentelemetry_traces_exporter", name="tokenledger"):
         return Check("exporter", FAIL, "OpenTelemetry does not find the exporter", remedy)
-    named = os.environ.get("OTEL_TRACES_EXPORTER", "")
-    return Check("exporter", OK, f"found; OTEL_TRACES_EXPORTER is {named or 'not set'}")
+    name = os.environ.get("OTEL_TRACES_EXPORTER", "")
+    return Check("exporter", OK, f"found; OTEL_TRACES_EXPORTER is {name or 'not set'}")
 
 
 def check_sampler() -> Check:
-    """Which sampler is set; the ledger does not depend on it."""
-    named = os.environ.get("OTEL_TRACES_SAMPLER", "") or "the default"
-    return Check("sampler", OK, f"{named}; the ledger is complete whatever it samples")
+    """The sampler that is set; the ledger does not depend on it."""
+    name = os.environ.get("OTEL_TRACES_SAMPLER", "") or "default"
+    return Check("sampler", OK, f"{name}; the ledger records every call, sampled or not")
 
 
 def check_spool(database_url: str) -> Iterator[Check]:
-    """Whether the spool's folder is writable and trusted, and what is left in it."""
+    """Check whether the spool's folder is writable and trusted, and its files usable."""
     folder = access.spool_folder(read_settings().spool_dir, fingerprint(database_url))
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        detail = f"{folder} takes no file ({error.strerror})"
-        yield Check("spool", FAIL, detail, "point TOKENLEDGER_SPOOL_DIR at a writable folder")
+        detail = f"{folder} is not writable ({error.strerror})"
+        yield Check("spool", FAIL, detail, "set TOKENLEDGER_SPOOL_DIR to a writable folder")
         return
     if fault := access.folder_fault(folder):
-        remedy = "point TOKENLEDGER_SPOOL_DIR at a folder that is yours alone"
+        remedy = "set TOKENLEDGER_SPOOL_DIR to a folder that only you can write"
         yield Check("spool", FAIL, f"{folder} is not used: {fault}", remedy)
         return
     waiting = sum(path.lstat().st_size for path in folder.glob(f"*{SUFFIX}"))
@@ -151,14 +149,14 @@ def check_spool(database_url: str) -> Iterator[Check]:
         yield Check(
             "spool files",
             WARN,
-            f"{len(faults)} segments in {folder} are left alone "
+            f"{len(faults)} segments in {folder} are skipped "
             f"({'; '.join(faults[:_MAX_FAULTS_SHOWN])})",
-            "drain them as the user they belong to, or delete them",
+            "drain them as their owner, or delete them",
         )
-    if aside := list(folder.glob("*.bad")):
+    if quarantined := list(folder.glob("*.bad")):
         yield Check(
             "spool files",
             WARN,
-            f"{len(aside)} segments of another format or ledger were kept aside in {folder}",
-            "start the release that wrote them once, or delete them",
+            f"{len(quarantined)} segments of another format or ledger are quarantined in {folder}",
+            "run the release that wrote them once, or delete them",
         )

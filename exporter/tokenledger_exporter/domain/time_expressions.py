@@ -39,13 +39,13 @@ def parse_moment(text: str, now: datetime | None = None, zone: tzinfo = timezone
     if ago := _AGO.match(word):
         return _before(now, timedelta(**{_UNITS[ago[2]]: int(ago[1])}), text)
     try:
-        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+        timestamp = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     except ValueError:
         raise InvalidRequestError(f"invalid time {text!r}; use one of {FORMS}") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
+    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=zone)
 
 
-def days_before(moment: datetime, days: int) -> datetime:
+def days_before(timestamp: datetime, days: int) -> datetime:
     """The timestamp that many whole days earlier.
 
     Raises:
@@ -53,14 +53,14 @@ def days_before(moment: datetime, days: int) -> datetime:
     """
     if days < 1:
         raise InvalidRequestError(f"days must be 1 or more, not {days}")
-    # A timedelta holds no more days, and no two dates are that far apart.
-    return _before(moment, timedelta(days=min(days, timedelta.max.days)), f"{days} days")
+    # A timedelta cannot hold more days, and no two dates are that far apart.
+    return _before(timestamp, timedelta(days=min(days, timedelta.max.days)), f"{days} days")
 
 
-def _before(moment: datetime, duration: timedelta, text: str) -> datetime:
+def _before(timestamp: datetime, duration: timedelta, text: str) -> datetime:
     try:
-        return moment - duration
+        return timestamp - duration
     except OverflowError:
         raise InvalidRequestError(
-            f"{text!r} is before the year 1; use a later time, like {FORMS}"
+            f"{text!r} is before the year 1; use a later time, such as {FORMS}"
         ) from None

@@ -1,4 +1,4 @@
-"""Copies what an older tracker wrote into the ledger, told apart and never twice."""
+"""Copies the rows of TokenLedger 0.1 into the ledger, each row once."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _SQL: Final = statements("tokenledger_v0")
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What one import did; a row that an earlier one dealt with is in neither count.
+    """The counts of one import; rows handled by an earlier import are in neither.
 
     Args:
-        copied: rows that are new in the ledger.
-        rejected: rows before 2015 or in the future, new in `token_ledger_rejected`.
+        copied: rows added to the ledger.
+        rejected: rows dated before 2015 or in the future, added to `token_ledger_rejected`.
     """
 
     copied: int
@@ -26,21 +26,21 @@ class ImportResult:
 
 
 def import_older_rows(database_url: str) -> ImportResult:
-    """Copy `token_ledger_events_v0` into the ledger, all of it or, after an error, nothing.
+    """Copy `token_ledger_events_v0` into the ledger in one transaction.
 
-    Columns the older table lacks stay empty, costs keep their value, and scope says
-    `import.token_ledger_events_v0`, so that imported money can be told from measured money.
+    Columns that the old table does not have stay empty, and costs keep their value. The scope of
+    imported rows is `import.token_ledger_events_v0`.
 
     Raises:
-        DatabaseUnreachableError: no connection could be had.
-        SchemaError: there is no such table.
+        DatabaseUnreachableError: the database cannot be reached.
+        SchemaError: the table does not exist.
     """
     with session(database_url) as connection:
-        found = connection.execute(_SQL["exists"]).fetchone()
-        if not found or not found[0]:
+        exists = connection.execute(_SQL["exists"]).fetchone()
+        if not exists or not exists[0]:
             raise SchemaError(
-                "there is no token_ledger_events_v0 to import: 'tokenledger db migrate' makes it "
-                "of an older tracker's token_ledger_events"
+                "table token_ledger_events_v0 does not exist; 'tokenledger db migrate' creates it "
+                "by renaming the token_ledger_events of TokenLedger 0.1"
             )
         connection.execute(_SQL["read_as_utc"])
         connection.execute(_SQL["add_partitions"])

@@ -1,4 +1,4 @@
-"""Why a row costs what it says: its arithmetic, line by line, against the number it holds."""
+"""Explains the cost of a row: recomputes it line by line and compares it with the stored cost."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ _SQL: Final = statements("reprice")
 
 _WHY: Final = {
     "priced": "every count has a price",
-    "partial": "some usage or some price is missing, so the cost is a lower bound",
+    "partial": "a count or a price is missing, so the cost is a lower bound",
     "estimated": ESTIMATED_NOTE,
-    "unpriced": "no price is known, so there is no cost; 'tokenledger prices missing' helps",
-    "unmeasured": "the call was sent and its usage never came back, so there is no cost",
+    "unpriced": "no price is known, so there is no cost; see 'tokenledger prices missing'",
+    "unmeasured": "the call was sent but its usage was not reported, so there is no cost",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A row's cost and where it comes from.
+    """The cost of a row and how it was calculated.
 
     Args:
         call: the row.
-        lines: units times price, part by part, by the sheet the row names.
-        sum_usd: their sum; `None` where the row names no sheet of the book.
-        sheet: source and days of that sheet.
-        repricings: how the cost changed, newest first.
-        verdict: one sentence that says whether the sum is the row's cost, and if not, why.
-        agrees: whether it is, or the row says itself that it has no cost.
+        lines: units times price for each kind of usage, by the row's price sheet.
+        sum_usd: the sum of the lines; `None` if the row's price sheet is not in the book.
+        sheet: source and days of the price sheet.
+        repricings: changes of the cost, newest first.
+        verdict: one sentence: whether the sum equals the row's cost, and if not, why.
+        agrees: whether the sum equals the row's cost, or the row has no cost by its own status.
     """
 
     call: StoredCall
@@ -62,10 +62,10 @@ class Explanation:
 
 
 def explain_event(connection: psycopg.Connection[Any], event_id: UUID) -> Explanation:
-    """The arithmetic of one row.
+    """Explain the cost of one row.
 
     Raises:
-        UsageError: the ledger holds no such row.
+        InvalidRequestError: the ledger has no such row.
     """
     query = sql.SQL(_SQL["event"]).format(columns=COLUMN_LIST)
     cursor = connection.cursor(row_factory=dict_row)
@@ -74,7 +74,7 @@ def explain_event(connection: psycopg.Connection[Any], event_id: UUID) -> Explan
     row = cursor.execute(query, values).fetchone()
     if row is None:
         raise InvalidRequestError(
-            f"the ledger holds no row {event_id}: its ids are in token_ledger_events.event_id"
+            f"event {event_id} not found; use an id from token_ledger_events.event_id"
         )
     call = stored_call(row)
     show(connection, _SQL["repricings_of"], values)
@@ -97,9 +97,9 @@ def explain_event(connection: psycopg.Connection[Any], event_id: UUID) -> Explan
     )
 
 
-def as_document(found: Explanation) -> dict[str, Any]:
+def as_document(explanation: Explanation) -> dict[str, Any]:
     """The explanation as JSON: money as strings."""
-    call = found.call
+    call = explanation.call
     return {
         "event_id": str(call.event_id),
         "timestamp": call.timestamp.isoformat(),
@@ -115,47 +115,53 @@ def as_document(found: Explanation) -> dict[str, Any]:
                 "per": line.per,
                 "cost_usd": plain_usd(line.cost_usd),
             }
-            for line in found.lines
+            for line in explanation.lines
         ],
-        "sum_usd": _money(found.sum_usd),
+        "sum_usd": _money(explanation.sum_usd),
         "cost_usd": _money(call.cost_usd),
-        "agrees": found.agrees,
-        "verdict": found.verdict,
+        "agrees": explanation.agrees,
+        "verdict": explanation.verdict,
         "cost_status": call.cost_status,
         "why": _WHY[call.cost_status],
         "cost_note": call.cost_note,
         "price_id": call.price_id,
-        "source": found.sheet.get("source"),
-        **{name: _day(found.sheet.get(name)) for name in ("checked_on", "valid_from", "valid_to")},
+        "source": explanation.sheet.get("source"),
+        **{
+            name: _day(explanation.sheet.get(name))
+            for name in ("checked_on", "valid_from", "valid_to")
+        },
         "repricings": [
-            {name: _plain(value) for name, value in change.items()} for change in found.repricings
+            {name: _plain(value) for name, value in change.items()}
+            for change in explanation.repricings
         ],
     }
 
 
-def as_text(found: Explanation) -> str:
-    """The explanation for people."""
-    call, told = found.call, as_document(found)
+def as_text(explanation: Explanation) -> str:
+    """The explanation as text for a terminal."""
+    call, document = explanation.call, as_document(explanation)
     tier = f", tier {call.service_tier}" if call.service_tier else ""
     lines = [
         f"{call.event_id}  {call.timestamp:%Y-%m-%d %H:%M:%S%z}",
         f"{call.model} at {call.provider}, {call.operation}{tier}",
         "",
-        *_bill(found),
+        *_bill(explanation),
     ]
-    lines += ["", f"cost    {_dollars(call.cost_usd)} ({found.verdict})"]
-    lines.append(f"status  {call.cost_status}: {told['why']}")
+    lines += ["", f"cost    {_dollars(call.cost_usd)} ({explanation.verdict})"]
+    lines.append(f"status  {call.cost_status}: {document['why']}")
     if call.cost_note:
         lines.append(f"note    {call.cost_note}")
-    if found.sheet:
-        lines.append(f"price   {told['price_id']}")
-        span = f"{told['valid_from'] or 'the beginning'} to {told['valid_to'] or 'further notice'}"
-        lines.append(f"source  {told['source']}, checked {told['checked_on']}, holds from {span}")
+    if explanation.sheet:
+        lines.append(f"price   {document['price_id']}")
+        period = f"from {document['valid_from'] or 'the beginning'}"
+        period += f" to {document['valid_to']}" if document["valid_to"] else ""
+        checked = f"checked {document['checked_on']}"
+        lines.append(f"source  {document['source']}, {checked}, valid {period}")
     lines += [
         f"changed {change['recorded_at']:%Y-%m-%d %H:%M:%S%z} by {change['changed_by']}: "
         f"{_dollars(change['old_cost_usd'])} ({change['old_cost_status']}) -> "
         f"{_dollars(change['new_cost_usd'])} ({change['new_cost_status']}): {change['reason']}"
-        for change in found.repricings
+        for change in explanation.repricings
     ]
     return "\n".join(map(visible, lines)) + "\n"
 
@@ -166,28 +172,30 @@ def _verdict(
     if call.cost_usd is None:
         return "none", True
     if cost is not None and cost.total_usd == call.cost_usd:
-        return "the sum, to the last digit", True
+        return "equals the sum exactly", True
     if call.refused or call.price_id.startswith("free:"):
-        return "nothing is billed for it", call.cost_usd == 0
+        return "the call is not billed", call.cost_usd == 0
     if not call.price_id:
-        return "it came with the row and from no price sheet", True
+        return "the cost came with the row, not from a price sheet", True
     return _disagreement(call, cost, changes), False
 
 
 def _disagreement(call: StoredCall, cost: Cost | None, changes: list[dict[str, Any]]) -> str:
     for change in changes:
         if change["new_cost_usd"] == call.cost_usd:
-            when = f"{change['recorded_at']:%Y-%m-%d %H:%M:%S%z}"
-            return f"not the sum: the repricing of {when} set it ({change['reason']})"
+            changed_at = f"{change['recorded_at']:%Y-%m-%d %H:%M:%S%z}"
+            return (
+                f"differs from the sum: set by the repricing of {changed_at} ({change['reason']})"
+            )
     if cost is None:
-        return f"the price book no longer holds the sheet {call.price_id}"
-    return "not the sum, and no repricing set it: the row was changed by hand"
+        return f"price sheet {call.price_id} is no longer in the price book"
+    return "differs from the sum, and no repricing set it: the row was changed by hand"
 
 
-def _bill(found: Explanation) -> list[str]:
-    cells = [(*_cells(line), line.cost_usd) for line in found.lines]
-    if found.sum_usd is not None:
-        cells.append(("sum", "", found.sum_usd))
+def _bill(explanation: Explanation) -> list[str]:
+    cells = [(*_cells(line), line.cost_usd) for line in explanation.lines]
+    if explanation.sum_usd is not None:
+        cells.append(("sum", "", explanation.sum_usd))
     name_width = max((len(name) for name, _, _ in cells), default=0)
     price_width = max((len(price) for _, price, _ in cells), default=0)
     return [
@@ -210,11 +218,11 @@ def _money(amount: Decimal | None) -> str | None:
     return None if amount is None else plain_usd(amount)
 
 
-def _day(value: Any) -> str | None:  # noqa: ANN401 - a date column, or nothing
+def _day(value: Any) -> str | None:  # noqa: ANN401 - a date column or None
     return None if value is None else str(value)
 
 
-def _plain(value: Any) -> str | None:  # noqa: ANN401 - whatever a column of the trail holds
+def _plain(value: Any) -> str | None:  # noqa: ANN401 - any column of the repricings
     if value is None or isinstance(value, str):
         return value
     return value.isoformat() if hasattr(value, "isoformat") else plain_usd(value)

@@ -1,7 +1,7 @@
-"""What a stretch of calls would have cost with another model's prices, their tokens as they are.
+"""Reports what the calls of a period would have cost at another model's prices.
 
-Each call keeps its time and tier, so bands of long calls and dated prices count as they would have.
-Another model would have counted and written other tokens; nobody can know how many.
+Each call keeps its tokens, time and tier, so long-context and dated prices apply. The real token
+counts of another model would differ and cannot be known.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("queries")
 
-# Calls another text model could have answered; the others are counted as unpriced.
+# Operations that another text model can answer; other calls count as unpriced.
 _TEXT: Final = frozenset({"chat", "generate_content", "text_completion"})
 _FETCHED_ROWS: Final = 5_000
 
 
 @dataclass(slots=True)
 class _Sum:
-    """One group while it is added up."""
+    """The running totals of one group."""
 
     cost_usd: Decimal = Decimal(0)
     calls: int = 0
@@ -83,27 +83,30 @@ class _Sum:
         )
 
 
-def model_and_provider(given: str) -> tuple[str, str]:
-    """Provider and model of `provider/model`, or of a name whose maker is known.
+def model_and_provider(text: str) -> tuple[str, str]:
+    """Provider and model of `provider/model`, or of a model name with a known provider.
 
     Raises:
-        UsageError: nobody is known to make it.
+        InvalidRequestError: the provider of the model is unknown.
     """
-    provider, slash, model = given.partition("/")
+    provider, slash, model = text.partition("/")
     if slash and provider and model:
         return ledger_name(provider), model
-    if maker := provider_of(given):
-        return ledger_name(maker), given
-    raise InvalidRequestError(
-        f"whose model {given!r} is cannot be told: write it as provider/model"
-    )
+    if maker := provider_of(text):
+        return ledger_name(maker), text
+    raise InvalidRequestError(f"unknown provider of model {text!r}: use PROVIDER/MODEL")
 
 
 def build_as_if(connection: psycopg.Connection[Any], request: ReportRequest, model: str) -> Report:
-    """The report of a stretch with another model's prices; errors as `build_report`.
+    """Build the report with all calls priced as another model, highest cost first.
 
-    `model` is `provider/model`, or a model whose maker is known by its name; one that has no price
-    is a `InvalidRequestError` too. Groups are ordered by their cost.
+    Args:
+        connection: the ledger.
+        request: the report.
+        model: `provider/model`, or a model name with a known provider.
+
+    Raises:
+        InvalidRequestError: the request is invalid, or the model has no price.
     """
     names, groups = checked_groups(request)
     provider, name = model_and_provider(model)
@@ -112,8 +115,8 @@ def build_as_if(connection: psycopg.Connection[Any], request: ReportRequest, mod
     prices_of = books_of(connection)
     if not prices_of(provider).sheet(provider, name, request.until):
         raise InvalidRequestError(
-            f"no price for {name!r} at {provider!r}: 'tokenledger prices list --provider "
-            f"{provider}' shows the models that have one"
+            f"no price for {name!r} at {provider!r}; 'tokenledger prices list --provider "
+            f"{provider}' lists the models that have one"
         )
     for labels, call in _calls(connection, groups, request):
         money = _other_cost(call, provider, name, prices_of)
@@ -159,9 +162,11 @@ def _other_cost(
     call: StoredCall, provider: str, model: str, prices_of: Callable[[str], PriceBook]
 ) -> Charge:
     if call.operation not in _TEXT and not call.refused:
-        note = f"a call of {call.operation or 'no known operation'} is no text {model} could answer"
+        note = (
+            f"operation {call.operation or '(unknown)'} cannot be priced as the text model {model}"
+        )
         return Charge((None,) * 6, "unpriced", "", note)
-    # A place is priced by who runs it: another provider's words for it mean nothing here.
+    # A region's name is specific to its provider.
     geo = call.inference_geo if call.provider == provider else ""
     other = replace(call, provider=provider, model=model, request_model=model, inference_geo=geo)
     return charge(other, call.timestamp, prices_of)
@@ -169,8 +174,7 @@ def _other_cost(
 
 def _notes(provider: str, model: str, actual: Decimal, reasons: Counter[str]) -> Iterator[str]:
     yield (
-        f"as if {provider}/{model} had answered: the same tokens at its prices; the calls cost "
-        f"${plain_usd(actual)}"
+        f"same tokens at the prices of {provider}/{model}; the actual cost was ${plain_usd(actual)}"
     )
     for reason, calls in reasons.most_common():
-        yield f"{calls} of the calls {reason}"
+        yield f"{calls} calls {reason}"

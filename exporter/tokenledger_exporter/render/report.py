@@ -1,6 +1,7 @@
-"""A report as text: a table for people, CSV, JSON and Markdown for everything else.
+"""Renders a report as a table, CSV, JSON or Markdown.
 
-Money is exact in every form: a string with all its digits, never a float. Names are foreign text.
+Money in CSV, JSON and Markdown is a string with all its digits, never a float. Labels are untrusted
+text.
 """
 
 from __future__ import annotations
@@ -66,12 +67,12 @@ def as_document(report: Report) -> dict[str, Any]:
 def _compared(report: Report) -> dict[str, Any]:
     if report.compared_since is None or report.previous is None:
         return {}
-    stretch = {"since": report.compared_since.isoformat(), "until": report.since.isoformat()}
-    return {"compared_with": {**stretch, "coverage": asdict(report.previous)}}
+    period = {"since": report.compared_since.isoformat(), "until": report.since.isoformat()}
+    return {"compared_with": {**period, "coverage": asdict(report.previous)}}
 
 
 def _body(report: Report) -> tuple[ReportRow, ...]:
-    """The rows of a table; a report by nothing is the total alone."""
+    """The rows to print; without dimensions, only the total."""
     return report.rows if report.by else (report.totals,)
 
 
@@ -133,17 +134,17 @@ def _table(report: Report) -> str:
 
 
 def _is_wide() -> bool:
-    return Console().width >= 120  # noqa: PLR2004 - narrower pipes would break every money column
+    return Console().width >= 120  # noqa: PLR2004 - a narrower table would wrap the money columns
 
 
 def _shown_figures(row: ReportRow) -> dict[str, str]:
-    shown = {"cost $": f"{row.cost_usd:,.6f}"}
-    shown |= {name.replace("_", " "): f"{getattr(row, name):,}" for name in _FIGURES[1:]}
-    shown[_NO_COST] = f"{_without_cost(row):,}"
+    figures = {"cost $": f"{row.cost_usd:,.6f}"}
+    figures |= {name.replace("_", " "): f"{getattr(row, name):,}" for name in _FIGURES[1:]}
+    figures[_NO_COST] = f"{_without_cost(row):,}"
     if row.previous_cost_usd is not None and row.change_usd is not None:
-        shown["before $"] = f"{row.previous_cost_usd:,.6f}"
-        shown["change $"] = f"{row.change_usd:+,.6f}"
-    return shown
+        figures["before $"] = f"{row.previous_cost_usd:,.6f}"
+        figures["change $"] = f"{row.change_usd:+,.6f}"
+    return figures
 
 
 _SHAPES: Final[Mapping[str, Callable[[Report], str]]] = {

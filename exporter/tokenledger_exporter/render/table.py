@@ -1,7 +1,4 @@
-"""Rows of answers as text: a table for people, CSV and JSON for everything else.
-
-Money comes in as text with all its digits and leaves so.
-"""
+"""Renders rows as a table, CSV or JSON; money is text with all its digits."""
 
 from __future__ import annotations
 
@@ -35,12 +32,15 @@ def render_rows(
     Args:
         columns: what to print of each row, in order.
         rows: the rows; a table shows `None` as a dash.
-        shape: table (nothing where there is no row), csv or json.
-        more: further fields of the JSON document.
+        shape: table (empty text if there are no rows), csv or json.
+        more: more fields of the JSON document.
     """
     if shape == "json":
-        told = [{name: row[name] for name in columns} for row in rows]
-        document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, **more, "rows": told}
+        document: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            **more,
+            "rows": [{name: row[name] for name in columns} for row in rows],
+        }
         return json.dumps(document, indent=2) + "\n"
     if shape == "csv":
         return write_csv(columns, ([row[name] for name in columns] for row in rows))
@@ -48,7 +48,7 @@ def render_rows(
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """Rows as CSV that every reader reads back: each cell quoted and in one line."""
+    """Rows as CSV: text is quoted and contains no line breaks."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(map(csv_cell, columns))
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -67,7 +67,7 @@ def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> str:
             name.replace("_", " "), justify="right" if is_count else "left", overflow="fold"
         )
     for row in rows:
-        table.add_row(*(_shown(row[name]) for name in columns))
+        table.add_row(*(_cell_text(row[name]) for name in columns))
     text = io.StringIO()
     wide = Console().width >= _WIDTH
     console = Console(file=text, width=None if wide else _WIDTH, highlight=False, markup=False)
@@ -75,7 +75,7 @@ def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> str:
     return text.getvalue()
 
 
-def _shown(cell: Cell) -> str:
+def _cell_text(cell: Cell) -> str:
     if cell is None or cell == "":
         return "-"
     return f"{cell:,}" if isinstance(cell, int) else visible(cell)

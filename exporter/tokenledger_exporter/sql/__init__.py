@@ -23,12 +23,12 @@ _NAME_LINE: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 # A call of a built-in function: keywords are upper case in these files.
 _BUILT_IN_CALL: Final = re.compile(r"(?<![\w.])(?!token_ledger_)([a-z][a-z0-9_]*\()")
 
-# A key of a JSON document without a cast: an operator between two documents would match better.
+# A JSON key without a cast: an operator planted for two JSON documents would match better.
 _KEY: Final = re.compile(r"(->>? ?'\w*')(?!::)")
 
 
 def trusted(text: str) -> LiteralString:
-    """Text made of constants of this package, which is as safe in a statement as a literal."""
+    """Mark text built from this package's constants as safe to use in a statement."""
     constant: LiteralString = cast("Any", text)
     return constant
 
@@ -52,14 +52,14 @@ def statements(file: str) -> Mapping[str, LiteralString]:
 
 
 def fragment(statement: LiteralString) -> LiteralString:
-    """A part of other statements, without the comment that explains it."""
+    """A part of other statements, without its comment."""
     lines = statement.splitlines()
     code = [line for line in lines if not line.startswith("--")]
     return trusted("\n".join(code).strip())
 
 
 def fill(statement: LiteralString, **braces: LiteralString) -> LiteralString:
-    """A statement with its braces filled; lines of a value are indented as the brace is."""
+    """A statement with its braces filled; each line of a value gets the indent of the brace."""
     lines: list[str] = []
     for line in statement.splitlines():
         indent = line[: len(line) - len(line.lstrip())]

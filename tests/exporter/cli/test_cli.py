@@ -1,4 +1,4 @@
-"""The command as people and scripts use it: what it prints where, and its exit codes."""
+"""The command line: standard output, standard error and exit codes."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def run(*words: str) -> Result:
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_a_report_sums_exactly_and_says_what_is_missing() -> None:
-    done = run("report", "--by", "feature,model", "--format", "json")
-    assert done.exit_code == 0
-    document = json.loads(done.stdout)
+def test_a_report_sums_exactly_and_shows_its_coverage() -> None:
+    result = run("report", "--by", "feature,model", "--format", "json")
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
     assert document["schema_version"] == 1
     assert [(row["feature"], row["model"], row["cost_usd"]) for row in document["rows"]] == [
         ("chat", "gpt-4o", "0.3"),
@@ -70,7 +70,7 @@ def test_a_report_sums_exactly_and_says_what_is_missing() -> None:
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_every_dimension_reports_the_whole_total() -> None:
+def test_a_report_by_any_dimension_adds_up_to_the_total() -> None:
     names = [dimension.name for dimension in DIMENSIONS]
     for name in (*names, "hour", "day", "month", "metadata.tier", "metadata.it's"):
         document = json.loads(run("report", "--by", name, "--format", "json").stdout)
@@ -80,15 +80,15 @@ def test_every_dimension_reports_the_whole_total() -> None:
 
 @pytest.mark.usefixtures("ledger_url")
 def test_a_table_ends_with_the_coverage_line() -> None:
-    done = run("report", "--by", "model")
-    assert done.stdout.splitlines()[-1] == (
+    result = run("report", "--by", "model")
+    assert result.stdout.splitlines()[-1] == (
         "coverage: 3 of 5 calls priced (60.0 %), 1 unpriced, 1 unmeasured"
     )
-    assert "0.300000" in done.stdout
+    assert "0.300000" in result.stdout
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_csv_cells_are_no_formulas() -> None:
+def test_csv_cells_are_never_formulas() -> None:
     text = run("report", "--by", "feature", "--format", "csv").stdout
     labels = [row[0] for row in csv.reader(io.StringIO(text))]
     assert labels == ["feature", "chat", "search", '\'=HYPERLINK("x")']
@@ -102,62 +102,62 @@ def test_markdown_is_a_table_with_totals() -> None:
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_since_and_until_bound_a_report() -> None:
+def test_since_and_until_limit_a_report() -> None:
     words = ("report", "--format", "json", "--since", "2020-01-01", "--until", "2020-02-01")
     assert json.loads(run(*words).stdout)["totals"]["calls"] == 0
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_a_dimension_that_does_not_exist_lists_those_that_do() -> None:
-    done = run("report", "--by", "nonsense")
-    assert done.exit_code == 2
-    assert "unknown dimension 'nonsense'" in done.stderr
-    assert all(dimension.name in done.stderr for dimension in DIMENSIONS)
+def test_an_unknown_dimension_is_refused_with_the_list_of_dimensions() -> None:
+    result = run("report", "--by", "nonsense")
+    assert result.exit_code == 2
+    assert "unknown dimension 'nonsense'" in result.stderr
+    assert all(dimension.name in result.stderr for dimension in DIMENSIONS)
 
 
 @pytest.mark.usefixtures("ledger_url")
 @pytest.mark.parametrize("words", ["soon", "7 dayz", "2026-13-01", "", "999999w", "999999d"])
-def test_a_time_that_is_none_shows_the_forms(words: str) -> None:
-    done = run("report", "--since", words)
-    assert done.exit_code == 2
-    assert repr(words) in done.stderr
-    assert "7d, 24h, 90m, 2w, today, yesterday, now, 2026-11-01" in done.stderr
+def test_an_invalid_time_is_refused_with_the_list_of_forms(words: str) -> None:
+    result = run("report", "--since", words)
+    assert result.exit_code == 2
+    assert repr(words) in result.stderr
+    assert "7d, 24h, 90m, 2w, today, yesterday, now, 2026-11-01" in result.stderr
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_a_start_after_the_end_names_both() -> None:
-    done = run("report", "--since", "2026-02-01", "--until", "2026-01-01")
-    assert done.exit_code == 2
-    assert "2026-02-01" in done.stderr
-    assert "2026-01-01" in done.stderr
+def test_a_start_after_the_end_is_refused_with_both_times() -> None:
+    result = run("report", "--since", "2026-02-01", "--until", "2026-01-01")
+    assert result.exit_code == 2
+    assert "2026-02-01" in result.stderr
+    assert "2026-01-01" in result.stderr
 
 
-def test_a_metadata_key_is_never_a_placeholder(ledger_url: str) -> None:
+def test_a_metadata_key_is_never_read_as_a_placeholder(ledger_url: str) -> None:
     key = "100%s %(x)s {x} it's \\ 5%"
     with psycopg.connect(ledger_url) as connection:
         connection.execute(
             "UPDATE token_ledger_events SET metadata = jsonb_build_object(%s::text, 'found')",
             [key],
         )
-    done = run("report", "--by", f"metadata.{key}", "--format", "json")
-    assert [row[f"metadata.{key}"] for row in json.loads(done.stdout)["rows"]] == ["found"]
+    result = run("report", "--by", f"metadata.{key}", "--format", "json")
+    assert [row[f"metadata.{key}"] for row in json.loads(result.stdout)["rows"]] == ["found"]
 
 
 @pytest.mark.usefixtures("ledger_url")
 @pytest.mark.parametrize("key", ["", "\udcff", "a\0b"], ids=["empty", "no text", "nul"])
 def test_a_metadata_key_that_no_row_can_have_is_a_usage_error(key: str) -> None:
-    done = run("report", "--by", f"metadata.{key}")
-    assert done.exit_code == 2
-    assert "unknown dimension" in done.stderr
+    result = run("report", "--by", f"metadata.{key}")
+    assert result.exit_code == 2
+    assert "unknown dimension" in result.stderr
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_a_dimension_said_twice_counts_once() -> None:
+def test_a_repeated_dimension_counts_once() -> None:
     assert run("report", "--by", "model,model").stdout == run("report", "--by", "model").stdout
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_where_narrows_a_report_and_values_of_one_dimension_add_up() -> None:
+def test_where_filters_a_report_and_values_of_one_dimension_are_alternatives() -> None:
     words = ("report", "--by", "", "--format", "json", "--where", "feature=chat")
     one = json.loads(run(*words).stdout)
     assert one["totals"]["cost_usd"] == "0.3"
@@ -171,7 +171,7 @@ def test_where_narrows_a_report_and_values_of_one_dimension_add_up() -> None:
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_a_report_keeps_the_days_of_the_zone_asked_for() -> None:
+def test_a_report_uses_the_hours_and_days_of_its_time_zone() -> None:
     words = ("report", "--by", "hour", "--format", "json")
     utc, kathmandu = (
         json.loads(run(*words, "--timezone", zone).stdout) for zone in ("UTC", "Asia/Kathmandu")
@@ -185,7 +185,7 @@ def test_a_report_keeps_the_days_of_the_zone_asked_for() -> None:
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_a_comparison_stands_beside_the_cost() -> None:
+def test_a_comparison_adds_the_previous_cost_and_the_change() -> None:
     document = json.loads(run("report", "--by", "model", "--compare", "--format", "json").stdout)
     assert document["totals"]["previous_cost_usd"] == "0"
     assert document["totals"]["change_usd"] == "0.300000001"
@@ -200,7 +200,7 @@ def test_a_comparison_stands_beside_the_cost() -> None:
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_a_report_by_nothing_is_the_total_alone() -> None:
+def test_a_report_without_dimensions_is_only_the_total() -> None:
     markdown, comma_separated, table, document = (
         run("report", "--by", "", "--format", shape).stdout
         for shape in ("md", "csv", "table", "json")
@@ -226,7 +226,7 @@ def test_no_label_breaks_a_markdown_row(ledger_url: str) -> None:
 @pytest.mark.usefixtures("ledger_url")
 @pytest.mark.parametrize("columns", ["20", "80", "200"])
 def test_a_table_keeps_every_digit_in_any_terminal(columns: str) -> None:
-    """As a real process: only there do the locale and the width of the terminal count."""
+    """Runs a real process, because locale and terminal width only matter there."""
     environment = {
         **os.environ,
         "COLUMNS": columns,
@@ -234,58 +234,60 @@ def test_a_table_keeps_every_digit_in_any_terminal(columns: str) -> None:
         "LC_ALL": "C",
         "PYTHONIOENCODING": "ascii",
     }
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", "from tokenledger_exporter.cli import main; main()", "report"],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "0.300000" in done.stdout
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "0.300000" in result.stdout
 
 
 def test_an_unknown_format_is_a_usage_error() -> None:
     assert run("report", "--format", "xml").exit_code == 2
 
 
-def test_a_database_that_is_away_is_exit_code_3_without_secrets() -> None:
+def test_an_unreachable_database_is_exit_code_3_without_secrets() -> None:
     url = "postgresql://canaryuser:canarypass@127.0.0.1:1/ledger"
     for words in (("report",), ("db", "status"), ("db", "migrate"), ("doctor",)):
-        done = run(*words, "--database-url", url)
-        assert done.exit_code == 3, words
-        assert "connection refused" in done.output
-        assert "canary" not in done.output
+        result = run(*words, "--database-url", url)
+        assert result.exit_code == 3, words
+        assert "connection refused" in result.output
+        assert "canary" not in result.output
 
 
-def test_a_report_on_a_database_without_tables_says_what_to_run(empty_database_url: str) -> None:
-    done = run("report", "--database-url", empty_database_url)
-    assert done.exit_code == 1
-    assert "run 'tokenledger db migrate'" in done.stderr
+def test_a_report_on_a_database_without_tables_names_the_command_to_run(
+    empty_database_url: str,
+) -> None:
+    result = run("report", "--database-url", empty_database_url)
+    assert result.exit_code == 1
+    assert "run 'tokenledger db migrate'" in result.stderr
 
 
-def test_migrating_and_its_older_names(empty_database_url: str) -> None:
+def test_db_commands_accept_the_names_of_tokenledger_0_1(empty_database_url: str) -> None:
     at = ("--database-url", empty_database_url)
     assert run("db", "status", *at).exit_code == 1
     assert run("db", "init", *at).exit_code == 0
     assert run("db", "upgrade", *at).exit_code == 0
     for name in ("status", "current", "history"):
-        done = run("db", name, *at)
-        assert done.exit_code == 0
-        assert "0001_calls  applied" in done.stdout
-        assert done.stdout.splitlines()[-1].startswith("up to date at ")
+        result = run("db", name, *at)
+        assert result.exit_code == 0
+        assert "0001_calls  applied" in result.stdout
+        assert result.stdout.splitlines()[-1].startswith("up to date at ")
 
 
-def test_the_script_goes_to_standard_output_alone() -> None:
-    done = run("db", "sql")
-    assert done.exit_code == 0
-    assert done.stdout.startswith("BEGIN;")
-    assert done.stdout.rstrip().endswith("COMMIT;")
-    assert done.stderr == ""
+def test_the_install_script_goes_to_standard_output_only() -> None:
+    result = run("db", "sql")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("BEGIN;")
+    assert result.stdout.rstrip().endswith("COMMIT;")
+    assert result.stderr == ""
 
 
 @pytest.mark.usefixtures("ledger_url")
 def test_draining_an_empty_spool_writes_nothing() -> None:
-    done = run("spool", "drain")
-    assert done.exit_code == 0
-    assert done.stdout.startswith("0 rows written")
+    result = run("spool", "drain")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("0 rows written")

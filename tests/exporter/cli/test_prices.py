@@ -1,4 +1,4 @@
-"""`tokenledger prices`: what it lists, what it takes, and what it answers without a database."""
+"""`tokenledger prices`: listing, setting, importing and quoting prices."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
     from click.testing import Result
 
 
-def run(*words: str, told: str | None = None) -> Result:
-    return CliRunner().invoke(main, words, input=told)
+def run(*words: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(main, words, input=stdin)
 
 
 def rows(*words: str) -> list[dict[str, Any]]:
-    done = run(*words, "--format", "json")
-    assert done.exit_code in {0, 1}, done.output
-    document = json.loads(done.stdout)
+    result = run(*words, "--format", "json")
+    assert result.exit_code in {0, 1}, result.output
+    document = json.loads(result.stdout)
     assert document["schema_version"] == 1
-    found: list[dict[str, Any]] = document["rows"]
-    return found
+    printed: list[dict[str, Any]] = document["rows"]
+    return printed
 
 
-def quoted(*shapes: Mapping[str, object]) -> list[dict[str, str | None]]:
-    lines = "".join(json.dumps(shape) + "\n" for shape in shapes)
-    done = run("prices", "quote", "--format", "json", "-", told=lines)
-    assert done.exit_code in {0, 1}, done.output
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def quote(*usages: Mapping[str, object]) -> list[dict[str, str | None]]:
+    lines = "".join(json.dumps(usage) + "\n" for usage in usages)
+    result = run("prices", "quote", "--format", "json", "-", stdin=lines)
+    assert result.exit_code in {0, 1}, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def million(provider: str, model: str, **more: object) -> str | None:
-    """What a million tokens in cost now."""
-    shape: dict[str, object] = {"provider": provider, "model": model, "input_tokens": 1_000_000}
-    return quoted(shape | more)[0]["cost_usd"]
+    """The quoted cost of a million input tokens."""
+    usage: dict[str, object] = {"provider": provider, "model": model, "input_tokens": 1_000_000}
+    return quote(usage | more)[0]["cost_usd"]
 
 
 @pytest.fixture
@@ -57,24 +57,24 @@ def ledger_url(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_quote_needs_no_database() -> None:
-    shape = {
+    usage = {
         "provider": "openai",
         "model": "gpt-4o",
         "input_tokens": 1_000,
         "cache_read": 600,
         "output_tokens": 100,
     }
-    (told,) = quoted(shape)
+    (answer,) = quote(usage)
     expected = Decimal("2.5") * 400 + Decimal("1.25") * 600 + Decimal(10) * 100
-    assert Decimal(str(told["cost_usd"])) == expected / 1_000_000
-    assert str(told["price_id"]).startswith("openai/gpt-4o/standard/")
+    assert Decimal(str(answer["cost_usd"])) == expected / 1_000_000
+    assert str(answer["price_id"]).startswith("openai/gpt-4o/standard/")
 
 
 def test_a_quote_without_a_price_says_why_and_exits_1() -> None:
-    shape = {"provider": "openai", "model": "acme-7b", "input_tokens": 1}
-    done = run("prices", "quote", "-", told=json.dumps(shape))
-    assert done.exit_code == 1
-    assert json.loads(done.stdout) == {
+    usage = {"provider": "openai", "model": "acme-7b", "input_tokens": 1}
+    result = run("prices", "quote", "-", stdin=json.dumps(usage))
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {
         "cost_usd": None,
         "price_id": "",
         "note": "no price for acme-7b at openai",
@@ -91,12 +91,12 @@ def test_a_quote_without_a_price_says_why_and_exits_1() -> None:
         ('{"provider": "openai", "model": "gpt-4o", "on": "soon"}', "invalid time"),
     ],
 )
-def test_a_line_that_is_no_shape_is_named(line: str, why: str) -> None:
+def test_an_invalid_line_is_refused_with_its_number(line: str, why: str) -> None:
     good = '{"provider": "openai", "model": "gpt-4o", "input_tokens": 1}'
-    done = run("prices", "quote", "-", told=f"{good}\n\n{line}\n")
-    assert done.exit_code == 2
-    assert "line 3: " in done.stderr
-    assert why in done.stderr
+    result = run("prices", "quote", "-", stdin=f"{good}\n\n{line}\n")
+    assert result.exit_code == 2
+    assert "line 3: " in result.stderr
+    assert why in result.stderr
 
 
 @pytest.mark.skipif(
@@ -113,36 +113,36 @@ def test_every_line_of_the_price_corpus_is_quoted_exactly(
         request.getfixturevalue("ledger_url")
     corpus = Path(os.environ["TOKENLEDGER_TEST_CORPUS"]) / "prices" / "expected.jsonl"
     text = corpus.read_text()
-    done = run("prices", "quote", "--format", "json", "-", told=text)
-    told = [json.loads(line)["cost_usd"] for line in done.stdout.splitlines()]
-    assert told == [json.loads(line)["cost_usd"] for line in text.splitlines()]
+    result = run("prices", "quote", "--format", "json", "-", stdin=text)
+    costs = [json.loads(line)["cost_usd"] for line in result.stdout.splitlines()]
+    assert costs == [json.loads(line)["cost_usd"] for line in text.splitlines()]
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_showing_a_price_says_its_unit_source_and_day() -> None:
-    found = {row["kind"]: row for row in rows("prices", "show", "openai", "gpt-4o")}
-    assert found["input"]["usd"] == "2.5"
-    assert found["input"]["unit"] == "USD per 1,000,000 tokens"
-    assert found["input"]["source"].startswith("genai-prices ")
-    assert found["input"]["checked_on"]
-    done = run("prices", "show", "openai", "gpt-4o", "--tier", "batch")
-    assert "USD per 1,000,000 tokens" in done.stdout
-    assert "1.25" in done.stdout
-    assert "tier batch, holds from" in done.stdout
+def test_show_prints_a_prices_unit_source_and_day() -> None:
+    prices = {row["kind"]: row for row in rows("prices", "show", "openai", "gpt-4o")}
+    assert prices["input"]["usd"] == "2.5"
+    assert prices["input"]["unit"] == "USD per 1,000,000 tokens"
+    assert prices["input"]["source"].startswith("genai-prices ")
+    assert prices["input"]["checked_on"]
+    result = run("prices", "show", "openai", "gpt-4o", "--tier", "batch")
+    assert "USD per 1,000,000 tokens" in result.stdout
+    assert "1.25" in result.stdout
+    assert "tier batch, valid from" in result.stdout
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_bands_of_long_calls_are_shown() -> None:
-    found = rows("prices", "show", "anthropic", "claude-sonnet-4-5")
-    bands = [(row["above_input_tokens"], row["usd"]) for row in found if row["kind"] == "input"]
+def test_show_prints_long_context_prices() -> None:
+    prices = rows("prices", "show", "anthropic", "claude-sonnet-4-5")
+    bands = [(row["above_input_tokens"], row["usd"]) for row in prices if row["kind"] == "input"]
     assert bands == [(0, "3"), (200_000, "6")]
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_a_list_can_be_narrowed_to_a_dated_name() -> None:
-    found = rows("prices", "list", "--provider", "openai", "--model", "gpt-4o-2024-08-06")
-    assert {row["model"] for row in found} == {"gpt-4o"}
-    standard = next(row for row in found if row["tier"] == "standard")
+def test_a_list_can_be_filtered_by_a_dated_model_name() -> None:
+    sheets = rows("prices", "list", "--provider", "openai", "--model", "gpt-4o-2024-08-06")
+    assert {row["model"] for row in sheets} == {"gpt-4o"}
+    standard = next(row for row in sheets if row["tier"] == "standard")
     assert (standard["input_usd"], standard["output_usd"]) == ("2.5", "10")
     assert run("prices", "list", "--model", "acme-7b").exit_code == 1
     text = run("prices", "list", "--provider", "openai", "--format", "csv").stdout
@@ -151,20 +151,20 @@ def test_a_list_can_be_narrowed_to_a_dated_name() -> None:
 
 @pytest.mark.usefixtures("ledger_url")
 def test_an_unknown_provider_or_model_names_the_remedy() -> None:
-    assert "anthropic" in run("prices", "show", "nobody", "x").stderr
-    done = run("prices", "history", "openai", "acme-7b")
-    assert done.exit_code == 2
-    assert "tokenledger prices set openai acme-7b" in done.stderr
+    assert "anthropic" in run("prices", "show", "unknown", "x").stderr
+    result = run("prices", "history", "openai", "acme-7b")
+    assert result.exit_code == 2
+    assert "tokenledger prices set openai acme-7b" in result.stderr
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_a_price_of_ones_own_holds_from_its_day_on_and_for_dated_names() -> None:
-    done = run(
+def test_a_custom_price_is_valid_from_its_day_and_for_dated_model_names() -> None:
+    result = run(
         *("prices", "set", "openai", "gpt-4o", "--input", "2", "--output", "8"),
         *("--cached", "1", "--from", "2026-03-01", "--source", "contract 7"),
     )
-    assert done.exit_code == 0
-    assert "openai/gpt-4o/standard/custom-" in done.stdout
+    assert result.exit_code == 0
+    assert "openai/gpt-4o/standard/custom-" in result.stdout
     for name in ("gpt-4o", "gpt-4o-2024-08-06", "gpt-4o-latest"):
         assert million("openai", name, on="2026-03-01") == "2", name
         assert million("openai", name, on="2026-02-28") != "2", name
@@ -175,7 +175,7 @@ def test_a_price_of_ones_own_holds_from_its_day_on_and_for_dated_names() -> None
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_a_tier_without_a_price_of_ones_own_keeps_the_lists() -> None:
+def test_a_tier_without_a_custom_price_keeps_the_list_price() -> None:
     run("prices", "set", "openai", "gpt-4o", "--input", "2", "--output", "8")
     assert million("openai", "gpt-4o", processing="batch") == "1.25"
     run("prices", "set", "openai", "gpt-4o", "--input", "1", "--tier", "batch")
@@ -183,41 +183,41 @@ def test_a_tier_without_a_price_of_ones_own_keeps_the_lists() -> None:
     assert million("openai", "gpt-4o") == "2"
 
 
-def test_the_last_said_holds_and_nothing_said_before_is_changed(ledger_url: str) -> None:
-    say = ("prices", "set", "openai", "gpt-4o", "--from", "2026-03-01", "--input")
-    before = "SELECT md5(string_agg(t::text, '' ORDER BY recorded_at)) FROM ({}) AS t"
-    own = "SELECT * FROM token_ledger_prices WHERE source NOT LIKE 'genai%%' AND usd < 4"
-    assert run(*say, "3").exit_code == 0
-    ((first,),) = ask(ledger_url, before.format(own))
+def test_the_price_set_last_applies_and_earlier_prices_stay_unchanged(ledger_url: str) -> None:
+    command = ("prices", "set", "openai", "gpt-4o", "--from", "2026-03-01", "--input")
+    digest = "SELECT md5(string_agg(t::text, '' ORDER BY recorded_at)) FROM ({}) AS t"
+    custom = "SELECT * FROM token_ledger_prices WHERE source NOT LIKE 'genai%%' AND usd < 4"
+    assert run(*command, "3").exit_code == 0
+    ((first,),) = ask(ledger_url, digest.format(custom))
     for usd in ("5", "4", "5"):
-        run(*say, usd)
+        run(*command, usd)
         assert million("openai", "gpt-4o") == usd
-    assert "was said already" in run(*say, "5").stdout
-    assert ask(ledger_url, before.format(own)) == [(first,)]
+    assert "already exists" in run(*command, "5").stdout
+    assert ask(ledger_url, digest.format(custom)) == [(first,)]
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_an_earlier_price_said_later_ends_where_the_next_begins() -> None:
-    say = ("prices", "set", "openai", "gpt-4o", "--input")
-    run(*say, "2", "--from", "2026-06-01")
-    run(*say, "4", "--from", "2026-03-01")
+def test_a_price_for_an_earlier_day_ends_where_the_next_begins() -> None:
+    command = ("prices", "set", "openai", "gpt-4o", "--input")
+    run(*command, "2", "--from", "2026-06-01")
+    run(*command, "4", "--from", "2026-03-01")
     assert million("openai", "gpt-4o", on="2026-05-31") == "4"
     assert million("openai", "gpt-4o", on="2026-06-01") == "2"
-    assert "was said already" in run(*say, "2", "--from", "2026-06-01").stdout
-    found = rows("prices", "history", "openai", "gpt-4o")
-    own = [(r["valid_from"], r["valid_to"]) for r in found if r["source"].startswith("said by")]
-    assert own == [("2026-06-01", None), ("2026-03-01", "2026-06-01")]
+    assert "already exists" in run(*command, "2", "--from", "2026-06-01").stdout
+    history = rows("prices", "history", "openai", "gpt-4o")
+    custom = [(r["valid_from"], r["valid_to"]) for r in history if r["source"].startswith("set by")]
+    assert custom == [("2026-06-01", None), ("2026-03-01", "2026-06-01")]
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_a_model_of_ones_own_is_priced() -> None:
+def test_a_model_that_no_list_has_can_be_priced() -> None:
     words = ("prices", "set", "vllm", "acme-7b", "--input", "0.00001", "--per", "1000")
     assert run(*words, "--pattern", "^acme-").exit_code == 0
     assert million("vllm", "acme-13b") == "0.01"
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_a_discount_lowers_the_list_and_leaves_what_was_said_for_a_model() -> None:
+def test_a_discount_lowers_list_prices_but_not_custom_prices() -> None:
     run("prices", "set", "openai", "gpt-4", "--input", "20", "--from", "2026-01-01")
     words = ("prices", "set", "--discount", "12.5", "--provider", "openai", "--from", "2026-03-01")
     assert run(*words).exit_code == 0
@@ -226,7 +226,7 @@ def test_a_discount_lowers_the_list_and_leaves_what_was_said_for_a_model() -> No
     assert million("openai", "gpt-4o", on="2026-11-01", processing="batch") == "1.09375"
     assert million("openai", "gpt-4o-mini", on="2026-03-01") == "0.13125"
     assert million("openai", "gpt-4", on="2026-03-01") == "20"
-    assert run(*words).stdout.startswith("0 price sheets")
+    assert run(*words).stdout.startswith("0 new price sheets")
     shown = rows("prices", "show", "openai", "gpt-4o", "--at", "2026-03-01")
     assert shown[0]["source"].startswith("discount 12.5 % off openai/gpt-4o/standard/")
 
@@ -235,51 +235,51 @@ def test_a_discount_lowers_the_list_and_leaves_what_was_said_for_a_model() -> No
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("openai", "gpt-4o"), "say whose model costs what"),
+        (("openai", "gpt-4o"), "a provider, a model and at least one price are required"),
         (("openai", "gpt-4o", "--input", "-1"), "--input: invalid price '-1'"),
         (("openai", "gpt-4o", "--cache-write-1h", "x"), "--cache-write-1h: invalid amount 'x'"),
         (("openai", "gpt-4o", "--input", "NaN"), "invalid price"),
         (("openai", "gpt-4o", "--input", "1", "--from", "soon"), "invalid day 'soon'"),
         (("openai", "gpt-4o", "--input", "1", "--pattern", "("), "not a regular expression"),
         (("openai", "gpt-4o", "--input", "1", "--source", "genai-prices 9"), "a source must not"),
-        (("--discount", "12.5"), "a discount is for all"),
-        (("--discount", "101", "--provider", "openai"), "no discount: give 0 to 100"),
-        (("--discount", "1", "--provider", "nobody"), "provider 'nobody' has no list prices"),
+        (("--discount", "12.5"), "--discount applies to all list prices of one provider"),
+        (("--discount", "101", "--provider", "openai"), "discount must be 0 to 100 percent"),
+        (("--discount", "1", "--provider", "x"), "provider 'x' has no list prices"),
     ],
 )
-def test_a_price_that_cannot_be_is_refused_in_words(words: tuple[str, ...], why: str) -> None:
-    done = run("prices", "set", *words)
-    assert done.exit_code == 2
-    assert why in done.stderr
+def test_an_invalid_price_is_refused_with_the_reason(words: tuple[str, ...], why: str) -> None:
+    result = run("prices", "set", *words)
+    assert result.exit_code == 2
+    assert why in result.stderr
 
 
 def test_updating_and_comparing_with_the_package(ledger_url: str) -> None:
-    assert run("prices", "update").stdout.startswith("0 prices are new, from genai-prices ")
+    assert run("prices", "update").stdout.startswith("0 new prices from genai-prices ")
     assert run("prices", "diff").exit_code == 0
     with psycopg.connect(ledger_url) as connection:
         connection.execute(
             "DELETE FROM token_ledger_prices WHERE model = 'gpt-4o' AND provider = 'openai'"
         )
-    done = run("prices", "diff", "--provider", "openai")
-    assert done.exit_code == 1
-    assert "only in the package" in done.stderr
-    found = rows("prices", "diff", "--provider", "openai")
-    assert {row["model"] for row in found} == {"gpt-4o"}
+    result = run("prices", "diff", "--provider", "openai")
+    assert result.exit_code == 1
+    assert "only in the package" in result.stderr
+    differences = rows("prices", "diff", "--provider", "openai")
+    assert {row["model"] for row in differences} == {"gpt-4o"}
     assert not run("prices", "update").stdout.startswith("0 ")
     assert run("prices", "diff").exit_code == 0
 
 
-def test_models_without_a_price_come_with_the_command_that_mends_it(ledger_url: str) -> None:
+def test_models_without_a_price_are_listed_with_the_command_to_fix_them(ledger_url: str) -> None:
     with psycopg.connect(ledger_url) as connection:
         connection.execute(
             "INSERT INTO token_ledger_events (timestamp, provider, model, input_tokens, "
             "output_tokens) SELECT '2026-11-20', 'vllm', 'acme 7b', 10, 5 "
             "FROM generate_series(1, 3)"
         )
-    (found,) = rows("prices", "missing")
-    assert (found["provider"], found["model"], found["calls"]) == ("vllm", "acme 7b", 3)
-    assert (found["input_tokens"], found["output_tokens"]) == (30, 15)
-    assert found["remedy"] == (
+    (model,) = rows("prices", "missing")
+    assert (model["provider"], model["model"], model["calls"]) == ("vllm", "acme 7b", 3)
+    assert (model["input_tokens"], model["output_tokens"]) == (30, 15)
+    assert model["remedy"] == (
         "tokenledger prices set vllm 'acme 7b' --input USD --output USD --from 2026-11-20 && "
         "tokenledger reprice --since 2026-11-20 --status unpriced"
     )
@@ -287,22 +287,22 @@ def test_models_without_a_price_come_with_the_command_that_mends_it(ledger_url: 
     assert run("prices", "missing", "--since", "2026-11-21").exit_code == 0
 
 
-def test_only_what_a_price_would_mend_is_called_missing(ledger_url: str) -> None:
+def test_calls_that_no_price_can_fix_are_not_missing_a_price(ledger_url: str) -> None:
     with psycopg.connect(ledger_url) as connection:
         connection.execute(
             "INSERT INTO token_ledger_events (timestamp, provider, model, input_tokens, cost_note) "
             "VALUES ('2026-11-20', 'openai', 'gpt-4o', 10, ''), "
             "('2026-11-20', 'openai', 'gpt-5', 1, 'cache reads and writes (9) exceed input (1)')"
         )
-    (found,) = rows("prices", "missing")
-    assert found["model"] == "gpt-4o"
-    assert found["remedy"] == "tokenledger reprice --since 2026-11-20 --status unpriced"
+    (model,) = rows("prices", "missing")
+    assert model["model"] == "gpt-4o"
+    assert model["remedy"] == "tokenledger reprice --since 2026-11-20 --status unpriced"
     assert run("reprice", "--since", "2026-11-20", "--status", "unpriced").exit_code == 0
     assert run("prices", "missing").exit_code == 0
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_an_answer_without_rows_is_one_line_to_people_and_a_document_to_programs() -> None:
-    done = run("prices", "missing")
-    assert (done.stdout, done.stderr) == ("", "no call waits for a price\n")
+def test_without_rows_a_table_is_one_line_and_json_is_a_document() -> None:
+    result = run("prices", "missing")
+    assert (result.stdout, result.stderr) == ("", "no calls without a price\n")
     assert rows("prices", "missing") == []

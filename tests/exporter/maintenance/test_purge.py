@@ -212,7 +212,8 @@ def test_an_erasure_says_where_the_id_still_stands(
     done = CliRunner().invoke(main, ["erase", "--user", "ann"])
     assert "0 reasons of repricings\n" in done.stdout
     assert done.stderr == (
-        "the id still stands where it is no user's id: session_id (1 calls), team (1 calls)\n"
+        "the same value remains in columns other than the user id: "
+        "session_id (1 calls), team (1 calls)\n"
     )
     assert erase(database_url, "bob").remains == {}
 

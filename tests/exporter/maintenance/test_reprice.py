@@ -156,7 +156,7 @@ def test_a_row_that_nobody_prices_now_keeps_its_cost(ledger_url: str) -> None:
     with psycopg.connect(ledger_url) as connection:
         connection.execute("DELETE FROM token_ledger_prices WHERE provider = 'openai'")
     done = run("reprice", "--since", "1d")
-    assert "1 have no price now and keep their cost" in done.stderr
+    assert "1 no longer have a price and keep their cost" in done.stderr
     assert costs(ledger_url)[0][1] == Decimal("0.0035")
 
 
@@ -221,13 +221,13 @@ def test_explaining_tells_which_repricing_set_a_cost(ledger_url: str) -> None:
     run("prices", "set", "openai", "gpt-4o", "--input", "1", "--output", "1")
     repriced("--reason", "contract 7")
     text = run("explain", str(row.event_id)).stdout
-    assert "cost    $0.0011 (the sum, to the last digit)" in text
+    assert "cost    $0.0011 (equals the sum exactly)" in text
     assert "$0.0035 (priced) -> $0.0011 (priced): contract 7" in text
     with psycopg.connect(ledger_url) as connection:
         connection.execute("UPDATE token_ledger_events SET price_id = %s", [row.price_id])
     done = run("explain", str(row.event_id))
     assert done.exit_code == 1
-    assert "not the sum: the repricing of " in done.stdout
+    assert "differs from the sum: set by the repricing of " in done.stdout
     with psycopg.connect(ledger_url) as connection:
         connection.execute("UPDATE token_ledger_events SET cost_usd = 9")
     assert "changed by hand" in run("explain", str(row.event_id)).stdout
@@ -235,10 +235,10 @@ def test_explaining_tells_which_repricing_set_a_cost(ledger_url: str) -> None:
 
 @pytest.mark.usefixtures("ledger_url")
 def test_an_id_that_is_none_or_unknown_is_a_usage_error() -> None:
-    assert "no event id" in run("explain", "x").stderr
+    assert "invalid event id" in run("explain", "x").stderr
     done = run("explain", "00000000-0000-8000-8000-000000000000")
     assert done.exit_code == 2
-    assert "the ledger holds no row" in done.stderr
+    assert "not found; use an id" in done.stderr
 
 
 def totals(*words: str) -> dict[str, object]:
@@ -278,8 +278,8 @@ def test_a_report_as_if_another_model_had_answered(ledger_url: str) -> None:
     assert document["as_if"] == "openai/gpt-4o-mini"
     assert document["coverage"]["priced"] == 2
     assert document["coverage"]["unpriced"] == 1
-    assert "the same tokens at its prices; the calls cost $" in done.stderr
-    assert "1 of the calls unpriced: a call of embeddings" in done.stderr
+    assert "the actual cost was $" in done.stderr
+    assert "1 calls unpriced: operation embeddings" in done.stderr
     by_model = {row["model"]: Decimal(row["cost_usd"]) for row in document["rows"]}
     assert by_model == {"gpt-4o": one, "acme-7b": one}
 
@@ -288,9 +288,9 @@ def test_a_report_as_if_another_model_had_answered(ledger_url: str) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("--as-if", "acme-7b"), "write it as provider/model"),
+        (("--as-if", "acme-7b"), "use PROVIDER/MODEL"),
         (("--as-if", "openai/acme-7b"), "no price for 'acme-7b' at 'openai'"),
-        (("--as-if", "gpt-4o", "--as-of", "1d"), "cannot be asked for together"),
+        (("--as-if", "gpt-4o", "--as-of", "1d"), "cannot be combined"),
     ],
 )
 def test_a_model_that_cannot_stand_in_is_said(words: tuple[str, ...], why: str) -> None:
@@ -307,7 +307,7 @@ def test_an_old_price_book_is_said(ledger_url: str) -> None:
     done = run("report", "--format", "json")
     assert "31 days ago: upgrade genai-prices" in done.stderr
     assert "31 days ago" in json.loads(done.stdout)["coverage"]["notes"][0]
-    assert "warn  prices: price book checked" in run("doctor").stdout
+    assert "warn  prices: prices were last checked" in run("doctor").stdout
 
 
 def test_a_negative_difference_is_a_number_in_a_spreadsheet(ledger_url: str) -> None:

@@ -179,13 +179,13 @@ def test_the_commands_say_what_is_kept(old_calls: str, monkeypatch: pytest.Monke
     def run(*words: str) -> str:
         return CliRunner().invoke(main, ["retention", *words]).stdout
 
-    assert run("show") == "calls are kept for ever\n"
-    assert run("set", "--keep", "5mo").startswith("calls are kept for 5 mons, today from ")
+    assert run("show") == "calls are kept forever\n"
+    assert run("set", "--keep", "5mo").startswith("calls are kept for 5 mons, now from ")
     assert "set by postgres" in run("show")
     name = leaf(months_ago(6))
-    assert run("run", "--simulate") == f"{name}: would let go, 1 calls ($0.0035)\n"
+    assert run("run", "--simulate") == f"{name}: would drop, 1 calls ($0.0035)\n"
     assert run("run") == f"{name}: dropped, 1 calls ($0.0035)\n"
-    assert run("run") == "no month is old enough\n"
+    assert run("run") == "no month is older than the limit\n"
 
 
 def test_the_keeper_makes_months_ahead_and_waits_for_nobody(database_url: str) -> None:

@@ -279,7 +279,7 @@ def test_hand_made_changes_are_named_and_repaired(
     clean = run()
     assert (clean.exit_code, clean.stdout) == (
         0,
-        "ok    roll-ups: every sum is that of its calls\n",
+        "ok    roll-ups: all roll-ups match their calls\n",
     )
     with psycopg.connect(database_url) as connection:
         connection.execute(

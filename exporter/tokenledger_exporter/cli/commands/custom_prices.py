@@ -1,4 +1,4 @@
-"""`tokenledger prices set` and `prices import`: what the user pays instead of the list price."""
+"""`tokenledger prices set` and `prices import`: custom prices that replace list prices."""
 
 from __future__ import annotations
 
@@ -27,31 +27,33 @@ _MAX_PERCENT = 100
 
 
 def _rate_options(command: Callable[P, None]) -> Callable[P, None]:
-    for name, what in (
-        ("--cache-write-1h", "Cache writes kept an hour."),
-        ("--cache-write", "Cache writes."),
-        ("--cached", "Input served from a cache; else like input."),
-        ("--output", "Tokens out."),
-        ("--input", "Tokens in."),
+    for name, description in (
+        ("--cache-write-1h", "Price of cache writes with a lifetime of one hour."),
+        ("--cache-write", "Price of cache writes."),
+        ("--cached", "Price of input read from a cache; default: the input price."),
+        ("--output", "Price of output tokens."),
+        ("--input", "Price of input tokens."),
     ):
-        command = click.option(name, metavar="USD", help=what)(command)
+        command = click.option(name, metavar="USD", help=description)(command)
     return command
 
 
 @click.command("set")
 @click.argument("provider", required=False)
 @click.argument("model", required=False)
-@click.option("--provider", "discount_provider", help="Whose list prices a discount lowers.")
-@click.option("--discount", metavar="PERCENT", help="A discount on every list price.")
+@click.option("--provider", "discount_provider", help="Provider that --discount applies to.")
+@click.option("--discount", metavar="PERCENT", help="Percentage off every list price.")
 @_rate_options
-@click.option("--per", default=1_000_000, type=click.IntRange(min=1), help="Tokens it buys.")
-@click.option("--tier", default="standard", help="Service tier it is for.")
-@click.option("--from", "start", metavar="DATE", help="First UTC day it holds; today if left out.")
-@click.option("--source", help="Where the price comes from, for the record.")
-@click.option("--pattern", metavar="REGEX", help="Model names it is for; else MODEL and its dates.")
+@click.option("--per", default=1_000_000, type=click.IntRange(min=1), help="Tokens per price.")
+@click.option("--tier", default="standard", help="Service tier.")
+@click.option("--from", "start", metavar="DATE", help="First day (UTC); default: today.")
+@click.option("--source", help="Source of the price, such as a contract number.")
+@click.option(
+    "--pattern", metavar="REGEX", help="Model names to match; default: MODEL and its dated names."
+)
 @database_option
 @explained
-def set_price(  # noqa: PLR0913 - one argument an option
+def set_price(  # noqa: PLR0913 - one argument per option
     *,
     provider: str | None,
     model: str | None,
@@ -65,26 +67,26 @@ def set_price(  # noqa: PLR0913 - one argument an option
     database_url: str | None,
     **usd: str | None,
 ) -> None:
-    """Say what MODEL costs at PROVIDER from a day on, in US dollars for 1,000,000 tokens.
+    """Set the price of MODEL at PROVIDER from a day on, in US dollars per 1,000,000 tokens.
 
-    With --discount instead, lower every list price of --provider from a day on. What was said for
-    earlier days stays; 'tokenledger reprice' applies a price to rows that are there already.
+    With --discount, lower every list price of --provider from a day on instead. Prices of earlier
+    days stay. To apply a price to calls that are already recorded, run 'tokenledger reprice'.
     """
     first = _first_day(start)
     if discount is not None:
         if provider or any(usd.values()) or not discount_provider:
             raise InvalidRequestError(
-                "a discount is for all of a provider's list: "
-                "'tokenledger prices set --discount 12.5 --provider openai'"
+                "--discount applies to all list prices of one provider; "
+                "example: 'tokenledger prices set --discount 12.5 --provider openai'"
             )
         _set_discount(discount_provider, discount, first, database_url)
         return
-    sheet = _own_sheet(
+    sheet = _custom_sheet(
         provider or discount_provider, model, tier.lower(), first, _rates(usd, per), pattern, source
     )
     for added in _add([sheet], database_url):
-        word = "holds" if added.is_new else "was said already and holds"
-        say(f"{added.price_id} {word} from {first}")
+        verb = "is" if added.is_new else "already exists,"
+        say(f"{added.price_id} {verb} valid from {first}")
 
 
 @click.command("import")
@@ -92,20 +94,20 @@ def set_price(  # noqa: PLR0913 - one argument an option
 @database_option
 @explained
 def import_file(*, file: TextIO, database_url: str | None) -> None:
-    """Load the user's own prices from FILE, CSV or JSON (- is CSV on standard input), all or none.
+    """Load custom prices from a CSV or JSON FILE; '-' reads CSV from standard input.
 
-    Columns: provider, model, kind, usd; and if wanted per, tier, above_input_tokens, valid_from,
-    valid_to, source, pattern.
+    Required columns: provider, model, kind, usd. Optional: per, tier, above_input_tokens,
+    valid_from, valid_to, source, pattern. If one price is invalid, none is loaded.
     """
     from tokenledger_exporter.pricing.catalog.custom_file import read_prices
 
     try:
         text = file.read()
     except UnicodeDecodeError:
-        raise InvalidRequestError(f"{file.name} is no UTF-8 text: save it as UTF-8") from None
+        raise InvalidRequestError(f"{file.name} is not UTF-8: save it as UTF-8") from None
     added = _add(read_prices(text, file.name), database_url)
-    new = sum(one.is_new for one in added)
-    say(f"{new} price sheets are new, {len(added) - new} were said already")
+    new = sum(sheet.is_new for sheet in added)
+    say(f"{new} new price sheets, {len(added) - new} already existed")
 
 
 def _set_discount(provider: str, discount: str, first: date, database_url: str | None) -> None:
@@ -115,14 +117,14 @@ def _set_discount(provider: str, discount: str, first: date, database_url: str |
 
     percent = amount(discount)
     if percent > _MAX_PERCENT:
-        raise InvalidRequestError(f"{discount} % is no discount: give 0 to 100")
+        raise InvalidRequestError(f"discount must be 0 to 100 percent, not {discount}")
     with ledger_connection(database_url) as connection:
         sheets = discounted(connection, ledger_name(provider), percent, first)
         added = add_sheets(connection, sheets)
-    new = sum(one.is_new for one in added)
+    new = sum(sheet.is_new for sheet in added)
     say(
-        f"{new} price sheets of {ledger_name(provider)} are {discount} % lower from {first}, "
-        f"{len(added) - new} were said already"
+        f"{new} new price sheets of {ledger_name(provider)} with {discount} % off from {first}, "
+        f"{len(added) - new} already existed"
     )
 
 
@@ -144,17 +146,17 @@ def _rates(usd: dict[str, str | None], per: int) -> tuple[Rate, ...]:
     from tokenledger_exporter.pricing.catalog.custom_file import amount
 
     kinds = {"cached": "cache_read"}
-    given: dict[str, Decimal] = {}
+    prices: dict[str, Decimal] = {}
     for name, text in usd.items():
         if text is not None:
             try:
-                given[kinds.get(name, name)] = amount(text)
+                prices[kinds.get(name, name)] = amount(text)
             except InvalidRequestError as error:
                 raise InvalidRequestError(f"--{name.replace('_', '-')}: {error}") from None
-    return tuple(Rate(kind, price, per) for kind, price in given.items())
+    return tuple(Rate(kind, price, per) for kind, price in prices.items())
 
 
-def _own_sheet(  # noqa: PLR0913, PLR0917 - one argument an option
+def _custom_sheet(  # noqa: PLR0913, PLR0917 - one argument per option
     provider: str | None,
     model: str | None,
     tier: str,
@@ -169,8 +171,8 @@ def _own_sheet(  # noqa: PLR0913, PLR0917 - one argument an option
 
     if not provider or not model or not rates:
         raise InvalidRequestError(
-            "say whose model costs what: 'tokenledger prices set openai gpt-4o --input 2.5 "
-            "--output 10'"
+            "a provider, a model and at least one price are required; "
+            "example: 'tokenledger prices set openai gpt-4o --input 2.5 --output 10'"
         )
     for text in (provider, model, tier, source):
         if text is not None:
@@ -183,5 +185,5 @@ def _own_sheet(  # noqa: PLR0913, PLR0917 - one argument an option
         tier=tier,
         rates=rates,
         valid_from=first,
-        source=source or f"said by {getpass.getuser()}",
+        source=source or f"set by {getpass.getuser()}",
     )

@@ -1,4 +1,4 @@
-"""`tokenledger db`: bring a database to this release's schema and say how far it is."""
+"""`tokenledger db`: create, migrate and check the ledger's schema."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class _Aliased(click.Group):
-    """Accepts the older tracker's names of the same commands."""
+    """Accept the command names of TokenLedger 0.1."""
 
-    _ALIASES = {"init": "migrate", "upgrade": "migrate", "current": "status", "history": "status"}  # noqa: RUF012 - a constant of the class
+    _ALIASES = {"init": "migrate", "upgrade": "migrate", "current": "status", "history": "status"}  # noqa: RUF012 - a class constant
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return super().get_command(ctx, self._ALIASES.get(cmd_name, cmd_name))
@@ -30,14 +30,14 @@ class _Aliased(click.Group):
 
 @click.group("db", cls=_Aliased)
 def command() -> None:
-    """Make and check the ledger's tables (aliases: init, upgrade, current, history)."""
+    """Create and check the ledger's tables (aliases: init, upgrade, current, history)."""
 
 
 @command.command()
 @database_option
 @explained
 def migrate(database_url: str | None) -> None:
-    """Make or update the tables and load the price book; safe to run again."""
+    """Create or update the tables and load list prices; safe to run again."""
     from tokenledger_exporter.db import migrations
     from tokenledger_exporter.db.connection import session
     from tokenledger_exporter.doctor import database_setup
@@ -50,10 +50,10 @@ def migrate(database_url: str | None) -> None:
     _say(status)
     for warning in warnings:
         say(f"tokenledger: warning: {warning}", err=True)
-    if status.older_kept:
+    if status.older_renamed:
         say(
-            "an older tracker's table is kept as token_ledger_events_v0; copy its rows into the "
-            f"ledger with '{migrations.IMPORT_HINT}'",
+            "the table of TokenLedger 0.1 was renamed to token_ledger_events_v0; copy its rows "
+            f"into the ledger with '{migrations.IMPORT_HINT}'",
             err=True,
         )
 
@@ -62,40 +62,40 @@ def migrate(database_url: str | None) -> None:
 @database_option
 @explained
 def status(database_url: str | None) -> None:
-    """Say which migrations have run; exit 1 if the schema is not this release's."""
+    """List the applied migrations; exit 1 if the schema does not match this release."""
     from tokenledger_exporter.db import migrations
 
     with open_database(database_url) as url:
-        found = migrations.status(url)
-    _say(found)
-    if not found.is_current:
-        fail(found.sentence, FINDINGS)
+        schema = migrations.status(url)
+    _say(schema)
+    if not schema.is_current:
+        fail(schema.sentence, FINDINGS)
 
 
 @command.command("sql")
 @explained
 def print_script() -> None:
-    """Print everything as one script for a SQL editor (Supabase and the like)."""
+    """Print the schema and the list prices as one script for a SQL editor, such as Supabase's."""
     from tokenledger_exporter.maintenance import install
 
     click.echo(install.install_script(), nl=False)
 
 
 @command.command("roles")
-@click.option("--prefix", default="tokenledger", help="What the roles' names begin with.")
-@click.option("--sql", "only_print", is_flag=True, help="Print the statements and run nothing.")
-@click.option("--reader", metavar="NAME", help="Bind this login or role, and make no role.")
+@click.option("--prefix", default="tokenledger", help="Prefix of the role names.")
+@click.option("--sql", "only_print", is_flag=True, help="Print the statements, run nothing.")
+@click.option("--reader", metavar="NAME", help="Bind this role instead of creating roles.")
 @click.option(
     "--organization",
     "organizations",
     multiple=True,
     metavar="ORG",
-    help="What --reader may see; again for more, and beside what it may see already.",
+    help="Organization the reader may see; repeatable; added to existing grants.",
 )
-@click.option("--all", "to_all", is_flag=True, help="Let --reader see every organization.")
+@click.option("--all", "to_all", is_flag=True, help="Let the reader see every organization.")
 @database_option
 @explained
-def make_roles(  # noqa: PLR0913 - one argument an option
+def make_roles(  # noqa: PLR0913 - one argument per option
     *,
     prefix: str,
     only_print: bool,
@@ -104,18 +104,17 @@ def make_roles(  # noqa: PLR0913 - one argument an option
     to_all: bool,
     database_url: str | None,
 ) -> None:
-    """Make the roles writer, keeper and reader with their grants; again after every migration.
+    """Create the roles writer, keeper and reader; run it again after every migration.
 
-    From then on rows are shown by row-level security to everybody but the tables' owner. A reader
-    sees nothing until it is bound: with --reader and --organization, or --all.
+    It enables row-level security, which applies to every role except the tables' owner. A reader
+    sees no rows until it is bound: use --reader with --organization, or with --all.
     """
     from tokenledger_exporter.db import roles
     from tokenledger_exporter.errors import InvalidRequestError
 
     if bool(reader) != bool(organizations or to_all) or (organizations and to_all):
         raise InvalidRequestError(
-            "a reader is bound to organizations or to all: give --reader, and --organization or "
-            "--all"
+            "--reader needs either --organization or --all, and neither works without --reader"
         )
     if reader:
         with open_database(database_url) as url:
@@ -127,29 +126,32 @@ def make_roles(  # noqa: PLR0913 - one argument an option
         return
     with open_database(database_url) as url:
         names = roles.create_roles(url, prefix)
-    say(f"{', '.join(names)} are ready: CREATE ROLE app LOGIN PASSWORD '...' IN ROLE {names[0]}")
+    say(
+        f"roles {', '.join(names)} are ready; next: "
+        f"CREATE ROLE app LOGIN PASSWORD '...' IN ROLE {names[0]}"
+    )
 
 
 @command.command("import-v0")
 @database_option
 @explained
 def import_older(database_url: str | None) -> None:
-    """Copy the rows of an older tracker's table (token_ledger_events_v0); safe to run again."""
+    """Copy the rows of TokenLedger 0.1 (token_ledger_events_v0); safe to run again."""
     from tokenledger_exporter.importers.tokenledger_v0 import import_older_rows
 
     with open_database(database_url) as url:
-        done = import_older_rows(url)
-    say(f"{done.copied} rows copied from token_ledger_events_v0")
-    if done.rejected:
+        counts = import_older_rows(url)
+    say(f"copied {counts.copied} rows from token_ledger_events_v0")
+    if counts.rejected:
         say(
-            f"{done.rejected} rows from before 2015 or from the future were not copied: they "
+            f"{counts.rejected} rows dated before 2015 or in the future were not copied; they "
             "are in token_ledger_rejected",
             err=True,
         )
 
 
-def _say(found: SchemaStatus) -> None:
-    for migration in found.applied:
+def _say(schema: SchemaStatus) -> None:
+    for migration in schema.applied:
         say(f"{migration.name}  applied {migration.applied_at:%Y-%m-%d %H:%M:%S%z}")
-    if found.is_current:
-        say(found.sentence)
+    if schema.is_current:
+        say(schema.sentence)

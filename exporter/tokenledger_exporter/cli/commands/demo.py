@@ -1,4 +1,4 @@
-"""`tokenledger demo`: a throw-away ledger, an ordinary app, and what it cost."""
+"""`tokenledger demo`: run a sample app against a throw-away ledger."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import click
 def command() -> None:
     """Run a sample app against a throw-away Postgres and print what it cost.
 
-    The demo needs no key and no network: a stand-in on this machine answers for OpenAI and
-    Anthropic. It takes about ten seconds and leaves nothing behind. It needs the extras 'embedded',
+    The demo needs no API key and no network: a local server stands in for OpenAI and Anthropic. It
+    takes about ten seconds and deletes everything it created. It needs the extras 'embedded',
     'openai' and 'anthropic'.
     """
     from tokenledger_exporter.demo.run import main

@@ -1,4 +1,4 @@
-"""`tokenledger doctor`: would a call reach the ledger, and what to do if not."""
+"""`tokenledger doctor`: check whether a call would reach the ledger."""
 
 from __future__ import annotations
 
@@ -13,20 +13,29 @@ from tokenledger_exporter.cli.exit_codes import FINDINGS, UNREACHABLE, explained
 
 
 @click.command("doctor")
-@click.option("--format", "shape", default="text", type=click.Choice(["text", "json"]))
-@click.option("--verify-rollups", is_flag=True, help="Recompute every sum from the calls instead.")
-@click.option("--repair", is_flag=True, help="Build the days anew that differ.")
+@click.option(
+    "--format",
+    "shape",
+    default="text",
+    type=click.Choice(["text", "json"]),
+    help="Output format.",
+)
+@click.option("--verify-rollups", is_flag=True, help="Compare the roll-ups with the calls instead.")
+@click.option("--repair", is_flag=True, help="With --verify-rollups: rebuild days that differ.")
 @database_option
 @explained
 def command(*, shape: str, verify_rollups: bool, repair: bool, database_url: str | None) -> None:
-    """Check everything a call passes; exit 0 ok, 1 findings, 3 database unreachable."""
+    """Check every step from a call to the ledger.
+
+    Exit codes: 0 ok, 1 findings, 3 database unreachable.
+    """
     from tokenledger_exporter.doctor.check import FAIL, OK
     from tokenledger_exporter.doctor.checks import compare_rollups, examine
     from tokenledger_exporter.errors import InvalidRequestError
     from tokenledger_exporter.queries.report import SCHEMA_VERSION
 
     if repair and not verify_rollups:
-        raise InvalidRequestError("--repair is about roll-ups: say --verify-rollups too")
+        raise InvalidRequestError("--repair needs --verify-rollups")
     with open_database(database_url) as url:
         checks = compare_rollups(url, repair=repair) if verify_rollups else examine(url)
     if shape == "json":

@@ -1,4 +1,4 @@
-"""`tokenledger explain`: the arithmetic of one row."""
+"""`tokenledger explain`: how the cost of one row was calculated."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from tokenledger_exporter.errors import InvalidRequestError
 
 @click.command("explain")
 @click.argument("event_id")
-@click.option("--format", "shape", default="text", type=click.Choice(["text", "json"]))
+@click.option(
+    "--format",
+    "shape",
+    default="text",
+    type=click.Choice(["text", "json"]),
+    help="Output format.",
+)
 @click.option(
     "--show-sql", is_flag=True, help="Print the SQL with its values instead of the explanation."
 )
 @database_option
 @explained
 def command(*, event_id: str, shape: str, show_sql: bool, database_url: str | None) -> None:
-    """Why a call costs what it does; exit 1 if its row and its price do not agree."""
+    """Show how the cost of a call was calculated; exit 1 if the row does not match its price."""
     from tokenledger_exporter.db.shown_sql import collect_sql
     from tokenledger_exporter.queries.explain import as_document, as_text, explain_event
     from tokenledger_exporter.queries.report import SCHEMA_VERSION
@@ -30,17 +36,17 @@ def command(*, event_id: str, shape: str, show_sql: bool, database_url: str | No
         identity = UUID(event_id)
     except ValueError:
         raise InvalidRequestError(
-            f"{event_id!r} is no event id: give one of token_ledger_events.event_id, a UUID"
+            f"invalid event id {event_id!r}: use a UUID from token_ledger_events.event_id"
         ) from None
     with ledger_connection(database_url) as connection, collect_sql() as statements:
-        found = explain_event(connection, identity)
+        explanation = explain_event(connection, identity)
     if show_sql:
         click.echo("\n\n".join(statements))
         return
     if shape == "json":
-        document = {"schema_version": SCHEMA_VERSION, **as_document(found)}
+        document = {"schema_version": SCHEMA_VERSION, **as_document(explanation)}
         click.echo(json.dumps(document, indent=2))
     else:
-        click.echo(as_text(found), nl=False)
-    if not found.agrees:
-        fail(found.verdict, FINDINGS)
+        click.echo(as_text(explanation), nl=False)
+    if not explanation.agrees:
+        fail(explanation.verdict, FINDINGS)

@@ -1,4 +1,4 @@
-"""`tokenledger prices`: the price book, from the package and from the user's own contracts."""
+"""`tokenledger prices`: list prices and custom prices."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.group("prices")
 def command() -> None:
-    """What models cost: list prices with their days, and the user's own."""
+    """Show and set the prices of models: list prices and custom prices."""
 
 
 command.add_command(custom_prices.set_price)
@@ -35,27 +35,27 @@ command.add_command(custom_prices.import_file)
 @database_option
 @explained
 def update(database_url: str | None) -> None:
-    """Load the prices of the installed genai-prices package; needs no network."""
+    """Load list prices from the installed genai-prices package; needs no network."""
     from importlib.metadata import version
 
     from tokenledger_exporter.pricing.catalog.genai_prices import import_package_prices
 
     with ledger_connection(database_url) as connection:
         added = import_package_prices(connection)
-    say(f"{added} prices are new, from genai-prices {version('genai-prices')}")
+    say(f"{added} new prices from genai-prices {version('genai-prices')}")
 
 
 @command.command("list")
-@click.option("--provider", help="Only this provider's.")
-@click.option("--model", help="Only sheets that price this model's name.")
-@click.option("--at", default="now", help="The day they hold: today, 2026-11-01 ...")
+@click.option("--provider", help="Only this provider.")
+@click.option("--model", help="Only price sheets that match this model name.")
+@click.option("--at", default="now", help="Day the prices apply: today, 2026-11-01 ...")
 @format_option
 @database_option
 @explained
 def list_prices(
     *, provider: str | None, model: str | None, at: str, shape: str, database_url: str | None
 ) -> None:
-    """Price sheets that hold on a day, a line each; dollars are for 1,000,000 tokens."""
+    """List the price sheets that apply on a day, in US dollars per 1,000,000 tokens."""
     from tokenledger_exporter.domain.provider_names import ledger_name
     from tokenledger_exporter.domain.time_expressions import parse_moment
     from tokenledger_exporter.pricing.catalog.lookup import LIST_COLUMNS, LIST_SHOWN, listed
@@ -68,29 +68,29 @@ def list_prices(
     columns = LIST_SHOWN if shape == "table" else LIST_COLUMNS
     click.echo(render_rows(columns, rows, shape), nl=False)
     if not rows:
-        fail("no price matches: 'tokenledger prices list' without options shows all", FINDINGS)
+        fail("no price matches; 'tokenledger prices list' without filters lists all", FINDINGS)
 
 
 @command.command()
 @click.argument("provider")
 @click.argument("model")
-@click.option("--at", default="now", help="When the call is made: now, 2026-11-01T09:30 ...")
+@click.option("--at", default="now", help="Time of the call: now, 2026-11-01T09:30 ...")
 @click.option("--tier", default="", help="Service tier: standard, batch, flex, priority ...")
 @format_option
 @database_option
 @explained
-def show(  # noqa: PLR0913 - one argument an option
+def show(  # noqa: PLR0913 - one argument per option
     *, provider: str, model: str, at: str, tier: str, shape: str, database_url: str | None
 ) -> None:
-    """Every price a call of MODEL at PROVIDER would be billed by."""
+    """Show the prices that a call of MODEL at PROVIDER is charged."""
     from tokenledger_exporter.domain.provider_names import ledger_name
     from tokenledger_exporter.domain.time_expressions import parse_moment
     from tokenledger_exporter.pricing.catalog.lookup import SHOW_COLUMNS, shown
     from tokenledger_exporter.render.table import render_rows
 
-    moment = parse_moment(at)
+    timestamp = parse_moment(at)
     with ledger_connection(database_url) as connection:
-        rows = shown(connection, ledger_name(provider), model, moment, tier)
+        rows = shown(connection, ledger_name(provider), model, timestamp, tier)
     if shape == "table":
         click.echo(render_rows(SHOW_COLUMNS[:4], rows, shape), nl=False)
         say(*_sheet_lines(rows[0]))
@@ -105,7 +105,7 @@ def show(  # noqa: PLR0913 - one argument an option
 @database_option
 @explained
 def history(*, provider: str, model: str, shape: str, database_url: str | None) -> None:
-    """Every price MODEL ever had at PROVIDER, the latest first."""
+    """List all prices of MODEL at PROVIDER, latest first."""
     from tokenledger_exporter.domain.provider_names import ledger_name
     from tokenledger_exporter.pricing.catalog import lookup
     from tokenledger_exporter.render.table import render_rows
@@ -117,12 +117,12 @@ def history(*, provider: str, model: str, shape: str, database_url: str | None) 
 
 
 @command.command()
-@click.option("--provider", help="Only this provider's.")
+@click.option("--provider", help="Only this provider.")
 @format_option
 @database_option
 @explained
 def diff(*, provider: str | None, shape: str, database_url: str | None) -> None:
-    """How the installed package and the book differ; exit 1 if they do."""
+    """Compare the ledger with the installed genai-prices package; exit 1 if they differ."""
     from tokenledger_exporter.domain.provider_names import ledger_name
     from tokenledger_exporter.pricing.catalog.genai_prices import package_rows
     from tokenledger_exporter.pricing.catalog.lookup import DIFF_COLUMNS, change_counts, difference
@@ -134,18 +134,18 @@ def diff(*, provider: str | None, shape: str, database_url: str | None) -> None:
     click.echo(render_rows(DIFF_COLUMNS, rows, shape), nl=False)
     if rows:
         counts = ", ".join(f"{count} {change}" for change, count in change_counts(rows).items())
-        fail(f"{counts}: 'tokenledger prices update' loads the package's", FINDINGS)
-    say("the book holds what the package lists", err=True)
+        fail(f"{counts}; 'tokenledger prices update' loads the package's prices", FINDINGS)
+    say("the ledger has the prices of the installed package", err=True)
 
 
 @command.command()
-@click.option("--since", default="2015-01-01", help="Calls from then on.")
-@click.option("--until", default="now", help="And before then.")
+@click.option("--since", default="2015-01-01", help="Start of the period: 30d, 2026-11-01 ...")
+@click.option("--until", default="now", help="End of the period, in the same forms.")
 @format_option
 @database_option
 @explained
 def missing(*, since: str, until: str, shape: str, database_url: str | None) -> None:
-    """Models in the ledger that have no price; exit 1 if there are any."""
+    """List models that have calls but no price; exit 1 if there are any."""
     from datetime import timedelta
 
     from tokenledger_exporter.domain.time_expressions import parse_moment
@@ -162,22 +162,28 @@ def missing(*, since: str, until: str, shape: str, database_url: str | None) -> 
             for row in rows:
                 say(f"-> {row['remedy']}", err=True)
         fail(f"{len(rows)} models have calls and no price", FINDINGS)
-    say("no call waits for a price", err=True)
+    say("no calls without a price", err=True)
 
 
 @command.command()
 @click.argument("file", type=click.File("r", encoding="utf-8"), default="-")
-@click.option("--format", "shape", default="json", type=click.Choice(["json"]))
-@click.option("--database-url", metavar="URL", help="A ledger's book; else the package's prices.")
+@click.option(
+    "--format", "shape", default="json", type=click.Choice(["json"]), help="Output format."
+)
+@click.option(
+    "--database-url",
+    metavar="URL",
+    help="Ledger to take prices from; default: the installed genai-prices package.",
+)
 @explained
 def quote(*, file: TextIO, shape: str, database_url: str | None) -> None:
-    """What usages would cost: a JSON object a line in (- is standard input), one a line out.
+    """Compute what token counts cost: one JSON object per line in, one per line out.
 
-    Fields: provider, model, on, processing, input_tokens (cached ones included), cache_read,
-    cache_write_5m, cache_write_1h, output_tokens. Without a database URL the installed package's
-    prices answer. Exit 1 if something has no price.
+    FILE '-' reads standard input. Fields: provider, model, on, processing, input_tokens (includes
+    cached tokens), cache_read, cache_write_5m, cache_write_1h, output_tokens. Exit 1 if a line has
+    no price.
     """
-    del shape  # There is one form; the option says so in scripts.
+    del shape  # There is only one format; scripts may name it.
     from tokenledger_exporter.pricing.quote import quote as answer
     from tokenledger_exporter.pricing.quote import read_shape
 
@@ -187,18 +193,18 @@ def quote(*, file: TextIO, shape: str, database_url: str | None) -> None:
             if not line.strip():
                 continue
             try:
-                found = answer(read_shape(line), prices_of)
+                quoted = answer(read_shape(line), prices_of)
             except InvalidRequestError as error:
                 raise InvalidRequestError(f"line {number}: {error}") from None
-            unpriced += found.cost_usd is None
-            click.echo(found.as_json())
+            unpriced += quoted.cost_usd is None
+            click.echo(quoted.as_json())
     if unpriced:
-        fail(f"{unpriced} lines have no cost; their note says why", FINDINGS)
+        fail(f"{unpriced} lines have no cost; see the field 'note'", FINDINGS)
 
 
 @contextmanager
 def _book(database_url: str | None) -> Generator[Callable[[str], PriceBook]]:
-    """The ledger's book where a database URL is set, else the package's."""
+    """The ledger's price book if a database URL is set, otherwise the package's."""
     from tokenledger_exporter.pricing.catalog.lookup import books_of
     from tokenledger_exporter.recorder.drainer import package_prices
     from tokenledger_semconv.settings import SettingsError, read_settings
@@ -215,11 +221,12 @@ def _book(database_url: str | None) -> Generator[Callable[[str], PriceBook]]:
 
 
 def _sheet_lines(row: Mapping[str, object]) -> list[str]:
-    """What all prices of one sheet share."""
-    span = f"from {row['valid_from'] or 'the beginning'} to {row['valid_to'] or 'further notice'}"
+    """The facts that all prices of a sheet have in common."""
+    start, end = row["valid_from"], row["valid_to"]
+    period = f"from {start or 'the beginning'}" + (f" to {end}" if end else "")
     hours = f", {row['hours']}" if row["hours"] else ""
     return [
-        f"tier {row['tier']}, holds {span}{hours}",
+        f"tier {row['tier']}, valid {period}{hours}",
         f"source {row['source']}, checked {row['checked_on']}",
         f"price {row['price_id']}",
     ]

@@ -1,4 +1,4 @@
-"""`tokenledger purge` deletes calls, `tokenledger erase` takes a person out of them."""
+"""`tokenledger purge` deletes calls; `tokenledger erase` replaces a user id by a pseudonym."""
 
 from __future__ import annotations
 
@@ -19,19 +19,26 @@ if TYPE_CHECKING:
 @click.option("--project", help="Calls of this project.")
 @click.option("--user", help="Calls of this user.")
 @click.option("--organization", help="Calls of this organization.")
-@click.option("--where", multiple=True, metavar="DIMENSION=VALUE", help="Any other dimension.")
-@click.option("--from", "since", metavar="TIME", help="Start, included; without it, the beginning.")
-@click.option("--to", "until", metavar="TIME", help="End, not included; without it, no end.")
-@click.option("--simulate", is_flag=True, help="Count the same rows and change nothing.")
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="DIMENSION=VALUE",
+    help="Filter on any dimension; repeatable. Values of one dimension are alternatives.",
+)
+@click.option("--from", "since", metavar="TIME", help="Start, inclusive; default: no limit.")
+@click.option("--to", "until", metavar="TIME", help="End, exclusive; default: no limit.")
+@click.option("--simulate", is_flag=True, help="Count the rows, change nothing.")
 @click.option(
     "--include-aggregates",
     is_flag=True,
-    help="Their sums of months that retention let go, too; other sums follow the calls anyway.",
+    help="Also delete roll-ups of months whose events retention dropped.",
 )
-@click.option("--erase", "erase_user", is_flag=True, help="As 'tokenledger erase --user'.")
+@click.option(
+    "--erase", "erase_user", is_flag=True, help="With --user: same as 'tokenledger erase'."
+)
 @database_option
 @explained
-def command(  # noqa: PLR0913 - one argument an option
+def command(  # noqa: PLR0913 - one argument per option
     *,
     project: str | None,
     user: str | None,
@@ -44,7 +51,7 @@ def command(  # noqa: PLR0913 - one argument an option
     erase_user: bool,
     database_url: str | None,
 ) -> None:
-    """Delete the calls all conditions hold for, and what is kept aside of them."""
+    """Delete the calls that match all filters, with their duplicates, conflicts and repricings."""
     from tokenledger_exporter.domain.time_expressions import parse_moment
     from tokenledger_exporter.errors import InvalidRequestError
     from tokenledger_exporter.maintenance.purge import purge
@@ -52,12 +59,12 @@ def command(  # noqa: PLR0913 - one argument an option
     if erase_user:
         if not user or any((project, organization, where, since, until, simulate)):
             raise InvalidRequestError(
-                "--erase takes a person out of every row: give it --user alone"
+                "--erase applies to all rows of one user: combine it with --user only"
             )
         _erase(database_url, user)
         return
     with open_database(database_url) as url:
-        done = purge(
+        purged = purge(
             url,
             project=project,
             user=user,
@@ -68,17 +75,17 @@ def command(  # noqa: PLR0913 - one argument an option
             simulate=simulate,
             include_aggregates=include_aggregates,
         )
-    say(_told(done))
+    say(_summary(purged))
 
 
 @click.command("erase")
-@click.option("--user", required=True, help="The id to replace, as the app gave it.")
+@click.option("--user", required=True, help="User id to replace, exactly as the app sent it.")
 @database_option
 @explained
 def erase_command(*, user: str, database_url: str | None) -> None:
-    """Put a random pseudonym in a person's place everywhere; the money stays.
+    """Replace a user id by a random pseudonym in all rows; costs stay.
 
-    Rows that still wait in a spool are erased as they arrive.
+    Rows that are still in a spool are erased when they are written.
     """
     _erase(database_url, user)
 
@@ -87,24 +94,24 @@ def _erase(database_url: str | None, user: str) -> None:
     from tokenledger_exporter.maintenance.erase import erase
 
     with open_database(database_url) as url:
-        done = erase(url, user)
+        erased = erase(url, user)
     say(
-        f"erased as {done.pseudonym}: {done.events} calls, {done.duplicates} second tellings, "
-        f"{done.conflicts} conflicts, {done.rejected} rejected rows, "
-        f"{done.repricings} reasons of repricings"
+        f"erased as {erased.pseudonym}: {erased.events} calls, {erased.duplicates} duplicates, "
+        f"{erased.conflicts} conflicts, {erased.rejected} rejected rows, "
+        f"{erased.repricings} reasons of repricings"
     )
-    if done.remains:
-        places = ", ".join(f"{place} ({rows} calls)" for place, rows in done.remains.items())
-        say(f"the id still stands where it is no user's id: {places}", err=True)
+    if erased.remains:
+        places = ", ".join(f"{place} ({rows} calls)" for place, rows in erased.remains.items())
+        say(f"the same value remains in columns other than the user id: {places}", err=True)
 
 
-def _told(done: Purged) -> str:
+def _summary(purged: Purged) -> str:
     from tokenledger_exporter.pricing.book import plain_usd
 
-    counts = asdict(done)
-    verb = "would delete" if done.simulated else "deleted"
-    aside = ", ".join(
+    counts = asdict(purged)
+    verb = "would delete" if purged.simulated else "deleted"
+    related = ", ".join(
         f"{counts[name]} {name}" for name in ("duplicates", "conflicts", "rejected", "repricings")
     )
-    sums = f", {done.aggregates} sums of months let go" if done.aggregates else ""
-    return f"{verb} {done.events} calls (${plain_usd(done.cost_usd)}), {aside}{sums}"
+    sums = f", {purged.aggregates} roll-ups of dropped months" if purged.aggregates else ""
+    return f"{verb} {purged.events} calls (${plain_usd(purged.cost_usd)}), {related}{sums}"

@@ -13,18 +13,18 @@ from tokenledger_exporter.cli.filters import conditions
 
 @click.command("report")
 @click.option("--by", default="model", help="Dimensions, comma-separated.")
-@click.option("--since", default="7d", help="Start: 7d, 24h, today, 2026-11-01 ...")
-@click.option("--until", default="now", help="End, in the same forms.")
-@click.option("--limit", default=1_000, type=click.IntRange(min=1), help="Most rows to print.")
+@click.option("--since", default="7d", help="Start of the period: 7d, 24h, today, 2026-11-01 ...")
+@click.option("--until", default="now", help="End of the period, in the same forms.")
+@click.option("--limit", default=1_000, type=click.IntRange(min=1), help="Maximum number of rows.")
 @click.option(
     "--format",
     "shape",
     default="table",
     type=click.Choice(["table", "csv", "json", "md"]),
-    help="How to print it.",
+    help="Output format.",
 )
-@click.option("--as-of", metavar="TIME", help="Report the ledger as it was at that time.")
-@click.option("--as-if", metavar="MODEL", help="Use the prices of [PROVIDER/]MODEL instead.")
+@click.option("--as-of", metavar="TIME", help="Report what the ledger contained at TIME.")
+@click.option("--as-if", metavar="MODEL", help="Price all calls as [PROVIDER/]MODEL.")
 @click.option(
     "--where",
     multiple=True,
@@ -35,7 +35,7 @@ from tokenledger_exporter.cli.filters import conditions
     "--timezone",
     default="UTC",
     metavar="NAME",
-    help="Time zone of hours, days and months, like Europe/Berlin.",
+    help="Time zone of hours, days and months, such as Europe/Berlin.",
 )
 @click.option("--compare", is_flag=True, help="Compare with the previous period of equal length.")
 @click.option(
@@ -43,7 +43,7 @@ from tokenledger_exporter.cli.filters import conditions
 )
 @database_option
 @explained
-def command(  # noqa: PLR0913 - one argument an option
+def command(  # noqa: PLR0913 - one argument per option
     *,
     by: str,
     since: str,
@@ -58,7 +58,7 @@ def command(  # noqa: PLR0913 - one argument an option
     show_sql: bool,
     database_url: str | None,
 ) -> None:
-    """Report what calls cost, highest cost first, with coverage. Times are UTC by default."""
+    """Report the cost of calls by dimension, highest cost first. Times are UTC by default."""
     from tokenledger_exporter.db.connection import reading
     from tokenledger_exporter.db.dimensions import zone_of
     from tokenledger_exporter.db.shown_sql import collect_sql
@@ -71,14 +71,14 @@ def command(  # noqa: PLR0913 - one argument an option
 
     if sum(map(bool, (as_of, as_if, compare))) > 1:
         raise InvalidRequestError(
-            "--as-of, --as-if and --compare cannot be asked for together: give one of them"
+            "--as-of, --as-if and --compare cannot be combined: use one of them"
         )
     zone = zone_of(timezone)
     start, end = parse_moment(since, zone=zone), parse_moment(until, zone=zone)
     if until.strip().lower() == "now":
-        # Clocks of app and reader differ a little; a call of this second belongs in.
+        # The clocks of the app and of this machine may differ; include the latest calls.
         end += timedelta(minutes=1)
-    asked = ReportRequest(
+    request = ReportRequest(
         by=[name.strip() for name in by.split(",") if name.strip()],
         since=start,
         until=end,
@@ -94,12 +94,13 @@ def command(  # noqa: PLR0913 - one argument an option
         collect_sql() as statements,
     ):
         if as_if:
-            found = build_as_if(connection, asked, as_if)
+            result = build_as_if(connection, request, as_if)
         else:
-            found = run_steps(connection, compared_steps(asked) if compare else report_steps(asked))
+            steps = compared_steps(request) if compare else report_steps(request)
+            result = run_steps(connection, steps)
     if show_sql:
         click.echo("\n\n".join(statements))
         return
-    click.echo(render(found, shape), nl=False)
-    for note in found.notes:
+    click.echo(render(result, shape), nl=False)
+    for note in result.notes:
         say(f"note: {note}", err=True)

@@ -1,4 +1,4 @@
-"""`tokenledger reprice`: apply today's knowledge of prices to rows that are there already."""
+"""`tokenledger reprice`: apply the current price book to calls that are already recorded."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _COLUMNS: Final = ("provider", "model", "rows", "filled", "old_usd", "new_usd", 
 
 
 @click.command("reprice")
-@click.option("--since", required=True, help="Calls from then on: 30d, 2026-11-01 ...")
-@click.option("--until", default="now", help="And before then.")
-@click.option("--model", "models", multiple=True, help="Only this model; may be said again.")
-@click.option("--provider", "providers", multiple=True, help="Only this provider; may be repeated.")
-@click.option("--status", help=f"Only these, comma-separated: {', '.join(_STATUSES)}.")
-@click.option("--dry-run", is_flag=True, help="Show the difference and change nothing.")
-@click.option("--reason", help="Why, for the record; else the command itself.")
+@click.option("--since", required=True, help="Start of the period: 30d, 2026-11-01 ...")
+@click.option("--until", default="now", help="End of the period, in the same forms.")
+@click.option("--model", "models", multiple=True, help="Only this model; repeatable.")
+@click.option("--provider", "providers", multiple=True, help="Only this provider; repeatable.")
+@click.option("--status", help=f"Cost statuses, comma-separated: {', '.join(_STATUSES)}.")
+@click.option("--dry-run", is_flag=True, help="Show the difference, change nothing.")
+@click.option("--reason", help="Reason to record; default: the command.")
 @format_option
 @database_option
 @explained
-def command(  # noqa: PLR0913 - one argument an option
+def command(  # noqa: PLR0913 - one argument per option
     *,
     since: str,
     until: str,
@@ -41,10 +41,11 @@ def command(  # noqa: PLR0913 - one argument an option
     shape: str,
     database_url: str | None,
 ) -> None:
-    """Price calls again, each by its own time: the difference first, then the rows, with a trail.
+    """Recalculate the cost of recorded calls with the prices of their time.
 
-    Every changed cost is in token_ledger_repricings: old, new, who, when and why. Rows that nobody
-    prices now keep their cost; running it twice changes nothing the second time.
+    It prints the difference, then updates the rows. Each changed cost is recorded in
+    token_ledger_repricings: old and new cost, who, when and why. Calls that no longer have a price
+    keep their cost. A second run changes nothing.
     """
     from datetime import timedelta
 
@@ -55,7 +56,7 @@ def command(  # noqa: PLR0913 - one argument an option
 
     start, end = parse_moment(since), parse_moment(until)
     if until.strip().lower() == "now":
-        # Clocks of app and reader differ a little; a call of this second belongs in.
+        # The clocks of the app and of this machine may differ; include the latest calls.
         end += timedelta(minutes=1)
     if start > end:
         raise InvalidRequestError(
@@ -69,14 +70,14 @@ def command(  # noqa: PLR0913 - one argument an option
         statuses=_statuses(status),
     )
     with ledger_connection(database_url) as connection:
-        found = reprice(connection, selection, reason=None)
-        totals = {"looked_at": found.looked_at, "kept": found.unpriced, "dry_run": dry_run}
-        click.echo(render_rows(_COLUMNS, _rows(found), shape, **totals), nl=False)
+        repricing = reprice(connection, selection, reason=None)
+        totals = {"looked_at": repricing.looked_at, "kept": repricing.unpriced, "dry_run": dry_run}
+        click.echo(render_rows(_COLUMNS, _rows(repricing), shape, **totals), nl=False)
         connection.rollback()
-        if found.rows and not dry_run:
-            why = reason or f"tokenledger reprice --since {since}"
-            found = reprice(connection, selection, reason=why)
-    say(_sentence(found, dry_run=dry_run), err=True)
+        if repricing.rows and not dry_run:
+            reason = reason or f"tokenledger reprice --since {since}"
+            repricing = reprice(connection, selection, reason=reason)
+    say(_sentence(repricing, dry_run=dry_run), err=True)
 
 
 def _statuses(text: str | None) -> list[str] | None:
@@ -85,12 +86,12 @@ def _statuses(text: str | None) -> list[str] | None:
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     if unknown := [name for name in names if name not in _STATUSES]:
         raise InvalidRequestError(
-            f"{', '.join(unknown)} is no status to price again: give {', '.join(_STATUSES)}"
+            f"unknown status {', '.join(unknown)}; use {', '.join(_STATUSES)}"
         )
     return names
 
 
-def _rows(found: Repricing) -> list[dict[str, Cell]]:
+def _rows(repricing: Repricing) -> list[dict[str, Cell]]:
     from tokenledger_exporter.pricing.book import plain_usd
 
     return [
@@ -103,12 +104,16 @@ def _rows(found: Repricing) -> list[dict[str, Cell]]:
             "new_usd": plain_usd(change.new_usd),
             "difference_usd": plain_usd(change.difference_usd),
         }
-        for (provider, model), change in sorted(found.changes.items())
+        for (provider, model), change in sorted(repricing.changes.items())
     ]
 
 
-def _sentence(found: Repricing, *, dry_run: bool) -> str:
-    done = "would change (dry run, nothing was written)" if dry_run else "changed"
-    rows = found.rows if dry_run else found.written
-    unpriced = f", {found.unpriced} have no price now and keep their cost" if found.unpriced else ""
-    return f"{rows} of {found.looked_at} rows {done}{unpriced}"
+def _sentence(repricing: Repricing, *, dry_run: bool) -> str:
+    verb = "would change (dry run, nothing was written)" if dry_run else "changed"
+    rows = repricing.rows if dry_run else repricing.written
+    unpriced = (
+        f", {repricing.unpriced} no longer have a price and keep their cost"
+        if repricing.unpriced
+        else ""
+    )
+    return f"{rows} of {repricing.looked_at} rows {verb}{unpriced}"

@@ -1,4 +1,4 @@
-"""`tokenledger retention`: for how long calls are kept, and letting go of what is older."""
+"""`tokenledger retention`: how long calls are kept, and dropping older months."""
 
 from __future__ import annotations
 
@@ -15,16 +15,22 @@ if TYPE_CHECKING:
 
 @click.group("retention")
 def command() -> None:
-    """Keep calls for ever (as it is unless set), or let whole months go."""
+    """Set how long calls are kept and drop older months; by default they are kept forever."""
 
 
 @command.command("set")
-@click.option("--keep", required=True, metavar="TIME", help="400d, 13mo, 2y, or forever.")
-@click.option("--archive", "folder", default="", metavar="DIR", help="Write months there first.")
+@click.option("--keep", required=True, metavar="PERIOD", help="400d, 13mo, 2y or forever.")
+@click.option(
+    "--archive",
+    "folder",
+    default="",
+    metavar="DIR",
+    help="Export each month there before the drop.",
+)
 @database_option
 @explained
 def set_command(*, keep: str, folder: str, database_url: str | None) -> None:
-    """Say for how long calls are kept; nothing goes before 'retention run'."""
+    """Set how long calls are kept; 'retention run' and 'keep' drop older months."""
     from tokenledger_exporter.maintenance.retention import set_retention
 
     with open_database(database_url) as url:
@@ -35,7 +41,7 @@ def set_command(*, keep: str, folder: str, database_url: str | None) -> None:
 @database_option
 @explained
 def show_command(*, database_url: str | None) -> None:
-    """Say what was set, and since when calls are kept."""
+    """Show the setting and the first day that is kept."""
     from tokenledger_exporter.maintenance.retention import show_retention
 
     with open_database(database_url) as url:
@@ -43,11 +49,11 @@ def show_command(*, database_url: str | None) -> None:
 
 
 @command.command("run")
-@click.option("--simulate", is_flag=True, help="Say which months would go.")
+@click.option("--simulate", is_flag=True, help="List the months, drop nothing.")
 @database_option
 @explained
 def run_command(*, simulate: bool, database_url: str | None) -> None:
-    """Let the months go that are old enough; exit 1 if one could not be had."""
+    """Drop the months that are older than the limit; exit 1 if a month could not be dropped."""
     from tokenledger_exporter.maintenance.retention import run_retention
     from tokenledger_exporter.pricing.book import plain_usd
 
@@ -56,20 +62,22 @@ def run_command(*, simulate: bool, database_url: str | None) -> None:
     for month in months:
         if month.waits:
             continue
-        to = f" to {month.archived_to}" if month.archived_to else ""
-        verb = "would let go" if simulate else f"archived{to}" if to else "dropped"
+        archive = f"archived to {month.archived_to}" if month.archived_to else ""
+        verb = "would drop" if simulate else archive or "dropped"
         say(f"{month.name}: {verb}, {month.rows} calls (${plain_usd(month.cost_usd)})")
     if not months:
-        say("no month is old enough")
+        say("no month is older than the limit")
     if waiting := [f"{month.name}: {month.waits}" for month in months if month.waits]:
         fail("; ".join(waiting), FINDINGS)
 
 
-def _sentence(found: Retention | None) -> str:
-    if found is None:
-        return "calls are kept for ever"
-    archive = f"; older months go to {found.archive_to}" if found.archive_to else ""
+def _sentence(retention: Retention | None) -> str:
+    if retention is None:
+        return "calls are kept forever"
+    archive = (
+        f"; older months are archived in {retention.archive_to}" if retention.archive_to else ""
+    )
     return (
-        f"calls are kept for {found.keep}, today from {found.horizon:%Y-%m-%d} on{archive} "
-        f"(set by {found.changed_by} on {found.recorded_at:%Y-%m-%d})"
+        f"calls are kept for {retention.keep}, now from {retention.horizon:%Y-%m-%d}{archive} "
+        f"(set by {retention.changed_by} on {retention.recorded_at:%Y-%m-%d})"
     )

@@ -1,4 +1,4 @@
-"""`tokenledger spool`: what waits on this machine, and a way to write it now."""
+"""`tokenledger spool`: write the calls that are spooled on this machine."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say
 
 @click.group("spool")
 def command() -> None:
-    """Calls that wait on this machine for their ledger."""
+    """Manage the spool: calls on this machine that are not in the ledger yet."""
 
 
 @command.command()
 @database_option
 @explained
 def drain(database_url: str | None) -> None:
-    """Write what finished processes left; exit 1 if something is still waiting."""
+    """Write the spooled calls of finished processes; exit 1 if some could not be written."""
     from tokenledger_exporter.db import migrations
     from tokenledger_exporter.errors import SchemaError
     from tokenledger_exporter.recorder.ledger import PostgresLedger
@@ -26,15 +26,15 @@ def drain(database_url: str | None) -> None:
     from tokenledger_semconv.settings import read_settings
 
     with open_database(database_url) as url:
-        if not (found := migrations.status(url)).is_current:
-            raise SchemaError(found.sentence)
+        if not (schema := migrations.status(url)).is_current:
+            raise SchemaError(schema.sentence)
         ledger = PostgresLedger(read_settings({"database_url": url}))
         committed = ledger.flush(timeout=600.0)
         reason = ledger.health()["last_error"]
         ledger.shutdown(timeout=5.0)
     if fault := folder_fault(ledger.folder):
-        fail(f"{ledger.folder} is left alone: {fault}", FINDINGS)
-    left = len(list(ledger.folder.glob(f"*{SUFFIX}")))
-    say(f"{committed} rows written, {left} segments of living processes left alone")
+        fail(f"cannot use {ledger.folder}: {fault}", FINDINGS)
+    remaining = len(list(ledger.folder.glob(f"*{SUFFIX}")))
+    say(f"{committed} rows written, {remaining} segments of running processes skipped")
     if reason:
-        fail(f"{reason}; what waits stays in {ledger.folder}", FINDINGS)
+        fail(f"{reason}; unwritten calls stay in {ledger.folder}", FINDINGS)

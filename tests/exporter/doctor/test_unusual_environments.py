@@ -1,4 +1,4 @@
-"""Odd settings of a database, odd zones, passwords on a command line, folders that others share."""
+"""Unusual database settings and time zones, passwords on a command line, shared folders."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tokenledger_exporter.maintenance.retention import run_retention, set_retent
 from tokenledger_exporter.queries import TokenLedgerQueries
 from tokenledger_semconv import attributes
 
-ODD = (
+UNUSUAL_SETTINGS = (
     {"DateStyle": "German"},
     {"IntervalStyle": "iso_8601"},
     {"TimeZone": "Asia/Kathmandu"},
@@ -39,8 +39,8 @@ ODD = (
 )
 
 
-@pytest.mark.parametrize("settings", ODD, ids=str)
-def test_a_database_with_odd_settings_is_used_as_any(
+@pytest.mark.parametrize("settings", UNUSUAL_SETTINGS, ids=str)
+def test_every_command_works_on_a_database_with_unusual_settings(
     empty_database_url: str, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", empty_database_url)
@@ -68,17 +68,17 @@ def test_a_database_with_odd_settings_is_used_as_any(
         ["reprice", "--since", "7d"],
         ["doctor", "--verify-rollups"],
     ):
-        done = CliRunner().invoke(main, words)
-        assert done.exit_code == 0, (words, done.output, done.exception)
-    told = CliRunner().invoke(main, ["doctor"])
-    assert "fail" not in {line.split(" ")[0] for line in told.stdout.splitlines()}, told.output
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0, (words, result.output, result.exception)
+    doctor = CliRunner().invoke(main, ["doctor"])
+    assert "fail" not in {line.split(" ")[0] for line in doctor.stdout.splitlines()}, doctor.output
     retention = show_retention(empty_database_url)
     assert retention is not None
     assert retention.keep == "1 year 1 mon"
     style, interval, zone = asyncio.run(_settings(empty_database_url))
     assert (style, interval, zone in {"UTC", "Etc/UTC"}) == ("ISO", "postgres", True)
-    [found] = TokenLedgerQueries(empty_database_url).fetch_raw().events
-    assert (found.user_id, found.timestamp) == ("it's ann \\ \u00e9", one.timestamp)
+    [event] = TokenLedgerQueries(empty_database_url).fetch_raw().events
+    assert (event.user_id, event.timestamp) == ("it's ann \\ \u00e9", one.timestamp)
     assert purge(empty_database_url, user="it's ann \\ \u00e9").events == 1
 
 
@@ -92,7 +92,7 @@ async def _settings(url: str) -> tuple[str, str, str]:
 
 
 def test_a_connection_with_usual_settings_costs_no_round_trip(database_url: str) -> None:
-    """What was sent last is a question of the test's own: there was nothing before it."""
+    """The connection's last query is empty, so nothing was sent on it."""
     name = database_url.rpartition("/")[2]
     with psycopg.connect(database_url) as connection:
         connection.execute(f"ALTER DATABASE \"{name}\" SET TimeZone = 'UTC'".encode())
@@ -100,24 +100,24 @@ def test_a_connection_with_usual_settings_costs_no_round_trip(database_url: str)
         last = "SELECT query FROM pg_stat_activity WHERE pid = %s"
         pid = connection.info.backend_pid
         assert other.execute(last, (pid,)).fetchall() == [("",)]
-        found = connection.execute("SELECT current_setting('transaction_isolation')").fetchall()
-        assert found == [("read committed",)]
+        level = connection.execute("SELECT current_setting('transaction_isolation')").fetchall()
+        assert level == [("read committed",)]
 
 
 @pytest.mark.parametrize(
     "zone", ["posix/UTC", "right/UTC", "posixrules", "Factory", "Nowhere/At_all"]
 )
-def test_a_zone_that_somebody_does_not_know_is_named(database_url: str, zone: str) -> None:
+def test_a_zone_unknown_to_python_or_postgres_is_named(database_url: str, zone: str) -> None:
     words = ["report", "--by", "day", "--timezone", zone, "--database-url", database_url]
-    done = CliRunner().invoke(main, words)
-    assert done.exit_code in {0, 2}, done.output
-    assert done.exit_code == 0 or zone in done.stderr
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code in {0, 2}, result.output
+    assert result.exit_code == 0 or zone in result.stderr
 
 
-def test_a_password_is_taken_off_the_command_line() -> None:
+def test_a_password_is_removed_from_the_command_line() -> None:
     url = "postgresql://me:canary@db/ledger"
-    for given in (["--database-url", url], [f"--database-url={url}"]):
-        words = ["python", "tokenledger", "report", *given, "--by", "user"]
+    for option in (["--database-url", url], [f"--database-url={url}"]):
+        words = ["python", "tokenledger", "report", *option, "--by", "user"]
         assert without_password(words) == (url, ["python", "tokenledger", "report", "--by", "user"])
     for url in ("postgresql://me@db/ledger", "host=db user=me", "not a url"):
         words = ["tokenledger", "--database-url", url, "--database-url"]
@@ -129,8 +129,8 @@ def test_a_password_is_taken_off_the_command_line() -> None:
 @pytest.mark.skipif(
     not Path("/proc/self/cmdline").exists(), reason="reads the kernel's list of processes"
 )
-def test_nobody_reads_a_password_in_the_list_of_processes() -> None:
-    """The database does not answer, so the process is there long enough to be looked at."""
+def test_the_process_list_does_not_contain_a_password() -> None:
+    """The database does not answer, so the process runs long enough to be inspected."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         url = f"postgresql://me:canary@127.0.0.1:{port}/db"
@@ -142,21 +142,21 @@ def test_nobody_reads_a_password_in_the_list_of_processes() -> None:
         )
         try:
             server.settimeout(30)
-            taken, _ = server.accept()
-            shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
-            taken.close()
-            assert b"report" in shown
-            assert b"canary" not in shown
+            connection, _ = server.accept()
+            command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            connection.close()
+            assert b"report" in command_line
+            assert b"canary" not in command_line
         finally:
             process.kill()
             process.communicate()
 
 
 def _missing(_name: str) -> None:
-    """As if nothing were installed."""
+    """Stands in for `find_spec` where no optional package is installed."""
 
 
-def test_an_archive_is_its_owners_alone_from_the_first_byte(
+def test_only_the_owner_can_read_an_archive_from_its_first_byte(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", _missing)
@@ -170,25 +170,25 @@ def test_an_archive_is_its_owners_alone_from_the_first_byte(
     folder.mkdir()
     folder.chmod(0o777)
     leaf = f"token_ledger_events_{old:%Y_%m}"
-    # Where the archive will be, and where it was written before.
+    # The archive's final path, and the path of its temporary file.
     (folder / f"{leaf}.csv.gz").symlink_to(victim)
     (folder / f".{leaf}.csv.gz.{os.getpid()}").symlink_to(victim)
     modes: list[int] = []
     encode = gzip.GzipFile.write
 
-    def looked_at(file: gzip.GzipFile, data: bytes) -> int:
+    def write_and_record_modes(file: gzip.GzipFile, data: bytes) -> int:
         modes.extend(
             path.stat().st_mode & 0o777 for path in folder.iterdir() if not path.is_symlink()
         )
         return encode(file, data)
 
-    monkeypatch.setattr(gzip.GzipFile, "write", looked_at)
-    before = os.umask(0)
+    monkeypatch.setattr(gzip.GzipFile, "write", write_and_record_modes)
+    umask = os.umask(0)
     try:
         set_retention(database_url, "2mo", str(folder))
         [month] = run_retention(database_url)
     finally:
-        os.umask(before)
+        os.umask(umask)
     assert set(modes) == {0o600}
     assert month.archived_to is not None
     assert month.archived_to == folder / f"{leaf}-2.csv.gz"

@@ -1,4 +1,4 @@
-"""Makes a ledger's roles with logins for tests, and takes them away again."""
+"""Creates a ledger's roles with logins for tests, and drops them."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _numbers = itertools.count(1)
 
 @dataclass
 class Roles:
-    """A ledger's three roles, and whatever logins a test makes."""
+    """A ledger's three roles and the logins of a test."""
 
     owner: str
     writer: str
     keeper: str
     reader: str
-    made: list[str] = field(default_factory=list[str])
+    logins: list[str] = field(default_factory=list[str])
 
     def login(
         self, name: str, *member_of: str, options: LiteralString = "LOGIN PASSWORD 'pw'"
     ) -> str:
-        """Make a role; returns its full name."""
+        """Create a role and return its full name."""
         full = f"{self.reader}_{name}"
         with psycopg.connect(self.owner) as connection:
             statement = sql.SQL("CREATE ROLE {} " + options).format(sql.Identifier(full))
@@ -47,7 +47,7 @@ class Roles:
             for role in member_of:
                 grant = sql.SQL("GRANT {} TO {}")
                 connection.execute(grant.format(sql.Identifier(role), sql.Identifier(full)))
-        self.made.append(full)
+        self.logins.append(full)
         return full
 
     def url(self, name: str) -> str:
@@ -57,7 +57,7 @@ class Roles:
 
 @contextmanager
 def roles_of(database_url: str) -> Generator[Roles]:
-    """The roles of a ledger, until the test is over."""
+    """The roles of a ledger, dropped after the test."""
     names = create_roles(database_url, f"r{os.getpid()}_{next(_numbers)}")
     writer, keeper, reader = names
     roles = Roles(database_url, writer, keeper, reader)
@@ -65,14 +65,14 @@ def roles_of(database_url: str) -> Generator[Roles]:
         yield roles
     finally:
         with psycopg.connect(database_url) as connection:
-            for name in (*roles.made, *names):
+            for name in (*roles.logins, *names):
                 connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
-            for name in (*roles.made, *names):
+            for name in (*roles.logins, *names):
                 connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
 
 
 def refusal(database_url: str, statement: str) -> str:
-    """What the database says of a right that is missing; "" if it does the statement."""
+    """The database's message about a missing privilege; "" if the statement succeeds."""
     with psycopg.connect(database_url) as connection:
         try:
             connection.execute(statement.encode())
@@ -83,7 +83,7 @@ def refusal(database_url: str, statement: str) -> str:
 
 
 def fill(database_url: str) -> None:
-    """A call of acme, one of globex, one of nobody, a change of price of each, and a loss."""
+    """Write a call of acme, one of globex, one without organization, repricings and a loss."""
     writer = BatchWriter(database_url)
     organization = attributes.ORGANIZATION_ID
     writer.write([row(chat_attributes() | {organization: of}) for of in ("acme", "globex", "")])

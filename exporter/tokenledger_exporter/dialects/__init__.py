@@ -1,8 +1,8 @@
-"""Reads a span into the facts of one model call, whoever emitted it.
+"""Reads the span of any known emitter into the fields of one model call.
 
-One small table a dialect (`table.Dialect`), one reading function for all (`reading.read_call`).
-Emitters are never folded together here: two of them that tell of one call are two rows until the
-ledger settles them.
+Each dialect is a small table (`dialect.Dialect`); one function (`read.read_call`) reads all of them.
+Spans are not deduplicated here: two emitters that report one call give two rows until the ledger
+deduplicates them.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What of a span may enter the spool: what some dialect reads, and of JSON its counts alone."""
+"""Which span attributes may enter the spool: those a dialect reads, and only counts from JSON."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.dialects.dialect import USAGE
-from tokenledger_exporter.dialects.emitters.openinference import id_alone
+from tokenledger_exporter.dialects.emitters.openinference import id_only
 from tokenledger_exporter.dialects.registry import DIALECTS
-from tokenledger_exporter.dialects.usage_json import details, plain_values, reduced
+from tokenledger_exporter.dialects.usage_json import numbers_text, plain_values, usage_text
 from tokenledger_semconv import attributes, emitters
 
 if TYPE_CHECKING:
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 REDUCED: Final[Mapping[str, Callable[[str], str]]] = {
     **{
-        attribute: reduced
+        attribute: usage_text
         for dialect in DIALECTS
-        for attribute, (group, _, _) in dialect.slots.items()
+        for attribute, (group, _, _) in dialect.fields.items()
         if group == USAGE
     },
     emitters.OI_METADATA: plain_values,
-    emitters.OI_OUTPUT_VALUE: id_alone,
-    emitters.LANGSMITH_INPUT_DETAILS: details,
-    emitters.LANGSMITH_OUTPUT_DETAILS: details,
+    emitters.OI_OUTPUT_VALUE: id_only,
+    emitters.LANGSMITH_INPUT_DETAILS: numbers_text,
+    emitters.LANGSMITH_OUTPUT_DETAILS: numbers_text,
 }
-"""Attribute -> what is kept of its text; "" keeps nothing."""
+"""Attribute -> function that returns the allowed part of its text; "" if none is allowed."""
 
 ALLOWED_ATTRIBUTES: Final = frozenset(
     {
@@ -33,19 +33,21 @@ ALLOWED_ATTRIBUTES: Final = frozenset(
         for name, value in vars(attributes).items()
         if name.isupper() and isinstance(value, str) and not value.endswith(".")
     }
-    | {attribute for dialect in DIALECTS for attribute in dialect.slots}
+    | {attribute for dialect in DIALECTS for attribute in dialect.fields}
 ) - frozenset(REDUCED)
-"""Every attribute of the contract and of a dialect; all else on a span stays out of the spool."""
+"""Every attribute of the contract and of a dialect; no other attribute enters the spool."""
 
-ALLOWED_PREFIXES: Final = tuple({prefix for dialect in DIALECTS for prefix in dialect.prefixes})
-"""How other emitters' attributes begin that attribute by further keys."""
+ALLOWED_PREFIXES: Final = tuple(
+    {prefix for dialect in DIALECTS for prefix in dialect.metadata_prefixes}
+)
+"""Prefixes of other emitters' attributes that hold metadata."""
 
 MARKS: Final = frozenset(
     {
         attributes.OPERATION_NAME,
         attributes.PROVIDER_NAME,
         attributes.PROVIDER_NAME_UNTIL_1_36,
-        *(dialect.mark for dialect in DIALECTS if dialect.mark),
+        *(dialect.marker for dialect in DIALECTS if dialect.marker),
     }
 )
-"""Attributes of which every model call has one."""
+"""Every span of a model call has at least one of these attributes."""

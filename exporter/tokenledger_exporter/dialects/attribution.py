@@ -1,4 +1,4 @@
-"""Whom a call was for: the span's own values, then the app's, then the ledger's defaults."""
+"""Attribution of a call: the span's values, then the resource's, then the ledger's defaults."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from tokenledger_semconv import attributes, dimensions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tokenledger_exporter.dialects.dialect import Dialect, Draft
+    from tokenledger_exporter.dialects.dialect import Dialect, RawFields
     from tokenledger_exporter.domain.span_record import AttributeValue, SpoolHeader
 
 _EMPTY: Final = {dimension.column: "" for dimension in dimensions.DIMENSIONS if dimension.attribute}
 _COLUMN_OF: Final = {
-    attribute: (name, wins) for attribute, (group, name, wins) in SHARED.items() if group == COLUMN
+    attribute: (name, is_primary)
+    for attribute, (group, name, is_primary) in SHARED.items()
+    if group == COLUMN
 }
 
-# Foreign metadata under one of these keys attributes by a column of the ledger.
+# Keys of other emitters' metadata that fill a column of the ledger.
 _COLUMN_OF_KEY: Final = {
     **{key: dimension.column for dimension in dimensions.DIMENSIONS for key in dimension.keys},
     **dict.fromkeys(("userId", "user"), "user_id"),
@@ -28,30 +30,30 @@ _COLUMN_OF_KEY: Final = {
 }
 
 
-def attributed(
-    told: Mapping[str, str],
+def attribution_columns(
+    span_columns: Mapping[str, str],
     metadata: dict[str, str],
     resource: Mapping[str, str],
     header: SpoolHeader,
 ) -> dict[str, str]:
-    """Columns of a call.
+    """The attribution columns of a call.
 
     Args:
-        told: the span's own.
-        metadata: the span's own; the app's and the ledger's are added.
-        resource: the app's.
-        header: the ledger's.
+        span_columns: columns that the span fills.
+        metadata: the span's metadata; that of the resource and of the defaults is added.
+        resource: attributes of the app.
+        header: defaults of the ledger.
     """
     columns = _EMPTY.copy()
-    for given in (header.defaults, resource):
-        for attribute, value in given.items():
+    for source in (header.defaults, resource):
+        for attribute, value in source.items():
             known = _COLUMN_OF.get(attribute)
             if known is not None:
                 if value and (known[1] or not columns[known[0]]):
                     columns[known[0]] = value[: dimensions.MAX_VALUE_LENGTH]
             elif attribute.startswith(attributes.METADATA_PREFIX):
                 metadata.setdefault(attribute[len(attributes.METADATA_PREFIX) :], value)
-    for column, text in told.items():
+    for column, text in span_columns.items():
         columns[column] = text[: dimensions.MAX_VALUE_LENGTH] or columns[column]
     columns["organization_id"] = header.organization or columns["organization_id"]
     columns["app_name"] = header.app_name or columns["app_name"]
@@ -59,28 +61,28 @@ def attributed(
     return columns
 
 
-def add_metadata(draft: Draft, dialect: Dialect, attribute: str, value: AttributeValue) -> None:
-    """Take in an attribute no table holds, if it attributes by a key of the app."""
+def add_metadata(raw: RawFields, dialect: Dialect, attribute: str, value: AttributeValue) -> None:
+    """Add an attribute that the dialect's table lacks, if it is metadata of the app."""
     if attribute.startswith(attributes.METADATA_PREFIX):
-        draft.metadata[attribute[len(attributes.METADATA_PREFIX) :]] = value
+        raw.metadata[attribute[len(attributes.METADATA_PREFIX) :]] = value
         return
-    for prefix in dialect.prefixes:
+    for prefix in dialect.metadata_prefixes:
         key = attribute[len(prefix) :][: dimensions.MAX_VALUE_LENGTH]
-        if key and attribute.startswith(prefix) and not key.startswith(dialect.noise):
-            keep_key(draft, key, _unquoted(value)[: dimensions.MAX_VALUE_LENGTH])
+        if key and attribute.startswith(prefix) and not key.startswith(dialect.ignored_keys):
+            add_key(raw, key, _unquoted(value)[: dimensions.MAX_VALUE_LENGTH])
 
 
-def keep_key(draft: Draft, key: str, text: str) -> None:
-    """A key of the app: to its column where the ledger has one, else to the metadata."""
+def add_key(raw: RawFields, key: str, text: str) -> None:
+    """Add a metadata key to its column if the ledger has one, otherwise to the metadata."""
     column = _COLUMN_OF_KEY.get(key)
     if column is None:
-        draft.metadata[key] = text
+        raw.metadata[key] = text
     elif text:
-        draft.columns.setdefault(column, text)
+        raw.columns.setdefault(column, text)
 
 
 def metadata_text(value: AttributeValue) -> str:
-    """A value as metadata keeps it."""
+    """A metadata value as text."""
     if isinstance(value, list):
         return ", ".join(value)[: dimensions.MAX_VALUE_LENGTH]
     return value if isinstance(value, str) else str(value)
@@ -91,8 +93,8 @@ def _unquoted(value: AttributeValue) -> str:
     text = value if isinstance(value, str) else str(value)
     if len(text) > 1 and text[0] == text[-1] == '"':
         try:
-            found: object = json.loads(text)
+            decoded: object = json.loads(text)
         except (ValueError, RecursionError):
             return text
-        return found if isinstance(found, str) else text
+        return decoded if isinstance(decoded, str) else text
     return text

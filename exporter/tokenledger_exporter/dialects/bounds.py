@@ -1,7 +1,7 @@
-"""How long the names a span tells may be: what is longer is cut where a call's facts are made.
+"""Limits the length of a call's text fields; longer text is cut.
 
-The roll-ups have provider and model in their keys, beside a dimension's value of at most 255
-letters. A key of Postgres' B-tree takes 2,704 bytes, and a letter up to four.
+The roll-ups have provider and model in their keys, in addition to a dimension's value of at most
+255 characters. A key of a Postgres B-tree holds 2,704 bytes, and a character takes up to four.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_WORD_LETTERS: Final = 64
-"""Letters of a provider, an operation, a tier or a region: words of a short list."""
+"""Maximum length of a provider, operation, tier or region, in characters."""
 
 MAX_STORED_NAME_LENGTH: Final = dimensions.MAX_VALUE_LENGTH
-"""Letters of a model, a scope, an error type or a response id."""
+"""Maximum length of a model, scope, error type or response id, in characters."""
 
 _NAMES: Final = frozenset({"model", "request_model", "error_type"})
 _ID: Final = "response_id"
@@ -28,7 +28,7 @@ _DIGEST_BYTES: Final = 16
 
 
 def bounded(texts: Sequence[str]) -> list[str]:
-    """Facts of a call, in the order of `TEXTS`, none longer than the ledger takes."""
+    """Text fields of a call, in the order of `TEXTS`, cut to what the ledger stores."""
     return [_cut(name, text) for name, text in zip(TEXTS, texts, strict=True)]
 
 
@@ -41,7 +41,7 @@ def _cut(name: str, text: str) -> str:
 
 
 def bounded_id(response_id: str) -> str:
-    """A response id; of a longer one its beginning and a digest, so that two stay two."""
+    """A response id; a long one is shortened to a prefix and a digest, which keeps it unique."""
     if len(response_id) <= MAX_STORED_NAME_LENGTH:
         return response_id
     encoded = response_id.encode(errors="surrogatepass")

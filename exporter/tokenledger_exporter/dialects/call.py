@@ -1,4 +1,4 @@
-"""What a span tells of one model call, in the ledger's words, before any price."""
+"""One model call as its span reports it, in the ledger's terms, before pricing."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.span_record import AttributeValue
     from tokenledger_semconv.tokens import TokenVector
 
-# Operations that answer with nothing a provider counts.
+# Operations without output tokens.
 _WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderation"})
 _BEDROCK: Final = "aws"
 _ITERATIONS: Final = "iterations"
-# What the counts of an answer add up: `iterations` of anthropic 2.14.0, types/beta/beta_usage.py.
+# Iterations that an answer's counts include: anthropic 2.14.0, types/beta/beta_usage.py.
 _TURNS: Final = frozenset({"message", "fallback_message", "compaction"})
 
 
 class CallFacts(msgspec.Struct, frozen=True):
-    """One model call as its span tells it, before any price.
+    """One model call as its span reports it, before pricing.
 
     Args:
         tokens: counts in the contract's shape.
-        missing_usage: "" if the counts are whole, else what is missing.
-        refused: the provider refused the call before any work (4xx): it costs nothing.
-        dimensions: ledger column -> value, "" where nothing was given.
-        metadata: further attribution keys.
-        usage: the provider's own usage object, as JSON text.
-        estimated: output was estimated, because the provider's own count never came.
-        reported_cost_usd: what the provider itself says the call cost.
-        inference_geo: where the provider ran the call, in its own words.
-        details: settings and circumstances of the call, attribute name -> value.
+        missing_usage: which counts are missing; "" if none.
+        refused: the provider refused the call before any work (4xx), so it costs nothing.
+        dimensions: ledger column -> value; "" if the call has none.
+        metadata: more attribution keys.
+        usage: the provider's usage object, as JSON text.
+        estimated: output tokens were estimated, because the provider's count did not arrive.
+        reported_cost_usd: the cost that the provider reports.
+        inference_geo: the region that ran the call, as the provider names it.
+        details: request settings and other details, attribute name -> value.
     """
 
     provider: str
@@ -63,10 +63,10 @@ class CallFacts(msgspec.Struct, frozen=True):
 
     @property
     def priced_model(self) -> str:
-        """The name to look the price up by."""
+        """The model name to look up the price with."""
         return name_to_price(self.provider, self.request_model, self.model)
 
-    def part(  # noqa: PLR0913 - what a part has of its own
+    def part(  # noqa: PLR0913 - the fields in which a part differs
         self,
         kind: str,
         model: str,
@@ -76,17 +76,17 @@ class CallFacts(msgspec.Struct, frozen=True):
         operation: str,
         tier: str,
     ) -> CallFacts:
-        """What the call's answer bills at another model's rates, as a call of its own.
+        """A part of this call that is billed at another model's rates, as a separate call.
 
-        The answer's id stays the call's alone: one call is told of once.
+        The part has no response id: only the call itself is deduplicated by it.
 
         Args:
-            kind: what it is, in the provider's words.
+            kind: kind of the part, as the provider names it.
             model: the model that ran.
-            tokens: its counts.
-            usage: the provider's own object of it.
-            operation: what it did.
-            tier: the tier it is billed on.
+            tokens: the part's counts.
+            usage: the provider's usage object of the part.
+            operation: the part's operation.
+            tier: the tier it is billed at.
         """
         return msgspec.structs.replace(
             self,
@@ -109,7 +109,7 @@ class CallFacts(msgspec.Struct, frozen=True):
 
     @property
     def shortest_turn(self) -> int | None:
-        """Input tokens of the shortest of several turns it sums up; `None` if it tells of none."""
+        """Input tokens of the shortest turn, if the usage sums several turns; otherwise `None`."""
         if self.usage is None or _ITERATIONS not in self.usage:
             return None
         turns = [
@@ -121,16 +121,16 @@ class CallFacts(msgspec.Struct, frozen=True):
 
 
 def name_to_price(provider: str, request_model: str, model: str) -> str:
-    """The name to look a price up by: the model that answered, except on Bedrock.
+    """The model name to look up the price with: the response's model, except on Bedrock.
 
-    There the endpoint sets the price (`global.` costs less than `us.`), and the answer names the
-    model alone.
+    On Bedrock the endpoint determines the price (`global.` costs less than `us.`), and the response
+    names only the model.
     """
     return request_model or model if provider == _BEDROCK else model
 
 
 def missing_usage(operation: str, tokens: TokenVector) -> str:
-    """What the counts of a call lack, in words; "" if they are whole."""
+    """Which counts of a call are missing, as text; "" if none."""
     if tokens.input_tokens is None:
         if tokens.output_tokens is not None:
             return "input tokens were not reported"

@@ -1,7 +1,7 @@
-"""What a dialect is: a table from its attributes to the ledger's fields, and its few exceptions.
+"""Defines a dialect: a table from an emitter's attributes to the ledger's fields, and exceptions.
 
-A span's attributes are walked once, each looked up in one table: what no dialect names costs one
-look-up, and no alias is probed for in vain.
+A span's attributes are read in one pass, each with one lookup in the table. Attributes that the
+dialect does not use cost one lookup, and no alias is looked up unless the span has it.
 """
 
 from __future__ import annotations
@@ -17,26 +17,42 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.span_record import AttributeValue
     from tokenledger_semconv.tokens import TokenVector
 
-COUNT, VALUE, COLUMN, DETAIL, METADATA, USAGE = range(6)
-"""Groups a field can belong to: a count of the token vector, a fact of the call, a dimension's
-column, a detail kept under its own name, a metadata key, a usage object in JSON."""
+# Groups of fields. They are plain integers, because the pass over a span's attributes compares them
+# and uses them as an index.
+COUNT: Final = 0
+"""A count of the token vector."""
 
-Slot: TypeAlias = tuple[int, str, bool]
-"""Where an attribute's value goes: group, field, and whether it stands against an alias."""
+VALUE: Final = 1
+"""A value of the call, such as its model."""
 
-Slots: TypeAlias = "Mapping[str, Slot]"
+COLUMN: Final = 2
+"""The column of a dimension."""
+
+DETAIL: Final = 3
+"""A detail, stored under the attribute's name."""
+
+METADATA: Final = 4
+"""A metadata key."""
+
+USAGE: Final = 5
+"""A usage object in JSON."""
+
+Field: TypeAlias = tuple[int, str, bool]
+"""The field that an attribute fills: group, name, and whether the attribute overrides aliases."""
+
+Fields: TypeAlias = "Mapping[str, Field]"
 
 
 @dataclass(slots=True)
-class Draft:
-    """What the walk over one span found, by field; a dialect may mend it.
+class RawFields:
+    """The fields of one span as read from its attributes; a dialect may adjust them.
 
     Args:
-        counts: fields of the token vector, and helpers of a dialect that the vector lacks.
-        values: model, provider, operation and the other facts of the call.
+        counts: fields of the token vector, and counts that only the dialect uses.
+        values: model, provider, operation and other values of the call.
         columns: dimensions.
         details: settings, by attribute.
-        metadata: further attribution.
+        metadata: more attribution keys.
         usage: usage objects, by field.
     """
 
@@ -52,24 +68,24 @@ TEXTS: Final = (
     *("operation", "provider", "model", "request_model", "response_id", "error_type"),
     *("service_tier", "speed", "inference_geo", "usage"),
 )
-"""Facts of a call that are texts, in the order in which `SpanFacts` has them."""
+"""Values of a call that are text, in the order of `SpanFields.texts`."""
 
 OTHERS: Final = ("first_chunk_seconds", "estimated", "reported_cost")
-"""Facts of a call that are none, in the same way."""
+"""Values of a call that are not text, in the order of `SpanFields.others`."""
 
 
-class SpanFacts(msgspec.Struct, frozen=True, gc=False):
-    """What a span tells of its call, each value in its place.
+class SpanFields(msgspec.Struct, frozen=True, gc=False):
+    """The fields of one span.
 
     Args:
-        tokens: counts, as the emitter takes them.
-        is_counted: whether it tells any.
-        texts: by `TEXTS`; "" where nothing was told.
-        others: by `OTHERS`, `None` where nothing was told.
+        tokens: counts in the emitter's convention.
+        is_counted: whether the span has any counts.
+        texts: values in the order of `TEXTS`; "" for a missing one.
+        others: values in the order of `OTHERS`; `None` for a missing one.
         columns: dimension -> text.
         details: settings, by attribute.
-        metadata: further attribution.
-        usage: the provider's own usage object, where it was read already.
+        metadata: more attribution keys.
+        usage: the provider's usage object, if it was read from an attribute of the emitter.
         refused: the provider refused the call.
     """
 
@@ -84,77 +100,77 @@ class SpanFacts(msgspec.Struct, frozen=True, gc=False):
     refused: bool = False
 
 
-# A dialect is one of few, and known by itself: plans are looked up by it.
+# Compared by identity: there are few dialects, and plans are cached by dialect.
 @dataclass(frozen=True, slots=True, eq=False)
 class Dialect:
-    """How one emitter tells of a model call.
+    """How one emitter reports a model call.
 
     Args:
-        name: what docs/reference/emitters.md calls it.
-        scopes: beginnings of its instrumentation scopes.
-        slots: attribute -> where its value goes.
-        mark: an attribute only its spans have, where the scope is not known.
-        trusted: our own emitters: their counts are never mended, their operations never refused.
-        exclusive: scopes among `scopes` whose input leaves out what a cache read or wrote.
-        operations: its names of operations -> the conventions'; "" for one that is no call.
-        operation: what a span without an operation's name is; "" if it is no call.
-        no_providers: what it writes where the provider belongs, and is none.
-        prefixes: of its attributes that attribute by further keys.
-        noise: beginnings of further keys that it sets itself and that attribute nothing.
-        is_told_twice: of a span's attributes and whether it failed: whether another span of this
-            emitter tells of the same call, or no provider was asked.
-        mend: brings what the table cannot express into the draft.
+        name: its name in docs/reference/emitters.md.
+        scopes: prefixes of its instrumentation scopes.
+        fields: attribute -> the field it fills.
+        marker: an attribute that only its spans have, for spans of an unknown scope.
+        trusted: our own emitters: their counts are not corrected, their operations not rejected.
+        exclusive: those of `scopes` whose input tokens exclude cache reads and writes.
+        operations: its operation names -> the conventions' names; "" for one that is not a call.
+        operation: operation of a span without an operation name; "" if it is not a call.
+        not_providers: values of its provider attribute that do not name a provider.
+        metadata_prefixes: prefixes of its attributes that hold metadata of the app.
+        ignored_keys: prefixes of metadata keys that the emitter sets itself.
+        is_repeat: given a span's attributes and whether it failed: whether another span of this
+            emitter reports the same call, or no provider was called.
+        adjust: changes the raw fields where the table is not enough.
     """
 
     name: str
     scopes: tuple[str, ...]
-    slots: Slots
-    mark: str = ""
+    fields: Fields
+    marker: str = ""
     trusted: bool = False
     exclusive: tuple[str, ...] = ()
     operations: Mapping[str, str] = field(default_factory=dict[str, str])
     operation: str = "chat"
-    no_providers: frozenset[str] = frozenset()
-    prefixes: tuple[str, ...] = ()
-    noise: tuple[str, ...] = ()
-    is_told_twice: Callable[[Mapping[str, AttributeValue], bool], bool] | None = None
-    mend: Callable[[Draft], None] | None = None
+    not_providers: frozenset[str] = frozenset()
+    metadata_prefixes: tuple[str, ...] = ()
+    ignored_keys: tuple[str, ...] = ()
+    is_repeat: Callable[[Mapping[str, AttributeValue], bool], bool] | None = None
+    adjust: Callable[[RawFields], None] | None = None
 
 
-def counts(**attributes_of: str | tuple[str, ...]) -> dict[str, Slot]:
-    """Slots of counts: field = attribute, or today's attribute and its aliases."""
-    return _slots(COUNT, attributes_of)
+def counts(**attributes_of: str | tuple[str, ...]) -> dict[str, Field]:
+    """Table entries of counts: field = attribute, or the current attribute and its aliases."""
+    return _fields(COUNT, attributes_of)
 
 
-def values(**attributes_of: str | tuple[str, ...]) -> dict[str, Slot]:
-    """Slots of facts of the call, as `counts`."""
-    return _slots(VALUE, attributes_of)
+def values(**attributes_of: str | tuple[str, ...]) -> dict[str, Field]:
+    """Table entries of values of the call, like `counts`."""
+    return _fields(VALUE, attributes_of)
 
 
-def columns(**attributes_of: str | tuple[str, ...]) -> dict[str, Slot]:
-    """Slots of dimensions, as `counts`."""
-    return _slots(COLUMN, attributes_of)
+def columns(**attributes_of: str | tuple[str, ...]) -> dict[str, Field]:
+    """Table entries of dimensions, like `counts`."""
+    return _fields(COLUMN, attributes_of)
 
 
-def metadata(**attributes_of: str | tuple[str, ...]) -> dict[str, Slot]:
-    """Slots of metadata keys, as `counts`."""
-    return _slots(METADATA, attributes_of)
+def metadata(**attributes_of: str | tuple[str, ...]) -> dict[str, Field]:
+    """Table entries of metadata keys, like `counts`."""
+    return _fields(METADATA, attributes_of)
 
 
-def usage(**attributes_of: str | tuple[str, ...]) -> dict[str, Slot]:
-    """Slots of usage objects, as `counts`."""
-    return _slots(USAGE, attributes_of)
+def usage(**attributes_of: str | tuple[str, ...]) -> dict[str, Field]:
+    """Table entries of usage objects, like `counts`."""
+    return _fields(USAGE, attributes_of)
 
 
-def aliases(slots: Slots) -> dict[str, Slot]:
-    """The same slots as aliases: they fill only what no better attribute fills."""
-    return {attribute: (group, name, False) for attribute, (group, name, _) in slots.items()}
+def aliases(fields: Fields) -> dict[str, Field]:
+    """The same entries as aliases: they fill a field only if no other attribute does."""
+    return {attribute: (group, name, False) for attribute, (group, name, _) in fields.items()}
 
 
-def _slots(group: int, attributes_of: Mapping[str, str | tuple[str, ...]]) -> dict[str, Slot]:
-    found: dict[str, Slot] = {}
-    for name, given in attributes_of.items():
-        names = (given,) if isinstance(given, str) else given
-        for place, attribute in enumerate(names):
-            found[attribute] = (group, name, place == 0)
-    return found
+def _fields(group: int, attributes_of: Mapping[str, str | tuple[str, ...]]) -> dict[str, Field]:
+    fields: dict[str, Field] = {}
+    for name, attribute_names in attributes_of.items():
+        names = (attribute_names,) if isinstance(attribute_names, str) else attribute_names
+        for position, attribute in enumerate(names):
+            fields[attribute] = (group, name, position == 0)
+    return fields

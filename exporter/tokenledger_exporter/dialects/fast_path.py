@@ -1,8 +1,8 @@
-"""The short way to what a span tells: by the places its attributes stand at.
+"""Reads plain spans quickly, by the positions of their attributes.
 
-Spans of one emitter have the same attributes in the same order, call after call. Where each goes is
-looked up once for such a list of names, and after that the values are picked by their places.
-Whatever is out of the ordinary is left to the walk (`reading`), which finds the same for any span.
+Spans of one emitter have the same attributes in the same order. The fields of such a list of names
+are looked up once; after that, values are picked by position. All other spans are read attribute by
+attribute (`read`), with the same result.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tokenledger_exporter.dialects.dialect import (
     OTHERS,
     TEXTS,
     VALUE,
-    SpanFacts,
+    SpanFields,
 )
 from tokenledger_semconv import attributes
 from tokenledger_semconv.tokens import MAX_COUNT, TokenVector
@@ -31,103 +31,106 @@ if TYPE_CHECKING:
     from tokenledger_exporter.dialects.dialect import Dialect
     from tokenledger_exporter.domain.span_record import AttributeValue
 
-    Picks = Callable[[Sequence[Any]], tuple[Any, ...]]
-    Places = tuple[tuple[str, int], ...]
+    Picker = Callable[[Sequence[Any]], tuple[Any, ...]]
+    Positions = tuple[tuple[str, int], ...]
 
 _MAX_PLANS: Final = 1_024
 _INTEGERS: Final = frozenset((int,))
 
-# What stands behind a span's own values, for what it does not tell: a text, and anything else.
+# Positions of the defaults that are appended to a span's values: for text, and for anything else.
 _NO_TEXT, _NOTHING = -2, -1
+# Group of metadata, which here precedes the groups of `dialect`.
 _METADATA: Final = -1
 
 
 class _Plan(msgspec.Struct, frozen=True, gc=False):
-    """Where the values of a list of attributes go.
+    """How to pick the fields of spans that have a certain list of attributes.
 
     Args:
-        texts: picks the facts that are texts, then the dimensions, then the metadata.
-        columns: the dimensions, each with its place.
-        metadata: the keys, in the same way.
-        counts: picks every count that is told.
+        texts: picks the text values, then the dimensions, then the metadata.
+        columns: the dimensions with their positions.
+        metadata: the metadata keys with their positions.
+        counts: picks every count of the span.
         vector: picks the token vector.
-        others: picks the other facts.
-        settings: picks the details.
-        details: their names, each with its place.
+        others: picks the values that are not text.
+        settings: picks the values of the details.
+        details: the names of the details with their positions.
     """
 
-    texts: Picks
-    columns: Places
-    metadata: Places
-    counts: Picks
-    vector: Picks
-    others: Picks
-    settings: Picks
-    details: Places
+    texts: Picker
+    columns: Positions
+    metadata: Positions
+    counts: Picker
+    vector: Picker
+    others: Picker
+    settings: Picker
+    details: Positions
 
 
-def told_plainly(dialect: Dialect, found: Mapping[str, AttributeValue]) -> SpanFacts | None:
-    """What a span tells; `None` if only the walk can say."""
-    plan = _plan(dialect, tuple(found))
+def read_plain(
+    dialect: Dialect, span_attributes: Mapping[str, AttributeValue]
+) -> SpanFields | None:
+    """The fields of a span; `None` if it must be read attribute by attribute."""
+    plan = _plan(dialect, tuple(span_attributes))
     if plan is None:
         return None
-    values: tuple[Any, ...] = (*found.values(), "", None)
+    values: tuple[Any, ...] = (*span_attributes.values(), "", None)
     texts, counts, settings = plan.texts(values), plan.counts(values), plan.settings(values)
     try:
-        # Only of texts alone can one be made.
+        # `join` raises TypeError if a value is not text.
         "".join(texts)
     except TypeError:
         return None
     are_counts = _INTEGERS.issuperset(map(type, counts))
     if not are_counts or min(counts) < 0 or sum(counts) > MAX_COUNT or "" in settings:
         return None
-    return SpanFacts(
+    return SpanFields(
         TokenVector._make(plan.vector(values)),
         True,
         texts[: len(TEXTS)],
         plan.others(values),
-        {column: values[place] for column, place in plan.columns},
-        {attribute: values[place] for attribute, place in plan.details},
-        {key: values[place] for key, place in plan.metadata},
+        {column: values[position] for column, position in plan.columns},
+        {attribute: values[position] for attribute, position in plan.details},
+        {key: values[position] for key, position in plan.metadata},
     )
 
 
 @lru_cache(maxsize=_MAX_PLANS)
 def _plan(dialect: Dialect, names: tuple[str, ...]) -> _Plan | None:
-    """The plan for spans with these attributes; `None` if each has to be walked."""
+    """The plan for spans with these attributes; `None` if there is none."""
     groups: dict[int, dict[str, int]] = {group: {} for group in range(_METADATA, DETAIL + 1)}
-    for place, attribute in enumerate(names):
-        slot = dialect.slots.get(attribute)
-        if slot is not None:
-            group, name, _ = slot
+    for position, attribute in enumerate(names):
+        field = dialect.fields.get(attribute)
+        if field is not None:
+            group, name, _ = field
         elif attribute.startswith(attributes.METADATA_PREFIX):
             group, name = _METADATA, attribute[len(attributes.METADATA_PREFIX) :]
-        elif attribute.startswith(dialect.prefixes):
+        elif attribute.startswith(dialect.metadata_prefixes):
             return None
         else:
             continue
-        # Two names of one field: which of them holds depends on their values.
+        # Two attributes fill one field: which of them applies depends on their values.
         if group not in groups or name in groups[group]:
             return None
-        groups[group][name] = place
-    counts, facts = groups[COUNT], groups[VALUE]
-    if dialect.mend is not None or not _are_whole(counts):
+        groups[group][name] = position
+    counts, call_values = groups[COUNT], groups[VALUE]
+    if dialect.adjust is not None or not _are_complete(counts):
         return None
-    texts = [facts.get(name, _NO_TEXT) for name in TEXTS]
+    texts = [call_values.get(name, _NO_TEXT) for name in TEXTS]
     return _Plan(
-        texts=_picks([*texts, *groups[COLUMN].values(), *groups[_METADATA].values()]),
+        texts=_picker([*texts, *groups[COLUMN].values(), *groups[_METADATA].values()]),
         columns=tuple(groups[COLUMN].items()),
         metadata=tuple(groups[_METADATA].items()),
-        counts=_picks(counts.values()),
-        vector=_picks(counts.get(name, _NOTHING) for name in TokenVector._fields),
-        others=_picks(facts.get(name, _NOTHING) for name in OTHERS),
-        settings=_picks(groups[DETAIL].values()),
+        counts=_picker(counts.values()),
+        vector=_picker(counts.get(name, _NOTHING) for name in TokenVector._fields),
+        others=_picker(call_values.get(name, _NOTHING) for name in OTHERS),
+        settings=_picker(groups[DETAIL].values()),
         details=tuple(groups[DETAIL].items()),
     )
 
 
-def _are_whole(counts: Mapping[str, int]) -> bool:
-    """Whether there are counts, and none that follows from others."""
+def _are_complete(counts: Mapping[str, int]) -> bool:
+    """Whether there are counts, and none must be computed from others."""
     if "cache_write_5m_tokens" in counts and "cache_write_tokens" not in counts:
         return False
     if counts.keys() & {"cached_audio_tokens", "cached_image_tokens"}:
@@ -135,9 +138,9 @@ def _are_whole(counts: Mapping[str, int]) -> bool:
     return bool(counts)
 
 
-def _picks(places: Iterable[int]) -> Picks:
-    """What gives the values at these places, as a tuple, however few they are."""
-    wanted = list(places)
-    if len(wanted) > 1:
-        return itemgetter(*wanted)
-    return lambda values: tuple(values[place] for place in wanted)
+def _picker(positions: Iterable[int]) -> Picker:
+    """A function that returns the values at some positions as a tuple, also for one or none."""
+    picked = list(positions)
+    if len(picked) > 1:
+        return itemgetter(*picked)
+    return lambda values: tuple(values[position] for position in picked)

@@ -1,8 +1,8 @@
-"""Which operation a span names: one that a provider bills, one that repeats others, or neither.
+"""Classifies the operation a span names: billed by a provider, a repeat of other calls, or neither.
 
-The conventions allow names of one's own (semantic-conventions-genai, `gen_ai.operation.name`, read
-2026-11-22), and emitters use many. A name nobody knows is a call where the span reports a model and
-tokens, unless it says that it holds other calls.
+The conventions allow custom names (semantic-conventions-genai, `gen_ai.operation.name`, read
+2026-11-22), and emitters use many. A span with an unknown name is a call if it reports a model and
+tokens, unless its name says that it contains other calls.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ BILLABLE_OPERATIONS: Final = frozenset(
         *("image_generation", "transcription", "translation", "speech", "moderation"),
     }
 )
-"""Operations a provider bills. The last five are our instrumentors' names of what the conventions
-do not name."""
+"""Operations a provider bills. The last five are our instrumentors' names of operations that the
+conventions do not name."""
 
 _OTHER_NAMES: Final = {
     **dict.fromkeys(
@@ -41,32 +41,34 @@ _OTHER_NAMES: Final = {
     **dict.fromkeys(("embedding", "embed", "createembedding", "featureextraction"), "embeddings"),
     **{name.replace("_", ""): name for name in BILLABLE_OPERATIONS},
 }
-# Parts of names of spans whose usage repeats that of the calls within them.
-_HOLDING: Final = (
+# Parts of names of spans whose usage repeats that of the calls they contain.
+_CONTAINERS: Final = (
     *("agent", "tool", "function", "workflow", "chain", "session", "graph", "pipeline"),
     *("retriev", "rerank", "memory", "guardrail", "conversation", "handoff"),
 )
-# How words of such names begin that are also in the middle of others: `run` is in `truncate`.
-_HOLDING_WORDS: Final = (*("task", "crew", "plan", "eval", "step", "run", "trace", "flow", "team"),)
+# Beginnings of words of such names. They also occur inside other words: `run` is in `truncate`.
+_CONTAINER_WORDS: Final = (
+    *("task", "crew", "plan", "eval", "step", "run", "trace", "flow", "team"),
+)
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
-# First words of names of spans that look up the answer of a call made before.
-_LOOKING_UP: Final = frozenset(
+# First words of names of spans that fetch the answer of an earlier call.
+_LOOKUPS: Final = frozenset(
     {"fetch", "get", "list", "poll", "read", "retrieve", "count", "wait", "cancel", "delete"}
 )
 _FIRST_WORD: Final = re.compile(r"[^A-Za-z]*([A-Z]*[a-z]*)")
 
 
 def described(record: SpanRecord) -> str:
-    """A span by the operation it names and its scope, as an example of those that are no call."""
+    """A span's operation and scope, to name an example of dropped spans."""
     operation = str(record.attributes.get(OPERATION_NAME, ""))[:_MAX_SHOWN]
     return f"operation {operation!r} of {record.scope[:_MAX_SHOWN] or 'no scope'}"
 
 
 def billed_operation(name: str, *, is_counted: bool) -> str:
-    """The conventions' name of an operation; "" if a span of that name is no call of its own.
+    """The conventions' name of an operation; "" if a span of that name is not a call.
 
     Args:
-        name: as the span has it; not empty.
+        name: the span's operation name; not empty.
         is_counted: whether the span reports a model and tokens.
     """
     if name in BILLABLE_OPERATIONS:
@@ -75,9 +77,9 @@ def billed_operation(name: str, *, is_counted: bool) -> str:
     known = _OTHER_NAMES.get(letters)
     if known:
         return known
-    if not is_counted or not letters or any(part in letters for part in _HOLDING):
+    if not is_counted or not letters or any(part in letters for part in _CONTAINERS):
         return ""
-    if any(word.lower().startswith(_HOLDING_WORDS) for word in _WORD.findall(name)):
+    if any(word.lower().startswith(_CONTAINER_WORDS) for word in _WORD.findall(name)):
         return ""
     first = _FIRST_WORD.match(name)
-    return "" if first and first[1].lower() in _LOOKING_UP else name
+    return "" if first and first[1].lower() in _LOOKUPS else name

@@ -1,6 +1,6 @@
-"""OpenTelemetry's GenAI conventions in all their generations, and what our own emitters add.
+"""OpenTelemetry's GenAI conventions in all versions, and the additions of our own emitters.
 
-Also the reader of any emitter that nobody has met yet: its names are everybody's common ground.
+Spans of unknown emitters are read by the conventions, too.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from tokenledger_exporter.dialects.dialect import DETAIL, Dialect, columns, coun
 from tokenledger_semconv import attributes, dimensions, emitters
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.dialects.dialect import Slot
+    from tokenledger_exporter.dialects.dialect import Field
 
-# What else a span tells of a call: settings and circumstances, never what was said.
+# Request settings and other details of a call; none of them contains prompts or answers.
 _DETAILS: Final = (
     attributes.REQUEST_STREAM,
     attributes.REQUEST_MAX_TOKENS,
@@ -36,11 +36,11 @@ _DETAILS: Final = (
     attributes.SDK_VERSION,
 )
 
-DETAILS: Final[dict[str, Slot]] = {
+DETAILS: Final[dict[str, Field]] = {
     **{attribute: (DETAIL, attribute, True) for attribute in _DETAILS},
     emitters.OPENAI_SYSTEM_FINGERPRINT_OLDER: (DETAIL, attributes.OPENAI_SYSTEM_FINGERPRINT, False),
 }
-"""Attributes kept as details, under today's name."""
+"""Attributes stored as details, under their current name."""
 
 _COUNTS: Final = counts(
     input_tokens=(attributes.INPUT_TOKENS, attributes.INPUT_TOKENS_UNTIL_1_26),
@@ -103,10 +103,10 @@ _COLUMNS: Final = {
     ),
 }
 
-SHARED: Final[dict[str, Slot]] = {**DETAILS, **_COUNTS, **_VALUES, **_COLUMNS}
-"""What every dialect may use of the conventions."""
+SHARED: Final[dict[str, Field]] = {**DETAILS, **_COUNTS, **_VALUES, **_COLUMNS}
+"""Attributes of the conventions that every dialect may use."""
 
-_OURS: Final[dict[str, Slot]] = {
+_OURS: Final[dict[str, Field]] = {
     **SHARED,
     **counts(
         web_search_requests=attributes.WEB_SEARCH_REQUESTS,
@@ -123,8 +123,8 @@ _OURS: Final[dict[str, Slot]] = {
     ),
 }
 
-# What else an answer bills makes rows of its own, so it is read of our own emitters alone.
-_FURTHER: Final[dict[str, Slot]] = {
+# Additional billed usage becomes separate rows, so only our own emitters may report it.
+_ADDITIONAL_USAGE: Final[dict[str, Field]] = {
     attribute: (DETAIL, attribute, True)
     for attribute in (attributes.FURTHER_USAGE, attributes.UNKNOWN_USAGE)
 }
@@ -132,24 +132,24 @@ _FURTHER: Final[dict[str, Slot]] = {
 OURS: Final = Dialect(
     name="TokenLedger",
     scopes=(attributes.SCOPE_PREFIX,),
-    slots={**_OURS, **_FURTHER},
+    fields={**_OURS, **_ADDITIONAL_USAGE},
     trusted=True,
 )
 """Our own emitters."""
 
 CONVENTIONS: Final = Dialect(
     name="OpenTelemetry GenAI conventions",
-    # Bedrock's own input leaves the cached tokens out, and its instrumentor copies it (1.3b0).
+    # Bedrock's input tokens exclude cached tokens, and its instrumentor copies them (1.3b0).
     exclusive=("opentelemetry.instrumentation.genai.bedrock",),
     scopes=(
         *("opentelemetry.instrumentation.genai.", "opentelemetry.instrumentation.openai_v2"),
         *("opentelemetry.util.genai", "agent_framework", "semantic_kernel."),
     ),
-    slots={**_OURS, **usage(provider=emitters.LOGFIRE_USAGE)},
+    fields={**_OURS, **usage(provider=emitters.LOGFIRE_USAGE)},
 )
-"""The conventions, from whomever."""
+"""The conventions, as any emitter uses them."""
 
 ANTHROPIC_SDK: Final = Dialect(
-    name="anthropic SDK", scopes=(attributes.ANTHROPIC_SDK_SCOPE,), slots=SHARED
+    name="anthropic SDK", scopes=(attributes.ANTHROPIC_SDK_SCOPE,), fields=SHARED
 )
-"""The anthropic SDK's own spans: the conventions, and the cache writes by lifetime."""
+"""The anthropic SDK's own spans: the conventions, and cache writes by lifetime."""

@@ -1,6 +1,6 @@
-"""The one reading function: a span's attributes walked once, in its own dialect, into call facts.
+"""Reads a span's attributes, by the table of its dialect, into the fields of a call.
 
-Counts come out as the contract's token vector, whatever the emitter's convention.
+The counts have the shape of the contract's token vector, whatever the emitter's convention.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 
 from tokenledger_exporter.dialects.attribution import (
+    add_key,
     add_metadata,
-    attributed,
-    keep_key,
+    attribution_columns,
     metadata_text,
 )
 from tokenledger_exporter.dialects.bounds import MAX_WORD_LETTERS, bounded
 from tokenledger_exporter.dialects.call import CallFacts, missing_usage
-from tokenledger_exporter.dialects.dialect import COUNT, OTHERS, TEXTS, Draft, SpanFacts
-from tokenledger_exporter.dialects.fast_path import told_plainly
+from tokenledger_exporter.dialects.dialect import COUNT, OTHERS, TEXTS, RawFields, SpanFields
+from tokenledger_exporter.dialects.fast_path import read_plain
 from tokenledger_exporter.dialects.operations import BILLABLE_OPERATIONS, billed_operation
 from tokenledger_exporter.dialects.registry import dialect_of
-from tokenledger_exporter.dialects.usage_json import counts_of, parsed, reduced
+from tokenledger_exporter.dialects.usage_json import counts_of, parsed, usage_text
 from tokenledger_exporter.domain.provider_names import ledger_name
 from tokenledger_semconv import attributes
 from tokenledger_semconv.families import provider_of
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 
 # Anthropic's fast mode has its own prices, and no batches (Anthropic, "Fast mode", 2026-11-22).
 _FAST, _BATCH = "fast", "batch"
-_LONGEST_SECONDS: Final = 86_400.0
-# All facts of a call that are texts, but its usage object.
+_MAX_SECONDS: Final = 86_400.0
+# The text values of a call except its usage object.
 _NAMES: Final = len(TEXTS) - 1
 
-# A reported cost beyond these powers of ten is no bill of one call, and no number to store.
+# A reported cost beyond these powers of ten cannot be the cost of one call.
 _COST_EXPONENTS: Final = range(-30, 12)
 
-# How the openai and anthropic SDKs name an answer of 4xx (3.57 and 2.14, read 2026-11-25): few
-# emitters tell the status.
+# Exceptions of the openai and anthropic SDKs for 4xx responses (3.57 and 2.14, read 2026-11-25).
+# Few emitters report the status.
 _REFUSALS: Final = frozenset(
     {
         *("BadRequestError", "AuthenticationError", "PermissionDeniedError", "NotFoundError"),
@@ -57,63 +57,63 @@ _REQUEST_TIMED_OUT = 408
 
 
 def read_call(record: SpanRecord, header: SpoolHeader) -> CallFacts | None:
-    """The call a span tells of; `None` if the span is none that a provider bills."""
-    found = record.attributes
-    dialect, is_exclusive = dialect_of(record.scope, found)
-    if dialect.is_told_twice is not None and dialect.is_told_twice(found, record.failed):
+    """The call that a span reports; `None` if it is not a call that a provider bills."""
+    span_attributes = record.attributes
+    dialect, is_exclusive = dialect_of(record.scope, span_attributes)
+    if dialect.is_repeat is not None and dialect.is_repeat(span_attributes, record.failed):
         return None
-    told = None if record.failed else told_plainly(dialect, found)
-    if told is None:
-        told = _told(dialect, record)
-    operation = _operation(dialect, told)
+    fields = None if record.failed else read_plain(dialect, span_attributes)
+    if fields is None:
+        fields = _read_any(dialect, record)
+    operation = _operation(dialect, fields)
     if not operation:
         return None
-    tokens = told.tokens
-    # Our own emitters count inclusively: there, cached above input is a fault to be shown.
+    tokens = fields.tokens
+    # Input of our own emitters includes cached tokens: more cached than input is an error to show.
     if not dialect.trusted:
         tokens = _with_cached(tokens, is_exclusive=is_exclusive)
-    return _facts(record, header, dialect, told, (operation, tokens))
+    return _call_facts(record, header, dialect, fields, (operation, tokens))
 
 
-def _told(dialect: Dialect, record: SpanRecord) -> SpanFacts:
-    """What any span tells: walked, mended and completed."""
-    draft = _walk(dialect, record.attributes)
-    usage = _read_usage(draft) if draft.usage else None
-    if dialect.mend is not None:
-        dialect.mend(draft)
-    counts, values = draft.counts, draft.values
+def _read_any(dialect: Dialect, record: SpanRecord) -> SpanFields:
+    """The fields of any span: read attribute by attribute, adjusted and completed."""
+    raw = _read_attributes(dialect, record.attributes)
+    usage = _read_usage(raw) if raw.usage else None
+    if dialect.adjust is not None:
+        dialect.adjust(raw)
+    counts, values = raw.counts, raw.values
     _complete(counts, failed=record.failed)
     texts = [_text(values, name) for name in TEXTS]
     error_type = texts[TEXTS.index("error_type")]
-    return SpanFacts(
+    return SpanFields(
         TokenVector(**counts),
         bool(counts),
         texts,
         [values.get(name) for name in OTHERS],
-        {column: _text(draft.columns, column) for column in draft.columns},
-        draft.details,
-        {key: metadata_text(value) for key, value in draft.metadata.items()},
+        {column: _text(raw.columns, column) for column in raw.columns},
+        raw.details,
+        {key: metadata_text(value) for key, value in raw.metadata.items()},
         usage,
         record.failed and not counts and _is_refusal(values, error_type),
     )
 
 
-def _facts(
+def _call_facts(
     record: SpanRecord,
     header: SpoolHeader,
     dialect: Dialect,
-    told: SpanFacts,
-    read: tuple[str, TokenVector],
+    fields: SpanFields,
+    operation_and_tokens: tuple[str, TokenVector],
 ) -> CallFacts:
-    """The facts of a call, of what its span tells; `read` is its operation and its tokens."""
-    (operation, tokens), refused, metadata = read, told.refused, told.metadata
-    texts = told.texts
+    """The call of a span, from the span's fields and the call's operation and tokens."""
+    (operation, tokens), refused, metadata = operation_and_tokens, fields.refused, fields.metadata
+    texts = fields.texts
     if max(map(len, texts[:_NAMES])) > MAX_WORD_LETTERS:
         texts, operation = bounded(texts), operation[:MAX_WORD_LETTERS]
     _, provider, model, request_model, response_id, error_type, tier, speed, geo, usage = texts
-    seconds, estimated, cost = told.others
+    seconds, estimated, cost = fields.others
     model = model or request_model
-    # By position, in the order of the fields: by name, it takes twice as long.
+    # Positional arguments, in the order of the fields: keywords take twice as long.
     return CallFacts(
         _provider(dialect, provider, model),
         model,
@@ -127,63 +127,63 @@ def _facts(
         error_type,
         _service_tier(tier, speed),
         _first_chunk_ms(seconds),
-        told.usage or _json_object(usage),
+        fields.usage or _json_object(usage),
         estimated is True,
         None if cost is None else _reported_cost(cost),
         geo,
-        _details(told.details, record.resource),
-        attributed(told.columns, metadata, record.resource, header),
+        _details(fields.details, record.resource),
+        attribution_columns(fields.columns, metadata, record.resource, header),
         metadata,
     )
 
 
-def _walk(dialect: Dialect, found: Mapping[str, AttributeValue]) -> Draft:
-    """Every attribute looked up once in the dialect's table."""
-    draft = Draft({}, {}, {}, {}, {}, {})
-    counts, slots = draft.counts, dialect.slots
-    others = (draft.values, draft.values, draft.columns, draft.details, draft.metadata, draft.usage)
-    for attribute, value in found.items():
-        slot = slots.get(attribute)
-        if slot is None:
-            add_metadata(draft, dialect, attribute, value)
+def _read_attributes(dialect: Dialect, span_attributes: Mapping[str, AttributeValue]) -> RawFields:
+    """Look up every attribute once in the dialect's table."""
+    raw = RawFields({}, {}, {}, {}, {}, {})
+    counts, fields = raw.counts, dialect.fields
+    others = (raw.values, raw.values, raw.columns, raw.details, raw.metadata, raw.usage)
+    for attribute, value in span_attributes.items():
+        field = fields.get(attribute)
+        if field is None:
+            add_metadata(raw, dialect, attribute, value)
             continue
-        group, name, wins = slot
+        group, name, is_primary = field
         if group == COUNT:
-            # Nearly every count is a plain integer: it pays no call.
+            # Nearly every count is a plain integer, which needs no call.
             count = value if type(value) is int and 0 <= value < 2**63 else _count(value)
-            if count is not None and (wins or name not in counts):
+            if count is not None and (is_primary or name not in counts):
                 counts[name] = count
         elif value != "":
             target = others[group]
-            if wins or name not in target:
+            if is_primary or name not in target:
                 target[name] = value
-    return draft
+    return raw
 
 
-def _read_usage(draft: Draft) -> str | None:
-    """What a usage object tells is the provider's own word: it stands against the emitter's."""
-    for key, value in parsed(_text(draft.usage, "metadata")).items():
+def _read_usage(raw: RawFields) -> str | None:
+    """Read the usage objects. The provider's counts override the emitter's."""
+    for key, value in parsed(_text(raw.usage, "metadata")).items():
         if isinstance(value, str | int | float):
-            keep_key(draft, key, str(value))
+            add_key(raw, key, str(value))
     for side in ("input", "output"):
-        part = parsed(_text(draft.usage, f"{side}_details"))
+        part = parsed(_text(raw.usage, f"{side}_details"))
         for name, count in counts_of({"input_tokens": None, f"{side}_token_details": part}).items():
-            draft.counts.setdefault(name, count)
-    usage = reduced(_text(draft.usage, "provider"))
+            raw.counts.setdefault(name, count)
+    usage = usage_text(_text(raw.usage, "provider"))
     if not usage:
         return None
-    found = parsed(usage)
-    draft.counts.update(counts_of(found))
+    usage_object = parsed(usage)
+    raw.counts.update(counts_of(usage_object))
     for word in ("service_tier", "inference_geo", "speed"):
-        if isinstance(value := found.get(word), str):
-            draft.values.setdefault(word, value)
+        if isinstance(value := usage_object.get(word), str):
+            raw.values.setdefault(word, value)
     return usage
 
 
 def _complete(counts: dict[str, int], *, failed: bool) -> None:
-    """Counts that follow from others, and one that a failure makes worthless."""
+    """Add counts that follow from others, and remove one that a failed call does not prove."""
     if failed and "input_tokens" not in counts and "output_tokens" not in counts:
-        # The request's own length does not tell whether a failed call was billed.
+        # The length of the request does not show whether a failed call was billed.
         counts.pop("input_characters", None)
     shorter = counts.pop("cache_write_5m_tokens", None)
     if shorter is not None and "cache_write_tokens" not in counts:
@@ -199,60 +199,60 @@ def _complete(counts: dict[str, int], *, failed: bool) -> None:
 
 
 def _with_cached(tokens: TokenVector, *, is_exclusive: bool) -> TokenVector:
-    """Bring input into the contract's shape.
+    """Include cached tokens in the input, as the contract requires.
 
-    Cached counts that exceed input prove an emitter that leaves them out of it, whatever its scope.
+    If the cached counts exceed the input, the emitter excludes them, whatever its scope.
     """
     cached = (tokens.cached_tokens or 0) + (tokens.cache_write_tokens or 0)
-    told = tokens.input_tokens
-    if told is not None and cached and (is_exclusive or cached > told):
-        return tokens._replace(input_tokens=told + cached)
+    input_tokens = tokens.input_tokens
+    if input_tokens is not None and cached and (is_exclusive or cached > input_tokens):
+        return tokens._replace(input_tokens=input_tokens + cached)
     return tokens
 
 
-def _operation(dialect: Dialect, told: SpanFacts) -> str:
-    """The conventions' name of the operation; "" if it is none a provider bills."""
-    name = told.texts[0]
+def _operation(dialect: Dialect, fields: SpanFields) -> str:
+    """The conventions' name of the operation; "" if no provider bills it."""
+    name = fields.texts[0]
     if dialect.trusted:
-        # What our own emitters tell of is a call, whatever the app names it.
-        return name or ("chat" if told.is_counted else "")
+        # Every span of our own emitters is a call, whatever operation the app names.
+        return name or ("chat" if fields.is_counted else "")
     if not name:
-        return dialect.operation if told.is_counted else ""
+        return dialect.operation if fields.is_counted else ""
     if dialect.operations:
-        # An emitter with names of its own is known to use no others for its calls.
-        named = dialect.operations.get(name, name)
-        return named if named in BILLABLE_OPERATIONS else ""
-    _, _, model, request_model, *_ = told.texts
-    is_counted = told.tokens.total_tokens is not None and bool(model or request_model)
+        # An emitter with its own operation names uses no other names for calls.
+        operation = dialect.operations.get(name, name)
+        return operation if operation in BILLABLE_OPERATIONS else ""
+    _, _, model, request_model, *_ = fields.texts
+    is_counted = fields.tokens.total_tokens is not None and bool(model or request_model)
     return billed_operation(name, is_counted=is_counted)
 
 
 def _details(
-    told: dict[str, AttributeValue], resource: Mapping[str, str]
+    details: dict[str, AttributeValue], resource: Mapping[str, str]
 ) -> dict[str, AttributeValue]:
-    """The details a span tells; JSON has no NaN and no infinity, so such a number is left out."""
+    """The details of a span without NaN and infinity, which JSON does not have."""
     if attributes.SDK_VERSION in resource:
-        told.setdefault(attributes.SDK_VERSION, resource[attributes.SDK_VERSION])
-    if float in map(type, told.values()):
-        for name in [name for name, value in told.items() if type(value) is float]:
-            if not math.isfinite(cast("float", told[name])):
-                del told[name]
-    return told
+        details.setdefault(attributes.SDK_VERSION, resource[attributes.SDK_VERSION])
+    if float in map(type, details.values()):
+        for name in [name for name, value in details.items() if type(value) is float]:
+            if not math.isfinite(cast("float", details[name])):
+                del details[name]
+    return details
 
 
 def _count(value: AttributeValue | None) -> int | None:
-    """A whole, non-negative count; anything else is not one, and missing is not zero."""
+    """A whole, non-negative count; `None` for any other value. Missing is not zero."""
     if isinstance(value, bool):
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    # A greater number stays as one that no call can have, and the row says so.
+    # A larger number stays impossibly large, and the row's note reports it.
     return min(value, 2**63 - 1) if isinstance(value, int) and value >= 0 else None
 
 
 def _first_chunk_ms(seconds: AttributeValue | None) -> float | None:
-    """Milliseconds until the first chunk; None of what is no time within a day."""
-    if isinstance(seconds, float) and 0 <= seconds <= _LONGEST_SECONDS:
+    """Milliseconds until the first chunk; `None` if the value is not a time within a day."""
+    if isinstance(seconds, float) and 0 <= seconds <= _MAX_SECONDS:
         return seconds * 1000
     return None
 
@@ -263,7 +263,7 @@ def _service_tier(tier: str, speed: str) -> str:
 
 
 def _reported_cost(value: AttributeValue | None) -> Decimal | None:
-    """A cost the provider reports, exact as it is written; anything that is no amount is none."""
+    """The exact cost that the provider reports; `None` if the value is not an amount."""
     if value is None or isinstance(value, bool | list):
         return None
     try:
@@ -271,7 +271,7 @@ def _reported_cost(value: AttributeValue | None) -> Decimal | None:
     except InvalidOperation:
         return None
     if cost.is_finite() and not cost:
-        # A zero may come with a sign and any exponent.
+        # A zero may have a sign and any exponent.
         return Decimal(0)
     fits = cost.is_finite() and cost > 0 and cost.adjusted() in _COST_EXPONENTS
     return cost if fits else None
@@ -286,22 +286,22 @@ def _is_refusal(values: Mapping[str, AttributeValue], error_type: str) -> bool:
     return _REFUSED_FROM <= status <= _REFUSED_TO and status != _REQUEST_TIMED_OUT
 
 
-def _provider(dialect: Dialect, given: str, model: str) -> str:
-    if given in dialect.no_providers:
-        given = ""
-    return ledger_name(given or provider_of(model))
+def _provider(dialect: Dialect, reported_name: str, model: str) -> str:
+    if reported_name in dialect.not_providers:
+        reported_name = ""
+    return ledger_name(reported_name or provider_of(model))
 
 
-def _text(found: Mapping[str, AttributeValue], key: str) -> str:
-    value = found.get(key, "")
+def _text(values: Mapping[str, AttributeValue], key: str) -> str:
+    value = values.get(key, "")
     return value if isinstance(value, str) else str(value)
 
 
 def _json_object(text: str) -> str | None:
-    """JSON text of an object jsonb can hold, or None: a foreign string must not poison the row.
+    """The text of a JSON object in a form that jsonb accepts; `None` if it is not valid.
 
-    Written again by us, so that what Python reads and Postgres does not (NaN, an escaped lone
-    surrogate, numbers beyond jsonb's range) cannot reach the database.
+    The object is decoded and encoded again, because Python accepts JSON that Postgres rejects (NaN,
+    an escaped lone surrogate, numbers beyond jsonb's range), and such JSON would fail the row.
     """
     if not text.startswith("{"):
         return None

@@ -1,4 +1,4 @@
-"""Which dialect a span speaks: told by its instrumentation scope, else by an attribute."""
+"""Finds the dialect of a span by its instrumentation scope, or else by a marker attribute."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ DIALECTS: Final = (
 )
 """Every dialect the ledger reads."""
 
-_MARKED: Final = tuple(dialect for dialect in DIALECTS if dialect.mark)
+_MARKED: Final = tuple(dialect for dialect in DIALECTS if dialect.marker)
 
 
-def dialect_of(scope: str, found: Mapping[str, AttributeValue]) -> tuple[Dialect, bool]:
-    """The dialect of a span, and whether its input leaves out what a cache read or wrote."""
+def dialect_of(scope: str, span_attributes: Mapping[str, AttributeValue]) -> tuple[Dialect, bool]:
+    """The dialect of a span, and whether its input excludes cache reads and writes."""
     known = _by_scope(scope)
     if known is not None:
         return known
     for dialect in _MARKED:
-        if dialect.mark in found:
+        if dialect.marker in span_attributes:
             return dialect, False
     return CONVENTIONS, False
 
@@ -55,7 +55,7 @@ def _by_scope(scope: str) -> tuple[Dialect, bool] | None:
 
 
 def _is_among(scope: str, names: tuple[str, ...]) -> bool:
-    """Whether a scope is one of the names, or lies below one; a name may end where parts begin."""
+    """Whether a scope equals one of the names or is below it; a name may end in `.` or `-`."""
     return any(
         scope == name or scope.startswith(name if name.endswith((".", "-")) else f"{name}.")
         for name in names

@@ -1,8 +1,8 @@
-"""Reads usage objects that emitters copy into an attribute, whatever their shape, into counts.
+"""Reads the counts of usage objects that emitters copy into an attribute.
 
-Nothing but numbers and a tier's name is taken of such an object, because what lies around it may
-hold what was said. Shapes: OpenAI's two APIs, Anthropic, Gemini, Bedrock, LiteLLM, LangChain and
-Langfuse (read off their spans 2026-11-25).
+Only numbers and the name of a tier are taken from such an object, because it may also contain
+prompts or answers. Shapes: OpenAI's two APIs, Anthropic, Gemini, Bedrock, LiteLLM, LangChain and
+Langfuse (from their spans, 2026-11-25).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 JsonObject: TypeAlias = "dict[str, object]"
 
-# A whole answer is read for the usage at its end; beyond this it costs the app too much.
-_MAX_LETTERS: Final = 131_072
-# `str(dict)` takes a hundred times as long to read as JSON does.
-_MAX_PRINTED_LETTERS: Final = 8_192
-_DEEPEST: Final = 3
+# The usage may be at the end of a whole answer; decoding a longer text costs the app too much.
+_MAX_LENGTH: Final = 131_072
+# Parsing `str(dict)` takes a hundred times as long as JSON.
+_MAX_PRINTED_LENGTH: Final = 8_192
+_MAX_DEPTH: Final = 3
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _WORDS: Final = frozenset({"service_tier", "inference_geo", "speed"})
@@ -59,42 +59,42 @@ _INPUTS: Final = frozenset(
 )
 
 
-def reduced(text: str) -> str:
-    """The usage object a text holds, as JSON of numbers and tiers alone; "" if it holds none."""
-    found = _usage_of(parsed(text))
-    kept = _numbers(found, _DEEPEST) if found else {}
-    return json.dumps(kept) if kept else ""
+def usage_text(text: str) -> str:
+    """The usage object of a text, as JSON with only numbers and tiers; "" if there is none."""
+    usage = _usage_of(parsed(text))
+    numbers = _numbers(usage, _MAX_DEPTH) if usage else {}
+    return json.dumps(numbers) if numbers else ""
 
 
 def plain_values(text: str) -> str:
-    """A JSON object's plain values as JSON of short strings; "" if there are none."""
-    kept = {
+    """The plain values of a JSON object, as JSON with short strings; "" if there are none."""
+    values = {
         key[: dimensions.MAX_VALUE_LENGTH]: str(value)[: dimensions.MAX_VALUE_LENGTH]
         for key, value in list(parsed(text).items())[: dimensions.MAX_METADATA_KEYS]
         if isinstance(value, str | int | float)
     }
-    return json.dumps(kept) if kept else ""
+    return json.dumps(values) if values else ""
 
 
-def details(text: str) -> str:
-    """The numbers of a printed object whose whole is told elsewhere; "" if there are none."""
-    kept = _numbers(parsed(text), 1)
-    return json.dumps(kept) if kept else ""
+def numbers_text(text: str) -> str:
+    """The numbers of a JSON or printed object, as JSON; "" if there are none."""
+    numbers = _numbers(parsed(text), 1)
+    return json.dumps(numbers) if numbers else ""
 
 
 def parsed(text: str) -> JsonObject:
-    """A text's object, from JSON or from Python's way of printing one; empty for anything else."""
-    if len(text) > _MAX_LETTERS or not text.startswith("{"):
+    """The object of a JSON text or of a printed Python dict; empty for any other text."""
+    if len(text) > _MAX_LENGTH or not text.startswith("{"):
         return {}
     try:
-        found: object = msgspec.json.decode(text)
+        value: object = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-        found = _printed(text)
-    return cast("JsonObject", found) if isinstance(found, dict) else {}
+        value = _printed(text)
+    return cast("JsonObject", value) if isinstance(value, dict) else {}
 
 
 def counts_of(usage: JsonObject) -> dict[str, int]:
-    """Fields of the token vector that a usage object tells, input and output whole."""
+    """Counts of a usage object, by field of the token vector; input includes cached tokens."""
     for key, shape in _SHAPES:
         if key in usage:
             counts = shape(usage)._asdict()
@@ -103,20 +103,20 @@ def counts_of(usage: JsonObject) -> dict[str, int]:
 
 
 def _printed(text: str) -> object:
-    if len(text) > _MAX_PRINTED_LETTERS or not text.startswith("{'"):
+    if len(text) > _MAX_PRINTED_LENGTH or not text.startswith("{'"):
         return None
     try:
-        found: object = ast.literal_eval(text)
+        value: object = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
-    return found
+    return value
 
 
-def _usage_of(found: JsonObject) -> JsonObject:
-    """The usage object itself, or the one under its name in the object or one level below."""
-    if not _INPUTS.isdisjoint(found):
-        return found
-    for outer in (found, *_objects(found)):
+def _usage_of(document: JsonObject) -> JsonObject:
+    """The usage object: the document itself, or one found by name up to two levels below."""
+    if not _INPUTS.isdisjoint(document):
+        return document
+    for outer in (document, *_objects(document)):
         for name in _NESTED:
             inner = object_in(outer, name)
             if not _INPUTS.isdisjoint(inner):
@@ -126,35 +126,35 @@ def _usage_of(found: JsonObject) -> JsonObject:
     return {}
 
 
-def _objects(found: JsonObject) -> Iterator[JsonObject]:
-    for value in found.values():
+def _objects(outer: JsonObject) -> Iterator[JsonObject]:
+    for value in outer.values():
         if isinstance(value, dict):
             yield cast("JsonObject", value)
 
 
-def _numbers(found: JsonObject, depth: int) -> JsonObject:
-    kept: JsonObject = {}
-    for key, value in found.items():
+def _numbers(source: JsonObject, depth: int) -> JsonObject:
+    numbers: JsonObject = {}
+    for key, value in source.items():
         if not _NAME.fullmatch(str(key)):
             continue
         if isinstance(value, dict):
             inner = _numbers(cast("JsonObject", value), depth - 1) if depth > 1 else {}
             if inner:
-                kept[key] = inner
+                numbers[key] = inner
         elif isinstance(value, int | float) and not isinstance(value, bool):
             if math.isfinite(value):
-                kept[key] = value
+                numbers[key] = value
         elif isinstance(value, str) and key in _WORDS and _WORD.fullmatch(value):
-            kept[key] = value
-        elif key == ITERATIONS and (entries := [*map(_iteration, iterations(found))]):
-            kept[key] = entries
-    return kept
+            numbers[key] = value
+        elif key == ITERATIONS and (entries := [*map(_iteration, iterations(source))]):
+            numbers[key] = entries
+    return numbers
 
 
 def _iteration(entry: JsonObject) -> JsonObject:
-    kept = {"type": entry["type"], **_numbers(entry, 2)}
+    numbers = {"type": entry["type"], **_numbers(entry, 2)}
     model = entry.get("model")
-    return {**kept, "model": model} if _MODEL.fullmatch(str(model)) and model else kept
+    return {**numbers, "model": model} if _MODEL.fullmatch(str(model)) and model else numbers
 
 
 def _langfuse(usage: JsonObject) -> TokenVector:

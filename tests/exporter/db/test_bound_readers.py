@@ -1,4 +1,4 @@
-"""A reader sees what it is bound to, and nothing where nobody bound it."""
+"""A reader sees the organizations it is bound to, and nothing if it is not bound."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ ALL = [("",), ("acme",), ("globex",)]
 @pytest.fixture
 def roles(database_url: str) -> Generator[Roles]:
     fill(database_url)
-    with roles_of(database_url) as made:
-        yield made
+    with roles_of(database_url) as new_roles:
+        yield new_roles
 
 
-def test_a_reader_that_nobody_bound_is_refused(roles: Roles) -> None:
+def test_an_unbound_reader_is_refused(roles: Roles) -> None:
     url = roles.url(roles.login("new", roles.reader))
     for statement in (SEEN, "SELECT * FROM token_ledger_daily_costs", "TABLE token_ledger_losses"):
         assert "bound to no organization" in refusal(url, statement), statement
     for words in (["db", "migrate"], ["doctor"]):
-        told = CliRunner().invoke(main, [*words, "--database-url", roles.owner]).output
-        assert f"{roles.made[-1]} may read and are bound to no organization" in told, words
+        output = CliRunner().invoke(main, [*words, "--database-url", roles.owner]).output
+        assert f"{roles.logins[-1]} may read but are not bound to an organization" in output, words
     done = CliRunner().invoke(main, ["report", "--by", "model", "--database-url", url])
     assert done.exit_code == 1
     assert "is bound to no organization" in done.stderr
 
 
-def test_a_reader_sees_all_once_somebody_says_so(roles: Roles) -> None:
+def test_a_reader_can_be_bound_to_all_organizations(roles: Roles) -> None:
     name = roles.login("auditor", roles.reader)
     words = ["db", "roles", "--reader", name, "--all", "--database-url", roles.owner]
     assert CliRunner().invoke(main, words).stdout == f"{name} sees all organizations\n"
@@ -72,18 +72,18 @@ def test_a_renamed_reader_stays_bound(roles: Roles) -> None:
     with psycopg.connect(roles.owner) as connection:
         rename = sql.SQL("ALTER ROLE {} RENAME TO {}")
         connection.execute(rename.format(sql.Identifier(name), sql.Identifier(renamed)))
-        # A password hashed with the name goes with it.
+        # Renaming clears a password that is hashed with the role's name.
         connection.execute(sql.SQL("ALTER ROLE {} PASSWORD 'pw'").format(sql.Identifier(renamed)))
-    roles.made[-1] = renamed
+    roles.logins[-1] = renamed
     assert ask(roles.url(renamed), SEEN) == [("acme",)]
     assert bind_reader(roles.owner, renamed, ["globex"]).organizations == ("acme", "globex")
-    # Somebody new under the old name is somebody else.
+    # A new role with the old name is not bound.
     again = roles.login("before", roles.reader)
     assert "bound to no organization" in refusal(roles.url(again), SEEN)
 
 
 def test_an_organization_wins_over_a_group_that_sees_all(roles: Roles) -> None:
-    """The role that all readers share may see all, and a tenant among them does not."""
+    """The role that all readers share sees all organizations; a bound tenant in it does not."""
     bind_reader(roles.owner, roles.reader, [], to_all=True)
     everybody = roles.url(roles.login("any", roles.reader))
     assert ask(everybody, SEEN) == ALL
@@ -100,7 +100,7 @@ def test_an_organization_wins_over_a_group_that_sees_all(roles: Roles) -> None:
 
 
 def test_one_login_that_acts_as_each_tenant_sees_that_tenant(roles: Roles) -> None:
-    """As PostgREST does: a member of every tenant's role, that inherits none."""
+    """Like PostgREST: the login is a member of every tenant's role and inherits from none."""
     tenants: dict[str, str] = {}
     for organization in ("acme", "globex"):
         tenants[organization] = roles.login(organization, roles.reader, options="NOLOGIN")
@@ -114,7 +114,7 @@ def test_one_login_that_acts_as_each_tenant_sees_that_tenant(roles: Roles) -> No
     assert "bound to no organization" in refusal(roles.url(login), f'SET ROLE "{unbound}"; {SEEN}')
 
 
-def test_a_role_with_another_way_to_the_calls_cannot_be_bound(roles: Roles) -> None:
+def test_a_role_with_other_access_to_calls_cannot_be_bound(roles: Roles) -> None:
     group = roles.login("g", roles.writer, options="NOLOGIN")
     ways: dict[str, tuple[str, LiteralString]] = {
         "writer": (roles.writer, "LOGIN PASSWORD 'pw'"),
@@ -128,14 +128,14 @@ def test_a_role_with_another_way_to_the_calls_cannot_be_bound(roles: Roles) -> N
     }
     for way, (role, options) in ways.items():
         name = roles.login(way, role, roles.reader, options=options)
-        with pytest.raises(InvalidRequestError, match="another way"):
+        with pytest.raises(InvalidRequestError, match="other access to calls"):
             bind_reader(roles.owner, name, ["acme"])
     direct = roles.login("direct", roles.reader)
     with psycopg.connect(roles.owner) as connection:
         leaf = "SELECT inhrelid::regclass::text FROM pg_inherits ORDER BY 1 LIMIT 1"
         [(partition,)] = connection.execute(leaf).fetchall()
         connection.execute(f'GRANT SELECT ON {partition} TO "{direct}"'.encode())
-    with pytest.raises(InvalidRequestError, match="another way"):
+    with pytest.raises(InvalidRequestError, match="other access to calls"):
         bind_reader(roles.owner, direct, ["acme"])
     assert ask(roles.owner, "SELECT count(*) FROM token_ledger_reader_organizations") == [(0,)]
 
@@ -145,7 +145,7 @@ def test_binding_reads_as_the_role_and_says_what_it_saw(roles: Roles) -> None:
     assert bind_reader(roles.owner, name, ["acme"]).sentence == f"{name} sees acme alone"
     more = bind_reader(roles.owner, name, ["newco"])
     assert more.sentence == f"{name} sees acme alone; there is no call of newco yet"
-    # A policy somebody made by hand lets everybody see everything.
+    # A policy somebody logins by hand lets everybody see everything.
     with psycopg.connect(roles.owner) as connection:
         policy = f'CREATE POLICY open ON token_ledger_events FOR SELECT TO "{name}" USING (true)'
         connection.execute(policy.encode())
@@ -154,11 +154,11 @@ def test_binding_reads_as_the_role_and_says_what_it_saw(roles: Roles) -> None:
     stranger = roles.login("stranger")
     with pytest.raises(InvalidRequestError, match="cannot read calls"):
         bind_reader(roles.owner, stranger, ["acme"])
-    bound = "SELECT organization_id FROM token_ledger_reader_organizations ORDER BY 1"
-    assert ask(roles.owner, bound) == [("acme",), ("newco",)]
+    bindings = "SELECT organization_id FROM token_ledger_reader_organizations ORDER BY 1"
+    assert ask(roles.owner, bindings) == [("acme",), ("newco",)]
 
 
-def test_an_owner_that_may_not_act_as_a_reader_says_so(roles: Roles) -> None:
+def test_a_binding_that_the_owner_cannot_verify_says_why(roles: Roles) -> None:
     owner = roles.login("owner", options="LOGIN PASSWORD 'pw' CREATEROLE")
     name = roles.login("tenant", roles.reader)
     with psycopg.connect(roles.owner) as connection:
@@ -173,8 +173,8 @@ def test_an_owner_that_may_not_act_as_a_reader_says_so(roles: Roles) -> None:
         connection.execute(f'REASSIGN OWNED BY "{owner}" TO postgres'.encode())
 
 
-def test_a_bound_reader_sees_no_name_of_anybody_else(roles: Roles) -> None:
-    """Losses name apps, roll-ups everybody, and the archive's folder the owner's machine."""
+def test_a_bound_reader_sees_no_names_of_others(roles: Roles) -> None:
+    """Losses name apps, roll-ups name users, and the archive's folder names a machine's path."""
     name = roles.login("tenant", roles.reader)
     bind_reader(roles.owner, name, ["acme"])
     set_retention(roles.owner, "2y", "/srv/archive-of-everybody")
@@ -191,10 +191,10 @@ def test_a_bound_reader_sees_no_name_of_anybody_else(roles: Roles) -> None:
     assert TokenLedgerQueries(url).get_cost_summary().total_requests == 1
 
 
-def test_roles_of_an_earlier_release_are_bound_without_being_made_again(
+def test_policies_of_an_earlier_release_still_hide_the_rows_of_unbound_readers(
     database_url: str,
 ) -> None:
-    """What an earlier release granted and wrote as policies fails closed as it stands."""
+    """Without recreating the roles, the old policies fail closed."""
     fill(database_url)
     with roles_of(database_url) as roles, psycopg.connect(database_url) as connection:
         unbound, tenant = (roles.login(name, roles.reader) for name in ("new", "tenant"))

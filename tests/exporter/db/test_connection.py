@@ -1,4 +1,4 @@
-"""Connection strings: which ledger they mean, and that nothing secret of them is shown."""
+"""Connection strings: the ledger they identify, and no secrets in messages."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ def test_a_well_formed_string_is_described_by_host_port_and_database() -> None:
 
 
 @pytest.mark.parametrize("option", ["connect_timeout=soon", "nonsense=1"])
-def test_an_option_libpq_refuses_is_one_clear_error(option: str) -> None:
+def test_an_option_that_libpq_refuses_is_reported_as_unreachable(option: str) -> None:
     with pytest.raises(DatabaseUnreachableError):
         connect(f"postgresql://u@127.0.0.1:1/db?{option}")
 
 
-def test_what_leads_elsewhere_is_another_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_of_another_server_database_user_or_schema_is_another_ledger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     base = "postgresql://u:p@h/db"
-    known = {fingerprint(base)}
+    seen = {fingerprint(base)}
     for other in (
         "postgresql://u:p@h/db?options=-csearch_path%3Dtenant_a",
         "postgresql://u:p@h/db?options=-csearch_path%3Dtenant_b",
@@ -40,8 +42,8 @@ def test_what_leads_elsewhere_is_another_ledger(monkeypatch: pytest.MonkeyPatch)
         "service=prod",
         "service=staging",
     ):
-        assert fingerprint(other) not in known
-        known.add(fingerprint(other))
+        assert fingerprint(other) not in seen
+        seen.add(fingerprint(other))
     bare = fingerprint("dbname=db")
     monkeypatch.setenv("PGHOST", "elsewhere")
     assert fingerprint("dbname=db") != bare

@@ -1,4 +1,4 @@
-"""What a writer and a keeper may not do, what the database notes, and whose functions they run."""
+"""What a writer and a keeper may not do, what is logged, and planted functions that must not run."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ LEAF = f"token_ledger_events_{NOW:%Y_%m}"
 @pytest.fixture
 def roles(database_url: str) -> Generator[Roles]:
     fill(database_url)
-    with roles_of(database_url) as made:
-        yield made
+    with roles_of(database_url) as new_roles:
+        yield new_roles
 
 
 @pytest.fixture
@@ -75,24 +75,24 @@ def test_a_writer_may_not(writer: str, statement: str) -> None:
     assert refusal(writer, statement)
 
 
-def test_a_writer_drops_what_is_unmeasured_and_nothing_else(roles: Roles, writer: str) -> None:
+def test_a_writer_can_only_drop_unmeasured_rows(roles: Roles, writer: str) -> None:
     sent = replace(row(), cost_usd=None, cost_status="unmeasured", usage_hash=b"sent")
     with psycopg.connect(writer) as connection:
         every = "SELECT array_agg(event_id) FROM token_ledger_events"
-        made = BatchWriter(writer)
-        made.write([sent])
-        made.close()
+        batch_writer = BatchWriter(writer)
+        batch_writer.write([sent])
+        batch_writer.close()
         drop = f"SELECT * FROM token_ledger_drop_unmeasured('{LEAF}', ({every}))"
         assert len(connection.execute(drop.encode()).fetchall()) == 1
     assert ask(roles.owner, "SELECT count(*) FROM token_ledger_events") == [(3,)]
 
 
-def test_a_count_of_losses_is_a_count(writer: str) -> None:
+def test_an_impossible_count_of_losses_is_refused(writer: str) -> None:
     insert = "INSERT INTO token_ledger_losses (reason, records) VALUES ('x', {})"
     with psycopg.connect(writer, autocommit=True) as connection:
-        for wrong in (-1, 2**63 - 1):
+        for count in (-1, 2**63 - 1):
             with pytest.raises(pg_errors.CheckViolation):
-                connection.execute(insert.format(wrong).encode())
+                connection.execute(insert.format(count).encode())
 
 
 @pytest.mark.parametrize(
@@ -125,54 +125,55 @@ def test_a_keeper_may_not(keeper: str, statement: str) -> None:
     assert refusal(keeper, statement)
 
 
-def test_a_cost_changed_by_hand_leaves_a_trace(roles: Roles, keeper: str) -> None:
-    name = roles.made[-1]
+def test_a_cost_changed_by_hand_is_recorded(roles: Roles, keeper: str) -> None:
+    name = roles.logins[-1]
     with psycopg.connect(keeper) as connection:
         connection.execute("UPDATE token_ledger_events SET cost_usd = 0, team = 'a'")
         connection.execute("UPDATE token_ledger_events SET team = 'b'")
-    noted = (
+    changes = (
         "SELECT old_cost_usd, new_cost_usd, changed_by, recorded_at > now() - interval '1 minute'"
         " FROM token_ledger_repricings WHERE reason = 'changed by hand'"
     )
-    found = ask(roles.owner, noted)
-    assert found == [(ONE_CALL, Decimal(0), name, True)] * 3
+    assert ask(roles.owner, changes) == [(ONE_CALL, Decimal(0), name, True)] * 3
     with psycopg.connect(keeper) as connection:
         connection.execute("DELETE FROM token_ledger_repricings")
-    acts = "SELECT action, changed_by, counts FROM token_ledger_audit_log"
-    assert ask(roles.owner, acts) == [("repricings deleted", name, {"repricings": 6})]
+    entries = "SELECT action, changed_by, counts FROM token_ledger_audit_log"
+    assert ask(roles.owner, entries) == [("repricings deleted", name, {"repricings": 6})]
 
 
-def test_a_repricing_is_noted_once(roles: Roles, keeper: str) -> None:
+def test_a_repricing_is_recorded_once(roles: Roles, keeper: str) -> None:
     with psycopg.connect(roles.owner) as connection:
         connection.execute("UPDATE token_ledger_events SET cost_usd = 1")
     words = ["reprice", "--since", "7d", "--reason", "list", "--database-url", keeper]
     assert CliRunner().invoke(main, words).exit_code == 0
-    found = ask(roles.owner, "SELECT reason, changed_by FROM token_ledger_repricings ORDER BY 1")
-    assert found == [("list", roles.made[-1])] * 3 + [("test", "postgres")] * 3
+    changes = ask(roles.owner, "SELECT reason, changed_by FROM token_ledger_repricings ORDER BY 1")
+    assert changes == [("list", roles.logins[-1])] * 3 + [("test", "postgres")] * 3
 
 
-def test_an_act_is_logged_by_the_name_that_logged_in(roles: Roles, keeper: str) -> None:
+def test_the_audit_log_names_the_login_and_not_the_assumed_role(roles: Roles, keeper: str) -> None:
     as_role = make_conninfo(keeper, options=f"-c role={roles.keeper}")
     purge(as_role, project="x")
     erase(as_role, "ann")
-    found = ask(
+    entries = ask(
         roles.owner, "SELECT action, changed_by FROM token_ledger_audit_log ORDER BY recorded_at"
     )
-    assert found == [("purge", roles.made[-1]), ("erase", roles.made[-1])]
+    assert entries == [("purge", roles.logins[-1]), ("erase", roles.logins[-1])]
 
 
-def test_a_keeper_says_for_how_long_and_the_owner_says_where_to(roles: Roles, keeper: str) -> None:
+def test_a_keeper_sets_the_retention_period_and_only_the_owner_sets_the_archive(
+    roles: Roles, keeper: str
+) -> None:
     set_retention(roles.owner, "2y", "/srv/archive")
     changed = set_retention(keeper, "1y")
     assert changed is not None
     assert (changed.keep, changed.archive_to, changed.changed_by) == (
         "1 year",
         "/srv/archive",
-        roles.made[-1],
+        roles.logins[-1],
     )
     with pytest.raises(SchemaError, match="only the tables' owner may set the folder"):
         set_retention(keeper, "1y", "/srv/elsewhere")
-    # For ever, and then for a month, would forget the folder.
+    # "forever" followed by another period would delete the folder from the settings.
     with pytest.raises(SchemaError, match="only the tables' owner"):
         set_retention(keeper, "forever")
     assert show_retention(roles.owner) == changed
@@ -182,10 +183,10 @@ def test_a_keeper_says_for_how_long_and_the_owner_says_where_to(roles: Roles, ke
 TRAPS = Path(__file__).with_name("traps.sql")
 
 
-def test_nobody_becomes_the_owner_by_a_function_of_their_own(
+def test_planted_functions_never_run_with_the_privileges_of_others(
     roles: Roles, writer: str, keeper: str
 ) -> None:
-    """Databases of before Postgres 15 let everybody create objects in public."""
+    """Databases from before Postgres 15 let every role create objects in schema public."""
     reader_name = roles.login("r", roles.reader)
     bind_reader(roles.owner, reader_name, ["acme"])
     attacker = roles.login("attacker")
@@ -198,28 +199,30 @@ def test_nobody_becomes_the_owner_by_a_function_of_their_own(
         count = "SELECT count(*) FROM pg_operator WHERE oprnamespace = 'public'::regnamespace"
         [(traps,)] = connection.execute(count.encode()).fetchall()
         assert traps > 2_000
-    # What others call and the owner's rights run.
+    # Functions that others call and that run with the owner's privileges.
     one, long_ago = row(), replace(row(), timestamp=datetime(2019, 5, 5, tzinfo=timezone.utc))
-    made = BatchWriter(writer)
-    made.write([one, long_ago])
-    made.write([replace(row(), cost_usd=None, cost_status="unmeasured")])
-    made.close()
+    batch_writer = BatchWriter(writer)
+    batch_writer.write([one, long_ago])
+    batch_writer.write([replace(row(), cost_usd=None, cost_status="unmeasured")])
+    batch_writer.close()
     assert ask(roles.url(reader_name), "SELECT organization_id FROM token_ledger_events") == [
         ("acme",)
     ]
-    # What the owner and a keeper run themselves.
+    # Statements that the owner and a keeper run themselves.
     erase(roles.owner, "ann")
     erase(keeper, "bob")
     purge(roles.owner, project="x")
     for url in (roles.owner, keeper):
-        with MaintenanceRunner(url) as keeping:
-            keeping.round()
+        with MaintenanceRunner(url) as runner:
+            runner.round()
     for words in (["doctor"], ["report", "--by", "day,user"], ["db", "migrate"], ["db", "status"]):
         CliRunner().invoke(main, [*words, "--database-url", roles.owner])
     assert ask(roles.owner, "SELECT DISTINCT name, what FROM ran_by") == []
 
 
-def test_migrate_and_doctor_warn_of_a_schema_where_others_may_create(database_url: str) -> None:
+def test_migrate_and_doctor_warn_if_others_may_create_objects_in_the_schema(
+    database_url: str,
+) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
     remedy = "run REVOKE CREATE ON SCHEMA public FROM PUBLIC"
@@ -235,8 +238,8 @@ def test_migrate_and_doctor_warn_of_a_schema_where_others_may_create(database_ur
         connection.execute("GRANT CREATE ON SCHEMA public TO planter")
         connection.execute("ALTER FUNCTION sum(text) OWNER TO planter")
         connection.execute("REVOKE CREATE ON SCHEMA public FROM planter")
-    told = CliRunner().invoke(main, ["doctor", "--database-url", database_url]).stdout
-    assert "functions or operators named like Postgres' own: sum(text) of planter" in told
+    output = CliRunner().invoke(main, ["doctor", "--database-url", database_url]).stdout
+    assert "functions or operators named like built-in ones: sum(text) of planter" in output
     with psycopg.connect(database_url) as connection:
         connection.execute("DROP OWNED BY planter")
         connection.execute("DROP ROLE planter")
@@ -247,12 +250,12 @@ def test_doctor_names_a_bound_reader_that_became_a_writer(roles: Roles) -> None:
     bind_reader(roles.owner, name, ["acme"])
     with psycopg.connect(roles.owner) as connection:
         connection.execute(f'GRANT "{roles.writer}" TO "{name}"'.encode())
-    told = CliRunner().invoke(main, ["doctor", "--database-url", roles.owner]).stdout
-    assert "bound readers see calls in another way" in told
-    assert f"it is a member of {roles.writer}, which may do more than read" in told
+    output = CliRunner().invoke(main, ["doctor", "--database-url", roles.owner]).stdout
+    assert "bound readers have other access to calls" in output
+    assert f"it is a member of {roles.writer}, which may do more than read" in output
 
 
-def test_an_encoding_that_cannot_hold_every_character_is_named(postgres_server: str) -> None:
+def test_an_encoding_that_cannot_store_every_character_is_a_warning(postgres_server: str) -> None:
     url = f"{postgres_server.rpartition('/')[0]}/latin_names"
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(

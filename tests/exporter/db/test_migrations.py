@@ -26,7 +26,7 @@ from tokenledger_exporter.store.writer import BatchWriter
 
 CHECKSUMS: Final = Path(__file__).with_name("migration_checksums.txt")
 
-# The table of the older quick start, in its own columns, with two rows of it.
+# The table of TokenLedger 0.1's quick start, with two rows.
 OLDER_TABLE = """
 CREATE TABLE token_ledger_events (
     event_id UUID PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -59,7 +59,7 @@ def test_an_empty_database_is_migrated_once(empty_database_url: str) -> None:
     assert first.applied == again.applied
 
 
-def test_two_migrations_at_once_do_no_harm(empty_database_url: str) -> None:
+def test_concurrent_migrations_are_safe(empty_database_url: str) -> None:
     outcomes: list[bool] = []
 
     def migrate_once() -> None:
@@ -87,26 +87,28 @@ def test_the_script_for_a_sql_editor_gives_the_same_schema(
     assert ask(empty_database_url, known) == ask(database_url, known)
 
 
-def test_an_older_trackers_table_is_kept_and_can_be_imported(empty_database_url: str) -> None:
+def test_the_table_of_tokenledger_0_1_is_renamed_and_can_be_imported(
+    empty_database_url: str,
+) -> None:
     run(empty_database_url, OLDER_TABLE)
-    assert "older tracker's table" in migrations.status(empty_database_url).sentence
-    assert migrate(empty_database_url).older_kept
+    assert "the table of TokenLedger 0.1" in migrations.status(empty_database_url).sentence
+    assert migrate(empty_database_url).older_renamed
     assert ask(empty_database_url, "SELECT count(*) FROM token_ledger_events_v0") == [(2,)]
     assert ask(empty_database_url, "SELECT count(*) FROM token_ledger_events") == [(0,)]
     assert import_older_rows(empty_database_url) == ImportResult(copied=2, rejected=0)
     assert import_older_rows(empty_database_url) == ImportResult(copied=0, rejected=0)
-    found = ask(
+    rows = ask(
         empty_database_url,
         "SELECT provider, cost_usd, cost_status, user_id, feature FROM token_ledger_events "
         "ORDER BY timestamp",
     )
-    assert found == [
+    assert rows == [
         ("openai", Decimal("1.25"), "priced", "u1", "chat"),
         ("anthropic", None, "unpriced", "", ""),
     ]
 
 
-# What an older tracker could store and the ledger cannot take as it stands.
+# Values that TokenLedger 0.1 could store and the ledger cannot.
 BAD_ROWS = """
 ALTER TABLE token_ledger_events_v0 ALTER COLUMN cost_usd TYPE numeric;
 INSERT INTO token_ledger_events_v0 (timestamp, provider, model, cost_usd, input_tokens) VALUES
@@ -127,30 +129,30 @@ FROM generate_series(1, 500) AS n;
 """
 
 
-def test_one_bad_older_row_does_not_keep_the_others_out(empty_database_url: str) -> None:
+def test_an_invalid_row_does_not_stop_the_import_of_others(empty_database_url: str) -> None:
     run(empty_database_url, OLDER_TABLE)
     migrate(empty_database_url)
     run(empty_database_url, BAD_ROWS)
     assert import_older_rows(empty_database_url) == ImportResult(copied=7, rejected=6)
     assert import_older_rows(empty_database_url) == ImportResult(copied=0, rejected=0)
-    found = ask(
+    rows = ask(
         empty_database_url,
         "SELECT model, cost_usd, cost_status, input_tokens FROM token_ledger_events "
         "WHERE timestamp > '2025-04-15' ORDER BY timestamp",
     )
-    assert found == [
+    assert rows == [
         ("not a number", None, "unpriced", 1),
         ("infinite", None, "unpriced", 1),
         ("negative count", Decimal(1), "priced", None),
         ("no index takes this user", None, "unpriced", 0),
         ("August in UTC", Decimal(1), "priced", 1),
     ]
-    kept = "SELECT event ->> 'model' FROM token_ledger_rejected WHERE reason LIKE '%outside%'"
-    names = sorted(name for (name,) in ask(empty_database_url, kept))
+    rejected = "SELECT event ->> 'model' FROM token_ledger_rejected WHERE reason LIKE '%outside%'"
+    names = sorted(name for (name,) in ask(empty_database_url, rejected))
     assert names == ["Ides", "a typo", "epoch", "never", "never", "tomorrow"]
 
 
-def test_an_import_makes_only_the_months_that_occur(empty_database_url: str) -> None:
+def test_an_import_creates_only_partitions_that_have_rows(empty_database_url: str) -> None:
     run(empty_database_url, OLDER_TABLE)
     migrate(empty_database_url)
     run(empty_database_url, BAD_ROWS)
@@ -188,7 +190,7 @@ def test_a_ledger_with_rows_gets_a_later_migration(
     assert rows == [(Decimal("0.1"), None)]
 
 
-# A ledger that an unreleased version migrated: other migrations, other names of tables.
+# A ledger of an unreleased version: other migrations and other table names.
 UNRELEASED = """
 DELETE FROM token_ledger_migrations;
 INSERT INTO token_ledger_migrations VALUES
@@ -263,12 +265,12 @@ def test_migrations_are_append_only() -> None:
     )
 
 
-def test_importing_without_an_older_table_says_so(database_url: str) -> None:
-    with pytest.raises(SchemaError, match="there is no token_ledger_events_v0"):
+def test_an_import_without_the_old_table_is_refused(database_url: str) -> None:
+    with pytest.raises(SchemaError, match="token_ledger_events_v0 does not exist"):
         import_older_rows(database_url)
 
 
-def test_a_second_older_table_is_never_overwritten(empty_database_url: str) -> None:
+def test_a_table_that_was_renamed_before_is_never_overwritten(empty_database_url: str) -> None:
     run(empty_database_url, OLDER_TABLE)
     run(empty_database_url, "CREATE TABLE token_ledger_events_v0 (kept integer)")
     with pytest.raises(SchemaError, match="already taken"):
@@ -276,19 +278,19 @@ def test_a_second_older_table_is_never_overwritten(empty_database_url: str) -> N
     assert ask(empty_database_url, "SELECT count(*) FROM token_ledger_events") == [(2,)]
 
 
-def test_a_newer_schema_is_not_touched(database_url: str) -> None:
+def test_a_newer_schema_is_refused(database_url: str) -> None:
     run(database_url, "INSERT INTO token_ledger_migrations VALUES ('9999_x', 'y')")
     with pytest.raises(SchemaError, match="newer than this release"):
         migrate(database_url)
 
 
-def test_a_changed_migration_is_noticed(database_url: str) -> None:
+def test_a_changed_migration_is_refused(database_url: str) -> None:
     run(database_url, "UPDATE token_ledger_migrations SET checksum = 'other'")
-    with pytest.raises(SchemaError, match="applied with other content"):
+    with pytest.raises(SchemaError, match="applied with different content"):
         migrate(database_url)
 
 
-def test_every_table_view_and_column_is_explained(database_url: str) -> None:
+def test_every_table_view_and_column_has_a_comment(database_url: str) -> None:
     unexplained = """
         SELECT c.relname, a.attname
         FROM pg_class AS c
@@ -320,7 +322,7 @@ def test_a_row_inserted_by_hand_needs_only_provider_model_and_tokens(database_ur
         "'free', 0",
     ],
 )
-def test_a_cost_that_lies_is_refused(database_url: str, values: str) -> None:
+def test_a_cost_that_contradicts_its_status_is_refused(database_url: str, values: str) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         run(
             database_url,

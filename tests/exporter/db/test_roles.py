@@ -1,4 +1,4 @@
-"""Every grant and every denial, with roles that log in; and readers that see one organization."""
+"""Every grant and every denial, with real logins; readers that see one organization."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Logins:
-    """A ledger by its owner, and by a login of each role."""
+    """Connection strings of a ledger, for its owner and for a login of each role."""
 
     prefix: str
     owner: str
@@ -64,19 +64,19 @@ class Logins:
 def logins(database_url: str) -> Generator[Logins]:
     prefix = f"t{os.getpid()}_{next(_numbers)}"
     names = create_roles(database_url, prefix)
-    made = [f"{name}_login" for name in (*names, f"{prefix}_bound")]
-    urls = [make_conninfo(database_url, user=name, password="pw") for name in made]
+    users = [f"{name}_login" for name in (*names, f"{prefix}_bound")]
+    urls = [make_conninfo(database_url, user=name, password="pw") for name in users]
     with psycopg.connect(database_url) as connection:
-        for name, role in zip(made, (*names, names[2]), strict=True):
+        for name, role in zip(users, (*names, names[2]), strict=True):
             identifiers = (sql.Identifier(name), sql.Identifier(role))
             connection.execute(
                 sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'pw' IN ROLE {}").format(*identifiers)
             )
         bind = "INSERT INTO token_ledger_reader_organizations VALUES (%s, %s, now(), %s)"
-        connection.execute(bind, (made[3], "acme", False))
-        connection.execute(bind, (made[2], "", True))
+        connection.execute(bind, (users[3], "acme", False))
+        connection.execute(bind, (users[2], "", True))
     yield Logins(prefix, database_url, *urls)
-    drop(database_url, (*made, *names))
+    drop(database_url, (*users, *names))
 
 
 def drop(database_url: str, names: Iterable[str]) -> None:
@@ -86,12 +86,12 @@ def drop(database_url: str, names: Iterable[str]) -> None:
             connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
-def leaf(moment: datetime = NOW) -> str:
-    return f"token_ledger_events_{moment:%Y_%m}"
+def leaf(timestamp: datetime = NOW) -> str:
+    return f"token_ledger_events_{timestamp:%Y_%m}"
 
 
 def is_refused(database_url: str, statement: str) -> bool:
-    """Whether the statement lacks a right; any other outcome is no denial."""
+    """Whether the statement fails for a missing privilege."""
     with psycopg.connect(database_url) as connection:
         try:
             connection.execute(statement.encode())
@@ -102,7 +102,7 @@ def is_refused(database_url: str, statement: str) -> bool:
 
 
 def fill(database_url: str) -> None:
-    """A call of acme, one of globex, one of nobody, and a change of price of each."""
+    """Write a call of acme, one of globex and one without organization, each with a repricing."""
     writer = MaintainingWriter(database_url)
     organization = attributes.ORGANIZATION_ID
     writer.write([row(chat_attributes() | {organization: of}) for of in ("acme", "globex", "")])
@@ -114,12 +114,12 @@ def fill(database_url: str) -> None:
         )
 
 
-def test_a_writer_does_all_a_writer_does(logins: Logins) -> None:
+def test_a_writer_can_do_all_the_work_of_a_writer(logins: Logins) -> None:
     writer = MaintainingWriter(logins.writer)
     one = row()
     long_ago = replace(row(), timestamp=NOW - timedelta(days=800))
     refused = replace(row(), timestamp=datetime(2014, 1, 1, tzinfo=timezone.utc))
-    # The month of 800 days ago has no partition: the writer may have it made.
+    # The month 800 days ago has no partition; the writer may create it.
     assert writer.write([one, long_ago]).stored == 2
     assert writer.write([replace(one, usage_hash=b"other"), refused]).conflicting == 1
     sent = replace(row(), cost_usd=None, cost_status="unmeasured", usage_hash=b"sent")
@@ -163,7 +163,7 @@ def test_a_writer_may_not(logins: Logins, statement: str) -> None:
     assert is_refused(logins.writer, statement)
 
 
-def test_a_keeper_does_all_a_keeper_does(logins: Logins) -> None:
+def test_a_keeper_can_do_all_the_work_of_a_keeper(logins: Logins) -> None:
     fill(logins.owner)
     writer = MaintainingWriter(logins.writer)
     inner = Told()
@@ -180,11 +180,11 @@ def test_a_keeper_does_all_a_keeper_does(logins: Logins) -> None:
     assert is_refused(logins.reader, f"SELECT * FROM {month}")
     assert not is_refused(logins.writer, f"SELECT * FROM {month}")
     assert purge(logins.keeper, organization="globex").repricings == 1
-    assert erase(logins.keeper, "nobody").events == 0
+    assert erase(logins.keeper, "unknown").events == 0
     for words in (["reprice", "--since", "7d"], ["prices", "update"], ["keep"]):
         done = CliRunner().invoke(main, [*words, "--database-url", logins.keeper])
         assert done.exit_code == 0, (words, done.stderr)
-    # To let months go is for the owner of the tables.
+    # Only the owner of the tables may drop months.
     set_retention(logins.keeper, "1mo")
     writer = MaintainingWriter(logins.owner)
     writer.close()
@@ -252,10 +252,10 @@ def test_a_reader_changes_nothing(logins: Logins) -> None:
     assert is_refused(logins.reader, add)
 
 
-def test_a_bound_reader_sees_its_organization_alone(logins: Logins) -> None:
+def test_a_bound_reader_sees_only_its_organization(logins: Logins) -> None:
     fill(logins.owner)
     queries = TokenLedgerQueries(logins.bound)
-    assert [told.labels for told in queries.get_costs_by("organization").rows] == [("acme",)]
+    assert [group.labels for group in queries.get_costs_by("organization").rows] == [("acme",)]
     assert queries.get_cost_summary().total_cost == ONE_CALL
     assert len(queries.fetch_raw().events) == 1
     assert ask(logins.bound, "SELECT count(*) FROM token_ledger_repricings") == [(1,)]
@@ -265,7 +265,7 @@ def test_a_bound_reader_sees_its_organization_alone(logins: Logins) -> None:
             "token_ledger_organization_losses",
         }:
             assert ask(logins.bound, f"SELECT sum(calls) FROM {view}") == [(1,)], view
-    # Neither acting as the role all readers share nor a setting of its own frees it.
+    # Neither assuming the role that all readers share nor a setting shows more.
     role = f"{logins.prefix}_reader"
     escapes = (
         f"SET ROLE {role}",
@@ -286,8 +286,8 @@ def test_a_bound_reader_sees_its_organization_alone(logins: Logins) -> None:
             assert is_refused(logins.bound, f"SELECT * FROM {name}")
 
 
-def test_a_reader_reads_sums_and_a_bound_one_makes_its_own(logins: Logins) -> None:
-    """Sums are of every organization: whoever sees one of them sees no sum."""
+def test_a_bound_reader_gets_sums_of_its_own_rows_and_not_the_roll_ups(logins: Logins) -> None:
+    """Roll-ups include all organizations, so a reader of one organization sees none of them."""
     fill(logins.owner)
     with psycopg.connect(logins.keeper, autocommit=True) as connection:
         assert refresh(connection).slices
@@ -295,7 +295,7 @@ def test_a_reader_reads_sums_and_a_bound_one_makes_its_own(logins: Logins) -> No
         connection.execute("UPDATE token_ledger_rollup_days SET calls = 100, priced = 100")
     everything = "SELECT sum(calls) FROM token_ledger_daily_costs"
     narrowed = make_conninfo(logins.reader, options="-c tokenledger.organization=acme")
-    assert ask(logins.reader, everything) == [(100,)], "the sum, as somebody has changed it"
+    assert ask(logins.reader, everything) == [(100,)], "the changed roll-up"
     for login in (logins.bound, narrowed):
         assert ask(login, everything) == [(1,)]
         assert TokenLedgerQueries(login).get_cost_summary().total_requests == 1
@@ -330,11 +330,11 @@ def test_the_command_binds_a_reader(logins: Logins, monkeypatch: pytest.MonkeyPa
     reader = f"{logins.prefix}_reader_login"
     seen = "SELECT DISTINCT organization_id FROM token_ledger_events ORDER BY 1"
     assert len(ask(logins.reader, seen)) == 3
-    told = f"{reader} sees globex alone\n"
-    assert bind("--reader", reader, "--organization", "globex") == (0, told)
+    output = f"{reader} sees globex only\n"
+    assert bind("--reader", reader, "--organization", "globex") == (0, output)
     assert ask(logins.reader, seen) == [("globex",)]
-    assert bind("--reader", reader, "--organization", "acme")[1].endswith("acme, globex alone\n")
-    assert "there is no role 'nobody'" in bind("--reader", "nobody", "--organization", "acme")[1]
+    assert bind("--reader", reader, "--organization", "acme")[1].endswith("acme, globex only\n")
+    assert "role 'x' does not exist" in bind("--reader", "x", "--organization", "acme")[1]
     assert bind("--reader", reader)[0] == 2
 
 
@@ -342,12 +342,12 @@ def test_a_setting_narrows_any_reader(logins: Logins) -> None:
     fill(logins.owner)
     narrowed = make_conninfo(logins.reader, options="-c tokenledger.organization=globex")
     report = TokenLedgerQueries(narrowed).get_costs_by("organization")
-    assert [told.labels for told in report.rows] == [("globex",)]
+    assert [group.labels for group in report.rows] == [("globex",)]
     assert ask(narrowed, "SELECT count(*) FROM token_ledger_repricings") == [(1,)]
 
 
 def test_a_role_a_web_api_acts_as_can_be_bound(logins: Logins) -> None:
-    """As PostgREST does: one login acts as the role of whoever asks."""
+    """Like PostgREST: one login assumes the role of each requester."""
     fill(logins.owner)
     role, login = f"{logins.prefix}_reader", logins.reader
     with psycopg.connect(logins.owner) as connection:
@@ -356,16 +356,16 @@ def test_a_role_a_web_api_acts_as_can_be_bound(logins: Logins) -> None:
         )
     with psycopg.connect(login) as connection:
         connection.execute(f"SET ROLE {role}".encode())
-        found = connection.execute("SELECT organization_id FROM token_ledger_events").fetchall()
-    assert found == [("globex",)]
+        rows = connection.execute("SELECT organization_id FROM token_ledger_events").fetchall()
+    assert rows == [("globex",)]
     with psycopg.connect(logins.bound) as connection:
-        # Whom another role is bound to is not for those who are no member of it.
-        told = "SELECT token_ledger_readable_organizations(%s)"
-        [(mine,)] = connection.execute(told, (f"{logins.prefix}_writer",)).fetchall()
-    assert mine == ["acme"]
+        # A reader cannot look up the bindings of a role that it is not a member of.
+        readable = "SELECT token_ledger_readable_organizations(%s)"
+        [(organizations,)] = connection.execute(readable, (f"{logins.prefix}_writer",)).fetchall()
+    assert organizations == ["acme"]
 
 
-def test_roles_may_be_made_again_and_as_a_script(logins: Logins) -> None:
+def test_roles_can_be_created_again_and_by_a_script(logins: Logins) -> None:
     fill(logins.owner)
     create_roles(logins.owner, logins.prefix)
     printed = CliRunner().invoke(main, ["db", "roles", "--sql", "--prefix", logins.prefix]).stdout
@@ -377,17 +377,17 @@ def test_roles_may_be_made_again_and_as_a_script(logins: Logins) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "A", "a-b", "a b", "1a", "x" * 41, "a'; --", "é"])
-def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
+def test_an_invalid_prefix_is_refused(prefix: str) -> None:
     with pytest.raises(InvalidRequestError, match="prefix"):
         script(prefix)
 
 
-def test_the_public_roles_of_a_web_api_have_nothing(empty_database_url: str) -> None:
+def test_the_public_roles_of_a_web_api_have_no_access(empty_database_url: str) -> None:
     public = ("anon", "authenticated")
     with psycopg.connect(empty_database_url) as connection:
         for name in public:
             connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'pw'".encode())
-            # As Supabase has it: whatever is made in public is theirs.
+            # Like Supabase: new objects in schema public are granted to these roles.
             for kind in ("TABLES", "FUNCTIONS"):
                 grant = f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON {kind} TO {name}"
                 connection.execute(grant.encode())
@@ -415,22 +415,23 @@ def test_a_bound_reader_sees_losses_and_duplicates_of_its_own_organization(login
     with closing(MaintainingWriter(logins.owner)) as writer:
         for organization, records in (("acme", 7), ("globex", 5), ("", 3)):
             writer.count_loss("shop", "no ids", records, organization)
-            answer = f"an-answer-given-to-{organization or 'nobody'}"
-            whose = {attributes.ORGANIZATION_ID: organization}
+            response_id = f"response-of-{organization or 'no-organization'}"
+            attribution = {attributes.ORGANIZATION_ID: organization}
             for scope in (OURS, OTHER):
-                writer.write([Told(scope=scope, response_id=answer, more=whose).row])
+                report = Told(scope=scope, response_id=response_id, more=attribution)
+                writer.write([report.row])
     with psycopg.connect(logins.owner) as connection:
         deduplicate_marked(connection)
     losses = "SELECT organization_id, lost FROM token_ledger_organization_losses"
     assert ask(logins.bound, losses) == [("acme", 7)]
     assert ask(logins.bound, "SELECT sum(records) FROM token_ledger_losses") == [(7,)]
-    aside = "SELECT token_ledger_duplicate_totals(current_user::text, '-infinity', 'infinity')"
-    assert ask(logins.bound, aside) == [({"reports": 1, "cost_usd": "0.0035000"},)]
+    totals = "SELECT token_ledger_duplicate_totals(current_user::text, '-infinity', 'infinity')"
+    assert ask(logins.bound, totals) == [({"reports": 1, "cost_usd": "0.0035000"},)]
     for login in (logins.owner, logins.writer, logins.keeper):
-        assert ask(login, aside)[0][0]["reports"] == 3
+        assert ask(login, totals)[0][0]["reports"] == 3
 
 
-def test_no_reader_takes_a_lock_that_writers_need(logins: Logins) -> None:
+def test_a_reader_cannot_take_a_lock_that_writers_need(logins: Logins) -> None:
     take = "SELECT token_ledger_take_lock(current_user::text, 'settle', false)"
     for login in (logins.reader, logins.bound):
         with pytest.raises(pg_errors.InsufficientPrivilege):

@@ -1,4 +1,4 @@
-"""Every statement says what it does, Postgres prepares it, and hot ones equal their snapshots."""
+"""Every statement has a comment, Postgres prepares it, and hot ones equal their snapshots."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STATEMENTS: Final = [(file, name) for file in FILES for name in statements(file)
 SNAPSHOTS: Final = Path(__file__).with_name("sql_snapshots")
 UPDATE: Final = "TOKENLEDGER_TEST_UPDATE_SNAPSHOTS"
 
-# First words of a whole statement. Anything else is a part of other statements.
+# First words of a complete statement. Any other text is a part of statements.
 WHOLE: Final = (
     *("SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "COPY", "SET", "LOCK", "DO", "GRANT"),
     *("CREATE", "ALTER", "DROP"),
@@ -69,7 +69,7 @@ ROLES: Final = {
 
 
 def query_braces(of: str) -> dict[str, str]:
-    """What the query room puts into a statement, for rows or for sums."""
+    """Braces of the queries' statements, for rows or for sums."""
     having = part("queries", "having_of_sums") if of == "sums" else ""
     calls = "calls_of_rows" if of == "rows" else "calls_of_sums"
     return {
@@ -97,7 +97,7 @@ def query_braces(of: str) -> dict[str, str]:
     }
 
 
-# What code puts into the braces of each file's statements; several variants, one after another.
+# Values for the braces of each file's statements, in all variants.
 BRACES: Final[dict[str, list[dict[str, str]]]] = {
     "queries": [query_braces("rows"), query_braces("sums")],
     "queries.report_of_top_users": [query_braces("sums")],
@@ -136,7 +136,7 @@ BRACES: Final[dict[str, list[dict[str, str]]]] = {
         }
     ],
 }
-# Parts without a brace of their own: other statements of these names read them.
+# Parts that are not a brace by themselves.
 OTHER_PARTS: Final = {
     ("queries", "calls_of_all_sums"),
     ("rollups_refresh", "figures_of_calls"),
@@ -156,18 +156,18 @@ def is_whole(file: str, name: str) -> bool:
 
 def variants(file: str, name: str) -> list[dict[str, str]]:
     known = BRACES.get(f"{file}.{name}") or BRACES.get(file, [{}])
-    # A statement that names its table reads rows alone.
+    # A statement that names its table only reads rows.
     return known if "{calls}" in statements(file)[name] else known[:1]
 
 
 def filled(text: str, braces: dict[str, str]) -> str:
-    while found := re.search(r"\{([a-z_]+)\}", text):
-        text = text.replace(found[0], braces[found[1]])
+    while brace := re.search(r"\{([a-z_]+)\}", text):
+        text = text.replace(brace[0], braces[brace[1]])
     return text
 
 
 def numbered(text: str) -> bytes:
-    """The statement with the server's own parameters."""
+    """The statement with numbered parameters, as the server expects them."""
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
     for number, name in enumerate(names, 1):
         text = text.replace(f"%({name})s", f"${number}")
@@ -175,7 +175,7 @@ def numbered(text: str) -> bytes:
 
 
 @pytest.mark.parametrize(("file", "name"), STATEMENTS, ids=str)
-def test_a_statement_opens_with_a_line_that_says_what_it_does(file: str, name: str) -> None:
+def test_a_statement_starts_with_a_comment(file: str, name: str) -> None:
     assert re.match(r"-- [A-Z].*[.:]\n|-- [A-Z]", statements(file)[name])
 
 
@@ -185,7 +185,7 @@ def test_postgres_prepares_every_statement(database_url: str) -> None:
         connection.execute(TABLES)
         for file, name in STATEMENTS:
             if not is_whole(file, name):
-                assert (file, name) in PARTS_USED | OTHER_PARTS, "nothing reads this part"
+                assert (file, name) in PARTS_USED | OTHER_PARTS, "no statement uses this part"
                 continue
             for braces in variants(file, name):
                 text = filled(statements(file)[name], braces)
@@ -198,7 +198,7 @@ def test_postgres_prepares_every_statement(database_url: str) -> None:
     assert prepared > len(STATEMENTS) / 2
 
 
-def test_no_entry_of_these_tables_is_stale() -> None:
+def test_the_braces_and_parts_of_this_file_are_up_to_date() -> None:
     for key, variants in BRACES.items():
         file, _, name = key.partition(".")
         assert name in {"", *statements(file)}
@@ -227,7 +227,7 @@ def test_migrations_run_in_the_order_of_their_names() -> None:
     assert all(re.match(r"\d{4}_[a-z_]+$", name) for name in migration_files())
 
 
-def test_the_sums_of_calls_know_every_rolled_up_dimension(database_url: str) -> None:
+def test_the_sums_of_calls_include_every_rolled_up_dimension(database_url: str) -> None:
     """The function lists the columns itself; a new dimension needs a migration."""
     with psycopg.connect(database_url) as connection:
         for dimension in ROLLED_UP:
@@ -248,7 +248,7 @@ def test_the_sums_of_calls_know_every_rolled_up_dimension(database_url: str) -> 
 NOW: Final = datetime.now(timezone.utc)
 
 
-def asked(*by: str, **more: Any) -> ReportRequest:  # noqa: ANN401 - fields of ReportRequest
+def report_request(*by: str, **more: Any) -> ReportRequest:  # noqa: ANN401 - fields of ReportRequest
     return ReportRequest(by, NOW - timedelta(days=30), NOW, **more)
 
 
@@ -259,15 +259,15 @@ def first(plan: Steps[Any]) -> str:
 
 
 HOT: Final = {
-    "report_by_team": lambda: first(report.report_steps(asked("team"))),
-    "report_by_day_and_model": lambda: first(report.report_steps(asked("day", "model"))),
-    "report_of_top_users": lambda: first(report.report_steps(asked("user", limit=100))),
+    "report_by_team": lambda: first(report.report_steps(report_request("team"))),
+    "report_by_day_and_model": lambda: first(report.report_steps(report_request("day", "model"))),
+    "report_of_top_users": lambda: first(report.report_steps(report_request("user", limit=100))),
     "report_by_session_of_a_team": lambda: first(
-        report.report_steps(asked("session", where={"team": "ml"}))
+        report.report_steps(report_request("session", where={"team": "ml"}))
     ),
-    "report_as_of": lambda: first(report.report_steps(asked("team", as_of=NOW))),
+    "report_as_of": lambda: first(report.report_steps(report_request("team", as_of=NOW))),
     "daily_trend": lambda: first(trends.daily_steps(30, "UTC", None)),
-    "error_rate": lambda: first(summaries.errors_steps(asked())),
+    "error_rate": lambda: first(summaries.errors_steps(report_request())),
     "page_of_calls": lambda: first(paging.page_steps(paging.CallFilter(NOW), 100, None)),
     "refresh_slices": lambda: columns.recompute_statement("slices").as_string(None),
     "find_duplicates": lambda: duplicates.rows_statement(
@@ -277,8 +277,8 @@ HOT: Final = {
 
 
 @pytest.mark.parametrize("name", HOT)
-def test_a_hot_statement_reads_as_its_snapshot(name: str) -> None:
-    """With TOKENLEDGER_TEST_UPDATE_SNAPSHOTS=1 the snapshots are written anew."""
+def test_a_hot_statement_equals_its_snapshot(name: str) -> None:
+    """TOKENLEDGER_TEST_UPDATE_SNAPSHOTS=1 rewrites the snapshots."""
     statement = HOT[name]().rstrip() + "\n"
     file = SNAPSHOTS / f"{name}.sql"
     if os.environ.get(UPDATE):
@@ -286,5 +286,5 @@ def test_a_hot_statement_reads_as_its_snapshot(name: str) -> None:
     assert file.read_text(encoding="utf-8") == statement, f"run again with {UPDATE}=1 and review"
 
 
-def test_there_is_no_snapshot_that_nothing_compares() -> None:
+def test_every_snapshot_belongs_to_a_statement() -> None:
     assert {file.stem for file in SNAPSHOTS.iterdir()} == HOT.keys()

@@ -1,4 +1,4 @@
-"""Which dialect a span is read in, and what of an emitter's spans is no call of its own."""
+"""Which dialect reads a span, and which spans of an emitter are not calls."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from tokenledger_semconv import attributes, emitters
 
 if TYPE_CHECKING:
     from tokenledger_exporter.dialects import CallFacts
+    from tokenledger_exporter.dialects.dialect import Dialect
     from tokenledger_exporter.domain.span_record import AttributeValue
 
 
-def read(scope: str, told: dict[str, AttributeValue], *, failed: bool = False) -> CallFacts | None:
-    return read_call(replace(record(told, failed=failed), scope=scope), HEADER)
+def read(
+    scope: str, span_attributes: dict[str, AttributeValue], *, failed: bool = False
+) -> CallFacts | None:
+    return read_call(replace(record(span_attributes, failed=failed), scope=scope), HEADER)
 
 
 @pytest.mark.parametrize(
@@ -51,22 +54,23 @@ def read(scope: str, told: dict[str, AttributeValue], *, failed: bool = False) -
         ("gcp.vertex.agent", "Google ADK", False),
         ("langsmith", "LangSmith", False),
         ("mistralai_sdk_tracer", "mistralai SDK", False),
-        ("nobody.knows", "OpenTelemetry GenAI conventions", False),
+        ("unknown.scope", "OpenTelemetry GenAI conventions", False),
     ],
 )
-def test_the_scope_says_which_dialect_is_spoken(scope: str, name: str, exclusive: bool) -> None:
+def test_the_scope_selects_the_dialect(scope: str, name: str, exclusive: bool) -> None:
     dialect, is_exclusive = dialect_of(scope, {})
     assert (dialect.name, is_exclusive) == (name, exclusive)
 
 
-@pytest.mark.parametrize("dialect", [one for one in DIALECTS if one.mark], ids=lambda one: one.name)
-def test_a_mark_says_it_where_the_scope_is_unknown(dialect: object) -> None:
-    mark = next(one.mark for one in DIALECTS if one is dialect)
-    assert dialect_of("my.own.tracer", {mark: "LLM"})[0] is dialect
+@pytest.mark.parametrize(
+    "dialect", [dialect for dialect in DIALECTS if dialect.marker], ids=lambda dialect: dialect.name
+)
+def test_a_marker_selects_the_dialect_of_an_unknown_scope(dialect: Dialect) -> None:
+    assert dialect_of("my.own.tracer", {dialect.marker: "LLM"})[0] is dialect
 
 
 @pytest.mark.parametrize(
-    ("scope", "told"),
+    ("scope", "span_attributes"),
     [
         ("openinference.x", {emitters.OI_KIND: "CHAIN", emitters.OI_INPUT: 10}),
         ("openinference.x", {emitters.OI_KIND: "AGENT", emitters.OI_INPUT: 10}),
@@ -91,17 +95,17 @@ def test_a_mark_says_it_where_the_scope_is_unknown(dialect: object) -> None:
         ("some.scope", {attributes.PROVIDER_NAME: "openai"}),
     ],
 )
-def test_sums_tools_chains_and_polls_make_no_row(
-    scope: str, told: dict[str, AttributeValue]
+def test_sums_tools_chains_and_polls_are_not_calls(
+    scope: str, span_attributes: dict[str, AttributeValue]
 ) -> None:
-    assert read(scope, told) is None
+    assert read(scope, span_attributes) is None
 
 
 def test_a_failed_call_of_logfire_is_a_call() -> None:
-    """Only the request of a stream, which has no sign of an answer, is told by another span."""
-    told = chat_attributes(error__type="APIConnectionError")
-    del told[attributes.INPUT_TOKENS], told[attributes.OUTPUT_TOKENS]
-    assert read("logfire.openai", told, failed=True) is not None
+    """Only a stream's request span, which has no answer's attributes, repeats another span."""
+    span_attributes = chat_attributes(error__type="APIConnectionError")
+    del span_attributes[attributes.INPUT_TOKENS], span_attributes[attributes.OUTPUT_TOKENS]
+    assert read("logfire.openai", span_attributes, failed=True) is not None
 
 
 @pytest.mark.parametrize(
@@ -112,17 +116,17 @@ def test_a_failed_call_of_logfire_is_a_call() -> None:
     ],
 )
 def test_a_bedrock_model_of_strands_is_billed_by_aws(model: str) -> None:
-    told = chat_attributes(gen_ai__request__model=model)
-    told[attributes.PROVIDER_NAME_UNTIL_1_36] = "strands-agents"
-    del told[attributes.PROVIDER_NAME]
-    call = read("strands.telemetry.tracer", told)
+    span_attributes = chat_attributes(gen_ai__request__model=model)
+    span_attributes[attributes.PROVIDER_NAME_UNTIL_1_36] = "strands-agents"
+    del span_attributes[attributes.PROVIDER_NAME]
+    call = read("strands.telemetry.tracer", span_attributes)
     assert call is not None
     assert call.provider == "aws"
 
 
-def test_adks_thinking_is_output_where_the_answer_is_not_on_the_span() -> None:
+def test_adks_thinking_is_output_if_the_span_lacks_the_answer() -> None:
     """`ADK_CAPTURE_MESSAGE_CONTENT_IN_SPANS=false` leaves an empty object (google-adk 1.39.1)."""
-    told: dict[str, AttributeValue] = {
+    span_attributes: dict[str, AttributeValue] = {
         attributes.PROVIDER_NAME_UNTIL_1_36: "gcp.vertex.agent",
         attributes.REQUEST_MODEL: "gemini-2.5-flash",
         attributes.INPUT_TOKENS: 1_000,
@@ -130,14 +134,14 @@ def test_adks_thinking_is_output_where_the_answer_is_not_on_the_span() -> None:
         emitters.ADK_REASONING: 50,
         emitters.ADK_RESPONSE: "{}",
     }
-    call = read("gcp.vertex.agent", told)
+    call = read("gcp.vertex.agent", span_attributes)
     assert call is not None
     assert (call.provider, call.operation) == ("google", "generate_content")
     assert (call.tokens.output_tokens, call.tokens.reasoning_tokens) == (200, 50)
 
 
 @pytest.mark.parametrize(
-    ("given", "ledger"),
+    ("reported", "ledger"),
     [
         ("openai.chat", "openai"),
         ("openai.responses", "openai"),
@@ -153,51 +157,53 @@ def test_adks_thinking_is_output_where_the_answer_is_not_on_the_span() -> None:
         ("my.own.gateway", "my.own.gateway"),
     ],
 )
-def test_a_frameworks_name_of_a_provider_is_the_ledgers(given: str, ledger: str) -> None:
-    told: dict[str, AttributeValue] = {
+def test_a_frameworks_provider_name_maps_to_the_ledgers(reported: str, ledger: str) -> None:
+    span_attributes: dict[str, AttributeValue] = {
         emitters.VERCEL_OPERATION: "ai.embed.doEmbed",
-        emitters.VERCEL_PROVIDER: given,
+        emitters.VERCEL_PROVIDER: reported,
     }
-    call = read("ai", told)
+    call = read("ai", span_attributes)
     assert call is not None
     assert call.provider == ledger
 
 
 def test_foreign_metadata_fills_the_column_of_its_name() -> None:
-    told: dict[str, AttributeValue] = {
+    span_attributes: dict[str, AttributeValue] = {
         **chat_attributes(),
         "traceloop.association.properties.user_id": "u" * 300,
         "traceloop.association.properties.team": "support",
         "traceloop.association.properties.plan": "gold",
     }
-    call = read("opentelemetry.instrumentation.openai.v1", told)
+    call = read("opentelemetry.instrumentation.openai.v1", span_attributes)
     assert call is not None
     assert (call.dimensions["user_id"], call.dimensions["team"]) == ("u" * 255, "support")
     assert call.metadata == {"plan": "gold"}
 
 
-def test_the_span_itself_says_better_whom_it_is_for_than_its_metadata() -> None:
-    told = chat_attributes(user__id="u1") | {"traceloop.association.properties.user_id": "u2"}
-    call = read("opentelemetry.instrumentation.openai.v1", told)
+def test_attribution_of_the_span_overrides_its_metadata() -> None:
+    span_attributes = chat_attributes(user__id="u1") | {
+        "traceloop.association.properties.user_id": "u2"
+    }
+    call = read("opentelemetry.instrumentation.openai.v1", span_attributes)
     assert call is not None
     assert call.dimensions["user_id"] == "u1"
 
 
-def test_a_conversation_stands_against_the_apps_default_session() -> None:
+def test_a_conversation_overrides_the_default_session() -> None:
     header = SpoolHeader(format_version=1, ledger="x", defaults={attributes.SESSION_ID: "default"})
     call = read_call(record(chat_attributes(gen_ai__conversation__id="c1")), header)
     assert call is not None
     assert call.dimensions["session_id"] == "c1"
 
 
-def test_what_langsmith_itself_writes_attributes_nothing() -> None:
-    told = chat_attributes(langsmith__span__kind="llm") | {
+def test_metadata_that_langsmith_adds_itself_is_ignored() -> None:
+    span_attributes = chat_attributes(langsmith__span__kind="llm") | {
         "langsmith.metadata.LANGSMITH_ENDPOINT": "http://x/",
         "langsmith.metadata.ls_model_type": "chat",
         "langsmith.metadata.plan": "gold",
         "langsmith.metadata.thread_id": "t1",
     }
-    call = read("langsmith", told)
+    call = read("langsmith", span_attributes)
     assert call is not None
     assert call.metadata == {"plan": "gold"}
     assert call.dimensions["session_id"] == "t1"

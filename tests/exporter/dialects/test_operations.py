@@ -1,4 +1,4 @@
-"""Operations nobody listed: a span with a model and tokens is a call unless it holds others."""
+"""Unlisted operations: a span with a model and tokens is a call unless it contains other calls."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def test_a_span_with_a_model_and_tokens_is_a_call_whatever_its_operation_is_name
     name: str, operation: str
 ) -> None:
     span = replace(record(chat_attributes(gen_ai__operation__name=name)), scope="an.app")
-    made = build_row(span, HEADER, package_book)
-    assert made is not None
-    assert (made.operation, made.cost_status, made.total_tokens) == (operation, "priced", 1_100)
+    row = build_row(span, HEADER, package_book)
+    assert row is not None
+    assert (row.operation, row.cost_status, row.total_tokens) == (operation, "priced", 1_100)
 
 
 @pytest.mark.parametrize(
@@ -48,15 +48,15 @@ def test_a_span_with_a_model_and_tokens_is_a_call_whatever_its_operation_is_name
         *("...", "task", "search_memory", "plan"),
     ],
 )
-def test_a_span_that_says_it_holds_calls_is_none_itself(name: str) -> None:
+def test_a_span_whose_name_says_it_contains_calls_is_not_a_call(name: str) -> None:
     span = replace(record(chat_attributes(gen_ai__operation__name=name)), scope="an.app")
     assert build_row(span, HEADER, package_book) is None
 
 
 @pytest.mark.parametrize("missing", [attributes.REQUEST_MODEL, "usage"])
-def test_an_unknown_operation_without_model_or_tokens_is_no_call(missing: str) -> None:
-    told = chat_attributes(gen_ai__operation__name="summarize")
-    for name in [name for name in told if missing in name]:
-        del told[name]
-    span = replace(record(told), scope="an.app")
+def test_an_unknown_operation_without_model_or_tokens_is_not_a_call(missing: str) -> None:
+    span_attributes = chat_attributes(gen_ai__operation__name="summarize")
+    for name in [name for name in span_attributes if missing in name]:
+        del span_attributes[name]
+    span = replace(record(span_attributes), scope="an.app")
     assert build_row(span, HEADER, package_book) is None

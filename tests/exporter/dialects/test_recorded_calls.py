@@ -1,7 +1,8 @@
-"""What each emitter's recorded span becomes: counts, provider, model, id, attribution and money.
+"""The row of each emitter's recorded span: counts, provider, model, id, attribution and money.
 
-Every provider gave the same counts (`record/loopback.py`): 1,000 tokens in, 600 of them from a
-cache; 200 out, 50 of them reasoning. Anthropic also wrote 300 to a cache, 100 of them for an hour.
+Every provider reported the same counts (`record/loopback.py`): 1,000 input tokens, 600 of them from
+a cache; 200 output tokens, 50 of them reasoning. Anthropic also wrote 300 to a cache, 100 of them
+for an hour.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from support.recorded_spans import EMITTERS, calls, rows
 MILLION = 1_000_000
 ANY_ID = "any"
 
-# gpt-4o: 2.50 dollars a million in, 1.25 cached, 10 out.
+# gpt-4o: 2.50 dollars per million input tokens, 1.25 cached, 10 output.
 GPT_4O = (400 * Decimal("2.5") + 600 * Decimal("1.25") + 200 * Decimal(10)) / MILLION
 GPT_4O_FULL = (1_000 * Decimal("2.5") + 200 * Decimal(10)) / MILLION
-# text-embedding-3-small: 0.02 dollars a million.
+# text-embedding-3-small: 0.02 dollars per million.
 EMBEDDING = 1_000 * Decimal("0.02") / MILLION
-# claude-sonnet-4-5: 3 dollars a million in, 0.30 cached, 3.75 and 6 written, 15 out.
+# claude-sonnet-4-5: 3 dollars per million input tokens, 0.30 cached, 3.75 and 6 written, 15 output.
 SONNET = (
     100 * Decimal(3)
     + 600 * Decimal("0.3")
@@ -30,26 +31,27 @@ SONNET = (
     + 100 * Decimal(6)
     + 200 * Decimal(15)
 ) / MILLION
-# Without the lifetimes, every write costs what five minutes do.
+# Without lifetimes, every write has the price of five minutes.
 SONNET_5M = (
     100 * Decimal(3) + 600 * Decimal("0.3") + 300 * Decimal("3.75") + 200 * Decimal(15)
 ) / MILLION
-# In one region of Bedrock each rate is a tenth higher.
+# In this region of Bedrock each price is a tenth higher.
 BEDROCK = SONNET_5M * Decimal("1.1")
-# gemini-2.5-flash: 0.30 dollars a million in, 0.03 cached, 2.50 out.
+# gemini-2.5-flash: 0.30 dollars per million input tokens, 0.03 cached, 2.50 output.
 GEMINI = (400 * Decimal("0.3") + 600 * Decimal("0.03") + 200 * Decimal("2.5")) / MILLION
-# mistral-large: 2 dollars a million in, 6 out. command-a: 2.50 and 10.
+# mistral-large: 2 dollars per million input tokens, 6 output. command-a: 2.50 and 10.
 MISTRAL = (1_000 * Decimal(2) + 200 * Decimal(6)) / MILLION
 COHERE = (1_000 * Decimal("2.5") + 200 * Decimal(10)) / MILLION
 
 
 @dataclass(frozen=True)
-class Told:
-    """The row a recorded call must become.
+class Expected:
+    """The expected row of a recorded call.
 
     Args:
         counts: input, output, cache reads, cache writes, one-hour writes, reasoning.
-        response_id: how the id begins.
+        response_id: start of the id.
+        more: other columns.
     """
 
     provider: str
@@ -71,40 +73,40 @@ WRITES = (1_000, 200, 600, 300, None, None)
 LIFETIMES = (1_000, 200, 600, 300, 100, None)
 NOTHING = (None,) * 6
 
-CHAT = Told("openai", NEW_GPT, WHOLE, GPT_4O, "chatcmpl-")
-CHAT_FULL_PRICE = Told("openai", NEW_GPT, NO_CACHE, GPT_4O_FULL, "chatcmpl-")
-CHAT_NO_REASONING = Told("openai", NEW_GPT, NO_REASONING, GPT_4O, "chatcmpl-")
-CHAT_NO_ID = Told("openai", NEW_GPT, WHOLE, GPT_4O)
-RESPONSES = Told("openai", NEW_GPT, WHOLE, GPT_4O, "resp_")
-UNMEASURED = Told("openai", NEW_GPT, NOTHING, None, "chatcmpl-", status="unmeasured")
-UNMEASURED_NO_ID = Told("openai", NEW_GPT, NOTHING, None, status="unmeasured")
-# A provider bills nothing for a call it refused (429 here).
-REFUSED = Told("openai", "gpt-4o-mini", NOTHING, Decimal(0))
+CHAT = Expected("openai", NEW_GPT, WHOLE, GPT_4O, "chatcmpl-")
+CHAT_FULL_PRICE = Expected("openai", NEW_GPT, NO_CACHE, GPT_4O_FULL, "chatcmpl-")
+CHAT_NO_REASONING = Expected("openai", NEW_GPT, NO_REASONING, GPT_4O, "chatcmpl-")
+CHAT_NO_ID = Expected("openai", NEW_GPT, WHOLE, GPT_4O)
+RESPONSES = Expected("openai", NEW_GPT, WHOLE, GPT_4O, "resp_")
+UNMEASURED = Expected("openai", NEW_GPT, NOTHING, None, "chatcmpl-", status="unmeasured")
+UNMEASURED_NO_ID = Expected("openai", NEW_GPT, NOTHING, None, status="unmeasured")
+# A provider does not bill a call it refused (429 here).
+REFUSED = Expected("openai", "gpt-4o-mini", NOTHING, Decimal(0))
 REFUSED_BY_CLASS = {"openai chat, refused": replace(REFUSED, more={"status": "error"})}
-EMBEDDINGS = Told(
+EMBEDDINGS = Expected(
     "openai",
     "text-embedding-3-small",
     (1_000, None, None, None, None, None),
     EMBEDDING,
     operation="embeddings",
 )
-MESSAGE = Told("anthropic", NEW_SONNET, LIFETIMES, SONNET, "msg_")
-MESSAGE_5M = Told("anthropic", NEW_SONNET, WRITES, SONNET_5M, "msg_")
-CONVERSE = Told("aws", "anthropic.claude-sonnet-4-5-20250929-v1:0", WRITES, BEDROCK)
-FLASH = Told("google", "gemini-2.5-flash", WHOLE, GEMINI)
-MISTRAL_CHAT = Told("mistral", "mistral-large-latest", NO_CACHE, MISTRAL)
+MESSAGE = Expected("anthropic", NEW_SONNET, LIFETIMES, SONNET, "msg_")
+MESSAGE_5M = Expected("anthropic", NEW_SONNET, WRITES, SONNET_5M, "msg_")
+CONVERSE = Expected("aws", "anthropic.claude-sonnet-4-5-20250929-v1:0", WRITES, BEDROCK)
+FLASH = Expected("google", "gemini-2.5-flash", WHOLE, GEMINI)
+MISTRAL_CHAT = Expected("mistral", "mistral-large-latest", NO_CACHE, MISTRAL)
 
 
-def of(base: Told, **more: object) -> Told:
-    """The same with other fields; keywords that are columns of the row are checked beside them."""
+def of(base: Expected, **more: object) -> Expected:
+    """The same row with other fields or, as other keywords, with more columns."""
     fields: dict[str, Any] = {
-        key: value for key, value in more.items() if key in Told.__dataclass_fields__
+        key: value for key, value in more.items() if key in Expected.__dataclass_fields__
     }
     columns = {key: str(value) for key, value in more.items() if key not in fields}
     return replace(base, more=base.more | columns, **fields)
 
 
-TOLD: dict[str, dict[str, Told]] = {
+EXPECTED: dict[str, dict[str, Expected]] = {
     "otel_genai-1.3b0": {
         **REFUSED_BY_CLASS,
         "sdk anthropic message": of(MESSAGE, service_tier="standard"),
@@ -140,7 +142,7 @@ TOLD: dict[str, dict[str, Told]] = {
         "openai responses": RESPONSES,
         "openai embeddings": of(EMBEDDINGS, counts=(1_000, None, 0, None, None, None)),
         "anthropic message": MESSAGE_5M,
-        # It adds the placeholder of the stream's first event to the output: one token too many.
+        # OpenLLMetry adds the placeholder of the stream's first event: one output token too many.
         "anthropic stream": of(
             MESSAGE_5M,
             counts=(1_000, 201, 600, 300, None, None),
@@ -148,18 +150,20 @@ TOLD: dict[str, dict[str, Told]] = {
         ),
         "bedrock converse": of(CONVERSE, model="claude-sonnet-4-5-20250929-v1:0"),
         "gemini generate": of(FLASH, operation="generate_content", response_id="gemini-response-1"),
-        "cohere chat": Told("cohere", "command-a-03-2025", NO_CACHE, COHERE, "cohere-response-1"),
+        "cohere chat": Expected(
+            "cohere", "command-a-03-2025", NO_CACHE, COHERE, "cohere-response-1"
+        ),
     },
     "mistral_sdk-1.12.4": {"mistral chat": MISTRAL_CHAT},
     "openinference-0.1.66": {
-        label: of(told, user_id="user-1", session_id="session-1", team="support")
-        for label, told in {
+        label: of(row, user_id="user-1", session_id="session-1", team="support")
+        for label, row in {
             "openai chat": CHAT,
             "openai stream": CHAT_NO_ID,
             "openai stream without usage": UNMEASURED_NO_ID,
             "openai responses": RESPONSES,
             "openai embeddings": EMBEDDINGS,
-            # The model is in its words of the request alone, which are not kept.
+            # Only its copy of the request names the model, and that is not recorded.
             "openai chat, refused": replace(REFUSED, model=""),
             "anthropic message": MESSAGE_5M,
             "anthropic stream": MESSAGE_5M,
@@ -174,7 +178,7 @@ TOLD: dict[str, dict[str, Told]] = {
             CHAT, counts=(1_000, 200, 600, 0, None, None), user_id="user-1", app_name="shop"
         ),
         "openai stream": of(CHAT, counts=(1_000, 200, 600, 0, None, None)),
-        # 25 and 124 are its tokenizer's guess: 25 x 2.50 and 124 x 10 dollars a million.
+        # 25 and 124 are its tokenizer's estimates: 25 x 2.50 and 124 x 10 dollars per million.
         "openai stream without usage": of(
             CHAT,
             counts=(25, 124, None, None, None, None),
@@ -188,8 +192,8 @@ TOLD: dict[str, dict[str, Told]] = {
         "anthropic stream": MESSAGE_5M,
     },
     "vercel_ai-6.0.326": {
-        label: of(told, user_id="user-1", session_id="session-1", feature="answer")
-        for label, told in {
+        label: of(row, user_id="user-1", session_id="session-1", feature="answer")
+        for label, row in {
             "openai chat": CHAT,
             "openai responses": RESPONSES,
             "openai stream": CHAT,
@@ -213,15 +217,17 @@ TOLD: dict[str, dict[str, Told]] = {
         "anthropic message": MESSAGE_5M,
     },
     "langfuse-5.0.4": {
-        label: of(told, user_id="user-1", session_id="session-1")
-        for label, told in {
+        label: of(row, user_id="user-1", session_id="session-1")
+        for label, row in {
             "openai chat": CHAT_NO_ID,
             "openai chat below an observed function": CHAT_NO_ID,
             "openai stream": CHAT_NO_ID,
             "openai stream without usage": UNMEASURED_NO_ID,
             "openai responses": CHAT_NO_ID,
             "openai embeddings": EMBEDDINGS,
-            "a generation made by hand": Told("anthropic", "claude-sonnet-4-5", WRITES, SONNET_5M),
+            "a generation made by hand": Expected(
+                "anthropic", "claude-sonnet-4-5", WRITES, SONNET_5M
+            ),
         }.items()
     },
     "logfire-5.4.0": {
@@ -242,14 +248,14 @@ TOLD: dict[str, dict[str, Told]] = {
     "litellm-1.110.2": {
         "openai chat": of(CHAT, user_id="user-1", team="support", service_tier="default"),
         "openai stream": of(CHAT, model="gpt-4o"),
-        # 18 and 55 are its tokenizer's guess, and nothing says so.
+        # 18 and 55 are its tokenizer's estimates, and nothing marks them.
         "openai stream without usage": of(
             CHAT,
             model="gpt-4o",
             counts=(18, 55, None, None, None, 0),
             cost=(18 * Decimal("2.5") + 55 * Decimal(10)) / MILLION,
         ),
-        # It puts an id of its own in the place of Anthropic's.
+        # LiteLLM replaces Anthropic's id by its own.
         "anthropic message": of(
             MESSAGE, counts=(1_000, 200, 600, 300, 100, 0), response_id="chatcmpl-"
         ),
@@ -259,7 +265,7 @@ TOLD: dict[str, dict[str, Told]] = {
             counts=(1_000, 200, 600, 300, 100, 0),
             response_id="chatcmpl-",
         ),
-        # An id of its own again, and no letter of it is known before.
+        # LiteLLM's own id again, which is random.
         "openai embeddings": of(
             EMBEDDINGS, counts=(1_000, 0, None, None, None, None), response_id=ANY_ID
         ),
@@ -267,14 +273,14 @@ TOLD: dict[str, dict[str, Told]] = {
         "openai chat to be cached": CHAT,
     },
     "strands-1.62.0": {
-        "openai agent": Told(
+        "openai agent": Expected(
             "openai",
             "gpt-4o",
             NO_REASONING,
             GPT_4O,
             more={"user_id": "user-1", "session_id": "session-1"},
         ),
-        "anthropic agent": Told("anthropic", "claude-sonnet-4-5", WRITES, SONNET_5M),
+        "anthropic agent": Expected("anthropic", "claude-sonnet-4-5", WRITES, SONNET_5M),
     },
     "google_adk-2.13.0": {
         "gemini agent": of(
@@ -294,28 +300,32 @@ TOLD: dict[str, dict[str, Told]] = {
         for label in ("openai chain", "openai chain stream")
     },
 }
-CASES = [(emitter, label) for emitter, labels in TOLD.items() for label in labels]
+CASES = [(emitter, label) for emitter, labels in EXPECTED.items() for label in labels]
 
 
 @pytest.mark.parametrize(("emitter", "label"), CASES, ids=lambda part: part.replace(" ", "-"))
 def test_a_recorded_call_is_one_row_with_its_true_counts_and_cost(emitter: str, label: str) -> None:
-    told = TOLD[emitter][label]
+    expected = EXPECTED[emitter][label]
     (row,) = rows(calls(emitter)[label])
-    assert (row.provider, row.model, row.operation) == (told.provider, told.model, told.operation)
+    assert (row.provider, row.model, row.operation) == (
+        expected.provider,
+        expected.model,
+        expected.operation,
+    )
     counts = (
         *(row.input_tokens, row.output_tokens, row.cached_tokens),
         *(row.cache_write_tokens, row.cache_write_1h_tokens, row.reasoning_tokens),
     )
-    assert counts == told.counts
-    assert (row.cost_usd, row.cost_status) == (told.cost, told.status)
-    if told.response_id != ANY_ID:
-        assert row.response_id.startswith(told.response_id)
-    assert bool(row.response_id) == bool(told.response_id)
-    assert {name: getattr(row, name) for name in told.more} == told.more
+    assert counts == expected.counts
+    assert (row.cost_usd, row.cost_status) == (expected.cost, expected.status)
+    if expected.response_id != ANY_ID:
+        assert row.response_id.startswith(expected.response_id)
+    assert bool(row.response_id) == bool(expected.response_id)
+    assert {name: getattr(row, name) for name in expected.more} == expected.more
 
 
-def test_every_recording_is_looked_at() -> None:
-    """What no case names is said here, with the number of its rows."""
+def test_every_recording_is_checked() -> None:
+    """Recordings that are not a case are listed here, with their number of rows."""
     others = {
         (emitter, label, len(rows(spans)))
         for emitter in EMITTERS
@@ -323,14 +333,14 @@ def test_every_recording_is_looked_at() -> None:
         if (emitter, label) not in CASES
     }
     assert others == {
-        # openai-v2 knows chat and embeddings alone.
+        # openai-v2 only instruments chat and embeddings.
         ("openai_v2-2.4b0", "openai responses", 0),
         ("openai_v2_opted_in-2.4b0", "openai responses", 0),
-        # LiteLLM answered from its own cache; no provider was asked.
+        # LiteLLM answered from its own cache, without a provider call.
         ("litellm-1.110.2", "openai chat from the local cache", 0),
-        # Of a stream that broke off Logfire leaves what it leaves of a whole one's request.
+        # For an aborted stream, Logfire only emits the span of the request.
         ("logfire-5.4.0", "openai stream never read", 0),
         ("logfire-5.4.0", "openai stream closed early", 0),
-        # The SDK and OpenLLMetry both tell of it: two emitters are never folded together here.
+        # The SDK and OpenLLMetry both report it; spans are not deduplicated at this stage.
         ("openllmetry-0.62.4", "mistral chat", 2),
     }

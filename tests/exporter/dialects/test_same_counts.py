@@ -1,4 +1,4 @@
-"""Whoever tells of a call, the same use is the same counts and the same cost."""
+"""The same usage gives the same counts and the same cost, whichever emitter reports it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MODEL = "claude-sonnet-4-5"
 
 @dataclass(frozen=True)
 class Use:
-    """What a call used, in parts that overlap in nothing but reasoning within output."""
+    """The usage of a call, in disjoint parts except reasoning, which is part of output."""
 
     uncached: int
     reads: int
@@ -129,27 +129,27 @@ def anthropic_object(use: Use) -> str:
 
 def vercel_5(use: Use) -> Attributes:
     """Version 5 tells no cache counts of its own; Anthropic's object is in the metadata."""
-    told = json.dumps({"anthropic": {"usage": json.loads(anthropic_object(use))}})
+    metadata = json.dumps({"anthropic": {"usage": json.loads(anthropic_object(use))}})
     return {
         emitters.VERCEL_OPERATION: "ai.streamText.doStream",
         emitters.VERCEL_PROVIDER: "anthropic.messages",
         emitters.VERCEL_MODEL: MODEL,
         emitters.VERCEL_INPUT: use.uncached,
         emitters.VERCEL_OUTPUT: use.output,
-        emitters.VERCEL_PROVIDER_METADATA: told,
+        emitters.VERCEL_PROVIDER_METADATA: metadata,
     }
 
 
-def langfuse(told: str) -> Attributes:
+def langfuse(usage: str) -> Attributes:
     return {
         emitters.LANGFUSE_TYPE: "generation",
         emitters.LANGFUSE_MODEL: MODEL,
-        emitters.LANGFUSE_USAGE: told,
+        emitters.LANGFUSE_USAGE: usage,
     }
 
 
 def langfuse_disjoint(use: Use) -> Attributes:
-    told = {
+    usage = {
         "input": use.uncached,
         "input_cached_tokens": use.reads,
         "input_cache_creation": use.writes,
@@ -157,7 +157,7 @@ def langfuse_disjoint(use: Use) -> Attributes:
         "output_reasoning_tokens": use.reasoning,
         "total": use.input + use.output,
     }
-    return langfuse(json.dumps(told))
+    return langfuse(json.dumps(usage))
 
 
 def printed_openai(use: Use) -> dict[str, object]:
@@ -199,16 +199,16 @@ def langsmith(use: Use) -> Attributes:
 
 
 def langsmith_older(use: Use) -> Attributes:
-    """Until 0.4 the parts were told as Python prints them, beside the wholes."""
-    told = langchain_object(use)
+    """Until 0.4 the details were reported as printed dicts, in addition to the totals."""
+    usage = langchain_object(use)
     return {
         emitters.LANGSMITH_KIND: "llm",
         attributes.PROVIDER_NAME_UNTIL_1_36: "anthropic",
         attributes.REQUEST_MODEL: MODEL,
         attributes.INPUT_TOKENS: use.input,
         attributes.OUTPUT_TOKENS: use.output,
-        emitters.LANGSMITH_INPUT_DETAILS: str(told["input_token_details"]),
-        emitters.LANGSMITH_OUTPUT_DETAILS: str(told["output_token_details"]),
+        emitters.LANGSMITH_INPUT_DETAILS: str(usage["input_token_details"]),
+        emitters.LANGSMITH_OUTPUT_DETAILS: str(usage["output_token_details"]),
     }
 
 
@@ -278,23 +278,23 @@ def uses(draw: st.DrawFn) -> Use:
     return Use(draw(counts), draw(counts), draw(counts), output, reasoning)
 
 
-def attributes_of(scope: str, told: Attributes) -> SpanRecord:
-    return replace(record(told, start_ns=1_763_800_000_000_000_000), scope=scope)
+def span_of(scope: str, span_attributes: Attributes) -> SpanRecord:
+    return replace(record(span_attributes, start_ns=1_763_800_000_000_000_000), scope=scope)
 
 
 def whole(vector: TokenVector) -> dict[str, int]:
-    """The counts of a vector, those not told as none."""
+    """The counts of a vector, with 0 for missing ones."""
     return {name: count or 0 for name, count in vector._asdict().items()}
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda name: name.replace(" ", "-"))
 @settings(max_examples=40, deadline=None)
 @given(use=uses())
-def test_every_dialect_tells_the_same_use_alike(dialect: str, use: Use) -> None:
+def test_every_dialect_reports_the_same_counts_for_the_same_usage(dialect: str, use: Use) -> None:
     scope, write = DIALECTS[dialect]
     span, canonical = (
-        attributes_of(scope, write(use)),
-        attributes_of("tokenledger.anthropic", newest(use)),
+        span_of(scope, write(use)),
+        span_of("tokenledger.anthropic", newest(use)),
     )
     call, expected = read_call(span, HEADER), read_call(canonical, HEADER)
     assert call is not None
@@ -308,9 +308,9 @@ def test_every_dialect_tells_the_same_use_alike(dialect: str, use: Use) -> None:
 
 @settings(deadline=None)
 @given(use=uses())
-def test_an_unknown_emitter_is_believed_unless_its_counts_are_impossible(use: Use) -> None:
-    """Cache counts beyond the input prove that the input leaves them out."""
-    call = read_call(attributes_of("nobody.knows", exclusive(use)), HEADER)
+def test_an_unknown_emitters_counts_are_used_unless_they_are_impossible(use: Use) -> None:
+    """Cache counts above the input prove that the input excludes them."""
+    call = read_call(span_of("unknown.scope", exclusive(use)), HEADER)
     assert call is not None
     is_proved = use.reads + use.writes > use.uncached
     assert call.tokens.input_tokens == (use.input if is_proved else use.uncached)
@@ -320,7 +320,7 @@ def test_an_unknown_emitter_is_believed_unless_its_counts_are_impossible(use: Us
 @pytest.mark.parametrize("dialect", ["openinference", "vercel 6", "litellm", "langsmith"])
 def test_counts_that_contradict_each_other_are_not_priced(dialect: str) -> None:
     scope, write = DIALECTS[dialect]
-    span = attributes_of(scope, write(Use(uncached=10, reads=0, writes=0, output=5, reasoning=6)))
+    span = span_of(scope, write(Use(uncached=10, reads=0, writes=0, output=5, reasoning=6)))
     row = build_row(span, HEADER, package_book)
     assert row is not None
     assert (row.cost_status, row.cost_note) == ("unpriced", "reasoning (6) exceed output (5)")

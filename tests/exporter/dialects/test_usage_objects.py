@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenledger_exporter.dialects.usage_json import counts_of, parsed, plain_values, reduced
+from tokenledger_exporter.dialects.usage_json import counts_of, parsed, plain_values, usage_text
 
 if TYPE_CHECKING:
     from tokenledger_exporter.dialects.usage_json import JsonObject
@@ -23,7 +23,7 @@ OPENAI_CHAT: JsonObject = {
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("usage", "expected"),
     [
         (
             OPENAI_CHAT,
@@ -117,7 +117,7 @@ OPENAI_CHAT: JsonObject = {
             },
         ),
         (
-            # LangChain's of one: the whole of the writes may be told as none beside the parts.
+            # LangChain: the total of the cache writes may be 0 although the parts are not.
             {
                 "input_tokens": 1_000,
                 "output_tokens": 200,
@@ -189,43 +189,45 @@ OPENAI_CHAT: JsonObject = {
         *("langfuse", "gemini", "bedrock", "unknown"),
     ],
 )
-def test_a_shape_is_read_into_whole_input_and_whole_output(
-    told: JsonObject, expected: dict[str, int]
+def test_every_shape_is_read_with_total_input_and_total_output(
+    usage: JsonObject, expected: dict[str, int]
 ) -> None:
-    assert counts_of(told) == expected
-    # What the spool keeps of it tells the same.
-    assert counts_of(parsed(reduced(json.dumps(told)))) == expected
-    assert counts_of(parsed(reduced(str(told)))) == expected
+    assert counts_of(usage) == expected
+    # The part of it that is recorded gives the same counts.
+    assert counts_of(parsed(usage_text(json.dumps(usage)))) == expected
+    assert counts_of(parsed(usage_text(str(usage)))) == expected
 
 
 @pytest.mark.parametrize(
-    "around",
+    "document",
     [
         {"anthropic": {"usage": {"input_tokens": 3}, "note": "canary"}},
         {"usage_metadata": {"input_tokens": 3}, "content": {"input_tokens": 9}},
         {"google": {"usageMetadata": {"input_tokens": 3}}},
     ],
 )
-def test_the_usage_is_found_under_its_name(around: JsonObject) -> None:
-    assert json.loads(reduced(json.dumps(around))) == {"input_tokens": 3}
+def test_the_usage_is_found_by_its_name(document: JsonObject) -> None:
+    assert json.loads(usage_text(json.dumps(document))) == {"input_tokens": 3}
 
 
-def test_of_what_further_models_did_kind_model_and_counts_are_kept() -> None:
-    said = {"type": "advisor_message", "model": "claude-opus-5", "input_tokens": 9}
-    odd: list[object] = [{"type": "canary"}, "canary", {"type": "message", "model": "can ary\n"}]
-    entries = [{**said, "text": "canary"}, *odd]
-    kept = json.loads(reduced(json.dumps({"input_tokens": 3, "iterations": entries})))
-    assert kept == {"input_tokens": 3, "iterations": [said, {"type": "message"}]}
+def test_kind_model_and_counts_of_iterations_are_recorded() -> None:
+    advisor = {"type": "advisor_message", "model": "claude-opus-5", "input_tokens": 9}
+    invalid: list[object] = [
+        *({"type": "canary"}, "canary", {"type": "message", "model": "can ary\n"}),
+    ]
+    entries = [{**advisor, "text": "canary"}, *invalid]
+    usage = json.loads(usage_text(json.dumps({"input_tokens": 3, "iterations": entries})))
+    assert usage == {"input_tokens": 3, "iterations": [advisor, {"type": "message"}]}
 
 
-def test_numbers_outside_of_a_usage_object_are_not_taken() -> None:
-    """An answer of a model may hold any key and any number."""
-    said = {"content": {"parts": [{"args": {"input_tokens": 9}}], "input_tokens": 9}}
-    assert not reduced(json.dumps(said))
+def test_numbers_outside_of_a_usage_object_are_ignored() -> None:
+    """An answer of a model may contain any key and any number."""
+    answer = {"content": {"parts": [{"args": {"input_tokens": 9}}], "input_tokens": 9}}
+    assert not usage_text(json.dumps(answer))
 
 
-def test_a_tier_is_read_where_a_provider_tells_no_usage() -> None:
-    assert json.loads(reduced('{"openai": {"serviceTier": "flex"}}')) == {"service_tier": "flex"}
+def test_a_tier_is_read_if_the_provider_reports_no_usage() -> None:
+    assert json.loads(usage_text('{"openai": {"serviceTier": "flex"}}')) == {"service_tier": "flex"}
 
 
 @pytest.mark.parametrize(
@@ -235,18 +237,18 @@ def test_a_tier_is_read_where_a_provider_tells_no_usage() -> None:
         '{"input_tokens": 1e400}',
     ],
 )
-def test_a_text_that_is_no_object_tells_nothing(text: str) -> None:
-    assert (parsed(text), reduced(text), plain_values(text)) == ({}, "", "")
+def test_a_text_that_is_not_an_object_gives_nothing(text: str) -> None:
+    assert (parsed(text), usage_text(text), plain_values(text)) == ({}, "", "")
 
 
-def test_a_text_too_long_to_read_on_the_apps_thread_is_not_read() -> None:
-    told = json.dumps({"usage_metadata": {"input_tokens": 3}, "content": "x" * 131_072})
-    assert not reduced(told)
+def test_a_text_too_long_for_the_apps_thread_is_not_read() -> None:
+    text = json.dumps({"usage_metadata": {"input_tokens": 3}, "content": "x" * 131_072})
+    assert not usage_text(text)
 
 
 @settings(deadline=None)
 @given(text=st.text())
-def test_of_any_text_an_object_or_nothing_is_kept(text: str) -> None:
-    for told in (text, f"{{{text}", json.dumps({"usage": {text: 1}}), str({text: text})):
-        assert isinstance(json.loads(reduced(told) or "{}"), dict)
-        assert isinstance(json.loads(plain_values(told) or "{}"), dict)
+def test_any_text_gives_an_object_or_nothing(text: str) -> None:
+    for value in (text, f"{{{text}", json.dumps({"usage": {text: 1}}), str({text: text})):
+        assert isinstance(json.loads(usage_text(value) or "{}"), dict)
+        assert isinstance(json.loads(plain_values(value) or "{}"), dict)

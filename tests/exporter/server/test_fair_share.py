@@ -38,7 +38,7 @@ class FailingForOneSender(BatchWriter):
     @override
     def write(self, rows: Sequence[LedgerRow]) -> WriteResult:
         if any(row.organization_id == "globex" and row.user_id == "poison" for row in rows):
-            raise DatabaseUnreachableError("the database did not do it (ProgramLimitExceeded)")
+            raise DatabaseUnreachableError("the statement failed (ProgramLimitExceeded)")
         return super().write(rows)
 
 

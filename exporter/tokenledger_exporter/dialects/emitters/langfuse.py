@@ -1,7 +1,7 @@
 """Langfuse's SDK (5.0.4): usage as one JSON object, in the provider's shape or in its own.
 
-Langfuse's own keys are disjoint: `input` holds what no other `input_...` key holds. It tells no
-provider and no response id.
+Langfuse's own keys are disjoint: `input` excludes the counts of the other `input_...` keys. It
+reports no provider and no response id.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from tokenledger_semconv import emitters
 LANGFUSE: Final = Dialect(
     name="Langfuse",
     scopes=("langfuse-sdk",),
-    mark=emitters.LANGFUSE_TYPE,
-    slots={
+    marker=emitters.LANGFUSE_TYPE,
+    fields={
         **aliases(SHARED),
         **values(operation=emitters.LANGFUSE_TYPE, model=emitters.LANGFUSE_MODEL),
         **usage(provider=emitters.LANGFUSE_USAGE),
@@ -25,5 +25,5 @@ LANGFUSE: Final = Dialect(
     },
     operations={"generation": "chat", "embedding": "embeddings"},
     operation="",
-    prefixes=(emitters.LANGFUSE_METADATA_PREFIX,),
+    metadata_prefixes=(emitters.LANGFUSE_METADATA_PREFIX,),
 )

@@ -1,6 +1,6 @@
-"""LangSmith's OpenTelemetry mode around LangChain (0.15.1): runs of every kind, of which one bills.
+"""LangSmith's OpenTelemetry mode for LangChain (0.15.1): runs of many kinds; only `llm` is billed.
 
-A chain repeats the usage of the model runs below it; a prompt's run calls itself a chat.
+A chain repeats the usage of the model runs below it. A prompt's run has the operation `chat`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from tokenledger_semconv import emitters
 LANGSMITH: Final = Dialect(
     name="LangSmith",
     scopes=("langsmith",),
-    mark=emitters.LANGSMITH_KIND,
-    slots={
+    marker=emitters.LANGSMITH_KIND,
+    fields={
         **aliases(SHARED),
         **values(operation=emitters.LANGSMITH_KIND, provider=emitters.LANGSMITH_PROVIDER),
         **aliases(values(request_model=emitters.LANGSMITH_MODEL)),
@@ -28,7 +28,7 @@ LANGSMITH: Final = Dialect(
     },
     operations={"llm": "chat", "embedding": "embeddings"},
     operation="",
-    no_providers=frozenset({"langchain"}),
-    prefixes=(emitters.LANGSMITH_METADATA_PREFIX,),
-    noise=("LANGSMITH_", "LANGCHAIN_", "ls_", "lc_", "_", "revision_id", "model", "stream"),
+    not_providers=frozenset({"langchain"}),
+    metadata_prefixes=(emitters.LANGSMITH_METADATA_PREFIX,),
+    ignored_keys=("LANGSMITH_", "LANGCHAIN_", "ls_", "lc_", "_", "revision_id", "model", "stream"),
 )

@@ -1,8 +1,8 @@
 """LiteLLM's OpenTelemetry callback (1.110.2): its own operations, its own usage object.
 
-An answer from LiteLLM's own cache asked no provider, so it makes no row. Counts of a stream without
-usage are its tokenizer's, and nothing says so. The cost it tells is its own reckoning and not the
-provider's, so it is not read.
+An answer from LiteLLM's own cache was not a provider call, so it gives no row. For a stream without
+usage, the counts are from its tokenizer, and nothing marks them. The cost it reports is its own
+calculation and not the provider's, so it is not read.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from tokenledger_semconv import emitters
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tokenledger_exporter.dialects.dialect import Draft
+    from tokenledger_exporter.dialects.dialect import RawFields
     from tokenledger_exporter.domain.span_record import AttributeValue
 
-# Names of LiteLLM's functions -> the conventions' operations; each has an asynchronous twin.
+# LiteLLM's functions -> the conventions' operations; each also has an asynchronous version.
 _FUNCTIONS: Final = {
     **dict.fromkeys(("completion", "responses", "anthropic_messages", "chat"), "chat"),
     "text_completion": "text_completion",
@@ -31,25 +31,28 @@ _FUNCTIONS: Final = {
     "speech": "speech",
     "moderation": "moderation",
 }
-_OPERATIONS: Final = {**_FUNCTIONS, **{f"a{name}": told for name, told in _FUNCTIONS.items()}}
+_OPERATIONS: Final = {
+    **_FUNCTIONS,
+    **{f"a{name}": operation for name, operation in _FUNCTIONS.items()},
+}
 
 
-def _came_from_a_cache(found: Mapping[str, AttributeValue], failed: bool) -> bool:
-    return not failed and found.get(emitters.LITELLM_CACHE_HIT) in {True, "True"}
+def _is_cache_hit(span_attributes: Mapping[str, AttributeValue], failed: bool) -> bool:
+    return not failed and span_attributes.get(emitters.LITELLM_CACHE_HIT) in {True, "True"}
 
 
-def _split_provider(draft: Draft) -> None:
-    """`openai/gpt-4o` names the provider where nothing else does."""
-    named = draft.values.pop("provider_model", "")
-    provider, slash, _ = str(named).partition("/")
+def _split_provider(raw: RawFields) -> None:
+    """Take the provider from `openai/gpt-4o` if no other attribute names it."""
+    model = raw.values.pop("provider_model", "")
+    provider, slash, _ = str(model).partition("/")
     if slash:
-        draft.values.setdefault("provider", provider)
+        raw.values.setdefault("provider", provider)
 
 
 LITELLM: Final = Dialect(
     name="LiteLLM",
     scopes=("litellm",),
-    slots={
+    fields={
         **SHARED,
         **values(
             provider_model=emitters.LITELLM_PROVIDER_MODEL, cache_hit=emitters.LITELLM_CACHE_HIT
@@ -69,6 +72,6 @@ LITELLM: Final = Dialect(
     },
     operations=_OPERATIONS,
     operation="",
-    is_told_twice=_came_from_a_cache,
-    mend=_split_provider,
+    is_repeat=_is_cache_hit,
+    adjust=_split_provider,
 )

@@ -1,7 +1,7 @@
-"""Logfire (5.4.0): the conventions, and the provider's usage object beside them.
+"""Logfire (5.4.0): the conventions and, in addition, the provider's usage object.
 
-Logfire tells a stream by two spans: the request's, without any sign of an answer, and one that is
-made when the stream ends, with the usage. The first makes no row.
+Logfire reports a stream with two spans: one for the request, which has no attributes of an answer,
+and one with the usage, created when the stream ends. The first gives no row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.domain.span_record import AttributeValue
 
-_SIGNS_OF_AN_ANSWER: Final = frozenset(
+_ANSWER_ATTRIBUTES: Final = frozenset(
     {
         *(attributes.RESPONSE_ID, attributes.FINISH_REASONS),
         *(attributes.INPUT_TOKENS, attributes.OUTPUT_TOKENS, emitters.LOGFIRE_USAGE),
@@ -25,13 +25,13 @@ _SIGNS_OF_AN_ANSWER: Final = frozenset(
 )
 
 
-def _is_a_streams_request(found: Mapping[str, AttributeValue], failed: bool) -> bool:
-    return not failed and _SIGNS_OF_AN_ANSWER.isdisjoint(found)
+def _is_a_streams_request(span_attributes: Mapping[str, AttributeValue], failed: bool) -> bool:
+    return not failed and _ANSWER_ATTRIBUTES.isdisjoint(span_attributes)
 
 
 LOGFIRE: Final = Dialect(
     name="Logfire",
     scopes=("logfire.",),
-    slots={**SHARED, **usage(provider=emitters.LOGFIRE_USAGE)},
-    is_told_twice=_is_a_streams_request,
+    fields={**SHARED, **usage(provider=emitters.LOGFIRE_USAGE)},
+    is_repeat=_is_a_streams_request,
 )

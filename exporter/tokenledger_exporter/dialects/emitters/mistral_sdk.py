@@ -9,24 +9,24 @@ from tokenledger_exporter.dialects.otel_genai import SHARED
 from tokenledger_semconv import emitters
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.dialects.dialect import Draft
+    from tokenledger_exporter.dialects.dialect import RawFields
 
-_STARTS: Final = (
+_PREFIXES: Final = (
     *(("chat_", "chat"), ("stream_chat", "chat"), ("agents_", "chat")),
     *(("fim_", "text_completion"), ("stream_fim", "text_completion")),
     *(("embeddings_", "embeddings"), ("moderations_", "moderation")),
 )
 
 
-def _name_operation(draft: Draft) -> None:
-    told = str(draft.values.pop("api_operation", ""))
-    known = (operation for start, operation in _STARTS if told.startswith(start))
-    draft.values.setdefault("operation", next(known, "unknown" if told else "chat"))
+def _name_operation(raw: RawFields) -> None:
+    name = str(raw.values.pop("api_operation", ""))
+    operations = (operation for prefix, operation in _PREFIXES if name.startswith(prefix))
+    raw.values.setdefault("operation", next(operations, "unknown" if name else "chat"))
 
 
 MISTRAL_SDK: Final = Dialect(
     name="mistralai SDK",
     scopes=("mistralai_sdk_tracer",),
-    slots={**SHARED, **values(api_operation=emitters.MISTRAL_OPERATION)},
-    mend=_name_operation,
+    fields={**SHARED, **values(api_operation=emitters.MISTRAL_OPERATION)},
+    adjust=_name_operation,
 )

@@ -1,4 +1,4 @@
-"""OpenInference (openai 0.1.66, anthropic 3.1.0 and others): names of its own, input inclusive."""
+"""OpenInference (openai 0.1.66, anthropic 3.1.0 and others): its own names, input inclusive."""
 
 from __future__ import annotations
 
@@ -18,39 +18,36 @@ from tokenledger_exporter.dialects.otel_genai import SHARED
 from tokenledger_semconv import emitters
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.dialects.dialect import Draft
+    from tokenledger_exporter.dialects.dialect import RawFields
 
-# The beginning of a provider's answer that tells its id, in the forms OpenAI and Anthropic give
-# ids (read 2026-11-25). An answer that a model wrote as JSON may begin alike, so nothing but such
-# an id is ever taken.
-_ID_AT_THE_BEGINNING: Final = re.compile(
-    r'\{"id": ?"((?:chatcmpl-|resp_|msg_|cmpl-)[A-Za-z0-9_-]{4,100})"'
-)
+# The id at the start of a provider's answer, in the forms of OpenAI's and Anthropic's ids (read
+# 2026-11-25). JSON that a model wrote may start the same way, so only such ids are accepted.
+_ID_AT_START: Final = re.compile(r'\{"id": ?"((?:chatcmpl-|resp_|msg_|cmpl-)[A-Za-z0-9_-]{4,100})"')
 
 
 def response_id(answer: str) -> str:
-    """The provider's id that an answer in JSON begins with; "" if it begins otherwise."""
-    found = _ID_AT_THE_BEGINNING.match(answer)
-    return found[1] if found else ""
+    """The provider's id at the start of a JSON answer; "" if there is none."""
+    match = _ID_AT_START.match(answer)
+    return match[1] if match else ""
 
 
-def id_alone(answer: str) -> str:
-    """What is kept of an answer: an object of its id, or nothing."""
-    found = response_id(answer)
-    return f'{{"id":"{found}"}}' if found else ""
+def id_only(answer: str) -> str:
+    """The part of an answer that is recorded: a JSON object with its id; "" if it has none."""
+    answer_id = response_id(answer)
+    return f'{{"id":"{answer_id}"}}' if answer_id else ""
 
 
-def _read_id(draft: Draft) -> None:
-    answer = draft.values.pop("answer", "")
-    if isinstance(answer, str) and (found := response_id(answer)):
-        draft.values.setdefault("response_id", found)
+def _read_id(raw: RawFields) -> None:
+    answer = raw.values.pop("answer", "")
+    if isinstance(answer, str) and (answer_id := response_id(answer)):
+        raw.values.setdefault("response_id", answer_id)
 
 
 OPENINFERENCE: Final = Dialect(
     name="OpenInference",
     scopes=("openinference.instrumentation.", "@arizeai/openinference-"),
-    mark=emitters.OI_KIND,
-    slots={
+    marker=emitters.OI_KIND,
+    fields={
         **aliases(SHARED),
         **counts(
             input_tokens=emitters.OI_INPUT,
@@ -74,5 +71,5 @@ OPENINFERENCE: Final = Dialect(
     },
     operations={"LLM": "chat", "EMBEDDING": "embeddings"},
     operation="",
-    mend=_read_id,
+    adjust=_read_id,
 )

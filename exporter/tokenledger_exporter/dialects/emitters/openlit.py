@@ -1,7 +1,7 @@
-"""OpenLIT (1.45.0): the conventions; of Anthropic and Bedrock it copies input as they count it.
+"""OpenLIT (1.45.0): the conventions; Anthropic's and Bedrock's input excludes cached tokens.
 
-Where a stream told no usage it counts with a tokenizer and does not say so. It then writes no
-cache counts, which it always writes of a real usage object.
+If a stream reports no usage, OpenLIT counts with a tokenizer and does not mark the counts. It then
+writes no cache counts, which it always writes for a real usage object.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from tokenledger_exporter.dialects.otel_genai import SHARED
 from tokenledger_semconv import attributes
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.dialects.dialect import Draft
+    from tokenledger_exporter.dialects.dialect import RawFields
 
 
-def _know_a_guess(draft: Draft) -> None:
-    counts, details = draft.counts, draft.details
+def _detect_estimate(raw: RawFields) -> None:
+    counts, details = raw.counts, raw.details
     is_stream = details.get(attributes.REQUEST_STREAM) is True
     is_chat = details.get(attributes.OPENAI_API_TYPE) == "chat_completions"
     if is_stream and is_chat and "output_tokens" in counts and "cached_tokens" not in counts:
-        draft.values["estimated"] = True
+        raw.values["estimated"] = True
 
 
 OPENLIT: Final = Dialect(
     name="OpenLIT",
     scopes=("openlit.instrumentation.", "openlit"),
     exclusive=("openlit.instrumentation.anthropic", "openlit.instrumentation.bedrock"),
-    slots=SHARED,
-    mend=_know_a_guess,
+    fields=SHARED,
+    adjust=_detect_estimate,
 )

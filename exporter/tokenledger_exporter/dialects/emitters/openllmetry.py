@@ -1,7 +1,7 @@
-"""OpenLLMetry (0.62.4): the conventions, with leftovers of its older names package by package.
+"""OpenLLMetry (0.62.4): the conventions; some of its packages still use older names.
 
-Its Bedrock package copies Bedrock's input, which leaves the cached tokens out. Its Gemini package
-leaves thinking out of the output; the total it tells says how much.
+Its Bedrock package copies Bedrock's input, which excludes cached tokens. Its Gemini package
+excludes thinking from the output; the total shows how much.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from tokenledger_exporter.dialects.otel_genai import SHARED
 from tokenledger_semconv import emitters
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.dialects.dialect import Draft
+    from tokenledger_exporter.dialects.dialect import RawFields
 
 
-def _restore_thinking(draft: Draft) -> None:
-    """Gemini's total is input, answer and thinking; the answer alone is told as output."""
-    total = draft.counts.pop("total_tokens", None)
-    told = draft.counts.get("input_tokens"), draft.counts.get("output_tokens")
-    if total is not None and told[0] is not None and told[1] is not None:
-        thinking = total - told[0] - told[1]
+def _restore_thinking(raw: RawFields) -> None:
+    """Add thinking to the output: Gemini's total is input, answer and thinking."""
+    total = raw.counts.pop("total_tokens", None)
+    input_tokens, answer = raw.counts.get("input_tokens"), raw.counts.get("output_tokens")
+    if total is not None and input_tokens is not None and answer is not None:
+        thinking = total - input_tokens - answer
         if thinking > 0:
-            draft.counts["output_tokens"] = told[1] + thinking
-            draft.counts.setdefault("reasoning_tokens", thinking)
+            raw.counts["output_tokens"] = answer + thinking
+            raw.counts.setdefault("reasoning_tokens", thinking)
 
 
-_SLOTS: Final = {
+_FIELDS: Final = {
     **SHARED,
     **aliases(values(operation=emitters.LLM_REQUEST_TYPE)),
     **aliases(
@@ -48,17 +48,17 @@ OPENLLMETRY: Final = Dialect(
             *("alephalpha", "writer", "llamaindex", "langchain"),
         )
     ),
-    slots=_SLOTS,
+    fields=_FIELDS,
     exclusive=("opentelemetry.instrumentation.bedrock",),
     operations=_OPERATIONS,
-    prefixes=(emitters.ASSOCIATION_PREFIX,),
+    metadata_prefixes=(emitters.ASSOCIATION_PREFIX,),
 )
 
 OPENLLMETRY_GEMINI: Final = Dialect(
     name="OpenLLMetry",
     scopes=("opentelemetry.instrumentation.google_generativeai",),
-    slots={**_SLOTS, **counts(total_tokens=emitters.TOTAL_TOKENS)},
+    fields={**_FIELDS, **counts(total_tokens=emitters.TOTAL_TOKENS)},
     operations=_OPERATIONS,
-    prefixes=(emitters.ASSOCIATION_PREFIX,),
-    mend=_restore_thinking,
+    metadata_prefixes=(emitters.ASSOCIATION_PREFIX,),
+    adjust=_restore_thinking,
 )

@@ -1,6 +1,6 @@
-"""Pydantic AI (2.68.0): the conventions, and parts of the usage under names of its own.
+"""Pydantic AI (2.68.0): the conventions, and parts of the usage under its own names.
 
-Its agents tell sums as `gen_ai.aggregated_usage.*`, which nobody reads.
+Its agents report sums as `gen_ai.aggregated_usage.*`, which are not read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tokenledger_semconv import emitters
 PYDANTIC_AI: Final = Dialect(
     name="Pydantic AI",
     scopes=("pydantic-ai",),
-    slots={
+    fields={
         **SHARED,
         **counts(
             cache_write_1h_tokens=emitters.PYDANTIC_CACHE_WRITE_1H,

@@ -1,8 +1,8 @@
 """Vercel's AI SDK (5.0.277, 6.0.326) and @ai-sdk/otel (1.0.173).
 
-Each call is told twice, by what the app called and by its `do...` child; the child is the call.
-Up to version 5 the input of an Anthropic call leaves cached tokens out, and some calls tell no
-cache counts; what Anthropic itself told is in the provider's metadata and wins.
+Each call is reported twice: by the function that the app called, and by its `do...` child, which is
+the call. Up to version 5 the input of an Anthropic call excludes cached tokens, and some calls
+report no cache counts; Anthropic's own usage is in the provider's metadata and overrides them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tokenledger_semconv import attributes, emitters
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tokenledger_exporter.dialects.dialect import Draft
+    from tokenledger_exporter.dialects.dialect import RawFields
     from tokenledger_exporter.domain.span_record import AttributeValue
 
 _CALLS: Final = {
@@ -31,17 +31,17 @@ _CALLS: Final = {
 }
 
 
-def _read_milliseconds(draft: Draft) -> None:
-    waited = draft.values.pop("first_chunk_ms", None)
-    if isinstance(waited, int | float) and not isinstance(waited, bool):
-        draft.values.setdefault("first_chunk_seconds", waited / 1000)
+def _read_milliseconds(raw: RawFields) -> None:
+    milliseconds = raw.values.pop("first_chunk_ms", None)
+    if isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool):
+        raw.values.setdefault("first_chunk_seconds", milliseconds / 1000)
 
 
 VERCEL_AI: Final = Dialect(
     name="Vercel AI SDK",
     scopes=("ai",),
-    mark=emitters.VERCEL_OPERATION,
-    slots={
+    marker=emitters.VERCEL_OPERATION,
+    fields={
         **aliases(SHARED),
         **counts(
             input_tokens=(
@@ -66,22 +66,22 @@ VERCEL_AI: Final = Dialect(
     },
     operations=_CALLS,
     operation="",
-    prefixes=(emitters.VERCEL_METADATA_PREFIX,),
-    mend=_read_milliseconds,
+    metadata_prefixes=(emitters.VERCEL_METADATA_PREFIX,),
+    adjust=_read_milliseconds,
 )
 
 
-def _is_around_an_embedding(found: Mapping[str, AttributeValue], _failed: bool) -> bool:
-    """Both spans of an embedding have the same name; the outer one tells no usage."""
+def _is_outer_embedding(span_attributes: Mapping[str, AttributeValue], _failed: bool) -> bool:
+    """Both spans of an embedding have the same name; the outer one reports no usage."""
     return (
-        found.get(attributes.OPERATION_NAME) == "embeddings"
-        and attributes.INPUT_TOKENS not in found
+        span_attributes.get(attributes.OPERATION_NAME) == "embeddings"
+        and attributes.INPUT_TOKENS not in span_attributes
     )
 
 
 VERCEL_OTEL: Final = Dialect(
     name="Vercel AI SDK",
     scopes=("gen_ai",),
-    slots=SHARED,
-    is_told_twice=_is_around_an_embedding,
+    fields=SHARED,
+    is_repeat=_is_outer_embedding,
 )

@@ -1,4 +1,4 @@
-"""What is read by the places of a span's attributes is what the walk over them finds."""
+"""The fast path, by positions of attributes, reads the same call as the slow path."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.recorded_spans import EMITTERS, calls
 from tokenledger_exporter.dialects import read, read_call
 from tokenledger_exporter.dialects.dialect import COUNT, OTHERS
 from tokenledger_exporter.dialects.emitters.langfuse import LANGFUSE
-from tokenledger_exporter.dialects.fast_path import told_plainly
+from tokenledger_exporter.dialects.fast_path import read_plain
 from tokenledger_exporter.dialects.otel_genai import CONVENTIONS, OURS
 from tokenledger_exporter.dialects.registry import DIALECTS
 from tokenledger_exporter.domain.span_record import SpoolHeader
@@ -55,7 +55,7 @@ _ANYTHING: Final = st.one_of(
 
 
 def _value(dialect: Dialect, attribute: str) -> st.SearchStrategy[Any]:
-    group, name, _ = dialect.slots.get(attribute, (None, "", False))
+    group, name, _ = dialect.fields.get(attribute, (None, "", False))
     if group == COUNT:
         return _COUNTS
     return _ANYTHING if name in OTHERS else _TEXTS
@@ -63,56 +63,58 @@ def _value(dialect: Dialect, attribute: str) -> st.SearchStrategy[Any]:
 
 @st.composite
 def _spans(draw: st.DrawFn) -> SpanRecord:
-    """A span of any dialect: nearly every value of the kind that belongs there, in any order."""
+    """A span of any dialect, in any order; nearly every value has the type of its field."""
     dialect = draw(st.sampled_from((OURS, CONVENTIONS, *DIALECTS)))
     others = (
         *(attributes.METADATA_PREFIX + key for key in ("tier", "k", "")),
-        *(f"{prefix}{key}" for prefix in dialect.prefixes for key in ("user_id", "k")),
-        *("nobody.reads.this", attributes.SERVER_ADDRESS),
+        *(f"{prefix}{key}" for prefix in dialect.metadata_prefixes for key in ("user_id", "k")),
+        *("unknown.attribute", attributes.SERVER_ADDRESS),
     )
-    counts = [name for name, slot in dialect.slots.items() if slot[0] == COUNT]
+    counts = [name for name, field in dialect.fields.items() if field[0] == COUNT]
     names = draw(st.lists(st.sampled_from(counts), max_size=5, unique=True))
-    names += draw(st.lists(st.sampled_from((*dialect.slots, *others)), max_size=12, unique=True))
+    names += draw(st.lists(st.sampled_from((*dialect.fields, *others)), max_size=12, unique=True))
     names = draw(st.permutations(list(dict.fromkeys(names))))
-    told = {name: draw(_value(dialect, name)) for name in names}
-    if told and not draw(st.integers(0, 3)):
-        told[draw(st.sampled_from(names))] = draw(_ANYTHING)
-    made = record(told, failed=draw(st.integers(0, 5)) == 0, resource=draw(_any_resource))
-    return replace(made, scope=draw(st.sampled_from((*dialect.scopes, *dialect.exclusive))))
+    span_attributes = {name: draw(_value(dialect, name)) for name in names}
+    if span_attributes and not draw(st.integers(0, 3)):
+        span_attributes[draw(st.sampled_from(names))] = draw(_ANYTHING)
+    span = record(
+        span_attributes, failed=draw(st.integers(0, 5)) == 0, resource=draw(_any_resource)
+    )
+    return replace(span, scope=draw(st.sampled_from((*dialect.scopes, *dialect.exclusive))))
 
 
 _any_resource: Final = st.sampled_from(_RESOURCES)
 
 
-def _walked(span: SpanRecord, header: SpoolHeader) -> str:
+def _read_slowly(span: SpanRecord, header: SpoolHeader) -> str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(read, "told_plainly", _never)
+        patch.setattr(read, "read_plain", _never)
         return repr(read_call(span, header))
 
 
-def _never(_dialect: Dialect, _found: dict[str, AttributeValue]) -> None:
+def _never(_dialect: Dialect, _attributes: dict[str, AttributeValue]) -> None:
     return None
 
 
 @settings(deadline=None, max_examples=1_000)
 @given(span=_spans(), header=st.sampled_from(_HEADERS))
-def test_any_span_is_read_by_places_as_the_walk_reads_it(
+def test_the_fast_path_reads_any_span_like_the_slow_path(
     span: SpanRecord, header: SpoolHeader
 ) -> None:
-    assert repr(read_call(span, header)) == _walked(span, header)
+    assert repr(read_call(span, header)) == _read_slowly(span, header)
 
 
 @pytest.mark.parametrize("emitter", EMITTERS)
-def test_recorded_spans_are_read_by_places_as_the_walk_reads_them(emitter: str) -> None:
+def test_the_fast_path_reads_recorded_spans_like_the_slow_path(emitter: str) -> None:
     for spans in calls(emitter).values():
         for span in map(decode_record, map(encode_span, spans)):
-            assert repr(read_call(span, HEADER)) == _walked(span, HEADER)
+            assert repr(read_call(span, HEADER)) == _read_slowly(span, HEADER)
 
 
-def test_a_plain_span_needs_no_walk() -> None:
-    told = chat_attributes(user__id="u1", tokenledger__metadata__tier="gold")
+def test_the_fast_path_reads_a_plain_span() -> None:
+    span_attributes = chat_attributes(user__id="u1", tokenledger__metadata__tier="gold")
     for dialect in (OURS, CONVENTIONS):
-        assert told_plainly(dialect, told) is not None
+        assert read_plain(dialect, span_attributes) is not None
 
 
 @pytest.mark.parametrize(
@@ -129,10 +131,10 @@ def test_a_plain_span_needs_no_walk() -> None:
     ],
     ids=str,
 )
-def test_what_is_out_of_the_ordinary_is_left_to_the_walk(more: dict[str, AttributeValue]) -> None:
-    assert told_plainly(OURS, chat_attributes() | more) is None
+def test_the_fast_path_does_not_read_unusual_values(more: dict[str, AttributeValue]) -> None:
+    assert read_plain(OURS, chat_attributes() | more) is None
 
 
-def test_a_dialects_own_keys_of_attribution_are_left_to_the_walk() -> None:
-    told = chat_attributes() | {emitters.LANGFUSE_METADATA_PREFIX + "user_id": "u1"}
-    assert told_plainly(LANGFUSE, told) is None
+def test_the_fast_path_does_not_read_a_dialects_own_metadata() -> None:
+    span_attributes = chat_attributes() | {emitters.LANGFUSE_METADATA_PREFIX + "user_id": "u1"}
+    assert read_plain(LANGFUSE, span_attributes) is None

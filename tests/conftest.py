@@ -1,4 +1,4 @@
-"""Fixtures every room shares: a real Postgres, a migrated database a test, a spool of its own."""
+"""Fixtures of all tests: a real Postgres, and a migrated database and a spool for each test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever needs the server is an integration test; nobody has to remember the marker."""
+    """Mark tests that use the server as integration tests."""
     for item in items:
         if "postgres_server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.integration)
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def one_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of one authority: an SDK client loads the usual 140 in 38 ms to call loopback."""
+    """A CA bundle with one certificate; SDK clients need 38 ms to load the usual 140."""
     bundle = Path(certifi.where()).read_text(encoding="ascii", errors="ignore")
     end = "-----END CERTIFICATE-----\n"
     file = tmp_path_factory.mktemp("tls") / "one.pem"
@@ -45,7 +45,7 @@ def own_environment(
     tmp_path: Path,
     one_certificate: Path,
 ) -> None:
-    """No test sees the machine's settings, or leaves a spool behind."""
+    """Hide the machine's settings from tests, and put spools into the test's folder."""
     if "wheel" not in request.keywords:
         monkeypatch.setenv("SSL_CERT_FILE", str(one_certificate))
     for name in list(os.environ):
@@ -59,7 +59,7 @@ def own_environment(
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Generator[str]:
-    """One server for the whole run; yields the URL of its maintenance database."""
+    """A server for the whole run; yields the URL of its maintenance database."""
     with temporary_postgres({"fsync": "off", "max_connections": "200"}) as url:
         yield url
 
@@ -74,7 +74,7 @@ def migrated_template(postgres_server: str) -> str:
 
 @pytest.fixture
 def database_url(postgres_server: str, migrated_template: str) -> Generator[str]:
-    """A migrated ledger of the test's own."""
+    """A migrated ledger for one test."""
     yield from _database(postgres_server, migrated_template)
 
 
@@ -86,7 +86,7 @@ def migrated_copy(postgres_server: str, migrated_template: str) -> Generator[str
 
 @pytest.fixture
 def empty_database_url(postgres_server: str) -> Generator[str]:
-    """A database without any table."""
+    """A database without tables."""
     yield from _database(postgres_server, "template1")
 
 

@@ -1,8 +1,8 @@
-"""What Windows does with files, played on Linux: no flock, no pread, and no deleting what is open.
+"""Simulates Windows' file rules on Linux: no flock, no pread, and open files cannot be deleted.
 
-As Microsoft's documentation has it (CreateFile, `dwShareMode`: without FILE_SHARE_DELETE, which
-Python's `os.open` does not ask for, an open file can be neither deleted nor renamed; checked
-2026-11-26). `python -m support.as_windows FILE ...` runs a program so.
+By Microsoft's documentation (CreateFile, `dwShareMode`), an open file can be neither deleted nor
+renamed without FILE_SHARE_DELETE, which Python's `os.open` does not request (checked 2026-11-26).
+`python -m support.as_windows FILE ...` runs a program with these rules.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ def _is_open(path: str) -> bool:
             if descriptor.samefile(path):
                 return True
         except OSError:
-            # Gone meanwhile, another user's, or a file that is not there.
+            # The process has ended or belongs to another user, or the file does not exist.
             continue
     return False
 
 
 def _guarded(change: Callable[..., Any]) -> Callable[..., Any]:
-    def only_if_closed(path: Any, *more: Any, **told: Any) -> Any:  # noqa: ANN401 - as `change`
+    def only_if_closed(path: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as `change`
         if _is_open(path):
             raise PermissionError(13, "The process cannot access the file", str(path))
-        return change(path, *more, **told)
+        return change(path, *args, **kwargs)
 
     return only_if_closed
 
 
 def play() -> None:
-    """Let this process be so from here on."""
+    """Apply the rules to this process."""
     sys.modules["fcntl"] = None  # type: ignore[assignment]
     for name in _MISSING:
         delattr(os, name)

@@ -1,4 +1,4 @@
-"""Makes the spans of made-up calls, as several emitters would tell of them."""
+"""Creates spans of invented calls, as several emitters would report them."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ OURS = "tokenledger.openai"
 OTHER = "opentelemetry.instrumentation.openai_v2"
 THIRD = "openinference.instrumentation.openai"
 NOON_NS = (time.time_ns() // 3_600_000_000_000 - 2) * 3_600_000_000_000 + 1_800_000_000_000
-"""Half past an hour, a while ago: no test meets a border by chance."""
+"""Half past an hour, at least an hour ago, so that no test crosses an hour by chance."""
 MS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Told:
-    """One span about a call of 1,000 tokens in and 100 out that takes two seconds.
+    """A span report of a call with 1,000 input and 100 output tokens that takes two seconds.
 
     Args:
-        scope: who tells.
-        response_id: "" if this emitter does not tell it.
-        after_ms: how long after noon it starts.
-        lasts_ms: how long it lasts.
-        above: the span around it.
-        counts: what it counts; none for a call nobody measured.
-        more: further attributes.
-        token: organization of the token it came with, "" if it came from the operator's own source.
-        is_trusted: whether the operator vouches for that token's reports.
+        scope: the emitter.
+        response_id: "" if this emitter does not report it.
+        after_ms: start, in milliseconds after `NOON_NS`.
+        lasts_ms: duration.
+        above: the parent span.
+        counts: input and output tokens; `None` for an unmeasured call.
+        more: more attributes.
+        token: organization of the token it was sent with; "" for the operator's own source.
+        is_trusted: whether the operator trusts that token's reports.
     """
 
     scope: str = OURS
@@ -56,7 +56,7 @@ class Told:
     span_id: int = field(default_factory=lambda: int.from_bytes(os.urandom(8), "big"))
 
     def around(self, **changed: object) -> Told:
-        """A span by somebody else around this one, as a wrapper's is."""
+        """A span of another emitter around this one, such as a wrapper's."""
         outer = replace(
             self,
             scope=OTHER,
@@ -67,7 +67,7 @@ class Told:
         return replace(outer, **changed)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
     def within(self, outer: Told) -> Told:
-        """The same span, known to be inside another of its trace."""
+        """The same span as a child of another span."""
         return replace(self, above=outer, trace_id=outer.trace_id)
 
     @property
@@ -76,17 +76,17 @@ class Told:
 
     @property
     def record(self) -> SpanRecord:
-        told = dict(chat_attributes())
+        values = dict(chat_attributes())
         if self.counts is None:
-            del told[attributes.INPUT_TOKENS], told[attributes.OUTPUT_TOKENS]
+            del values[attributes.INPUT_TOKENS], values[attributes.OUTPUT_TOKENS]
         else:
-            told[attributes.INPUT_TOKENS], told[attributes.OUTPUT_TOKENS] = self.counts
+            values[attributes.INPUT_TOKENS], values[attributes.OUTPUT_TOKENS] = self.counts
         if self.response_id:
-            told[attributes.RESPONSE_ID] = self.response_id
-        above: list[tuple[int, int]] = []
+            values[attributes.RESPONSE_ID] = self.response_id
+        ancestors: list[tuple[int, int]] = []
         outer = self.above
         while outer is not None:
-            above.append((outer.span_id, outer.start_ns))
+            ancestors.append((outer.span_id, outer.start_ns))
             outer = outer.above
         return SpanRecord(
             trace_id=self.trace_id,
@@ -96,9 +96,9 @@ class Told:
             end_ns=self.start_ns + self.lasts_ms * MS,
             scope=self.scope,
             failed=False,
-            attributes=told | dict(self.more),
+            attributes=values | dict(self.more),
             resource={},
-            ancestors=tuple(above),
+            ancestors=tuple(ancestors),
         )
 
     @property

@@ -1,4 +1,4 @@
-"""What the views over the roll-ups must say, computed from the calls alone."""
+"""Compares the views over the roll-ups with sums computed from the calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from psycopg import sql
 if TYPE_CHECKING:
     import psycopg
 
-# View -> the columns it groups by, beside the day.
+# View -> the columns it groups by, in addition to the day.
 VIEWS: Final = {
     "token_ledger_daily_costs": ("provider", "model"),
     "token_ledger_model_costs": ("provider", "model"),
@@ -47,12 +47,12 @@ FROM token_ledger_events GROUP BY day
 
 
 def differences(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
-    """Rows of every view that the calls do not say, and the other way round; none is right."""
-    found: list[tuple[Any, ...]] = []
-    for view, columns in VIEWS.items():
-        told = sql.SQL(" ").join(sql.SQL("{},").format(sql.Identifier(name)) for name in columns)
-        found += _differ(connection, view, sql.SQL(_OF_CALLS).format(columns=told))
-    return found + _differ(connection, "token_ledger_coverage", sql.SQL(_COVERAGE))
+    """Rows that differ between a view and the calls, for every view; an empty list is correct."""
+    rows: list[tuple[Any, ...]] = []
+    for view, names in VIEWS.items():
+        columns = sql.SQL(" ").join(sql.SQL("{},").format(sql.Identifier(name)) for name in names)
+        rows += _differ(connection, view, sql.SQL(_OF_CALLS).format(columns=columns))
+    return rows + _differ(connection, "token_ledger_coverage", sql.SQL(_COVERAGE))
 
 
 def _differ(
@@ -60,7 +60,7 @@ def _differ(
 ) -> list[tuple[Any, ...]]:
     query = sql.SQL(
         "WITH calls AS ({calls}), seen AS (TABLE {view})"
-        " (SELECT {name} AS of, 'only in the view' AS how, seen::text AS told FROM"
+        " (SELECT {name} AS of, 'only in the view' AS how, seen::text AS row FROM"
         " (TABLE seen EXCEPT ALL TABLE calls) AS seen)"
         " UNION ALL"
         " (SELECT {name}, 'only in the calls', seen::text FROM"

@@ -1,4 +1,4 @@
-"""Makes records and rows for tests, with everything but the interesting part filled in."""
+"""Creates records and rows for tests, with defaults for everything."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ _books: list[PriceBook] = []
 
 
 def package_book(_provider: str = "") -> PriceBook:
-    """The installed package's prices, loaded once a run."""
+    """The installed package's prices, loaded once per run."""
     if not _books:
         _books.append(PriceBook(package_rows()))
     return _books[0]
 
 
 def chat_attributes(**more: AttributeValue) -> dict[str, AttributeValue]:
-    """A gpt-4o call of 1,000 tokens in and 100 out; keywords use `__` for dots."""
-    told: dict[str, AttributeValue] = {
+    """A gpt-4o call with 1,000 input and 100 output tokens; keywords use `__` for dots."""
+    values: dict[str, AttributeValue] = {
         attributes.OPERATION_NAME: "chat",
         attributes.PROVIDER_NAME: "openai",
         attributes.REQUEST_MODEL: "gpt-4o",
         attributes.INPUT_TOKENS: 1_000,
         attributes.OUTPUT_TOKENS: 100,
     }
-    return told | {key.replace("__", "."): value for key, value in more.items()}
+    return values | {key.replace("__", "."): value for key, value in more.items()}
 
 
 def ask(database_url: str, question: str) -> list[tuple[Any, ...]]:
-    """The rows a question has in a database."""
+    """The rows of a query."""
     with psycopg.connect(database_url) as connection:
         return connection.execute(question.encode()).fetchall()
 
 
 def record(
-    told: dict[str, AttributeValue] | None = None,
+    span_attributes: dict[str, AttributeValue] | None = None,
     *,
     failed: bool = False,
     start_ns: int | None = None,
@@ -68,7 +68,7 @@ def record(
         end_ns=start + 1_000_000_000,
         scope="tokenledger.openai",
         failed=failed,
-        attributes=chat_attributes() if told is None else told,
+        attributes=chat_attributes() if span_attributes is None else span_attributes,
         resource=resource or {},
     )
 
@@ -76,14 +76,16 @@ def record(
 def build_row(
     span: SpanRecord, header: SpoolHeader, prices_of: Callable[[str], PriceBook]
 ) -> LedgerRow | None:
-    """The row of a span that is at most one."""
-    built = build_rows(span, header, prices_of)
-    assert len(built) <= 1
-    return built[0] if built else None
+    """The row of a span that gives at most one."""
+    rows = build_rows(span, header, prices_of)
+    assert len(rows) <= 1
+    return rows[0] if rows else None
 
 
-def row(told: dict[str, AttributeValue] | None = None, *, failed: bool = False) -> LedgerRow:
-    """The priced row of such a span."""
-    built = build_row(record(told, failed=failed), HEADER, package_book)
-    assert built is not None
-    return built
+def row(
+    span_attributes: dict[str, AttributeValue] | None = None, *, failed: bool = False
+) -> LedgerRow:
+    """The priced row of a span."""
+    priced = build_row(record(span_attributes, failed=failed), HEADER, package_book)
+    assert priced is not None
+    return priced

@@ -1,4 +1,4 @@
-"""Opens ledgers, and makes calls that they record."""
+"""Opens ledgers and makes calls that they record."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.sdk.trace import Span
 from opentelemetry.trace import SpanKind
 
 from support.ledger_rows import chat_attributes
@@ -14,11 +15,7 @@ from tokenledger_semconv.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.trace import Span
-
-if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 
@@ -36,8 +33,8 @@ def opened(database_url: str, **options: object) -> Generator[PostgresLedger]:
 
 def call(ledger: PostgresLedger, **more: str) -> None:
     tracer = ledger.tracer_provider.get_tracer("tokenledger.openai")
-    told: dict[str, Any] = dict(chat_attributes(**more))
-    tracer.start_span("chat gpt-4o", kind=SpanKind.CLIENT, attributes=told).end()
+    span_attributes: dict[str, Any] = dict(chat_attributes(**more))
+    tracer.start_span("chat gpt-4o", kind=SpanKind.CLIENT, attributes=span_attributes).end()
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
@@ -50,13 +47,13 @@ def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 
 def started(tracer: Tracer, user: str = "u") -> Span:
-    """A call that is in flight."""
-    told = {
+    """Start a call and leave it open."""
+    span_attributes = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": "gpt-4o",
         "user.id": user,
     }
-    span = tracer.start_span("chat", kind=SpanKind.CLIENT, attributes=told)
+    span = tracer.start_span("chat", kind=SpanKind.CLIENT, attributes=span_attributes)
     assert isinstance(span, Span)
     return span

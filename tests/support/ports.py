@@ -1,4 +1,4 @@
-"""Ports for programs that have to be told theirs."""
+"""Finds free ports for programs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import random
 import socket
 from typing import Final
 
-# Connections get theirs from 32,768 on (Linux; macOS and Windows: 49,152): a port from there may be
-# taken between being found free and being listened on.
+# Connections use ports from 32,768 on (Linux; macOS and Windows: 49,152), so such a port may be
+# taken before the program listens on it.
 _PORTS: Final = range(10_240, 32_768)
 _dice: Final = random.SystemRandom()
 
 
 def free_port() -> int:
-    """A port nobody listens on at the moment, and no connection is given."""
+    """A port that is free and outside the range of connections."""
     while True:
         port = _dice.choice(_PORTS)
         try:

@@ -1,4 +1,4 @@
-"""The recorded spans of other emitters, as an exporter meets them, and the rows they become."""
+"""The recorded spans of other emitters, as an exporter gets them, and their rows."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ if TYPE_CHECKING:
 
 FIXTURES = Path(__file__).parents[1] / "exporter" / "dialects" / "spans"
 EMITTERS = sorted(path.stem for path in FIXTURES.glob("*.json"))
-"""Every fixture: the emitter and the release it was recorded from."""
+"""Names of the fixtures: emitter and release."""
 
 
 def calls(emitter: str) -> dict[str, list[ReadableSpan]]:
-    """The recorded calls of an emitter, by label, each with the spans it left in order of end."""
-    told = json.loads((FIXTURES / f"{emitter}.json").read_text(encoding="utf-8"))
-    return {label: [_span(one) for one in spans] for label, spans in told["calls"].items()}
+    """The recorded calls of an emitter: label -> spans, in the order of their ends."""
+    recording = json.loads((FIXTURES / f"{emitter}.json").read_text(encoding="utf-8"))
+    return {
+        label: [_span(fields) for fields in spans] for label, spans in recording["calls"].items()
+    }
 
 
 def rows(spans: list[ReadableSpan]) -> list[LedgerRow]:
-    """The rows of ended spans, by the way they take: judged, encoded, decoded, read, priced."""
+    """The rows of ended spans: selected, encoded, decoded, read and priced."""
     return [
         row
         for span in spans
@@ -40,18 +42,18 @@ def rows(spans: list[ReadableSpan]) -> list[LedgerRow]:
     ]
 
 
-def _span(told: dict[str, Any]) -> ReadableSpan:
-    trace_id = int(told["trace_id"], 16)
-    parent = told["parent_span_id"]
+def _span(fields: dict[str, Any]) -> ReadableSpan:
+    trace_id = int(fields["trace_id"], 16)
+    parent = fields["parent_span_id"]
     return ReadableSpan(
-        told["name"],
-        context=SpanContext(trace_id, int(told["span_id"], 16), False, TraceFlags(1)),
+        fields["name"],
+        context=SpanContext(trace_id, int(fields["span_id"], 16), False, TraceFlags(1)),
         parent=SpanContext(trace_id, int(parent, 16), False) if parent else None,
-        attributes=told["attributes"],
-        events=[Event(one["name"], one["attributes"]) for one in told.get("events", [])],
+        attributes=fields["attributes"],
+        events=[Event(event["name"], event["attributes"]) for event in fields.get("events", [])],
         resource=Resource({}),
-        start_time=int(told["start_ns"]),
-        end_time=int(told["end_ns"]),
-        status=Status(StatusCode[told["status"]]),
-        instrumentation_scope=InstrumentationScope(told["scope"], told["scope_version"]),
+        start_time=int(fields["start_ns"]),
+        end_time=int(fields["end_ns"]),
+        status=Status(StatusCode[fields["status"]]),
+        instrumentation_scope=InstrumentationScope(fields["scope"], fields["scope_version"]),
     )

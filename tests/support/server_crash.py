@@ -1,4 +1,4 @@
-"""A Postgres whose machine goes: every process of it is killed at once."""
+"""Simulates the crash of a Postgres server: all of its processes are killed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PROCESSES: Final = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pi
 
 
 def crash(server: EmbeddedPostgres) -> None:
-    """Kill the server; what it had not written to its log is gone, as in a crash of its own."""
-    found = ask(server.database_url, _PROCESSES)
+    """Kill the server; changes that were not written to its log are lost, as in a real crash."""
+    processes = ask(server.database_url, _PROCESSES)
     postmaster = int((server.home / "data" / "postmaster.pid").read_text().split()[0])
-    for pid in (postmaster, *(int(pid) for (pid,) in found)):
+    for pid in (postmaster, *(int(pid) for (pid,) in processes)):
         os.kill(pid, signal.SIGKILL)
     server.stop()

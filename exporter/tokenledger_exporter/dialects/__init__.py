@@ -1,8 +1,8 @@
 """Reads the span of any known emitter into the fields of one model call.
 
-Each dialect is a small table (`dialect.Dialect`), and one function (`read.read_call`) reads all of
-them. Spans are not deduplicated here: two emitters that report one call give two rows until the ledger
-deduplicates them.
+Each dialect is a small table (`dialect.Dialect`), and `read.read_call` reads all of them. Spans are
+not deduplicated here: two emitters that report one call give two rows until the ledger deduplicates
+them.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ class EmbeddedPostgres:
         """Lock `users` exclusively, so that no process can join until the server has ended."""
         if _locked_within(users, 0, exclusive=True):
             return
-        message = "other processes still use the embedded Postgres in %s: waiting for them, at most %.0f s"
+        message = "others still use the embedded Postgres in %s: waiting for them, at most %.0f s"
         _logger.warning(message, self.home, _USERS_SECONDS)
         _locked_within(users, _USERS_SECONDS, exclusive=True)
 
@@ -283,7 +283,7 @@ class EmbeddedPostgres:
 
 @contextlib.contextmanager
 def temporary_postgres(server_options: Mapping[str, str] | None = None) -> Generator[str]:
-    """Start a server in a temporary folder and yield its connection string; delete both at the end."""
+    """Run a server in a temporary folder and yield its connection string; delete it at the end."""
     with temporary_home() as home, EmbeddedPostgres(home / "server", server_options) as server:
         yield server.database_url
 

@@ -1,4 +1,4 @@
-"""The fake provider speaks the vendors' wire: the real SDKs parse exactly what was scripted."""
+"""The fake provider speaks the vendors' protocols: real SDKs parse exactly the scripted answers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_chat_answer_has_exactly_the_scripted_parts(chat: openai.OpenAI) -> No
     assert answer.id.startswith("chatcmpl-")
 
 
-def test_a_vendors_whole_usage_object_is_sent_as_it_is(chat: openai.OpenAI) -> None:
+def test_a_scripted_usage_object_is_sent_unchanged(chat: openai.OpenAI) -> None:
     whole = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
     answer = chat.chat.completions.create(
         model="gpt-4o", messages=[QUESTION], extra_headers=demo_usage(**whole)
@@ -87,10 +87,10 @@ def test_a_service_tier_is_the_requested_one(
     assert answer.service_tier == tier
 
 
-def test_a_chat_stream_carries_usage_only_where_it_was_asked_for(chat: openai.OpenAI) -> None:
+def test_a_chat_stream_has_usage_only_if_requested(chat: openai.OpenAI) -> None:
     plain = list(chat.chat.completions.create(model="gpt-4o", messages=[QUESTION], stream=True))
     assert all("usage" not in chunk.model_fields_set for chunk in plain)
-    asked = list(
+    chunks = list(
         chat.chat.completions.create(
             model="gpt-4o",
             messages=[QUESTION],
@@ -99,13 +99,13 @@ def test_a_chat_stream_carries_usage_only_where_it_was_asked_for(chat: openai.Op
             extra_headers=demo_usage(input=91, output=17, cache_read=64),
         )
     )
-    assert [chunk.usage for chunk in asked[:-1]] == [None] * (len(asked) - 1)
-    assert all("usage" in chunk.model_fields_set for chunk in asked)
-    last = asked[-1]
+    assert [chunk.usage for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+    assert all("usage" in chunk.model_fields_set for chunk in chunks)
+    last = chunks[-1]
     assert last.choices == []
     assert last.usage is not None
     assert (last.usage.prompt_tokens, last.usage.completion_tokens) == (91, 17)
-    assert len(asked) == len(plain) + 1
+    assert len(chunks) == len(plain) + 1
 
 
 def test_a_response_streams_typed_events_and_ends_with_usage(chat: openai.OpenAI) -> None:
@@ -148,10 +148,10 @@ def test_a_response_without_stream_has_the_scripted_parts(chat: openai.OpenAI) -
 
 
 @pytest.mark.parametrize("encoding", ["base64", "float"])
-def test_embeddings_come_in_the_encoding_asked_for(chat: openai.OpenAI, encoding: str) -> None:
-    told: dict[str, Any] = {} if encoding == "base64" else {"encoding_format": "float"}
+def test_embeddings_have_the_requested_encoding(chat: openai.OpenAI, encoding: str) -> None:
+    options: dict[str, Any] = {} if encoding == "base64" else {"encoding_format": "float"}
     answer = chat.embeddings.create(
-        model="text-embedding-3-small", input=["lost invoice", "invoice lost"], **told
+        model="text-embedding-3-small", input=["lost invoice", "invoice lost"], **options
     )
     first, second = (item.embedding for item in answer.data)
     assert len(first) == 1_536
@@ -188,7 +188,7 @@ def test_a_message_has_exactly_the_scripted_parts(claude: anthropic.Anthropic) -
     answer = claude.messages.create(
         model="claude-haiku-4-5", max_tokens=400, messages=[ASKED], extra_headers=scripted
     )
-    # As a dict, because anthropic 0.x keeps newer fields without having a name for them.
+    # As a dict, because anthropic 0.x keeps newer fields but has no attributes for them.
     usage = answer.usage.to_dict()
     assert (usage["input_tokens"], usage["output_tokens"]) == (5_000 - 1_000 - 3_000, 300)
     assert usage["cache_read_input_tokens"] == 1_000
@@ -330,8 +330,8 @@ def test_the_program_prints_its_url_serves_and_leaves(end: str) -> None:
         assert program.stdin is not None
         url = program.stdout.readline().strip()
         body = json.dumps({"model": "gpt-4o", "messages": [QUESTION]}).encode()
-        asked = urllib.request.Request(f"{url}/v1/chat/completions", body)  # noqa: S310 - loopback
-        with urllib.request.urlopen(asked) as answer:  # noqa: S310 - loopback
+        request = urllib.request.Request(f"{url}/v1/chat/completions", body)  # noqa: S310 - loopback
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - loopback
             assert json.load(answer)["object"] == "chat.completion"
         if end == "close":
             program.stdin.close()

@@ -1,4 +1,4 @@
-"""The fake provider fails as the vendors do, and does what a test scripted."""
+"""The fake provider fails like the vendors and follows a test's script."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_cut_connection_is_a_connection_error(
     chat: openai.OpenAI, provider: DemoProvider, script: Cut
 ) -> None:
     provider.script(script)
-    # openai 2.x lets the transport's own error through once a stream has begun.
+    # openai 2.x raises the transport's error once a stream has started.
     with pytest.raises(Exception, match=r"[Cc]onnection"):
         list(chat.chat.completions.create(model="gpt-4o", messages=[QUESTION], stream=True))
 
@@ -121,7 +121,7 @@ def test_an_error_in_the_middle_of_a_stream_reaches_the_app(
     assert [event.type for event in events] == ["response.created", "response.in_progress", "error"]
 
 
-def test_a_stalled_stream_goes_on_when_it_is_released(
+def test_a_stalled_stream_continues_when_it_is_released(
     chat: openai.OpenAI, provider: DemoProvider
 ) -> None:
     stall = Stall(after_events=1)
@@ -141,7 +141,7 @@ def test_a_stalled_stream_goes_on_when_it_is_released(
     assert answers[0] > 2
 
 
-def test_stopping_lets_go_of_stalled_and_idle_connections() -> None:
+def test_stopping_closes_stalled_and_idle_connections() -> None:
     stall = Stall()
     with DemoProvider() as provider:
         provider.script(stall)
@@ -159,7 +159,7 @@ def test_stopping_lets_go_of_stalled_and_idle_connections() -> None:
     assert not asking.is_alive()
 
 
-def test_scripts_are_taken_in_order_and_then_answers_are_ordinary(
+def test_scripts_are_used_in_order_and_then_answers_are_ordinary(
     chat: openai.OpenAI, provider: DemoProvider
 ) -> None:
     recorded = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m"}
@@ -172,7 +172,7 @@ def test_scripts_are_taken_in_order_and_then_answers_are_ordinary(
     assert [request.path for request in provider.requests] == ["/v1/chat/completions"] * 3
 
 
-def test_recorded_events_are_replayed_as_they_are(
+def test_recorded_events_are_replayed_unchanged(
     chat: openai.OpenAI, provider: DemoProvider
 ) -> None:
     chunk = {"id": "chatcmpl-2", "object": "chat.completion.chunk", "created": 1, "model": "m"}

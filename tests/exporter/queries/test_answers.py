@@ -56,7 +56,9 @@ def queries(database_url: str) -> TokenLedgerQueries:
     return TokenLedgerQueries(database_url)
 
 
-def test_a_summary_narrows_to_a_user_a_model_or_any_dimension(queries: TokenLedgerQueries) -> None:
+def test_a_summary_can_be_filtered_by_user_model_or_any_dimension(
+    queries: TokenLedgerQueries,
+) -> None:
     assert queries.get_cost_summary(days=30, user_id="u1").total_cost == Decimal("7.35")
     assert queries.get_cost_summary(30, model="gpt-4o", app_name="").total_cost == Decimal("1.2")
     gold = queries.get_cost_summary(30, where={"metadata.tier": "gold"})
@@ -68,9 +70,9 @@ def test_a_summary_narrows_to_a_user_a_model_or_any_dimension(queries: TokenLedg
     assert either.total_cost == Decimal("1.1")
 
 
-def test_groups_come_in_the_order_asked_for(queries: TokenLedgerQueries) -> None:
+def test_groups_are_sorted_by_the_requested_key(queries: TokenLedgerQueries) -> None:
     report = queries.get_costs_by("project", days=30, order_by="calls")
-    assert [(told.labels, told.calls) for told in report.rows] == [
+    assert [(group.labels, group.calls) for group in report.rows] == [
         (("web",), 3),
         (("",), 1),
         (("batch",), 1),
@@ -83,7 +85,7 @@ def test_groups_come_in_the_order_asked_for(queries: TokenLedgerQueries) -> None
         queries.get_costs_by("project", order_by="cost; DROP")
 
 
-def test_every_day_of_a_trend_is_there(queries: TokenLedgerQueries) -> None:
+def test_a_trend_has_every_day(queries: TokenLedgerQueries) -> None:
     trend = queries.get_daily_trend(days=10, timezone="Pacific/Auckland")
     today = datetime.now(ZoneInfo("Pacific/Auckland")).date()
     assert [day.date for day in trend] == [today - timedelta(days=ago) for ago in range(9, -1, -1)]
@@ -92,12 +94,12 @@ def test_every_day_of_a_trend_is_there(queries: TokenLedgerQueries) -> None:
     assert (trend.coverage.calls, trend.coverage.lost) == (6, 4)
 
 
-def test_every_hour_of_a_trend_is_there(queries: TokenLedgerQueries) -> None:
+def test_a_trend_has_every_hour(queries: TokenLedgerQueries) -> None:
     trend = queries.get_hourly_costs(hours=24, timezone="Asia/Kathmandu")
-    hours = [told.hour for told in trend]
+    hours = [bucket.hour for bucket in trend]
     assert {hour.minute for hour in hours} == {0}
     assert {after - before for before, after in pairwise(hours)} == {timedelta(hours=1)}
-    assert sum(told.total_cost for told in trend) == Decimal("0.7")
+    assert sum(bucket.total_cost for bucket in trend) == Decimal("0.7")
 
 
 @pytest.mark.parametrize(
@@ -105,13 +107,13 @@ def test_every_hour_of_a_trend_is_there(queries: TokenLedgerQueries) -> None:
     [
         ("Europe/Berlin", date(2026, 10, 25), 25),
         ("Europe/Berlin", date(2026, 3, 29), 23),
-        # The clocks go back by half an hour: two hours of 13 and a half begin where they are cut.
+        # The clocks go back by half an hour, so one hour is repeated in part.
         ("Australia/Lord_Howe", date(2026, 4, 5), 25),
         ("Asia/Kathmandu", date(2026, 4, 5), 24),
     ],
     ids=str,
 )
-def test_hours_are_cut_as_postgres_cuts_them(
+def test_hours_start_where_postgres_truncates_them(
     database_url: str, zone: str, day: date, hours: int
 ) -> None:
     local = ZoneInfo(zone)
@@ -119,42 +121,42 @@ def test_hours_are_cut_as_postgres_cuts_them(
     after = datetime.combine(day + timedelta(days=1), time(), local)
     until = after.astimezone(timezone.utc) - timedelta(minutes=1)
     with psycopg.connect(database_url) as connection:
-        found = connection.execute(
-            "SELECT DISTINCT date_trunc('hour', moment, %(zone)s) FROM generate_series("
-            "%(since)s::timestamptz, %(until)s::timestamptz, interval '1 minute') AS moment",
+        expected = connection.execute(
+            "SELECT DISTINCT date_trunc('hour', minute, %(zone)s) FROM generate_series("
+            "%(since)s::timestamptz, %(until)s::timestamptz, interval '1 minute') AS minute",
             {"zone": zone, "since": since, "until": until},
         ).fetchall()
     starts = list(hour_starts(since, until, local))
-    assert set(starts) == {start for (start,) in found}
+    assert set(starts) == {start for (start,) in expected}
     assert len(starts) == hours
 
 
-def test_a_zone_or_stretch_that_does_not_exist_is_named(queries: TokenLedgerQueries) -> None:
-    for ask_for in (queries.get_daily_trend, queries.get_daily_costs, queries.get_hourly_costs):
+def test_an_unknown_zone_or_invalid_period_is_refused(queries: TokenLedgerQueries) -> None:
+    for method in (queries.get_daily_trend, queries.get_daily_costs, queries.get_hourly_costs):
         with pytest.raises(InvalidRequestError, match=r"unknown time zone 'Mars/Olympus'"):
-            ask_for(timezone="Mars/Olympus")
+            method(timezone="Mars/Olympus")
     with pytest.raises(InvalidRequestError, match="hours must be 1 to 87,840, not 0"):
         queries.get_hourly_costs(0)
     with pytest.raises(InvalidRequestError, match="days must be 1"):
         queries.get_daily_trend(10**9)
 
 
-def test_utc_needs_no_list_of_zones(
+def test_utc_needs_no_time_zone_data(
     queries: TokenLedgerQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slim containers have none."""
+    """Slim containers have no time zone data."""
 
-    def none_is_there(name: str) -> None:
+    def no_data(name: str) -> None:
         raise ZoneInfoNotFoundError(name)
 
-    monkeypatch.setattr("tokenledger_exporter.db.dimensions.ZoneInfo", none_is_there)
+    monkeypatch.setattr("tokenledger_exporter.db.dimensions.ZoneInfo", no_data)
     assert len(queries.get_daily_trend(days=3)) == 3
     assert len(queries.aggregate("day")) == 3
     with pytest.raises(InvalidRequestError, match="pip install tzdata"):
         queries.get_daily_trend(timezone="Europe/Berlin")
 
 
-def test_errors_are_counted_and_the_commonest_come_first(queries: TokenLedgerQueries) -> None:
+def test_errors_are_counted_and_sorted_by_frequency(queries: TokenLedgerQueries) -> None:
     rate = queries.get_error_rate(days=30)
     assert (rate.total_requests, rate.errors, rate.error_rate) == (6, 2, 2 / 6)
     assert (rate.coverage.unpriced, rate.coverage.lost) == (1, 4)
@@ -163,25 +165,25 @@ def test_errors_are_counted_and_the_commonest_come_first(queries: TokenLedgerQue
     assert queries.get_error_rate(1).errors == 1
 
 
-def test_percentiles_are_of_what_was_measured(queries: TokenLedgerQueries) -> None:
-    told = queries.get_latency_percentiles(days=30)
-    # Of 100, 200, 300, 400, 500: the 95th is 4/5 of the way from the fourth to the fifth.
-    assert (told.duration.requests, told.duration.avg) == (5, 300.0)
-    assert (told.duration.p50, told.duration.p95) == (300.0, 480.0)
-    first = told.time_to_first_token
+def test_percentiles_are_computed_over_measured_calls(queries: TokenLedgerQueries) -> None:
+    latency = queries.get_latency_percentiles(days=30)
+    # For 100, 200, 300, 400, 500 the 95th percentile is 4/5 of the way from fourth to fifth.
+    assert (latency.duration.requests, latency.duration.avg) == (5, 300.0)
+    assert (latency.duration.p50, latency.duration.p95) == (300.0, 480.0)
+    first = latency.time_to_first_token
     assert (first.requests, first.p50) == (2, 20.0)
     assert first.p99 == pytest.approx(29.8)
-    nobody = queries.get_latency_percentiles(days=30, where={"user": "nobody"})
-    assert (nobody.duration.requests, nobody.duration.p50, nobody.coverage.calls) == (0, None, 0)
+    empty = queries.get_latency_percentiles(days=30, where={"user": "unknown"})
+    assert (empty.duration.requests, empty.duration.p50, empty.coverage.calls) == (0, None, 0)
 
 
-def test_savings_are_what_the_same_sheet_asks_for_plain_input(database_url: str) -> None:
-    told = chat_attributes() | {attributes.CACHE_READ_TOKENS: 800}
+def test_savings_are_the_difference_to_the_uncached_price(database_url: str) -> None:
+    cached = chat_attributes() | {attributes.CACHE_READ_TOKENS: 800}
     writer = BatchWriter(database_url)
-    writer.write([row(told), row(), row(told | {attributes.REQUEST_MODEL: "acme-7b"})])
+    writer.write([row(cached), row(), row(cached | {attributes.REQUEST_MODEL: "acme-7b"})])
     writer.close()
     savings = TokenLedgerQueries(database_url).get_cache_savings()
-    # gpt-4o: 2.50 a million uncached, 1.25 cached; acme-7b has no price.
+    # gpt-4o: 2.50 per million uncached, 1.25 cached; acme-7b has no price.
     assert savings.cached_cost_usd == 800 * Decimal("1.25") / 1_000_000
     assert savings.uncached_cost_usd == 800 * Decimal("2.50") / 1_000_000
     assert savings.savings_usd == Decimal("0.001")
@@ -190,15 +192,15 @@ def test_savings_are_what_the_same_sheet_asks_for_plain_input(database_url: str)
     assert savings.coverage.unpriced == 1
 
 
-def test_long_calls_save_by_the_band_they_are_priced_in(database_url: str) -> None:
-    told = chat_attributes() | {
+def test_savings_of_long_calls_use_the_long_context_price(database_url: str) -> None:
+    long_call = chat_attributes() | {
         attributes.PROVIDER_NAME: "anthropic",
         attributes.REQUEST_MODEL: "claude-sonnet-4-5",
         attributes.INPUT_TOKENS: 300_000,
         attributes.CACHE_READ_TOKENS: 100_000,
     }
     writer = BatchWriter(database_url)
-    writer.write([row(told)])
+    writer.write([row(long_call)])
     writer.close()
     savings = TokenLedgerQueries(database_url).get_cache_savings()
     [(usd, per)] = ask(
@@ -211,7 +213,7 @@ def test_long_calls_save_by_the_band_they_are_priced_in(database_url: str) -> No
     assert savings.savings_usd > 0
 
 
-def test_a_month_is_projected_from_a_week_and_says_so(queries: TokenLedgerQueries) -> None:
+def test_a_month_is_projected_from_a_week_and_names_the_method(queries: TokenLedgerQueries) -> None:
     month = queries.get_projected_monthly_cost()
     assert month.cost_usd == Decimal("7.7") * 30 / 7
     assert month.method == "mean of the last 7 days x 30"
@@ -219,9 +221,9 @@ def test_a_month_is_projected_from_a_week_and_says_so(queries: TokenLedgerQuerie
     assert queries.get_projected_monthly_cost(where={"user": "u3"}).cost_usd == 0
 
 
-def test_a_comparison_has_the_groups_of_both_stretches(queries: TokenLedgerQueries) -> None:
+def test_a_comparison_has_the_groups_of_both_periods(queries: TokenLedgerQueries) -> None:
     report = queries.compare_costs("project", days=7)
-    assert [(told.labels[0], told.cost_usd, told.change_usd) for told in report.rows] == [
+    assert [(group.labels[0], group.cost_usd, group.change_usd) for group in report.rows] == [
         ("batch", Decimal(7), Decimal(7)),
         ("web", Decimal("0.7"), Decimal("0.45")),
         ("", Decimal(0), Decimal(0)),
@@ -237,21 +239,21 @@ def test_a_comparison_has_the_groups_of_both_stretches(queries: TokenLedgerQueri
 
 def test_aggregates_count_sum_and_average(queries: TokenLedgerQueries) -> None:
     metrics = ["count_requests", "sum_total", "avg_total_per_request", "sum_cost"]
-    found = queries.aggregate("project_and_type", metrics)
-    assert [(told.groups["project"], told.groups["operation"]) for told in found] == [
+    groups = queries.aggregate("project_and_type", metrics)
+    assert [(group.groups["project"], group.groups["operation"]) for group in groups] == [
         ("", "chat"),
         ("batch", "chat"),
         ("gone", "chat"),
         ("web", "chat"),
         ("web", "embeddings"),
     ]
-    assert found[3].metrics == {
+    assert groups[3].metrics == {
         "count_requests": 2,
         "sum_total": 33,
         "avg_total_per_request": Decimal("16.5"),
         "sum_cost": Decimal("0.7"),
     }
-    assert found[0].coverage.unpriced == 1
+    assert groups[0].coverage.unpriced == 1
     [whole] = queries.aggregate("none", ["count_requests"], time_to=datetime.now(timezone.utc))
     assert whole.metrics == {"count_requests": 6}
     assert len(queries.aggregate("day")) == 3
@@ -259,7 +261,7 @@ def test_aggregates_count_sum_and_average(queries: TokenLedgerQueries) -> None:
         queries.aggregate("day", ["sum_joy"])
 
 
-def test_pages_have_every_call_once_whatever_is_written_meanwhile(
+def test_pages_have_every_call_once_during_concurrent_writes(
     queries: TokenLedgerQueries, database_url: str
 ) -> None:
     [(expected,)] = ask(
@@ -283,7 +285,7 @@ def test_pages_have_every_call_once_whatever_is_written_meanwhile(
     assert seen == expected
 
 
-_ASKED: Final[tuple[Callable[[TokenLedgerQueries], object], ...]] = (
+_QUERIES: Final[tuple[Callable[[TokenLedgerQueries], object], ...]] = (
     lambda queries: queries.get_cost_summary(30, user_id="u1"),
     lambda queries: queries.get_costs_by_model(),
     lambda queries: queries.get_costs_by_user(limit=2),
@@ -297,12 +299,12 @@ _ASKED: Final[tuple[Callable[[TokenLedgerQueries], object], ...]] = (
 )
 
 
-@pytest.mark.parametrize("asked", _ASKED, ids=range(len(_ASKED)))
-def test_an_answer_is_the_same_where_plans_are_kept(
-    queries: TokenLedgerQueries, database_url: str, asked: Callable[[TokenLedgerQueries], object]
+@pytest.mark.parametrize("query", _QUERIES, ids=range(len(_QUERIES)))
+def test_prepared_statements_give_the_same_answers(
+    queries: TokenLedgerQueries, database_url: str, query: Callable[[TokenLedgerQueries], object]
 ) -> None:
-    with TokenLedgerQueries(database_url, prepare=True) as keeping:
-        assert asked(keeping) == asked(keeping) == asked(queries)
+    with TokenLedgerQueries(database_url, prepare=True) as prepared:
+        assert query(prepared) == query(prepared) == query(queries)
 
 
 _CALLS_OF_A_PAGE: Final = 100
@@ -317,8 +319,10 @@ def _rows_read(database_url: str) -> int:
     return int(count)
 
 
-@pytest.mark.parametrize("bounded", [False, True], ids=["all", "between two moments"])
-def test_a_page_reads_no_more_than_it_shows(database_url: str, *, bounded: bool) -> None:
+@pytest.mark.parametrize("bounded", [False, True], ids=["all", "between two timestamps"])
+def test_a_page_reads_only_one_row_more_than_it_returns(
+    database_url: str, *, bounded: bool
+) -> None:
     ask(
         database_url,
         "WITH written AS (INSERT INTO token_ledger_events (timestamp, provider, model)"
@@ -328,23 +332,23 @@ def test_a_page_reads_no_more_than_it_shows(database_url: str, *, bounded: bool)
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE token_ledger_events")
     since, to = datetime(2020, 1, 1, tzinfo=timezone.utc), datetime(2100, 1, 1, tzinfo=timezone.utc)
-    stretch = (since, to) if bounded else (None, None)
+    period = (since, to) if bounded else (None, None)
     before = _rows_read(database_url)
     with TokenLedgerQueries(database_url, prepare=True) as queries:
         cursor = None
         for _ in range(3):
             page = queries.fetch_raw(
-                time_from=stretch[0], time_to=stretch[1], limit=_CALLS_OF_A_PAGE, cursor=cursor
+                time_from=period[0], time_to=period[1], limit=_CALLS_OF_A_PAGE, cursor=cursor
             )
             cursor = page.next_cursor
             assert len(page.events) == _CALLS_OF_A_PAGE
-    # A session tells what it read when it has ended.
+    # A session reports its reads when it ends.
     until(lambda: _rows_read(database_url) > before)
     # Each page reads one row more, to know whether there is a next one.
     assert _rows_read(database_url) - before <= 3 * (_CALLS_OF_A_PAGE + 1)
 
 
-def test_pages_narrow_to_project_type_and_time(queries: TokenLedgerQueries) -> None:
+def test_pages_can_be_filtered_by_project_type_and_time(queries: TokenLedgerQueries) -> None:
     page = queries.fetch_raw(project="web", request_type="chat")
     assert [event.user_id for event in page.events] in (["u1", "u2"], ["u2", "u1"])
     assert {(event.project_name, event.request_type) for event in page.events} == {("web", "chat")}
@@ -358,41 +362,41 @@ def test_pages_narrow_to_project_type_and_time(queries: TokenLedgerQueries) -> N
     "cursor",
     ["", "nonsense", "é", "bnVsbA==", "WzEsMl0=", "WyIyMDI2LTAxLTAxIiwgIjAwIl0="],
 )
-def test_a_cursor_of_nobody_is_refused(queries: TokenLedgerQueries, cursor: str) -> None:
+def test_an_invalid_cursor_is_refused(queries: TokenLedgerQueries, cursor: str) -> None:
     with pytest.raises(InvalidRequestError, match="cursor"):
         queries.fetch_raw(cursor=cursor)
 
 
 @pytest.mark.parametrize("limit", [0, -1, 10_001])
-def test_a_limit_that_is_no_page_is_refused(queries: TokenLedgerQueries, limit: int) -> None:
+def test_an_invalid_limit_is_refused(queries: TokenLedgerQueries, limit: int) -> None:
     with pytest.raises(InvalidRequestError, match=str(limit)):
         queries.fetch_raw(limit=limit)
 
 
-ALIKE: Final[dict[str, Callable[..., object]]] = {
-    name: told
-    for name, told in vars(TokenLedgerQueries).items()
+METHODS: Final[dict[str, Callable[..., object]]] = {
+    name: method
+    for name, method in vars(TokenLedgerQueries).items()
     if name.startswith(("get_", "compare_", "aggregate"))
 }
 
 
 @pytest.mark.usefixtures("queries")
-@pytest.mark.parametrize("name", ALIKE)
-def test_a_coroutine_gets_the_same_answer(database_url: str, name: str) -> None:
+@pytest.mark.parametrize("name", METHODS)
+def test_the_async_client_gives_the_same_answers(database_url: str, name: str) -> None:
     words = ("user",) if name in {"get_costs_by", "compare_costs"} else ()
     with TokenLedgerQueries(database_url) as one:
         expected = getattr(one, name)(*words)
 
-    async def waited() -> tuple[object, object]:
+    async def answers() -> tuple[object, object]:
         alone = await getattr(AsyncTokenLedgerQueries(database_url), name)(*words)
         async with AsyncTokenLedgerQueries(database_url) as shared:
             return alone, await getattr(shared, name)(*words)
 
-    for found in asyncio.run(waited()):
+    for answer in asyncio.run(answers()):
         if name in {"get_costs_by", "compare_costs"}:
-            assert getattr(found, "totals") == expected.totals  # noqa: B009 - typed as object
+            assert getattr(answer, "totals") == expected.totals  # noqa: B009 - typed as object
         else:
-            assert found == expected
+            assert answer == expected
 
 
 def test_coroutines_share_one_connection_in_turn(database_url: str) -> None:
@@ -405,36 +409,36 @@ def test_coroutines_share_one_connection_in_turn(database_url: str) -> None:
     assert asyncio.run(many()) == [0] * 40
 
 
-def test_an_async_question_nobody_can_answer_names_the_host() -> None:
-    nobody = AsyncTokenLedgerQueries("postgresql://u:secret@127.0.0.1:1/x")
+def test_an_async_query_of_an_unreachable_database_names_the_host() -> None:
+    queries = AsyncTokenLedgerQueries("postgresql://u:secret@127.0.0.1:1/x")
     with pytest.raises(DatabaseUnreachableError, match=r"127\.0\.0\.1:1/x") as caught:
-        asyncio.run(nobody.get_cost_summary())
+        asyncio.run(queries.get_cost_summary())
     assert "secret" not in str(caught.value)
 
 
-def test_every_dimension_groups_and_narrows_alike(queries: TokenLedgerQueries) -> None:
-    """The one list drives all: each value a grouping shows narrows to the cost it shows."""
+def test_every_dimension_groups_and_filters_consistently(queries: TokenLedgerQueries) -> None:
+    """Filtering by each value of a grouping gives the cost of that group."""
     for name in (*(dimension.name for dimension in DIMENSIONS), "metadata.tier"):
         report = queries.get_costs_by(name)
-        assert sum(told.cost_usd for told in report.rows) == report.totals.cost_usd
-        groups = {told.groups[name]: told for told in queries.aggregate(name, ["sum_cost"])}
-        for told in report.rows:
-            narrowed = queries.get_cost_summary(where={name: told.labels[0]})
-            assert narrowed.total_cost == told.cost_usd, name
-            assert groups[told.labels[0]].metrics["sum_cost"] == told.cost_usd
-            assert len(queries.fetch_raw(where={name: told.labels[0]}).events) == told.calls
+        assert sum(group.cost_usd for group in report.rows) == report.totals.cost_usd
+        groups = {group.groups[name]: group for group in queries.aggregate(name, ["sum_cost"])}
+        for group in report.rows:
+            summary = queries.get_cost_summary(where={name: group.labels[0]})
+            assert summary.total_cost == group.cost_usd, name
+            assert groups[group.labels[0]].metrics["sum_cost"] == group.cost_usd
+            assert len(queries.fetch_raw(where={name: group.labels[0]}).events) == group.calls
 
 
 @pytest.mark.parametrize("prepare", [True, False], ids=["prepared", "for a pooler"])
-def test_plans_are_kept_only_where_asked_for(database_url: str, *, prepare: bool) -> None:
-    """Through a transaction pooler, a statement prepared in one session is run in another."""
-    told = f"{database_url}?application_name=asks"
+def test_statements_are_prepared_only_if_requested(database_url: str, *, prepare: bool) -> None:
+    """A transaction pooler may run a statement in a session that did not prepare it."""
+    url = f"{database_url}?application_name=asks"
 
     async def ask_again() -> int:
-        async with AsyncTokenLedgerQueries(told, prepare=prepare) as shared:
+        async with AsyncTokenLedgerQueries(url, prepare=prepare) as shared:
             return sum([len((await shared.fetch_raw()).events) for _ in range(8)])
 
-    with TokenLedgerQueries(told, prepare=prepare) as shared:
+    with TokenLedgerQueries(url, prepare=prepare) as shared:
         for _ in range(8):
             shared.fetch_raw()
         [(plans,)] = ask_on(shared, "SELECT count(*) FROM pg_prepared_statements")
@@ -443,7 +447,7 @@ def test_plans_are_kept_only_where_asked_for(database_url: str, *, prepare: bool
 
 
 def ask_on(queries: TokenLedgerQueries, question: str) -> list[tuple[int]]:
-    """What the questions' own session knows of itself."""
+    """The rows of a query in the client's own session."""
     connection = queries._connection  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     assert connection is not None
     return connection.execute(question.encode()).fetchall()

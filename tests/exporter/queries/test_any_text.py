@@ -1,4 +1,4 @@
-"""Any text may be a value, a metadata key, an order or a cursor: Python gets the same answer."""
+"""Any text may be a value, metadata key, order or cursor; results are checked against Python."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ TEXT: Final = st.one_of(
     st.sampled_from(NASTY),
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20),
 )
-# What can be asked for and never be stored.
-ASKED: Final = st.one_of(TEXT, st.sampled_from(["\0", "a\0b", "\ud800", "x\udfff"]))
+# Text in a query may include what Postgres cannot store.
+QUERY_TEXT: Final = st.one_of(TEXT, st.sampled_from(["\0", "a\0b", "\ud800", "x\udfff"]))
 NOW: Final = datetime.now(timezone.utc).replace(microsecond=0)
 
 
 @dataclass(frozen=True)
 class Call:
-    """What a row has beside its time."""
+    """The columns of a row except its time."""
 
     feature: str
     key: str
@@ -92,13 +92,13 @@ def store(connection: psycopg.Connection[tuple[object, ...]], calls: list[Call])
 
 
 def sums(calls: list[Call], key: str) -> dict[tuple[str, str], tuple[Decimal, int]]:
-    """The oracle: (feature, metadata value) -> money and calls."""
-    found: defaultdict[tuple[str, str], list[Call]] = defaultdict(list)
+    """The expected sums: (feature, metadata value) -> cost and calls."""
+    groups: defaultdict[tuple[str, str], list[Call]] = defaultdict(list)
     for call in calls:
-        found[call.feature, call.value if call.key == key else ""].append(call)
+        groups[call.feature, call.value if call.key == key else ""].append(call)
     return {
         labels: (sum((c.cost_usd or Decimal(0) for c in group), Decimal(0)), len(group))
-        for labels, group in found.items()
+        for labels, group in groups.items()
     }
 
 
@@ -107,8 +107,10 @@ def sums(calls: list[Call], key: str) -> dict[tuple[str, str], tuple[Decimal, in
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(calls=CALLS, key=TEXT.filter(bool), feature=ASKED, values=st.lists(ASKED, max_size=3))
-def test_groups_and_conditions_agree_with_python(  # noqa: PLR0913, PLR0917 - what is drawn
+@given(
+    calls=CALLS, key=TEXT.filter(bool), feature=QUERY_TEXT, values=st.lists(QUERY_TEXT, max_size=3)
+)
+def test_groups_and_filters_agree_with_python(  # noqa: PLR0913, PLR0917 - drawn values
     connection: psycopg.Connection[tuple[object, ...]],
     database_url: str,
     calls: list[Call],
@@ -122,8 +124,8 @@ def test_groups_and_conditions_agree_with_python(  # noqa: PLR0913, PLR0917 - wh
     with TokenLedgerQueries(database_url) as queries:
         dimension = f"metadata.{key}"
         report = queries.get_costs_by("feature", dimension, days=1)
-        told = {row.labels: (row.cost_usd, row.calls) for row in report.rows}
-        assert told == sums(calls, key)
+        groups = {row.labels: (row.cost_usd, row.calls) for row in report.rows}
+        assert groups == sums(calls, key)
 
         where = {"feature": feature, dimension: values}
         narrowed = [
@@ -151,8 +153,8 @@ def test_groups_and_conditions_agree_with_python(  # noqa: PLR0913, PLR0917 - wh
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(text=ASKED)
-def test_any_text_where_a_name_belongs_is_refused_in_words(database_url: str, text: str) -> None:
+@given(text=QUERY_TEXT)
+def test_any_unknown_name_is_an_invalid_request(database_url: str, text: str) -> None:
     queries = TokenLedgerQueries(database_url)
     with pytest.raises(InvalidRequestError):
         queries.get_costs_by("feature", order_by=f"{text}!")

@@ -1,4 +1,4 @@
-"""`TokenLedgerQueries`, with the habits of the older TokenLedger's users."""
+"""`TokenLedgerQueries`, used the way TokenLedger 0.1 was used."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def queries(database_url: str, monkeypatch: pytest.MonkeyPatch) -> TokenLedgerQu
     return TokenLedgerQueries()
 
 
-def test_a_summary_is_exact_and_says_what_it_leaves_out(queries: TokenLedgerQueries) -> None:
+def test_a_summary_is_exact_and_has_coverage(queries: TokenLedgerQueries) -> None:
     summary = queries.get_cost_summary(days=7)
     assert summary.total_cost == Decimal("0.3")
     assert f"${summary.total_cost:.2f}" == "$0.30"
@@ -42,7 +42,7 @@ def test_a_summary_is_exact_and_says_what_it_leaves_out(queries: TokenLedgerQuer
     assert queries.get_cost_summary(days=60).total_cost == Decimal("5.3")
 
 
-def test_models_and_users_come_dearest_first(queries: TokenLedgerQueries) -> None:
+def test_models_and_users_are_sorted_by_cost(queries: TokenLedgerQueries) -> None:
     models = [(m.provider, m.model, m.total_cost) for m in queries.get_costs_by_model(days=30)]
     assert models == [
         ("anthropic", "claude-opus-5", Decimal("0.2")),
@@ -53,7 +53,7 @@ def test_models_and_users_come_dearest_first(queries: TokenLedgerQueries) -> Non
     assert users == [("u2", Decimal("0.2")), ("u1", Decimal("0.1"))]
 
 
-def test_days_come_newest_first(queries: TokenLedgerQueries) -> None:
+def test_days_are_sorted_newest_first(queries: TokenLedgerQueries) -> None:
     days = queries.get_daily_costs(days=60)
     assert days[0].date == datetime.now(timezone.utc).date()
     assert [day.total_cost for day in days] == [Decimal("0.3"), Decimal(5)]
@@ -68,12 +68,12 @@ def test_an_empty_ledger_costs_zero_dollars(database_url: str) -> None:
     assert queries.get_daily_costs() == []
 
 
-def test_without_any_database_url_the_remedy_is_named() -> None:
+def test_without_a_database_url_the_error_names_the_remedy() -> None:
     with pytest.raises(InvalidRequestError, match=r"tokenledger\.configure\(database_url=\.\.\.\)"):
         TokenLedgerQueries()
 
 
 @pytest.mark.parametrize("days", [0, -1, 10**7, 10**12])
-def test_a_stretch_of_days_that_no_calendar_has_is_named(database_url: str, days: int) -> None:
+def test_an_impossible_number_of_days_is_refused(database_url: str, days: int) -> None:
     with pytest.raises(InvalidRequestError, match=str(days)):
         TokenLedgerQueries(database_url).get_cost_summary(days=days)

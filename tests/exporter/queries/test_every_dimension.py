@@ -1,4 +1,4 @@
-"""The one list of dimensions, walked through all that groups, narrows, rolls up or deletes."""
+"""Every dimension of the contract works in grouping, filters, roll-ups and deletion."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 ONE_CALL: Final = Decimal("0.0035")  # gpt-4o: 1,000 x 2.50/M + 100 x 10/M
-COLUMNS: Final = {known.name: known.column for known in DIMENSIONS} | {"metadata.tier": "metadata"}
+COLUMNS: Final = {dimension.name: dimension.column for dimension in DIMENSIONS} | {
+    "metadata.tier": "metadata"
+}
 
 
 def call(name: str, value: str) -> LedgerRow:
-    told = json.dumps({"tier": value}) if name == "metadata.tier" else value
-    return replace(row(), **{COLUMNS[name]: told})
+    text = json.dumps({"tier": value}) if name == "metadata.tier" else value
+    return replace(row(), **{COLUMNS[name]: text})
 
 
 @pytest.mark.parametrize("name", COLUMNS)
-def test_every_dimension_groups_narrows_rolls_up_and_deletes(
+def test_every_dimension_groups_filters_rolls_up_and_deletes(
     database_url: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)
@@ -43,14 +45,14 @@ def test_every_dimension_groups_narrows_rolls_up_and_deletes(
     groups = [(("two",), 2 * ONE_CALL), (("one",), ONE_CALL)]
     for _ in ("as rows", "rolled up"):
         report = queries.get_costs_by(name)
-        assert [(told.labels, told.cost_usd) for told in report.rows] == groups
+        assert [(group.labels, group.cost_usd) for group in report.rows] == groups
         assert queries.get_cost_summary(where={name: "two"}).total_cost == 2 * ONE_CALL
         trend = queries.get_daily_trend(2, where={name: "one"})
         assert sum(day.total_requests for day in trend) == 1
         [first, _] = queries.aggregate(name, ["count_requests"])
         assert (first.groups[name], first.metrics["count_requests"]) == ("one", 1)
         printed = CliRunner().invoke(main, ["report", "--by", name, "--format", "json"])
-        labels = [told[name] for told in json.loads(printed.stdout)["rows"]]
+        labels = [group[name] for group in json.loads(printed.stdout)["rows"]]
         assert labels == ["two", "one"]
         with psycopg.connect(database_url, autocommit=True) as connection:
             refresh.refresh(connection)
@@ -58,9 +60,9 @@ def test_every_dimension_groups_narrows_rolls_up_and_deletes(
         "SELECT value, sum(calls) FROM token_ledger_rollup_days"
         f" WHERE dimension = '{name}' GROUP BY 1 ORDER BY 1"
     )
-    is_rolled_up = name in {known.name for known in ROLLED_UP}
+    is_rolled_up = name in {dimension.name for dimension in ROLLED_UP}
     assert ask(database_url, sums) == ([("one", 1), ("two", 2)] if is_rolled_up else [])
-    would = purge(database_url, where={name: "two"}, simulate=True)
-    done = purge(database_url, where={name: "two"})
-    assert (would.events, done.events, done.cost_usd) == (2, 2, 2 * ONE_CALL)
-    assert [told.labels for told in queries.get_costs_by(name).rows] == [("one",)]
+    simulated = purge(database_url, where={name: "two"}, simulate=True)
+    purged = purge(database_url, where={name: "two"})
+    assert (simulated.events, purged.events, purged.cost_usd) == (2, 2, 2 * ONE_CALL)
+    assert [group.labels for group in queries.get_costs_by(name).rows] == [("one",)]

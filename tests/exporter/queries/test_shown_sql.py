@@ -1,4 +1,4 @@
-"""Shown SQL runs in psql as it is and gives the figures of the report."""
+"""Shown SQL runs in psql unchanged and gives the figures of the report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tokenledger_exporter.embedded.binaries import reachable_programs
 from tokenledger_exporter.queries import AsyncTokenLedgerQueries, TokenLedgerQueries
 from tokenledger_exporter.rollups import refresh
 
-# Some calls are rolled up, some came later. A percent sign and a quote are part of values.
+# Some calls are rolled up, some are not. Values contain a percent sign and a quote.
 CALLS = """
 INSERT INTO token_ledger_events (
     timestamp, provider, model, user_id, team, session_id, input_tokens, cost_usd, cost_status,

@@ -1,4 +1,4 @@
-"""Whatever happens at once, every view says what the calls say, in every snapshot."""
+"""With concurrent changes, every view equals the calls in every snapshot."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tokenledger_exporter.rollups.verify import wrong_weeks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Five hours up to now, whatever the clock says: some of them have slices, and some have not. And
-# some calls of the days before, which go into their weeks in a keeper's whole round.
+# Calls of the last five hours, some of which have slices; and some calls of earlier days, which a
+# whole refresh adds to their weeks.
 NOW: Final = datetime.now(timezone.utc)
 EMPTY: Final = (
     "TRUNCATE token_ledger_events, token_ledger_rollup_dirty_slices, token_ledger_rollup_slices,"
@@ -32,9 +32,9 @@ EMPTY: Final = (
 INSERT: Final = (
     "INSERT INTO {} (timestamp, provider, model, user_id, team, input_tokens, cost_usd,"
     " cost_status, settled)"
-    " VALUES (%(moment)s, 'p', %(model)s, %(user)s, %(team)s, 7, %(cost)s, %(status)s, %(settled)s)"
+# Only rows that no open transaction has locked: transactions of one thread cannot wait for others.
 )
-# Of rows no open transaction has: two transactions of one thread cannot wait for each other.
+# Only rows that no open transaction has locked: a thread's transactions cannot wait for each other.
 SOME: Final = (
     " WHERE (event_id, timestamp) IN (SELECT event_id, timestamp FROM token_ledger_events"
     " WHERE user_id = %(user)s ORDER BY event_id LIMIT %(rows)s FOR UPDATE SKIP LOCKED)"
@@ -50,7 +50,7 @@ CHANGES: Final = {
 USERS: Final = ("ada", "bob")
 WHO: Final = st.integers(0, 1)
 USER: Final = st.sampled_from(USERS)
-# What happens next: its name and what it needs.
+# A step: its name and its arguments.
 STEP: Final = st.one_of(
     st.tuples(st.just("write"), WHO, USER, st.integers(0, 18_000), st.sampled_from("ab")),
     st.tuples(st.just("write"), WHO, USER, st.integers(0, 20), st.sampled_from("ab")),
@@ -66,7 +66,7 @@ STEP: Final = st.one_of(
     st.tuples(st.just("hold_snapshot")),
 )
 
-# Calls whose marks one refresher has taken; the rest of its work; and what another does meanwhile.
+# Calls whose marks one refresher has taken; the rest of its work; and the work of a second one.
 BEGUN: Final = [
     *(("write", 0, "ada", 1, "a"), ("write", 0, "ada", 4_000, "a"), ("end", 0, True)),
     *(("refresh", 0), ("refresh", 0)),
@@ -78,7 +78,7 @@ LATER: Final = [
     *(("refresh", 0), ("refresh", 0), ("end", 1, True)),
     *FINISHED,
 ]
-# Days that are in their week; and a change of them whose marks a refresher has taken.
+# Days that were added to their week; and a change of them whose marks a refresher has taken.
 OLD: Final = [
     *(("write", 0, "ada", 300_000, "a"), ("write", 0, "bob", 700_000, "a"), ("end", 0, True)),
     ("refresh_all",),
@@ -99,7 +99,7 @@ class World:
     refreshers: list[psycopg.Connection[Any]] = field(
         default_factory=list["psycopg.Connection[Any]"]
     )
-    # What each refresher has done of a refresh: nothing, locked, taken (the marks), recomputed.
+    # Stage of each refresher: `None`, locked, the taken marks, recomputed.
     stages: list[rollups.Taken | str | None] = field(default_factory=lambda: [None, None])
 
     def __post_init__(self) -> None:
@@ -112,22 +112,22 @@ class World:
         self.other.commit()
 
     def open(self) -> psycopg.Connection[Any]:
-        # Nobody here waits for another: where one would, the rule of one refresher is broken.
-        opened = psycopg.connect(self.database_url, options="-c lock_timeout=2s")
-        return self.connections.enter_context(opened)
+        # No session here may wait for a lock; waiting would mean that two refreshers run.
+        connection = psycopg.connect(self.database_url, options="-c lock_timeout=2s")
+        return self.connections.enter_context(connection)
 
     @property
     def is_refreshing(self) -> bool:
         return self.stages != [None, None]
 
     def write(self, who: int, user: str, seconds_ago: int, team: str) -> None:
-        """As a writer does: into the partition, and a mark."""
-        moment = NOW - timedelta(seconds=seconds_ago)
-        leaf = f"token_ledger_events_{moment:%Y_%m}"
+        """Insert into the partition and mark the slice, as a writer does."""
+        timestamp = NOW - timedelta(seconds=seconds_ago)
+        leaf = f"token_ledger_events_{timestamp:%Y_%m}"
         self.writers[who].execute(
             INSERT.format(leaf).encode(),
             {
-                "moment": moment,
+                "timestamp": timestamp,
                 "model": f"m-{team}",
                 "user": user,
                 "team": team,
@@ -136,10 +136,10 @@ class World:
                 "settled": seconds_ago % 2 == 0,
             },
         )
-        rollups.mark(self.writers[who], [moment])
+        rollups.mark(self.writers[who], [timestamp])
 
     def change(self, who: int, user: str, kind: str, rows: int) -> None:
-        """Through the ledger's own table, as everybody but a writer does."""
+        """Change the parent table, as all code except the writer does."""
         statement = CHANGES[kind] + SOME
         if kind == "reprice":
             statement += " AND cost_usd IS NOT NULL"
@@ -150,7 +150,7 @@ class World:
         writer.commit() if commits else writer.rollback()
 
     def refresh(self, who: int) -> None:
-        """The next stage of one refresher's work."""
+        """Run the next stage of a refresher's work."""
         connection, stage = self.refreshers[who], self.stages[who]
         if stage is None:
             self.stages[who] = "locked" if rollups.try_lock(connection) else None
@@ -166,7 +166,7 @@ class World:
             self.stages[who] = None
 
     def kill(self, who: int) -> None:
-        """The server ends the refresher's session, wherever it is in its work."""
+        """Terminate the refresher's session at any stage of its work."""
         process = self.refreshers[who].info.backend_pid
         self.other.execute("SELECT pg_terminate_backend(%s, 5000)", (process,))
         self.other.commit()
@@ -175,12 +175,12 @@ class World:
         self.stages[who] = None
 
     def refresh_all(self) -> None:
-        """A keeper's whole round; nothing while another is at it."""
+        """Run a whole refresh; it does nothing while another session refreshes."""
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             rollups.refresh(connection)
 
     def pass_an_hour(self) -> None:
-        """What a keeper does when an hour is over: its slices go, and are found in the hour."""
+        """Delete the slices of a past hour, as a refresh does; the hour has their sums."""
         if self.is_refreshing:
             return
         rollups.lock(self.other)
@@ -194,19 +194,19 @@ class World:
         self.other.commit()
 
     def erase(self, user: str) -> None:
-        """Waits for whoever holds rows or the roll-ups, so nobody may."""
+        """Erase a user, after all locks on rows and roll-ups are released."""
         if not self.is_refreshing:
             for who in (0, 1):
                 self.end(who, commits=True)
             erase(self.database_url, user)
 
     def hold_snapshot(self) -> None:
-        """The reader looks from here on at the ledger as it is now."""
+        """Start a snapshot that the reader uses from now on."""
         self.reader.rollback()
         self.reader.execute("SELECT 1 FROM token_ledger_events LIMIT 1")
 
-    def look(self) -> None:
-        """In the snapshot that is held, in that of now, and in each writer's own."""
+    def check(self) -> None:
+        """Compare views and calls in the reader's snapshot, a new one, and each writer's."""
         assert [*differences(self.reader), *wrong_weeks(self.reader)] == []
         with self.other.transaction():
             self.other.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -233,17 +233,17 @@ def test_every_view_is_exact_in_every_snapshot(
 ) -> None:
     with ExitStack() as connections:
         world = World(database_url, connections)
-        for name, *needed in steps:
-            happen: Callable[..., None] = getattr(world, name)
-            happen(*needed)
-            world.look()
+        for name, *arguments in steps:
+            step: Callable[..., None] = getattr(world, name)
+            step(*arguments)
+            world.check()
         for who in (0, 1):
             world.end(who, commits=True)
             world.kill(who)
         world.refresh_all()
         world.reader.rollback()
-        world.look()
-        # Nothing is left to do, and nothing was added up to the right sum by chance.
+        world.check()
+        # No slice is dirty, so the views above did not read the calls.
         assert world.other.execute(
             "SELECT count(*) FROM token_ledger_rollup_dirty_slices"
         ).fetchall() == [(0,)]

@@ -1,4 +1,4 @@
-"""Sums stay those of the calls: late, twice, settled, repriced, purged, erased, let go."""
+"""Roll-ups equal the calls: late, resent, deduplicated, repriced, purged, erased, dropped."""
 
 from __future__ import annotations
 
@@ -54,8 +54,9 @@ def write(database_url: str, *rows: LedgerRow) -> None:
         writer.write(rows)
 
 
-def of(user: str, moment: datetime = NOW) -> LedgerRow:
-    return replace(row(chat_attributes() | {attributes.USER_ID: user}), timestamp=moment)
+def of(user: str, timestamp: datetime = NOW) -> LedgerRow:
+    """The row of a call of a user."""
+    return replace(row(chat_attributes() | {attributes.USER_ID: user}), timestamp=timestamp)
 
 
 def is_exact(database_url: str) -> bool:
@@ -73,7 +74,7 @@ def change_resent(database_url: str) -> None:
     write(database_url, again)
 
 
-def change_settled(database_url: str) -> None:
+def change_deduplicated(database_url: str) -> None:
     inner = Told()
     outer = inner.around()
     write(database_url, outer.row)
@@ -85,7 +86,7 @@ def change_settled(database_url: str) -> None:
 
 
 def change_measured(database_url: str) -> None:
-    """The report of a call that was only known to have been sent takes its row's place."""
+    """The report of a call replaces the row that was written when the call was sent."""
     sent = replace(of("ada"), cost_usd=None, cost_status="unmeasured", usage_hash=b"sent")
     write(database_url, sent)
     refresh(database_url)
@@ -115,12 +116,12 @@ def change_emptied(database_url: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        *(change_late_row, change_resent, change_settled, change_measured, change_price),
+        *(change_late_row, change_resent, change_deduplicated, change_measured, change_price),
         *(change_purged, change_erased, change_emptied),
     ],
     ids=lambda change: change.__name__.removeprefix("change_"),
 )
-def test_sums_are_those_of_the_calls_before_and_after_a_refresh(
+def test_roll_ups_equal_the_calls_before_and_after_a_refresh(
     database_url: str, change: Callable[[str], None]
 ) -> None:
     write(database_url, of("ada"), of("bob"), of("ada", NOW - timedelta(hours=5)))
@@ -134,8 +135,8 @@ def test_sums_are_those_of_the_calls_before_and_after_a_refresh(
     assert verify(database_url) == []
 
 
-def test_a_refreshed_sum_is_read_and_not_the_calls(database_url: str) -> None:
-    """Or the other tests would prove nothing: a view that reads the calls is always right."""
+def test_views_read_the_roll_ups_and_not_the_calls(database_url: str) -> None:
+    """Otherwise the other tests would prove nothing: a view of the calls is always right."""
     write(database_url, of("ada"))
     refresh(database_url)
     with psycopg.connect(database_url) as connection:
@@ -145,7 +146,7 @@ def test_a_refreshed_sum_is_read_and_not_the_calls(database_url: str) -> None:
     assert ',"7",' in report.stdout
 
 
-def test_an_erased_person_is_not_in_the_sums_and_the_money_is(database_url: str) -> None:
+def test_an_erased_user_is_not_in_the_roll_ups_but_the_cost_is(database_url: str) -> None:
     write(database_url, of("ada"), of("ada", NOW - timedelta(hours=3)), of("bob"))
     refresh(database_url)
     pseudonym = erase(database_url, "ada").pseudonym
@@ -156,7 +157,7 @@ def test_an_erased_person_is_not_in_the_sums_and_the_money_is(database_url: str)
     assert sorted(ask(database_url, sums)) == sorted(
         [("bob", 1, ONE_CALL), (pseudonym, 2, 2 * ONE_CALL)]
     )
-    # A call of theirs that is still on its way is added to what is there under the pseudonym.
+    # A call of the user that arrives later is added to the sums of the pseudonym.
     write(database_url, of("ada"))
     refresh(database_url)
     assert erase(database_url, "ada").pseudonym == pseudonym
@@ -172,12 +173,12 @@ def months_ago(number: int) -> datetime:
 
 
 @pytest.fixture
-def let_go(database_url: str) -> str:
-    """A ledger whose calls of six and five months ago are gone; two of each, and one of now."""
-    moments = [months_ago(ago) for ago in (6, 5)]
-    write(database_url, of("ada"), *(of(user, at) for at in moments for user in ("ada", "bob")))
+def ledger_with_dropped_months(database_url: str) -> str:
+    """A ledger with one current call, whose calls of five and six months ago were dropped."""
+    timestamps = [months_ago(ago) for ago in (6, 5)]
+    write(database_url, of("ada"), *(of(user, at) for at in timestamps for user in ("ada", "bob")))
     refresh(database_url)
-    # What changed since is in the sums that stay.
+    # The sums that stay include later changes.
     write(database_url, of("bob", months_ago(6)))
     set_retention(database_url, "4mo")
     assert [month.rows for month in run_retention(database_url)] == [3, 2]
@@ -190,54 +191,72 @@ PAST: Final = (
 )
 
 
-def test_sums_of_months_let_go_stay(let_go: str) -> None:
-    kept = [("ada", 2, 2 * ONE_CALL), ("bob", 3, 3 * ONE_CALL)]
-    assert ask(let_go, PAST) == kept
-    # A call that comes too late for its month, by hand: neither does it undo the sums.
+def test_sums_of_dropped_months_stay(ledger_with_dropped_months: str) -> None:
+    final = [("ada", 2, 2 * ONE_CALL), ("bob", 3, 3 * ONE_CALL)]
+    assert ask(ledger_with_dropped_months, PAST) == final
+    # A call inserted by hand, after its month was dropped, does not change the sums.
     month = months_ago(6).date().replace(day=1)
-    with psycopg.connect(let_go) as connection:
+    with psycopg.connect(ledger_with_dropped_months) as connection:
         connection.execute("SELECT token_ledger_add_partitions(%s, %s)", (month, month))
         connection.execute(
             "INSERT INTO token_ledger_events (timestamp, provider, model, user_id, cost_usd,"
             " cost_status) VALUES (%s, 'openai', 'gpt-4o', 'bob', 0.5, 'priced')",
             (months_ago(6),),
         )
-    refresh(let_go)
-    assert ask(let_go, PAST) == kept
-    assert verify(let_go) == []
-    # When the month goes again, the call is added to what is known of it.
-    assert [month.rows for month in run_retention(let_go)] == [1]
-    assert ask(let_go, PAST) == [kept[0], ("bob", 4, 3 * ONE_CALL + Decimal("0.5"))]
+    refresh(ledger_with_dropped_months)
+    assert ask(ledger_with_dropped_months, PAST) == final
+    assert verify(ledger_with_dropped_months) == []
+    # When the month is dropped again, the call is added to its sums.
+    assert [month.rows for month in run_retention(ledger_with_dropped_months)] == [1]
+    assert ask(ledger_with_dropped_months, PAST) == [
+        final[0],
+        ("bob", 4, 3 * ONE_CALL + Decimal("0.5")),
+    ]
 
 
-def test_a_purge_takes_sums_of_months_let_go_where_that_is_asked_for(let_go: str) -> None:
-    assert purge(let_go, user="ada", include_aggregates=False).events == 1
-    assert [told[0] for told in ask(let_go, PAST)] == ["ada", "bob"]
-    would = purge(let_go, user="ada", simulate=True)
-    assert (would.aggregates, would.events) == (2, 0)
-    # From the middle of the older month on: only the younger one's sum goes.
+def test_a_purge_deletes_sums_of_dropped_months_if_requested(
+    ledger_with_dropped_months: str,
+) -> None:
+    assert purge(ledger_with_dropped_months, user="ada", include_aggregates=False).events == 1
+    assert [user for user, *_ in ask(ledger_with_dropped_months, PAST)] == ["ada", "bob"]
+    simulated = purge(ledger_with_dropped_months, user="ada", simulate=True)
+    assert (simulated.aggregates, simulated.events) == (2, 0)
+    # From the middle of the older month on, only the sum of the newer month is deleted.
     later = months_ago(6) + timedelta(minutes=30)
-    assert purge(let_go, user="ada", time_from=later).aggregates_deleted == 1
-    assert ask(let_go, PAST)[0] == ("ada", 1, ONE_CALL)
+    assert purge(ledger_with_dropped_months, user="ada", time_from=later).aggregates_deleted == 1
+    assert ask(ledger_with_dropped_months, PAST)[0] == ("ada", 1, ONE_CALL)
     done = CliRunner().invoke(
-        main, ["purge", "--user", "ada", "--include-aggregates", "--database-url", let_go]
+        main,
+        [
+            "purge",
+            "--user",
+            "ada",
+            "--include-aggregates",
+            "--database-url",
+            ledger_with_dropped_months,
+        ],
     )
-    assert "1 sums of months let go" in done.stdout
-    assert ask(let_go, PAST) == [("bob", 3, 3 * ONE_CALL)]
-    # Whose money a sum by another dimension is, nobody knows any more: it stays.
+    assert "1 roll-ups of dropped months" in done.stdout
+    assert ask(ledger_with_dropped_months, PAST) == [("bob", 3, 3 * ONE_CALL)]
+    # Sums by other dimensions stay, because they do not say which user they belong to.
     everything = "SELECT sum(calls) FROM token_ledger_daily_costs"
-    assert ask(let_go, everything) == [(5,)]
-    assert purge(let_go, user="bob", where={"model": "gpt-4o"}, simulate=True).aggregates == 0
+    assert ask(ledger_with_dropped_months, everything) == [(5,)]
+    assert (
+        purge(
+            ledger_with_dropped_months, user="bob", where={"model": "gpt-4o"}, simulate=True
+        ).aggregates
+        == 0
+    )
     both = {"operation": "chat", "model": "gpt-4o"}
-    assert purge(let_go, where=both, simulate=True).aggregates == 2
+    assert purge(ledger_with_dropped_months, where=both, simulate=True).aggregates == 2
 
 
-def test_an_erasure_reaches_sums_that_have_no_calls_any_more(let_go: str) -> None:
-    pseudonym = erase(let_go, "ada").pseudonym
-    assert {told[0] for told in ask(let_go, PAST)} == {pseudonym, "bob"}
+def test_an_erasure_changes_sums_of_dropped_months(ledger_with_dropped_months: str) -> None:
+    pseudonym = erase(ledger_with_dropped_months, "ada").pseudonym
+    assert {user for user, *_ in ask(ledger_with_dropped_months, PAST)} == {pseudonym, "bob"}
 
 
-def test_a_ledger_that_had_no_sums_is_read_as_it_is_until_they_are_built(
+def test_a_ledger_without_roll_ups_is_exact_while_they_are_built(
     database_url: str,
 ) -> None:
     with psycopg.connect(database_url) as connection:
@@ -265,7 +284,7 @@ def test_a_ledger_that_had_no_sums_is_read_as_it_is_until_they_are_built(
     assert ask(database_url, since) == [(True,)]
 
 
-def test_hand_made_changes_are_named_and_repaired(
+def test_changes_made_by_hand_are_reported_and_repaired(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)
@@ -273,7 +292,7 @@ def test_hand_made_changes_are_named_and_repaired(
     write(database_url, of("ada", old), of("bob", old), of("ada"))
     refresh(database_url)
 
-    def run(*words: str) -> Any:  # noqa: ANN401 - of click
+    def run(*words: str) -> Any:  # noqa: ANN401 - click's Result
         return CliRunner().invoke(main, ["doctor", "--verify-rollups", *words])
 
     clean = run()
@@ -289,23 +308,23 @@ def test_hand_made_changes_are_named_and_repaired(
             "UPDATE token_ledger_rollup_days SET calls = calls + 3"
             " WHERE dimension = 'team' AND bucket = (now() AT TIME ZONE 'UTC')::date"
         )
-    told = run()
-    assert told.exit_code == 1
+    result = run()
+    assert result.exit_code == 1
     hour, midnight = f"{old:%Y-%m-%d %H}:00", f"{NOW:%Y-%m-%d} 00:00"
     assert (
         f"fail  roll-ups: hour {hour} user='bob': rolled up as 1 calls ($0.0035), which are 0 ($0)"
-        in told.stdout
+        in result.stdout
     )
     assert (
         f"day {midnight} team='' openai/gpt-4o: rolled up as 4 calls ($0.0035),"
-        " which are 1 ($0.0035)" in told.stdout
+        " which are 1 ($0.0035)" in result.stdout
     )
     assert "bob" in run("--repair").stdout
     assert run().exit_code == 0
     assert is_exact(database_url)
 
 
-def test_a_week_that_is_not_its_days_is_named_and_made_anew(database_url: str) -> None:
+def test_a_week_that_differs_from_its_days_is_reported_and_rebuilt(database_url: str) -> None:
     arguments = ["doctor", "--verify-rollups", "--database-url", database_url]
     write(database_url, of("ada", NOW - timedelta(days=9)), of("bob", NOW - timedelta(days=9)))
     refresh(database_url)
@@ -313,43 +332,45 @@ def test_a_week_that_is_not_its_days_is_named_and_made_anew(database_url: str) -
     assert ask(database_url, weeks) == [("ada", 1), ("bob", 1)]
     with psycopg.connect(database_url) as connection:
         connection.execute("DELETE FROM token_ledger_rollup_weeks WHERE value = 'bob'")
-    told = CliRunner().invoke(main, arguments)
-    assert "user='bob': rolled up as 0 calls ($0), which are 1 ($0.0035)" in told.stdout
-    assert "fail  roll-ups: week " in told.stdout
+    result = CliRunner().invoke(main, arguments)
+    assert "user='bob': rolled up as 0 calls ($0), which are 1 ($0.0035)" in result.stdout
+    assert "fail  roll-ups: week " in result.stdout
     assert CliRunner().invoke(main, [*arguments, "--repair"]).exit_code == 1
     assert ask(database_url, weeks) == [("ada", 1), ("bob", 1)]
     assert CliRunner().invoke(main, arguments).exit_code == 0
 
 
-def test_a_keeper_rolls_up_and_lets_months_go(database_url: str, tmp_path: Path) -> None:
+def test_a_maintenance_round_rolls_up_and_drops_months(database_url: str, tmp_path: Path) -> None:
     write(database_url, of("ada"), of("ada", months_ago(6)))
     set_retention(database_url, "4mo", str(tmp_path))
-    with MaintenanceRunner(database_url) as keeper:
-        done = keeper.round()
+    with MaintenanceRunner(database_url) as runner:
+        done = runner.round()
         assert done.troubles == []
         assert (done.rolled_up.slices, done.rolled_up.hours) == (1, 1)
         assert [month.rows for month in done.months] == [1]
         assert len(list(tmp_path.iterdir())) == 1
-        assert keeper.round().months == []
+        assert runner.round().months == []
     assert ask(database_url, MARKS) == [(0,)]
 
 
-def test_a_keeper_goes_on_where_its_connection_was_cut(database_url: str) -> None:
-    with MaintenanceRunner(database_url) as keeper:
-        keeper.round()
+def test_maintenance_continues_after_its_connection_was_cut(database_url: str) -> None:
+    with MaintenanceRunner(database_url) as runner:
+        runner.round()
         write(database_url, of("ada"))
         cut = (
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         assert ask(database_url, cut) == [(True,)]
-        assert keeper.round().rolled_up.slices == 1
+        assert runner.round().rolled_up.slices == 1
 
 
 def test_every_rolled_up_dimension_has_its_sums(database_url: str) -> None:
     write(database_url, of("ada"))
     refresh(database_url)
-    found = ask(database_url, "SELECT DISTINCT dimension FROM token_ledger_rollup_days")
-    assert {name for (name,) in found} == {"", *(known.name for known in ROLLED_UP)}
-    left_out = {known.name for known in DIMENSIONS} - {known.name for known in ROLLED_UP}
-    assert left_out == {"provider", "model", "session"}
+    rows = ask(database_url, "SELECT DISTINCT dimension FROM token_ledger_rollup_days")
+    assert {name for (name,) in rows} == {"", *(dimension.name for dimension in ROLLED_UP)}
+    others = {dimension.name for dimension in DIMENSIONS} - {
+        dimension.name for dimension in ROLLED_UP
+    }
+    assert others == {"provider", "model", "session"}

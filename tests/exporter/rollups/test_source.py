@@ -1,4 +1,4 @@
-"""Whatever is asked, the roll-ups answer as the rows do; what they cannot, the rows answer."""
+"""The roll-ups give the same answers as the rows; queries they cannot answer read the rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.rollups.source import Source
 
 NOW: Final = datetime.now(timezone.utc)
-# Some are rolled up and some came after; some of those in an hour without slices.
+# Some rows are rolled up and some are not; some of the latter are in hours without slices.
 ROWS_OF: Final = """
 SELECT token_ledger_add_partitions((now() - interval '2 months')::date, now()::date);
 INSERT INTO token_ledger_events (
@@ -46,7 +46,7 @@ NAMES: Final = (
 )
 VALUES: Final = {"provider": "p1", "model": "m0", "user": "u1", "feature": "f0", "session": "s1"}
 ZONES: Final = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", "Pacific/Auckland")
-MOMENT: Final = st.one_of(
+TIMESTAMP: Final = st.one_of(
     st.integers(0, 60 * 24 * 20).map(lambda minutes: NOW - timedelta(minutes=minutes)),
     st.sampled_from([NOW + timedelta(minutes=1), NOW + timedelta(days=2)]),
     st.integers(0, 20).map(
@@ -83,7 +83,7 @@ def connection(database_url: str) -> Generator[psycopg.Connection[Any]]:
 @given(
     by=st.lists(st.sampled_from(NAMES), max_size=3, unique=True),
     where=st.lists(st.sampled_from(sorted(VALUES)), max_size=2, unique=True),
-    ends=st.tuples(MOMENT, MOMENT).map(sorted),
+    ends=st.tuples(TIMESTAMP, TIMESTAMP).map(sorted),
     zone=st.sampled_from(ZONES),
     order=st.sampled_from(["cost_usd", "calls"]),
     limit=st.sampled_from([report.EVERYTHING, 1_000, 2]),
@@ -96,7 +96,7 @@ def connection(database_url: str) -> Generator[psycopg.Connection[Any]]:
     order="cost_usd",
     limit=1_000,
 )
-def test_a_report_says_what_it_says_of_the_rows(  # noqa: PLR0913 - what is asked, one each
+def test_a_report_from_roll_ups_equals_one_from_rows(  # noqa: PLR0913 - one argument per option
     connection: psycopg.Connection[Any],
     *,
     by: list[str],
@@ -106,7 +106,7 @@ def test_a_report_says_what_it_says_of_the_rows(  # noqa: PLR0913 - what is aske
     order: str,
     limit: int,
 ) -> None:
-    asked = ReportRequest(
+    request = ReportRequest(
         by,
         ends[0],
         ends[1],
@@ -116,53 +116,53 @@ def test_a_report_says_what_it_says_of_the_rows(  # noqa: PLR0913 - what is aske
         limit=limit,
     )
 
-    def rows_only(*_arguments: object, **_named: object) -> Source:
+    def rows_only(*_args: object, **_kwargs: object) -> Source:
         return ROWS
 
-    told = run_steps(connection, report_steps(asked))
+    from_roll_ups = run_steps(connection, report_steps(request))
     with mock.patch.object(report, "source_of", rows_only):
-        assert told == run_steps(connection, report_steps(asked))
+        assert from_roll_ups == run_steps(connection, report_steps(request))
 
 
 @pytest.mark.parametrize(("limit", "users"), [(3, 3), (4, 4), (9, 4)])
-def test_the_dearest_users_and_the_total_of_all_are_one_question(
+def test_one_statement_returns_the_top_users_and_the_total(
     connection: psycopg.Connection[Any], limit: int, users: int
 ) -> None:
-    asked = ReportRequest(
+    request = ReportRequest(
         ["user"], NOW - timedelta(days=15), NOW + timedelta(minutes=1), limit=limit
     )
-    plan = report_steps(asked)
-    question = next(plan)
-    with connection.cursor(row_factory=question.row_factory) as cursor:
-        rows = cursor.execute(question.statement, question.values).fetchall()
+    plan = report_steps(request)
+    step = next(plan)
+    with connection.cursor(row_factory=step.row_factory) as cursor:
+        rows = cursor.execute(step.statement, step.values).fetchall()
     assert [row["is_total"] for row in rows] == [False] * users + [True]
-    with pytest.raises(StopIteration) as told:
+    with pytest.raises(StopIteration) as stop:
         plan.send(rows)
 
-    def rows_only(*_arguments: object, **_named: object) -> Source:
+    def rows_only(*_args: object, **_kwargs: object) -> Source:
         return ROWS
 
     with mock.patch.object(report, "source_of", rows_only):
-        assert told.value.value == run_steps(connection, report_steps(asked))
+        assert stop.value.value == run_steps(connection, report_steps(request))
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_trends_errors_and_aggregates_say_what_they_say_of_the_rows(
+def test_trends_errors_and_aggregates_from_roll_ups_equal_those_from_rows(
     connection: psycopg.Connection[Any], zone: str
 ) -> None:
     def answers() -> list[object]:
-        stretch = paging.CallFilter(NOW - timedelta(days=9), None, {"feature": "f1"})
+        period = paging.CallFilter(NOW - timedelta(days=9), None, {"feature": "f1"})
         return [
             run_steps(connection, trends.daily_steps(15, zone, {"user": ["u1", "u2"]})),
             run_steps(connection, trends.hourly_steps(50, zone, None)),
             run_steps(connection, summaries.errors_steps(summaries.last_days(9))),
-            run_steps(connection, paging.aggregate_steps(stretch, "day", paging.METRICS, zone)),
+            run_steps(connection, paging.aggregate_steps(period, "day", paging.METRICS, zone)),
             run_steps(
                 connection, paging.aggregate_steps(paging.CallFilter(), "none", ["sum_cost"], zone)
             ),
         ]
 
-    def rows_only(*_arguments: object, **_named: object) -> Source:
+    def rows_only(*_args: object, **_kwargs: object) -> Source:
         return ROWS
 
     until = NOW + timedelta(minutes=1)
@@ -170,12 +170,12 @@ def test_trends_errors_and_aggregates_say_what_they_say_of_the_rows(
         mock.patch.object(summaries, "until_now", return_value=until),
         mock.patch.object(trends, "until_now", return_value=until),
     ):
-        told = answers()
+        from_roll_ups = answers()
         with (
             mock.patch.object(summaries, "source_of", rows_only),
             mock.patch.object(paging, "source_of", rows_only),
         ):
-            assert told == answers()
+            assert from_roll_ups == answers()
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,9 @@ def test_trends_errors_and_aggregates_say_what_they_say_of_the_rows(
     ],
     ids=str,
 )
-def test_what_one_roll_up_knows_is_read_from_it(names: tuple[str, ...], is_rolled_up: bool) -> None:
+def test_a_query_reads_a_roll_up_if_one_can_answer_it(
+    names: tuple[str, ...], is_rolled_up: bool
+) -> None:
     since, until = NOW - timedelta(days=3), NOW
     assert (source_of(names, since, until) is not ROWS) == is_rolled_up
     assert source_of(names, until - timedelta(minutes=50), until) is ROWS

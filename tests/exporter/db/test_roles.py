@@ -415,7 +415,7 @@ def test_a_bound_reader_sees_losses_and_duplicates_of_its_own_organization(login
     with closing(MaintainingWriter(logins.owner)) as writer:
         for organization, records in (("acme", 7), ("globex", 5), ("", 3)):
             writer.count_loss("shop", "no ids", records, organization)
-            response_id = f"response-of-{organization or 'no-organization'}"
+            response_id = f"a-response-to-a-call-of-{organization or 'the-operator'}"
             attribution = {attributes.ORGANIZATION_ID: organization}
             for scope in (OURS, OTHER):
                 report = Told(scope=scope, response_id=response_id, more=attribution)

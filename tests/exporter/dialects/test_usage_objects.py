@@ -74,7 +74,7 @@ OPENAI_CHAT: JsonObject = {
             },
         ),
         (
-            # What compacted it is billed beside it; an advisor is another model's.
+            # A compaction is billed in addition; an advisor is another model.
             {
                 "input_tokens": 100,
                 "output_tokens": 200,
@@ -152,7 +152,7 @@ OPENAI_CHAT: JsonObject = {
             },
         ),
         (
-            # Gemini: thoughts are no candidates, the prompt of a tool is no prompt.
+            # Gemini: candidates exclude thoughts, and the prompt excludes the prompts of tools.
             {
                 "promptTokenCount": 990,
                 "toolUsePromptTokenCount": 10,

@@ -32,7 +32,7 @@ EMPTY: Final = (
 INSERT: Final = (
     "INSERT INTO {} (timestamp, provider, model, user_id, team, input_tokens, cost_usd,"
     " cost_status, settled)"
-# Only rows that no open transaction has locked: transactions of one thread cannot wait for others.
+    # Only rows that no open transaction has locked: transactions of one thread cannot wait for others.
 )
 # Only rows that no open transaction has locked: a thread's transactions cannot wait for each other.
 SOME: Final = (

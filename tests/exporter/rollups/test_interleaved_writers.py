@@ -32,7 +32,8 @@ EMPTY: Final = (
 INSERT: Final = (
     "INSERT INTO {} (timestamp, provider, model, user_id, team, input_tokens, cost_usd,"
     " cost_status, settled)"
-    # Only rows that no open transaction has locked: transactions of one thread cannot wait for others.
+    " VALUES (%(timestamp)s, 'p', %(model)s, %(user)s, %(team)s, 7, %(cost)s, %(status)s,"
+    " %(settled)s)"
 )
 # Only rows that no open transaction has locked: a thread's transactions cannot wait for each other.
 SOME: Final = (

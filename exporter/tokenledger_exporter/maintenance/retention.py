@@ -204,13 +204,13 @@ def _bounds(name: str) -> tuple[datetime, datetime]:
 def _interval(keep: str) -> str | None:
     if keep.strip().lower() == "forever":
         return None
-    found = _KEEP.match(keep.strip().lower())
-    number = int(found[1]) if found else 0
-    if found is None or number < (_MIN_DAYS if found[2] == "d" else 1):
+    match = _KEEP.match(keep.strip().lower())
+    number = int(match[1]) if match else 0
+    if match is None or number < (_MIN_DAYS if match[2] == "d" else 1):
         raise InvalidRequestError(
-            f"{keep!r} is no time to keep calls: write {FORMS}, a month or more"
+            f"invalid retention period {keep!r}; use {FORMS}, a month or longer"
         )
-    return f"{number} {_UNITS[found[2]]}"
+    return f"{number} {_UNITS[match[2]]}"
 
 
 def _read(connection: psycopg.Connection[Any]) -> Retention | None:

@@ -35,7 +35,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _UNFINISHED_NOTE: Final = "the call was sent and its end was never seen"
 _NO_TOKENS: Final = TokenVector()
-# A call that seems to have taken longer, or less than no time, was told of by a clock that is off.
+# A longer duration, or a negative one, comes from a clock that is off.
 _MAX_DURATION_NS: Final = 86_400 * 10**9
 _MAX_DURATION_MS: Final = _MAX_DURATION_NS / 1e6
 

@@ -61,10 +61,10 @@ def span_event_id(trace_id: bytes, span_id: int, started_ns: int, source: bytes)
     return event_id_of(started_ns, span + source)
 
 
-def event_id_of(started_ns: int, told: bytes) -> UUID:
+def event_id_of(started_ns: int, identity: bytes) -> UUID:
     """UUIDv8: 48 bits of start milliseconds, then a hash, so that keys arrive nearly in order."""
     hashed = _EVENT_HASH.copy()
-    hashed.update(told)
+    hashed.update(identity)
     value = (started_ns // 1_000_000 & (1 << 48) - 1) << 80 | int.from_bytes(hashed.digest(), "big")
     # What the constructor does, without its checks of the arguments.
     event_id = object.__new__(UUID)

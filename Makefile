@@ -52,7 +52,7 @@ test-oldest: ## The call paths again, with the oldest supported SDK majors.
 	@$(MAKE) --no-print-directory setup VENV=.venv-oldest LOCK=requirements.oldest.lock
 	.venv-oldest/bin/pytest $(PARALLEL) tests/instrumentation tests/end_to_end/test_recorded_traffic.py
 
-bench: setup ## What a call pays, what a row costs and what the service takes, beside what was aimed at and beside others; downloads them.
+bench: setup ## Benchmarks against our targets and against other tools, which it downloads.
 	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks $(ROUNDS)
 	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.open_calls
 	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.write_path
@@ -63,11 +63,11 @@ bench: setup ## What a call pays, what a row costs and what the service takes, b
 ROWS ?= 3000000
 SECONDS_ASKED ?= 60
 SUMS ?= 0
-bench-answers: setup ## Questions over ROWS calls while more are written, for SECONDS_ASKED each, and again with SUMS rows of sums; takes minutes.
+bench-answers: setup ## Query latency over ROWS calls under write load, SECONDS_ASKED per query; takes minutes.
 	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.answers $(ROWS) $(SECONDS_ASKED) $(SUMS)
 
 ATTACKS ?=
-hostile: setup ## A good sender beside a hostile one of each kind: refusals, p99, memory. ATTACKS= picks; takes minutes.
+hostile: setup ## A good sender together with each hostile one: refusals, p99, memory. ATTACKS= selects; takes minutes.
 	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.hostile 10 $(ATTACKS)
 
 SEED ?=
@@ -130,7 +130,7 @@ test-wheel: setup ## Quick start and zero-code launch from the built wheel in an
 sdk-suites: setup ## The SDKs' own offline tests, bare and patched; downloads them.
 	$(BIN)/python tests/sdk_suites
 
-emitters-together: setup ## Other instrumentations beside ours: each call is one row; downloads them.
+emitters-together: setup ## Other instrumentations together with ours: each call is one row; downloads them.
 	$(BIN)/python tests/emitters_together
 
 generate: setup ## Write what is generated from code: the sync query client, the pictures of the rooms.
@@ -146,4 +146,4 @@ lock: ## Resolve the locks again; no difference means no drift.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate collector-config/build.in -o collector-config/build.lock
 
 clean: ## Remove what the other targets made.
-	rm -rf .venv .venv-oldest dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
+	rm -rf .venv .venv-oldest .venv-phoenix .cache dist build collector-config/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

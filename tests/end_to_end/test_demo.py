@@ -132,7 +132,7 @@ def test_the_total_is_the_sum_written_out_by_hand() -> None:
     assert Decimal("0.0356381") == TOTAL
 
 
-def test_models_and_users_are_told_apart(demo: Ended) -> None:
+def test_models_and_users_are_distinguished(demo: Ended) -> None:
     assert demo.cells("gpt-4o-2024-08-06")[1] == f"{SUMMARIZE:,.6f}"
     assert demo.cells("claude-sonnet-4-6")[1] == f"{DRAFT:,.6f}"
     calls = {user: demo.cells(user)[2] for user in ("ada", "ben", "chloe", "dev", "emil", "fatou")}

@@ -93,6 +93,6 @@ def test_what_an_instrumentation_puts_into_the_sdk_is_taken_out_and_put_in_again
     assert found() == (before, None)
 
 
-def test_an_instrumentation_that_changes_nothing_is_told_so() -> None:
+def test_an_instrumentation_that_changes_nothing_is_reported() -> None:
     with pytest.raises(LookupError, match="changed nothing"):
         Switch(lambda: None)

@@ -36,7 +36,7 @@ def say(*lines: str, err: bool = False) -> None:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print an error to standard error and exit with a code."""
-    say(f"tokenledger: {message}", err=True)
+    say(*f"tokenledger: {message}".split("\n"), err=True)
     sys.exit(code)
 
 

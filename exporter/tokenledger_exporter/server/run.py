@@ -31,13 +31,13 @@ from tokenledger_exporter.server.ingest.queue import IngestQueue
 from tokenledger_exporter.server.options import MIB, ServeOptions
 from tokenledger_exporter.server.transport.grpc_service import GrpcService
 from tokenledger_exporter.server.transport.hosts import AllowedHosts
-from tokenledger_exporter.server.transport.http_service import HttpService
-from tokenledger_exporter.server.transport.listener import BoundedLoop
-from tokenledger_exporter.server.transport.log_rate_limit import LogRateLimit
-from tokenledger_exporter.server.transport.request_timeout import (
+from tokenledger_exporter.server.transport.http_connection import (
     ANONYMOUS_IDLE_SECONDS,
     TimedProtocol,
 )
+from tokenledger_exporter.server.transport.http_service import HttpService
+from tokenledger_exporter.server.transport.listener import BoundedLoop
+from tokenledger_exporter.server.transport.log_rate_limit import LogRateLimit
 from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_exporter.store.writer import BatchWriter
 

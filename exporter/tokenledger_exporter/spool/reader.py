@@ -177,12 +177,12 @@ class SpoolReader:
                 continue
             if segment is self._carrier:
                 self._carrier = None
-            if needed and not self._has_carried(segment):
+            if needed and not self._copy_starts(segment):
                 continue
             self._retain(other for other in self.retained if other is not segment)
             segment.close(delete=True)
 
-    def _has_carried(self, segment: Segment) -> bool:
+    def _copy_starts(self, segment: Segment) -> bool:
         """Copy the STARTs of a segment into the carrier segment; False if the disk refused.
 
         The segment then stays in place, and the next batch tries again.

@@ -112,7 +112,7 @@ def test_what_meets_another_writer_is_settled_by_the_keeper(database_url: str) -
 @pytest.mark.parametrize(
     "rule", ["response id", "ancestor", "both"], ids=["by response id", "by ancestor", "by both"]
 )
-def test_a_call_told_twice_is_one_row(
+def test_a_call_reported_twice_is_one_row(
     database_url: str, *, outer_first: bool, batches: int, rule: str
 ) -> None:
     inner = Told()
@@ -131,7 +131,7 @@ def test_a_call_told_twice_is_one_row(
     ]
 
 
-def test_the_fuller_telling_stands_where_neither_is_ours(database_url: str) -> None:
+def test_the_fuller_report_stands_if_neither_is_ours(database_url: str) -> None:
     lean = Told(scope=OTHER)
     full = lean.around(scope=THIRD, more={attributes.REASONING_TOKENS: 60})
     write(database_url, [full], [lean])
@@ -140,7 +140,7 @@ def test_the_fuller_telling_stands_where_neither_is_ours(database_url: str) -> N
     ]
 
 
-def test_of_equal_tellings_the_innermost_stands(database_url: str) -> None:
+def test_of_equal_reports_the_innermost_stands(database_url: str) -> None:
     inner = Told(scope=THIRD)
     outer = inner.around()
     inner = inner.within(outer)
@@ -148,7 +148,7 @@ def test_of_equal_tellings_the_innermost_stands(database_url: str) -> None:
     assert ask(database_url, "SELECT scope FROM token_ledger_events") == [(THIRD,)]
 
 
-def test_a_measured_telling_stands_before_ours_that_measured_nothing(database_url: str) -> None:
+def test_a_measured_report_stands_before_ours_that_measured_nothing(database_url: str) -> None:
     ours = Told(counts=None)
     other = ours.around(counts=(1_000, 100))
     write(database_url, [ours], [other])
@@ -160,7 +160,7 @@ def test_a_measured_telling_stands_before_ours_that_measured_nothing(database_ur
     [(1, (OURS, 95, "estimated")), (480, (OTHER, 480, "priced"))],
     ids=["a placeholder", "heard to its end"],
 )
-def test_of_a_broken_off_stream_the_telling_that_heard_most_stands(
+def test_of_an_aborted_stream_the_report_that_saw_most_stands(
     database_url: str, counted: int, standing: tuple[str, int, str]
 ) -> None:
     """Ours estimates; another took the first chunk's placeholder, or a gateway heard all of it."""
@@ -233,7 +233,7 @@ def test_a_stranger_never_takes_a_row_that_took_its_organization_from_another(
         assert rows == [("acme", "ada", ""), ("rival", "", "spies")]
 
 
-def test_a_better_telling_that_comes_late_takes_over_and_gives_the_rest_back(
+def test_a_better_report_that_comes_late_takes_over_and_restores_the_rest(
     database_url: str,
 ) -> None:
     middle = Told(scope=OTHER, more={attributes.TEAM: "ml"})
@@ -252,7 +252,7 @@ def test_a_better_telling_that_comes_late_takes_over_and_gives_the_rest_back(
     assert told == [(THIRD, "u1", []), (OTHER, "", ["team"])]
 
 
-def test_a_telling_that_comes_again_is_set_aside_again(database_url: str) -> None:
+def test_a_duplicate_that_is_sent_again_is_set_aside_again(database_url: str) -> None:
     inner = Told()
     outer = inner.around(more={attributes.USER_ID: "u1"})
     for _ in range(3):
@@ -264,7 +264,7 @@ def test_a_telling_that_comes_again_is_set_aside_again(database_url: str) -> Non
     ]
 
 
-def test_a_telling_that_comes_again_with_other_usage_is_kept_as_a_conflict(
+def test_a_duplicate_that_is_sent_again_with_other_usage_is_a_conflict(
     database_url: str,
 ) -> None:
     inner = Told()
@@ -311,7 +311,7 @@ def test_two_calls_stay_two_rows(database_url: str, told: list[Told]) -> None:
     assert aside(database_url) == []
 
 
-def test_a_cached_answer_served_twice_and_told_twice_is_two_rows(database_url: str) -> None:
+def test_a_cached_answer_served_twice_and_reported_twice_is_two_rows(database_url: str) -> None:
     first, second = Told(), Told(after_ms=700)
     write(database_url, [first.around(), second.around(), first, second])
     assert money(database_url) == [(2, 2 * ONE_CALL, 0)]
@@ -325,7 +325,7 @@ def test_rows_of_one_id_that_were_kept_apart_can_be_looked_at(database_url: str)
     assert found == [(2, 2 * ONE_CALL)]
 
 
-def test_a_row_that_loses_its_twin_comes_back(database_url: str) -> None:
+def test_a_row_that_loses_its_duplicate_comes_back(database_url: str) -> None:
     """A third telling may show that two that looked like one call are two."""
     ours, late = Told(), Told(after_ms=700)
     # Alone with ours, the second call's outer span is taken for a telling of it.
@@ -434,7 +434,7 @@ def histories(draw: st.DrawFn) -> tuple[int, list[list[Told]]]:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_the_outcome_depends_on_what_was_told_and_not_on_the_order(
+def test_the_outcome_depends_on_the_reports_and_not_on_their_order(
     database_url: str, history: tuple[int, list[list[Told]]], data: st.DataObject
 ) -> None:
     calls, batches = history

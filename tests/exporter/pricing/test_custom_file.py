@@ -104,7 +104,7 @@ def test_an_import_is_all_or_nothing(database_url: str, tmp_path: Path) -> None:
     assert "line 7, column usd" in refused.stderr
     assert "line 8, column usd" in refused.stderr
     assert ask(database_url, count) == [(0,)]
-    for told in ("3 price sheets are new, 0", "0 price sheets are new, 3"):
+    for told in ("3 new price sheets, 0", "0 new price sheets, 3"):
         done = CliRunner().invoke(main, ["prices", "import", str(good), *at])
         assert done.stdout.startswith(told)
     assert ask(database_url, count) == [(4,)]

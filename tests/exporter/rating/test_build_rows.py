@@ -61,7 +61,7 @@ def test_spans_that_only_repeat_usage_make_no_row(operation: str) -> None:
     assert build_row(repeated, HEADER, package_book) is None
 
 
-def test_a_call_booked_by_hand_may_be_named_anything() -> None:
+def test_a_call_tracked_by_hand_may_have_any_name() -> None:
     assert row(chat_attributes(gen_ai__operation__name="summarize")).operation == "summarize"
 
 

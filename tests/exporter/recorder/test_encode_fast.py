@@ -155,7 +155,7 @@ def _note_an_exception(span: Span) -> None:
         "another resource",
     ],
 )
-def test_whatever_stands_on_the_span_is_booked_as_before(tracer: Tracer, change: Change) -> None:
+def test_any_attribute_of_the_span_is_recorded_as_before(tracer: Tracer, change: Change) -> None:
     with trace.use_span(tracer.start_span("above")):
         span = _call(tracer)
     # The first span of a scope is read the long way, and what is found kept for the next.
@@ -174,7 +174,7 @@ def test_a_span_of_another_emitter_is_no_call_of_ours() -> None:
     assert encode_fast.encode_ended(other, ()) is None
 
 
-def test_a_span_that_keeps_its_fields_elsewhere_than_the_sdk_is_booked_the_same(
+def test_a_span_with_other_fields_than_the_sdks_is_recorded_the_same(
     tracer: Tracer,
 ) -> None:
     span: Any = _call(tracer)

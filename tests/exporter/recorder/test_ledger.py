@@ -214,7 +214,7 @@ def test_the_sdks_own_span_below_ours_is_not_a_second_row(database_url: str) -> 
     assert len(exported.get_finished_spans()) == 3
 
 
-def test_a_call_told_by_a_framework_around_ours_and_an_sdk_below_is_one_settled_row(
+def test_a_call_reported_by_a_framework_by_us_and_by_an_sdk_is_one_settled_row(
     database_url: str,
 ) -> None:
     """No response id tells them apart here: what counts is which span is within which."""
@@ -309,7 +309,9 @@ def test_the_exporter_writes_to_a_ledger_of_its_own_beside_the_installed_one(
         assert ask(url, "SELECT count(*) FROM token_ledger_events") == [(1,)]
 
 
-def test_the_exporter_alone_books_a_call_told_by_us_and_by_the_sdk_once(database_url: str) -> None:
+def test_the_exporter_alone_records_a_call_of_two_instrumentations_once(
+    database_url: str,
+) -> None:
     exporter = LedgerSpanExporter(database_url=database_url)
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))

@@ -91,7 +91,7 @@ def test_a_living_process_writes_nothing_of_a_call_in_flight(database_url: str) 
         assert ledger.flush(timeout=10.0) == 1
 
 
-def test_what_is_in_flight_at_exit_is_told_and_gives_way_to_its_end(database_url: str) -> None:
+def test_a_call_in_flight_at_exit_is_reported_and_gives_way_to_its_end(database_url: str) -> None:
     with opened(database_url) as ledger:
         span = _start(ledger)
         _start(ledger).end()

@@ -62,7 +62,7 @@ def test_what_others_take_of_the_limit_counts_from_the_next_look_on(
     assert (spool.waiting, spool.waiting_in_memory) == (3, 1)
 
 
-def test_a_disk_that_takes_records_again_is_told(
+def test_a_disk_that_takes_records_again_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = Spool(tmp_path, HEADER)

@@ -194,7 +194,7 @@ def test_a_value_no_column_can_hold_is_a_data_error(wrong: dict[str, Any]) -> No
         list(parts)
 
 
-def test_a_duration_of_no_length_is_told_apart_from_an_unknown_one(
+def test_a_duration_of_zero_is_distinguished_from_an_unknown_one(
     connection: psycopg.Connection[Any],
 ) -> None:
     rows = [

@@ -15,7 +15,7 @@ from tokenledger_exporter.server.certificates import organization_in_certificate
 from tokenledger_exporter.server.decoding.decoded_request import MalformedError, TooLargeError
 from tokenledger_exporter.server.decoding.decompress import ENCODINGS, Inflater
 from tokenledger_exporter.server.responses import JSON, PROTOBUF, Refusal, RefusedError, success
-from tokenledger_exporter.server.transport.request_timeout import CONNECTION
+from tokenledger_exporter.server.transport.http_connection import CONNECTION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.server.admission import Service
     from tokenledger_exporter.server.decoding.decoded_request import DecodedRequest
     from tokenledger_exporter.server.transport.hosts import AllowedHosts
-    from tokenledger_exporter.server.transport.request_timeout import TimedProtocol
+    from tokenledger_exporter.server.transport.http_connection import TimedProtocol
 
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]

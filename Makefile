@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: generate ci-long help setup demo docs test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers hostile faults collector broker node-sender phoenix jaeger many-spans grafana lock clean
+.PHONY: mutants generate ci-long help setup demo docs test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers hostile faults collector broker node-sender phoenix jaeger many-spans grafana lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -133,17 +133,23 @@ sdk-suites: setup ## The SDKs' own offline tests, bare and patched; downloads th
 emitters-together: setup ## Other instrumentations together with ours: each call is one row; downloads them.
 	$(BIN)/python tests/emitters_together
 
+MODULES ?=
+mutants: ## Change the code of each money module in every small way: a test must notice. MODULES= picks; takes an hour.
+	@$(MAKE) --no-print-directory setup VENV=.venv-mutants LOCK=tests/mutants/requirements.lock
+	@PYTHONPATH=tests .venv-mutants/bin/python -m mutants $(MODULES)
+
 generate: setup ## Write what is generated from code: the sync query client, the pictures of the rooms.
 	$(BIN)/python -m scripts.generate_sync_client
 	$(BIN)/python -m scripts.draw_rooms
 
-ci-long: faults sdk-suites emitters-together many-spans hostile bench ## What CI has no time for: long faults, SDK suites, a million spans, attacks, benchmarks; takes hours.
+ci-long: faults sdk-suites emitters-together mutants many-spans hostile bench ## What CI has no time for: long faults, SDK suites, a million spans, attacks, benchmarks; takes hours.
 
 lock: ## Resolve the locks again; no difference means no drift.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra all --group dev pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra all --group dev --constraint requirements.oldest.in pyproject.toml -o requirements.oldest.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra all --group mutants --constraint requirements.lock pyproject.toml -o tests/mutants/requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra server pyproject.toml -o collector-config/requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate collector-config/build.in -o collector-config/build.lock
 
 clean: ## Remove what the other targets made.
-	rm -rf .venv .venv-oldest .venv-phoenix .cache dist build collector-config/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
+	rm -rf .venv .venv-oldest .venv-phoenix .venv-mutants .cache dist build collector-config/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

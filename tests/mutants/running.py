@@ -187,6 +187,9 @@ def _start(run: Callable[[], int]) -> int:
 def _run_tests(target: Target, source: str) -> int:
     """Run the tests with this source of the module."""
     sys.meta_path.insert(0, _MutatedModule(target, source))
+    # From the top: some modules cannot be imported before the package that re-exports them.
+    for package in _OUR_PACKAGES:
+        importlib.import_module(package)
     folder = tempfile.mkdtemp(prefix="mutant-")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     options = ("-x", "-q", "--assert=plain", "-pno:cacheprovider", "-pno:unraisableexception", *(f"-p{plugin}" for plugin in _PLUGINS))

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from hypothesis import Phase, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -83,6 +84,8 @@ def _prepare(target: Target) -> float:
             Path(names.name).write_text("\n".join(sys.modules), encoding="utf-8")
             return code
 
+        # Any failing example kills a mutant; a smaller one is not needed.
+        settings.register_profile("mutants", phases=(Phase.explicit, Phase.generate), database=None)
         _expect_pass(target, _start(run))
         for name in names.read().split():
             if not name.startswith(_TEST_PACKAGES) and "test" not in name:
@@ -190,12 +193,16 @@ def _run_tests(target: Target, source: str) -> int:
     # From the top: some modules cannot be imported before the package that re-exports them.
     for package in _OUR_PACKAGES:
         importlib.import_module(package)
+    for name, module in list(sys.modules.items()):
+        package, _, attribute = name.rpartition(".")
+        if package.partition(".")[0] in _OUR_PACKAGES and package in sys.modules:
+            setattr(sys.modules[package], attribute, module)
     folder = tempfile.mkdtemp(prefix="mutant-")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     options = ("-x", "-q", "--assert=plain", "-pno:cacheprovider", "-pno:unraisableexception", *(f"-p{plugin}" for plugin in _PLUGINS))
     # The plugins are imported before the fork.
     plugins = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
-    selection = ("-m", "not integration and not wheel", "--hypothesis-seed=0")
+    selection = ("-m", "not integration and not wheel", "--hypothesis-seed=0", "--hypothesis-profile=mutants")
     try:
         code = pytest.main([*options, *plugins, *selection, "--basetemp", f"{folder}/t", *target.tests])
     finally:

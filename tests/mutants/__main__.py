@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import tomllib
+from mutants.accepted import Accepted, load_toml
 from mutants.mutations import mutants_of
 from mutants.running import Target, survivors
 
@@ -24,23 +23,22 @@ _CONFIGURATION: Final = "pyproject.toml"
 
 def _targets(words: Sequence[str]) -> list[Target]:
     """The configured modules whose path contains one of the words; all without words."""
-    table = tomllib.loads(Path(_CONFIGURATION).read_text(encoding="utf-8"))["tool"]["mutants"]
+    table = load_toml(Path(_CONFIGURATION))["tool"]["mutants"]
     targets = [Target(Path(path), tuple(tests)) for path, tests in table["modules"].items()]
     return [one for one in targets if not words or any(word in str(one.path) for word in words)]
 
 
-def _listed(path: Path) -> Counter[tuple[str, str]]:
-    """The changes that are expected to survive in a module, with how often each occurs."""
-    entries = tomllib.loads(_LIST.read_text(encoding="utf-8")).get("survivors", [])
-    return Counter(
-        (entry["original"], entry["mutated"])
-        for entry in entries
-        if entry["module"] == str(path) and entry["reason"]
-    )
-
-
 def _describe(path: Path, mutant: Mutant) -> str:
-    return f'\n[[survivors]] # line {mutant.line}\nmodule = "{path}"\noriginal = \'\'\'{mutant.original}\'\'\'\nmutated = \'\'\'{mutant.mutated}\'\'\'\nreason = ""'
+    """An entry for the list, without its reason."""
+    return "\n".join(
+        (
+            f"\n[[survivors]] # line {mutant.line}",
+            f'module = "{path}"',
+            f"original = '''{mutant.original}'''",
+            f"mutated = '''{mutant.mutated}'''",
+            'reason = ""',
+        )
+    )
 
 
 def main() -> int:
@@ -50,6 +48,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="test runs at a time")
     parser.add_argument("--least", type=float, default=95, help="percent that must be killed")
     arguments = parser.parse_args()
+    accepted = Accepted(_LIST)
     total = killed = 0
     problems = False
     for target in _targets(arguments.modules):
@@ -59,16 +58,12 @@ def main() -> int:
         total, killed = total + len(mutants), killed + len(mutants) - len(alive)
         seconds = time.monotonic() - start
         print(f"{target.path}: {len(mutants) - len(alive)}/{len(mutants)} in {seconds:.0f} s")
-        expected = _listed(target.path)
-        for mutant in alive:
-            change = (mutant.original, mutant.mutated)
-            if expected[change] <= 0:
-                problems = True
-                print(_describe(target.path, mutant))
-            expected[change] -= 1
-        for change in +expected:
-            problems = True
-            print(f"listed, but killed or gone: {change}")
+        unlisted, stale = accepted.compare(target.path, alive)
+        for mutant in unlisted:
+            print(_describe(target.path, mutant))
+        for entry in stale:
+            print(f"listed, but killed or gone: {entry.original!r} -> {entry.mutated!r}")
+        problems = problems or bool(unlisted or stale)
         sys.stdout.flush()
     score = 100 * killed / total if total else 0
     print(f"{killed} of {total} mutants killed: {score:.1f} %")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 from contextlib import suppress
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import TYPE_CHECKING, Final
 
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _IMPORT_GUARD: Final = "TYPE_CHECKING"
+_CLASS_OPTIONS: Final = frozenset({"frozen", "slots", "gc"})
+"""Options of a class that change no result: they prevent mistakes and save memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class Mutant:
 def mutants_of(source: str) -> list[Mutant]:
     """The mutants of a module, in the order of its lines, each once.
 
-    A change in an annotation or in an import guard is left out: neither runs.
+    A change in an annotation, a protocol or an import guard is left out, because none of them runs,
+    and so is one in the options of a class.
     """
     seen = {_executed(source)}
     mutants: list[Mutant] = []
@@ -74,10 +76,16 @@ def _mutated_sources(source: str) -> Iterator[str]:
 
 def _mutant(source: str, text: str) -> Mutant:
     before, after = source.splitlines(), text.splitlines()
-    same = len(commonprefix([before, after]))
-    same_end = len(commonprefix([before[same:][::-1], after[same:][::-1]]))
-    removed, added = before[same : len(before) - same_end], after[same : len(after) - same_end]
-    return Mutant(same + 1, _stripped(removed), _stripped(added), text)
+    start = _equal(before, after)
+    end = _equal(before[start:][::-1], after[start:][::-1])
+    removed, added = before[start : len(before) - end], after[start : len(after) - end]
+    return Mutant(start + 1, _stripped(removed), _stripped(added), text)
+
+
+def _equal(one: list[str], other: list[str]) -> int:
+    """How many lines are equal from the start on."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((number for number, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _stripped(lines: list[str]) -> str:
@@ -97,6 +105,14 @@ class _OnlyExecuted(ast.NodeTransformer):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
+        return self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        if any(ast.unparse(base) == "Protocol" for base in node.bases):
+            node.body = [ast.Pass()]
+        calls = [one for one in node.decorator_list if isinstance(one, ast.Call)]
+        for owner in (node, *calls):
+            owner.keywords = [word for word in owner.keywords if word.arg not in _CLASS_OPTIONS]
         return self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.AST | None:

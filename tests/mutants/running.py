@@ -19,7 +19,8 @@ import time
 import traceback
 import warnings
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from functools import partial
+from importlib.machinery import SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -29,6 +30,7 @@ from hypothesis import Phase, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from importlib.machinery import ModuleSpec
     from types import CodeType
 
     from mutants.mutations import Mutant
@@ -126,7 +128,9 @@ def _imports(name: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             named.add(node.module)
             named.update(f"{node.module}.{alias.name}" for alias in node.names)
-    packages = {".".join(one.split(".")[:end]) for one in named for end in range(1, one.count(".") + 1)}
+    packages = {
+        ".".join(one.split(".")[:end]) for one in named for end in range(1, one.count(".") + 1)
+    }
     return named | packages
 
 
@@ -145,7 +149,7 @@ def _survivors(
     while waiting or running:
         while waiting and len(running) < jobs:
             mutant = waiting.pop()
-            child = _start(lambda source=mutant.source: _run_tests(target, source))
+            child = _start(partial(_run_tests, target, mutant.source))
             running[child] = (mutant, time.monotonic() + timeout)
         for child, (mutant, deadline) in list(running.items()):
             ended, status = os.waitpid(child, os.WNOHANG)
@@ -199,12 +203,26 @@ def _run_tests(target: Target, source: str) -> int:
             setattr(sys.modules[package], attribute, module)
     folder = tempfile.mkdtemp(prefix="mutant-")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    options = ("-x", "-q", "--assert=plain", "-pno:cacheprovider", "-pno:unraisableexception", *(f"-p{plugin}" for plugin in _PLUGINS))
+    options = (
+        "-x",
+        "-q",
+        "--assert=plain",
+        "-pno:cacheprovider",
+        "-pno:unraisableexception",
+        *(f"-p{plugin}" for plugin in _PLUGINS),
+    )
     # The plugins are imported before the fork.
     plugins = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
-    selection = ("-m", "not integration and not wheel", "--hypothesis-seed=0", "--hypothesis-profile=mutants")
+    selection = (
+        "-m",
+        "not integration and not wheel",
+        "--hypothesis-seed=0",
+        "--hypothesis-profile=mutants",
+    )
     try:
-        code = pytest.main([*options, *plugins, *selection, "--basetemp", f"{folder}/t", *target.tests])
+        code = pytest.main(
+            [*options, *plugins, *selection, "--basetemp", f"{folder}/t", *target.tests]
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if code == _NO_TESTS:
@@ -219,7 +237,9 @@ class _MutatedModule:
         self._target = target
         self._source = source
 
-    def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, _path: object = None, _target: object = None
+    ) -> ModuleSpec | None:
         """Find the module if it is the target."""
         if name != self._target.module:
             return None

@@ -8,7 +8,7 @@ from typing import Any
 from tokenledger_exporter.pricing.price_row import PriceRow
 
 
-def price(kind: str, usd: str, **fields: Any) -> PriceRow:
+def price(kind: str, usd: str, **fields: Any) -> PriceRow:  # noqa: ANN401 - any field
     """A price of `model-x` at OpenAI for a million tokens, at the standard tier, at all times."""
     defaults: dict[str, Any] = {
         "price_id": "sheet-1",

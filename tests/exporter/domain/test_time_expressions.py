@@ -14,8 +14,9 @@ NOW = datetime(2026, 11, 28, 16, 45, 30, 123456, tzinfo=timezone.utc)
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
-def utc(*parts: int) -> datetime:
-    return datetime(*parts, tzinfo=timezone.utc)  # type: ignore[arg-type, misc]
+def utc(year: int, month: int, day: int, *clock: int) -> datetime:
+    hour, minute, second, microsecond = (*clock, 0, 0, 0, 0)[:4]
+    return datetime(year, month, day, hour, minute, second, microsecond, tzinfo=timezone.utc)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_a_time_before_the_year_1_is_refused() -> None:
         parse_moment("999999w", NOW)
     with pytest.raises(InvalidRequestError, match="'800000 days' is before the year 1"):
         days_before(NOW, 800_000)
-    with pytest.raises(InvalidRequestError, match="days is before the year 1|days' is before"):
+    with pytest.raises(InvalidRequestError, match="'1000000000000 days' is before the year 1"):
         days_before(NOW, 10**12)
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from msgspec import structs
 
 from support.price_rows import price
 from tokenledger_exporter.pricing.book import PriceBook
 from tokenledger_exporter.pricing.charge import Charge, charge, unknown_notes
 from tokenledger_semconv.tokens import TokenVector
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.pricing.price_row import PriceRow
 
 NOON: Final = datetime(2026, 11, 28, 12, tzinfo=timezone.utc)
 UNKNOWN: Final = (None,) * 6
@@ -53,7 +57,7 @@ class Call:
     missing_usage: str = ""
 
 
-def charged(*rows: Any, **fields: Any) -> Charge:
+def charged(*rows: PriceRow, **fields: Any) -> Charge:  # noqa: ANN401 - any field of the call
     book = PriceBook(rows or ROWS)
     return charge(replace(Call(), **fields), NOON, lambda _: book)
 
@@ -77,12 +81,8 @@ def test_a_call_with_a_price_is_priced_by_its_parts() -> None:
 def test_a_free_operation_costs_nothing() -> None:
     free = Charge((Decimal(0),) * 6, "priced", "free:moderation", "")
     assert charged(operation="moderation", tokens=TokenVector()) == free
-    refused = replace_note(free, "the provider refused the call")
-    assert charged(operation="moderation", refused=True) == refused
-
-
-def replace_note(one: Charge, note: str) -> Charge:
-    return Charge(one.amounts, one.status, one.price_id, note)
+    refused = charged(operation="moderation", refused=True)
+    assert refused == structs.replace(free, note="the provider refused the call")
 
 
 def test_a_refused_call_costs_nothing() -> None:
@@ -115,7 +115,11 @@ def test_counts_that_contradict_each_other_have_no_price() -> None:
             "no price for model-x at openai on the tier fast",
         ),
         (
-            {"priced_model": "y", "estimated": True, "missing_usage": "a; unknown: b; c; unknown: d"},
+            {
+                "priced_model": "y",
+                "estimated": True,
+                "missing_usage": "a; unknown: b; c; unknown: d",
+            },
             f"no price for y at openai; {ESTIMATED}; unknown: b; unknown: d",
         ),
     ],
@@ -136,14 +140,16 @@ def test_a_call_that_is_priced_in_part_names_the_rest() -> None:
 
 
 def test_a_call_none_of_whose_kinds_has_a_price_is_unpriced() -> None:
-    audio = TokenVector(audio_input_tokens=5, input_tokens=5, output_tokens=3, audio_output_tokens=3)
+    audio = TokenVector(
+        audio_input_tokens=5, input_tokens=5, output_tokens=3, audio_output_tokens=3
+    )
     note = "no price for input_audio, output_audio of model-x at openai"
     assert charged(tokens=audio) == Charge(UNKNOWN, "unpriced", "", note)
 
 
 def test_a_free_call_of_a_priced_model_is_no_unpriced_call() -> None:
     free = charged(tokens=TokenVector(input_tokens=0), missing_usage="unknown: output")
-    assert (free.status, free.cost_usd, free.note) == ("partial", 0, "unknown: output")
+    assert (free.status, free.cost_usd, free.note) == ("partial", Decimal(0), "unknown: output")
 
 
 def test_an_estimated_output_is_a_status_of_its_own() -> None:
@@ -177,6 +183,11 @@ def test_several_turns_on_both_sides_of_a_threshold_are_doubted(
     assert made.cost_usd == Decimal(4 if longest > 200_000 else 2) * longest / 1_000_000
 
 
+def test_turns_of_another_tier_are_no_batch() -> None:
+    made = charged(shortest_turn=1_000, service_tier="flex")
+    assert (made.status, made.note) == ("priced", "")
+
+
 def test_turns_without_input_tokens_are_not_doubted() -> None:
     made = charged(tokens=TokenVector(output_tokens=1), shortest_turn=0)
     assert (made.status, made.note) == ("priced", "")
@@ -184,7 +195,11 @@ def test_turns_without_input_tokens_are_not_doubted() -> None:
 
 def test_a_batch_without_a_batch_price_is_charged_too_much_and_says_so() -> None:
     note = "no batch price for model-x: the standard rate is too high"
-    assert charged(service_tier="batch") == Charge(AMOUNTS, "partial", "sheet-1", note)
+    # The tier comes from a sender: an equal text that is another object.
+    batch = "".join("batch")
+    assert charged(service_tier=batch) == Charge(AMOUNTS, "partial", "sheet-1", note)
+    one_price = charged(price("output", "10"), service_tier=batch, tokens=TokenVector(0, 5))
+    assert one_price.note == note
 
 
 def test_a_batch_with_a_batch_price_is_priced() -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timezone
 from decimal import Decimal, localcontext
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from support.price_rows import price
-from tokenledger_exporter.pricing.price_row import Cost, CostLine, PriceRow
+from tokenledger_exporter.pricing.price_row import CostLine
 from tokenledger_exporter.pricing.sheet import Sheet, compute
 from tokenledger_semconv.tokens import TokenVector
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.pricing.price_row import Cost, PriceRow
 
 TEXT: Final = (
     price("input", "2"),
@@ -72,7 +75,10 @@ def parts(cost: Cost) -> tuple[Decimal, ...]:
                 0,
             ),
         ),
-        (TokenVector(1_000, 100, 1, 1, 1), (usd("2", 998), usd("0.5", 1), usd("5", 1), usd("10", 100), 0)),
+        (
+            TokenVector(1_000, 100, 1, 1, 1),
+            (usd("2", 998), usd("0.5", 1), usd("5", 1), usd("10", 100), 0),
+        ),
         (TokenVector(1_000, None), (usd("2", 1_000), 0, 0, 0, 0)),
         (TokenVector(None, 100), (0, 0, 0, usd("10", 100), 0)),
         (TokenVector(0, 0, 0, 0, 0), (0, 0, 0, 0, 0)),
@@ -161,7 +167,10 @@ def test_a_rate_is_divided_with_50_digits() -> None:
 
 
 def test_a_threshold_applies_above_it_and_to_the_whole_call() -> None:
-    rows = [price("input", str(usd), above_input_tokens=above) for usd, above in ((4, 200), (2, 0), (3, 100))]
+    rows = [
+        price("input", str(usd), above_input_tokens=above)
+        for usd, above in ((4, 200), (2, 0), (3, 100))
+    ]
     sheet = sheet_of(*rows)
     for tokens, rate in ((0, 2), (100, 2), (101, 3), (200, 3), (201, 4)):
         cost = compute(sheet, TokenVector(input_tokens=tokens))
@@ -332,9 +341,7 @@ def test_the_lines_of_a_bill_name_each_kind_and_the_price_it_has() -> None:
 
 
 def test_kinds_without_a_price_are_named_in_order() -> None:
-    tokens = TokenVector(
-        5, 3, audio_input_tokens=1, audio_output_tokens=1, web_search_requests=1
-    )
+    tokens = TokenVector(5, 3, audio_input_tokens=1, audio_output_tokens=1, web_search_requests=1)
     cost = compute(sheet_of(*TEXT), tokens)
     assert cost.unpriced_kinds == ("input_audio", "output_audio", "web_search")
     assert cost.total_usd == usd("2", 4) + usd("10", 2)
@@ -349,14 +356,22 @@ def test_a_request_fee_applies_once_if_the_sheet_has_one() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [("audio_second", "audio_seconds"), ("input_character", "input_characters"), ("image", "images")],
+    [
+        ("audio_second", "audio_seconds"),
+        ("input_character", "input_characters"),
+        ("image", "images"),
+    ],
 )
 def test_a_length_is_billed_if_the_sheet_prices_it(kind: str, count: str) -> None:
     tokens = TokenVector(10, 20)._replace(**{count: 7})
     only_length = sheet_of(price(kind, "0.5", per=1))
     # A model that is billed by length only does not bill its tokens.
     cost = compute(only_length, tokens)
-    assert (cost.input_usd, cost.total_usd, cost.unpriced_kinds) == (Decimal("3.5"), Decimal("3.5"), ())
+    assert (cost.input_usd, cost.total_usd, cost.unpriced_kinds) == (
+        Decimal("3.5"),
+        Decimal("3.5"),
+        (),
+    )
     # The same tokens without a length have no price.
     assert compute(only_length, TokenVector(10, 20)).unpriced_kinds == ("input", "output")
     both = sheet_of(price(kind, "0.5", per=1), price("output", "10"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import RFC_4122, UUID, SafeUUID
 
 import msgspec
@@ -23,6 +23,9 @@ from tokenledger_exporter.rating.identity import (
 from tokenledger_semconv import attributes
 from tokenledger_semconv.tokens import TokenVector
 
+if TYPE_CHECKING:
+    from tokenledger_exporter.domain.span_record import AttributeValue
+
 TRACE_ID = bytes(range(16))
 SPAN_ID = 0x0123456789ABCDEF
 # 2026-11-28 12:00:00.123456789 UTC: 1,795,867,200,123 ms.
@@ -34,12 +37,12 @@ SPAN_BYTES = TRACE_ID + bytes.fromhex("0123456789abcdef") + struct.pack(">Q", ST
 
 def expected_id(milliseconds: int, hashed: bytes) -> UUID:
     """UUIDv8: 12 digits of milliseconds, then digits of the hash around the version and variant."""
-    digest = hashlib.blake2b(hashed, digest_size=10, person=b"tl-event").digest().hex()
+    digest = hashlib.blake2b(hashed, digest_size=10, person=b"tl-event").hexdigest()
     variant = "89ab"[int(digest[4], 16) & 0b11]
     return UUID(f"{milliseconds:012x}8{digest[1:4]}{variant}{digest[5:]}")
 
 
-def span(**more: Any) -> SpanRecord:
+def span(**more: AttributeValue) -> SpanRecord:
     return SpanRecord(
         trace_id=TRACE_ID,
         span_id=SPAN_ID,
@@ -53,7 +56,7 @@ def span(**more: Any) -> SpanRecord:
     )
 
 
-def identified(call_id: Any, **more: Any) -> SpanRecord:
+def identified(call_id: str, **more: AttributeValue) -> SpanRecord:
     return structs.replace(
         span(), attributes={**chat_attributes(), attributes.CALL_ID: call_id, **more}
     )
@@ -119,13 +122,13 @@ def test_the_providers_start_time_comes_with_the_call_id(clock_ns: int) -> None:
 
 
 @pytest.mark.parametrize("clock_ns", [0, -1, LARGEST + 1, True, 5.0, "5"])
-def test_an_absurd_start_time_is_ignored(clock_ns: Any) -> None:
+def test_an_absurd_start_time_is_ignored(clock_ns: AttributeValue) -> None:
     record = identified("batch-1", **{attributes.CALL_STARTED_NS: clock_ns})
     expected = expected_id(1_795_867_200_123, b"acme\x1fbatch-1"), STARTED_NS
     assert identity_of(record, "acme", b"") == expected
 
 
-def facts(**fields: Any) -> CallFacts:
+def facts(**fields: Any) -> CallFacts:  # noqa: ANN401 - any field of a call
     defaults: dict[str, Any] = {
         "provider": "openai",
         "model": "gpt-4o",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from itertools import permutations
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import pytest
@@ -18,6 +19,7 @@ from tokenledger_exporter.store.same_call import (
     group_reports,
 )
 
+_T = TypeVar("_T")
 NOON: Final = datetime(2026, 11, 28, 12, tzinfo=timezone.utc)
 MILLISECOND: Final = timedelta(milliseconds=1)
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -27,7 +29,7 @@ OPENLLMETRY: Final = "opentelemetry.instrumentation.anthropic"
 COUNTS: Final = {"input_tokens": 1_000, "output_tokens": 100}
 
 
-def report(number: int, scope: str = "", **fields: Any) -> SpanReport:
+def report(number: int, scope: str = "", **fields: Any) -> SpanReport:  # noqa: ANN401 - any field
     """A report of a call of two seconds; each number has an emitter of its own."""
     defaults: dict[str, Any] = {
         "started_at": NOON,
@@ -36,7 +38,23 @@ def report(number: int, scope: str = "", **fields: Any) -> SpanReport:
         "models": frozenset({"gpt-4o"}),
         "counts": COUNTS,
     }
-    return SpanReport(UUID(int=number), scope=scope or f"emitter-{number}", **(defaults | fields))
+    values = {name: distinct(value) for name, value in (defaults | fields).items()}
+    return SpanReport(UUID(int=number), scope=distinct(scope or f"emitter-{number}"), **values)
+
+
+def named(one: SpanReport, name: str, value: str) -> SpanReport:
+    """The report with another service tier or operation."""
+    return (
+        replace(one, service_tier=value)
+        if name == "service_tier"
+        else replace(one, operation=value)
+    )
+
+
+def distinct(value: _T) -> _T:
+    """An equal value that is another object, as values from a database are."""
+    copy: _T = pickle.loads(pickle.dumps(value))  # noqa: S301 - it was pickled here
+    return copy
 
 
 def inside(outer: int) -> tuple[UUID, ...]:
@@ -154,6 +172,17 @@ def test_a_call_has_at_most_16_reports_of_all_sources() -> None:
     assert max(len(call) for call in calls(*operators, *tenants)) <= 16
 
 
+def test_two_groups_of_reports_are_not_joined_into_more_than_16() -> None:
+    later: dict[str, Any] = {
+        "started_at": NOON + 50 * MILLISECOND,
+        "ended_at": NOON + timedelta(seconds=3),
+    }
+    tenants = [report(n, source="acme", organization="acme", **later) for n in range(1, 9)]
+    operators = [report(n, organization="acme") for n in range(21, 30)]
+    assert sorted(len(call) for call in calls(*operators, *tenants)) == [8, 9]
+    assert sorted(len(call) for call in calls(*operators[1:], *tenants)) == [16]
+
+
 def test_a_nested_report_without_an_id_is_the_same_call() -> None:
     outer = report(1, response_id="")
     assert calls(outer, report(2, response_id="", ancestors=inside(1))) == [(2, 1)]
@@ -178,7 +207,14 @@ def test_one_emitter_in_two_places_reports_one_call_only_if_all_criteria_match()
     assert calls(gateway, replace(app, ancestors=())) == [(1,), (2,)]
     assert calls(replace(gateway, response_id=""), replace(app, response_id="")) == [(1,), (2,)]
     assert calls(gateway, replace(app, response_id="")) == [(1,), (2,)]
+    assert calls(gateway, replace(app, response_id="a-1")) == [(1,), (2,)]
+    assert calls(gateway, replace(app, response_id="z-1")) == [(1,), (2,)]
     assert calls(gateway, replace(app, counts={})) == [(1,), (2,)]
+
+
+def test_an_emitter_of_another_vendor_in_two_places_reports_one_call() -> None:
+    gateway, app = report(1, "langfuse"), report(2, "langfuse", ancestors=inside(1))
+    assert calls(gateway, app) == [(2, 1)]
 
 
 def test_a_nested_report_without_counts_is_the_same_call_if_the_model_is() -> None:
@@ -219,6 +255,7 @@ def test_an_estimate_contradicts_nothing(scope: str) -> None:
     [
         ("chatcmpl-a", "chatcmpl-b", 2),
         ("msg_a", "msg_b", 2),
+        ("msg_b", "msg_a", 2),
         ("chatcmpl-a", "gen-b", 1),
         ("msg_a", "gen-1-b", 1),
         ("msg-a", "msg_b", 2),
@@ -266,6 +303,11 @@ def test_a_tenant_shares_a_call_only_with_the_operators_report_of_that_tenant(
 def test_openllmetry_adds_up_to_16_output_tokens(number: int, output: int, expected: int) -> None:
     overcounted = report(number, OPENLLMETRY, counts=counts(output))
     assert len(calls(overcounted, report(2))) == expected
+
+
+@pytest.mark.parametrize("scope", ["opentelemetry.instrumentation", "zzz"])
+def test_other_emitters_do_not_miscount(scope: str) -> None:
+    assert len(calls(report(1, scope, counts=counts(101)), report(2))) == 2
 
 
 def test_openllmetry_miscounts_only_output() -> None:
@@ -380,7 +422,7 @@ def test_a_count_of_the_provider_stands_before_one_of_a_tokenizer() -> None:
     assert calls(report(1), fuller) == [(1, 2)]
 
 
-@pytest.mark.parametrize(("seen", "winner"), [(16, 2), (17, 1)])
+@pytest.mark.parametrize(("seen", "winner"), [(5, 2), (16, 2), (17, 1)])
 def test_of_an_aborted_stream_the_placeholder_is_no_count(seen: int, winner: int) -> None:
     other = report(1, counts=counts(seen))
     estimate = report(2, OURS, counts=counts(140), is_estimated=True)
@@ -395,10 +437,12 @@ def test_of_two_partial_streams_the_longer_stands() -> None:
     assert calls(*estimates) == [(1, 2)]
     longer = replace(estimates[1], counts=counts(150))
     assert calls(estimates[0], longer) == [(2, 1)]
-    without_output = replace(estimates[1], counts={"input_tokens": 1_000})
-    zero = replace(estimates[0], counts=counts(0))
-    assert calls(zero, without_output) == [(1, 2)]
-    assert calls(replace(zero, counts=counts(1), scope="y"), without_output) == [(1, 2)]
+
+
+def test_an_estimate_without_output_is_as_good_as_one_of_zero() -> None:
+    ours = report(1, OURS, counts={"input_tokens": 1_000}, is_estimated=True)
+    assert calls(ours, report(2, counts=counts(0), is_estimated=True)) == [(1, 2)]
+    assert calls(ours, report(2, counts=counts(1), is_estimated=True)) == [(2, 1)]
 
 
 def dollars(usd: str | None) -> Decimal | None:
@@ -413,8 +457,8 @@ def dollars(usd: str | None) -> Decimal | None:
 def test_if_rates_differ_the_report_with_the_higher_cost_stands(
     name: str, ours: str | None, theirs: str | None, winner: int
 ) -> None:
-    one = replace(report(1, OURS, cost_usd=dollars(ours)), **{name: "one"})
-    other = replace(report(2, cost_usd=dollars(theirs)), **{name: "other"})
+    one = named(report(1, OURS, cost_usd=dollars(ours)), name, "one")
+    other = named(report(2, cost_usd=dollars(theirs)), name, "other")
     assert calls(one, other)[0][0] == winner
 
 
@@ -422,8 +466,8 @@ def test_if_rates_differ_the_report_with_the_higher_cost_stands(
 def test_a_rate_that_only_one_report_names_is_no_dispute(name: str) -> None:
     one = report(1, OURS, cost_usd=Decimal("0.01"))
     other = report(2, cost_usd=Decimal("0.02"))
-    assert calls(one, replace(other, **{name: "x"})) == [(1, 2)]
-    assert calls(replace(one, **{name: "x"}), replace(other, **{name: "x"})) == [(1, 2)]
+    assert calls(one, named(other, name, "x")) == [(1, 2)]
+    assert calls(named(one, name, "x"), named(other, name, "x")) == [(1, 2)]
 
 
 def test_the_operators_own_sources_may_name_a_model_differently() -> None:
@@ -448,9 +492,7 @@ def test_a_tenants_report_stands_only_if_another_rate_makes_it_cost_more(
     operators: str | None, tenants: str | None, fields: dict[str, Any], winner: int
 ) -> None:
     one = report(1, organization="acme", cost_usd=dollars(operators), service_tier="default")
-    other = report(
-        9, source="acme", organization="acme", cost_usd=dollars(tenants), **fields
-    )
+    other = report(9, source="acme", organization="acme", cost_usd=dollars(tenants), **fields)
     assert calls(one, other)[0][0] == winner
 
 
@@ -458,6 +500,18 @@ def test_a_tenants_fuller_report_does_not_replace_the_operators() -> None:
     fuller = counts(100, cached_tokens=1)
     tenant = report(9, OURS, source="acme", organization="acme", counts=fuller)
     assert calls(report(1, organization="acme"), tenant) == [(1, 9)]
+
+
+def test_a_tenants_own_sources_may_name_a_model_differently() -> None:
+    full = report(1, source="acme", organization="acme", counts=counts(100, cached_tokens=1))
+    other = report(
+        2,
+        source="acme",
+        organization="acme",
+        models=frozenset({"my-deployment"}),
+        cost_usd=Decimal("0.02"),
+    )
+    assert calls(full, other) == [(1, 2)]
 
 
 def test_a_tenants_reports_are_ranked_among_themselves() -> None:

@@ -169,7 +169,7 @@ def test_a_rate_is_divided_with_50_digits() -> None:
 def test_a_threshold_applies_above_it_and_to_the_whole_call() -> None:
     rows = [
         price("input", str(usd), above_input_tokens=above)
-        for usd, above in ((4, 200), (2, 0), (3, 100))
+        for usd, above in ((3, 100), (4, 200), (2, 0))
     ]
     sheet = sheet_of(*rows)
     for tokens, rate in ((0, 2), (100, 2), (101, 3), (200, 3), (201, 4)):
@@ -225,12 +225,15 @@ def test_the_nearest_price_is_taken(kind: str, priced_as: str) -> None:
         ({"valid_from": date(2026, 7, 1)}, "2026-07-01T00:00", True),
         ({"valid_to": date(2026, 7, 1)}, "2026-06-30T23:59", True),
         ({"valid_to": date(2026, 7, 1)}, "2026-07-01T00:00", False),
+        ({"valid_to": date(2026, 7, 1)}, "2026-07-02T00:00", False),
         ({"valid_from": date(2026, 7, 1), "valid_to": date(2026, 8, 1)}, "2026-07-15T00:00", True),
         ({"daily_from": time(8), "daily_to": time(20)}, "2026-01-01T07:59", False),
         ({"daily_from": time(8), "daily_to": time(20)}, "2026-01-01T08:00", True),
         ({"daily_from": time(8), "daily_to": time(20)}, "2026-01-01T19:59", True),
         ({"daily_from": time(8), "daily_to": time(20)}, "2026-01-01T20:00", False),
+        ({"daily_from": time(8), "daily_to": time(20)}, "2026-01-01T21:00", False),
         ({"daily_from": time(20), "daily_to": time(8)}, "2026-01-01T19:59", False),
+        ({"daily_from": time(20), "daily_to": time(8)}, "2026-01-01T21:00", True),
         ({"daily_from": time(20), "daily_to": time(8)}, "2026-01-01T20:00", True),
         ({"daily_from": time(20), "daily_to": time(8)}, "2026-01-01T07:59", True),
         ({"daily_from": time(20), "daily_to": time(8)}, "2026-01-01T08:00", False),
@@ -384,6 +387,8 @@ def test_a_length_without_a_price_is_unpriced_only_if_there_are_no_tokens() -> N
     sheet = sheet_of(*TEXT)
     assert compute(sheet, TokenVector(10, 20, audio_seconds=7)).unpriced_kinds == ()
     assert compute(sheet, TokenVector(audio_seconds=7)).unpriced_kinds == ("audio_second",)
+    all_lengths = sheet_of(*(price(k, "1") for k in ("audio_second", "input_character", "image")))
+    assert compute(all_lengths, TokenVector(10, 20, audio_seconds=7)).unpriced_kinds == ()
     by_images = sheet_of(price("image", "0.5", per=1))
     cost = compute(by_images, TokenVector(images=2, input_characters=9))
     assert (cost.total_usd, cost.unpriced_kinds) == (Decimal(1), ("input_character",))

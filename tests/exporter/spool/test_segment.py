@@ -80,6 +80,13 @@ def test_several_frames_are_written_with_their_offsets(made: Segment) -> None:
     assert made.read_at([(22, 3), (33, 5), (46, 1)]) == [b"one", b"three", b"x"]
 
 
+def test_many_frames_are_one_write(made: Segment) -> None:
+    payloads = [b"x" * 500] * 3
+    made.append_all(payloads)
+    assert made.size == 14 + 3 * 508
+    assert made.read(made.start, made.size, 9).payloads == payloads
+
+
 def test_a_payload_has_at_most_a_mebibyte(made: Segment) -> None:
     made.append(b"x" * MEBIBYTE)
     assert made.size == 14 + 8 + MEBIBYTE
@@ -105,6 +112,8 @@ def test_a_disk_that_takes_part_of_a_frame_leaves_whole_frames(
             made.append(b"two")
         with pytest.raises(SegmentFullError, match="the disk took only part of 23 bytes"):
             made.append_all([b"two", b"four"])
+        with pytest.raises(SegmentFullError, match="the disk took only part of 48 bytes"):
+            made.append_all([b"x" * 40])
     assert made.path.read_bytes() == frame(HEADER) + frame(b"one")
     assert made.size == 25
     made.append(b"two")
@@ -201,6 +210,13 @@ def test_reading_stops_after_the_limit_of_ended_calls_or_of_starts(
     assert not result.torn
 
 
+@pytest.mark.parametrize("kind", [b"", START_MARK])
+def test_a_large_limit_holds_as_well(tmp_path: Path, kind: bytes) -> None:
+    content = frame(kind + b"x") * 1_001
+    result = read(tmp_path, content, limit=1_000)
+    assert len(result.payloads) + len(result.starts) == 1_000
+
+
 def test_reading_begins_at_the_offset_and_ends_at_the_end(made: Segment) -> None:
     made.append_all([b"one", b"two", b"six"])
     assert made.read(14, 36, 9) == ReadResult([b"one", b"two"], 36)
@@ -232,6 +248,12 @@ def test_a_frame_with_a_wrong_checksum_is_skipped_and_counted(tmp_path: Path) ->
     wrong[-1] ^= 1
     content = frame(b"one") + bytes(wrong) + bytes(wrong) + frame(b"six")
     assert read(tmp_path, content) == ReadResult([b"one", b"six"], 44, damaged=2)
+
+
+@pytest.mark.parametrize("checksum", [0, 0xFFFFFFFF])
+def test_any_other_checksum_is_wrong(tmp_path: Path, checksum: int) -> None:
+    content = struct.pack("<II", 3, checksum) + b"one"
+    assert read(tmp_path, content) == ReadResult([], 11, damaged=1)
 
 
 @pytest.mark.parametrize(("size", "is_read"), [(MEBIBYTE, True), (MEBIBYTE + 1, False)])

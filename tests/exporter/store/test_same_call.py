@@ -466,8 +466,8 @@ def test_if_rates_differ_the_report_with_the_higher_cost_stands(
 def test_a_rate_that_only_one_report_names_is_no_dispute(name: str) -> None:
     one = report(1, OURS, cost_usd=Decimal("0.01"))
     other = report(2, cost_usd=Decimal("0.02"))
-    assert calls(one, named(other, name, "x")) == [(1, 2)]
-    assert calls(named(one, name, "x"), named(other, name, "x")) == [(1, 2)]
+    assert calls(one, named(other, name, "batch")) == [(1, 2)]
+    assert calls(named(one, name, "batch"), named(other, name, "batch")) == [(1, 2)]
 
 
 def test_the_operators_own_sources_may_name_a_model_differently() -> None:

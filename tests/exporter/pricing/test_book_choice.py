@@ -125,6 +125,7 @@ def test_a_name_may_be_spelled_otherwise(name: str, pattern: str, is_priced: boo
 
 
 def test_prices_change_at_midnight_utc_and_are_cached_no_longer() -> None:
+    next_day = date(2026, 11, 29)
     made = PriceBook(
         [
             price("input", "1", price_id="a", valid_to=date(2026, 11, 28)),

@@ -106,6 +106,14 @@ def test_calls_above_the_limit_are_not_tracked(monkeypatch: pytest.MonkeyPatch) 
     assert (len(calls), calls.places("c")) == (2, [(80, LENGTH)])
 
 
+def test_a_large_limit_holds_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_calls, "MAX_OPEN", int("1000"))
+    calls: OpenCalls[str] = OpenCalls()
+    calls.note([start(number) for number in range(1_001)], "a")
+    assert len(calls) == 1_000
+    assert calls.adopt([start(5_000)], "b") == [START + span(5_000)]
+
+
 def test_clearing_removes_every_call() -> None:
     calls: OpenCalls[str] = OpenCalls()
     calls.note([start(1)], "a")

@@ -43,6 +43,8 @@ def usd(
         ("flex", 1),
         ("FLEX", 1),
         ("priority", 2),
+        ("turbo", 2),
+        ("turbo@eu", 3),
         ("fast", None),
         ("ultrafast", None),
         ("@eu", 3),
@@ -115,6 +117,7 @@ def test_a_pattern_without_a_valid_sheet_gives_way_to_the_next() -> None:
     [
         ("model-20261128", "^model-2026-11-28$", True),
         ("model-20261128:x", "^model-2026-11-28:x$", True),
+        ("model-20261128", "^model-20261128$", True),
         ("model-20261328", "^model-2026-13-28$", False),
         ("model-latest", "^model$", True),
         ("model-latest-1", "^model-1$", False),
@@ -125,7 +128,6 @@ def test_a_name_may_be_spelled_otherwise(name: str, pattern: str, is_priced: boo
 
 
 def test_prices_change_at_midnight_utc_and_are_cached_no_longer() -> None:
-    next_day = date(2026, 11, 29)
     made = PriceBook(
         [
             price("input", "1", price_id="a", valid_to=date(2026, 11, 28)),
@@ -169,12 +171,12 @@ def test_prices_that_change_by_the_hour_are_not_cached() -> None:
 
 
 def test_made_up_names_do_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(book, "_MAX_CACHED", 3)
+    monkeypatch.setattr(book, "_MAX_CACHED", int("300"))
     made = PriceBook([price("input", "2", model_pattern="^model")])
-    for number in range(9):
+    for number in range(310):
         assert usd(made, f"model-{number}") == 2
-    assert len(getattr(made, "_candidate_cache")) == 3  # noqa: B009 - no public size
-    assert len(getattr(made, "_sheet_cache")) == 3  # noqa: B009 - no public size
+    assert len(getattr(made, "_candidate_cache")) == 10  # noqa: B009 - no public size
+    assert len(getattr(made, "_sheet_cache")) == 300  # noqa: B009 - no public size
     monkeypatch.undo()
     assert getattr(book, "_MAX_CACHED") == 4_096  # noqa: B009 - the limit itself
 

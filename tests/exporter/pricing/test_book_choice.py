@@ -43,8 +43,8 @@ def usd(
         ("flex", 1),
         ("FLEX", 1),
         ("priority", 2),
-        ("turbo", 2),
-        ("turbo@eu", 3),
+        ("turbo", 7),
+        ("turbo@eu", 7),
         ("fast", None),
         ("ultrafast", None),
         ("@eu", 3),
@@ -65,6 +65,7 @@ def test_a_tier_has_its_own_sheet_or_the_standard_one(tier: str, expected: int |
             ("flex", "1"),
             ("standard@eu", "3"),
             ("batch@eu", "5"),
+            ("turbo", "7"),
         )
     )
     assert usd(made, tier=tier) == expected
@@ -118,6 +119,7 @@ def test_a_pattern_without_a_valid_sheet_gives_way_to_the_next() -> None:
         ("model-20261128", "^model-2026-11-28$", True),
         ("model-20261128:x", "^model-2026-11-28:x$", True),
         ("model-20261128", "^model-20261128$", True),
+        ("model-20261128-latest", "^model-20261128-latest$", True),
         ("model-20261328", "^model-2026-13-28$", False),
         ("model-latest", "^model$", True),
         ("model-latest-1", "^model-1$", False),

@@ -106,3 +106,30 @@ def test_a_searching_model_of_another_seller_counts_none() -> None:
         **{attributes.PROVIDER_NAME: "azure", attributes.RESPONSE_MODEL: "gpt-4o-search-preview"}
     )
     assert row.web_search_requests is None
+
+
+def test_the_output_of_an_image_tool_is_image_output_unless_its_usage_says_otherwise() -> None:
+    _, image = rows(**further(DRAWN))
+    assert (image.operation, image.image_output_tokens) == ("image_generation", 515)
+    mixed = {**DRAWN, "output_tokens_details": {"image_tokens": 500}}
+    _, image = rows(**further(mixed))
+    assert (image.operation, image.image_output_tokens) == ("image_generation", 500)
+
+
+@pytest.mark.parametrize("kind", ["answer", "web_search"])
+def test_the_output_of_another_tool_is_text_of_the_calls_operation(kind: str) -> None:
+    _, other = rows(**further({**DRAWN, "type": kind}))
+    assert (other.operation, other.output_tokens, other.image_output_tokens) == ("chat", 515, None)
+
+
+def test_a_count_of_zero_is_a_count() -> None:
+    _, image = rows(**further({**DRAWN, "output_tokens": 0}))
+    assert (image.output_tokens, image.cost_status) == (0, "priced")
+
+
+@pytest.mark.parametrize("further_models", [32, 33, 35])
+def test_at_most_32_further_models_are_billed_and_the_rest_is_named(further_models: int) -> None:
+    call, *parts = rows(**further(*[DRAWN] * further_models))
+    assert len(parts) == 32
+    more = further_models - 32
+    assert call.cost_note == (f"unknown: the usage of {more} more models" if more else "")

@@ -43,7 +43,9 @@ def test_a_resend_of_a_call_with_an_image_is_the_same_rows() -> None:
 
 def test_an_image_in_a_batch_is_billed_at_the_batch_rate_and_no_other_tier_is_its_own() -> None:
     costs = {
-        tier: rows(**further(DRAWN), **{attributes.OPENAI_SERVICE_TIER: tier})[1].cost_usd
+        tier: rows(**further(DRAWN), **{attributes.OPENAI_SERVICE_TIER: "".join([*tier])})[
+            1
+        ].cost_usd
         for tier in ("auto", "batch", "flex", "priority", "default")
     }
     assert costs.pop("batch") == _DRAWN / 2
@@ -135,3 +137,12 @@ def test_at_most_32_further_models_are_billed_and_the_rest_is_named(further_mode
     assert len(parts) == 32
     more = further_models - 32
     assert call.cost_note == (f"unknown: the usage of {more} more models" if more else "")
+
+
+@pytest.mark.parametrize("side", ["input_tokens_details", "prompt_tokens_details"])
+@pytest.mark.parametrize(("count", "is_unknown"), [(0, False), (1, True)])
+def test_cache_writes_for_12_hours_have_no_price(side: str, count: int, is_unknown: bool) -> None:
+    usage = {side: {"cache_write_tokens_details": {"ttl_12h_tokens": count}}}
+    [row] = rows(**{attributes.PROVIDER_USAGE: json.dumps(usage)})
+    note = "unknown: the price of cache writes kept for 12 hours"
+    assert (note in row.cost_note) is is_unknown

@@ -111,7 +111,8 @@ class _OnlyExecuted(ast.NodeTransformer):
         if any(ast.unparse(base) == "Protocol" for base in node.bases):
             node.body = [ast.Pass()]
         calls = [one for one in node.decorator_list if isinstance(one, ast.Call)]
-        for owner in (node, *calls):
+        owners: tuple[ast.ClassDef | ast.Call, ...] = (node, *calls)
+        for owner in owners:
             owner.keywords = [word for word in owner.keywords if word.arg not in _CLASS_OPTIONS]
         return self.generic_visit(node)
 

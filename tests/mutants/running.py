@@ -178,8 +178,8 @@ def _start(run: Callable[[], int]) -> int:
     code = 3
     try:
         os.setsid()
-        resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY_BYTES,) * 2)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE_BYTES,) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE_BYTES, _MAX_FILE_BYTES))
         silence = os.open(os.devnull, os.O_WRONLY)
         if "TOKENLEDGER_TEST_MUTANTS_VERBOSE" not in os.environ:
             os.dup2(silence, 1)

@@ -77,7 +77,8 @@ class Segment:
         # Without pread, reading moves the write position, so it needs a descriptor of its own.
         has_pread = hasattr(os, "pread")
         self._read_fd = self._fd if has_pread else os.open(path, os.O_RDONLY | _OPEN_FLAGS)
-        self.size = self.synced = 0
+        self.size: int = 0
+        self.synced: int = 0
         self.append(header)
         self.start: Final = self.size
 

@@ -45,9 +45,9 @@ def report(number: int, scope: str = "", **fields: Any) -> SpanReport:  # noqa: 
 def named(one: SpanReport, name: str, value: str) -> SpanReport:
     """The report with another service tier or operation."""
     return (
-        replace(one, service_tier=value)
+        replace(one, service_tier=distinct(value))
         if name == "service_tier"
-        else replace(one, operation=value)
+        else replace(one, operation=distinct(value))
     )
 
 

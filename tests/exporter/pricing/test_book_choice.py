@@ -17,6 +17,7 @@ from tokenledger_exporter.pricing.book import (
     plain_usd,
     tier_at,
 )
+from tokenledger_exporter.pricing.sheet import Sheet
 from tokenledger_semconv.tokens import TokenVector
 
 NOON: Final = datetime(2026, 11, 28, 12, tzinfo=timezone.utc)
@@ -179,7 +180,7 @@ def test_made_up_names_do_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> No
     made = PriceBook([price("input", "2", model_pattern="^model")])
     for number in range(310):
         assert usd(made, f"model-{number}") == 2
-    assert len(getattr(made, "_candidate_cache")) == 10  # noqa: B009 - no public size
+    assert len(getattr(made, "_candidate_cache")) == 300  # noqa: B009 - no public size
     assert len(getattr(made, "_sheet_cache")) == 300  # noqa: B009 - no public size
     monkeypatch.undo()
     assert getattr(book, "_MAX_CACHED") == 4_096  # noqa: B009 - the limit itself
@@ -240,3 +241,46 @@ def test_the_words_of_the_book() -> None:
 )
 def test_an_amount_has_all_its_digits_and_no_more(amount: str, text: str) -> None:
     assert plain_usd(Decimal(amount)) == text
+
+
+@pytest.mark.parametrize("first", [datetime(2026, 11, 1, tzinfo=timezone.utc), NOON])
+def test_a_sheet_is_searched_for_once_in_its_period(
+    first: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    october, november, december = date(2026, 10, 1), date(2026, 11, 1), date(2026, 12, 1)
+    made = PriceBook(
+        price("input", amount, price_id=amount, valid_from=since, valid_to=until)
+        for amount, since, until in (
+            ("1", october, november),
+            ("2", november, december),
+            ("3", december, None),
+        )
+    )
+    assert usd(made, at=first) == 2
+    searched: list[datetime] = []
+    is_valid_at = Sheet.is_valid_at
+
+    def count(sheet: Sheet, moment: datetime) -> bool:
+        searched.append(moment)
+        return is_valid_at(sheet, moment)
+
+    monkeypatch.setattr(Sheet, "is_valid_at", count)
+    for moment in (
+        datetime(2026, 11, 1, tzinfo=timezone.utc),
+        NOON,
+        datetime(2026, 11, 30, 23, 59, 59, 999_999, tzinfo=timezone.utc),
+    ):
+        assert usd(made, at=moment) == 2
+    assert searched == []
+    assert usd(made, at=datetime(2026, 12, 1, tzinfo=timezone.utc)) == 3
+    assert searched
+
+
+def test_text_alone_is_priced_without_the_full_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = PriceBook([price("input", "2"), price("output", "8")])
+
+    def refuse(*_: object) -> None:
+        pytest.fail("a call of text alone has quick rates")
+
+    monkeypatch.setattr(book, "compute", refuse)
+    assert usd(made) == 2

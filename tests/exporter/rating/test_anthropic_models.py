@@ -116,7 +116,7 @@ def test_a_resend_of_such_a_call_is_the_same_rows() -> None:
 
 
 def test_an_advisor_in_a_batch_is_billed_at_the_batch_rate() -> None:
-    found = {**ADVISED, attributes.ANTHROPIC_SERVICE_TIER: "batch"}
+    found = {**ADVISED, attributes.ANTHROPIC_SERVICE_TIER: str(b"batch", "ascii")}
     assert [cost for _, cost, _ in costs(found)] == [_EXECUTOR / 2, _ADVISOR / 2]
 
 
@@ -336,3 +336,106 @@ def test_an_advisors_turn_is_none_of_the_answers() -> None:
     )
     call, _ = rows(told("claude-haiku-5-5", 130_000, 100, *turns))
     assert call.cost_status == "priced"
+
+
+FALLBACK = entry("fallback_message", "claude-opus-4-8", 100, 10)
+
+
+def inputs(*iterations: dict[str, Any], refusals: tuple[str, ...] = ()) -> list[tuple[str, int]]:
+    """Model and input tokens of each row of a call that Opus 4.8 answered."""
+    found = told("claude-opus-4-8", 100, 10, *iterations, FALLBACK, refusals=refusals)
+    return [(row.model, row.input_tokens or 0) for row in rows(found)]
+
+
+def test_a_refusal_before_any_output_is_billed_since_the_first_moment_of_september_24() -> None:
+    start = int(datetime(2026, 9, 24, tzinfo=timezone.utc).timestamp()) * 1_000_000_000
+    found = told("claude-fable-5-1", 412, 0, refusals=("bio",), stop="refusal")
+    billed = 412 * Decimal(10) / PER_MILLION
+    assert [cost for _, cost, _ in costs(found, start)] == [billed]
+    assert [cost for _, cost, _ in costs(found, start - 1_000)] == [0]
+
+
+def test_the_last_refusal_of_a_call_without_an_answer_decides_whether_it_is_billed() -> None:
+    found = told("claude-fable-5-1", 412, 0, refusals=("cyber", "bio"), stop="refusal")
+    assert [cost for _, cost, _ in costs(found)] == [412 * Decimal(10) / PER_MILLION]
+
+
+@pytest.mark.parametrize("stop", ["end_turn", "stop_sequence"])
+def test_an_empty_answer_that_is_not_a_refusal_is_billed(stop: str) -> None:
+    found = told(
+        "claude-fable-5-1", 412, 0, entry("message", "claude-fable-5-1", 412, 0), stop=stop
+    )
+    assert [cost for _, cost, _ in costs(found)] == [412 * Decimal(10) / PER_MILLION]
+
+
+def test_a_refusal_without_a_count_of_the_output_is_not_known_to_be_free() -> None:
+    found = told("claude-fable-5-1", 412, 0, refusals=("cyber",), stop="refusal")
+    del found[attributes.OUTPUT_TOKENS], found[attributes.PROVIDER_USAGE]
+    [row] = rows(found)
+    assert (row.cost_usd, row.cost_status) == (412 * Decimal(10) / PER_MILLION, "partial")
+
+
+def test_a_call_without_the_providers_usage_object_is_one_row() -> None:
+    found = told("claude-sonnet-4-6", 10, 5)
+    del found[attributes.PROVIDER_USAGE]
+    assert len(rows(found)) == 1
+
+
+def test_the_last_fallback_is_the_model_that_answered() -> None:
+    found = told(
+        "claude-sonnet-4-6",
+        100,
+        10,
+        entry("fallback_message", "claude-fable-5-1", 100, 10),
+        FALLBACK,
+    )
+    assert [row.model for row in rows(found)] == ["claude-opus-4-8"]
+
+
+def test_a_turn_of_the_answering_model_is_not_billed_again() -> None:
+    assert inputs(entry("message", "claude-opus-4-8", 50, 5)) == [("claude-opus-4-8", 100)]
+
+
+@pytest.mark.parametrize("kind", ["a_message", "b_message", "n_message", "z_message"])
+def test_an_entry_of_an_unknown_type_is_not_billed(kind: str) -> None:
+    unknown = entry(kind, "claude-opus-5", 1_000, 100)
+    found = told("claude-opus-4-8", 100, 10, FALLBACK, unknown)
+    assert [row.model for row in rows(found)] == ["claude-opus-4-8"]
+
+
+def test_an_entry_without_a_model_does_not_end_the_list() -> None:
+    advisor = entry("advisor_message", "claude-opus-5", 823, 5)
+    assert inputs(entry("message", "", 5, 1), advisor) == [
+        ("claude-opus-4-8", 100),
+        ("claude-opus-5", 823),
+    ]
+
+
+def test_refusals_belong_to_the_models_that_declined_in_their_order() -> None:
+    opus, fable, haiku = (
+        entry("message", model, counted, 0)
+        for model, counted in (
+            ("claude-opus-5", 1_000),
+            ("claude-fable-5-1", 2_000),
+            ("claude-haiku-5-5", 3_000),
+        )
+    )
+    began = entry("message", "claude-fable-5-1", 500, 7)
+    answer = ("claude-opus-4-8", 100)
+    assert inputs(opus, fable, refusals=("cyber", "bio")) == [answer, ("claude-fable-5-1", 2_000)]
+    assert inputs(opus, began, fable, refusals=("cyber", "bio")) == [
+        answer,
+        ("claude-fable-5-1", 500),
+        ("claude-fable-5-1", 2_000),
+    ]
+    assert inputs(opus, fable, haiku, refusals=("cyber", "cyber", "bio")) == [
+        answer,
+        ("claude-haiku-5-5", 3_000),
+    ]
+    # A refusal whose area is not known is not billed.
+    assert inputs(opus, fable, haiku, refusals=("cyber",)) == [answer]
+
+
+def test_only_a_fallback_changes_the_model_of_a_call() -> None:
+    found = told("claude-sonnet-4-6", 10, 5, entry("message", "claude-opus-5", 10, 5))
+    assert [row.model for row in rows(found)] == ["claude-sonnet-4-6"]

@@ -268,7 +268,7 @@ def pooled(world: World) -> None:
         ]
         world.until(lambda: world.made() > 50, "calls are made")
         with session(url) as connection:
-            assert "before the database" in pooler(connection).detail
+            assert "in front of the database" in pooler(connection).detail
         restart_it()
         for child in children:
             world.end(child)

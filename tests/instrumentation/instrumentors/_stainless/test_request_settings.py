@@ -211,6 +211,7 @@ def test_a_call_with_texts_whose_own_methods_fail_is_recorded(
     ledger: LedgerInMemory, clients: Clients
 ) -> None:
     create = method_of(clients.openai, "chat.completions.create")
+    needs_argument(create, "service_tier")
     create(
         model="gpt-4o",
         messages=MESSAGES,

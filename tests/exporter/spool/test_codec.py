@@ -12,6 +12,7 @@ from tokenledger_exporter.spool.codec import (
     decode_header,
     decode_record,
     encode_header,
+    ended_ns,
 )
 
 RECORD = SpanRecord(
@@ -60,3 +61,8 @@ def test_a_header_is_read_back() -> None:
 def test_formats_1_and_2_are_read_and_2_is_written() -> None:
     assert FORMAT_VERSION == 2
     assert {1, 2} == KNOWN_VERSIONS
+
+
+def test_the_end_of_a_record_is_read_from_its_bytes_or_is_0() -> None:
+    assert ended_ns(msgspec.msgpack.encode(RECORD)) == 3_000
+    assert ended_ns(b"\xff") == 0

@@ -193,10 +193,10 @@ def test_turns_without_input_tokens_are_not_doubted() -> None:
     assert (made.status, made.note) == ("priced", "")
 
 
-def test_a_batch_without_a_batch_price_is_charged_too_much_and_says_so() -> None:
+# The tier comes from a sender: it may be an equal text that is another object.
+@pytest.mark.parametrize("batch", ["batch", "".join("batch")], ids=["same", "equal"])
+def test_a_batch_without_a_batch_price_is_charged_too_much_and_says_so(batch: str) -> None:
     note = "no batch price for model-x: the standard rate is too high"
-    # The tier comes from a sender: an equal text that is another object.
-    batch = "".join("batch")
     assert charged(service_tier=batch) == Charge(AMOUNTS, "partial", "sheet-1", note)
     one_price = charged(price("output", "10"), service_tier=batch, tokens=TokenVector(0, 5))
     assert one_price.note == note

@@ -19,6 +19,8 @@ from tokenledger_exporter.spool.segment import (
     Segment,
     SegmentFullError,
     abandon_taken_over,
+    bytes_in,
+    first_payloads,
     read_frames,
     read_places,
     take_over,
@@ -401,3 +403,25 @@ def test_without_flock_a_file_that_can_be_renamed_is_free(
     with take_over(path) as fd:
         assert fd is None
     made.abandon()
+
+
+def test_the_first_payloads_are_at_most_1000(tmp_path: Path) -> None:
+    path = tmp_path / "1.seg"
+    path.write_bytes(frame(b"x") * 1_100)
+    fd = os.open(path, os.O_RDONLY)
+    assert first_payloads(fd, 0, path.stat().st_size) == [b"x"] * 1_000
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+
+
+def test_the_first_payloads_of_a_file_that_cannot_be_read_are_unknown(tmp_path: Path) -> None:
+    fd = os.open(tmp_path / "1.seg", os.O_WRONLY | os.O_CREAT, 0o600)
+    assert first_payloads(fd, 0, 100) is None
+
+
+def test_the_bytes_of_a_folder_are_those_of_its_segments(tmp_path: Path) -> None:
+    assert bytes_in(tmp_path) == 0
+    (tmp_path / "1.seg").write_bytes(b"12345")
+    (tmp_path / "2.seg").write_bytes(b"123")
+    (tmp_path / "notes.txt").write_bytes(b"1234567")
+    assert bytes_in(tmp_path) == 8

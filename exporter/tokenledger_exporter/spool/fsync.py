@@ -6,6 +6,7 @@ new record, waits `SYNC_SECONDS` for more, and syncs once for all of them.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 SYNC_SECONDS: Final = 0.08
 """How long the thread collects records before it syncs."""
+
+sync_data: Final = getattr(os, "fdatasync", os.fsync)
+"""Flushes a file's content to its disk; its timestamps may follow later."""
 
 
 class FsyncThread:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Final
 from tokenledger_exporter.log import fail, warn
 from tokenledger_exporter.spool import access
 from tokenledger_exporter.spool.codec import encode_header, ended_ns
+from tokenledger_exporter.spool.fsync import sync_data
+from tokenledger_exporter.spool.lock_wait import LockWait
 from tokenledger_exporter.spool.reader import SpoolReader
 from tokenledger_exporter.spool.recovery import recovered_batches
 from tokenledger_exporter.spool.segment import (
@@ -45,9 +47,6 @@ MAX_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 MAX_MEMORY_RECORDS: Final = 10_000
 """Default number of records that wait in memory while the disk refuses them."""
 
-# How long a caller waits for the thread that holds the lock. That thread writes the record in any
-# case; the wait makes it likely that the record is on disk when the caller continues.
-_MAX_WAIT_SECONDS: Final = 0.002
 _HEALTH_WAIT_SECONDS: Final = 0.1
 _CLOSE_WAIT_SECONDS: Final = 1.0
 
@@ -64,8 +63,8 @@ class Spool:
     - `_memory` holds the records that the disk refused.
     - The work under the lock is a few system calls, however many records wait or calls are open.
 
-    A record whose caller found the lock taken goes to `_late`. The thread that releases the lock
-    then writes it.
+    A record whose caller found the lock taken goes to `_late`. The thread that holds the lock then
+    writes it, or the next one.
     """
 
     def __init__(
@@ -83,6 +82,7 @@ class Spool:
         self._writer = f"{os.getpid()}-{secrets.token_hex(8)}"
         self._numbers = itertools.count()
         self._lock = threading.Lock()
+        self._lock_wait = LockWait(self._lock, __file__)
         self._segments: deque[Segment] = deque()
         self._written: Segment | None = None
         self._has_new_file = False
@@ -222,7 +222,7 @@ class Spool:
     @property
     def waiting_in_memory(self) -> int:
         """Waiting records in memory, which a kill would lose."""
-        return len(self._memory)
+        return len(self._memory) + len(self._late)
 
     def oldest_waiting_ns(self) -> int:
         """When the oldest waiting call ended, nanoseconds since 1970; 0 if none waits."""
@@ -312,10 +312,13 @@ class Spool:
 
     def _append_later(self, payload: bytes, *, ended: bool) -> int:
         self._late.append((payload, ended))
-        if not self._lock.acquire(timeout=_MAX_WAIT_SECONDS):
-            # The thread that holds the lock writes `_late` after it has released it.
+        # Otherwise the thread that holds the lock writes `_late` when it has released it.
+        if not self._lock_wait.acquire(depth=2):
             return 0
-        self._lock.release()
+        try:
+            self._append_all_late()
+        finally:
+            self._lock.release()
         self._append_late()
         return self.appended
 
@@ -394,7 +397,3 @@ class Spool:
             self._note_disk_failure(error)
             return False
         return True
-
-
-sync_data: Final = getattr(os, "fdatasync", os.fsync)
-"""Flushes a file's content to its disk; its timestamps may follow later."""

@@ -25,8 +25,8 @@ from genai_prices import Usage, calc_price
 from benchmarks.spans import chat_spans
 from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.embedded.postgres import temporary_postgres
-from tokenledger_exporter.maintenance.inline import MaintainingWriter
 from tokenledger_exporter.maintenance.install import migrate
+from tokenledger_exporter.maintenance.maintaining_writer import MaintainingWriter
 from tokenledger_exporter.pricing.book import PriceBook
 from tokenledger_exporter.pricing.catalog.genai_prices import package_rows
 from tokenledger_exporter.rating.build_rows import build_rows

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from tokenledger_exporter.db.connection import fingerprint
 from tokenledger_exporter.doctor.check import FAIL, OK, WARN, Check
 from tokenledger_exporter.recorder import greenlets
-from tokenledger_exporter.spool import access
-from tokenledger_exporter.spool.access import file_fault
+from tokenledger_exporter.spool import permissions
+from tokenledger_exporter.spool.permissions import file_fault
 from tokenledger_exporter.spool.segment import SUFFIX
 from tokenledger_semconv.settings import read_settings
 
@@ -129,7 +129,7 @@ def check_sampler() -> Check:
 
 def check_spool(database_url: str) -> Iterator[Check]:
     """Check whether the spool's folder is writable and trusted, and its files usable."""
-    folder = access.spool_folder(read_settings().spool_dir, fingerprint(database_url))
+    folder = permissions.spool_folder(read_settings().spool_dir, fingerprint(database_url))
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=folder):
@@ -138,7 +138,7 @@ def check_spool(database_url: str) -> Iterator[Check]:
         detail = f"{folder} is not writable ({error.strerror})"
         yield Check("spool", FAIL, detail, "set TOKENLEDGER_SPOOL_DIR to a writable folder")
         return
-    if fault := access.folder_fault(folder):
+    if fault := permissions.folder_fault(folder):
         remedy = "set TOKENLEDGER_SPOOL_DIR to a folder that only you can write"
         yield Check("spool", FAIL, f"{folder} is not used: {fault}", remedy)
         return

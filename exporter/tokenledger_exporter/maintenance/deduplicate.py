@@ -1,8 +1,8 @@
 """Deduplicates the rows of dirty minutes, so that each call counts once.
 
 It takes dirty minutes, reads their rows under the lock that writers use, and applies the rule of
-`same_call`. The result depends only on the set of rows: a late report may restore a row that was
-set aside, or replace the row that stood for its call.
+`duplicate_rule`. The result depends only on the set of rows: a late report may restore a row that
+was set aside, or replace the row that stood for its call.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tokenledger_exporter.db.connection import explain
 from tokenledger_exporter.maintenance import erase
 from tokenledger_exporter.sql import statements
 from tokenledger_exporter.store import duplicates
-from tokenledger_exporter.store.same_call import group_reports
+from tokenledger_exporter.store.duplicate_rule import group_reports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
+    from tokenledger_exporter.store.duplicate_rule import SpanReport
     from tokenledger_exporter.store.duplicates import KnownRow
-    from tokenledger_exporter.store.same_call import SpanReport
 
 _SQL: Final = statements("deduplicate")
 
@@ -227,7 +227,7 @@ class _Decision:
 
     @property
     def report(self) -> SpanReport:
-        """The report for `same_call`, with its own attribution and not that of other reports."""
+        """The report for the duplicate rule, with its own attribution, not that of others."""
         return replace(self.row.report, organization=self.attribution[_ORGANIZATION])
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import SpoolHeader
-    from tokenledger_exporter.maintenance.inline import MaintainingWriter
+    from tokenledger_exporter.maintenance.maintaining_writer import MaintainingWriter
     from tokenledger_exporter.spool.spool import Spool
     from tokenledger_exporter.spool.stats import Batch
     from tokenledger_semconv.settings import Settings

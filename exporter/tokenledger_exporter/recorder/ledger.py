@@ -19,7 +19,7 @@ from tokenledger_exporter.dialects.span_source import encodable
 from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.installed import PROCESS
 from tokenledger_exporter.log import fail, warn
-from tokenledger_exporter.maintenance.inline import MaintainingWriter
+from tokenledger_exporter.maintenance.maintaining_writer import MaintainingWriter
 from tokenledger_exporter.rating.live_price import price_of
 from tokenledger_exporter.recorder.drainer import Drainer, package_prices
 from tokenledger_exporter.recorder.greenlets import REMEDY, warning
@@ -32,9 +32,9 @@ from tokenledger_exporter.recorder.processor import (
     exit_seconds_left,
 )
 from tokenledger_exporter.recorder.span_limits import may_cut
-from tokenledger_exporter.spool.access import spool_folder
 from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_exporter.spool.fsync import FsyncThread
+from tokenledger_exporter.spool.permissions import spool_folder
 from tokenledger_exporter.spool.spool import Spool
 from tokenledger_semconv import attributes, dimensions
 from tokenledger_semconv.settings import SettingsError

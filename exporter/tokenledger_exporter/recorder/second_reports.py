@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.store.same_call import CLOCK_TOLERANCE
+from tokenledger_exporter.store.duplicate_rule import CLOCK_TOLERANCE
 from tokenledger_semconv.attributes import SCOPE_PREFIX
 from tokenledger_semconv.tokens import TokenVector
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tokenledger_exporter.log import warn
-from tokenledger_exporter.spool import access
+from tokenledger_exporter.spool import permissions
 from tokenledger_exporter.spool.codec import KNOWN_VERSIONS, decode_header
 from tokenledger_exporter.spool.open_calls import OpenCalls
 from tokenledger_exporter.spool.segment import (
@@ -46,7 +46,7 @@ def recovered_batches(
     folder: Path, own_writer: str, state: SpoolStats, limit: int
 ) -> Generator[Batch]:
     """The records of dead processes; a batch counts as committed when the next one is requested."""
-    if not access.is_own(folder):
+    if not permissions.is_own(folder):
         return
     paths = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: (writer_of(path), path.name))
     for writer, segments in groupby(paths, writer_of):
@@ -114,7 +114,7 @@ class _DeadWriter:
             else:
                 self._delete(path)
             return
-        if not access.is_of_ledger(path.parent, header.ledger):
+        if not permissions.is_of_ledger(path.parent, header.ledger):
             self._mark_unreadable(path, "of another ledger")
             return
         segment = _ReadSegment(path, header, fd)

@@ -15,7 +15,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.spool import access
+from tokenledger_exporter.spool import permissions
 from tokenledger_exporter.spool.open_calls import Start, is_start
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def take_over(path: Path) -> Generator[int | None]:
     try:
         if fcntl is None:
             path.rename(path)
-        fd = access.open_own(path, os.O_RDWR | _OPEN_FLAGS)
+        fd = permissions.open_own(path, os.O_RDWR | _OPEN_FLAGS)
     except OSError:
         # It is gone, belongs to another user, who recovers it, or is open elsewhere (Windows).
         yield None

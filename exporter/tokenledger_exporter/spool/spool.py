@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.log import fail, warn
-from tokenledger_exporter.spool import access
+from tokenledger_exporter.spool import permissions
 from tokenledger_exporter.spool.codec import encode_header, ended_ns
 from tokenledger_exporter.spool.fsync import sync_data
 from tokenledger_exporter.spool.lock_wait import LockWait
@@ -283,7 +283,7 @@ class Spool:
     def new_segment(self) -> Segment:
         """Create another segment of this process; raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        access.require_own(self._folder)
+        permissions.require_own(self._folder)
         name = f"{self._writer}-{next(self._numbers):06}{SUFFIX}"
         return Segment(self._folder / name, encode_header(self.header))
 

@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from tokenledger_exporter.sql import statements
-from tokenledger_exporter.store.same_call import (
+from tokenledger_exporter.store.duplicate_rule import (
     MAX_SPAN_REPORTS,
     START_TOLERANCE,
     UNIQUE_ID_LENGTH,
@@ -76,7 +76,7 @@ class KnownRow:
     """A row of the ledger or a duplicate, with the fields that deduplication reads and changes.
 
     Args:
-        report: the fields for the rule of `same_call`.
+        report: the fields for the rule of `duplicate_rule`.
         attribution: column -> value.
         metadata: more attribution.
         winner_event_id: the row that it is a duplicate of; `None` if it is in the ledger.

@@ -25,8 +25,8 @@ from tokenledger_exporter.db.roles import create_roles, script
 from tokenledger_exporter.errors import InvalidRequestError, SchemaError
 from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked
 from tokenledger_exporter.maintenance.erase import erase
-from tokenledger_exporter.maintenance.inline import MaintainingWriter
 from tokenledger_exporter.maintenance.install import migrate
+from tokenledger_exporter.maintenance.maintaining_writer import MaintainingWriter
 from tokenledger_exporter.maintenance.purge import purge
 from tokenledger_exporter.maintenance.retention import run_retention, set_retention
 from tokenledger_exporter.maintenance.runner import MaintenanceRunner

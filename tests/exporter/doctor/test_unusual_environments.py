@@ -22,7 +22,7 @@ from support.ledger_rows import ask, chat_attributes, row
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.cli.group import without_password
 from tokenledger_exporter.db.connection import areading, connect
-from tokenledger_exporter.maintenance.inline import MaintainingWriter
+from tokenledger_exporter.maintenance.maintaining_writer import MaintainingWriter
 from tokenledger_exporter.maintenance.purge import purge
 from tokenledger_exporter.maintenance.retention import run_retention, set_retention, show_retention
 from tokenledger_exporter.queries import TokenLedgerQueries

@@ -25,7 +25,7 @@ from tokenledger_exporter.cli import main
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked
 from tokenledger_exporter.maintenance.erase import erase
-from tokenledger_exporter.maintenance.inline import MaintainingWriter
+from tokenledger_exporter.maintenance.maintaining_writer import MaintainingWriter
 from tokenledger_exporter.maintenance.purge import Purged, apurge, purge
 from tokenledger_exporter.queries import TokenLedgerQueries
 from tokenledger_semconv import attributes

@@ -19,7 +19,7 @@ from support.call_reports import OTHER, OURS, THIRD, Told
 from support.ledger_rows import ask
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked
-from tokenledger_exporter.store.same_call import MAX_SPAN_REPORTS
+from tokenledger_exporter.store.duplicate_rule import MAX_SPAN_REPORTS
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 

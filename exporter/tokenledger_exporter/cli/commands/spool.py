@@ -21,7 +21,7 @@ def drain(database_url: str | None) -> None:
     from tokenledger_exporter.db import migrations
     from tokenledger_exporter.errors import SchemaError
     from tokenledger_exporter.recorder.ledger import PostgresLedger
-    from tokenledger_exporter.spool.access import folder_fault
+    from tokenledger_exporter.spool.permissions import folder_fault
     from tokenledger_exporter.spool.segment import SUFFIX
     from tokenledger_semconv.settings import read_settings
 

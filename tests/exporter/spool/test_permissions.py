@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from support.ledger_rows import HEADER, ask
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.db.connection import fingerprint
-from tokenledger_exporter.spool import access
+from tokenledger_exporter.spool import permissions
 from tokenledger_exporter.spool.codec import encode_header
 from tokenledger_exporter.spool.segment import Segment
 from tokenledger_exporter.spool.spool import Spool
@@ -34,9 +34,9 @@ as_root = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def forgotten() -> Generator[None]:
     """Each finding is logged once a process: here, once a test."""
-    access.warn_once.cache_clear()
+    permissions.warn_once.cache_clear()
     yield
-    access.warn_once.cache_clear()
+    permissions.warn_once.cache_clear()
 
 
 def forged(folder: Path, ledger: str = LEDGER, name: str = "1-dead-000001.seg") -> Path:
@@ -98,7 +98,7 @@ def test_a_file_that_is_not_ones_own_is_left_alone_and_named(
         assert recovered(tmp_path / LEDGER) == 0
     assert os.path.lexists(path)
     assert [r.getMessage().partition(":")[0] for r in caplog.records] == ["spool_file_refused"]
-    assert access.file_fault(path)
+    assert permissions.file_fault(path)
 
 
 def test_a_segment_of_another_ledger_is_kept_aside(

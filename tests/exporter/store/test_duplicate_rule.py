@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from tokenledger_exporter.store.same_call import (
+from tokenledger_exporter.store.duplicate_rule import (
     NESTED_REASON,
     SAME_ID_REASON,
     SpanReport,

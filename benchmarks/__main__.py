@@ -89,7 +89,7 @@ def _print_chunks(compared: Variants, stubs: StubCalls) -> None:
 
 
 def chunk_bytecodes(compared: Variants, stream: Stream, below: str = "") -> float:
-    """Bytecodes we add to each chunk of text in a stream, in code below a folder where told."""
+    """Bytecodes we add to each chunk of text in a stream, in code below one folder if given."""
     ours, bare = (
         bytecodes_a_chunk(variant, stream, below) for variant in (compared.ours, compared.bare)
     )

@@ -133,8 +133,11 @@ def made_ledger(server: str, name: str, rows: int) -> str:
             " pg_total_relation_size('token_ledger_rollup_hours'),"
             " pg_total_relation_size('token_ledger_rollup_days')"
         ).fetchall()
-    told = ", ".join(f"{size / 2**20:,.0f} MiB" for size in map(int, sizes))
-    print(f"{rows:,} calls of {_DAYS} days rolled up in {took:.1f} s; calls, hours, days: {told}")
+    sizes_text = ", ".join(f"{size / 2**20:,.0f} MiB" for size in map(int, sizes))
+    print(
+        f"{rows:,} calls of {_DAYS} days rolled up in {took:.1f} s;"
+        f" calls, hours, days: {sizes_text}"
+    )
     return url
 
 
@@ -378,8 +381,8 @@ def _refresh_us(url: str, rows: int) -> float:
 
 
 def _cpu_seconds(process: int) -> float:
-    told = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _print_pages(server: str, url: str, rows: int) -> None:
@@ -430,8 +433,8 @@ def _their_pages(python: Path, url: str, rows: int) -> list[float]:
     program = Path(__file__).parent / "peers" / "read_token_usage_metrics.py"
     words = (str(python), str(program), url, str(rows))
     done = subprocess.run(words, check=True, capture_output=True, text=True)
-    told = [line for line in done.stdout.splitlines() if line.replace(".", "").isdigit()]
-    return [float(line) for line in told[-2:]]
+    numbers = [line for line in done.stdout.splitlines() if line.replace(".", "").isdigit()]
+    return [float(line) for line in numbers[-2:]]
 
 
 if __name__ == "__main__":

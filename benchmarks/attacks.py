@@ -1,7 +1,7 @@
 """One hostile sender: `python -m benchmarks.attacks NAME PORT GRPC_PORT TOKEN SECONDS`.
 
 It takes a quarter of a core at most and sends whatever its kind of attack is, as fast as that
-allows, waits for each answer where it wants one, and never heeds when it is told to come back.
+allows, waits for each answer where it wants one, and ignores `Retry-After`.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class _Pace:
         await asyncio.sleep(max(0.0, self._began + used / _SHARE - time.monotonic()))
 
 
-def _calls(count: int, told: Callable[[int], Mapping[str, str | int]]) -> bytes:
-    return body(*(call(told(number)) for number in range(count)))
+def _calls(count: int, attributes_of: Callable[[int], Mapping[str, str | int]]) -> bytes:
+    return body(*(call(attributes_of(number)) for number in range(count)))
 
 
 def _wide(number: int) -> Mapping[str, str | int]:
@@ -202,8 +202,8 @@ def _stall_grpc(port: int, token: str, until: float) -> dict[str, int]:
                     grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
                 )
                 export = exporting(channel)
-                told = (("authorization", f"Bearer {token}"),)
-                calls += [export.future(message, metadata=told, timeout=5) for _ in range(30)]
+                metadata = (("authorization", f"Bearer {token}"),)
+                calls += [export.future(message, metadata=metadata, timeout=5) for _ in range(30)]
             for each in calls:
                 with contextlib.suppress(grpc.RpcError):
                     each.result()

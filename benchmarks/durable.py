@@ -47,8 +47,8 @@ def added_to_a_call(calls: int = 20_000) -> Added:
     """Measure both records of many calls; nothing listens at the database's address."""
     away = "postgresql://bench@127.0.0.1:9/none"
     with tempfile.TemporaryDirectory() as folder:
-        told = {"database_url": away, "spool_dir": folder, "flush_interval_seconds": 600.0}
-        ledger = PostgresLedger(read_settings(told))
+        settings = {"database_url": away, "spool_dir": folder, "flush_interval_seconds": 600.0}
+        ledger = PostgresLedger(read_settings(settings))
         processor = LedgerProcessor(ledger)
         tracer = TracerProvider(shutdown_on_exit=False).get_tracer("tokenledger.openai")
         taken: list[int] = []

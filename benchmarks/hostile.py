@@ -122,9 +122,9 @@ def meet(service: Running, good: str, name: str, hostile: str, seconds: float) -
         assert attacker.stdout
         assert attacker.stdout.readline().strip() == READY
     took, refused = asyncio.run(_good(service.port, good, seconds))
-    told = attacker.communicate(timeout=120)[0].strip() if attacker else ""
+    attacker_output = attacker.communicate(timeout=120)[0].strip() if attacker else ""
     p99 = sorted(took)[int(len(took) * 0.99)] * 1e3
-    return Met(len(took), refused, p99, service.peak_rss_mib(), told)
+    return Met(len(took), refused, p99, service.peak_rss_mib(), attacker_output)
 
 
 def main(seconds: float = 10.0, names: Sequence[str] = ATTACKS) -> None:

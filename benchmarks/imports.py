@@ -18,8 +18,8 @@ import json, sys, time
 from opentelemetry import baggage, context, trace
 trace.get_tracer("app")
 def megabytes():
-    with open("/proc/self/statm") as told:
-        return int(told.read().split()[1]) * 4096 / 1e6
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * 4096 / 1e6
 before, begun = megabytes(), time.process_time()
 import tokenledger
 exec(sys.argv[1])
@@ -41,8 +41,8 @@ def import_cost(used: str = "") -> ImportCost:
     loaded: set[str] = set()
     for _ in range(5):
         command = [sys.executable, "-c", _PROGRAM, used]
-        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        cpu, megabytes, modules = json.loads(told)
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        cpu, megabytes, modules = json.loads(output)
         best = min(best, (cpu, megabytes))
         loaded.update(name for name in HEAVY if name in modules)
     return ImportCost(*best, sorted(loaded))

@@ -32,7 +32,7 @@ def bytecodes(turn: Turn, below: str = "") -> int:
 
     Args:
         turn: the call.
-        below: counts code of files below this folder only; all code unless told.
+        below: counts code of files below this folder only; all code by default.
     """
     turn.prepare()
     for _ in range(_WARM_UP):

@@ -204,9 +204,9 @@ def main() -> None:
     asked.add_argument("--gigabyte-month", type=float, default=0.12, help="dollars")
     asked.add_argument("--months-kept", type=float, default=13, help="before the oldest goes")
     asked.add_argument("--peak", type=float, default=3, help="busiest second over the average")
-    told = asked.parse_args()
-    factors = measure(told.calls)
-    print(f"a call, of {told.calls:,} in requests of {_A_REQUEST}:")
+    arguments = asked.parse_args()
+    factors = measure(arguments.calls)
+    print(f"a call, of {arguments.calls:,} in requests of {_A_REQUEST}:")
     print(
         f"  CPU {factors.service_us:.0f} us in the service, {factors.postgres_us:.0f} us in"
         f" Postgres: {1 / factors.core_seconds:,.0f} rows a second and core"
@@ -219,7 +219,9 @@ def main() -> None:
         made = bill(
             factors,
             calls,
-            Terms(told.core_hour, told.gigabyte_month, told.months_kept, told.peak),
+            Terms(
+                arguments.core_hour, arguments.gigabyte_month, arguments.months_kept, arguments.peak
+            ),
         )
         print(
             f"{calls:>18,} calls a month: {made.calls_a_second:,.1f} a second, "

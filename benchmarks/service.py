@@ -86,9 +86,9 @@ def _print_throughput(rounds: int) -> None:
     print(f"  psql \\copy, no index                   {max(ceilings):10,.0f} rows/s = 1")
     for (age, workers), found in rates.items():
         ratios = sorted(rate / ceiling for rate, ceiling in zip(found, ceilings, strict=True))
-        told = f"{max(found):10,.0f} spans/s, of the same round's ceiling "
+        printed_rate = f"{max(found):10,.0f} spans/s, of the same round's ceiling "
         what = f"spans of {age}, {workers} worker(s)"
-        print(f"  {what:38} {told}{ratios[0]:.2f} to {ratios[-1]:.2f} (aim: >= 0.2)")
+        print(f"  {what:38} {printed_rate}{ratios[0]:.2f} to {ratios[-1]:.2f} (aim: >= 0.2)")
 
 
 def _sent(url: str, file: Path, workers: int) -> float:
@@ -97,12 +97,12 @@ def _sent(url: str, file: Path, workers: int) -> float:
         warm = next(iter(_bodies(chat_spans(_A_REQUEST, seed=2))))
         for _ in range(_WARM_REQUESTS):
             assert service.ask("/v1/traces", warm).status == 200
-        told = _send(service, file, 0)
-    assert told["statuses"] == {"200": _SPANS // _A_REQUEST}, told
+        sent = _send(service, file, 0)
+    assert sent["statuses"] == {"200": _SPANS // _A_REQUEST}, sent
     with psycopg.connect(url) as connection:
         found = connection.execute("SELECT count(*) FROM token_ledger_events").fetchone()
     assert found == (_SPANS + _A_REQUEST,), found
-    seconds: float = told["seconds"]
+    seconds: float = sent["seconds"]
     return _SPANS / seconds
 
 
@@ -117,8 +117,8 @@ def _send(
         text=True,
         env=children.environment(),
     )
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    sent: dict[str, Any] = json.loads(done.stdout)
+    return sent
 
 
 def _bodies(spans: Sequence[ReadableSpan]) -> list[bytes]:
@@ -156,9 +156,11 @@ def stock_reading(body: bytes) -> list[SpanRecord]:
     """The same records, read as anybody would with the classes of opentelemetry-proto."""
     found: list[SpanRecord] = []
     for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-        told = {pair.key: _value(pair.value) for pair in of_resource.resource.attributes}
+        attributes_of_resource = {
+            pair.key: _value(pair.value) for pair in of_resource.resource.attributes
+        }
         for group in of_resource.scope_spans:
-            resource = resource_attributes(told, {})
+            resource = resource_attributes(attributes_of_resource, {})
             for span in group.spans:
                 attributes = {pair.key: _value(pair.value) for pair in span.attributes}
                 if not MARKS.isdisjoint(attributes):
@@ -207,15 +209,15 @@ def _print_memory() -> None:
                     [name],
                 )
                 rate = _MEMORY_RATE / _A_REQUEST
-                told = _send(service, file, rate, _MEMORY_CONNECTIONS)
+                sent = _send(service, file, rate, _MEMORY_CONNECTIONS)
                 after = service.rss_mib()
                 server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
                 server.close()
                 until(lambda: service.accepts(warm))
-    seconds = told["sent_seconds"]
+    seconds = sent["sent_seconds"]
     rate = _MEMORY_RATE * _MEMORY_SECONDS / seconds
     print(f"\ndatabase away, {rate:,.0f} spans/s for {seconds:.0f} s")
-    print(f"  resident memory {before:.0f} -> {after:.0f} MiB (aim: < 150), {told['statuses']}")
+    print(f"  resident memory {before:.0f} -> {after:.0f} MiB (aim: < 150), {sent['statuses']}")
 
 
 if __name__ == "__main__":

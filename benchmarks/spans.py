@@ -36,9 +36,9 @@ def chat_spans(count: int, seed: int = 1, ago_ns: int = _HOUR) -> Sequence[Reada
     began = time.time_ns() - ago_ns
     for number in range(count):
         start = began + number * _MILLISECOND
-        told = _attributes(drawn)
+        call_attributes = _attributes(drawn)
         span = tracer.start_span(
-            "chat gpt-4o", kind=SpanKind.CLIENT, attributes=told, start_time=start
+            "chat gpt-4o", kind=SpanKind.CLIENT, attributes=call_attributes, start_time=start
         )
         span.end(start + 2_000 * _MILLISECOND)
     return exporter.get_finished_spans()

@@ -191,8 +191,8 @@ class Bench:
         url = f"{self._url.rpartition('/')[0]}/{script}"
         words = (str(python), str(program), url, str(len(self._rows)))
         done = subprocess.run(words, check=True, capture_output=True, text=True)
-        told = [line for line in done.stdout.splitlines() if line.replace(".", "").isdigit()]
-        return Rate(float(told[-1]), 0)
+        numbers = [line for line in done.stdout.splitlines() if line.replace(".", "").isdigit()]
+        return Rate(float(numbers[-1]), 0)
 
     def _timed(self, write: Callable[[], Any]) -> Rate:
         cpu, began = time.process_time(), time.perf_counter()
@@ -284,12 +284,12 @@ def _print_rates(best: dict[str, Rate], batch: int) -> None:
     ceiling = best.pop("ceiling").rows_per_second
     print(f"writing, batches of {batch:,}; the ceiling is psql \\copy into a bare table")
     print(f"  {'ceiling':34} {ceiling:9,.0f} rows/s = 1")
-    told = {
+    aims = {
         "ready": ("COPY of ready rows", 0.5),
         "guaranteed": ("all guarantees on, settled", 0.3),
         "whole": ("ended spans to committed rows", 0.25),
     }
-    for name, (what, aim) in told.items():
+    for name, (what, aim) in aims.items():
         rate = best[name]
         share = rate.rows_per_second / ceiling
         print(

@@ -26,8 +26,8 @@ def test_the_request_by_hand_is_a_row(database_url: str) -> None:
         sent = sent.replace("http://127.0.0.1:4318", service.endpoint)
         done = subprocess.run(["bash", "-c", sent], capture_output=True, text=True, check=True)
     assert done.stdout == "{}"
-    told = "SELECT user_id, app_name, cost_usd FROM token_ledger_events"
-    assert ask(database_url, told) == [("u1", "shop", COST)]
+    query = "SELECT user_id, app_name, cost_usd FROM token_ledger_events"
+    assert ask(database_url, query) == [("u1", "shop", COST)]
 
 
 def test_the_variables_of_an_sdk_are_enough(database_url: str, tmp_path: Path) -> None:

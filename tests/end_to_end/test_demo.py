@@ -96,8 +96,10 @@ def left_behind(folder: Path) -> list[str]:
     found = [path.name for path in folder.iterdir()]
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-            if str(folder).encode() in told:
+            command_and_environment = (process / "cmdline").read_bytes() + (
+                process / "environ"
+            ).read_bytes()
+            if str(folder).encode() in command_and_environment:
                 found.append((process / "cmdline").read_text().replace("\0", " "))
     return found
 

@@ -32,7 +32,12 @@ def test_nothing_that_was_said_reaches_spool_ledger_or_log(
 ) -> None:
     caplog.set_level(logging.DEBUG, "tokenledger")
     monkeypatch.setenv("TOKENLEDGER_FLUSH_INTERVAL_SECONDS", "3600")
-    spans = [span for emitter in EMITTERS for told in calls(emitter).values() for span in told]
+    spans = [
+        span
+        for emitter in EMITTERS
+        for call_spans in calls(emitter).values()
+        for span in call_spans
+    ]
     exporter = LedgerSpanExporter(database_url=database_url)
     exporter.export(spans)
     spooled = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())

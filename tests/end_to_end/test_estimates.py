@@ -60,11 +60,11 @@ def texts(exchange: Exchange) -> list[int]:
 
 def kind_of(exchange: Exchange) -> str:
     """What the output of a stream is made of."""
-    told = str(exchange.sse)
-    if exchange.expected.reasoning or "thinking" in told:
+    streamed_text = str(exchange.sse)
+    if exchange.expected.reasoning or "thinking" in streamed_text:
         return "reasoning"
     tools = ("'tool_calls': [", "function_call", "tool_use", "_call'")
-    return "tools" if any(mark in told for mark in tools) else "text"
+    return "tools" if any(mark in streamed_text for mark in tools) else "text"
 
 
 def cuts_of(exchange: Exchange, draw: random.Random) -> list[Cut]:

@@ -22,12 +22,12 @@ def test_a_past_call_that_is_tracked_twice_is_one_row_of_its_day(
     database_url: str, tmp_path: Path
 ) -> None:
     """gpt-4o, USD a million tokens: input 2.50, output 10.00."""
-    told = {"model": "gpt-4o", "input_tokens": 1_000, "output_tokens": 100, "requested_at": NOON}
+    call = {"model": "gpt-4o", "input_tokens": 1_000, "output_tokens": 100, "requested_at": NOON}
     tokenledger.configure(database_url=database_url, spool_dir=str(tmp_path))
     with tokenledger.meter() as counted:
-        tokenledger.track_many([told, told, {**told, "user_id": "u2"}])
+        tokenledger.track_many([call, call, {**call, "user_id": "u2"}])
     tokenledger.flush()
-    tokenledger.track_many([told])
+    tokenledger.track_many([call])
     tokenledger.flush()
     assert counted.calls == 2
     assert counted.cost_usd == 2 * Decimal("0.0035")

@@ -328,8 +328,8 @@ async def test_every_way_to_call_carries_its_attribution(
             async with async_anthropic.messages.stream(**message) as async_helper:
                 assert await async_helper.get_final_text()
     tokenledger.flush(SECONDS)
-    told = "SELECT user_id, feature FROM token_ledger_events ORDER BY timestamp"
-    assert ask(database_url, told) == [
+    query = "SELECT user_id, feature FROM token_ledger_events ORDER BY timestamp"
+    assert ask(database_url, query) == [
         ("ada", "chat"),
         ("ada", "chat stream"),
         ("ada", "message"),

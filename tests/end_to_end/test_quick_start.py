@@ -66,8 +66,8 @@ client.chat.completions.create(
     messages=[{"role": "user", "content": "Where is my parcel?"}]
 )
 """)
-    told = "SELECT provider, input_tokens, output_tokens, total_tokens, cost_usd, status"
-    found = reader.asks(f"{told} FROM token_ledger_events")
+    select = "SELECT provider, input_tokens, output_tokens, total_tokens, cost_usd, status"
+    found = reader.asks(f"{select} FROM token_ledger_events")
     assert found == [("openai", 150, 500, 650, COST, "success")]
 
 
@@ -133,8 +133,8 @@ handle_chat("user_456", "Hm?")
 """,
         calls=2,
     )
-    told = "SELECT user_id, feature, team, cost_center, cost_usd"
-    assert reader.asks(f"{told} FROM token_ledger_events ORDER BY timestamp") == [
+    select = "SELECT user_id, feature, team, cost_center, cost_usd"
+    assert reader.asks(f"{select} FROM token_ledger_events ORDER BY timestamp") == [
         ("user_123", "summarize", "ml", "", COST),
         ("user_456", "chat", "", "CC-001", COST),
     ]
@@ -177,9 +177,9 @@ openai.OpenAI().chat.completions.create(
     model="gpt-4o", messages=[{"role": "user", "content": "Where is my parcel?"}]
 )
 """)
-    told = "SELECT app_name, environment, organization_id, feature, team, metadata, cost_usd"
+    select = "SELECT app_name, environment, organization_id, feature, team, metadata, cost_usd"
     given = {"organization_id": "org_456", "feature": "customer-support", "team": "platform"}
-    assert reader.asks(f"{told} FROM token_ledger_events") == [
+    assert reader.asks(f"{select} FROM token_ledger_events") == [
         ("chat-service", "production", *given.values(), given, COST)
     ]
 
@@ -208,9 +208,9 @@ track_cost(
     }
 )
 """)
-    told = "SELECT provider, user_id, session_id, feature, metadata, cost_usd"
+    select = "SELECT provider, user_id, session_id, feature, metadata, cost_usd"
     metadata = {"session_id": "sess_abc", "feature": "chat", "conversation_id": "conv_xyz"}
-    assert reader.asks(f"{told} FROM token_ledger_events ORDER BY feature") == [
+    assert reader.asks(f"{select} FROM token_ledger_events ORDER BY feature") == [
         ("openai", "user_123", "", "", {}, COST),
         ("openai", "user_123", "sess_abc", "chat", metadata, COST),
     ]

@@ -125,7 +125,7 @@ def record(database_url: str) -> None:
     tokenledger.patch_anthropic()
 
 
-def told(row: _Row) -> _Row:
+def counted(row: _Row) -> _Row:
     """A row's model and counts; optional parts that the provider left out are none of the whole."""
     if row["cost_status"] == "unmeasured":
         return row
@@ -179,8 +179,8 @@ async def test_an_exchange_is_one_row_with_its_tokens_and_its_cost(
     async with AsyncPlayer(provider) as async_player:
         await async_player.play(exchange)
     by_both = rows(database_url)
-    assert [told(row) for row in by_sync] == [billed(exchange.expected)]
-    assert [told(row) for row in by_both] == [billed(exchange.expected)] * 2
+    assert [counted(row) for row in by_sync] == [billed(exchange.expected)]
+    assert [counted(row) for row in by_both] == [billed(exchange.expected)] * 2
     assert [money(row) for row in by_both] == [COSTS[exchange.id]] * 2
 
 
@@ -215,9 +215,9 @@ def test_the_whole_corpus_is_recorded_call_by_call(
                 player.play(exchange)
     assert_as_recorded(rows(database_url), corpus)
     with psycopg.connect(database_url) as connection:
-        told = connection.execute(PARTS).fetchall()
+        parts = connection.execute(PARTS).fetchall()
     # The oldest releases of the SDK have no method that asks for advice.
-    assert told == [advice for advice in ADVICE if advice[0] in corpus]
+    assert parts == [advice for advice in ADVICE if advice[0] in corpus]
 
 
 @pytest.mark.asyncio
@@ -231,9 +231,9 @@ async def test_the_whole_corpus_is_recorded_from_async_clients(
                 await player.play(exchange)
     assert_as_recorded(rows(database_url), corpus)
     with psycopg.connect(database_url) as connection:
-        told = connection.execute(PARTS).fetchall()
+        parts = connection.execute(PARTS).fetchall()
     # The oldest releases of the SDK have no method that asks for advice.
-    assert told == [advice for advice in ADVICE if advice[0] in corpus]
+    assert parts == [advice for advice in ADVICE if advice[0] in corpus]
 
 
 def assert_as_recorded(found: list[_Row], corpus: dict[str, Exchange]) -> None:
@@ -244,9 +244,9 @@ def assert_as_recorded(found: list[_Row], corpus: dict[str, Exchange]) -> None:
     calls = Counter(row["feature"] for row in found)
     assert calls == Counter(corpus.keys())
     differing = [
-        f"{row['feature']}: {told(row)} instead of {expected}"
+        f"{row['feature']}: {counted(row)} instead of {expected}"
         for row in found
-        if told(row) != (expected := billed(corpus[row["feature"]].expected, row["feature"]))
+        if counted(row) != (expected := billed(corpus[row["feature"]].expected, row["feature"]))
     ]
     assert not differing, "\n".join(differing)
     unmeasured = [row for row in found if row["cost_status"] == "unmeasured"]

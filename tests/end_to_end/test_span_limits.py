@@ -112,13 +112,13 @@ def test_a_call_below_a_limited_span_of_another_emitter_is_one_row(
     from opentelemetry import trace  # noqa: PLC0415
 
     tracer = trace.get_tracer_provider().get_tracer("framework")
-    told = {
+    attributes = {
         "gen_ai.operation.name": "chat",
         "gen_ai.request.model": "gpt-4o-mini",
         "gen_ai.provider.name": "openai",
     }
     with (
-        tracer.start_as_current_span("chat of the framework", attributes=told) as above,
+        tracer.start_as_current_span("chat of the framework", attributes=attributes) as above,
         tracer.start_as_current_span("a step of it"),
         openai.OpenAI() as client,
     ):

@@ -315,8 +315,8 @@ def test_no_baggage_reaches_a_provider(shop: Path, sdks: DemoProvider, database_
     """The anthropic SDK would pass the app's baggage on; what the app said is still in the row."""
     labelled = """
 from opentelemetry import baggage, context
-told = baggage.set_baggage("user.id", "canary-user", baggage.set_baggage("cart", "canary-cart"))
-context.attach(baggage.set_baggage("tokenledger.feature", "canary-feature", told))
+canaries = baggage.set_baggage("user.id", "canary-user", baggage.set_baggage("cart", "canary-cart"))
+context.attach(baggage.set_baggage("tokenledger.feature", "canary-feature", canaries))
 """
     shop.write_text(labelled + SHOP, encoding="utf-8")
     ended = launch(shop, TOKENLEDGER_DATABASE_URL=database_url)

@@ -18,8 +18,8 @@ def main() -> int:
     asked.add_argument("--cases", default="", help="only cases whose name holds this text")
     asked.add_argument("--calls", type=int, default=10_000, help="calls a case makes")
     asked.add_argument("--short", action="store_true", help="as the suite runs it")
-    told = asked.parse_args()
-    seed = secrets.randbits(32) if told.seed is None else told.seed
+    arguments = asked.parse_args()
+    seed = secrets.randbits(32) if arguments.seed is None else arguments.seed
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
@@ -27,9 +27,9 @@ def main() -> int:
     print("| case | made | unfinished | lost | twice | s | |\n|---|--:|--:|--:|--:|--:|---|")  # noqa: T201
     good = True
     with server() as url:
-        left_out = WHOLE_ONLY if told.short else set[str]()
-        for name in [name for name in CASES if told.cases in name and name not in left_out]:
-            found = run_case(url, name, calls=told.calls, seed=seed, whole=not told.short)
+        left_out = WHOLE_ONLY if arguments.short else set[str]()
+        for name in [name for name in CASES if arguments.cases in name and name not in left_out]:
+            found = run_case(url, name, calls=arguments.calls, seed=seed, whole=not arguments.short)
             tally = found.tally
             cells = (
                 f"{tally.made:,} | {tally.unfinished} | {tally.lost} | {tally.twice} |"

@@ -48,13 +48,15 @@ def ledger_tracer() -> Tracer:
 
 def start_call(tracer: Tracer, user: str, start_ns: int | None = None) -> trace.Span:
     """Send a call."""
-    told = {
+    attributes = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": MODEL,
         "user.id": user,
     }
-    return tracer.start_span("chat", kind=SpanKind.CLIENT, attributes=told, start_time=start_ns)
+    return tracer.start_span(
+        "chat", kind=SpanKind.CLIENT, attributes=attributes, start_time=start_ns
+    )
 
 
 def make_calls(number: int, per_second: float = 0.0, counting: CallCounter | None = None) -> None:
@@ -83,13 +85,13 @@ def leave_open(number: int) -> list[trace.Span]:
     return spans
 
 
-def crowd(told: dict[str, Any]) -> None:
+def crowd(options: dict[str, Any]) -> None:
     """Calls that are all open at once, 1 KB of attribution each; the first half of them ends."""
     counting = counter()
     tracer = ledger_tracer()
     note = {f"tokenledger.metadata.note_{number}": "n" * 250 for number in range(4)}
     kept: list[trace.Span] = []
-    for _ in range(told["calls"]):
+    for _ in range(options["calls"]):
         span = start_call(tracer, counting.next_call())
         span.set_attributes(note)
         counting.opened()
@@ -97,14 +99,14 @@ def crowd(told: dict[str, Any]) -> None:
         # Rounds of the drainer fall into every stage of the crowd.
         if not len(kept) % 500:
             tokenledger.flush(timeout=10.0)
-    for number, span in enumerate(kept[: told["calls"] // 2]):
+    for number, span in enumerate(kept[: options["calls"] // 2]):
         span.set_attributes(USED)
         span.end()
         counting.made()
         if not number % 500:
             tokenledger.flush(timeout=10.0)
     say("made")
-    end(told["ending"])
+    end(options["ending"])
 
 
 def say(word: str) -> None:
@@ -113,14 +115,14 @@ def say(word: str) -> None:
     sys.stdout.flush()
 
 
-def spans(told: dict[str, Any]) -> None:
-    """Make calls, leave some open, and end as told."""
-    kept = leave_open(told.get("open", 0))
-    make_calls(told["calls"], told.get("per_second", 0.0))
-    if told.get("flush"):
-        tokenledger.flush(timeout=told["flush"])
+def spans(options: dict[str, Any]) -> None:
+    """Make calls, leave some open, and end as `ending` says."""
+    kept = leave_open(options.get("open", 0))
+    make_calls(options["calls"], options.get("per_second", 0.0))
+    if options.get("flush"):
+        tokenledger.flush(timeout=options["flush"])
     say("made")
-    end(told.get("ending", "exit"))
+    end(options.get("ending", "exit"))
     del kept
 
 
@@ -136,12 +138,12 @@ def end(ending: str) -> None:
         sys.stdin.read()
 
 
-def until_killed(told: dict[str, Any]) -> None:
+def until_killed(options: dict[str, Any]) -> None:
     """Make calls from several threads until somebody ends this process."""
-    for _ in range(told.get("threads", 4)):
+    for _ in range(options.get("threads", 4)):
         threading.Thread(target=make_calls, args=[1_000_000, 500.0], daemon=True).start()
-    if told.get("exit_after"):
-        time.sleep(told["exit_after"])
+    if options.get("exit_after"):
+        time.sleep(options["exit_after"])
         return
     threading.Event().wait()
 
@@ -151,10 +153,10 @@ def child_process(number: int) -> None:
     make_calls(number)
 
 
-def processes(told: dict[str, Any]) -> None:
+def processes(options: dict[str, Any]) -> None:
     """Make calls in children, which end by `os._exit`, as multiprocessing's do."""
-    each = told["calls"] // 4
-    kind = told["kind"]
+    each = options["calls"] // 4
+    kind = options["kind"]
     if kind == "pool":
         with ProcessPoolExecutor(4, multiprocessing.get_context("fork")) as pool:
             list(pool.map(child_process, [each] * 4))
@@ -170,26 +172,26 @@ def processes(told: dict[str, Any]) -> None:
         child.join()
 
 
-def openai_calls(told: dict[str, Any]) -> None:
+def openai_calls(options: dict[str, Any]) -> None:
     """Calls through the real SDK."""
     import openai  # noqa: PLC0415 - a second to load, which other apps need not wait for
 
     tokenledger.patch_openai()
-    client = openai.OpenAI(api_key="test", base_url=told["base_url"], max_retries=0)
+    client = openai.OpenAI(api_key="test", base_url=options["base_url"], max_retries=0)
     counting = counter()
-    for _ in range(told["calls"]):
-        told_user = counting.next_call()
+    for _ in range(options["calls"]):
+        user = counting.next_call()
         answer = client.chat.completions.create(
-            model=MODEL, messages=[{"role": "user", "content": "hi"}], user=told_user
+            model=MODEL, messages=[{"role": "user", "content": "hi"}], user=user
         )
         assert answer.choices[0].message.content
         counting.opened()
         counting.made()
     say("made")
-    end(told["ending"])
+    end(options["ending"])
 
 
-def cancelled_calls(told: dict[str, Any]) -> None:
+def cancelled_calls(options: dict[str, Any]) -> None:
     """Tasks cancelled while the provider works, before the answer or in the middle of a stream."""
     import openai  # noqa: PLC0415 - as above
 
@@ -205,9 +207,9 @@ def cancelled_calls(told: dict[str, Any]) -> None:
             pass
 
     async def run() -> None:
-        client = openai.AsyncOpenAI(api_key="test", base_url=told["base_url"], max_retries=0)
-        for _ in range(told["calls"]):
-            task = asyncio.ensure_future(one(client, counter(), stream=told["stream"]))
+        client = openai.AsyncOpenAI(api_key="test", base_url=options["base_url"], max_retries=0)
+        for _ in range(options["calls"]):
+            task = asyncio.ensure_future(one(client, counter(), stream=options["stream"]))
             # The rig says when the provider has the request in hand.
             await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
             task.cancel()
@@ -220,7 +222,7 @@ def cancelled_calls(told: dict[str, Any]) -> None:
     asyncio.run(run())
 
 
-def seeded(told: dict[str, Any]) -> None:
+def seeded(options: dict[str, Any]) -> None:
     """An app that seeds `random`, on its own provider with the SDK's own ids."""
     provider = TracerProvider()
     ledger = installed_ledger()
@@ -229,7 +231,7 @@ def seeded(told: dict[str, Any]) -> None:
     tracer = provider.get_tracer("tokenledger.openai")
     random.seed(42)
     counting = counter()
-    for _ in range(told["calls"]):
+    for _ in range(options["calls"]):
         span = start_call(tracer, counting.next_call())
         counting.opened()
         span.set_attributes(USED)
@@ -237,13 +239,13 @@ def seeded(told: dict[str, Any]) -> None:
         counting.made()
 
 
-def backwards(told: dict[str, Any]) -> None:
+def backwards(options: dict[str, Any]) -> None:
     """A clock that is set back by an hour between a call's start and its end, and between calls."""
     tracer = ledger_tracer()
     counting = counter()
     now = time.time_ns()
-    for number in range(told["calls"]):
-        begun = now - number * 3_600_000_000_000 // max(1, told["calls"])
+    for number in range(options["calls"]):
+        begun = now - number * 3_600_000_000_000 // max(1, options["calls"])
         span = start_call(tracer, counting.next_call(), begun)
         counting.opened()
         span.set_attributes(USED)
@@ -251,11 +253,11 @@ def backwards(told: dict[str, Any]) -> None:
         counting.made()
 
 
-def poisoned(told: dict[str, Any]) -> None:
+def poisoned(options: dict[str, Any]) -> None:
     """Among every ten calls two that Postgres does not take as they are."""
     tracer = ledger_tracer()
     counting = counter()
-    for number in range(told["calls"]):
+    for number in range(options["calls"]):
         span = start_call(tracer, counting.next_call())
         counting.opened()
         if number % 5 == 0:
@@ -270,11 +272,11 @@ def poisoned(told: dict[str, Any]) -> None:
             start_call(tracer, "poison", 2**63 - 2).end(2**63 - 1)
 
 
-def replay(told: dict[str, Any]) -> None:
+def replay(options: dict[str, Any]) -> None:
     """Hand in records that others hand in too."""
     ledger = installed_ledger()
     assert ledger is not None
-    for line in Path(told["records"]).read_text(encoding="ascii").split():
+    for line in Path(options["records"]).read_text(encoding="ascii").split():
         ledger.append(bytes.fromhex(line))
 
 
@@ -294,12 +296,12 @@ APPS: Final[dict[str, Callable[[dict[str, Any]], None]]] = {
 
 def main() -> None:
     """Run one program."""
-    told = json.loads(sys.argv[2])
-    if seconds := told.get("answer_seconds"):
+    options = json.loads(sys.argv[2])
+    if seconds := options.get("answer_seconds"):
         setattr(answer_timeout, "ANSWER_SECONDS", float(seconds))  # noqa: B010 - a constant, elsewhere
     tokenledger.configure()
     say("ready")
-    APPS[sys.argv[1]](told)
+    APPS[sys.argv[1]](options)
 
 
 if __name__ == "__main__":

@@ -97,8 +97,8 @@ def drips(world: World) -> None:
 
 def _cut(world: World, fault: Fault) -> None:
     world.proxy.prove(fault)
-    told = {"TOKENLEDGER_RETRY_BACKOFF_BASE": "0.1"}
-    child = world.start("until_killed", told, threads=1)
+    environment = {"TOKENLEDGER_RETRY_BACKOFF_BASE": "0.1"}
+    child = world.start("until_killed", environment, threads=1)
     for _ in range(3):
         before = world.proxy.times_cut
         world.proxy.become(fault)
@@ -172,10 +172,12 @@ def failover(world: World) -> None:
 
 def _set(world: World, name: str, value: str) -> None:
     database = sql.Identifier(str(conninfo_to_dict(world.url)["dbname"]))
-    told = sql.SQL("ALTER DATABASE {} SET {} = {}")
+    alter_database = sql.SQL("ALTER DATABASE {} SET {} = {}")
     with psycopg.connect(world.url, autocommit=True) as connection:
         connection.execute("SET default_transaction_read_only = off")
-        connection.execute(told.format(database, sql.Identifier(name), sql.Literal(value)))
+        connection.execute(
+            alter_database.format(database, sql.Identifier(name), sql.Literal(value))
+        )
 
 
 @case("too many connections")
@@ -278,16 +280,16 @@ def pooled(world: World) -> None:
 
 @contextmanager
 def _pgbouncer(world: World, program: str) -> Generator[tuple[str, Any]]:
-    told = {key: str(value) for key, value in conninfo_to_dict(world.proxy.url).items()}
+    parameters = {key: str(value) for key, value in conninfo_to_dict(world.proxy.url).items()}
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="faults-pgbouncer-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         users = folder / "users.txt"
-        users.write_text(f'"{told["user"]}" "{told.get("password", "")}"\n')
+        users.write_text(f'"{parameters["user"]}" "{parameters.get("password", "")}"\n')
         config = folder / "pgbouncer.ini"
         config.write_text(
-            f"[databases]\n* = host=127.0.0.1 port={told['port']}\n[pgbouncer]\n"
+            f"[databases]\n* = host=127.0.0.1 port={parameters['port']}\n[pgbouncer]\n"
             f"listen_addr=127.0.0.1\nlisten_port={port}\nauth_type=plain\nauth_file={users}\n"
             "pool_mode=transaction\ndefault_pool_size=2\nunix_socket_dir=\n"
             "ignore_startup_parameters=extra_float_digits,options\n"

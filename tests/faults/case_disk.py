@@ -44,9 +44,9 @@ def _small_disk(folder: Path, size: str, *options: str) -> Generator[None]:
     if os.geteuid():
         raise SkippedError("only root can mount a small disk")
     folder.mkdir(parents=True)
-    told = ",".join((f"size={size}", *options))
+    mount_options = ",".join((f"size={size}", *options))
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", told, "faults", str(folder)],
+        ["mount", "-t", "tmpfs", "-o", mount_options, "faults", str(folder)],
         capture_output=True,
         check=False,
     )
@@ -121,6 +121,6 @@ def two_ledgers(world: World) -> None:
     elsewhere = world.url.rpartition("/")[0] + "/postgres"
     counts = world.folder / "others"
     counts.mkdir()
-    told = {"TOKENLEDGER_DATABASE_URL": elsewhere, "FAULTS_COUNTS": str(counts)}
-    world.run("spans", told, calls=5, flush=5.0)
+    environment = {"TOKENLEDGER_DATABASE_URL": elsewhere, "FAULTS_COUNTS": str(counts)}
+    world.run("spans", environment, calls=5, flush=5.0)
     assert set(before) <= set(world.spool.glob("*/*.seg"))

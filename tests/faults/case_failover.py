@@ -58,8 +58,8 @@ def _standby(primary: EmbeddedPostgres, home: Path) -> EmbeddedPostgres:
     assert found.origin is not None
     program = Path(found.origin).parent / "pginstall" / "bin" / "pg_basebackup"
     home.mkdir()
-    told = ("--pgdata", str(home / "data"), "--write-recovery-conf", "--checkpoint=fast")
-    subprocess.run([program, *told, "--dbname", primary.database_url], check=True)
+    arguments = ("--pgdata", str(home / "data"), "--write-recovery-conf", "--checkpoint=fast")
+    subprocess.run([program, *arguments, "--dbname", primary.database_url], check=True)
     shutil.copy2(primary.home / "password", home / "password")
     owner = (primary.home / "data").stat()
     for path in (home / "password", home / "data", *(home / "data").rglob("*")):

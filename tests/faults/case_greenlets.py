@@ -28,18 +28,26 @@ def patched_late(world: World) -> None:
     _run(world, patch_late=True)
 
 
-def _run(world: World, *launcher: str, **told: object) -> None:
+def _run(world: World, *launcher: str, **options: object) -> None:
     if find_spec("gevent") is None:
         raise SkippedError("gevent has no release for this interpreter")
     strays = world.folder / "strays"
     with DemoProvider() as provider:
-        told |= {
+        options |= {
             "base_url": provider.openai_base_url,
             "calls": min(world.calls, _MOST_CALLS),
             "strays": str(strays),
         }
         ended = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", *launcher, "faults.greenlets", json.dumps(told)],
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-m",
+                *launcher,
+                "faults.greenlets",
+                json.dumps(options),
+            ],
             env=world.environment(),
             capture_output=True,
             text=True,

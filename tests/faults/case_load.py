@@ -1,4 +1,4 @@
-"""More calls than the database takes, calls told twice, and calls told strangely."""
+"""More calls than the database takes, calls reported twice, and calls with odd values."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def slow_burst(world: World) -> None:
     world.proxy.prove(Fault.SLOW_COMMIT)
     world.proxy.become(Fault.SLOW_COMMIT)
     calls = 20_000 if world.whole else 1_000
-    told = {"TOKENLEDGER_BATCH_SIZE": "1000"}
-    world.run("spans", told, calls=calls, per_second=10_000.0, flush=60.0)
+    environment = {"TOKENLEDGER_BATCH_SIZE": "1000"}
+    world.run("spans", environment, calls=calls, per_second=10_000.0, flush=60.0)
     world.proxy.become(Fault.NONE)
 
 
@@ -86,8 +86,8 @@ def backwards(world: World) -> None:
 
 @case("a poison row in every batch")
 def poisoned(world: World) -> None:
-    told = {"TOKENLEDGER_BATCH_SIZE": "10"}
-    world.run("poisoned", told, calls=min(world.calls, 1_000), flush=60.0)
+    environment = {"TOKENLEDGER_BATCH_SIZE": "10"}
+    world.run("poisoned", environment, calls=min(world.calls, 1_000), flush=60.0)
     world.recover()
     with psycopg.connect(world.url) as connection:
         [(refused,)] = connection.execute("SELECT count(*) FROM token_ledger_rejected").fetchall()

@@ -57,8 +57,8 @@ def kill_in_flight(world: World) -> None:
 def kill_sdk(world: World) -> None:
     with DemoProvider() as provider:
         calls = min(world.calls, 500)
-        told: dict[str, Any] = {"base_url": provider.openai_base_url, "calls": calls}
-        world.run("openai_calls", ending="kill", **told)
+        options: dict[str, Any] = {"base_url": provider.openai_base_url, "calls": calls}
+        world.run("openai_calls", ending="kill", **options)
 
 
 @case("SIGTERM, default handler")
@@ -152,12 +152,12 @@ def cancel_stream(world: World) -> None:
 def _cancel(world: World, *, stream: bool) -> None:
     calls = min(world.calls, 500) if world.whole else 5
     with DemoProvider() as provider:
-        told: dict[str, Any] = {
+        options: dict[str, Any] = {
             "base_url": provider.openai_base_url,
             "calls": calls,
             "stream": stream,
         }
-        child = world.start("cancelled_calls", **told)
+        child = world.start("cancelled_calls", **options)
         assert child.stdin is not None
         # All are scripted before the first is asked for: the next call comes as soon as one ends.
         stalls = [Stall(after_events=2 if stream else None) for _ in range(calls)]

@@ -123,8 +123,8 @@ def _is_another(port: int, worker: str) -> bool:
 def _worker(port: int) -> str:
     """The process that answers; it makes a call, as every request does."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
-        told: str = answer.read().decode()
-    return told
+        answer_text: str = answer.read().decode()
+    return answer_text
 
 
 def _answers(port: int) -> bool:

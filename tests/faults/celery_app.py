@@ -45,10 +45,10 @@ def _call() -> None:
 
 def main() -> None:
     """Put tasks into the queue, or work on them with children that are let go after a few."""
-    what, *told = sys.argv[1:]
+    what, *arguments = sys.argv[1:]
     app = _queue()
     if what == "send":
-        for _ in range(int(told[0])):
+        for _ in range(int(arguments[0])):
             app.send_task(_TASK)
         return
     # Before the children are forked, as an app does it when it is imported.

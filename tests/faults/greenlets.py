@@ -57,14 +57,14 @@ def call(client: openai.OpenAI) -> None:
     counting.made()
 
 
-def main(told: dict[str, Any]) -> None:
+def main(options: dict[str, Any]) -> None:
     """Make calls in many greenlets at once, the first ones of the SDK, while processes start."""
-    note = note_strays(Path(told["strays"]))
+    note = note_strays(Path(options["strays"]))
     tokenledger.configure()
     tokenledger.patch_openai()
-    if told.get("patch_late"):
+    if options.get("patch_late"):
         gevent.monkey.patch_all()
-    client = openai.OpenAI(api_key="test", base_url=told["base_url"], max_retries=0)
+    client = openai.OpenAI(api_key="test", base_url=options["base_url"], max_retries=0)
 
     def noted_call() -> None:
         note()
@@ -77,7 +77,7 @@ def main(told: dict[str, Any]) -> None:
             os._exit(0)
 
     pool = gevent.pool.Pool(50)
-    for number in range(told["calls"]):
+    for number in range(options["calls"]):
         pool.spawn(noted_call)
         if number % 10 == 0:
             pool.spawn(start_process)

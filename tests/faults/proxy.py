@@ -59,8 +59,8 @@ class Proxy:
     """
 
     def __init__(self, url: str) -> None:
-        told = conninfo_to_dict(url)
-        self._target: Final = (str(told["host"]), int(str(told["port"])))
+        parameters = conninfo_to_dict(url)
+        self._target: Final = (str(parameters["host"]), int(str(parameters["port"])))
         self._listener = _listening(0, backlog=128)
         self.port: Final = int(self._listener.getsockname()[1])
         self.url: Final = make_conninfo(url, host="127.0.0.1", port=self.port, sslmode="disable")

@@ -84,7 +84,7 @@ class World:
         return self.folder / "spool"
 
     def environment(self, *, direct: bool = False) -> dict[str, str]:
-        """What a process is told; `direct` goes around the proxy."""
+        """The environment of a process; `direct` goes around the proxy."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
         return {
             **kept,
@@ -95,11 +95,11 @@ class World:
         }
 
     def start(
-        self, app: str, environment: Mapping[str, str] | None = None, **told: object
+        self, app: str, environment: Mapping[str, str] | None = None, **options: object
     ) -> subprocess.Popen[str]:
         """Start one of `apps`; it has said `ready` when this returns."""
         child = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "faults.apps", app, json.dumps(told)],
+            [sys.executable, "-W", "ignore", "-m", "faults.apps", app, json.dumps(options)],
             env={**self.environment(), **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -109,9 +109,9 @@ class World:
         self.expect(child, "ready")
         return child
 
-    def run(self, app: str, environment: Mapping[str, str] | None = None, **told: object) -> int:
+    def run(self, app: str, environment: Mapping[str, str] | None = None, **options: object) -> int:
         """Run one of `apps` to its end; returns its exit status."""
-        return self.end(self.start(app, environment, **told))
+        return self.end(self.start(app, environment, **options))
 
     def expect(self, child: subprocess.Popen[str], word: str) -> None:
         """Wait until a process says a word."""
@@ -149,8 +149,8 @@ class World:
             if child.poll() is None:
                 child.kill()
             child.communicate()
-        told = {"database_url": url or self.proxy.url, "spool_dir": str(self.spool)}
-        ledger = PostgresLedger(read_settings(told))
+        settings = {"database_url": url or self.proxy.url, "spool_dir": str(self.spool)}
+        ledger = PostgresLedger(read_settings(settings))
         deadline = time.monotonic() + _RECOVERY_SECONDS
         while time.monotonic() < deadline:
             ledger.flush(timeout=_RECOVERY_SECONDS)

@@ -34,7 +34,7 @@ class Suite:
         sdk: its name on the package index.
         extras: what its tests import beside it.
         tests: the tests that need neither a network nor a mock server.
-        options: what its own settings tell pytest beside what is told here.
+        options: what its own settings pass to pytest besides what is passed here.
         meant: tests that fail by what we are for -> why.
         exchanged: lines that say what we are there to change -> what holds with us. The tests they
             stand in run with them, so that all else those tests say is held against us.
@@ -49,7 +49,7 @@ class Suite:
 
 
 _TRACING = "tests.test_open_telemetry."
-_OWN_SPAN = "our span is on the app's tracing too, whatever the SDK's own tracing is told"
+_OWN_SPAN = "our span is on the app's tracing too, whatever the SDK's own tracing is set to"
 _NO_OWN_SPAN = 'assert not registered.named("anthropic.messages.create")'
 _USAGE = "the chunk with the usage that we ask for is kept from the app"
 _SUITES = (
@@ -63,7 +63,7 @@ _SUITES = (
             "opentelemetry": _OWN_SPAN,
         },
         {
-            # Our span is on the app's tracing, whatever the SDK's own tracing is told.
+            # Our span is on the app's tracing, whatever the SDK's own tracing is set to.
             "assert registered.finished == ()": _NO_OWN_SPAN,
             # Baggage stays in the house; the trace context goes out as without us.
             'assert request.headers["baggage"] == "tenant=acme"': (

@@ -28,8 +28,12 @@ QUICK = {"retry_backoff_base": 0.01, "retry_backoff_max": 0.01, "batch_size": 1}
 
 
 def test_pauses_double_up_to_the_longest_and_then_the_circuit_opens() -> None:
-    told = {"retry_backoff_base": 1.0, "retry_backoff_max": 3.0, "circuit_breaker_timeout": 100.0}
-    breaker = CircuitBreaker(read_settings(told, {}))
+    options = {
+        "retry_backoff_base": 1.0,
+        "retry_backoff_max": 3.0,
+        "circuit_breaker_timeout": 100.0,
+    }
+    breaker = CircuitBreaker(read_settings(options, {}))
     pauses: list[float] = []
     for _ in range(6):
         breaker.note_failure()
@@ -61,8 +65,8 @@ def test_a_dead_database_opens_the_circuit_and_the_call_waits() -> None:
 
 
 def test_a_flush_tries_even_an_open_circuit_and_closes_it(empty_database_url: str) -> None:
-    told = {**QUICK, "circuit_breaker_threshold": 1, "circuit_breaker_timeout": 600.0}
-    with opened(empty_database_url, **told) as ledger:
+    options = {**QUICK, "circuit_breaker_threshold": 1, "circuit_breaker_timeout": 600.0}
+    with opened(empty_database_url, **options) as ledger:
         call(ledger)
         assert eventually(lambda: ledger.health()["circuit"] == OPEN)
         migrate(empty_database_url)
@@ -109,11 +113,11 @@ def test_the_apps_own_meter_provider_gets_the_same(
     ledger = install(TracerProvider(), read_settings({"database_url": database_url}))
     call(ledger)
     ledger.flush(timeout=10.0)
-    told = _metrics(reader)
-    assert (told[names.COMMITTED], told[names.WAITING], told[names.LOST]) == (1, 0, 0)
-    assert (told[names.CIRCUIT_OPEN], told[names.FAILURES]) == (0, 0)
-    assert told[names.SPOOL_SIZE] > 0
-    assert told[names.OLDEST_WAITING] == 0
+    metrics = _metrics(reader)
+    assert (metrics[names.COMMITTED], metrics[names.WAITING], metrics[names.LOST]) == (1, 0, 0)
+    assert (metrics[names.CIRCUIT_OPEN], metrics[names.FAILURES]) == (0, 0)
+    assert metrics[names.SPOOL_SIZE] > 0
+    assert metrics[names.OLDEST_WAITING] == 0
     ledger.shutdown(timeout=5.0)
     provider.shutdown()
 

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.span_record import SpanRecord
 
 
-def encoded(told: Mapping[str, AttributeValue] | None) -> SpanRecord:
+def encoded(span_attributes: Mapping[str, AttributeValue] | None) -> SpanRecord:
     """The record of a span, read back from its bytes."""
-    span = ReadableSpan("chat", attributes=told, resource=Resource({}))
+    span = ReadableSpan("chat", attributes=span_attributes, resource=Resource({}))
     return decode_record(encode_span(span))
 
 
 def test_settings_keep_their_types() -> None:
-    told: dict[str, AttributeValue] = {
+    span_attributes: dict[str, AttributeValue] = {
         attributes.REQUEST_TEMPERATURE: 0.5,
         attributes.REQUEST_MAX_TOKENS: 64,
         attributes.REQUEST_STREAM: True,
@@ -39,7 +39,7 @@ def test_settings_keep_their_types() -> None:
         attributes.USAGE_ESTIMATED: False,
         attributes.REPORTED_COST: 0.00014,
     }
-    assert encoded(told).attributes == told
+    assert encoded(span_attributes).attributes == span_attributes
 
 
 def test_the_sdks_release_is_kept_off_the_scope() -> None:
@@ -114,8 +114,8 @@ def test_a_span_without_attributes_is_a_record_without_any() -> None:
 
 
 def test_a_span_keeps_a_bounded_number_of_metadata_keys() -> None:
-    told = {f"{attributes.METADATA_PREFIX}k{number}": "v" for number in range(100)}
-    assert len(encoded(told).attributes) == dimensions.MAX_METADATA_KEYS
+    span_attributes = {f"{attributes.METADATA_PREFIX}k{number}": "v" for number in range(100)}
+    assert len(encoded(span_attributes).attributes) == dimensions.MAX_METADATA_KEYS
 
 
 @given(text=st.text(), key=st.sampled_from([attributes.USER_ID, "tokenledger.metadata.k"]))

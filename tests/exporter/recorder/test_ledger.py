@@ -200,13 +200,13 @@ def test_the_sdks_own_span_below_ours_is_not_a_second_row(database_url: str) -> 
         ours, theirs = (
             provider.get_tracer(scope) for scope in ("tokenledger.x", "com.anthropic.sdk.python")
         )
-        told: dict[str, Any] = dict(chat_attributes())
+        call_attributes: dict[str, Any] = dict(chat_attributes())
         with (
-            ours.start_as_current_span("chat", attributes=told),
-            theirs.start_as_current_span("messages", attributes=told),
+            ours.start_as_current_span("chat", attributes=call_attributes),
+            theirs.start_as_current_span("messages", attributes=call_attributes),
         ):
             pass
-        with theirs.start_as_current_span("messages", attributes=told):
+        with theirs.start_as_current_span("messages", attributes=call_attributes):
             pass
         ledger.flush(timeout=10.0)
     scopes = "SELECT scope FROM token_ledger_events ORDER BY 1"
@@ -226,16 +226,18 @@ def test_a_call_reported_by_a_framework_by_us_and_by_an_sdk_is_one_settled_row(
             "com.anthropic.sdk.python",
         )
     )
-    told: dict[str, Any] = dict(chat_attributes())
+    call_attributes: dict[str, Any] = dict(chat_attributes())
     with opened(database_url) as ledger:
         ledger.attach(provider)
         with (
             framework.start_as_current_span("run", attributes={"gen_ai.operation.name": "chat"}),
-            framework.start_as_current_span("chat", attributes={**told, "user.id": "u1"}),
+            framework.start_as_current_span(
+                "chat", attributes={**call_attributes, "user.id": "u1"}
+            ),
             http.start_as_current_span("a step between"),
-            ours.start_as_current_span("chat", attributes=told),
-            vendor.start_as_current_span("chat", attributes=told),
-            sdk.start_as_current_span("chat", attributes=told),
+            ours.start_as_current_span("chat", attributes=call_attributes),
+            vendor.start_as_current_span("chat", attributes=call_attributes),
+            sdk.start_as_current_span("chat", attributes=call_attributes),
         ):
             pass
         ledger.flush(timeout=10.0)
@@ -263,8 +265,8 @@ def test_installing_another_ledger_moves_every_provider_over(
     provider = TracerProvider()
     install(provider, read_settings({"database_url": empty_database_url}))
     ledger = install(provider, read_settings({"database_url": database_url}))
-    told: dict[str, Any] = dict(chat_attributes())
-    provider.get_tracer("tokenledger.x").start_span("chat", attributes=told).end()
+    call_attributes: dict[str, Any] = dict(chat_attributes())
+    provider.get_tracer("tokenledger.x").start_span("chat", attributes=call_attributes).end()
     assert ledger.flush(timeout=10.0) == 1
     assert install(provider, read_settings({"database_url": database_url})) is ledger
     ledger.shutdown(timeout=5.0)
@@ -273,18 +275,18 @@ def test_installing_another_ledger_moves_every_provider_over(
 def test_the_exporter_writes_and_keeps_quiet_where_the_processor_feeds_the_ledger(
     database_url: str,
 ) -> None:
-    told: dict[str, Any] = dict(chat_attributes())
+    call_attributes: dict[str, Any] = dict(chat_attributes())
     exporter = LedgerSpanExporter(database_url=database_url)
     plain = TracerProvider()
     plain.add_span_processor(SimpleSpanProcessor(exporter))
-    plain.get_tracer("any").start_span("chat", attributes=told).end()
+    plain.get_tracer("any").start_span("chat", attributes=call_attributes).end()
     assert exporter.force_flush()
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(1,)]
     fed = TracerProvider()
     quiet = LedgerSpanExporter(database_url=database_url)
     fed.add_span_processor(SimpleSpanProcessor(quiet))
     ledger = install(fed, read_settings({"database_url": database_url}))
-    fed.get_tracer("any").start_span("chat", attributes=told).end()
+    fed.get_tracer("any").start_span("chat", attributes=call_attributes).end()
     assert quiet.force_flush()
     assert ledger.flush(timeout=10.0) == 1
     ledger.shutdown(timeout=5.0)
@@ -299,8 +301,8 @@ def test_the_exporter_writes_to_a_ledger_of_its_own_beside_the_installed_one(
     exporter = LedgerSpanExporter(database_url=migrated_copy)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     ledger = install(provider, read_settings({"database_url": database_url}))
-    told: dict[str, Any] = dict(chat_attributes())
-    provider.get_tracer("any").start_span("chat", attributes=told).end()
+    call_attributes: dict[str, Any] = dict(chat_attributes())
+    provider.get_tracer("any").start_span("chat", attributes=call_attributes).end()
     assert exporter.force_flush()
     ledger.flush(timeout=10.0)
     ledger.shutdown(timeout=5.0)
@@ -318,15 +320,15 @@ def test_the_exporter_alone_records_a_call_of_two_instrumentations_once(
     ours, theirs, app = (
         provider.get_tracer(scope) for scope in ("tokenledger.x", "com.anthropic.sdk.python", "app")
     )
-    told: dict[str, Any] = dict(chat_attributes())
+    call_attributes: dict[str, Any] = dict(chat_attributes())
     with (
-        ours.start_as_current_span("chat", attributes=told),
-        theirs.start_as_current_span("messages", attributes=told),
+        ours.start_as_current_span("chat", attributes=call_attributes),
+        theirs.start_as_current_span("messages", attributes=call_attributes),
     ):
         pass
     with (
         app.start_as_current_span("request"),
-        theirs.start_as_current_span("messages", attributes=told),
+        theirs.start_as_current_span("messages", attributes=call_attributes),
     ):
         pass
     assert exporter.force_flush()

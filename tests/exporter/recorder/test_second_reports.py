@@ -32,7 +32,7 @@ def report(  # noqa: PLR0913 - what spans of embeddings differ in
     **more: str,
 ) -> None:
     """The span of an embedding, which has no response id, from our instrumentor or from LiteLLM."""
-    told: dict[str, Any] = {
+    span_attributes: dict[str, Any] = {
         "gen_ai.operation.name": "embedding" if scope == "litellm" else "embeddings",
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": model,
@@ -41,7 +41,9 @@ def report(  # noqa: PLR0913 - what spans of embeddings differ in
     }
     tracer = ledger.tracer_provider.get_tracer(scope)
     start = START + start_ms * MS
-    span = tracer.start_span("e", kind=SpanKind.CLIENT, attributes=told, start_time=start)
+    span = tracer.start_span(
+        "e", kind=SpanKind.CLIENT, attributes=span_attributes, start_time=start
+    )
     span.end(START + end_ms * MS)
 
 
@@ -69,8 +71,8 @@ def test_an_embedding_that_litellm_reports_once_more_is_one_row(database_url: st
 def test_an_embedding_of_litellm_alone_is_a_row(database_url: str, other: dict[str, Any]) -> None:
     with opened(database_url) as ledger:
         report(ledger, "tokenledger.openai", 10, 100)
-        told: dict[str, Any] = {"start_ms": 0, "end_ms": 120, **other}
-        report(ledger, "litellm", **told)
+        times: dict[str, Any] = {"start_ms": 0, "end_ms": 120, **other}
+        report(ledger, "litellm", **times)
         ledger.flush(timeout=10.0)
     assert [row[:2] for row in ask(database_url, ROWS)] == [
         ("litellm", 1),

@@ -69,7 +69,7 @@ def _values(column: str) -> st.SearchStrategy[Any]:
 
 _ROWS: Final = st.lists(
     st.fixed_dictionaries({column: _values(column) for column in COLUMNS}).map(
-        lambda told: replace(row(), **told)
+        lambda changes: replace(row(), **changes)
     ),
     min_size=1,
     max_size=5,

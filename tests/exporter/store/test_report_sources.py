@@ -34,9 +34,9 @@ FORGED = replace(GATEWAY, scope=OURS, token="globex", span_id=7, more={"user.id"
 
 def write(database_url: str, *tellings: Told) -> None:
     """Each telling by a process of its own, the keeper at the end."""
-    for told in tellings:
+    for report in tellings:
         with closing(BatchWriter(database_url)) as writer:
-            writer.write([told.row])
+            writer.write([report.row])
     with psycopg.connect(database_url) as connection:
         deduplicate_marked(connection)
 
@@ -297,7 +297,7 @@ def test_spans_nested_in_thousands_of_each_other_hold_no_lock_for_long(database_
     rows = [replace(GATEWAY, token="globex", response_id="", span_id=1)]
     for number in range(2, 1_500):
         rows.append(replace(rows[-1], span_id=number, scope=f"s{number}").within(rows[-1]))
-    made = [structs.replace(told.row, ancestors=told.row.ancestors[:8]) for told in rows]
+    made = [structs.replace(report.row, ancestors=report.row.ancestors[:8]) for report in rows]
     with closing(BatchWriter(database_url)) as writer:
         writer.write(made)
     begun = time.monotonic()

@@ -181,20 +181,20 @@ def test_a_newer_schema_is_left_alone(database_url: str, writer: BatchWriter) ->
 def test_no_secret_of_the_connection_string_reaches_a_traceback(url: str) -> None:
     with pytest.raises(DatabaseUnreachableError) as caught:
         BatchWriter(url).write([row()])
-    told = "".join(traceback.format_exception(caught.value))
-    assert "canary" not in told
+    trace = "".join(traceback.format_exception(caught.value))
+    assert "canary" not in trace
 
 
 def test_every_kind_of_value_survives_the_binary_copy(
     database_url: str, writer: BatchWriter
 ) -> None:
-    told = chat_attributes(
+    call_attributes = chat_attributes(
         user__id="üñí \U0001f600",
         tokenledger__usage='{"prompt_tokens": 1000}',
         tokenledger__metadata__quote='it\'s "x"',
         gen_ai__response__time_to_first_chunk=0.25,
     )
-    made = row(told)
+    made = row(call_attributes)
     writer.write([made])
     [found] = ask(
         database_url,
@@ -227,11 +227,11 @@ def test_prices_are_read_from_the_ledger(database_url: str, writer: BatchWriter)
     assert cost.total_usd == 7
 
 
-def _report(call_id: str, *, measured: bool, **told: str) -> LedgerRow:
+def _report(call_id: str, *, measured: bool, **further: str) -> LedgerRow:
     counts: dict[str, str] = (
         {} if measured else {attributes.INPUT_TOKENS: "", attributes.OUTPUT_TOKENS: ""}
     )
-    given = {key.replace("__", "."): value for key, value in told.items()}
+    given = {key.replace("__", "."): value for key, value in further.items()}
     identity: dict[str, str | int] = {
         attributes.CALL_ID: call_id,
         attributes.CALL_STARTED_NS: 1_790_000_000_000_000_000,

@@ -27,7 +27,7 @@ def main() -> int:
     script = _EMITTERS / name
     made = _FIXTURES / "new.json"
     with Loopback() as provider:
-        told = {
+        environment = {
             "RECORD_URL": provider.url,
             "RECORD_FILE": str(made),
             "OPENAI_API_KEY": "sk-canary-key",
@@ -46,7 +46,7 @@ def main() -> int:
             command = ["node", str(script)]
         else:
             command = [where, str(script)]
-        subprocess.run(command, env={**os.environ, **told}, check=True)
+        subprocess.run(command, env={**os.environ, **environment}, check=True)
     release = next(iter(json.loads(made.read_text(encoding="utf-8"))["packages"].values()))
     made.rename(_FIXTURES / f"{script.stem.removesuffix('_emitter')}-{release}.json")
     return 0

@@ -56,8 +56,8 @@ def call(label: str) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - one call that fails must not cost the others
         sys.stderr.write(f"{label}: {type(error).__name__}: {error}\n"[:2_000])
-    told = exporter.get_finished_spans()
-    _calls[label] = [_plain(span) for span in told if _is_kept(span)]
+    spans = exporter.get_finished_spans()
+    _calls[label] = [_plain(span) for span in spans if _is_kept(span)]
 
 
 def write(*packages: str) -> None:
@@ -66,8 +66,8 @@ def write(*packages: str) -> None:
     for name in packages:
         with contextlib.suppress(PackageNotFoundError):
             versions[name] = version(name)
-    told = json.dumps({"packages": versions, "calls": _calls}, indent=1)
-    Path(os.environ["RECORD_FILE"]).write_text(f"{told}\n", encoding="utf-8")
+    recorded = json.dumps({"packages": versions, "calls": _calls}, indent=1)
+    Path(os.environ["RECORD_FILE"]).write_text(f"{recorded}\n", encoding="utf-8")
 
 
 def _is_kept(span: ReadableSpan) -> bool:

@@ -1,1 +1,1 @@
-"""Shared by the SDKs that the Stainless generator writes."""
+"""Shared by SDKs that the Stainless generator writes, such as OpenAI's and Anthropic's."""

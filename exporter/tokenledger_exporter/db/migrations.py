@@ -1,8 +1,8 @@
 """Runs the migrations, and compares a database's schema with the one this release needs.
 
 The migrations are plain SQL files that people can read and paste into a SQL editor. They are
-append-only: a released file is never changed. The runner takes one advisory lock, runs each file in
-a transaction of its own, records its checksum, and sets a `lock_timeout`, so that a migration never
+append-only: a released file is never changed. The runner takes one advisory lock, runs all files in
+one transaction, records their checksums, and sets a `lock_timeout`, so that a migration never
 blocks the app behind it.
 """
 
@@ -159,29 +159,34 @@ def _applied(connection: psycopg.Connection[Any]) -> tuple[Applied, ...]:
     return tuple(Applied(*row) for row in connection.execute(_SQL["history"]))
 
 
-def apply_migration(connection: psycopg.Connection[Any], migration: Migration) -> None:
-    """Run one migration in its own transaction, unless it has run.
+def apply_migrations(connection: psycopg.Connection[Any]) -> None:
+    """Run the migrations that have not run, in one transaction: all of them or none.
 
     Raises:
         SchemaError: a lock was not available within 5 seconds, or the user may not create tables.
     """
+    name = ""
     try:
         with connection.transaction():
             connection.execute(_SQL["limit_lock_wait"])
             connection.execute(_SQL["lock"])
+            connection.execute(_SQL["set_older_tracker_aside"])
             connection.execute(_SQL["create_history"])
-            if migration.name in {ran.name for ran in _applied(connection)}:
-                return
-            connection.execute(migration.sql)
-            values = {"name": migration.name, "checksum": migration.checksum}
-            connection.execute(_SQL["record"], values)
+            ran = {migration.name for migration in _applied(connection)}
+            for migration in known_migrations():
+                if migration.name in ran:
+                    continue
+                name = migration.name
+                connection.execute(migration.sql)
+                values = {"name": name, "checksum": migration.checksum}
+                connection.execute(_SQL["record"], values)
     except pg_errors.LockNotAvailable:
         raise SchemaError(
-            f"{migration.name} could not get its lock within 5 seconds and changed nothing: "
-            "end the long transaction on the ledger's tables and migrate again"
+            f"{name} could not get its lock within 5 seconds and nothing was changed: end the long "
+            "transaction on the ledger's tables and migrate again"
         ) from None
     except pg_errors.InsufficientPrivilege as error:
         raise SchemaError(
-            f"{migration.name} was refused ({error.diag.message_primary}): migrate as a user who "
-            "may create tables in this schema"
+            f"{name} was refused ({error.diag.message_primary}) and nothing was changed: migrate "
+            "as a user who may create tables in this schema"
         ) from None

@@ -20,6 +20,7 @@ from tokenledger_exporter.doctor.environment import (
     check_sdks,
     check_spool,
 )
+from tokenledger_exporter.doctor.installation import check_installation
 from tokenledger_exporter.doctor.probe import check_synthetic_span
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.rollups.verify import days_of, rebuild, verify, weeks_of
@@ -29,8 +30,8 @@ _MAX_NAMED: Final = 20
 
 def examine(database_url: str) -> list[Check]:
     """Run every check, in the order a call travels."""
-    checks = [*check_sdks(), *check_other_instrumentors(), *check_celery(), check_provider()]
-    checks += [check_exporter(), check_sampler(), *check_spool(database_url)]
+    checks = [check_installation(), *check_sdks(), *check_other_instrumentors(), *check_celery()]
+    checks += [check_provider(), check_exporter(), check_sampler(), *check_spool(database_url)]
     try:
         with session(database_url) as connection:
             checks.append(Check("database", OK, f"connected to {describe(database_url)}"))

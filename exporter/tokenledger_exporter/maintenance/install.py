@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.db.connection import session
 from tokenledger_exporter.db.migrations import (
-    apply_migration,
+    apply_migrations,
     known_migrations,
     read_status,
 )
@@ -15,9 +15,7 @@ from tokenledger_exporter.pricing.catalog import genai_prices
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.db.migrations import (
-        SchemaStatus,
-    )
+    from tokenledger_exporter.db.migrations import Migration, SchemaStatus
 
 _SQL: Final = statements("migrations")
 
@@ -35,8 +33,7 @@ def migrate(database_url: str) -> SchemaStatus:
         if before.refusal:
             raise SchemaError(before.refusal)
         connection.rollback()
-        for migration in known_migrations():
-            apply_migration(connection, migration)
+        apply_migrations(connection)
         genai_prices.import_package_prices(connection)
         connection.execute(_SQL["revoke_api_roles"])
         connection.commit()
@@ -44,19 +41,25 @@ def migrate(database_url: str) -> SchemaStatus:
 
 
 def install_script() -> str:
-    """Every migration as one script for a SQL editor; running it twice fails and changes nothing.
+    """Every migration as one script for a SQL editor; a second run changes nothing.
 
     After it, `tokenledger db status` says up to date. Prices are in it too: without them every
     call would be unpriced.
     """
-    parts = ["BEGIN;", _SQL["create_history"].split("\n", 1)[1].strip() + ";"]
-    for migration in known_migrations():
-        parts += [
-            migration.sql.strip(),
-            (
-                "INSERT INTO token_ledger_migrations (name, checksum) "
-                f"VALUES ('{migration.name}', '{migration.checksum}');"
-            ),
-        ]
-    parts += [genai_prices.script(), _SQL["revoke_api_roles"].split("\n", 1)[1].strip() + ";"]
+    parts = ["BEGIN;", f"{_SQL['set_older_tracker_aside']};", f"{_SQL['create_history']};"]
+    parts += map(_run_once, known_migrations())
+    parts += [genai_prices.script(), f"{_SQL['revoke_api_roles']};"]
     return "\n\n".join([*parts, "COMMIT;", ""])
+
+
+def _run_once(migration: Migration) -> str:
+    return (
+        f"DO $once$ BEGIN\n"
+        f"IF EXISTS (SELECT FROM token_ledger_migrations WHERE name = '{migration.name}') THEN\n"
+        "    RETURN;\n"
+        "END IF;\n"
+        f"EXECUTE $file$\n{migration.sql.strip()}\n$file$;\n"
+        "INSERT INTO token_ledger_migrations (name, checksum)\n"
+        f"VALUES ('{migration.name}', '{migration.checksum}');\n"
+        "END $once$;"
+    )

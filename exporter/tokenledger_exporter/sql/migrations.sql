@@ -36,6 +36,40 @@ SELECT
     ) AS is_ledger,
     to_regclass('token_ledger_events_v0') IS NOT NULL AS older_renamed
 
+-- name: set_older_tracker_aside
+-- Makes room for a new ledger where TokenLedger 0.1 ran. Its views have the names of ours and other
+-- columns, so they get the suffix _v0, like its table. If its table is in the schema token_ledger, as
+-- it is by default, the view token_ledger_events_v0 reads it there; nothing in that schema is changed.
+DO $do$
+DECLARE
+    older_view name;
+BEGIN
+    FOR older_view IN
+        SELECT relname
+        FROM pg_class
+        WHERE
+            relkind = 'v'
+            AND relnamespace = current_schema()::regnamespace
+            AND relname IN (
+                'token_ledger_daily_costs', 'token_ledger_user_costs', 'token_ledger_team_costs',
+                'token_ledger_feature_costs', 'token_ledger_cost_center_costs'
+            )
+            AND to_regclass('token_ledger_migrations') IS NULL
+    LOOP
+        EXECUTE format('ALTER VIEW %I RENAME TO %I', older_view, older_view || '_v0');
+    END LOOP;
+    IF
+        to_regclass('token_ledger_migrations') IS NULL
+        AND to_regclass('token_ledger_events') IS NULL
+        AND to_regclass('token_ledger_events_v0') IS NULL
+        AND to_regclass('token_ledger.token_ledger_events') IS NOT NULL
+    THEN
+        CREATE VIEW token_ledger_events_v0 AS
+        SELECT * FROM token_ledger.token_ledger_events;
+    END IF;
+END
+$do$
+
 -- name: limit_lock_wait
 -- A migration gives up instead of waiting for a long transaction, which would block the app behind it.
 SET LOCAL lock_timeout = '5s'

@@ -47,12 +47,25 @@ INSERT INTO token_ledger_prices SELECT * FROM token_ledger_prices_staged
 ON CONFLICT DO NOTHING
 
 -- name: insert_rows
--- The INSERT that `db sql` prints.
+-- The INSERT that `db sql` prints: price sheets, and the rates of each by its number.
 INSERT INTO token_ledger_prices (
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order, tier,
     usd, per, valid_from, valid_to, daily_from, daily_to, source
-) VALUES
-{rows}
+)
+SELECT
+    sheets.price_id, rates.kind, rates.above_input_tokens, sheets.provider, sheets.model,
+    sheets.model_pattern, sheets.match_order, sheets.tier, rates.usd, rates.per,
+    sheets.valid_from::date, sheets.valid_to::date, sheets.daily_from::time, sheets.daily_to::time,
+    sheets.source
+FROM (VALUES
+{sheets}
+) AS sheets (
+    number, price_id, provider, model, model_pattern, match_order, tier,
+    valid_from, valid_to, daily_from, daily_to, source
+)
+INNER JOIN (VALUES
+{rates}
+) AS rates (number, kind, above_input_tokens, usd, per) ON rates.number = sheets.number
 ON CONFLICT DO NOTHING
 
 -- name: load

@@ -27,7 +27,8 @@ FROM (
 INSERT INTO token_ledger_events (
     event_id, timestamp, scope, provider, model, input_tokens, output_tokens, total_tokens,
     cached_tokens, cost_usd, cost_status, cost_note, user_id, session_id, organization_id,
-    feature, team, project, cost_center, app_name, environment, status, duration_ms, metadata
+    feature, team, project, cost_center, app_name, environment, endpoint, operation, status,
+    error_type, duration_ms, metadata
 )
 SELECT
     (older ->> 'event_id')::uuid,
@@ -51,9 +52,21 @@ SELECT
     left(COALESCE(older ->> 'cost_center', older -> 'metadata' ->> 'cost_center', ''), 255),
     COALESCE(left(older ->> 'app_name', 255), ''),
     COALESCE(left(older ->> 'environment', 255), ''),
+    COALESCE(left(older ->> 'endpoint', 255), ''),
+    CASE btrim(older ->> 'request_type', '''')
+        WHEN 'embedding' THEN 'embeddings'
+        WHEN 'completion' THEN 'text_completion'
+        ELSE COALESCE(NULLIF(left(btrim(older ->> 'request_type', ''''), 64), ''), 'chat')
+    END,
     CASE WHEN older ->> 'status' = 'error' THEN 'error' ELSE 'success' END,
+    COALESCE(left(older ->> 'error_type', 255), ''),
     CASE WHEN duration_ms >= 0 AND duration_ms <= 86400000 THEN duration_ms::double precision END,
-    COALESCE(NULLIF(older -> 'metadata', 'null'::jsonb), '{}')
+    jsonb_strip_nulls(jsonb_build_object('page', older -> 'page', 'component', older -> 'component'))
+        || CASE jsonb_typeof(older -> 'metadata_extra')
+            WHEN 'object' THEN older -> 'metadata_extra'
+            ELSE '{}'
+        END
+        || CASE jsonb_typeof(older -> 'metadata') WHEN 'object' THEN older -> 'metadata' ELSE '{}' END
 FROM (
     SELECT
         older,

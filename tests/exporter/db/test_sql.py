@@ -122,7 +122,10 @@ BRACES: Final[dict[str, list[dict[str, str]]]] = {
         }
     ],
     "prices": [
-        {"rows": "('id', 'input', 0, 'p', 'm', 'm', 1, 't', 1, 1, NULL, NULL, NULL, NULL, '')"}
+        {
+            "sheets": "(0, 'id', 'p', 'm', 'm', 1, 't', NULL, NULL, NULL, NULL, '')",
+            "rates": "(0, 'input', 0, 1, 1)",
+        }
     ],
     "purge": [
         {

@@ -51,6 +51,10 @@ _SQL: Final = statements("prices")
 SCRIPT_PROVIDERS: Final = ("openai", "anthropic")
 """Providers whose prices `db sql` prints; the whole price book is too long for a SQL editor."""
 
+_RATE_COLUMNS: Final = ("kind", "above_input_tokens", "usd", "per")
+_SHEET_COLUMNS: Final = tuple(
+    column for column in PriceRow.__slots__ if column not in _RATE_COLUMNS
+)
 _MILLION: Final = 1_000_000
 
 # genai-prices' unit -> (our kind, number of units). Units that no span counts (pages, messages) are
@@ -144,12 +148,25 @@ def import_package_prices(connection: psycopg.Connection[Any]) -> int:
 
 
 def script() -> str:
-    """INSERT statements for the prices of `SCRIPT_PROVIDERS`."""
-    rows = [row for row in package_rows() if row.provider in SCRIPT_PROVIDERS]
-    values = (
-        "(" + ", ".join(Literal(value).as_string() for value in _values(row)) + ")" for row in rows
+    """The INSERT for the prices of `SCRIPT_PROVIDERS`, with each price sheet once."""
+    numbers: dict[tuple[object, ...], int] = {}
+    rates: list[str] = []
+    for row in package_rows():
+        if row.provider in SCRIPT_PROVIDERS:
+            sheet = tuple(getattr(row, name) for name in _SHEET_COLUMNS)
+            number = numbers.setdefault(sheet, len(numbers))
+            rates.append(_literals(number, *(getattr(row, name) for name in _RATE_COLUMNS)))
+    sheets = [_literals(number, *sheet) for sheet, number in numbers.items()]
+    return (
+        fragment(_SQL["insert_rows"])
+        .replace("{sheets}", ",\n".join(sheets))
+        .replace("{rates}", ",\n".join(rates))
+        + ";"
     )
-    return fragment(_SQL["insert_rows"]).replace("{rows}", ",\n".join(values)) + ";"
+
+
+def _literals(*values: object) -> str:
+    return "(" + ", ".join(Literal(value).as_string() for value in values) + ")"
 
 
 def _values(row: PriceRow) -> tuple[object, ...]:

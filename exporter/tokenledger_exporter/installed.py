@@ -28,11 +28,13 @@ class Process:
     Args:
         ledger: the ledger in force; `None` before `configure()` and after its shutdown.
         has_metrics: whether the ledger's metrics are registered with the app's meter provider.
+        embedded: the embedded Postgres that this process started; `None` if it did not.
         exit_began_at: when the interpreter began to exit, by `time.monotonic()`; `None` before.
     """
 
     ledger: InstalledLedger | None = None
     has_metrics: bool = False
+    embedded: object | None = None
     exit_began_at: float | None = None
 
 

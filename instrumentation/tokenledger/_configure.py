@@ -27,6 +27,7 @@ FLUSH_TIMEOUT_SECONDS: Final = 5.0
 def configure(  # noqa: PLR0913 - one keyword per option
     *,
     database_url: str | None = None,
+    embedded: bool | None = None,
     app_name: str | None = None,
     environment: str | None = None,
     batch_size: int | None = None,
@@ -57,6 +58,8 @@ def configure(  # noqa: PLR0913 - one keyword per option
 
     Args:
         database_url: Postgres connection string; else `DATABASE_URL`.
+        embedded: True starts an embedded Postgres if there is no `database_url`; for scripts and
+            notebooks, never for a server. It needs the extra `embedded` and ends with the process.
         app_name: the app's name in the ledger; else `OTEL_SERVICE_NAME`.
         environment: where the app runs, like `production`.
         batch_size: the most rows per COMMIT.
@@ -90,6 +93,7 @@ def configure(  # noqa: PLR0913 - one keyword per option
         read_settings(
             {
                 "database_url": database_url,
+                "embedded": embedded,
                 "app_name": app_name,
                 "environment": environment,
                 "batch_size": batch_size,

@@ -10,6 +10,9 @@ from typing import Final
 OTEL_PYTHON_TOKENLEDGER_DATABASE_URL: Final = "OTEL_PYTHON_TOKENLEDGER_DATABASE_URL"
 """Postgres connection string of the ledger. Text."""
 
+OTEL_PYTHON_TOKENLEDGER_EMBEDDED: Final = "OTEL_PYTHON_TOKENLEDGER_EMBEDDED"
+"""Starts an embedded Postgres if there is no database URL; for scripts and notebooks. Flag."""
+
 OTEL_PYTHON_TOKENLEDGER_APP_NAME: Final = "OTEL_PYTHON_TOKENLEDGER_APP_NAME"
 """The app's name in the ledger. Text; else `service.name`."""
 

@@ -40,6 +40,7 @@ class Settings:
 
     Args:
         database_url: Postgres connection string; "" if there is none.
+        embedded: without a database URL, start an embedded Postgres; for scripts and notebooks.
         app_name: fills the column `app_name`; "" uses the resource's `service.name`.
         environment: fills the column `environment`; "" uses `deployment.environment.name`.
         batch_size: the most rows per COMMIT; 1 to 100,000.
@@ -65,6 +66,7 @@ class Settings:
     """
 
     database_url: str = field(default="", repr=False)
+    embedded: bool = False
     app_name: str = ""
     environment: str = ""
     batch_size: int = 100
@@ -222,7 +224,7 @@ _SECONDS: Final = (
 )
 _WHOLE_NUMBERS: Final = ("batch_size", *_MINIMUMS)
 _NUMBERS: Final = (*_WHOLE_NUMBERS, *_SECONDS, "sample_rate")
-_FLAGS: Final = ("async_mode", "enabled", "debug", "stream_usage")
+_FLAGS: Final = ("embedded", "async_mode", "enabled", "debug", "stream_usage")
 _MAPPINGS: Final = ("default_metadata", "tags", "provider_hosts")
 _PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     **dict.fromkeys(_NUMBERS, _number),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -22,6 +23,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import tokenledger
 from end_to_end.money import mtok
+from support.embedded_script import run_script
 from support.ledger_rows import ask
 from tokenledger_exporter.demo.scripts import Use
 from tokenledger_exporter.recorder.circuit_breaker import CircuitBreaker
@@ -145,6 +147,10 @@ class Tried:
         found = ask(self.database_url, f"SELECT {name} FROM token_ledger_events")
         return {value for (value,) in found}
 
+    def records_without_a_database(self) -> bool:
+        """Whether a script without a database URL records a call and asks what it cost."""
+        return run_script(os.environ.get("TOKENLEDGER_EMBEDDED", "false")).stdout == "0.0035\n"
+
     def count(self) -> int:
         """Rows as they are now."""
         ((rows,),) = ask(self.database_url, COUNT)
@@ -203,6 +209,7 @@ def tried(
 
 EFFECTS: dict[str, tuple[str, Callable[[Tried], bool]]] = {
     "database_url": ("DATABASE", lambda tried: tried.column("cost_usd") == {COST}),
+    "embedded": ("true", lambda tried: tried.records_without_a_database()),
     "app_name": ("shop", lambda tried: tried.column("app_name") == {"shop"}),
     "environment": ("test", lambda tried: tried.column("environment") == {"test"}),
     "batch_size": ("2", lambda tried: tried.largest_commit() <= 2),

@@ -16,6 +16,7 @@ from tokenledger_semconv.settings import (
 # One value a person might give each option: as text, and as the program sees it.
 GIVEN: dict[str, tuple[str, object]] = {
     "database_url": ("postgresql://h/db", "postgresql://h/db"),
+    "embedded": ("on", True),
     "app_name": ("shop", "shop"),
     "environment": ("production", "production"),
     "batch_size": ("7", 7),

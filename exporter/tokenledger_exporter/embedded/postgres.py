@@ -181,11 +181,12 @@ class EmbeddedPostgres:
         return self.home / "server.log"
 
     @property
-    def _password_file(self) -> Path:
+    def password_file(self) -> Path:
+        """The file that holds the password of the user `postgres`."""
         return self.home / "password"
 
     def _url(self, database: str) -> str:
-        password = self._password_file.read_text().strip()
+        password = self.password_file.read_text().strip()
         return f"postgresql://postgres:{password}@127.0.0.1:{self._port}/{database}"
 
     def _make_home(self) -> None:
@@ -199,10 +200,10 @@ class EmbeddedPostgres:
                 )
 
     def _make_password(self) -> None:
-        if not self._password_file.exists():
-            self._password_file.touch(mode=0o600)
-            self._password_file.write_text(secrets.token_urlsafe(18))
-            give_to_server_user(self._password_file)
+        if not self.password_file.exists():
+            self.password_file.touch(mode=0o600)
+            self.password_file.write_text(secrets.token_urlsafe(18))
+            give_to_server_user(self.password_file)
 
     def _join_running(self) -> bool:
         try:
@@ -224,7 +225,7 @@ class EmbeddedPostgres:
         command = [
             *(str(programs / "initdb"), "--pgdata", str(self._data), "--username=postgres"),
             # The wheel is built without ICU; C collation sorts the same on every machine.
-            *("--auth=scram-sha-256", f"--pwfile={self._password_file}", "--locale=C"),
+            *("--auth=scram-sha-256", f"--pwfile={self.password_file}", "--locale=C"),
             *("--encoding=UTF8", "--no-sync"),
         ]
         result = subprocess.run(  # noqa: S603 - our own binary and arguments

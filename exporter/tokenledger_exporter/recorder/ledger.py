@@ -10,6 +10,7 @@ import atexit
 import os
 import threading
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.trace import TracerProvider
@@ -210,9 +211,12 @@ def install(provider: AnyTracerProvider | None, settings: Settings) -> PostgresL
         settings: the settings of `configure()`; equal settings keep the installed ledger.
 
     Raises:
-        SettingsError: no database URL is set.
+        SettingsError: no database URL is set, or `embedded` is set in a web server.
+        EmbeddedPostgresError: the embedded Postgres does not start.
     """
     with _installing:
+        if settings.embedded and settings.enabled and not settings.database_url:
+            settings = replace(settings, database_url=_embedded_database_url())
         previous = installed_ledger()
         if previous is not None and previous.settings == settings:
             ledger = previous
@@ -229,6 +233,13 @@ def install(provider: AnyTracerProvider | None, settings: Settings) -> PostgresL
     if provider is not None:
         ledger.attach(provider)
     return ledger
+
+
+def _embedded_database_url() -> str:
+    # Loaded here: an app with a database does not need it.
+    from tokenledger_exporter.recorder import embedded_server  # noqa: PLC0415
+
+    return embedded_server.embedded_database_url()
 
 
 def installed_ledger() -> PostgresLedger | None:
@@ -272,11 +283,17 @@ def _default_attributes(settings: Settings) -> dict[str, str]:
 def _close_all() -> None:
     for ledger in list(_living):
         ledger.shutdown(exit_seconds_left(), ends_process=True)
+    if PROCESS.embedded is not None:
+        from tokenledger_exporter.recorder import embedded_server  # noqa: PLC0415
+
+        embedded_server.stop_embedded()
 
 
 def _fork_all() -> None:
     global _attaching, _installing
     _attaching, _installing = threading.Lock(), threading.Lock()
+    # The parent's server is not the child's to stop.
+    PROCESS.embedded = None
     for ledger in list(_living):
         ledger.after_fork()
 

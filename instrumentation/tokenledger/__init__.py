@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tokenledger._manual.track import atrack, atrack_many, track, track_cost, track_many
     from tokenledger._manual.track_llm import track_llm
 
+    __version__: str
+
 __all__ = [
     "aflush",
     "atrack",
@@ -61,6 +63,10 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tokenledger-otel")
     if name not in __all__:
         raise AttributeError(f"module 'tokenledger' has no attribute {name!r}")
     module = importlib.import_module(_MODULES.get(name, "tokenledger._configure"))
@@ -71,4 +77,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    special = (name for name in globals() if name.startswith("__"))
+    return sorted({*__all__, *special, "__version__"})

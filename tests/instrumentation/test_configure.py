@@ -6,6 +6,7 @@ import inspect
 import logging
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -231,3 +232,9 @@ def test_the_public_names_are_few_sorted_and_callable() -> None:
     assert len(tokenledger.__all__) < 20
     assert list(tokenledger.__all__) == sorted(tokenledger.__all__)
     assert all(callable(getattr(tokenledger, name)) for name in tokenledger.__all__)
+
+
+def test_the_package_has_a_version_and_lists_only_its_public_names() -> None:
+    assert tokenledger.__version__ == version("tokenledger-otel")
+    shown = [name for name in dir(tokenledger) if not name.startswith("__")]
+    assert shown == list(tokenledger.__all__)

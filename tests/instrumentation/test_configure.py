@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _GIVEN: dict[str, Any] = {
     "database_url": "postgresql://u:canary-password@h/d",
+    "embedded": True,
     "app_name": "shop",
     "environment": "test",
     "batch_size": 7,

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from tokenledger_exporter.domain.time_range import BEGINNING, END
 from tokenledger_exporter.pricing.patterns import search
 from tokenledger_exporter.pricing.sheet import Sheet, compute
+from tokenledger_exporter.pricing.spellings import spellings
 from tokenledger_semconv.bounded_cache import BoundedCache
 from tokenledger_semconv.tokens import TEXT_COUNTS
 
@@ -31,8 +31,6 @@ _STANDARD_NAMES: Final = frozenset({"", "default", "auto", "standard", "standard
 # (its page "Fast mode", pricing) and OpenAI's ultrafast processing, which has no list price (openai
 # 3.57.0, `service_tier`). Both read 2026-11-26.
 _PRICED_SEPARATELY: Final = frozenset({"fast", "ultrafast"})
-_LATEST: Final = "-latest"
-_COMPACT_DATE: Final = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
 # Free operations and the price_id of their rows. OpenAI: moderation models are free
 # (developers.openai.com/api/docs/models/omni-moderation-latest, checked 2026-11-22).
@@ -189,10 +187,8 @@ class PriceBook:
         key = (provider, model.lower())
         candidates = self._candidate_cache.get(key)
         if candidates is None:
-            # The name as written, with dashes in its date, and without `-latest`.
-            dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", key[1])
-            spellings = dict.fromkeys((key[1], dashed, key[1].removesuffix(_LATEST)))
-            matches = (self._match(provider, spelling) for spelling in spellings)
+            names = dict.fromkeys(spellings(provider, key[1]))
+            matches = (self._match(provider, name) for name in names)
             candidates = next(filter(None, matches), _Candidates())
             self._candidate_cache[key] = candidates
         return candidates

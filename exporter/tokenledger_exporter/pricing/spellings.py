@@ -1,0 +1,51 @@
+"""Other spellings of a model name, which are tried if the name as written has no price."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LATEST: Final = "-latest"
+_COMPACT_DATE: Final = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
+
+# The maker of a model on Bedrock -> how the names of its models begin, for emitters that leave the
+# maker out (OpenLLMetry). AWS, "Supported foundation models in Amazon Bedrock", read 2026-11-28.
+_MAKERS: Final = (
+    ("amazon", ("nova-", "titan-")),
+    ("meta", ("llama2-", "llama3-", "llama4-")),
+    (
+        "mistral",
+        (
+            *("mistral-", "mixtral-", "ministral-", "pixtral-", "magistral-", "devstral-"),
+            "voxtral-",
+        ),
+    ),
+    ("deepseek", ("r1-", "v3-", "v3.")),
+    ("openai", ("gpt-",)),
+    ("qwen", ("qwen3-",)),
+    ("google", ("gemma-",)),
+    ("nvidia", ("nemotron-",)),
+    ("writer", ("palmyra-",)),
+    ("cohere", ("command-", "embed-", "rerank-")),
+    ("ai21", ("jamba-",)),
+)
+
+
+def spellings(provider: str, name: str) -> Iterator[str]:
+    """The name as written, and then the spellings that mean the same model at this provider.
+
+    Args:
+        provider: price-book name of the provider.
+        name: model name in lower case.
+    """
+    yield name
+    yield _COMPACT_DATE.sub(r"-\1-\2-\3", name)
+    yield name.removesuffix(_LATEST)
+    if provider == "google" and "/" in name:
+        # `models/gemini-2.5-flash`, `google/gemini-2.5-flash`, `publishers/google/models/...`.
+        yield name.rpartition("/")[2]
+    if provider == "aws":
+        yield from (f"{maker}.{name}" for maker, starts in _MAKERS if name.startswith(starts))

@@ -13,7 +13,7 @@ import msgspec
 from tokenledger_exporter.pricing.book import STANDARD_TIER, free_sheet, has_own_price, tier_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from tokenledger_exporter.pricing.book import PriceBook
@@ -125,7 +125,18 @@ COST_COLUMNS: Final = (
 
 _SEPARATOR: Final = "; "
 _UNKNOWN_LENGTH: Final = UNKNOWN_NOTE + "whether each turn is priced by its own length"
-_BATCH: Final = "batch"
+_CLOUDS: Final = frozenset({"google", "aws"})
+_PRIORITY: Final = ("priority", "low", _CLOUDS | {"azure"})
+_FLEX: Final = ("flex", "high", _CLOUDS)
+OTHER_RATES: Final[Mapping[str, tuple[str, str, frozenset[str]]]] = {
+    "batch": ("batch", "high", frozenset()),
+    **dict.fromkeys(("priority", "PRIORITY", "ON_DEMAND_PRIORITY"), _PRIORITY),
+    **dict.fromkeys(("flex", "FLEX", "ON_DEMAND_FLEX"), _FLEX),
+}
+"""Tier, in a provider's words -> its name, how far off the standard rate is, and the providers this
+is true of; none means all. Every batch costs less. Google's and Bedrock's flex costs half, and
+their priority 75 to 100 % more (ai.google.dev, "Optimization"; AWS, "Service tiers for inference");
+so does Azure's priority (its retail price list). Read 2026-11-28."""
 _UNKNOWN: Final = (None,) * 6
 _NOTHING: Final = (Decimal(0),) * 6
 
@@ -155,9 +166,11 @@ def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBoo
         return _unpriced(call, note)
     doubts: tuple[str, ...] = ()
     shortest = call.shortest_turn
-    if shortest is not None or call.service_tier == _BATCH:
+    if shortest is not None or call.service_tier in OTHER_RATES:
         sheet = prices_of(provider).sheet(provider, model, moment, tier)
         doubts = _doubts(call, shortest, sheet)
+    if cost.unknown_usage:
+        doubts = (*doubts, cost.unknown_usage)
     if not (cost.unpriced_kinds or call.estimated or call.missing_usage or doubts):
         return Charge(_amounts(cost), "priced", cost.price_id, "")
     return _doubtful(call, cost, doubts)
@@ -171,10 +184,28 @@ def _doubts(call: Billable, shortest: int | None, sheet: Sequence[PriceRow]) -> 
         thresholds = {row.above_input_tokens for row in sheet} - {0}
         if any(shortest <= above < longest for above in thresholds):
             doubts.append(_UNKNOWN_LENGTH)
-    # A batch is billed at less than the standard rate.
-    if call.service_tier == _BATCH and sheet and sheet[0].tier.startswith(STANDARD_TIER):
-        doubts.append(f"no batch price for {call.priced_model}: the standard rate is too high")
-    return tuple(doubts)
+    if call.service_tier in OTHER_RATES:
+        priced_tier = sheet[0].tier if sheet else ""
+        doubts.append(tier_doubt(call.provider, call.priced_model, call.service_tier, priced_tier))
+    return tuple(filter(None, doubts))
+
+
+def tier_doubt(provider: str, model: str, tier: str, priced_tier: str) -> str:
+    """Why the standard rate is not what a call on this tier costs; "" if nothing says so.
+
+    Args:
+        provider: the ledger's name of the provider.
+        model: the model, as named in the note.
+        tier: service tier in the provider's words.
+        priced_tier: tier of the sheet that the call is priced by.
+    """
+    kind = OTHER_RATES.get(tier)
+    if kind is None or not priced_tier.startswith(STANDARD_TIER):
+        return ""
+    name, effect, providers = kind
+    if providers and provider not in providers:
+        return ""
+    return f"no {name} price for {model}: the standard rate is too {effect}"
 
 
 def _doubtful(call: Billable, cost: Cost, doubts: Sequence[str]) -> Charge:

@@ -122,7 +122,12 @@ class CostLine:
 
 
 class Cost(msgspec.Struct, frozen=True, gc=False):
-    """The cost of a call by one price sheet, in US dollars: its parts and their sum."""
+    """The cost of a call by one price sheet, in US dollars: its parts and their sum.
+
+    Args:
+        unpriced_kinds: kinds of usage that the sheet has no price for.
+        unknown_usage: what decides the price and was not reported, in words; "" if nothing.
+    """
 
     price_id: str = ""
     input_usd: Decimal = _ZERO
@@ -132,3 +137,4 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
     tool_usd: Decimal = _ZERO
     total_usd: Decimal = _ZERO
     unpriced_kinds: tuple[str, ...] = ()
+    unknown_usage: str = ""

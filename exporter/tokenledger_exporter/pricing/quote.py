@@ -11,6 +11,7 @@ from tokenledger_exporter.domain.provider_names import ledger_name
 from tokenledger_exporter.domain.time_expressions import parse_moment
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import plain_usd, tier_at
+from tokenledger_exporter.pricing.charge import tier_doubt
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
@@ -100,7 +101,11 @@ def quote(shape: UsageShape, prices_of: Callable[[str], PriceBook]) -> Quote:
     missing = f"no price for {', '.join(cost.unpriced_kinds)}" if cost.unpriced_kinds else ""
     if missing and not cost.total_usd:
         return Quote(None, cost.price_id, missing)
-    return Quote(plain_usd(cost.total_usd), cost.price_id, missing)
+    tier = shape.tier.partition("@")[0]
+    sheet = book.sheet(shape.provider, shape.model, shape.moment, shape.tier)
+    doubt = tier_doubt(shape.provider, shape.model, tier, sheet[0].tier if sheet else "")
+    note = "; ".join(filter(None, (missing, doubt, cost.unknown_usage)))
+    return Quote(plain_usd(cost.total_usd), cost.price_id, note)
 
 
 def _tokens(fields: dict[str, object]) -> TokenVector:

@@ -42,6 +42,7 @@ _LENGTHS: Final[Mapping[str, str]] = {
     "input_character": "input_characters",
     "image": "images",
 }
+_UNKNOWN_IMAGES: Final = "how much of the output is images, which have another price, is not known"
 _LENGTH_KINDS: Final = frozenset(_LENGTHS)
 _NOT_BY_TEXT_ALONE: Final = _LENGTH_KINDS | {"request"}
 
@@ -120,7 +121,7 @@ class Sheet:
 
     def seal(self) -> None:
         """Compute the rates of text-only calls, if the sheet has them, after the last row."""
-        if self.bands.keys() & _NOT_BY_TEXT_ALONE:
+        if self.bands.keys() & _NOT_BY_TEXT_ALONE or self.prices_images_apart:
             return
         rates = {kind: band[0] for kind in _TEXT_KINDS if (band := self.band(kind, 0))}
         if len(rates) < len(_TEXT_KINDS) or not all(map(_is_short, rates.values())):
@@ -129,6 +130,14 @@ class Sheet:
         above = [row.above_input_tokens for _, row in bands if row.above_input_tokens]
         up_to = min(above, default=_EXACT_TOKENS)
         self.rates = _TextRates(self.first.price_id, up_to_input_tokens=up_to, **rates)
+
+    @property
+    def prices_images_apart(self) -> bool:
+        """Whether images in the output have another price than its text."""
+        images, text = self.bands.get("output_image"), self.bands.get("output")
+        if images is None or text is None:
+            return False
+        return [band[0] for band in images] != [band[0] for band in text]
 
     @property
     def rows(self) -> tuple[PriceRow, ...]:
@@ -201,7 +210,15 @@ def compute(sheet: Sheet, tokens: TokenVector, lines: list[CostLine] | None = No
             tool_usd=tool_usd,
             total_usd=input_usd + cached_usd + cache_write_usd + output_usd + tool_usd,
             unpriced_kinds=tuple(missing),
+            unknown_usage=_unknown_usage(sheet, tokens),
         )
+
+
+def _unknown_usage(sheet: Sheet, tokens: TokenVector) -> str:
+    """What decides the price of the output and was not reported."""
+    if tokens.image_output_tokens is None and tokens.output_tokens and sheet.prices_images_apart:
+        return _UNKNOWN_IMAGES
+    return ""
 
 
 def _input(price: _Price, tokens: TokenVector) -> Decimal:

@@ -70,6 +70,29 @@ def test_a_quote_needs_no_database() -> None:
     assert str(answer["price_id"]).startswith("openai/gpt-4o/standard/")
 
 
+def test_a_quote_on_a_tier_that_nobody_prices_says_so_as_the_row_would() -> None:
+    usage = {"provider": "google", "model": "gemini-3.8-flash", "input_tokens": 1_000_000}
+    on_tier, standard, batch = quote(
+        {**usage, "on": "2026-11-27", "processing": "priority"},
+        {**usage, "on": "2026-11-27"},
+        {**usage, "on": "2026-11-27", "model": "gemini-embedding-001", "processing": "flex"},
+    )
+    assert on_tier["cost_usd"] == standard["cost_usd"] == "0.75"
+    assert on_tier["note"] == (
+        "no priority price for gemini-3.8-flash: the standard rate is too low"
+    )
+    assert "note" not in standard
+    assert batch["note"] == "no flex price for gemini-embedding-001: the standard rate is too high"
+
+
+def test_a_quote_of_an_image_model_without_modalities_says_so() -> None:
+    usage = {"provider": "google", "model": "gemini-2.5-flash-image", "output_tokens": 1_000}
+    unsplit, split = quote(usage, {**usage, "image_output_tokens": 1_000})
+    assert str(unsplit["note"]).startswith("how much of the output is images")
+    # 30 dollars per million.
+    assert (split["cost_usd"], "note" in split) == ("0.03", False)
+
+
 def test_a_quote_without_a_price_says_why_and_exits_1() -> None:
     usage = {"provider": "openai", "model": "acme-7b", "input_tokens": 1}
     result = run("prices", "quote", "-", stdin=json.dumps(usage))
@@ -129,6 +152,16 @@ def test_show_prints_a_prices_unit_source_and_day() -> None:
     assert "USD per 1,000,000 tokens" in result.stdout
     assert "1.25" in result.stdout
     assert "tier batch, valid from" in result.stdout
+
+
+@pytest.mark.usefixtures("ledger_url")
+def test_show_says_that_a_tier_has_no_price() -> None:
+    note = "note: no priority price for gemini-3.8-flash: the standard rate is too low"
+    call = ("prices", "show", "google", "gemini-3.8-flash", "--tier", "priority")
+    assert note in run(*call).stdout
+    as_json = run(*call, "--format", "json")
+    assert note in as_json.stderr
+    assert json.loads(as_json.stdout)["rows"]
 
 
 @pytest.mark.usefixtures("ledger_url")

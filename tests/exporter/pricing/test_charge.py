@@ -12,7 +12,7 @@ from msgspec import structs
 
 from support.price_rows import price
 from tokenledger_exporter.pricing.book import PriceBook
-from tokenledger_exporter.pricing.charge import Charge, charge, unknown_notes
+from tokenledger_exporter.pricing.charge import Charge, charge, tier_doubt, unknown_notes
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
@@ -200,6 +200,29 @@ def test_a_batch_without_a_batch_price_is_charged_too_much_and_says_so(batch: st
     assert charged(service_tier=batch) == Charge(AMOUNTS, "partial", "sheet-1", note)
     one_price = charged(price("output", "10"), service_tier=batch, tokens=TokenVector(0, 5))
     assert one_price.note == note
+
+
+LOW, HIGH = (f"the standard rate is too {effect}" for effect in ("low", "high"))
+
+
+@pytest.mark.parametrize(
+    ("provider", "tier", "doubt"),
+    [
+        ("google", "priority", f"no priority price for model-x: {LOW}"),
+        ("google", "ON_DEMAND_PRIORITY", f"no priority price for model-x: {LOW}"),
+        ("aws", "flex", f"no flex price for model-x: {HIGH}"),
+        ("azure", "priority", f"no priority price for model-x: {LOW}"),
+        ("azure", "flex", ""),
+        ("groq", "flex", ""),
+        ("openai", "priority", ""),
+        ("google", "standard", ""),
+    ],
+)
+def test_a_tier_that_the_provider_bills_apart_is_doubted_without_a_price(
+    provider: str, tier: str, doubt: str
+) -> None:
+    assert tier_doubt(provider, "model-x", tier, "standard") == doubt
+    assert not tier_doubt(provider, "model-x", tier, tier)
 
 
 def test_a_batch_with_a_batch_price_is_priced() -> None:

@@ -86,6 +86,7 @@ def show(  # noqa: PLR0913 - one argument per option
     from tokenledger_exporter.domain.provider_names import ledger_name
     from tokenledger_exporter.domain.time_expressions import parse_moment
     from tokenledger_exporter.pricing.catalog.lookup import SHOW_COLUMNS, shown
+    from tokenledger_exporter.pricing.charge import tier_doubt
     from tokenledger_exporter.render.table import render_rows
 
     timestamp = parse_moment(at)
@@ -96,6 +97,8 @@ def show(  # noqa: PLR0913 - one argument per option
         say(*_sheet_lines(rows[0]))
     else:
         click.echo(render_rows(SHOW_COLUMNS, rows, shape), nl=False)
+    if doubt := tier_doubt(ledger_name(provider), model, tier, str(rows[0]["tier"])):
+        say(f"note: {doubt}", err=shape != "table")
 
 
 @command.command()

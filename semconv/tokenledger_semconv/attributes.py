@@ -77,6 +77,10 @@ INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 """Output tokens **including** reasoning. Integer, tokens. Emitter, at the end."""
 
+TOTAL_TOKENS: Final = "gen_ai.usage.total_tokens"
+"""Input and output together, as the provider adds them up. Integer, tokens. Other emitters; our
+instrumentors set it only if the provider's total is not the sum of the counts."""
+
 INPUT_TOKENS_UNTIL_1_26: Final = "gen_ai.usage.prompt_tokens"
 """Input tokens under the name of conventions 1.26 and before. Integer, tokens. Older emitters."""
 

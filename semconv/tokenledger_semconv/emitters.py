@@ -13,9 +13,6 @@ from typing import Final
 AGENT_NAME: Final = "gen_ai.agent.name"
 """The agent's name. String. The conventions; used if there is no agent id."""
 
-TOTAL_TOKENS: Final = "gen_ai.usage.total_tokens"
-"""Input and output together. Integer, tokens. OpenLLMetry."""
-
 CACHE_WRITE_TOKENS_STRANDS: Final = "gen_ai.usage.cache_write_input_tokens"
 """Cache writes. Integer, tokens. Strands."""
 
@@ -45,6 +42,9 @@ LLM_PROMPT_TOKENS: Final = "llm.usage.prompt_tokens"
 LLM_COMPLETION_TOKENS: Final = "llm.usage.completion_tokens"
 """Output tokens before OpenLLMetry 0.30. Integer, tokens."""
 
+LLM_TOTAL_TOKENS: Final = "llm.usage.total_tokens"
+"""Input and output together, in packages that are not migrated yet. Number, tokens."""
+
 ASSOCIATION_PREFIX: Final = "traceloop.association.properties."
 """Prefix of the app's own properties of a trace. Strings. OpenLLMetry."""
 
@@ -58,6 +58,9 @@ OI_INPUT: Final = "llm.token_count.prompt"
 
 OI_OUTPUT: Final = "llm.token_count.completion"
 """Output tokens, including reasoning. Integer, tokens."""
+
+OI_TOTAL: Final = "llm.token_count.total"
+"""Input and output together. Integer, tokens."""
 
 OI_CACHE_READ: Final = "llm.token_count.prompt_details.cache_read"
 """Cache reads. Integer, tokens."""
@@ -120,6 +123,9 @@ VERCEL_OUTPUT: Final = "ai.usage.outputTokens"
 
 VERCEL_OUTPUT_UNTIL_4: Final = "ai.usage.completionTokens"
 """Output tokens up to version 4. Integer, tokens."""
+
+VERCEL_TOTAL: Final = "ai.usage.totalTokens"
+"""Input and output together. Integer, tokens."""
 
 VERCEL_EMBEDDING_TOKENS: Final = "ai.usage.tokens"
 """Input tokens of an embedding. Integer, tokens."""
@@ -200,6 +206,34 @@ PYDANTIC_AUDIO_INPUT: Final = "gen_ai.usage.details.input_audio_tokens"
 PYDANTIC_AUDIO_OUTPUT: Final = "gen_ai.usage.details.output_audio_tokens"
 """Audio in the output. Integer, tokens. Pydantic AI."""
 
+PYDANTIC_THINKING: Final = "gen_ai.usage.details.thoughts_tokens"
+"""Gemini's thinking, in the output. Integer, tokens. Pydantic AI."""
+
+PYDANTIC_AUDIO_PROMPT: Final = "gen_ai.usage.details.audio_prompt_tokens"
+"""Audio in Gemini's prompt. Integer, tokens. Pydantic AI."""
+
+PYDANTIC_IMAGE_PROMPT: Final = "gen_ai.usage.details.image_prompt_tokens"
+"""Images in Gemini's prompt. Integer, tokens. Pydantic AI."""
+
+PYDANTIC_CACHED_AUDIO: Final = "gen_ai.usage.details.cache_audio_read_tokens"
+"""Audio in the cache reads. Integer, tokens. Pydantic AI."""
+
+PYDANTIC_AUDIO_CACHE: Final = "gen_ai.usage.details.audio_cache_tokens"
+"""Audio in Gemini's cache reads. Integer, tokens. Pydantic AI."""
+
+PYDANTIC_IMAGE_CACHE: Final = "gen_ai.usage.details.image_cache_tokens"
+"""Images in Gemini's cache reads. Integer, tokens. Pydantic AI."""
+
+PYDANTIC_AUDIO_ANSWER: Final = "gen_ai.usage.details.audio_candidates_tokens"
+"""Audio in Gemini's answer. Integer, tokens. Pydantic AI."""
+
+PYDANTIC_IMAGE_ANSWER: Final = "gen_ai.usage.details.image_candidates_tokens"
+"""Images in Gemini's answer. Integer, tokens. Pydantic AI."""
+
+PYDANTIC_TEXT_ANSWER: Final = "gen_ai.usage.details.text_candidates_tokens"
+"""Text in Gemini's answer: the answer is split, and what is not named is 0. Integer, tokens.
+Pydantic AI."""
+
 # --- LiteLLM
 
 LITELLM_CACHE_HIT: Final = "litellm.cache_hit"
@@ -275,6 +309,9 @@ LANGSMITH_TAGS: Final = "langsmith.span.tags"
 """Tags of the run, joined by commas. String."""
 
 # --- The mistralai SDK
+
+MISTRAL_TOTAL: Final = "mistral_ai.request.total_tokens"
+"""Input and output together. Integer, tokens."""
 
 MISTRAL_OPERATION: Final = "mistral_ai.operation.id"
 """The API's name of the operation, `chat_completion_v1_chat_completions_post`. String."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
@@ -23,6 +24,7 @@ from tokenledger_exporter.spool.codec import FORMAT_VERSION, decode_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from decimal import Decimal
 
     from opentelemetry.sdk.trace import ReadableSpan
@@ -98,9 +100,19 @@ class LedgerInMemory:
         return attributes_of(self.spans[0])
 
 
-def row_of(span: ReadableSpan) -> LedgerRow:
-    """The only row that a span becomes, by the installed price list."""
-    [row] = rows_of(span)
+def row_of(span: ReadableSpan, at: datetime | None = None) -> LedgerRow:
+    """The only row that a span becomes, by the installed price list.
+
+    Args:
+        span: the span.
+        at: when the call begins instead of now: some prices vary by hour.
+    """
+    if at is None:
+        [row] = rows_of(span)
+        return row
+    start_ns = int(at.timestamp()) * 10**9
+    moved = replace(stored_record(span), start_ns=start_ns, end_ns=start_ns + 10**9)
+    [row] = build_rows(moved, HEADER, package_book)
     return row
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
+from tokenledger_exporter.dialects.totals import EITHER
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -87,6 +89,7 @@ class SpanFields(msgspec.Struct, frozen=True, gc=False):
         metadata: more attribution keys.
         usage: the provider's usage object, if it was read from an attribute of the emitter.
         refused: the provider refused the call.
+        total_tokens: the total, if the counts are not known to add up to it.
     """
 
     tokens: TokenVector
@@ -98,6 +101,7 @@ class SpanFields(msgspec.Struct, frozen=True, gc=False):
     metadata: dict[str, str]
     usage: str | None = None
     refused: bool = False
+    total_tokens: int | None = None
 
 
 # Compared by identity: there are few dialects, and plans are cached by dialect.
@@ -120,6 +124,7 @@ class Dialect:
         is_repeat: given a span's attributes and whether it failed: whether another span of this
             emitter reports the same call, or no provider was called.
         adjust: changes the raw fields where the table is not enough.
+        gemini_surplus: what the total of a Gemini call has in addition to the counts; see `totals`.
     """
 
     name: str
@@ -135,6 +140,7 @@ class Dialect:
     ignored_keys: tuple[str, ...] = ()
     is_repeat: Callable[[Mapping[str, AttributeValue], bool], bool] | None = None
     adjust: Callable[[RawFields], None] | None = None
+    gemini_surplus: str = EITHER
 
 
 def counts(**attributes_of: str | tuple[str, ...]) -> dict[str, Field]:

@@ -55,6 +55,7 @@ class _Plan(msgspec.Struct, frozen=True, gc=False):
         others: picks the values that are not text.
         settings: picks the values of the details.
         details: the names of the details with their positions.
+        total: the position of the reported total; negative if there is none.
     """
 
     texts: Picker
@@ -65,6 +66,7 @@ class _Plan(msgspec.Struct, frozen=True, gc=False):
     others: Picker
     settings: Picker
     details: Positions
+    total: int
 
 
 def read_plain(
@@ -84,8 +86,11 @@ def read_plain(
     are_counts = _INTEGERS.issuperset(map(type, counts))
     if not are_counts or min(counts) < 0 or sum(counts) > MAX_COUNT or "" in settings:
         return None
+    tokens = TokenVector._make(plan.vector(values))
+    if plan.total >= 0 and values[plan.total] != tokens.total_tokens:
+        return None
     return SpanFields(
-        TokenVector._make(plan.vector(values)),
+        tokens,
         True,
         texts[: len(TEXTS)],
         plan.others(values),
@@ -126,12 +131,15 @@ def _plan(dialect: Dialect, names: tuple[str, ...]) -> _Plan | None:
         others=_picker(call_values.get(name, _NOTHING) for name in OTHERS),
         settings=_picker(groups[DETAIL].values()),
         details=tuple(groups[DETAIL].items()),
+        total=counts.get("total_tokens", _NOTHING),
     )
 
 
 def _are_complete(counts: Mapping[str, int]) -> bool:
     """Whether there are counts, and none must be computed from others."""
     if "cache_write_5m_tokens" in counts and "cache_write_tokens" not in counts:
+        return False
+    if "text_output_tokens" in counts and "image_output_tokens" not in counts:
         return False
     if counts.keys() & {"cached_audio_tokens", "cached_image_tokens"}:
         return "cached_tokens" in counts

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.dialects.dialect import DETAIL, Dialect, columns, counts, usage, values
+from tokenledger_exporter.dialects.totals import THINKING
 from tokenledger_semconv import attributes, dimensions, emitters
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ _COUNTS: Final = counts(
     image_input_tokens=attributes.IMAGE_INPUT_TOKENS,
     cached_image_tokens=attributes.CACHED_IMAGE_TOKENS,
     image_output_tokens=attributes.IMAGE_OUTPUT_TOKENS,
+    total_tokens=(attributes.TOTAL_TOKENS, emitters.LLM_TOTAL_TOKENS),
 )
 
 _VALUES: Final = values(
@@ -134,6 +136,7 @@ OURS: Final = Dialect(
     scopes=(attributes.SCOPE_PREFIX,),
     fields={**_OURS, **_ADDITIONAL_USAGE},
     trusted=True,
+    gemini_surplus=THINKING,
 )
 """Our own emitters."""
 

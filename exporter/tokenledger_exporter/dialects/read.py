@@ -23,11 +23,13 @@ from tokenledger_exporter.dialects.dialect import COUNT, OTHERS, TEXTS, RawField
 from tokenledger_exporter.dialects.fast_path import read_plain
 from tokenledger_exporter.dialects.operations import BILLABLE_OPERATIONS, billed_operation
 from tokenledger_exporter.dialects.registry import dialect_of
+from tokenledger_exporter.dialects.totals import CallKind, held_to_total
 from tokenledger_exporter.dialects.usage_json import counts_of, parsed, usage_text
 from tokenledger_exporter.domain.provider_names import ledger_name
 from tokenledger_semconv import attributes
 from tokenledger_semconv.families import provider_of
 from tokenledger_semconv.tokens import TokenVector
+from tokenledger_semconv.usage.totals import total_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +54,8 @@ _REFUSALS: Final = frozenset(
         *("ConflictError", "RequestTooLargeError", "UnprocessableEntityError", "RateLimitError"),
     }
 )
+# Some emitters write every value as text.
+_MAX_DIGITS: Final = 18
 _REFUSED_FROM, _REFUSED_TO = 400, 499
 _REQUEST_TIMED_OUT = 408
 
@@ -72,6 +76,10 @@ def read_call(record: SpanRecord, header: SpoolHeader) -> CallFacts | None:
     # Input of our own emitters includes cached tokens: more cached than input is an error to show.
     if not dialect.trusted:
         tokens = _with_cached(tokens, is_exclusive=is_exclusive)
+    if fields.total_tokens is not None or (tokens.reasoning_tokens or 0) > (
+        tokens.output_tokens or 0
+    ):
+        tokens = _held_to_total(dialect, fields, operation, tokens)
     return _call_facts(record, header, dialect, fields, (operation, tokens))
 
 
@@ -83,11 +91,12 @@ def _read_any(dialect: Dialect, record: SpanRecord) -> SpanFields:
         dialect.adjust(raw)
     counts, values = raw.counts, raw.values
     _complete(counts, failed=record.failed)
+    is_counted, total_tokens = bool(counts), counts.pop("total_tokens", None)
     texts = [_text(values, name) for name in TEXTS]
     error_type = texts[TEXTS.index("error_type")]
     return SpanFields(
         TokenVector(**counts),
-        bool(counts),
+        is_counted,
         texts,
         [values.get(name) for name in OTHERS],
         {column: _text(raw.columns, column) for column in raw.columns},
@@ -95,7 +104,23 @@ def _read_any(dialect: Dialect, record: SpanRecord) -> SpanFields:
         {key: metadata_text(value) for key, value in raw.metadata.items()},
         usage,
         record.failed and not counts and _is_refusal(values, error_type),
+        total_tokens,
     )
+
+
+def _held_to_total(
+    dialect: Dialect, fields: SpanFields, operation: str, tokens: TokenVector
+) -> TokenVector:
+    """The counts, held to the reported total; what stays unknown becomes a detail of the call."""
+    _, provider, model, request_model, *_ = fields.texts
+    name = model or request_model
+    provider = _provider(dialect, provider, name)
+    kind = CallKind(provider, name, operation, dialect.gemini_surplus)
+    tokens, unknown = held_to_total(tokens, fields.total_tokens, kind)
+    if unknown:
+        known = fields.details.get(attributes.UNKNOWN_USAGE)
+        fields.details[attributes.UNKNOWN_USAGE] = f"{known}; {unknown}" if known else unknown
+    return tokens
 
 
 def _call_facts(
@@ -174,6 +199,8 @@ def _read_usage(raw: RawFields) -> str | None:
         return None
     usage_object = parsed(usage)
     raw.counts.update(counts_of(usage_object))
+    if (total_tokens := total_in(usage_object)) is not None:
+        raw.counts["total_tokens"] = total_tokens
     for word in ("service_tier", "inference_geo", "speed"):
         if isinstance(value := usage_object.get(word), str):
             raw.values.setdefault(word, value)
@@ -188,6 +215,9 @@ def _complete(counts: dict[str, int], *, failed: bool) -> None:
     shorter = counts.pop("cache_write_5m_tokens", None)
     if shorter is not None and "cache_write_tokens" not in counts:
         counts["cache_write_tokens"] = shorter + counts.get("cache_write_1h_tokens", 0)
+    if counts.pop("text_output_tokens", None) is not None:
+        # The output is split by modality, so what it does not name is none.
+        counts.setdefault("image_output_tokens", 0)
     if "cached_tokens" not in counts:
         media = [
             counts[name]
@@ -206,8 +236,19 @@ def _with_cached(tokens: TokenVector, *, is_exclusive: bool) -> TokenVector:
     cached = (tokens.cached_tokens or 0) + (tokens.cache_write_tokens or 0)
     input_tokens = tokens.input_tokens
     if input_tokens is not None and cached and (is_exclusive or cached > input_tokens):
-        return tokens._replace(input_tokens=input_tokens + cached)
+        tokens = tokens._replace(input_tokens=input_tokens + cached)
+    if tokens.cached_media_tokens:
+        audio = _whole_media(tokens.audio_input_tokens, tokens.cached_audio_tokens)
+        image = _whole_media(tokens.image_input_tokens, tokens.cached_image_tokens)
+        tokens = tokens._replace(audio_input_tokens=audio, image_input_tokens=image)
     return tokens
+
+
+def _whole_media(count: int | None, cached: int | None) -> int | None:
+    """A modality of the input: if less than its cached part, the emitter counts that apart."""
+    if count is None or cached is None or cached <= count:
+        return count
+    return count + cached
 
 
 def _operation(dialect: Dialect, fields: SpanFields) -> str:
@@ -244,6 +285,9 @@ def _count(value: AttributeValue | None) -> int | None:
     """A whole, non-negative count; `None` for any other value. Missing is not zero."""
     if isinstance(value, bool):
         return None
+    if isinstance(value, str):
+        is_count = len(value) <= _MAX_DIGITS and value.isascii() and value.isdigit()
+        return int(value) if is_count else None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     # A larger number stays impossibly large, and the row's note reports it.

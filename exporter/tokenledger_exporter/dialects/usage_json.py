@@ -1,8 +1,9 @@
 """Reads the counts of usage objects that emitters copy into an attribute.
 
-Only numbers and the name of a tier are taken from such an object, because it may also contain
-prompts or answers. Shapes: OpenAI's two APIs, Anthropic, Gemini, Bedrock, LiteLLM, LangChain and
-Langfuse (from their spans, 2026-11-25).
+Only numbers, the name of a tier and those of modalities are taken from such an object, because it
+may also contain prompts or answers. Shapes: OpenAI's two APIs, Anthropic, Bedrock, LiteLLM,
+LangChain and Langfuse (from their spans, 2026-11-25); Gemini's two APIs and Cohere (their API
+references, 2026-11-28).
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ import msgspec
 from tokenledger_semconv import dimensions
 from tokenledger_semconv.tokens import TokenVector
 from tokenledger_semconv.usage.anthropic import ITERATIONS, iterations, message_tokens
-from tokenledger_semconv.usage.counts import count_in, object_in, total
+from tokenledger_semconv.usage.counts import count_in, first, object_in, total
+from tokenledger_semconv.usage.gemini import (
+    MODALITY_LISTS,
+    generate_content_tokens,
+    interaction_tokens,
+    modality_entries,
+)
 from tokenledger_semconv.usage.openai import chat_tokens, response_tokens
 
 if TYPE_CHECKING:
@@ -47,6 +54,10 @@ _READ: Final = (
     "reasoning_tokens",
     "audio_input_tokens",
     "audio_output_tokens",
+    "image_input_tokens",
+    "image_output_tokens",
+    "cached_audio_tokens",
+    "cached_image_tokens",
     "web_search_requests",
 )
 _NESTED: Final = ("usage", "usage_metadata", "usageMetadata")
@@ -54,7 +65,8 @@ _TIER: Final = "serviceTier"
 _INPUTS: Final = frozenset(
     {
         *("prompt_tokens", "input_tokens", "input", "prompt_token_count", "promptTokenCount"),
-        "inputTokens",
+        *("inputTokens", "billed_units", "total_input_tokens", "totalTokenCount"),
+        *("total_token_count", "total_tokens"),
     }
 )
 
@@ -148,6 +160,8 @@ def _numbers(source: JsonObject, depth: int) -> JsonObject:
             numbers[key] = value
         elif key == ITERATIONS and (entries := [*map(_iteration, iterations(source))]):
             numbers[key] = entries
+        elif key in MODALITY_LISTS and (modalities := modality_entries(value)):
+            numbers[key] = modalities
     return numbers
 
 
@@ -187,22 +201,8 @@ def _langfuse(usage: JsonObject) -> TokenVector:
         reasoning_tokens=count_in(usage, "output_reasoning_tokens", "output_reasoning"),
         audio_input_tokens=count_in(usage, "input_audio_tokens", "input_audio"),
         audio_output_tokens=count_in(usage, "output_audio_tokens", "output_audio"),
-    )
-
-
-def _gemini(usage: JsonObject) -> TokenVector:
-    """Gemini's prompt holds the cached tokens, its candidates not the thoughts."""
-    thoughts = count_in(usage, "thoughts_token_count", "thoughtsTokenCount")
-    return TokenVector(
-        input_tokens=total(
-            count_in(usage, "prompt_token_count", "promptTokenCount"),
-            count_in(usage, "tool_use_prompt_token_count", "toolUsePromptTokenCount"),
-        ),
-        output_tokens=total(
-            count_in(usage, "candidates_token_count", "candidatesTokenCount"), thoughts
-        ),
-        cached_tokens=count_in(usage, "cached_content_token_count", "cachedContentTokenCount"),
-        reasoning_tokens=thoughts,
+        image_input_tokens=count_in(usage, "input_image_tokens", "input_image"),
+        image_output_tokens=count_in(usage, "output_image_tokens", "output_image"),
     )
 
 
@@ -220,6 +220,15 @@ def _bedrock(usage: JsonObject) -> TokenVector:
     )
 
 
+def _cohere(usage: JsonObject) -> TokenVector:
+    """Cohere bills other counts than those of its tokenizer, and reports both."""
+    billed, counted = object_in(usage, "billed_units"), object_in(usage, "tokens")
+    return TokenVector(
+        input_tokens=first(count_in(billed, "input_tokens"), count_in(counted, "input_tokens")),
+        output_tokens=first(count_in(billed, "output_tokens"), count_in(counted, "output_tokens")),
+    )
+
+
 def _input_tokens(usage: JsonObject) -> TokenVector:
     """`input_tokens`: of Anthropic, of OpenAI's responses, of LangChain."""
     is_anthropic = "cache_read_input_tokens" in usage or "cache_creation_input_tokens" in usage
@@ -227,10 +236,15 @@ def _input_tokens(usage: JsonObject) -> TokenVector:
 
 
 _SHAPES: Final[tuple[tuple[str, Callable[[JsonObject], TokenVector]], ...]] = (
+    ("billed_units", _cohere),
     ("prompt_tokens", chat_tokens),
+    ("prompt_cache_hit_tokens", chat_tokens),
+    ("total_input_tokens", interaction_tokens),
     ("input_tokens", _input_tokens),
     ("input", _langfuse),
-    ("prompt_token_count", _gemini),
-    ("promptTokenCount", _gemini),
+    ("prompt_token_count", generate_content_tokens),
+    ("promptTokenCount", generate_content_tokens),
+    ("total_token_count", generate_content_tokens),
+    ("totalTokenCount", generate_content_tokens),
     ("inputTokens", _bedrock),
 )

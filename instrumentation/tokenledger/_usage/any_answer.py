@@ -21,7 +21,7 @@ _MESSAGE_EVENTS: Final = frozenset({"message_start", "message_delta"})
 _CACHE_FIELDS: Final = frozenset(
     {"cache_creation", "cache_creation_input_tokens", "cache_read_input_tokens"}
 )
-_COUNTS: Final = (names.INPUT_TOKENS, names.OUTPUT_TOKENS)
+_COUNTS: Final = (names.INPUT_TOKENS, names.OUTPUT_TOKENS, names.TOTAL_TOKENS)
 _NAMES: Final = ("model", "id", "service_tier", "system_fingerprint")
 CHAT: Final = "chat"
 """The operation of an answer that does not say otherwise."""
@@ -55,7 +55,8 @@ class AnswerReader:
             return
         # The event that ends a Responses stream contains the answer.
         response = fields_of(fields.get("response"))
-        for candidate in (fields, response):
+        # Groq's streams report the usage in a field of their own.
+        for candidate in (fields, response, fields_of(fields.get("x_groq"))):
             for name in _NAMES:
                 if value := candidate.get(name):
                     self._names[name] = value

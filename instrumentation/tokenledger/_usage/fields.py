@@ -63,6 +63,12 @@ _TOKEN_ATTRIBUTES: Final = (
     ("cache_write_tokens", names.CACHE_WRITE_TOKENS),
     ("cache_write_1h_tokens", names.CACHE_WRITE_1H_TOKENS),
     ("reasoning_tokens", names.REASONING_TOKENS),
+    ("audio_input_tokens", names.AUDIO_INPUT_TOKENS),
+    ("audio_output_tokens", names.AUDIO_OUTPUT_TOKENS),
+    ("image_input_tokens", names.IMAGE_INPUT_TOKENS),
+    ("image_output_tokens", names.IMAGE_OUTPUT_TOKENS),
+    ("cached_audio_tokens", names.CACHED_AUDIO_TOKENS),
+    ("cached_image_tokens", names.CACHED_IMAGE_TOKENS),
 )
 _encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
 

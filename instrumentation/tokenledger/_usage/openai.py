@@ -29,13 +29,15 @@ from tokenledger._usage.fields import (
     parts,
     text,
 )
+from tokenledger._usage.openai_compatible import add_compatible_usage
 from tokenledger._usage.openai_tools import TOOL_KINDS, add_svg, add_tools
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
 from tokenledger_semconv.tokens import MAX_COUNT
+from tokenledger_semconv.usage.openai import chat_tokens, response_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from tokenledger._usage.fields import Attributes
 
@@ -53,18 +55,8 @@ _HEAD: Final = FieldMap(
         "system_fingerprint": names.OPENAI_SYSTEM_FINGERPRINT,
     }
 )
-_CHAT_COUNTS: Final = CountMap(
-    {
-        "prompt_tokens": names.INPUT_TOKENS,
-        "completion_tokens": names.OUTPUT_TOKENS,
-    }
-)
-_COUNTS: Final = CountMap(
-    {
-        "input_tokens": names.INPUT_TOKENS,
-        "output_tokens": names.OUTPUT_TOKENS,
-    }
-)
+_CHAT_COUNTS: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
+_COUNTS: Final = ("input_tokens", "output_tokens", "total_tokens")
 _INPUT_DETAILS: Final = CountMap(
     {
         "cached_tokens": names.CACHE_READ_TOKENS,
@@ -86,11 +78,27 @@ _OUTPUT_DETAILS: Final = CountMap(
         "image_tokens": names.IMAGE_OUTPUT_TOKENS,
     }
 )
+# The fields of OpenAI's own usage objects, which are read fast. Any other host's may mean anything.
+_CHAT_FIELDS: Final = frozenset(
+    {*_CHAT_COUNTS, "prompt_tokens_details", "completion_tokens_details"}
+)
+_FIELDS: Final = frozenset(
+    {
+        *(*_COUNTS, "type", "input_tokens_details", "output_tokens_details"),
+        *("input_token_details", "output_token_details"),
+    }
+)
+_INPUT_FIELDS: Final = frozenset(
+    {
+        *(*_INPUT_DETAILS.fields, "text_tokens"),
+        *("cached_tokens_details", "cache_write_tokens_details"),
+    }
+)
+_NO_FIELDS: Final[Mapping[str, Any]] = {}
 _TEXTS: Final = ("content", "refusal", "reasoning_content", "reasoning")
 _UNFINISHED: Final = frozenset({"queued", "in_progress"})
 # The most a request can ask for: `n` is at most 128 (OpenAI's API reference, 2026-11-28).
 _MAX_CHOICES: Final = 128
-_MAX_DOLLARS: Final = 10**12
 
 
 def read_chat(completion: object) -> Attributes:
@@ -145,10 +153,10 @@ def read_usage(answer: object) -> Attributes:
     fields = fields_of(answer)
     attributes = head_of(fields, _HEAD)
     usage = fields.get("usage")
-    if "prompt_tokens" in fields_of(usage):
-        add_chat_usage(attributes, usage)
-    else:
+    if "input_tokens" in fields_of(usage):
         add_response_usage(attributes, usage)
+    else:
+        add_chat_usage(attributes, usage)
     return attributes
 
 
@@ -194,13 +202,19 @@ def add_chat_usage(attributes: Attributes, usage: object) -> None:
     if usage is None:
         return
     fields = fields_of(usage)
-    add_counts(attributes, fields, _CHAT_COUNTS)
-    if (details := fields.get("prompt_tokens_details")) is not None:
-        add_counts(attributes, fields_of(details), _INPUT_DETAILS)
-    if (details := fields.get("completion_tokens_details")) is not None:
-        add_counts(attributes, fields_of(details), _OUTPUT_DETAILS)
-    if (cost := fields.get("cost")) is not None:
-        _add_reported_cost(attributes, cost)
+    details, outputs = fields.get("prompt_tokens_details"), fields.get("completion_tokens_details")
+    inputs = _NO_FIELDS if details is None else fields_of(details)
+    if (
+        not _add_totals(attributes, fields, _CHAT_COUNTS, _CHAT_FIELDS)
+        or not inputs.keys() <= _INPUT_FIELDS
+        or "cached_tokens_details" in inputs
+    ):
+        add_compatible_usage(attributes, usage, chat_tokens)
+        return
+    if inputs:
+        add_counts(attributes, inputs, _INPUT_DETAILS)
+    if outputs is not None:
+        add_counts(attributes, fields_of(outputs), _OUTPUT_DETAILS)
     add_usage(attributes, usage)
 
 
@@ -209,19 +223,41 @@ def add_response_usage(attributes: Attributes, usage: object) -> None:
     if usage is None:
         return
     fields = fields_of(usage)
-    add_counts(attributes, fields, _COUNTS)
-    inputs = fields.get("input_tokens_details") or fields.get("input_token_details")
-    if inputs is not None:
-        input_details = fields_of(inputs)
-        add_counts(attributes, input_details, _INPUT_DETAILS)
-        if (cached := input_details.get("cached_tokens_details")) is not None:
-            add_counts(attributes, fields_of(cached), _CACHED_DETAILS)
+    details = fields.get("input_tokens_details") or fields.get("input_token_details")
     outputs = fields.get("output_tokens_details") or fields.get("output_token_details")
+    inputs = _NO_FIELDS if details is None else fields_of(details)
+    if not _add_totals(attributes, fields, _COUNTS, _FIELDS) or not inputs.keys() <= _INPUT_FIELDS:
+        add_compatible_usage(attributes, usage, response_tokens)
+        return
+    if inputs:
+        add_counts(attributes, inputs, _INPUT_DETAILS)
+        if (cached := inputs.get("cached_tokens_details")) is not None:
+            add_counts(attributes, fields_of(cached), _CACHED_DETAILS)
     if outputs is not None:
         add_counts(attributes, fields_of(outputs), _OUTPUT_DETAILS)
-    if (cost := fields.get("cost")) is not None:
-        _add_reported_cost(attributes, cost)
     add_usage(attributes, usage)
+
+
+def _add_totals(
+    attributes: Attributes,
+    fields: Mapping[str, Any],
+    counts: tuple[str, ...],
+    known: frozenset[str],
+) -> bool:
+    """Add input and output of a usage object that has only known fields and adds up; else False."""
+    totals: Iterable[Any] = map(fields.get, counts)
+    read, written, whole = totals
+    output = 0 if written is None else written
+    if (
+        read.__class__ is output.__class__ is whole.__class__ is int
+        and whole == read + output
+        and fields.keys() <= known
+    ):
+        attributes[names.INPUT_TOKENS] = read
+        if written is not None:
+            attributes[names.OUTPUT_TOKENS] = written
+        return True
+    return False
 
 
 def _add_identity(attributes: Attributes, fields: Mapping[str, Any]) -> None:
@@ -230,12 +266,6 @@ def _add_identity(attributes: Attributes, fields: Mapping[str, Any]) -> None:
         attributes[names.CALL_ID] = f"openai.response:{identity}"
     if (created := epoch_nanoseconds(fields.get("created_at"))) is not None:
         attributes[names.CALL_STARTED_NS] = created
-
-
-def _add_reported_cost(attributes: Attributes, cost: object) -> None:
-    """The cost that the host reports, as OpenRouter does (its API reference, 2026-11-22)."""
-    if isinstance(cost, (int, float)) and not isinstance(cost, bool) and 0 <= cost < _MAX_DOLLARS:
-        attributes[names.REPORTED_COST] = str(cost)
 
 
 class ChatStream:
@@ -270,6 +300,9 @@ class ChatStream:
         usage = fields.get("usage")
         if usage is not None:
             self._note_usage(usage)
+        elif "x_groq" in fields:
+            # Groq's streams report the usage here if nobody asks for it.
+            self._note_own_usage(fields_of(fields["x_groq"]).get("usage"))
         if not self.hides_usage:
             return False
         # The fields an SDK's object was sent with; a plain chunk of a raw body has no such list.
@@ -286,6 +319,10 @@ class ChatStream:
             # The stream's loop removed the field from every chunk, but this one does have it.
             sent.add("usage")
         return not choices
+
+    def _note_own_usage(self, usage: object) -> None:
+        if self._usage is None and _has_counts(usage):
+            self._usage = usage
 
     def _note_usage(self, usage: object) -> None:
         has_counts = _has_counts(usage)

@@ -31,6 +31,11 @@ def first(*counts: int | None) -> int | None:
     return next((count for count in counts if count is not None), None)
 
 
+def largest(*counts: int | None) -> int | None:
+    """The largest of the counts that were reported; `None` if none was."""
+    return max((count for count in counts if count is not None), default=None)
+
+
 def total(*counts: int | None) -> int | None:
     """The sum of the counts that were reported; `None` if none was."""
     reported = [count for count in counts if count is not None]
@@ -42,5 +47,4 @@ def cache_writes(fields: JsonObject, *names: str) -> int | None:
     by_lifetime = total(
         count_in(fields, "ephemeral_5m_input_tokens"), count_in(fields, "ephemeral_1h_input_tokens")
     )
-    reported = [count for count in (count_in(fields, *names), by_lifetime) if count is not None]
-    return max(reported, default=None)
+    return largest(count_in(fields, *names), by_lifetime)

@@ -85,10 +85,41 @@ turn = st.builds(
 )
 
 
+few = st.integers(0, 3)
+lifetimes_of_hosts = optional(ephemeral_5m_input_tokens=counts, ephemeral_1h_input_tokens=counts)
+
+
+@given(
+    optional(
+        prompt_tokens=few,
+        completion_tokens=few,
+        total_tokens=few,
+        prompt_tokens_details=optional(
+            **input_details,
+            cache_creation_tokens=counts,
+            cache_creation_token_details=lifetimes_of_hosts,
+            cached_tokens_details=cached,
+            text_tokens=few,
+        ),
+        completion_tokens_details=optional(reasoning_tokens=few, audio_tokens=few),
+        cached_tokens=counts,
+        num_cached_tokens=counts,
+        prompt_cache_hit_tokens=counts,
+        prompt_cache_miss_tokens=counts,
+        cache_read_input_tokens=counts,
+        cache_creation_input_tokens=counts,
+        cost=st.floats(),
+    )
+)
+def test_what_other_hosts_add_to_chat_usage_is_read_alike(usage: dict[str, Any]) -> None:
+    assert vector_of(read_chat({"usage": usage})) == chat_tokens(usage)
+
+
 @given(
     optional(
         prompt_tokens=counts,
         completion_tokens=counts,
+        total_tokens=counts,
         prompt_tokens_details=optional(**input_details),
         completion_tokens_details=output_details,
     )
@@ -101,6 +132,7 @@ def test_chat_usage_is_read_alike(usage: dict[str, Any]) -> None:
     optional(
         input_tokens=counts,
         output_tokens=counts,
+        total_tokens=counts,
         input_tokens_details=optional(**input_details, cached_tokens_details=cached),
         output_tokens_details=output_details,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.dialects.dialect import Dialect, aliases, columns, usage, values
 from tokenledger_exporter.dialects.otel_genai import SHARED
+from tokenledger_exporter.dialects.totals import TOOL_PROMPT
 from tokenledger_semconv import emitters
 
 if TYPE_CHECKING:
@@ -74,4 +75,5 @@ LITELLM: Final = Dialect(
     operation="",
     is_repeat=_is_cache_hit,
     adjust=_split_provider,
+    gemini_surplus=TOOL_PROMPT,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.dialects.dialect import Dialect, values
+from tokenledger_exporter.dialects.dialect import Dialect, counts, values
 from tokenledger_exporter.dialects.otel_genai import SHARED
 from tokenledger_semconv import emitters
 
@@ -27,6 +27,10 @@ def _name_operation(raw: RawFields) -> None:
 MISTRAL_SDK: Final = Dialect(
     name="mistralai SDK",
     scopes=("mistralai_sdk_tracer",),
-    fields={**SHARED, **values(api_operation=emitters.MISTRAL_OPERATION)},
+    fields={
+        **SHARED,
+        **counts(total_tokens=emitters.MISTRAL_TOTAL),
+        **values(api_operation=emitters.MISTRAL_OPERATION),
+    },
     adjust=_name_operation,
 )

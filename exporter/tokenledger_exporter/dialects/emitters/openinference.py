@@ -52,6 +52,7 @@ OPENINFERENCE: Final = Dialect(
         **counts(
             input_tokens=emitters.OI_INPUT,
             output_tokens=emitters.OI_OUTPUT,
+            total_tokens=emitters.OI_TOTAL,
             cached_tokens=emitters.OI_CACHE_READ,
             cache_write_tokens=emitters.OI_CACHE_WRITE,
             reasoning_tokens=emitters.OI_REASONING,

@@ -1,31 +1,17 @@
 """OpenLLMetry (0.62.4): the conventions; some of its packages still use older names.
 
-Its Bedrock package copies Bedrock's input, which excludes cached tokens. Its Gemini package
-excludes thinking from the output; the total shows how much.
+Its Bedrock package copies Bedrock's input, which excludes cached tokens. Its Gemini package leaves
+thinking and the prompts of tools out of the counts; only the total has them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tokenledger_exporter.dialects.dialect import Dialect, aliases, counts, values
 from tokenledger_exporter.dialects.otel_genai import SHARED
+from tokenledger_exporter.dialects.totals import THINKING
 from tokenledger_semconv import emitters
-
-if TYPE_CHECKING:
-    from tokenledger_exporter.dialects.dialect import RawFields
-
-
-def _restore_thinking(raw: RawFields) -> None:
-    """Add thinking to the output: Gemini's total is input, answer and thinking."""
-    total = raw.counts.pop("total_tokens", None)
-    input_tokens, answer = raw.counts.get("input_tokens"), raw.counts.get("output_tokens")
-    if total is not None and input_tokens is not None and answer is not None:
-        thinking = total - input_tokens - answer
-        if thinking > 0:
-            raw.counts["output_tokens"] = answer + thinking
-            raw.counts.setdefault("reasoning_tokens", thinking)
-
 
 _FIELDS: Final = {
     **SHARED,
@@ -50,6 +36,7 @@ OPENLLMETRY: Final = Dialect(
     ),
     fields=_FIELDS,
     exclusive=("opentelemetry.instrumentation.bedrock",),
+    gemini_surplus=THINKING,
     operations=_OPERATIONS,
     metadata_prefixes=(emitters.ASSOCIATION_PREFIX,),
 )
@@ -57,8 +44,7 @@ OPENLLMETRY: Final = Dialect(
 OPENLLMETRY_GEMINI: Final = Dialect(
     name="OpenLLMetry",
     scopes=("opentelemetry.instrumentation.google_generativeai",),
-    fields={**_FIELDS, **counts(total_tokens=emitters.TOTAL_TOKENS)},
+    fields=_FIELDS,
     operations=_OPERATIONS,
     metadata_prefixes=(emitters.ASSOCIATION_PREFIX,),
-    adjust=_restore_thinking,
 )

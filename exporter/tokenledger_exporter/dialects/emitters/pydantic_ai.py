@@ -18,9 +18,14 @@ PYDANTIC_AI: Final = Dialect(
         **SHARED,
         **counts(
             cache_write_1h_tokens=emitters.PYDANTIC_CACHE_WRITE_1H,
-            reasoning_tokens=emitters.PYDANTIC_REASONING,
-            audio_input_tokens=emitters.PYDANTIC_AUDIO_INPUT,
-            audio_output_tokens=emitters.PYDANTIC_AUDIO_OUTPUT,
+            reasoning_tokens=(emitters.PYDANTIC_REASONING, emitters.PYDANTIC_THINKING),
+            audio_input_tokens=(emitters.PYDANTIC_AUDIO_INPUT, emitters.PYDANTIC_AUDIO_PROMPT),
+            audio_output_tokens=(emitters.PYDANTIC_AUDIO_OUTPUT, emitters.PYDANTIC_AUDIO_ANSWER),
+            cached_audio_tokens=(emitters.PYDANTIC_CACHED_AUDIO, emitters.PYDANTIC_AUDIO_CACHE),
+            image_input_tokens=emitters.PYDANTIC_IMAGE_PROMPT,
+            cached_image_tokens=emitters.PYDANTIC_IMAGE_CACHE,
+            image_output_tokens=emitters.PYDANTIC_IMAGE_ANSWER,
+            text_output_tokens=emitters.PYDANTIC_TEXT_ANSWER,
         ),
     },
 )

@@ -49,6 +49,7 @@ VERCEL_AI: Final = Dialect(
                 emitters.VERCEL_EMBEDDING_TOKENS,
             ),
             output_tokens=(emitters.VERCEL_OUTPUT, emitters.VERCEL_OUTPUT_UNTIL_4),
+            total_tokens=emitters.VERCEL_TOTAL,
             cached_tokens=(emitters.VERCEL_CACHE_READ, emitters.VERCEL_CACHED),
             cache_write_tokens=emitters.VERCEL_CACHE_WRITE,
             reasoning_tokens=emitters.VERCEL_REASONING,

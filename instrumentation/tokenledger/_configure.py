@@ -75,8 +75,8 @@ def configure(  # noqa: PLR0913 - one keyword per option
         spool_dir: directory of the crash-safe spool.
         stream_usage: False never asks an OpenAI chat stream for its usage. The request is then
             sent as the app wrote it, and the stream's tokens are unknown.
-        provider_hosts: host -> provider, like `{"llm.example.com": "groq"}`; a host also stands
-            for all hosts below it.
+        provider_hosts: host, host:port or URL -> provider, like `{"llm.example.com": "groq"}`; a
+            host also stands for all hosts below it, and one with a port for that port alone.
         buffer_size: the most calls to hold in memory while the spool's disk accepts none.
         max_retries: retries of a failed write with growing pauses; after that, retries continue
             with the longest pause. No call is dropped: calls wait in the spool.

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 PROVIDER_HOSTS: Final[Mapping[str, str]] = {
     "api.openai.com": "openai",
@@ -64,15 +65,41 @@ _REGIONAL_HOSTS: Final = (
 2.12.0 build them, read 2026-11-22."""
 
 
-def provider_of_host(host: str, custom: Mapping[str, object] | None = None) -> str:
+def host_key(text: str) -> str:
+    """The host, with its port if there is one, of a host, `host:port` or URL; "" if it is neither.
+
+    `*.example.com` is `example.com`, which stands for all hosts below it.
+    """
+    name = text.strip().lower().removeprefix("*.")
+    if "://" not in name and name.count(":") > 1 and "[" not in name:
+        # An IPv6 address without brackets has no port.
+        name = f"[{name}]"
+    try:
+        address = urlsplit(name if "://" in name else f"//{name}")
+        host, port = address.hostname or "", address.port
+    except ValueError:
+        return ""
+    is_url = "://" in name
+    if not host or any(map(str.isspace, host)) or (address.path.strip("/") and not is_url):
+        return ""
+    host = host.rstrip(".")
+    return host if port is None else f"{host}:{port}"
+
+
+def provider_of_host(
+    host: str, custom: Mapping[str, object] | None = None, port: int | None = None
+) -> str:
     """The provider that answers at a host; "" if unknown.
 
     Args:
         host: its name.
-        custom: host -> provider, used in place of the tables above. The longest matching ending of
-            the host decides.
+        custom: host, or host and port -> provider, used in place of the tables above. A host with
+            the port decides, then the longest matching ending of the host.
+        port: its port.
     """
     name = host.lower().rstrip(".")
+    if custom and port is not None and f"{name}:{port}" in custom:
+        return str(custom[f"{name}:{port}"])
     provider = _by_ending(name, PROVIDER_HOSTS if custom is None else custom)
     if provider or custom is not None:
         return provider

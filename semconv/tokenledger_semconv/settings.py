@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from tokenledger_semconv.provider_hosts import host_key
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -56,7 +58,8 @@ class Settings:
         debug: print one line per call to standard error.
         spool_dir: directory of the crash-safe spool; "" is the user's state directory.
         stream_usage: False never asks an OpenAI chat stream for its usage.
-        provider_hosts: host -> provider, for hosts that are unknown or should have another name.
+        provider_hosts: host, host:port or URL -> provider, for hosts that are unknown or should
+            have another name.
         buffer_size: the most calls in memory while the spool's disk accepts none; 1 or more.
         max_retries: retries with growing pauses; later retries use the longest pause.
         retry_backoff_base: seconds before the first retry; each further pause is twice as long.
@@ -148,7 +151,23 @@ def read_settings(
             values[option] = _checked(option, passed[option])
         elif (text := _environment_text(option, environ)) is not None:
             values[option] = _PARSERS.get(option, _text)(option, text)
+    if "provider_hosts" in values:
+        values["provider_hosts"] = _hosts(values["provider_hosts"])
     return Settings(**values)
+
+
+def _hosts(providers: Mapping[str, object]) -> dict[str, object]:
+    """Hosts, and hosts with a port -> provider, from hosts, `host:port` and URLs."""
+    hosts: dict[str, object] = {}
+    for text, provider in providers.items():
+        key = host_key(str(text))
+        if not key:
+            raise SettingsError(
+                f"provider_hosts must map hosts to providers; {text!r} is not a host, host:port or"
+                " URL"
+            )
+        hosts[key] = provider
+    return hosts
 
 
 def _environment_text(option: str, environ: Mapping[str, str]) -> str | None:

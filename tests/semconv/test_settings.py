@@ -114,3 +114,23 @@ def test_another_trackers_name_sets_an_option_unless_the_options_own_name_does(n
     assert read_settings(environ=both).batch_size == 8
     assert read_settings({"flush_batch_size": 9}, both).batch_size == 9
     assert read_settings({"flush_batch_size": 9, "batch_size": 10}, {}).batch_size == 10
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"TOKENLEDGER_PROVIDER_HOSTS": "127.0.0.1:8000=vllm,http://gpu:80/v1=ollama"},
+        {"TOKENLEDGER_PROVIDER_HOSTS": '{"127.0.0.1:8000": "vllm", "gpu:80": "ollama"}'},
+    ],
+    ids=["list", "json"],
+)
+def test_a_providers_host_may_have_a_port(environ: dict[str, str]) -> None:
+    assert read_settings({}, environ).provider_hosts == {
+        "127.0.0.1:8000": "vllm",
+        "gpu:80": "ollama",
+    }
+
+
+def test_a_providers_host_that_is_none_is_refused() -> None:
+    with pytest.raises(SettingsError, match="'gpu/v1' is not a host, host:port or URL"):
+        read_settings({"provider_hosts": {"gpu/v1": "vllm"}}, {})

@@ -34,6 +34,7 @@ _MAX_MILLISECONDS: Final = 366 * 24 * 3_600 * 1_000
 # Beyond these, plain decimal text is too long: `Decimal("1e999999999")` would be a gigabyte.
 _MAX_DOLLARS: Final = 10**12
 _MAX_DECIMALS: Final = 100
+_MAX_DIGITS: Final = 18
 # The conventions require this if a failure has no class of its own.
 _OTHER_ERROR: Final = "_OTHER"
 _TRACER: Final = CallTracer("track")
@@ -100,18 +101,22 @@ class Checked:
         place: the function's name.
     """
 
-    __slots__ = ("_place",)
+    __slots__ = ("_place", "refused")
 
     def __init__(self, place: str) -> None:
         self._place = place
+        self.refused: list[str] = []
+        """Arguments that decide the price and were left out."""
 
     def count(self, name: str, value: object) -> int | None:
         """A token count; `None` if the value is missing or invalid."""
         if value is None:
             return None
-        if type(value) is int and 0 <= value <= MAX_COUNT:
-            return value
+        count = value if type(value) is int else _whole(value)
+        if count is not None and 0 <= count <= MAX_COUNT:
+            return count
         self._reject(name, value, f"a whole number from 0 to {MAX_COUNT:,}")
+        self.refused.append(name)
         return None
 
     def nanoseconds(self, name: str, milliseconds: Any) -> int:  # noqa: ANN401 - whatever was passed
@@ -145,6 +150,8 @@ class Checked:
             # A datetime and the ledger store microseconds; a float is not more precise.
             return round(seconds * 1_000_000) * 1_000
         self._reject(name, value, "a time")
+        # The time decides the price.
+        self.refused.append(name)
         return 0
 
     def dollars(self, name: str, value: object) -> str:
@@ -168,6 +175,22 @@ class Checked:
 
     def _reject(self, name: str, value: object, expected: str) -> None:
         report(f"{self._place}({name}=)", f"expected {expected}, not this {type(value).__name__}")
+
+
+def _whole(value: Any) -> int | None:  # noqa: ANN401 - whatever was passed
+    """A count as a plain integer: of numpy, Decimal, a whole float, or text; else `None`."""
+    if isinstance(value, (bool, bytes)) or type(value).__name__ == "bool_":
+        return None
+    try:
+        if isinstance(value, str):
+            digits = value.strip()
+            is_count = len(digits) <= _MAX_DIGITS and digits.isascii() and digits.isdigit()
+            return int(digits) if is_count else None
+        # Compared first: `int(Decimal("1e999999999"))` would fill the memory.
+        count = int(value) if 0 <= value <= MAX_COUNT else None
+    except (TypeError, ValueError, ArithmeticError):
+        return None
+    return count if count == value else None
 
 
 def _epoch_seconds(value: object) -> float | None:

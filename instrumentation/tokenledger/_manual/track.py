@@ -15,6 +15,7 @@ from tokenledger._manual.book import SUCCESS, Booking, Checked, book
 from tokenledger._manual.track_llm import Tracked
 from tokenledger._state import RUNTIME
 from tokenledger._usage.fields import token_attributes
+from tokenledger_semconv.attributes import UNKNOWN_USAGE
 from tokenledger_semconv.families import provider_of
 from tokenledger_semconv.tokens import TokenVector
 
@@ -297,11 +298,15 @@ def _layer(attribution: CallAttribution) -> Mapping[str, str]:
 
 
 def _usage(checked: Checked, counts: Mapping[str, object]) -> dict[str, Any]:
-    return dict(
+    usage: dict[str, Any] = dict(
         token_attributes(
             TokenVector(**{name: checked.count(name, value) for name, value in counts.items()})
         )
     )
+    if checked.refused:
+        names = ", ".join(checked.refused)
+        usage[UNKNOWN_USAGE] = f"{names}: the value is not what this argument takes"
+    return usage
 
 
 def _mapping(name: str, value: object) -> Mapping[str, object]:

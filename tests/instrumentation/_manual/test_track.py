@@ -6,6 +6,7 @@ import asyncio
 import threading
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from enum import IntEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +14,7 @@ import pytest
 from opentelemetry.trace import StatusCode
 
 import tokenledger
+from support.ledger_in_memory import row_of
 from support.spans import attributes_of, token_counts
 from tokenledger import (
     _guard,
@@ -185,7 +187,12 @@ def test_any_status_but_success_is_a_failed_call(ledger: LedgerInMemory, status:
     ("argument", "wrong"),
     [
         ("input_tokens", -1),
-        ("reasoning_tokens", "12"),
+        ("reasoning_tokens", "many"),
+        ("reasoning_tokens", True),
+        ("reasoning_tokens", 1.5),
+        ("reasoning_tokens", Decimal("1e999999999")),
+        ("reasoning_tokens", Decimal("sNaN")),
+        ("reasoning_tokens", "9" * 5_000),
         ("latency_ms", "soon"),
         ("latency_ms", -1),
         ("latency_ms", "1" * 100_000),
@@ -226,6 +233,64 @@ def test_a_reported_cost_has_exactly_the_digits_that_were_passed(
 ) -> None:
     track(model="gpt-4o", input_tokens=1, cost_usd=reported)
     assert ledger.only()[REPORTED_COST] == text
+
+
+class _NumpyInteger:
+    """What numpy's integers are to us: a number that is no `int`."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __int__(self) -> int:
+        return self.value
+
+    def __eq__(self, other: object) -> bool:
+        return self.value == other
+
+    def __le__(self, other: int) -> bool:
+        return self.value <= other
+
+    def __ge__(self, other: int) -> bool:
+        return self.value >= other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class _Count(IntEnum):
+    THOUSAND = 1_000
+
+
+@pytest.mark.parametrize(
+    "count",
+    [1_000, _NumpyInteger(1_000), _Count.THOUSAND, 1_000.0, Decimal(1_000), " 1000 "],
+    ids=["int", "numpy", "subclass", "float", "Decimal", "text"],
+)
+def test_a_count_may_be_any_whole_number(ledger: LedgerInMemory, count: object) -> None:
+    number = cast("Any", count)
+    track(model="gpt-4o", input_tokens=number, output_tokens=100)
+    track_cost(number, 100, "gpt-4o")
+    for span in ledger.spans:
+        assert type(attributes_of(span)["gen_ai.usage.input_tokens"]) is int
+        row = row_of(span)
+        # 2.50 and 10 dollars per million.
+        assert row.cost_usd == (1_000 * Decimal("2.5") + 100 * Decimal(10)) / 1_000_000
+        assert row.cost_status == "priced"
+
+
+@pytest.mark.parametrize(
+    ("argument", "wrong"),
+    [("cached_tokens", "many"), ("requested_at", 1_795_176_000_000)],
+)
+def test_the_row_names_a_value_that_was_left_out(
+    ledger: LedgerInMemory, argument: str, wrong: object
+) -> None:
+    call: dict[str, Any] = {"model": "gpt-4o", "input_tokens": 10, "output_tokens": 5}
+    call[argument] = wrong
+    track(**call)
+    row = row_of(ledger.spans[0])
+    assert row.cost_status == "partial"
+    assert row.cost_note == f"unknown: {argument}: the value is not what this argument takes"
+    _guard.reset()
 
 
 def test_a_duration_may_be_any_number(ledger: LedgerInMemory) -> None:

@@ -101,7 +101,7 @@ def test_a_passed_provider_is_used_and_an_unknown_one_is_left_out(ledger: Ledger
 
 
 @pytest.mark.parametrize(
-    "wrong", [-1, 1.5, "12", True, [1]], ids=["negative", "float", "text", "bool", "list"]
+    "wrong", [-1, 1.5, "twelve", True, [1]], ids=["negative", "float", "text", "bool", "list"]
 )
 def test_an_invalid_count_is_left_out_and_reported(ledger: LedgerInMemory, wrong: object) -> None:
     track_cost(cast("Any", wrong), 5, "gpt-4o")

@@ -84,7 +84,7 @@ class Endpoints:
         if not isinstance(host, str) or not host:
             return Endpoint("", None, {names.PROVIDER_NAME: client_provider or self._sdk_provider})
         provider = (
-            provider_of_host(host, RUNTIME.setup.settings.provider_hosts)
+            provider_of_host(host, RUNTIME.setup.settings.provider_hosts, port)
             or client_provider
             or provider_of_host(host)
             or self._sdk_provider

@@ -29,6 +29,7 @@ from genai_prices.types import (
 from psycopg.sql import Literal
 
 from tokenledger_exporter.pricing.book import STANDARD_TIER, tier_at
+from tokenledger_exporter.pricing.catalog.list_corrections import corrected_rows
 from tokenledger_exporter.pricing.price_row import LISTED, PriceRow
 from tokenledger_exporter.sql import fragment, statements
 
@@ -125,7 +126,13 @@ _BEGINNING: Final = date(2020, 1, 1)
 
 
 def package_rows() -> Iterator[PriceRow]:
-    """Every price of the installed package as rows of the price book."""
+    """Every price of the installed package, and of our corrections, as rows of the price book."""
+    listed = list(_listed_rows())
+    yield from listed
+    yield from corrected_rows(listed)
+
+
+def _listed_rows() -> Iterator[PriceRow]:
     by_id = {provider.id: provider for provider in package_providers}
     for provider in package_providers:
         for order, model in enumerate(provider.models):

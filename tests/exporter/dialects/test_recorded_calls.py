@@ -39,8 +39,9 @@ SONNET_5M = (
 BEDROCK = SONNET_5M * Decimal("1.1")
 # gemini-2.5-flash: 0.30 dollars per million input tokens, 0.03 cached, 2.50 output.
 GEMINI = (400 * Decimal("0.3") + 600 * Decimal("0.03") + 200 * Decimal("2.5")) / MILLION
-# mistral-large: 2 dollars per million input tokens, 6 output. command-a: 2.50 and 10.
-MISTRAL = (1_000 * Decimal(2) + 200 * Decimal(6)) / MILLION
+# mistral-large-latest, Mistral Large 3: 0.50 dollars per million input, 1.50 output.
+# command-a: 2.50 and 10.
+MISTRAL = (1_000 * Decimal("0.5") + 200 * Decimal("1.5")) / MILLION
 COHERE = (1_000 * Decimal("2.5") + 200 * Decimal(10)) / MILLION
 
 

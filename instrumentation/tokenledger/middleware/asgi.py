@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tokenledger._attribution.baggage import note_remote_baggage
 from tokenledger._guard import Guard
 from tokenledger.middleware.requests import (
-    COST_HEADER,
     Options,
     RequestLayer,
     serving,
@@ -31,7 +30,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SERVED: Final = frozenset({"http", "websocket"})
 _STARTS: Final = frozenset({"http.response.start", "websocket.accept"})
-_COST_HEADER: Final = COST_HEADER.lower().encode()
 
 
 class FastAPIMiddleware:
@@ -48,7 +46,8 @@ class FastAPIMiddleware:
         session_header: the header with the session's id; `None` reads none.
         request_id_header: the header with the request's id, stored as metadata; `None` reads none.
         cost_header: whether responses report in `X-LLM-Cost`, in US dollars, the cost of the calls
-            that ended before the headers were sent.
+            that ended before the headers were sent; there is no such header if the cost of none
+            is known. `X-LLM-Calls-Without-Cost` counts the calls that it leaves out.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword per option
@@ -96,9 +95,10 @@ def _header(scope: Scope, name: str) -> str | None:
 def _with_cost(served: Serving | NotServing, send: Send) -> Send:
     async def send_with_cost(message: MutableMapping[str, Any]) -> None:
         with Guard("reporting a request's cost"):
-            if message["type"] in _STARTS and (cost := served.cost_text()) is not None:
+            if message["type"] in _STARTS and (costs := served.cost_headers()):
                 headers = cast("Iterable[object]", message.get("headers") or ())
-                message = {**message, "headers": [*headers, (_COST_HEADER, cost.encode())]}
+                more = [(name.lower().encode(), value.encode()) for name, value in costs.items()]
+                message = {**message, "headers": [*headers, *more]}
         await send(message)
 
     return send_with_cost

@@ -16,7 +16,6 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from tokenledger._attribution.baggage import note_remote_baggage
 from tokenledger._guard import Guard
 from tokenledger.middleware.requests import (
-    COST_HEADER,
     Options,
     RequestLayer,
     serving,
@@ -95,8 +94,8 @@ def _template(request: Request) -> str | None:
 
 def _finished(response: Response, served: Serving | NotServing) -> Response:
     with Guard("finishing a request"):
-        if (cost := served.cost_text()) is not None:
-            response[COST_HEADER] = cost
+        for name, value in served.cost_headers().items():
+            response[name] = value
         # A file is not wrapped: the server sends it directly.
         is_file = getattr(response, "file_to_stream", None) is not None
         if getattr(response, "streaming", False) and not is_file:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tokenledger._attribution.baggage import note_remote_baggage
 from tokenledger._guard import Guard
 from tokenledger.middleware.requests import (
-    COST_HEADER,
     Options,
     RequestLayer,
     serving,
@@ -47,7 +46,8 @@ class TokenLedger:
         session_header: the header with the session's id; `None` reads none.
         request_id_header: the header with the request's id, stored as metadata; `None` reads none.
         cost_header: whether responses report in `X-LLM-Cost`, in US dollars, the cost of the calls
-            that ended before the headers were sent.
+            that ended before the headers were sent; there is no such header if the cost of none
+            is known. `X-LLM-Calls-Without-Cost` counts the calls that it leaves out.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword per option
@@ -164,8 +164,7 @@ def _with_cost(served: Serving | NotServing, start_response: StartResponse) -> S
         status: str, headers: list[tuple[str, str]], *error: object
     ) -> Callable[[bytes], object]:
         with Guard("reporting a request's cost"):
-            if (cost := served.cost_text()) is not None:
-                headers = [*headers, (COST_HEADER, cost)]
+            headers = [*headers, *served.cost_headers().items()]
         return start_response(status, headers, *error)
 
     return start_with_cost

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
 COST_HEADER: Final = "X-LLM-Cost"
+WITHOUT_COST_HEADER: Final = "X-LLM-Calls-Without-Cost"
 """Response header: the cost in US dollars of calls that ended before the headers were sent."""
 
 _REQUEST_ID: Final = METADATA_PREFIX + "request_id"
@@ -152,12 +153,22 @@ class Serving:
                 self._running = context.get_current()
                 context.attach(self._server)
 
-    def cost_text(self) -> str | None:
-        """US dollars so far, as a plain decimal; `None` if the request is not metered."""
+    def cost_headers(self) -> dict[str, str]:
+        """The headers that report the calls that have ended so far.
+
+        The cost is US dollars as a plain decimal. It is left out while no call with a known cost
+        has ended: it is unknown then, not 0.
+        """
         if self.meter is None:
-            return None
-        text = f"{self.meter.cost_usd:f}"
-        return text.rstrip("0").rstrip(".") if "." in text else text
+            return {}
+        without_cost = self.meter.calls_without_cost
+        headers: dict[str, str] = {}
+        if self.meter.calls > without_cost:
+            text = f"{self.meter.cost_usd:f}"
+            headers[COST_HEADER] = text.rstrip("0").rstrip(".") if "." in text else text
+        if without_cost:
+            headers[WITHOUT_COST_HEADER] = str(without_cost)
+        return headers
 
 
 class NotServing:
@@ -169,9 +180,9 @@ class NotServing:
     def __exit__(self, *_error: object) -> None:
         return None
 
-    def cost_text(self) -> str | None:
-        """The cost of such a request is unknown."""
-        return None
+    def cost_headers(self) -> dict[str, str]:
+        """Nothing is known about the calls of such a request."""
+        return {}
 
 
 def serving(make: Callable[[], RequestLayer], options: Options) -> Serving | NotServing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -17,12 +18,13 @@ _COMMAND: Final = "tokenledger report --by feature --since today"
 
 
 def feature_report(demo: str) -> list[str]:
-    """The lines of the report by feature, with its coverage, from the demo's output."""
+    """The lines of the report by feature, and those below the reports, from the demo's output."""
     lines = demo.splitlines()
     start = lines.index("Cost by feature") + 1
     end = lines.index("", start)
-    coverage = next(line for line in lines if line.startswith("coverage: "))
-    return [*lines[start:end], coverage]
+    last = next(n for n, line in enumerate(lines) if line.startswith("coverage: "))
+    first = max(n for n, line in enumerate(lines[:last]) if not line) + 1
+    return [*lines[start:end], *lines[first : last + 1]]
 
 
 def picture(lines: list[str]) -> str:
@@ -40,7 +42,11 @@ def picture(lines: list[str]) -> str:
 def main() -> None:
     """Run the demo and draw its report."""
     command = [str(Path(sys.executable).with_name("tokenledger")), "demo"]
-    demo = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    environment = {**os.environ, "COLUMNS": "80"}
+    ended = subprocess.run(  # noqa: S603 - our own command
+        command, env=environment, capture_output=True, text=True, check=True
+    )
+    demo = ended.stdout
     PICTURE.write_text(picture(feature_report(demo)), encoding="utf-8")
 
 

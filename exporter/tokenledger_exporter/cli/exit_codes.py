@@ -34,9 +34,14 @@ def say(*lines: str, err: bool = False) -> None:
         click.echo(visible(line), err=err)
 
 
+def warn(message: str) -> None:
+    """Print a message to standard error, under the name of the command."""
+    say(*f"tokenledger: {message}".split("\n"), err=True)
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Print an error to standard error and exit with a code."""
-    say(*f"tokenledger: {message}".split("\n"), err=True)
+    warn(message)
     sys.exit(code)
 
 

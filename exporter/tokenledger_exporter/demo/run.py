@@ -25,7 +25,7 @@ from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_exporter.queries.report import ReportRequest, build_report
 from tokenledger_exporter.recorder.ledger import PostgresLedger
-from tokenledger_exporter.render.report import render
+from tokenledger_exporter.render.report import legend, table_of
 from tokenledger_semconv.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from tokenledger_exporter.queries.report import Report
 
 APP: Final = Path(__file__).with_name("support_desk.py")
 """The app the demo runs."""
@@ -167,16 +166,11 @@ def _print_reports(connection: psycopg.Connection[Any], since: datetime) -> None
     until = datetime.now(timezone.utc) + timedelta(minutes=1)
     reports = [build_report(connection, ReportRequest([name], since, until)) for name in _VIEWS]
     for report in reports:
-        _say(f"\nCost by {report.by[0]}\n{_table(report)}")
+        _say(f"\nCost by {report.by[0]}\n{table_of(report)}".rstrip())
     coverage = reports[0].coverage
-    _say(coverage.sentence)
+    _say("\n" + "\n".join([*legend(reports[0]), coverage.sentence]))
     if coverage.unpriced:
         _say("(unpriced: no price list knows acme-support-7b, so its cost is unknown, not zero)")
-
-
-def _table(report: Report) -> str:
-    """The report's table; the coverage line below it is the same for all and printed once."""
-    return render(report, "table").removesuffix(f"{report.coverage.sentence}\n").rstrip()
 
 
 def _step(text: str) -> None:

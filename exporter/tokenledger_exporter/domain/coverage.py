@@ -29,20 +29,40 @@ class Coverage:
     @property
     def calls(self) -> int:
         """Calls in the ledger, without lost ones."""
-        known = self.priced + self.partial + self.estimated
-        return known + self.unpriced + self.unmeasured
+        return self.with_cost + self.without_cost
+
+    @property
+    def with_cost(self) -> int:
+        """Calls whose cost is known, at least in part."""
+        return self.priced + self.partial + self.estimated
+
+    @property
+    def without_cost(self) -> int:
+        """Calls whose cost is not known at all."""
+        return self.unpriced + self.unmeasured
+
+    @property
+    def knows_no_cost(self) -> bool:
+        """Whether there are calls and none has a known cost: their sum is unknown, not 0."""
+        return self.without_cost > 0 and self.with_cost == 0
 
     @property
     def sentence(self) -> str:
         """One line: which share is priced, and every other status that occurs."""
         if not self.calls and not self.lost:
             return "coverage: no calls yet"
-        share = f"{100 * self.priced / self.calls:.1f} %" if self.calls else "0 %"
+        share = _percent(self.priced, self.calls) if self.calls else "0 %"
         states = ("partial", "estimated", "unpriced", "unmeasured", "lost")
         others = [f"{getattr(self, state)} {state}" for state in states if getattr(self, state)]
         others += [f"{self.not_settled} not settled"] if self.not_settled else []
         tail = ", " + ", ".join(others) if others else ""
         return f"coverage: {self.priced} of {self.calls} calls priced ({share}){tail}"
+
+
+def _percent(part: int, whole: int) -> str:
+    """The share of a part with one decimal, rounded down: only all of it is 100.0 %."""
+    tenths = 1_000 * part // whole
+    return f"{tenths // 10}.{tenths % 10} %"
 
 
 def coverage_of(row: Mapping[str, Any], *, lost: int = 0) -> Coverage:

@@ -59,7 +59,9 @@ class ReportRow:
 
     Args:
         labels: the values of the dimensions, in the requested order.
+        cost_usd: the known costs; 0 if no call has one, see `known_cost_usd`.
         previous_cost_usd: its cost in the preceding period; `None` without a comparison.
+        previous_coverage: its coverage in the preceding period; `None` without a comparison.
     """
 
     labels: tuple[str, ...]
@@ -70,13 +72,24 @@ class ReportRow:
     cached_tokens: int
     coverage: Coverage
     previous_cost_usd: Decimal | None = None
+    previous_coverage: Coverage | None = None
+
+    @property
+    def known_cost_usd(self) -> Decimal | None:
+        """Its cost; `None` if it has calls and the cost of none is known."""
+        return None if self.coverage.knows_no_cost else self.cost_usd
+
+    @property
+    def known_previous_cost_usd(self) -> Decimal | None:
+        """The same of the preceding period."""
+        coverage = self.previous_coverage
+        return None if coverage and coverage.knows_no_cost else self.previous_cost_usd
 
     @property
     def change_usd(self) -> Decimal | None:
-        """How much more it cost than in the preceding period; negative if less."""
-        if self.previous_cost_usd is None:
-            return None
-        return self.cost_usd - self.previous_cost_usd
+        """How much more it cost than in the preceding period; `None` if either is not known."""
+        now, before = self.known_cost_usd, self.known_previous_cost_usd
+        return None if now is None or before is None else now - before
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,15 +212,15 @@ def compared_steps(request: ReportRequest) -> Steps[Report]:
         ) from None
     earlier = replace(request, since=since, until=request.since, limit=EVERYTHING)
     before = yield from report_steps(earlier)
-    costs = {row.labels: row.cost_usd for row in before.rows}
-    rows = [replace(row, previous_cost_usd=costs.pop(row.labels, _ZERO)) for row in now.rows]
+    earlier_rows = {row.labels: row for row in before.rows}
+    rows = [_compared(row, earlier_rows.pop(row.labels, None)) for row in now.rows]
     if len(rows) < request.limit:
-        ended = [_without_calls(row) for row in before.rows if row.labels in costs]
+        ended = [_without_calls(row) for row in before.rows if row.labels in earlier_rows]
         rows += ended[: request.limit - len(rows)]
     return replace(
         now,
         rows=tuple(rows),
-        totals=replace(now.totals, previous_cost_usd=before.totals.cost_usd),
+        totals=_compared(now.totals, before.totals),
         compared_since=since,
         previous=before.coverage,
     )
@@ -231,7 +244,14 @@ def _sum(rows: Sequence[ReportRow]) -> ReportRow:
 
 def _without_calls(row: ReportRow) -> ReportRow:
     """The row of a group that only had calls in the preceding period."""
-    return ReportRow(row.labels, _ZERO, 0, 0, 0, 0, Coverage(), row.cost_usd)
+    return _compared(ReportRow(row.labels, _ZERO, 0, 0, 0, 0, Coverage()), row)
+
+
+def _compared(row: ReportRow, before: ReportRow | None) -> ReportRow:
+    """The row with the cost of its group in the preceding period."""
+    if before is None:
+        return replace(row, previous_cost_usd=_ZERO, previous_coverage=Coverage())
+    return replace(row, previous_cost_usd=before.cost_usd, previous_coverage=before.coverage)
 
 
 def checked_groups(request: ReportRequest) -> tuple[tuple[str, ...], list[sql.Composable]]:

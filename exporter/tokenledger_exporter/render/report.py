@@ -1,32 +1,38 @@
 """Renders a report as a table, CSV, JSON or Markdown.
 
-Money in CSV, JSON and Markdown is a string with all its digits, never a float. Labels are untrusted
-text.
+Money in CSV, JSON and Markdown is a string with all its digits, never a float. A cost that is not
+known for any call of a row is no figure: empty in CSV, null in JSON, "unknown" elsewhere. Labels
+are untrusted text.
 """
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
-
-from rich.console import Console
-from rich.table import Table
 
 from tokenledger_exporter.db.dimensions import UTC
 from tokenledger_exporter.plain_text import markdown_cell, visible
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.queries.report import SCHEMA_VERSION
+from tokenledger_exporter.render.columns import Column, draw_table
 from tokenledger_exporter.render.table import write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from decimal import Decimal
 
+    from tokenledger_exporter.domain.coverage import Coverage
     from tokenledger_exporter.queries.report import Report, ReportRow
 
 _FIGURES: Final = ("cost_usd", "calls", "input_tokens", "output_tokens", "cached_tokens")
 _NO_COST: Final = "without cost"
+_UNKNOWN: Final = "unknown"
+_MORE: Final = "+"
+_LEGEND: Final = f"{_MORE} the cost is higher: some of these calls have no known cost"
+_KEPT: Final = frozenset({"cost $", "before $", "change $", "calls"})
+# A table leaves these out if there is no room; the last one goes first.
+_OPTIONAL: Final = frozenset({_NO_COST, "input tokens", "output tokens", "cached tokens"})
 
 
 def render(report: Report, shape: str) -> str:
@@ -78,15 +84,22 @@ def _body(report: Report) -> tuple[ReportRow, ...]:
 
 def _plain_figures(row: ReportRow) -> dict[str, Any]:
     figures: dict[str, Any] = {name: getattr(row, name) for name in _FIGURES}
-    figures |= {"cost_usd": plain_usd(row.cost_usd), "without_cost": _without_cost(row)}
-    if row.previous_cost_usd is not None and row.change_usd is not None:
-        figures["previous_cost_usd"] = plain_usd(row.previous_cost_usd)
-        figures["change_usd"] = plain_usd(row.change_usd)
+    figures |= {"cost_usd": _plain(row.known_cost_usd), "without_cost": row.coverage.without_cost}
+    if row.previous_cost_usd is not None:
+        figures["previous_cost_usd"] = _plain(row.known_previous_cost_usd)
+        figures["change_usd"] = _plain(row.change_usd)
     return figures
 
 
-def _without_cost(row: ReportRow) -> int:
-    return row.coverage.unpriced + row.coverage.unmeasured
+def _plain(usd: Decimal | None) -> str | None:
+    return None if usd is None else plain_usd(usd)
+
+
+def _marked(text: str | None, *parts: Coverage | None) -> str:
+    """An amount for people: whether it is known, and whether all of it is."""
+    if text is None:
+        return _UNKNOWN
+    return text + (_MORE if any(part and part.without_cost for part in parts) else "")
 
 
 def _json(report: Report) -> str:
@@ -104,11 +117,31 @@ def _markdown(report: Report) -> str:
     lines = [_line(titles), _line(["---"] * len(report.by) + ["---:"] * len(figures))]
     for row in _body(report):
         labels = [markdown_cell(label) or "-" for label in row.labels]
-        lines.append(_line([*labels, *map(str, _plain_figures(row).values())]))
+        lines.append(_line([*labels, *_marked_figures(row)]))
     if report.by:
-        totals = map(str, _plain_figures(report.totals).values())
+        totals = _marked_figures(report.totals)
         lines.append(_line(["**total**", *[""] * (len(report.by) - 1), *totals]))
-    return "\n".join([*lines, "", report.coverage.sentence, ""])
+    return "\n".join([*lines, "", *legend(report), report.coverage.sentence, ""])
+
+
+def _marked_figures(row: ReportRow) -> list[str]:
+    figures = _plain_figures(row)
+    marks = {
+        "cost_usd": (row.coverage,),
+        "previous_cost_usd": (row.previous_coverage,),
+        "change_usd": (),
+    }
+    return [
+        _marked(value, *marks[name]) if name in marks else str(value)
+        for name, value in figures.items()
+    ]
+
+
+def legend(report: Report) -> list[str]:
+    """The line that explains the mark, if a row has it."""
+    rows = (*_body(report), report.totals)
+    parts = [part for row in rows for part in (row.coverage, row.previous_coverage) if part]
+    return [_LEGEND] if any(part.with_cost and part.without_cost for part in parts) else []
 
 
 def _line(cells: list[str]) -> str:
@@ -116,35 +149,48 @@ def _line(cells: list[str]) -> str:
 
 
 def _table(report: Report) -> str:
-    table = Table(show_footer=bool(report.by), header_style="bold", footer_style="bold")
-    for number, name in enumerate(report.by):
-        table.add_column(visible(name), footer="total" if number == 0 else "", overflow="fold")
-    totals = _shown_figures(report.totals)
-    for name, total in totals.items():
-        table.add_column(name, footer=total, justify="right", no_wrap=True)
-    for row in _body(report):
-        table.add_row(
-            *(visible(label) or "-" for label in row.labels), *_shown_figures(row).values()
+    return table_of(report) + "\n".join([*legend(report), report.coverage.sentence, ""])
+
+
+def table_of(report: Report) -> str:
+    """The table without the lines below it."""
+    rows = _body(report)
+    labels = [
+        Column(
+            title=visible(name),
+            cells=[visible(row.labels[number]) or "-" for row in rows],
+            footer="total" if number == 0 else "",
         )
-    text = io.StringIO()
-    console = Console(file=text, width=None if _is_wide() else 120, highlight=False, markup=False)
-    console.print(table)
-    console.print(report.coverage.sentence, soft_wrap=True)
-    return text.getvalue()
-
-
-def _is_wide() -> bool:
-    return Console().width >= 120  # noqa: PLR2004 - a narrower table would wrap the money columns
+        for number, name in enumerate(report.by)
+    ]
+    figures = [_shown_figures(row) for row in rows]
+    columns = [
+        Column(
+            title=name,
+            cells=[row[name] for row in figures],
+            footer=total if report.by else "",
+            is_number=True,
+            is_optional=name in _OPTIONAL,
+        )
+        for name, total in _shown_figures(report.totals).items()
+        # A column of nothing takes room from those that say something.
+        if name in _KEPT or any(row[name] != "0" for row in (*figures, {name: total}))
+    ]
+    return draw_table([*labels, *columns])
 
 
 def _shown_figures(row: ReportRow) -> dict[str, str]:
-    figures = {"cost $": f"{row.cost_usd:,.6f}"}
-    figures |= {name.replace("_", " "): f"{getattr(row, name):,}" for name in _FIGURES[1:]}
-    figures[_NO_COST] = f"{_without_cost(row):,}"
-    if row.previous_cost_usd is not None and row.change_usd is not None:
-        figures["before $"] = f"{row.previous_cost_usd:,.6f}"
-        figures["change $"] = f"{row.change_usd:+,.6f}"
-    return figures
+    figures = {"cost $": _marked(_rounded(row.known_cost_usd), row.coverage)}
+    if row.previous_cost_usd is not None:
+        before = _rounded(row.known_previous_cost_usd)
+        figures["before $"] = _marked(before, row.previous_coverage)
+        figures["change $"] = _marked(_rounded(row.change_usd, "+"))
+    figures |= {"calls": f"{row.calls:,}", _NO_COST: f"{row.coverage.without_cost:,}"}
+    return figures | {name.replace("_", " "): f"{getattr(row, name):,}" for name in _FIGURES[2:]}
+
+
+def _rounded(usd: Decimal | None, sign: str = "") -> str | None:
+    return None if usd is None else f"{usd:{sign},.6f}"
 
 
 _SHAPES: Final[Mapping[str, Callable[[Report], str]]] = {

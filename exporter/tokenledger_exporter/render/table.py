@@ -5,34 +5,36 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
-
-from rich.console import Console
-from rich.table import Table
 
 from tokenledger_exporter.plain_text import csv_cell, visible
 from tokenledger_exporter.queries.report import SCHEMA_VERSION
+from tokenledger_exporter.render.columns import Column, draw_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     Cell = str | int | None
 
-_WIDTH: Final = 120
+_NUMBER: Final = re.compile(r"[+-]?[\d,]+(\.\d+)?[+]?|unknown", re.ASCII)
 
 
 def render_rows(
     columns: Sequence[str],
     rows: Sequence[Mapping[str, Cell]],
     shape: str,
+    *,
+    optional: Sequence[str] = (),
     **more: object,
 ) -> str:
     """The rows as text, ending with a line break.
 
     Args:
         columns: what to print of each row, in order.
-        rows: the rows; a table shows `None` as a dash.
+        rows: the rows; a table shows `None` as a dash and leaves out columns without content.
         shape: table (empty text if there are no rows), csv or json.
+        optional: columns that a table leaves out if there is no room.
         more: more fields of the JSON document.
     """
     if shape == "json":
@@ -44,7 +46,7 @@ def render_rows(
         return json.dumps(document, indent=2) + "\n"
     if shape == "csv":
         return write_csv(columns, ([row[name] for name in columns] for row in rows))
-    return _table(columns, rows) if rows else ""
+    return _table(columns, rows, optional) if rows else ""
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
@@ -59,20 +61,25 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     return text.getvalue()
 
 
-def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> str:
-    table = Table(header_style="bold")
-    for name in columns:
-        is_count = all(isinstance(row[name], int) for row in rows)
-        table.add_column(
-            name.replace("_", " "), justify="right" if is_count else "left", overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*(_cell_text(row[name]) for name in columns))
-    text = io.StringIO()
-    wide = Console().width >= _WIDTH
-    console = Console(file=text, width=None if wide else _WIDTH, highlight=False, markup=False)
-    console.print(table)
-    return text.getvalue()
+def _table(
+    columns: Sequence[str], rows: Sequence[Mapping[str, Cell]], optional: Sequence[str]
+) -> str:
+    used = [name for name in columns if any(row[name] for row in rows)] or columns[:1]
+    return draw_table(
+        [
+            Column(
+                title=name.replace("_", " "),
+                cells=[_cell_text(row[name]) for row in rows],
+                is_number=all(map(_is_number, (row[name] for row in rows))),
+                is_optional=name in optional,
+            )
+            for name in used
+        ]
+    )
+
+
+def _is_number(cell: Cell) -> bool:
+    return not isinstance(cell, str) or not cell or _NUMBER.fullmatch(cell) is not None
 
 
 def _cell_text(cell: Cell) -> str:

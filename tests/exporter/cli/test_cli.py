@@ -54,7 +54,7 @@ def test_a_report_sums_exactly_and_shows_its_coverage() -> None:
     assert [(row["feature"], row["model"], row["cost_usd"]) for row in document["rows"]] == [
         ("chat", "gpt-4o", "0.3"),
         ("search", "claude-opus-5", "0.000000001"),
-        ('=HYPERLINK("x")', "acme-7b", "0"),
+        ('=HYPERLINK("x")', "acme-7b", None),
     ]
     assert document["totals"]["cost_usd"] == "0.300000001"
     assert document["coverage"] == {
@@ -74,7 +74,7 @@ def test_a_report_by_any_dimension_adds_up_to_the_total() -> None:
     names = [dimension.name for dimension in DIMENSIONS]
     for name in (*names, "hour", "day", "month", "metadata.tier", "metadata.it's"):
         document = json.loads(run("report", "--by", name, "--format", "json").stdout)
-        parts = [Decimal(row["cost_usd"]) for row in document["rows"]]
+        parts = [Decimal(row["cost_usd"] or 0) for row in document["rows"]]
         assert sum(parts) == Decimal("0.300000001"), name
 
 
@@ -88,6 +88,16 @@ def test_a_table_ends_with_the_coverage_line() -> None:
 
 
 @pytest.mark.usefixtures("ledger_url")
+def test_a_csv_file_holds_the_rows_and_standard_error_their_coverage() -> None:
+    result = run("report", "--by", "model", "--format", "csv")
+    costs = {row["model"]: row["cost_usd"] for row in csv.DictReader(io.StringIO(result.stdout))}
+    assert costs == {"gpt-4o": "0.3", "claude-opus-5": "0.000000001", "acme-7b": ""}
+    assert result.stderr == (
+        "tokenledger: coverage: 3 of 5 calls priced (60.0 %), 1 unpriced, 1 unmeasured\n"
+    )
+
+
+@pytest.mark.usefixtures("ledger_url")
 def test_csv_cells_are_never_formulas() -> None:
     text = run("report", "--by", "feature", "--format", "csv").stdout
     labels = [row[0] for row in csv.reader(io.StringIO(text))]
@@ -98,7 +108,7 @@ def test_csv_cells_are_never_formulas() -> None:
 def test_markdown_is_a_table_with_totals() -> None:
     lines = run("report", "--by", "model", "--format", "md").stdout.splitlines()
     assert lines[0].startswith("| model | cost_usd |")
-    assert lines[-3].startswith("| **total** | 0.300000001 | 5 |")
+    assert lines[-4].startswith("| **total** | 0.300000001+ | 5 |")
 
 
 @pytest.mark.usefixtures("ledger_url")
@@ -206,7 +216,7 @@ def test_a_report_without_dimensions_is_only_the_total() -> None:
         for shape in ("md", "csv", "table", "json")
     )
     lines = markdown.splitlines()[:3]
-    assert lines[2].startswith("| 0.300000001 | 5 |")
+    assert lines[2].startswith("| 0.300000001+ | 5 |")
     assert len({line.count("|") for line in lines}) == 1
     assert next(iter(csv.DictReader(io.StringIO(comma_separated))))["cost_usd"] == "0.300000001"
     assert table.count("0.300000") == 1
@@ -219,8 +229,8 @@ def test_no_label_breaks_a_markdown_row(ledger_url: str) -> None:
             "UPDATE token_ledger_events SET feature = %s", ["two\nlines\r\nand a | and \\|"]
         )
     lines = run("report", "--by", "feature", "--format", "md").stdout.splitlines()
-    assert lines[2].startswith("| two lines and a \\| and \\\\\\| | 0.300000001 |")
-    assert len(lines) == 6
+    assert lines[2].startswith("| two lines and a \\| and \\\\\\| | 0.300000001+ |")
+    assert len(lines) == 7
 
 
 @pytest.mark.usefixtures("ledger_url")

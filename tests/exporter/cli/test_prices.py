@@ -337,5 +337,5 @@ def test_calls_that_no_price_can_fix_are_not_missing_a_price(ledger_url: str) ->
 @pytest.mark.usefixtures("ledger_url")
 def test_without_rows_a_table_is_one_line_and_json_is_a_document() -> None:
     result = run("prices", "missing")
-    assert (result.stdout, result.stderr) == ("", "no calls without a price\n")
+    assert (result.stdout, result.stderr) == ("", "tokenledger: every call has a price\n")
     assert rows("prices", "missing") == []

@@ -13,13 +13,14 @@ from tokenledger_exporter.cli.database import (
     format_option,
     ledger_connection,
 )
-from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say
+from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say, warn
 from tokenledger_exporter.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from tokenledger_exporter.pricing.book import PriceBook
+    from tokenledger_exporter.render.table import Cell
 
 
 @click.group("prices")
@@ -65,8 +66,12 @@ def list_prices(
     day = parse_moment(at).date()
     with ledger_connection(database_url) as connection:
         rows = listed(connection, name, model, day)
-    columns = LIST_SHOWN if shape == "table" else LIST_COLUMNS
-    click.echo(render_rows(columns, rows, shape), nl=False)
+    if shape == "table":
+        shown = [{**row, **_rounded(row)} for row in rows]
+        optional = ("valid_from", "valid_to", "source")
+        click.echo(render_rows(LIST_SHOWN, shown, shape, optional=optional), nl=False)
+    else:
+        click.echo(render_rows(LIST_COLUMNS, rows, shape), nl=False)
     if not rows:
         fail("no price matches; 'tokenledger prices list' without filters lists all", FINDINGS)
 
@@ -116,7 +121,7 @@ def history(*, provider: str, model: str, shape: str, database_url: str | None) 
     with ledger_connection(database_url) as connection:
         rows = lookup.history(connection, ledger_name(provider), model)
     columns = lookup.HISTORY_SHOWN if shape == "table" else lookup.HISTORY_COLUMNS
-    click.echo(render_rows(columns, rows, shape), nl=False)
+    click.echo(render_rows(columns, rows, shape, optional=("source",)), nl=False)
 
 
 @command.command()
@@ -138,7 +143,7 @@ def diff(*, provider: str | None, shape: str, database_url: str | None) -> None:
     if rows:
         counts = ", ".join(f"{count} {change}" for change, count in change_counts(rows).items())
         fail(f"{counts}; 'tokenledger prices update' loads the package's prices", FINDINGS)
-    say("the ledger has the prices of the installed package", err=True)
+    warn("the ledger has the prices of the installed package")
 
 
 @command.command()
@@ -159,13 +164,18 @@ def missing(*, since: str, until: str, shape: str, database_url: str | None) -> 
     with ledger_connection(database_url) as connection:
         rows = lookup.missing(connection, start, end)
     columns = lookup.MISSING_COLUMNS
-    click.echo(render_rows(columns[:-1] if shape == "table" else columns, rows, shape), nl=False)
+    if shape == "table":
+        shown = [{**row, **_days(row)} for row in rows]
+        tokens = ("input_tokens", "output_tokens")
+        click.echo(render_rows(columns[:-1], shown, shape, optional=tokens), nl=False)
+        for row in rows:
+            say(f"-> {row['remedy']}", err=True)
+    else:
+        click.echo(render_rows(columns, rows, shape), nl=False)
     if rows:
-        if shape == "table":
-            for row in rows:
-                say(f"-> {row['remedy']}", err=True)
-        fail(f"{len(rows)} models have calls and no price", FINDINGS)
-    say("no calls without a price", err=True)
+        verb = "model has" if len(rows) == 1 else "models have"
+        fail(f"{len(rows)} {verb} calls but no price", FINDINGS)
+    warn("every call has a price")
 
 
 @command.command()
@@ -203,6 +213,22 @@ def quote(*, file: TextIO, shape: str, database_url: str | None) -> None:
             click.echo(quoted.as_json())
     if unpriced:
         fail(f"{unpriced} lines have no cost; see the field 'note'", FINDINGS)
+
+
+def _rounded(row: Mapping[str, Cell]) -> dict[str, Cell]:
+    """A sheet's prices without the digits that a list computed with floats leaves behind."""
+    from decimal import Decimal
+
+    from tokenledger_exporter.pricing.book import plain_usd
+
+    names = ("input_usd", "output_usd", "cached_usd")
+    prices = {name: row[name] for name in names if row[name] is not None}
+    return {name: plain_usd(round(Decimal(str(usd)), 9)) for name, usd in prices.items()}
+
+
+def _days(row: Mapping[str, Cell]) -> dict[str, str]:
+    """When a model was seen first and last, as days, which is enough for a table."""
+    return {name: str(row[name])[: len("2026-11-01")] for name in ("first_seen", "last_seen")}
 
 
 @contextmanager

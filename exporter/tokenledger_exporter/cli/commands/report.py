@@ -7,7 +7,7 @@ from datetime import timedelta
 import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
-from tokenledger_exporter.cli.exit_codes import explained, say
+from tokenledger_exporter.cli.exit_codes import explained, warn
 from tokenledger_exporter.cli.filters import conditions
 
 
@@ -102,5 +102,7 @@ def command(  # noqa: PLR0913 - one argument per option
         click.echo("\n\n".join(statements))
         return
     click.echo(render(result, shape), nl=False)
+    if shape == "csv":
+        warn(result.coverage.sentence)
     for note in result.notes:
-        say(f"note: {note}", err=True)
+        warn(f"note: {note}")

@@ -71,8 +71,15 @@ def command(  # noqa: PLR0913 - one argument per option
     )
     with ledger_connection(database_url) as connection:
         repricing = reprice(connection, selection, reason=None)
-        totals = {"looked_at": repricing.looked_at, "kept": repricing.unpriced, "dry_run": dry_run}
-        click.echo(render_rows(_COLUMNS, _rows(repricing), shape, **totals), nl=False)
+        text = render_rows(
+            _COLUMNS,
+            _rows(repricing),
+            shape,
+            looked_at=repricing.looked_at,
+            kept=repricing.unpriced,
+            dry_run=dry_run,
+        )
+        click.echo(text, nl=False)
         connection.rollback()
         if repricing.rows and not dry_run:
             reason = reason or f"tokenledger reprice --since {since}"
@@ -100,7 +107,8 @@ def _rows(repricing: Repricing) -> list[dict[str, Cell]]:
             "model": model,
             "rows": change.rows,
             "filled": change.filled,
-            "old_usd": plain_usd(change.old_usd),
+            # The cost of rows that had none was unknown, not 0.
+            "old_usd": plain_usd(change.old_usd) if change.filled < change.rows else None,
             "new_usd": plain_usd(change.new_usd),
             "difference_usd": plain_usd(change.difference_usd),
         }

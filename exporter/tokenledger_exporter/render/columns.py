@@ -1,0 +1,117 @@
+"""Draws columns as a terminal table that is as wide as the terminal, or 80 characters."""
+
+from __future__ import annotations
+
+import io
+import sys
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+# Text may be folded to this width, or to its own if it is narrower.
+_MIN_TEXT_WIDTH: Final = 10
+_GAP: Final = 2
+_RULE: Final = "─"
+# Like box.SIMPLE, for terminals and files that cannot hold line drawing.
+_ASCII_BOX: Final = box.Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Args:
+        cells: its text, row by row.
+        footer: its cell of the last row, below a rule; "" has none.
+        is_number: aligned to the right and never broken.
+        is_optional: left out, with a note, if there is no room for it; the last one goes first.
+    """
+
+    title: str
+    cells: Sequence[str]
+    footer: str = ""
+    is_number: bool = False
+    is_optional: bool = False
+
+    def natural_width(self, *, stacks_title: bool) -> int:
+        """The width of its longest line if nothing is folded."""
+        title = self.title.split() if stacks_title else [self.title]
+        return max(map(cell_len, (*title, *self.cells, self.footer)))
+
+    @property
+    def min_width(self) -> int:
+        """The width that it needs at least: a number is not folded."""
+        width = self.natural_width(stacks_title=True)
+        title = max(map(cell_len, self.title.split()), default=0)
+        return width if self.is_number else max(min(width, _MIN_TEXT_WIDTH), title)
+
+
+def terminal_width() -> int:
+    """The terminal's width or that of COLUMNS; 80 without either."""
+    return Console().width
+
+
+def draw_table(columns: Sequence[Column]) -> str:
+    """The columns as text, ending with a line break; a line below names those without room."""
+    width = terminal_width()
+    stacks_titles = _sum(c.natural_width(stacks_title=False) for c in columns) > width
+    shown, hidden = list(columns), list[str]()
+    while _sum(column.min_width for column in shown) > width:
+        optional = [column for column in shown if column.is_optional]
+        if not optional:
+            break
+        shown.remove(optional[-1])
+        hidden.insert(0, optional[-1].title)
+    text = io.StringIO()
+    console = Console(file=text, width=width, highlight=False, markup=False)
+    console.print(_table(shown, stacks_titles=stacks_titles))
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    if hidden:
+        note = f"no room for {', '.join(hidden)}: use a wider terminal or --format csv"
+        lines += textwrap.wrap(note, width)
+    return "\n".join([*lines, ""])
+
+
+def _table(columns: Sequence[Column], *, stacks_titles: bool) -> Table:
+    table = Table(
+        box=box.SIMPLE if _shows_rules() else _ASCII_BOX,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 0, 0, _GAP - 1),
+        show_footer=any(column.footer for column in columns),
+    )
+    for column in columns:
+        title = column.title.replace(" ", "\n") if stacks_titles else column.title
+        table.add_column(
+            title if column.is_number else column.title,
+            footer=column.footer,
+            justify="right" if column.is_number else "left",
+            no_wrap=column.is_number,
+            overflow="fold",
+        )
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*row)
+    return table
+
+
+def _sum(widths: Iterable[int]) -> int:
+    """The width of a table whose columns have these widths."""
+    all_widths = list(widths)
+    return sum(all_widths) + _GAP * (len(all_widths) - 1)
+
+
+def _shows_rules() -> bool:
+    """Whether standard output can hold line drawing, which some encodings of Windows cannot."""
+    try:
+        _RULE.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -13,6 +13,7 @@ from tokenledger_exporter.recorder import greenlets
 from tokenledger_exporter.spool import permissions
 from tokenledger_exporter.spool.permissions import file_fault
 from tokenledger_exporter.spool.segment import SUFFIX
+from tokenledger_exporter.spool.waiting import waiting_calls
 from tokenledger_semconv.settings import read_settings
 
 if TYPE_CHECKING:
@@ -143,7 +144,11 @@ def check_spool(database_url: str) -> Iterator[Check]:
         yield Check("spool", FAIL, f"{folder} is not used: {fault}", remedy)
         return
     waiting = sum(path.lstat().st_size for path in folder.glob(f"*{SUFFIX}"))
-    yield Check("spool", OK, f"{folder} is writable, {waiting} bytes in segments")
+    detail = f"{folder} is writable, {waiting:,} bytes in use"
+    if calls := waiting_calls(folder):
+        subject = "1 call waits" if calls == 1 else f"{calls:,} calls wait"
+        detail += f"; {subject} there, 'tokenledger spool drain' writes them"
+    yield Check("spool", OK, detail)
     faults = [f"{p.name}: {why}" for p in folder.glob(f"*{SUFFIX}") if (why := file_fault(p))]
     if faults:
         yield Check(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.errors import InvalidRequestError
@@ -15,6 +15,8 @@ FORMS: Final = "7d, 24h, 90m, 2w, today, yesterday, now, 2026-11-01, 2026-11-01T
 """Examples of every form, for error messages and help."""
 
 _AGO: Final = re.compile(r"^(\d{1,6})\s*(m|h|d|w)$")
+_DAY: Final = re.compile(r"^\d{4}-?\d{2}-?\d{2}$")
+_LONGEST_MONTH: Final = 31
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -45,6 +47,48 @@ def parse_moment(text: str, now: datetime | None = None, zone: tzinfo = timezone
     return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=zone)
 
 
+def parse_end(text: str, now: datetime | None = None, zone: tzinfo = timezone.utc) -> datetime:
+    """The end of a period: like `parse_moment`, but a day (2026-10-31, today) ends it at its end.
+
+    Raises:
+        InvalidRequestError: the text has none of the forms, or the day has no next one.
+    """
+    moment = parse_moment(text, now, zone)
+    word = text.strip().lower()
+    if word not in {"today", "yesterday"} and not _DAY.match(word):
+        return moment
+    return _midnight(moment.date(), 1, zone, text)
+
+
+def parse_month(
+    text: str, now: datetime | None = None, zone: tzinfo = timezone.utc
+) -> tuple[datetime, datetime]:
+    """The start of a month and that of the next one.
+
+    Args:
+        text: `2026-10`, `this` or `last`.
+        now: the current time; read from the clock if `None`.
+        zone: whose months.
+
+    Raises:
+        InvalidRequestError: the text has none of these forms.
+    """
+    word = text.strip().lower()
+    today = (now or datetime.now(timezone.utc)).astimezone(zone).date()
+    first = today.replace(day=1)
+    if word == "last":
+        first = (first - timedelta(days=1)).replace(day=1)
+    elif word != "this":
+        try:
+            first = date.fromisoformat(f"{word}-01")
+        except ValueError:
+            raise InvalidRequestError(
+                f"invalid month {text!r}; use 2026-10, last or this"
+            ) from None
+    following = _midnight(first, _LONGEST_MONTH, zone, text).date().replace(day=1)
+    return _midnight(first, 0, zone, text), _midnight(following, 0, zone, text)
+
+
 def days_before(timestamp: datetime, days: int) -> datetime:
     """The timestamp that many whole days earlier.
 
@@ -55,6 +99,14 @@ def days_before(timestamp: datetime, days: int) -> datetime:
         raise InvalidRequestError(f"days must be 1 or more, not {days}")
     # A timedelta cannot hold more days, and no two dates are that far apart.
     return _before(timestamp, timedelta(days=min(days, timedelta.max.days)), f"{days} days")
+
+
+def _midnight(day: date, days: int, zone: tzinfo, text: str) -> datetime:
+    """The start of a later day, as the clocks of the zone show it."""
+    try:
+        return datetime.combine(day + timedelta(days=days), time(), zone)
+    except OverflowError:
+        raise InvalidRequestError(f"{text!r} is after the year 9999; use an earlier time") from None
 
 
 def _before(timestamp: datetime, duration: timedelta, text: str) -> datetime:

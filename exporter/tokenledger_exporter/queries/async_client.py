@@ -165,7 +165,9 @@ class AsyncTokenLedgerQueries:
             days: how far back.
             where: filters.
             timezone: time zone of hours, days and months, by its IANA name.
-            order_by: cost_usd, calls, input_tokens, output_tokens or cached_tokens.
+            order_by: cost_usd, calls, tokens, input_tokens, output_tokens or cached_tokens,
+                highest first; a dimension, in ascending order; or time: hours, days and months
+                in order, and other groups by cost.
             limit: maximum number of groups; the total covers all.
         """
         request = summaries.last_days(

@@ -23,6 +23,7 @@ from tokenledger_exporter.domain.coverage import Coverage, coverage_of, sum_cove
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.pricing.price_row import MONEY
+from tokenledger_exporter.queries.order import BY_TIME, ORDERS, check_order, order_terms
 from tokenledger_exporter.rollups.source import ROWS, source_of
 from tokenledger_exporter.sql import fragment, statements
 
@@ -48,9 +49,6 @@ OLD_PRICES: Final = timedelta(days=30)
 
 EVERYTHING: Final = 1_000_000
 """A limit above the number of groups of any report."""
-
-ORDERS: Final = ("cost_usd", "calls", "input_tokens", "output_tokens", "cached_tokens")
-"""Sort keys of a report's groups, highest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +138,7 @@ class ReportRequest:
         as_of: use the rows known at that time, at their cost then; `None` means now.
         where: filters; each dimension must have one of its values.
         zone: time zone of hours, days and months, by its IANA name.
-        order_by: one of `ORDERS`.
+        order_by: a sort key of `queries.order`.
     """
 
     by: Sequence[str]
@@ -260,11 +258,8 @@ def checked_groups(request: ReportRequest) -> tuple[tuple[str, ...], list[sql.Co
         raise InvalidRequestError(
             f"the start {request.since.isoformat()} is after the end {request.until.isoformat()}"
         )
-    if request.order_by not in ORDERS:
-        raise InvalidRequestError(
-            f"unknown sort key {request.order_by!r}; use one of {', '.join(ORDERS)}"
-        )
     names = tuple(dict.fromkeys(request.by))
+    check_order(request.order_by, names)
     return names, [group(name, request.zone) for name in names]
 
 
@@ -324,6 +319,7 @@ def _groups(request: ReportRequest, by: tuple[str, ...]) -> Statement:
             and source.is_rolled_up
             and request.limit < EVERYTHING
             and not request.where
+            and request.order_by in {*ORDERS, BY_TIME}
         ):
             name = "report_of_top_users"
     statement = _statement(
@@ -332,7 +328,10 @@ def _groups(request: ReportRequest, by: tuple[str, ...]) -> Statement:
         by=by,
         where=tuple(request.where or ()),
         zone=request.zone,
-        order_by=request.order_by,
+        # Without hours, days or months, the order by time is that by cost.
+        order_by=ORDERS[0]
+        if name == "report_of_top_users" and request.order_by == BY_TIME
+        else request.order_by,
     )
     lost_until = request.until if request.as_of is None else min(request.until, request.as_of)
     values: dict[str, object] = {
@@ -365,9 +364,11 @@ def _statement(  # noqa: PLR0913 - one argument per part of the statement
         "labels": label_columns(groups),
         "where": conditions,
         "context": sql.SQL(fragment(_SQL["context"])),
-        "order": sql.Identifier(order_by),
+        "order": order_terms(by, groups, order_by),
         "grouping": sql.SQL(""),
     }
+    if name == "report_of_top_users":
+        braces["order"] = sql.Identifier(order_by)
     if groups:
         braces["groups"] = sql.SQL(", ").join(groups)
         braces["grouping"] = sql.SQL(fragment(_SQL["grouping"])).format(**braces)

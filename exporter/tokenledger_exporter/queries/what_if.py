@@ -24,6 +24,7 @@ from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.pricing.catalog.lookup import books_of
 from tokenledger_exporter.pricing.charge import Charge, charge
 from tokenledger_exporter.pricing.price_row import MONEY
+from tokenledger_exporter.queries.order import ORDERS, TOKENS, first_labels
 from tokenledger_exporter.queries.report import (
     Report,
     ReportRow,
@@ -37,7 +38,7 @@ from tokenledger_exporter.sql import statements
 from tokenledger_semconv.families import provider_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import psycopg
 
@@ -98,7 +99,7 @@ def model_and_provider(text: str) -> tuple[str, str]:
 
 
 def build_as_if(connection: psycopg.Connection[Any], request: ReportRequest, model: str) -> Report:
-    """Build the report with all calls priced as another model, highest cost first.
+    """Build the report with all calls priced as another model.
 
     Args:
         connection: the ledger.
@@ -126,7 +127,7 @@ def build_as_if(connection: psycopg.Connection[Any], request: ReportRequest, mod
         if money.status != "priced":
             reasons[f"{money.status}: {money.note}"] += 1
     rows = [group.as_row(labels, lost=0) for labels, group in sums.items()] if names else []
-    rows.sort(key=lambda row: (-row.cost_usd, row.labels))
+    rows = _sorted(rows, names, request.order_by)
     lost = run_steps(connection, losses_steps(request.since, request.until))
     return Report(
         by=names,
@@ -139,6 +140,19 @@ def build_as_if(connection: psycopg.Connection[Any], request: ReportRequest, mod
         zone=request.zone,
         where=plain_where(request.where),
     )
+
+
+def _sorted(rows: Iterable[ReportRow], names: Sequence[str], order_by: str) -> list[ReportRow]:
+    """The rows in the order that the database would return them."""
+    first = first_labels(names, order_by)
+
+    def place(row: ReportRow) -> tuple[object, ...]:
+        figure = getattr(row, order_by if order_by in ORDERS else ORDERS[0])
+        if order_by == TOKENS:
+            figure = row.input_tokens + row.output_tokens
+        return (*(row.labels[number] for number in first), -figure, row.labels)
+
+    return sorted(rows, key=place)
 
 
 def _calls(

@@ -89,8 +89,12 @@ FROM {calls} {where}
 -- Ties are broken by the labels, so that a report is the same every time.
 GROUP BY {groups}
 {having}
-ORDER BY {order} DESC, {groups}
+ORDER BY {order}, {groups}
 LIMIT %(limit)s
+
+-- name: order_by_tokens
+-- Input and output tokens together, most first.
+COALESCE(sum(input_tokens), 0) + COALESCE(sum(output_tokens), 0) DESC
 
 -- name: report_of_top_users
 -- Money and calls of the top users, and the total of all. There are many users: the top ones are chosen

@@ -136,7 +136,7 @@ def test_an_invalid_time_is_refused_with_the_list_of_forms(words: str) -> None:
 
 @pytest.mark.usefixtures("ledger_url")
 def test_a_start_after_the_end_is_refused_with_both_times() -> None:
-    result = run("report", "--since", "2026-02-01", "--until", "2026-01-01")
+    result = run("report", "--since", "2026-02-01T00:00", "--until", "2026-01-01T00:00")
     assert result.exit_code == 2
     assert "2026-02-01" in result.stderr
     assert "2026-01-01" in result.stderr

@@ -142,6 +142,7 @@ BRACES: Final[dict[str, list[dict[str, str]]]] = {
 # Parts that are not a brace by themselves.
 OTHER_PARTS: Final = {
     ("queries", "calls_of_all_sums"),
+    ("queries", "order_by_tokens"),
     ("rollups_refresh", "figures_of_calls"),
     ("rollups_refresh", "summed_calls"),
 }

@@ -7,7 +7,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tokenledger_exporter.domain.time_expressions import FORMS, days_before, parse_moment
+from tokenledger_exporter.domain.time_expressions import (
+    FORMS,
+    days_before,
+    parse_end,
+    parse_moment,
+    parse_month,
+)
 from tokenledger_exporter.errors import InvalidRequestError
 
 NOW = datetime(2026, 11, 28, 16, 45, 30, 123456, tzinfo=timezone.utc)
@@ -84,3 +90,51 @@ def test_whole_days_are_subtracted() -> None:
 def test_fewer_than_one_day_is_refused(days: int) -> None:
     with pytest.raises(InvalidRequestError, match=f"days must be 1 or more, not {days}"):
         days_before(NOW, days)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-10-31", utc(2026, 11, 1)),
+        ("today", utc(2026, 11, 29)),
+        ("Yesterday", utc(2026, 11, 28)),
+        ("2026-10-31T12:00", utc(2026, 10, 31, 12)),
+        ("7d", utc(2026, 11, 21, 16, 45, 30, 123456)),
+        ("now", NOW),
+    ],
+)
+def test_a_period_that_ends_on_a_day_includes_it(text: str, expected: datetime) -> None:
+    assert parse_end(text, NOW) == expected
+
+
+def test_a_day_ends_at_midnight_of_its_zone_also_when_the_clocks_change() -> None:
+    assert parse_end("2026-10-25", NOW, BERLIN) == utc(2026, 10, 25, 23)
+    assert parse_moment("2026-10-25", NOW, BERLIN) == utc(2026, 10, 24, 22)
+    with pytest.raises(InvalidRequestError, match="after the year 9999"):
+        parse_end("9999-12-31", NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("2026-10", utc(2026, 10, 1), utc(2026, 11, 1)),
+        ("2026-12", utc(2026, 12, 1), utc(2027, 1, 1)),
+        ("2024-02", utc(2024, 2, 1), utc(2024, 3, 1)),
+        ("last", utc(2026, 10, 1), utc(2026, 11, 1)),
+        (" This ", utc(2026, 11, 1), utc(2026, 12, 1)),
+    ],
+)
+def test_a_month_is_all_of_its_days(text: str, start: datetime, end: datetime) -> None:
+    assert parse_month(text, NOW) == (start, end)
+
+
+def test_the_month_is_that_of_the_zone() -> None:
+    new_year = utc(2026, 12, 31, 23, 30)
+    assert parse_month("this", new_year, BERLIN) == (utc(2026, 12, 31, 23), utc(2027, 1, 31, 23))
+    assert parse_month("this", new_year)[0] == utc(2026, 12, 1)
+
+
+@pytest.mark.parametrize("text", ["october", "2026-13", "2026", "", "9999-12"])
+def test_any_other_month_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        parse_month(text, NOW)

@@ -14,6 +14,7 @@ from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_exporter.spool.segment import Segment
 from tokenledger_exporter.spool.spool import MAX_MEMORY_RECORDS, Spool
+from tokenledger_exporter.spool.waiting import waiting_calls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,7 @@ from pathlib import Path
 from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_exporter.spool.spool import Spool
+from tokenledger_exporter.spool.waiting import waiting_calls
 spool = Spool(Path(sys.argv[1]), SpoolHeader(format_version=FORMAT_VERSION, ledger="test"))
 for number in range(100):
     spool.append(b"record %d" % number)
@@ -216,3 +218,15 @@ def test_a_forked_child_leaves_the_parents_records_to_the_parent(tmp_path: Path)
     _, status = os.waitpid(child, 0)
     assert status == 0
     assert waiting(spool) == [b"parent"]
+
+
+def test_calls_that_finished_processes_left_are_counted_and_stay(tmp_path: Path) -> None:
+    assert waiting_calls(tmp_path / "none") == 0
+    living = Spool(tmp_path, HEADER)
+    living.append(b"written within seconds")
+    assert waiting_calls(tmp_path) == 0
+    killed_writer(tmp_path)
+    assert waiting_calls(tmp_path) == 100
+    assert waiting_calls(tmp_path) == 100
+    assert len(recovered(living)) == 100
+    assert waiting_calls(tmp_path) == 0

@@ -293,7 +293,10 @@ async def test_the_response_reports_the_cost_up_to_its_headers() -> None:
 async def test_calls_without_a_cost_are_counted_next_to_the_cost(
     ledger: LedgerInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "price", lambda *_call, **_options: None)
+    def no_price(*_call: object, **_options: object) -> None:
+        return None
+
+    monkeypatch.setattr(ledger, "price", no_price)
     headers = (await ask(_app(cost_header=True), "/v1/items/5")).headers
     assert headers["x-llm-calls-without-cost"] == "2"
     assert "x-llm-cost" not in headers

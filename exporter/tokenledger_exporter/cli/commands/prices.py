@@ -14,6 +14,7 @@ from tokenledger_exporter.cli.database import (
     ledger_connection,
 )
 from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say, warn
+from tokenledger_exporter.cli.period import UNTIL_HELP, read_period
 from tokenledger_exporter.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -148,19 +149,16 @@ def diff(*, provider: str | None, shape: str, database_url: str | None) -> None:
 
 @command.command()
 @click.option("--since", default="2015-01-01", help="Start of the period: 30d, 2026-11-01 ...")
-@click.option("--until", default="now", help="End of the period, in the same forms.")
+@click.option("--until", default="now", help=UNTIL_HELP)
 @format_option
 @database_option
 @explained
 def missing(*, since: str, until: str, shape: str, database_url: str | None) -> None:
     """List models that have calls but no price; exit 1 if there are any."""
-    from datetime import timedelta
-
-    from tokenledger_exporter.domain.time_expressions import parse_moment
     from tokenledger_exporter.pricing.catalog import lookup
     from tokenledger_exporter.render.table import render_rows
 
-    start, end = parse_moment(since), parse_moment(until) + timedelta(minutes=1)
+    start, end = read_period(since, until)
     with ledger_connection(database_url) as connection:
         rows = lookup.missing(connection, start, end)
     columns = lookup.MISSING_COLUMNS

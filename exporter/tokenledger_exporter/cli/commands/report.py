@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
 from tokenledger_exporter.cli.exit_codes import explained, warn
 from tokenledger_exporter.cli.filters import conditions
+from tokenledger_exporter.cli.period import UNTIL_HELP, month_option, read_period
+from tokenledger_exporter.cli.waiting import warn_of_waiting_calls
 
 
 @click.command("report")
 @click.option("--by", default="model", help="Dimensions, comma-separated.")
 @click.option("--since", default="7d", help="Start of the period: 7d, 24h, today, 2026-11-01 ...")
-@click.option("--until", default="now", help="End of the period, in the same forms.")
+@click.option("--until", default="now", help=UNTIL_HELP)
+@month_option
+@click.option(
+    "--sort",
+    metavar="KEY",
+    help="cost, calls, tokens or a dimension of --by; default: hours, days and months in order, "
+    "otherwise the highest cost first.",
+)
 @click.option("--limit", default=1_000, type=click.IntRange(min=1), help="Maximum number of rows.")
 @click.option(
     "--format",
@@ -48,6 +55,8 @@ def command(  # noqa: PLR0913 - one argument per option
     by: str,
     since: str,
     until: str,
+    month: str | None,
+    sort: str | None,
     limit: int,
     shape: str,
     as_of: str | None,
@@ -58,7 +67,7 @@ def command(  # noqa: PLR0913 - one argument per option
     show_sql: bool,
     database_url: str | None,
 ) -> None:
-    """Report the cost of calls by dimension, highest cost first. Times are UTC by default."""
+    """Report the cost of calls by dimension. Times are UTC by default."""
     from tokenledger_exporter.db.connection import reading
     from tokenledger_exporter.db.dimensions import zone_of
     from tokenledger_exporter.db.shown_sql import collect_sql
@@ -74,18 +83,17 @@ def command(  # noqa: PLR0913 - one argument per option
             "--as-of, --as-if and --compare cannot be combined: use one of them"
         )
     zone = zone_of(timezone)
-    start, end = parse_moment(since, zone=zone), parse_moment(until, zone=zone)
-    if until.strip().lower() == "now":
-        # The clocks of the app and of this machine may differ; include the latest calls.
-        end += timedelta(minutes=1)
+    start, end = read_period(since, until, month, zone)
+    names = [name.strip() for name in by.split(",") if name.strip()]
     request = ReportRequest(
-        by=[name.strip() for name in by.split(",") if name.strip()],
+        by=names,
         since=start,
         until=end,
         limit=limit,
         as_of=parse_moment(as_of, zone=zone) if as_of else None,
         where=conditions(where),
         zone=timezone,
+        order_by=_order(sort, names),
     )
     with (
         open_database(database_url) as url,
@@ -98,6 +106,8 @@ def command(  # noqa: PLR0913 - one argument per option
         else:
             steps = compared_steps(request) if compare else report_steps(request)
             result = run_steps(connection, steps)
+        if not show_sql:
+            warn_of_waiting_calls(url)
     if show_sql:
         click.echo("\n\n".join(statements))
         return
@@ -106,3 +116,16 @@ def command(  # noqa: PLR0913 - one argument per option
         warn(result.coverage.sentence)
     for note in result.notes:
         warn(f"note: {note}")
+
+
+def _order(sort: str | None, names: list[str]) -> str:
+    """The sort key of a request."""
+    from tokenledger_exporter.errors import InvalidRequestError
+    from tokenledger_exporter.queries.order import BY_TIME, ORDERS, TOKENS
+
+    if not sort:
+        return BY_TIME
+    keys = {"cost": ORDERS[0], "calls": "calls", TOKENS: TOKENS, **{name: name for name in names}}
+    if sort.strip() not in keys:
+        raise InvalidRequestError(f"cannot sort by {sort!r}; use one of {', '.join(keys)}")
+    return keys[sort.strip()]

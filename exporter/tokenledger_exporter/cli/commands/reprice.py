@@ -8,6 +8,7 @@ import click
 
 from tokenledger_exporter.cli.database import database_option, format_option, ledger_connection
 from tokenledger_exporter.cli.exit_codes import explained, say
+from tokenledger_exporter.cli.period import UNTIL_HELP, read_period
 from tokenledger_exporter.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _COLUMNS: Final = ("provider", "model", "rows", "filled", "old_usd", "new_usd", 
 
 @click.command("reprice")
 @click.option("--since", required=True, help="Start of the period: 30d, 2026-11-01 ...")
-@click.option("--until", default="now", help="End of the period, in the same forms.")
+@click.option("--until", default="now", help=UNTIL_HELP)
 @click.option("--model", "models", multiple=True, help="Only this model; repeatable.")
 @click.option("--provider", "providers", multiple=True, help="Only this provider; repeatable.")
 @click.option("--status", help=f"Cost statuses, comma-separated: {', '.join(_STATUSES)}.")
@@ -47,21 +48,11 @@ def command(  # noqa: PLR0913 - one argument per option
     token_ledger_repricings: old and new cost, who, when and why. Calls that no longer have a price
     keep their cost. A second run changes nothing.
     """
-    from datetime import timedelta
-
     from tokenledger_exporter.domain.provider_names import ledger_name
-    from tokenledger_exporter.domain.time_expressions import parse_moment
     from tokenledger_exporter.maintenance.reprice import Selection, reprice
     from tokenledger_exporter.render.table import render_rows
 
-    start, end = parse_moment(since), parse_moment(until)
-    if until.strip().lower() == "now":
-        # The clocks of the app and of this machine may differ; include the latest calls.
-        end += timedelta(minutes=1)
-    if start > end:
-        raise InvalidRequestError(
-            f"the start {start.isoformat()} is after the end {end.isoformat()}"
-        )
+    start, end = read_period(since, until)
     selection = Selection(
         since=start,
         until=end,

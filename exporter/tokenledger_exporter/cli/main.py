@@ -2,11 +2,12 @@
 
 import os
 import sys
-from importlib.metadata import version
+from importlib.metadata import version as version_of
 
 import click
 
 from tokenledger_exporter.cli.commands import (
+    calls,
     db,
     demo,
     doctor,
@@ -19,17 +20,19 @@ from tokenledger_exporter.cli.commands import (
     retention,
     serve,
     spool,
+    version,
 )
 from tokenledger_exporter.cli.group import without_password
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.version_option(version("tokenledger-otel"), prog_name="tokenledger")
+@click.version_option(version_of("tokenledger-otel"), prog_name="tokenledger")
 def main() -> None:
     """Show what your LLM calls cost, from your own Postgres."""
 
 
 _MODULES = (
+    calls,
     db,
     demo,
     doctor,
@@ -42,6 +45,7 @@ _MODULES = (
     retention,
     serve,
     spool,
+    version,
 )
 
 for _module in _MODULES:

@@ -32,6 +32,7 @@ class Column:
         cells: its text, row by row.
         footer: its cell of the last row, below a rule; "" has none.
         is_number: aligned to the right and never broken.
+        is_whole: text that is never broken, such as an id.
         is_optional: left out, with a note, if there is no room for it; the last one goes first.
     """
 
@@ -39,6 +40,7 @@ class Column:
     cells: Sequence[str]
     footer: str = ""
     is_number: bool = False
+    is_whole: bool = False
     is_optional: bool = False
 
     def natural_width(self, *, stacks_title: bool) -> int:
@@ -48,10 +50,12 @@ class Column:
 
     @property
     def min_width(self) -> int:
-        """The width that it needs at least: a number is not folded."""
+        """The width that it needs at least."""
         width = self.natural_width(stacks_title=True)
         title = max(map(cell_len, self.title.split()), default=0)
-        return width if self.is_number else max(min(width, _MIN_TEXT_WIDTH), title)
+        if self.is_number or self.is_whole:
+            return width
+        return max(min(width, _MIN_TEXT_WIDTH), title)
 
 
 def terminal_width() -> int:
@@ -94,7 +98,7 @@ def _table(columns: Sequence[Column], *, stacks_titles: bool) -> Table:
             title if column.is_number else column.title,
             footer=column.footer,
             justify="right" if column.is_number else "left",
-            no_wrap=column.is_number,
+            no_wrap=column.is_number or column.is_whole,
             overflow="fold",
         )
     for row in zip(*(column.cells for column in columns), strict=True):

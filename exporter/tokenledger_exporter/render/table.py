@@ -26,6 +26,7 @@ def render_rows(
     shape: str,
     *,
     optional: Sequence[str] = (),
+    whole: Sequence[str] = (),
     **more: object,
 ) -> str:
     """The rows as text, ending with a line break.
@@ -35,6 +36,7 @@ def render_rows(
         rows: the rows; a table shows `None` as a dash and leaves out columns without content.
         shape: table (empty text if there are no rows), csv or json.
         optional: columns that a table leaves out if there is no room.
+        whole: columns whose text a table never breaks.
         more: more fields of the JSON document.
     """
     if shape == "json":
@@ -46,7 +48,7 @@ def render_rows(
         return json.dumps(document, indent=2) + "\n"
     if shape == "csv":
         return write_csv(columns, ([row[name] for name in columns] for row in rows))
-    return _table(columns, rows, optional) if rows else ""
+    return _table(columns, rows, optional, whole) if rows else ""
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
@@ -62,7 +64,10 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 
 
 def _table(
-    columns: Sequence[str], rows: Sequence[Mapping[str, Cell]], optional: Sequence[str]
+    columns: Sequence[str],
+    rows: Sequence[Mapping[str, Cell]],
+    optional: Sequence[str],
+    whole: Sequence[str],
 ) -> str:
     used = [name for name in columns if any(row[name] for row in rows)] or columns[:1]
     return draw_table(
@@ -71,6 +76,7 @@ def _table(
                 title=name.replace("_", " "),
                 cells=[_cell_text(row[name]) for row in rows],
                 is_number=all(map(_is_number, (row[name] for row in rows))),
+                is_whole=name in whole,
                 is_optional=name in optional,
             )
             for name in used

@@ -358,6 +358,22 @@ WHERE true {where} {bounds}
 ORDER BY timestamp, event_id
 LIMIT {limit}
 
+-- name: newest_calls
+-- Single calls of a period, newest first.
+SELECT {columns}
+FROM token_ledger_events
+WHERE timestamp >= %(since)s AND timestamp < %(until)s {where}
+ORDER BY timestamp DESC, event_id DESC
+LIMIT %(limit)s
+
+-- name: ids_between
+-- The ids that begin with the same digits.
+SELECT event_id
+FROM token_ledger_events
+WHERE event_id >= %(first)s AND event_id <= %(last)s
+ORDER BY event_id
+LIMIT %(limit)s
+
 -- name: page_since
 -- Start of a page.
 AND timestamp >= %(since)s

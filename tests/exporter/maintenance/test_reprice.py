@@ -86,7 +86,7 @@ def test_pricing_a_missing_model_later_fills_its_rows(ledger_url: str) -> None:
             "model": "acme-7b",
             "rows": 2,
             "filled": 2,
-            "old_usd": "0",
+            "old_usd": None,
             "new_usd": "0.004",
             "difference_usd": "0.004",
         }

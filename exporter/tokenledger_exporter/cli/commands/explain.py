@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from uuid import UUID
 
 import click
 
 from tokenledger_exporter.cli.database import database_option, ledger_connection
 from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail
-from tokenledger_exporter.errors import InvalidRequestError
 
 
 @click.command("explain")
@@ -27,19 +25,17 @@ from tokenledger_exporter.errors import InvalidRequestError
 @database_option
 @explained
 def command(*, event_id: str, shape: str, show_sql: bool, database_url: str | None) -> None:
-    """Show how the cost of a call was calculated; exit 1 if the row does not match its price."""
+    """Show how the cost of a call was calculated; exit 1 if the row does not match its price.
+
+    EVENT_ID is an id that 'tokenledger calls' lists, or its first eight or more digits.
+    """
     from tokenledger_exporter.db.shown_sql import collect_sql
+    from tokenledger_exporter.queries.calls import event_id_of
     from tokenledger_exporter.queries.explain import as_document, as_text, explain_event
     from tokenledger_exporter.queries.report import SCHEMA_VERSION
 
-    try:
-        identity = UUID(event_id)
-    except ValueError:
-        raise InvalidRequestError(
-            f"invalid event id {event_id!r}: use a UUID from token_ledger_events.event_id"
-        ) from None
     with ledger_connection(database_url) as connection, collect_sql() as statements:
-        explanation = explain_event(connection, identity)
+        explanation = explain_event(connection, event_id_of(connection, event_id))
     if show_sql:
         click.echo("\n\n".join(statements))
         return

@@ -1,0 +1,115 @@
+"""`tokenledger calls`: single calls, newest first."""
+
+from __future__ import annotations
+
+from datetime import timezone as time_zones
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from tokenledger_exporter.cli.database import database_option, format_option, open_database
+from tokenledger_exporter.cli.exit_codes import explained, warn
+from tokenledger_exporter.cli.filters import conditions
+from tokenledger_exporter.cli.period import UNTIL_HELP, month_option, read_period
+from tokenledger_exporter.cli.waiting import warn_of_waiting_calls
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from tokenledger_exporter.render.table import Cell
+
+# From this width on, a table shows whole ids and times.
+_WIDE: Final = 120
+_SHORT_ID: Final = len("01a20298-6851")
+_SHOWN: Final = ("id", "time", "model", "user", "feature", "tokens", "cost $", "cost status")
+_OPTIONAL: Final = ("user", "feature")
+_WHOLE: Final = ("id", "time")
+
+
+@click.command("calls")
+@click.option("--since", default="7d", help="Start of the period: 7d, 24h, today, 2026-11-01 ...")
+@click.option("--until", default="now", help=UNTIL_HELP)
+@month_option
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="DIMENSION=VALUE",
+    help="Filter; repeatable. Values of one dimension are alternatives.",
+)
+@click.option(
+    "--timezone",
+    default="UTC",
+    metavar="NAME",
+    help="Time zone of days and of the times in a table, such as Europe/Berlin.",
+)
+@click.option("--limit", default=20, type=click.IntRange(min=1), help="Maximum number of calls.")
+@format_option
+@database_option
+@explained
+def command(  # noqa: PLR0913 - one argument per option
+    *,
+    since: str,
+    until: str,
+    month: str | None,
+    where: tuple[str, ...],
+    timezone: str,
+    limit: int,
+    shape: str,
+    database_url: str | None,
+) -> None:
+    """List single calls, newest first, with their ids, tokens and costs.
+
+    A table shortens ids; 'tokenledger explain' takes the short form too. CSV and JSON have more
+    columns.
+    """
+    from tokenledger_exporter.db.connection import reading
+    from tokenledger_exporter.db.dimensions import zone_of
+    from tokenledger_exporter.queries.calls import CALL_COLUMNS, newest_calls
+    from tokenledger_exporter.render.columns import terminal_width
+    from tokenledger_exporter.render.table import render_rows
+
+    zone = zone_of(timezone)
+    start, end = read_period(since, until, month, zone)
+    with open_database(database_url) as url:
+        with reading(url) as connection:
+            calls = newest_calls(connection, start, end, conditions(where), limit)
+        warn_of_waiting_calls(url)
+    if shape == "table":
+        is_wide = terminal_width() >= _WIDE
+        rows = [_shown(call, zone, is_wide=is_wide) for call in calls]
+        text = render_rows(_SHOWN, rows, shape, optional=_OPTIONAL, whole=_WHOLE)
+    else:
+        text = render_rows(CALL_COLUMNS, [_plain(call) for call in calls], shape)
+    click.echo(text, nl=False)
+    if not calls:
+        warn("no calls match")
+    elif len(calls) == limit:
+        subject = "this is the newest call" if limit == 1 else f"these are the newest {limit:,}"
+        warn(f"{subject}; --limit shows more")
+
+
+def _shown(call: dict[str, Any], zone: tzinfo, *, is_wide: bool) -> dict[str, Cell]:
+    time = call["timestamp"].astimezone(zone)
+    cost = call["cost_usd"]
+    return {
+        "id": str(call["event_id"])[: None if is_wide else _SHORT_ID],
+        "time": f"{time:%Y-%m-%d %H:%M:%S}" if is_wide else f"{time:%m-%d %H:%M}",
+        "model": call["model"],
+        "user": call["user_id"],
+        "feature": call["feature"],
+        "tokens": call["total_tokens"],
+        "cost $": "unknown" if cost is None else f"{cost:,.6f}",
+        "cost status": "" if call["cost_status"] == "priced" else call["cost_status"],
+    }
+
+
+def _plain(call: dict[str, Any]) -> dict[str, Cell]:
+    from tokenledger_exporter.pricing.book import plain_usd
+
+    cost = call["cost_usd"]
+    return {
+        **call,
+        "event_id": str(call["event_id"]),
+        "timestamp": call["timestamp"].astimezone(time_zones.utc).isoformat(),
+        "cost_usd": None if cost is None else plain_usd(cost),
+    }

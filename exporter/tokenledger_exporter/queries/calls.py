@@ -1,0 +1,82 @@
+"""Single calls: the newest of a period, and the one that an id or the start of an id names."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from tokenledger_exporter.db.dimensions import narrowed
+from tokenledger_exporter.db.shown_sql import show
+from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.sql import statements
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import psycopg
+
+    from tokenledger_exporter.db.dimensions import Where
+
+_SQL: Final = statements("queries")
+_START: Final = re.compile(r"[0-9a-f]{8,32}", re.ASCII)
+_DIGITS: Final = 32
+_MAX_SHOWN: Final = 5
+
+CALL_COLUMNS: Final = (
+    *("event_id", "timestamp", "provider", "model", "operation", "user_id", "session_id"),
+    *("feature", "team", "input_tokens", "output_tokens", "cached_tokens", "total_tokens"),
+    *("cost_usd", "cost_status", "cost_note", "status", "error_type"),
+)
+"""What is known of each call, in order."""
+
+
+def newest_calls(
+    connection: psycopg.Connection[Any],
+    since: datetime,
+    until: datetime,
+    where: Where | None = None,
+    limit: int = 20,
+) -> list[dict[str, Any]]:
+    """The newest calls of a period, newest first, with `CALL_COLUMNS`.
+
+    Raises:
+        InvalidRequestError: a dimension is unknown.
+    """
+    condition, values = narrowed(where)
+    query = sql.SQL(_SQL["newest_calls"]).format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, CALL_COLUMNS)), where=condition
+    )
+    values |= {"since": since, "until": until, "limit": limit}
+    show(connection, query, values)
+    return connection.cursor(row_factory=dict_row).execute(query, values).fetchall()
+
+
+def event_id_of(connection: psycopg.Connection[Any], text: str) -> UUID:
+    """The id of the call that an id, or at least the first eight digits of one, names.
+
+    Raises:
+        InvalidRequestError: it is not such a text, or no call or several calls have it.
+    """
+    digits = text.strip().lower().replace("-", "")
+    if not _START.fullmatch(digits):
+        raise InvalidRequestError(
+            f"invalid event id {text!r}; 'tokenledger calls' lists the ids of calls"
+        )
+    if len(digits) == _DIGITS:
+        return UUID(digits)
+    first, last = UUID(digits.ljust(_DIGITS, "0")), UUID(digits.ljust(_DIGITS, "f"))
+    values = {"first": first, "last": last, "limit": _MAX_SHOWN}
+    ids = [event_id for (event_id,) in connection.execute(_SQL["ids_between"], values)]
+    if len(ids) == 1:
+        return UUID(str(ids[0]))
+    if not ids:
+        raise InvalidRequestError(
+            f"no event id begins with {text!r}; 'tokenledger calls' lists the ids of calls"
+        )
+    raise InvalidRequestError(
+        f"several event ids begin with {text!r}; use one of {', '.join(map(str, ids))}"
+    )

@@ -1,0 +1,87 @@
+"""`tokenledger calls` lists single calls, and `explain` finds one by the start of its id."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from tokenledger_exporter.cli import main
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+ROWS = """
+INSERT INTO token_ledger_events
+    (event_id, timestamp, provider, model, user_id, feature, cost_status, cost_usd, total_tokens)
+VALUES
+    ('01a20298-6851-8751-abf9-e437e2b87e95', now() - interval '2 minutes', 'openai', 'gpt-4o', 'u1',
+     'chat', 'priced', 0.0021, 12345),
+    ('01a20298-6851-8752-abf9-e437e2b87e95', now() - interval '1 minute', 'openai', 'acme-7b', 'u2',
+     'search', 'unpriced', NULL, 7),
+    ('0aa20298-0000-8752-abf9-e437e2b87e95', now() - interval '3 minutes', 'openai', 'gpt-4o', 'u1',
+     'search', 'partial', 0.5, 8)
+"""
+
+
+@pytest.fixture(autouse=True)
+def ledger_url(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(ROWS)
+    monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)
+    return database_url
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, words)
+
+
+def test_calls_are_listed_newest_first_with_what_identifies_and_costs_them() -> None:
+    lines = run("calls").stdout.splitlines()
+    rows = [line.split() for line in lines[-3:]]
+    assert [row[0] for row in rows] == ["01a20298-6851", "01a20298-6851", "0aa20298-0000"]
+    assert rows[0][3:] == ["acme-7b", "u2", "search", "7", "unknown", "unpriced"]
+    assert rows[1][3:] == ["gpt-4o", "u1", "chat", "12,345", "0.002100", "-"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_wide_terminal_shows_whole_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    assert "01a20298-6851-8751-abf9-e437e2b87e95" in run("calls").stdout
+
+
+def test_calls_are_filtered_like_a_report() -> None:
+    document = json.loads(run("calls", "--where", "user=u1", "--format", "json").stdout)
+    assert [row["cost_usd"] for row in document["rows"]] == ["0.0021", "0.5"]
+    result = run("calls", "--limit", "1", "--format", "csv")
+    [row] = csv.DictReader(io.StringIO(result.stdout))
+    assert (row["event_id"], row["cost_usd"], row["cost_status"]) == (
+        "01a20298-6851-8752-abf9-e437e2b87e95",
+        "",
+        "unpriced",
+    )
+    assert result.stderr == "tokenledger: this is the newest call; --limit shows more\n"
+    assert run("calls", "--where", "user=x").stderr == "tokenledger: no calls match\n"
+    assert run("calls", "--where", "nonsense=x").exit_code == 2
+
+
+def test_the_start_of_an_id_names_a_call_if_no_other_begins_so() -> None:
+    assert run("explain", "0aa20298").stdout.startswith("0aa20298-0000-8752-abf9-e437e2b87e95")
+    several = run("explain", "01a20298-6851")
+    assert several.exit_code == 2
+    assert several.stderr == (
+        "tokenledger: several event ids begin with '01a20298-6851'; use one of "
+        "01a20298-6851-8751-abf9-e437e2b87e95, 01a20298-6851-8752-abf9-e437e2b87e95\n"
+    )
+    assert "no event id begins with '99999999'" in run("explain", "99999999").stderr
+    assert "invalid event id '01a2'" in run("explain", "01a2").stderr
+
+
+def test_the_version_is_that_of_the_installed_release() -> None:
+    assert run("version").stdout == f"tokenledger {version('tokenledger-otel')}\n"

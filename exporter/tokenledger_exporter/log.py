@@ -26,4 +26,4 @@ def fail(event: str, sentence: str, **facts: object) -> None:
 
 def _log(level: int, event: str, sentence: str, facts: dict[str, object]) -> None:
     fields = {name: str(fact) for name, fact in facts.items()}
-    LOGGER.log(level, "%s: %s", event, visible(sentence), extra={"event": event, "facts": fields})
+    LOGGER.log(level, "tokenledger: %s", visible(sentence), extra={"event": event, "facts": fields})

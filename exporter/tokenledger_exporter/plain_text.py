@@ -34,6 +34,11 @@ _MARKDOWN: Final = re.compile(
 )
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: `1 call`, `2,000 calls`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def visible(text: str) -> str:
     """The text on one line, with escapes for characters that a terminal does not show."""
     if text.isascii() and text.isprintable():

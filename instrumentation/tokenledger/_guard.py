@@ -32,7 +32,7 @@ def report(place: str, what: str) -> None:
         first = _counts[place] == 1
     if first:
         LOGGER.warning(
-            "TokenLedger: %s failed (%s). The app's call is not affected. Further failures of this "
+            "tokenledger: %s failed (%s). The app's call is not affected. Further failures of this "
             "kind are only counted; see tokenledger.health()",
             place,
             what,

@@ -16,7 +16,7 @@ from tokenledger._attribution.baggage import note_remote_baggage
 from tokenledger._attribution.layers import NOTHING, keyword_layer, metadata_layer
 from tokenledger._ledger import find_install
 from tokenledger._otel_loading import AppProvider
-from tokenledger_semconv.settings import Settings, SettingsError
+from tokenledger_semconv.settings import Settings, SettingsError, not_text
 
 if TYPE_CHECKING:
     from tokenledger._attribution.layers import Layer
@@ -92,7 +92,7 @@ class Runtime:
 def _is_wanted(settings: Settings) -> bool:
     if os.environ.get(SDK_DISABLED_VARIABLE, "").strip().lower() == "true":
         _guard.LOGGER.warning(
-            "TokenLedger records nothing: %s is true. Unset it to record calls.",
+            "tokenledger: nothing is recorded, because %s is true; unset it to record calls",
             SDK_DISABLED_VARIABLE,
         )
         return False
@@ -100,6 +100,13 @@ def _is_wanted(settings: Settings) -> bool:
 
 
 def _open_ledger(settings: Settings, app_provider: AppProvider) -> Ledger | None:
+    if (option := not_text(settings)) is not None:
+        _guard.LOGGER.error(
+            "tokenledger: %s must be text, not %s: calls are not recorded",
+            option,
+            type(getattr(settings, option)).__name__,
+        )
+        return None
     try:
         return find_install()(app_provider.get(), settings)
     except SettingsError:
@@ -107,8 +114,8 @@ def _open_ledger(settings: Settings, app_provider: AppProvider) -> Ledger | None
     except Exception as error:  # noqa: BLE001 - the app must start even if its ledger does not
         # No traceback: it could quote the database's URL.
         _guard.LOGGER.error(
-            "TokenLedger could not open its ledger (%s): calls are not recorded. "
-            "Run `tokenledger doctor` to find the cause.",
+            "tokenledger: the ledger could not be opened (%s): calls are not recorded. "
+            "Run 'tokenledger doctor' to find the cause.",
             type(error).__name__,
         )
         return None

@@ -48,10 +48,10 @@ def before_instrumentors() -> None:
         if is_requested(os.environ):
             RUNTIME.start(read_settings())
     except SettingsError as error:
-        LOGGER.error("TokenLedger did not start: %s", error)
+        LOGGER.error("tokenledger: not started: %s", error)
     except Exception as error:  # noqa: BLE001 - see above
         # No traceback: it could quote the database's URL.
         LOGGER.error(
-            "TokenLedger did not start (%s). Run `tokenledger doctor` to find the cause.",
+            "tokenledger: not started (%s). Run 'tokenledger doctor' to find the cause.",
             type(error).__name__,
         )

@@ -170,6 +170,12 @@ def _hosts(providers: Mapping[str, object]) -> dict[str, object]:
     return hosts
 
 
+def not_text(settings: Settings) -> str | None:
+    """The first option that must be text and is not; `None` if all are."""
+    texts = (option.name for option in fields(Settings) if option.type == "str")
+    return next((name for name in texts if not isinstance(getattr(settings, name), str)), None)
+
+
 def _environment_text(option: str, environ: Mapping[str, str]) -> str | None:
     spellings = (option, *(alias for alias, meant in ALIASES.items() if meant == option))
     named = [

@@ -223,7 +223,7 @@ EFFECTS: dict[str, tuple[str, Callable[[Tried], bool]]] = {
         lambda tried: tried.column("metadata ->> 'region'") == {"eu"},
     ),
     "enabled": ("false", lambda tried: tokenledger.flush() == tried.count() == 0),
-    "debug": ("true", lambda tried: tried.printed.count("[tokenledger] gpt-4o") == 3),
+    "debug": ("true", lambda tried: tried.printed.count("tokenledger: gpt-4o") == 3),
     "spool_dir": ("FOLDER", lambda tried: any(tried.folder.rglob("*"))),
     "stream_usage": ("false", lambda tried: not tried.asks_for_usage()),
     "provider_hosts": ("127.0.0.1=groq", lambda tried: tried.column("provider") == {"groq"}),

@@ -157,5 +157,5 @@ def test_a_log_line_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         log.warn("spool_unreadable", "a\nERROR forged\x1b[2A is of another format")
     assert caplog.records[0].getMessage() == (
-        "spool_unreadable: a\\nERROR forged\\x1b[2A is of another format"
+        "tokenledger: a\\nERROR forged\\x1b[2A is of another format"
     )

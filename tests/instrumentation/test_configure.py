@@ -148,6 +148,17 @@ def test_a_ledger_that_cannot_be_opened_is_one_log_line_without_the_url(
     assert "canary" not in caplog.text
 
 
+def test_an_option_that_must_be_text_is_named_in_one_log_line(
+    caplog: pytest.LogCaptureFixture, clients: Clients
+) -> None:
+    with caplog.at_level(logging.WARNING, "tokenledger"):
+        tokenledger.configure(database_url=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert run(clients, CHAT)
+    assert caplog.messages == [
+        "tokenledger: database_url must be text, not int: calls are not recorded"
+    ]
+
+
 def test_options_that_a_ledger_rejects_are_an_error_at_configuration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

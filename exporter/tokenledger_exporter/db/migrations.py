@@ -113,7 +113,8 @@ class SchemaStatus:
         if not self.applied:
             return "the ledger's tables are missing: run 'tokenledger db migrate'"
         if self.missing:
-            return f"{len(self.missing)} migration(s) are missing: run 'tokenledger db migrate'"
+            verb = "migration is" if len(self.missing) == 1 else "migrations are"
+            return f"{len(self.missing)} {verb} missing: run 'tokenledger db migrate'"
         return f"up to date at {self.applied[-1].name}"
 
 

@@ -65,10 +65,10 @@ def main() -> int:
     try:
         _run()
     except KeyboardInterrupt:
-        _say("\ndemo: interrupted; nothing was left behind")
+        _say("\ntokenledger: interrupted; nothing was left behind")
         return INTERRUPTED
     except LedgerError as error:
-        sys.stderr.write(f"demo: {error}\n")
+        sys.stderr.write(f"tokenledger: {error}\n")
         return FAILED
     return 0
 

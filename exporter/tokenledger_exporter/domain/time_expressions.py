@@ -95,6 +95,8 @@ def days_before(timestamp: datetime, days: int) -> datetime:
     Raises:
         InvalidRequestError: the days are fewer than 1, or lead to a time before the year 1.
     """
+    if isinstance(days, bool) or not isinstance(days, int):  # pyright: ignore[reportUnnecessaryIsInstance] - an argument of the app
+        raise InvalidRequestError(f"days must be a whole number, not {days!r}")
     if days < 1:
         raise InvalidRequestError(f"days must be 1 or more, not {days}")
     # A timedelta cannot hold more days, and no two dates are that far apart.

@@ -365,7 +365,7 @@ def debug_line(row: LedgerRow) -> str:
     tokens = f"{_count(row.input_tokens)} in, {_count(row.output_tokens)} out"
     who = f"user={row.user_id or '-'} feature={row.feature or '-'}"
     took = "? ms" if row.duration_ms is None else f"{row.duration_ms:.0f} ms"
-    return visible(f"[tokenledger] {row.model}: {tokens}, {known}{why}, {took}, {who}")
+    return visible(f"tokenledger: {row.model}: {tokens}, {known}{why}, {took}, {who}")
 
 
 def _count(tokens: int | None) -> str:

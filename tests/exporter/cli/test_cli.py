@@ -300,4 +300,4 @@ def test_the_install_script_goes_to_standard_output_only() -> None:
 def test_draining_an_empty_spool_writes_nothing() -> None:
     result = run("spool", "drain")
     assert result.exit_code == 0
-    assert result.stdout.startswith("0 rows written")
+    assert result.stdout.startswith("0 calls written")

@@ -379,8 +379,8 @@ def test_the_command_settles_once_or_for_ever(database_url: str) -> None:
     once = CliRunner().invoke(main, ["keep", "--database-url", database_url])
     settled, rolled_up = once.stdout.splitlines()
     assert once.exit_code == 0
-    assert settled == "1 rows checked, 0 set aside as duplicates, 0 restored"
-    assert rolled_up.startswith("rolled up: ")
+    assert settled == "1 row checked for duplicates, 0 duplicates moved, 0 restored"
+    assert rolled_up.startswith("sums updated: ")
     leave_marked(ours.around())
     command = [sys.executable, "-u", "-c", COMMAND, "keep", "--every", "0.1"]
     with subprocess.Popen(
@@ -388,9 +388,9 @@ def test_the_command_settles_once_or_for_ever(database_url: str) -> None:
     ) as process:
         try:
             assert process.stdout is not None
-            assert "1 set aside" in process.stdout.readline()
+            assert "1 duplicate moved" in process.stdout.readline()
             leave_marked(Told(response_id="resp_another_call_000001"))
-            assert "1 rows checked" in process.stdout.readline()
+            assert "1 row checked" in process.stdout.readline()
         finally:
             process.terminate()
     assert money(database_url) == [(2, 2 * ONE_CALL, 0)]

@@ -156,7 +156,7 @@ def test_a_row_that_nobody_prices_now_keeps_its_cost(ledger_url: str) -> None:
     with psycopg.connect(ledger_url) as connection:
         connection.execute("DELETE FROM token_ledger_prices WHERE provider = 'openai'")
     done = run("reprice", "--since", "1d")
-    assert "1 no longer have a price and keep their cost" in done.stderr
+    assert "1 no longer has a price and keeps its cost" in done.stderr
     assert costs(ledger_url)[0][1] == Decimal("0.0035")
 
 

@@ -139,6 +139,9 @@ def test_an_unknown_zone_or_invalid_period_is_refused(queries: TokenLedgerQuerie
         queries.get_hourly_costs(0)
     with pytest.raises(InvalidRequestError, match="days must be 1"):
         queries.get_daily_trend(10**9)
+    for days in ("x", 1.5, True):
+        with pytest.raises(InvalidRequestError, match=f"days must be a whole number, not {days!r}"):
+            queries.get_cost_summary(days=days)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def test_utc_needs_no_time_zone_data(

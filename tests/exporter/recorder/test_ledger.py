@@ -93,9 +93,9 @@ def test_debug_prints_one_line_a_call(database_url: str, capfd: pytest.CaptureFi
         ledger.flush(timeout=10.0)
     lines = re.sub(r"\d+ ms", "0 ms", capfd.readouterr().err).splitlines()
     assert lines == [
-        "[tokenledger] gpt-4o: 1000 in, 100 out, $0.0035, 0 ms, user=u1 feature=chat",
+        "tokenledger: gpt-4o: 1000 in, 100 out, $0.0035, 0 ms, user=u1 feature=chat",
         (
-            "[tokenledger] acme-support-7b: 1000 in, 100 out, unpriced "
+            "tokenledger: acme-support-7b: 1000 in, 100 out, unpriced "
             "(no price for acme-support-7b at openai), 0 ms, user=- feature=-"
         ),
     ]
@@ -108,7 +108,9 @@ def test_debug_says_the_cost_once_even_while_the_database_is_away(
         call(ledger)
         ledger.flush(timeout=10.0)
         ledger.flush(timeout=10.0)
-    lines = [line for line in capfd.readouterr().err.splitlines() if "[tokenledger]" in line]
+    lines = [
+        line for line in capfd.readouterr().err.splitlines() if line.startswith("tokenledger: ")
+    ]
     assert len(lines) == 1
     assert "$0.0035" in lines[0]
 

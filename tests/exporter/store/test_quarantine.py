@@ -298,5 +298,5 @@ def test_what_debug_prints_moves_no_terminal(
         call(ledger, **{"gen_ai.response.model": "\x1b]52;c;aGk=\x07\u202e"})
         ledger.flush(timeout=10.0)
     said = capsys.readouterr().err
-    assert "[tokenledger]" in said
+    assert "tokenledger: " in said
     assert not {"\x1b", "\x07", "\u202e"} & set(said)

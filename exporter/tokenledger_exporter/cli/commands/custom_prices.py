@@ -11,6 +11,7 @@ import click
 from tokenledger_exporter.cli.database import database_option, ledger_connection
 from tokenledger_exporter.cli.exit_codes import explained, say
 from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +108,7 @@ def import_file(*, file: TextIO, database_url: str | None) -> None:
         raise InvalidRequestError(f"{file.name} is not UTF-8: save it as UTF-8") from None
     added = _add(read_prices(text, file.name), database_url)
     new = sum(sheet.is_new for sheet in added)
-    say(f"{new} new price sheets, {len(added) - new} already existed")
+    say(f"{counted(new, 'new price sheet')}, {len(added) - new} already existed")
 
 
 def _set_discount(provider: str, discount: str, first: date, database_url: str | None) -> None:
@@ -123,8 +124,8 @@ def _set_discount(provider: str, discount: str, first: date, database_url: str |
         added = add_sheets(connection, sheets)
     new = sum(sheet.is_new for sheet in added)
     say(
-        f"{new} new price sheets of {ledger_name(provider)} with {discount} % off from {first}, "
-        f"{len(added) - new} already existed"
+        f"{counted(new, 'new price sheet')} of {ledger_name(provider)} with {discount} % off "
+        f"from {first}, {len(added) - new} already existed"
     )
 
 

@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING
 import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
-from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say
+from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say, warn
+from tokenledger_exporter.plain_text import counted
 
 if TYPE_CHECKING:
     from tokenledger_exporter.db.migrations import SchemaStatus
+
+
+_NEXT = (
+    "  an unchanged app   opentelemetry-instrument --traces_exporter tokenledger \\",
+    "                         --metrics_exporter none --logs_exporter none python app.py",
+    "  in code            tokenledger.configure(); tokenledger.patch_openai()",
+    "  other languages    tokenledger serve",
+    "  is all in place?   tokenledger doctor",
+)
 
 
 class _Aliased(click.Group):
@@ -37,25 +47,29 @@ def command() -> None:
 @database_option
 @explained
 def migrate(database_url: str | None) -> None:
-    """Create or update the tables and load list prices; safe to run again."""
+    """Create or update the tables and load list prices; prints nothing if that was done before."""
     from tokenledger_exporter.db import migrations
     from tokenledger_exporter.db.connection import session
     from tokenledger_exporter.doctor import database_setup
     from tokenledger_exporter.maintenance import install
 
     with open_database(database_url) as url:
+        before = migrations.status(url)
         status = install.migrate(url)
         with session(url) as connection:
             warnings = database_setup.warnings(connection)
-    _say(status)
+    done = [name for name in before.missing if name not in status.missing]
+    for name in done:
+        say(f"{name}  applied")
     for warning in warnings:
-        say(f"tokenledger: warning: {warning}", err=True)
+        warn(f"warning: {warning}")
     if status.older_renamed:
-        say(
+        warn(
             "the table of TokenLedger 0.1 was renamed to token_ledger_events_v0; copy its rows "
-            f"into the ledger with '{migrations.IMPORT_HINT}'",
-            err=True,
+            f"into the ledger with '{migrations.IMPORT_HINT}'"
         )
+    if done:
+        say(f"{status.sentence}; next: record calls, then 'tokenledger report'", *_NEXT)
 
 
 @command.command()
@@ -141,12 +155,12 @@ def import_older(database_url: str | None) -> None:
 
     with open_database(database_url) as url:
         counts = import_older_rows(url)
-    say(f"copied {counts.copied} rows from token_ledger_events_v0")
+    say(f"copied {counted(counts.copied, 'row')} from token_ledger_events_v0")
     if counts.rejected:
-        say(
-            f"{counts.rejected} rows dated before 2015 or in the future were not copied; they "
-            "are in token_ledger_rejected",
-            err=True,
+        rejected = counted(counts.rejected, "row")
+        warn(
+            f"not copied, because they are dated before 2015 or in the future: {rejected}; see "
+            "token_ledger_rejected"
         )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
-from tokenledger_exporter.cli.exit_codes import explained, say
+from tokenledger_exporter.cli.exit_codes import explained, say, warn
+from tokenledger_exporter.plain_text import counted
 
 if TYPE_CHECKING:
     from tokenledger_exporter.maintenance.runner import Round
@@ -44,21 +45,24 @@ def command(*, every_seconds: float | None, database_url: str | None) -> None:
             try:
                 _print_round(runner.round(), is_brief=True)
             except DatabaseUnreachableError as error:
-                say(f"tokenledger: {error}", err=True)
+                warn(str(error))
             threading.Event().wait(every_seconds)
 
 
 def _print_round(done: Round, *, is_brief: bool) -> None:
     """Print what a round did; in a loop, only what is not the same in every round."""
     for trouble in done.troubles:
-        say(f"tokenledger: {trouble}", err=True)
+        warn(str(trouble))
     rows, sums = done.deduplicated, done.rolled_up
     if not is_brief or rows != type(rows)():
         say(
-            f"{rows.settled} rows checked, {rows.set_aside} set aside as duplicates, "
-            f"{rows.restored} restored"
+            f"{counted(rows.settled, 'row')} checked for duplicates, "
+            f"{counted(rows.set_aside, 'duplicate')} moved, {rows.restored:,} restored"
         )
     if sums.days or (not is_brief and sums != type(sums)()):
-        say(f"rolled up: {sums.slices} slices, {sums.hours} hours, {sums.days} past days")
+        say(
+            f"sums updated: {counted(sums.slices, 'slice')}, {counted(sums.hours, 'hour')}, "
+            f"{counted(sums.days, 'past day')}"
+        )
     for month in done.months:
-        say(f"{month.name} dropped, {month.rows} calls")
+        say(f"{month.name} dropped, {counted(month.rows, 'call')}")

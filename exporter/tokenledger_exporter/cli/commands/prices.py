@@ -16,6 +16,7 @@ from tokenledger_exporter.cli.database import (
 from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say, warn
 from tokenledger_exporter.cli.period import UNTIL_HELP, read_period
 from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -44,7 +45,11 @@ def update(database_url: str | None) -> None:
 
     with ledger_connection(database_url) as connection:
         added = import_package_prices(connection)
-    say(f"{added} new prices from genai-prices {version('genai-prices')}")
+    package = f"genai-prices {version('genai-prices')}"
+    if added:
+        say(f"{counted(added, 'new price')} from {package}")
+    else:
+        say(f"no new prices: the ledger has those of {package}")
 
 
 @command.command("list")
@@ -210,7 +215,8 @@ def quote(*, file: TextIO, shape: str, database_url: str | None) -> None:
             unpriced += quoted.cost_usd is None
             click.echo(quoted.as_json())
     if unpriced:
-        fail(f"{unpriced} lines have no cost; see the field 'note'", FINDINGS)
+        verb = "has" if unpriced == 1 else "have"
+        fail(f"{counted(unpriced, 'line')} {verb} no cost; see the field 'note'", FINDINGS)
 
 
 def _rounded(row: Mapping[str, Cell]) -> dict[str, Cell]:

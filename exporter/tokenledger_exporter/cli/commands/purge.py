@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
-from tokenledger_exporter.cli.exit_codes import explained, say
+from tokenledger_exporter.cli.exit_codes import explained, say, warn
 from tokenledger_exporter.cli.filters import conditions
+from tokenledger_exporter.plain_text import counted
 
 if TYPE_CHECKING:
     from tokenledger_exporter.maintenance.purge import Purged
@@ -95,23 +95,50 @@ def _erase(database_url: str | None, user: str) -> None:
 
     with open_database(database_url) as url:
         erased = erase(url, user)
-    say(
-        f"erased as {erased.pseudonym}: {erased.events} calls, {erased.duplicates} duplicates, "
-        f"{erased.conflicts} conflicts, {erased.rejected} rejected rows, "
-        f"{erased.repricings} reasons of repricings"
-    )
+    rows = {
+        "call": erased.events,
+        "duplicate": erased.duplicates,
+        "conflict": erased.conflicts,
+        "rejected row": erased.rejected,
+        "reason of a repricing": erased.repricings,
+    }
+    if any(rows.values()):
+        say(f"erased as {erased.pseudonym}: {_counts(rows)}")
+    else:
+        say(
+            f"nothing matched: no row has this user id; calls of it that arrive later are stored "
+            f"as {erased.pseudonym}"
+        )
     if erased.remains:
-        places = ", ".join(f"{place} ({rows} calls)" for place, rows in erased.remains.items())
-        say(f"the same value remains in columns other than the user id: {places}", err=True)
+        places = ", ".join(
+            f"{place} ({counted(calls, 'call')})" for place, calls in erased.remains.items()
+        )
+        warn(f"the same value remains in columns other than the user id: {places}")
 
 
 def _summary(purged: Purged) -> str:
     from tokenledger_exporter.pricing.book import plain_usd
 
-    counts = asdict(purged)
+    rows = {
+        "duplicate": purged.duplicates,
+        "conflict": purged.conflicts,
+        "rejected row": purged.rejected,
+        "repricing": purged.repricings,
+        "roll-up of a dropped month": purged.aggregates,
+    }
+    if not purged.events and not any(rows.values()):
+        return "nothing matched: no call was deleted"
     verb = "would delete" if purged.simulated else "deleted"
-    related = ", ".join(
-        f"{counts[name]} {name}" for name in ("duplicates", "conflicts", "rejected", "repricings")
+    more = f", {_counts(rows)}" if any(rows.values()) else ""
+    return f"{verb} {counted(purged.events, 'call')} (${plain_usd(purged.cost_usd)}){more}"
+
+
+def _counts(rows: dict[str, int]) -> str:
+    """What was changed, without what was not."""
+    plurals = {
+        "reason of a repricing": "reasons of repricings",
+        "roll-up of a dropped month": "roll-ups of dropped months",
+    }
+    return ", ".join(
+        counted(count, noun, plurals.get(noun, "")) for noun, count in rows.items() if count
     )
-    sums = f", {purged.aggregates} roll-ups of dropped months" if purged.aggregates else ""
-    return f"{verb} {purged.events} calls (${plain_usd(purged.cost_usd)}), {related}{sums}"

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tokenledger_exporter.cli.database import database_option, format_option, ledger_connection
-from tokenledger_exporter.cli.exit_codes import explained, say
+from tokenledger_exporter.cli.exit_codes import explained, warn
 from tokenledger_exporter.cli.period import UNTIL_HELP, read_period
 from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.plain_text import counted
 
 if TYPE_CHECKING:
     from tokenledger_exporter.maintenance.reprice import Repricing
@@ -75,7 +76,7 @@ def command(  # noqa: PLR0913 - one argument per option
         if repricing.rows and not dry_run:
             reason = reason or f"tokenledger reprice --since {since}"
             repricing = reprice(connection, selection, reason=reason)
-    say(_sentence(repricing, dry_run=dry_run), err=True)
+    warn(_sentence(repricing, dry_run=dry_run))
 
 
 def _statuses(text: str | None) -> list[str] | None:
@@ -108,11 +109,16 @@ def _rows(repricing: Repricing) -> list[dict[str, Cell]]:
 
 
 def _sentence(repricing: Repricing, *, dry_run: bool) -> str:
+    if not repricing.looked_at:
+        return "nothing matched: no call was repriced"
     verb = "would change (dry run, nothing was written)" if dry_run else "changed"
     rows = repricing.rows if dry_run else repricing.written
-    unpriced = (
-        f", {repricing.unpriced} no longer have a price and keep their cost"
-        if repricing.unpriced
-        else ""
-    )
-    return f"{rows} of {repricing.looked_at} rows {verb}{unpriced}"
+    unpriced = ""
+    if repricing.unpriced:
+        verbs = (
+            "has a price and keeps its"
+            if repricing.unpriced == 1
+            else "have a price and keep their"
+        )
+        unpriced = f", {repricing.unpriced:,} no longer {verbs} cost"
+    return f"{rows:,} of {counted(repricing.looked_at, 'row')} {verb}{unpriced}"

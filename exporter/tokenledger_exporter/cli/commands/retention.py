@@ -8,6 +8,7 @@ import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
 from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say
+from tokenledger_exporter.plain_text import counted
 
 if TYPE_CHECKING:
     from tokenledger_exporter.maintenance.retention import Retention
@@ -64,7 +65,7 @@ def run_command(*, simulate: bool, database_url: str | None) -> None:
             continue
         archive = f"archived to {month.archived_to}" if month.archived_to else ""
         verb = "would drop" if simulate else archive or "dropped"
-        say(f"{month.name}: {verb}, {month.rows} calls (${plain_usd(month.cost_usd)})")
+        say(f"{month.name}: {verb}, {counted(month.rows, 'call')} (${plain_usd(month.cost_usd)})")
     if not months:
         say("no month is older than the limit")
     if waiting := [f"{month.name}: {month.waits}" for month in months if month.waits]:

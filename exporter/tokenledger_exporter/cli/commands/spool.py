@@ -6,6 +6,7 @@ import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
 from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say
+from tokenledger_exporter.plain_text import counted
 
 
 @click.group("spool")
@@ -35,6 +36,7 @@ def drain(database_url: str | None) -> None:
     if fault := folder_fault(ledger.folder):
         fail(f"cannot use {ledger.folder}: {fault}", FINDINGS)
     remaining = len(list(ledger.folder.glob(f"*{SUFFIX}")))
-    say(f"{committed} rows written, {remaining} segments of running processes skipped")
+    skipped = counted(remaining, "file of a running process", "files of running processes")
+    say(f"{counted(committed, 'call')} written, {skipped} not touched")
     if reason:
         fail(f"{reason}; unwritten calls stay in {ledger.folder}", FINDINGS)

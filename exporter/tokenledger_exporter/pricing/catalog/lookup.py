@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg.rows import class_row, dict_row
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     Row = dict[str, Cell]
 
 _SQL: Final = statements("prices")
+
+_MAX_CLOSE: Final = 3
 
 LIST_SHOWN: Final = (
     *("provider", "model", "tier", "input_usd", "output_usd", "cached_usd"),
@@ -186,8 +189,11 @@ def _unknown(connection: psycopg.Connection[Any], provider: str, model: str) -> 
     cursor = connection.execute(_SQL["providers"])
     names = [name for (name,) in cursor]
     if provider not in names:
+        close = get_close_matches(provider, names, _MAX_CLOSE)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
         return InvalidRequestError(
-            f"unknown provider {provider!r}; the price book has {', '.join(names)}"
+            f"unknown provider {provider!r}; {hint}'tokenledger prices list' lists the "
+            f"{len(names)} providers that have prices"
         )
     return InvalidRequestError(
         f"no price for {model!r} at {provider!r}: set one with 'tokenledger prices set "

@@ -2,6 +2,7 @@
 
     LedgerError
     +-- DatabaseUnreachableError  no connection; rows wait in the spool
+    |   +-- DatabaseUrlError      the connection string cannot be right
     +-- RowsRefusedError          the database refuses all rows of a batch; the rows wait
     +-- SchemaError               the ledger's tables are missing, older, newer or changed
     +-- EmbeddedPostgresError     the bundled Postgres is missing or does not start
@@ -17,6 +18,10 @@ class LedgerError(Exception):
 
 class DatabaseUnreachableError(LedgerError):
     """Postgres cannot be reached."""
+
+
+class DatabaseUrlError(DatabaseUnreachableError):
+    """The connection string is malformed; the message says which part, without secrets."""
 
 
 class SchemaError(LedgerError):

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-from tokenledger_exporter.errors import DatabaseUnreachableError, InvalidRequestError, LedgerError
+from tokenledger_exporter.errors import (
+    DatabaseUnreachableError,
+    DatabaseUrlError,
+    InvalidRequestError,
+    LedgerError,
+)
 from tokenledger_exporter.plain_text import visible
 
 if TYPE_CHECKING:
@@ -52,7 +57,7 @@ def explained(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-        except InvalidRequestError as error:
+        except (InvalidRequestError, DatabaseUrlError) as error:
             fail(str(error), USAGE)
         except DatabaseUnreachableError as error:
             fail(str(error), UNREACHABLE)

@@ -19,7 +19,13 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import set_json_loads
 
-from tokenledger_exporter.errors import DatabaseUnreachableError, InvalidRequestError, SchemaError
+from tokenledger_exporter.db.database_url import libpq_url, url_fault
+from tokenledger_exporter.errors import (
+    DatabaseUnreachableError,
+    DatabaseUrlError,
+    InvalidRequestError,
+    SchemaError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -41,6 +47,11 @@ _IDENTITY: Final = {
 _HOSTS: Final = re.compile(r"[\w.,:\[\]/-]*")
 _PORTS: Final = re.compile(r"[\d,]*")
 _NAME: Final = re.compile(r"[^@/:]*")
+_INVALID: Final = "an invalid database URL (percent-encode @ : / in its password)"
+_NOT_A_NUMBER: Final = re.compile(
+    r'(?:bad value for |invalid integer value ".*" for connection option ")(\w+)'
+)
+_NO_DATABASE: Final = re.compile(r'database ".*" does not exist|no such database')
 
 # Errors of a failed connection attempt.
 _UNREACHABLE: Final = (
@@ -73,9 +84,11 @@ def connect(
         kind: the connection's class.
 
     Raises:
-        DatabaseUnreachableError: the connection string is malformed or the server does not answer;
-            the message names host, port and database, never secrets.
+        DatabaseUrlError: the connection string is malformed; the message names the wrong part.
+        DatabaseUnreachableError: the server does not answer; the message names host, port and
+            database, never secrets.
     """
+    database_url = libpq_url(database_url)
     options = _options(database_url)
     try:
         connection = kind.connect(database_url, **options)
@@ -174,6 +187,7 @@ def reading(database_url: str) -> Generator[psycopg.Connection[Any]]:
 @asynccontextmanager
 async def areading(database_url: str) -> AsyncGenerator[psycopg.AsyncConnection[Any]]:
     """The asynchronous version of `reading`."""
+    database_url = libpq_url(database_url)
     options = _options(database_url)
     try:
         connection = await psycopg.AsyncConnection.connect(database_url, **options)
@@ -250,7 +264,7 @@ def _sentence(error: psycopg.Error) -> str:
 def describe(database_url: str) -> str:
     """Host, port and database for a message; never user, password or options."""
     try:
-        parts = conninfo_to_dict(database_url)
+        parts = conninfo_to_dict(libpq_url(database_url))
     except psycopg.ProgrammingError:
         return "a malformed database URL"
     host = str(parts.get("host") or parts.get("hostaddr") or "localhost")
@@ -258,7 +272,7 @@ def describe(database_url: str) -> str:
     database = str(parts.get("dbname") or parts.get("user") or "")
     # An unencoded @, : or / in a password makes a part of it look like host, port or database.
     if not (_HOSTS.fullmatch(host) and _PORTS.fullmatch(port) and _NAME.fullmatch(database)):
-        return "an invalid database URL (percent-encode @ : / in its password)"
+        return _INVALID
     return f"{host}:{port}/{database}"
 
 
@@ -268,7 +282,7 @@ def fingerprint(database_url: str) -> str:
     The password is not part of the hash, so the spool's folder stays the same when it is rotated.
     """
     try:
-        parts = conninfo_to_dict(database_url)
+        parts = conninfo_to_dict(libpq_url(database_url))
     except psycopg.ProgrammingError:
         parts = {"host": "malformed"}
     identity = "\x1f".join(
@@ -281,11 +295,9 @@ def _options(database_url: str) -> dict[str, Any]:
     """Connection options; defaults that the connection string sets are left out."""
     try:
         parameters = conninfo_to_dict(database_url)
-    except psycopg.ProgrammingError:
-        raise DatabaseUnreachableError(
-            "the database URL is malformed: use postgresql://user:password@host:5432/database "
-            "in TOKENLEDGER_DATABASE_URL or configure(database_url=...)"
-        ) from None
+    except psycopg.ProgrammingError as error:
+        fault = url_fault(database_url, str(error))
+        raise DatabaseUrlError(f"the database URL is malformed: {fault}") from None
     defaults: dict[str, Any] = {
         "connect_timeout": CONNECT_SECONDS,
         "application_name": "tokenledger",
@@ -315,27 +327,48 @@ def _odd_settings(pgconn: PGconn) -> sql.Composed | None:
 
 
 def _unreachable(database_url: str, error: Exception) -> DatabaseUnreachableError:
+    text = str(error).lower()
+    place = describe(database_url)
+    if place == _INVALID:
+        return DatabaseUrlError(
+            "the user name or password in the database URL contains @, : or /: write them as "
+            "%40, %3A and %2F"
+        )
+    if option := _NOT_A_NUMBER.search(text):
+        return DatabaseUrlError(f"the database URL is malformed: {option[1]} must be a number")
+    if "invalid sslmode value" in text:
+        return DatabaseUrlError(
+            "the database URL is malformed: sslmode must be disable, allow, prefer, require, "
+            "verify-ca or verify-full"
+        )
+    if _NO_DATABASE.search(text):
+        parts = conninfo_to_dict(database_url)
+        where = [f"-h {parts['host']}"] if parts.get("host") else []
+        where += [f"-p {parts['port']}"] if parts.get("port") else []
+        command = " ".join(["createdb", *where, place.rpartition("/")[2]])
+        return DatabaseUnreachableError(
+            f"cannot connect to {place} (the database does not exist): create it with "
+            f"'{command}', then run 'tokenledger db migrate'"
+        )
     return DatabaseUnreachableError(
-        f"cannot connect to {describe(database_url)} ({_reason(error)}): "
+        f"cannot connect to {place} ({_reason(text)}): "
         "check that Postgres runs there and that TOKENLEDGER_DATABASE_URL is correct"
     )
 
 
-def _reason(error: Exception) -> str:
+def _reason(text: str) -> str:
     """The reason in fixed words, because libpq's message can contain user and password."""
-    text = str(error).lower()
     kinds = {
         "password authentication failed": "password authentication failed",
         "no password supplied": "a password is required",
         "connection refused": "connection refused",
         "timeout": "no answer in time",
         "timed out": "no answer in time",
-        "does not exist": "the database or user does not exist",
+        "does not exist": "the user does not exist",
         "resolve": "unknown host name",
         "not known": "unknown host name",
         "too many": "the server has too many connections",
         "starting up": "the server is starting up",
-        "invalid integer value": "the port is not a number",
         "ssl": "TLS negotiation failed",
     }
     return next((kind for needle, kind in kinds.items() if needle in text), "connection failed")

@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tokenledger_exporter.db import migrations
 from tokenledger_exporter.db.connection import describe
+from tokenledger_exporter.db.database_url import libpq_url
 from tokenledger_exporter.doctor import database_setup
 from tokenledger_exporter.doctor.check import FAIL, OK, WARN, Check
 from tokenledger_exporter.queries.report import OLD_PRICES
@@ -49,7 +50,7 @@ def check_ledger(connection: psycopg.Connection[Any], database_url: str) -> Iter
 
 
 def _tls(connection: psycopg.Connection[Any], database_url: str) -> Check:
-    host = str(conninfo_to_dict(database_url).get("host") or "")
+    host = str(conninfo_to_dict(libpq_url(database_url)).get("host") or "")
     if host in _LOCAL_HOSTS or host.startswith("/"):
         return Check("tls", OK, "the database is on this machine")
     if connection.pgconn.ssl_in_use:

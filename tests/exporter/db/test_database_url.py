@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import psycopg
 import pytest
 from click.testing import CliRunner
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.db.connection import connect, fingerprint
@@ -95,8 +94,8 @@ def test_the_wrong_part_of_a_url_is_named_and_is_a_usage_error(url: str, fault: 
 def test_a_database_that_does_not_exist_is_named_with_the_command_that_creates_it(
     database_url: str,
 ) -> None:
-    parts = psycopg.conninfo.conninfo_to_dict(database_url)
-    url = psycopg.conninfo.make_conninfo(database_url, dbname="nowhere")
+    parts = conninfo_to_dict(database_url)
+    url = make_conninfo(database_url, dbname="nowhere")
     with pytest.raises(DatabaseUnreachableError) as caught:
         connect(url)
     assert (

@@ -331,6 +331,30 @@ def test_a_cost_that_contradicts_its_status_is_refused(database_url: str, values
         )
 
 
+def test_a_view_has_no_figure_where_no_call_has_a_known_cost(database_url: str) -> None:
+    run(
+        database_url,
+        "INSERT INTO token_ledger_events "
+        "(provider, model, cost_status, cost_usd, user_id, response_id) VALUES "
+        "('openai', 'gpt-4o', 'priced', 0.1, 'u1', 'a'), "
+        "('openai', 'acme', 'unpriced', NULL, 'u1', 'b'), "
+        "('openai', 'acme', 'unmeasured', NULL, 'u2', 'b'), "
+        "('openai', 'free', 'priced', 0, 'u3', 'c')",
+    )
+    costs = "SELECT user_id, cost_usd, calls_without_cost FROM token_ledger_user_costs ORDER BY 1"
+    assert ask(database_url, costs) == [
+        ("u1", Decimal("0.1"), 1),
+        ("u2", None, 1),
+        ("u3", Decimal(0), 0),
+    ]
+    for name in ("daily", "model"):
+        unknown = f"SELECT cost_usd FROM token_ledger_{name}_costs WHERE model = 'acme'"
+        assert ask(database_url, unknown) == [(None,)]
+    assert ask(database_url, "SELECT cost_usd FROM token_ledger_suspected_duplicates") == [(None,)]
+    options = "SELECT DISTINCT reloptions FROM pg_class WHERE relname LIKE 'token_ledger_%_costs'"
+    assert ask(database_url, options) == [(["security_invoker=true"],)]
+
+
 def test_views_of_every_dimension_sum_to_the_ledger(database_url: str) -> None:
     run(
         database_url,

@@ -74,3 +74,9 @@ SELECT token_ledger_has_erasures()
 -- name: find_erased
 -- Which of these ids were erased, and their pseudonyms.
 SELECT id, pseudonym FROM token_ledger_find_erased(%(ids)s::bytea[])
+
+-- name: may_insert
+-- Whether the database user may insert calls, and whether the server is a replica.
+SELECT
+    has_table_privilege('token_ledger_events', 'INSERT') AS may_insert,
+    pg_is_in_recovery() AS is_replica

@@ -18,6 +18,7 @@ from google.rpc.status_pb2 import Status
 from support.ledger_rows import ask
 from support.otlp_requests import COST, body, call, request_of
 from support.otlp_service import exporting, serving, unavailable, until
+from tokenledger_exporter.maintenance.install import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -54,6 +55,30 @@ def test_while_the_database_is_unavailable_senders_are_asked_to_retry(
         until(lambda: service.ask("/v1/traces", sent).status == 200)
         assert service.ask("/ready").status == 200
     assert ask(database_url, COUNT) == [(1, 1, COST)]
+
+
+def test_ready_says_whether_rows_are_taken_while_nobody_sends(
+    postgres_server: str, empty_database_url: str
+) -> None:
+    with serving(empty_database_url) as service:
+        assert service.ask("/ready").status == 503
+        assert b"tokenledger db migrate" in service.ask("/ready").body
+        assert service.ask("/health").status == 200
+        migrate(empty_database_url)
+        until(lambda: service.ask("/ready").status == 200, 5)
+        with unavailable(postgres_server, empty_database_url):
+            until(lambda: service.ask("/ready").status == 503, 5)
+        until(lambda: service.ask("/ready").status == 200, 5)
+
+
+def test_a_failed_request_does_not_keep_the_service_unready(
+    postgres_server: str, database_url: str
+) -> None:
+    with serving(database_url) as service:
+        with unavailable(postgres_server, database_url):
+            assert service.ask("/v1/traces", body(call())).status == 503
+            assert service.ask("/ready").status == 503
+        until(lambda: service.ask("/ready").status == 200, 5)
 
 
 def test_a_request_refused_by_a_full_queue_can_be_sent_again(database_url: str) -> None:

@@ -11,6 +11,7 @@ not block the others.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -74,6 +75,7 @@ class QueueStats:
         dropped_example: description of the last span that was dropped for its operation.
         quarantined: number of calls without a row in the ledger, by reason.
         refused: number of refused requests, by HTTP status.
+        outcome_at: when the last attempt to write ended, by the monotonic clock.
         last_error: why the last attempt to write failed; "" if it succeeded.
     """
 
@@ -83,6 +85,7 @@ class QueueStats:
     dropped_example: str = ""
     quarantined: Counter[str] = field(default_factory=Counter[str])
     refused: Counter[str] = field(default_factory=Counter[str])
+    outcome_at: float = -math.inf
     last_error: str = ""
 
 
@@ -278,6 +281,7 @@ class IngestQueue:
         elif self.stats.last_error and not reason:
             warn("ledger_back", "the ledger accepts rows again")
         self.stats.last_error = reason
+        self.stats.outcome_at = time.monotonic()
 
     def _store(self, portions: Sequence[Portion]) -> str:
         """Write rows in one transaction; returns why nothing was written, or ""."""

@@ -9,6 +9,7 @@ can read the answer.
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.server.certificates import organization_in_certificate
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.server.admission import Service
     from tokenledger_exporter.server.decoding.decoded_request import DecodedRequest
+    from tokenledger_exporter.server.readiness import Readiness
     from tokenledger_exporter.server.transport.hosts import AllowedHosts
     from tokenledger_exporter.server.transport.http_connection import TimedProtocol
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _SIGNALS: Final = {"/v1/traces": "traces", "/v1/logs": "logs"}
 _STATE_PATHS: Final = {"/health", "/ready"}
 _CONTENT_TYPES: Final = frozenset({PROTOBUF, JSON})
+_FRESH_SECONDS: Final = 3.0
 _CLOSE: Final = (b"connection", b"close")
 # If such a header appears twice, a proxy may have checked the other value.
 _SINGLE_HEADERS: Final = frozenset(
@@ -59,10 +62,12 @@ class HttpService:
     Args:
         service: handles the requests.
         hosts: the allowed Host headers.
+        readiness: asks the database whether it takes rows.
     """
 
-    def __init__(self, service: Service, hosts: AllowedHosts) -> None:
+    def __init__(self, service: Service, hosts: AllowedHosts, readiness: Readiness) -> None:
         self._service: Final = service
+        self._readiness: Final = readiness
         self._hosts: Final = hosts
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -171,11 +176,14 @@ class HttpService:
         """Answer `/health` (this worker runs) or `/ready` (the database accepts rows)."""
         queue = self._service.queue
         stats = queue.stats
-        ready = not stats.last_error and not queue.is_full
-        status_text = "ok" if ready or path == "/health" else "unavailable"
+        reason = "the queue is full" if queue.is_full else stats.last_error
+        if path == "/ready" and not queue.is_full and not _is_fresh(stats.outcome_at):
+            # No request shows whether the database takes rows now.
+            reason = await self._readiness.reason()
+        status_text = "unavailable" if reason and path == "/ready" else "ok"
         report: dict[str, object] = {"status": status_text}
         counters = {
-            "reason": stats.last_error or ("the queue is full" if queue.is_full else None),
+            "reason": reason or None,
             "waiting": queue.waiting,
             "received": stats.received,
             "stored": stats.stored,
@@ -186,9 +194,14 @@ class HttpService:
         }
         if self._service.is_operator(_authorizations(headers), self._certified(connection)):
             report |= counters
-        status = 503 if path == "/ready" and not ready else 200
+        status = 503 if path == "/ready" and reason else 200
         body = b"" if method == "HEAD" else json.dumps(report).encode()
         await _send(status, JSON, body, [_CLOSE] if connection.sender is None else [], send)
+
+
+def _is_fresh(outcome_at: float) -> bool:
+    """Whether an attempt to write is so recent that it shows what the database does now."""
+    return time.monotonic() - outcome_at < _FRESH_SECONDS
 
 
 def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -188,5 +188,5 @@ def test_a_failing_app_is_named_and_leaves_nothing_behind(folder: Path) -> None:
     with started((sys.executable, "-c", program), folder) as process:
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
-    assert "demo: the app ended with exit code 1" in errors
+    assert "tokenledger: the app ended with exit code 1" in errors
     assert left_behind(folder) == []

@@ -121,7 +121,7 @@ def test_debug_says_model_tokens_cost_time_user_and_feature(
     tokenledger.flush(SECONDS)
     (line,) = capfd.readouterr().err.splitlines()
     said = re.fullmatch(
-        r"\[tokenledger\] gpt-4o-2024-08-06: 1000 in, 100 out, \$([0-9.]+), "
+        r"tokenledger: gpt-4o-2024-08-06: 1000 in, 100 out, \$([0-9.]+), "
         r"\d+ ms, user=ada feature=track",
         line,
     )

@@ -234,7 +234,7 @@ def test_a_killed_process_loses_no_call(
     killed = launch(app, TOKENLEDGER_FLUSH_INTERVAL_SECONDS="600", **variables)
     assert (killed.code, len(sdks.requests)) == (-9, 1)
     drained = tokenledger("spool", "drain", **variables)
-    assert (drained.code, drained.output.split(",")[0]) == (0, "1 rows written")
+    assert (drained.code, drained.output.split(",")[0]) == (0, "1 call written")
     assert written(database_url, COUNT) == [(1,)]
 
 
@@ -250,7 +250,7 @@ def test_while_the_database_is_away_the_app_works_and_its_rows_wait(
     assert_one_clear_line(ended.errors, "the database or user does not exist", database_url)
     assert drained.code != 0
     drained = tokenledger("spool", "drain", **variables)
-    assert (drained.code, drained.output.split(",")[0]) == (0, "1 rows written")
+    assert (drained.code, drained.output.split(",")[0]) == (0, "1 call written")
     assert written(database_url, COUNT) == [(1,)]
 
 

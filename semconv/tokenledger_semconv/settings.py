@@ -98,7 +98,7 @@ class Settings:
                 raise SettingsError(f"{option} must be {minimum} or more, not {value}")
         for option in _SECONDS:
             if not (value := getattr(self, option)) > 0:
-                raise SettingsError(f"{option} must be more than 0 seconds, not {value}")
+                raise SettingsError(f"{option} must be greater than 0, not {value}")
 
 
 ALIASES: Final[Mapping[str, str]] = {"flush_batch_size": "batch_size"}
@@ -145,7 +145,7 @@ def read_settings(
         if option in passed:
             values[option] = _checked(option, passed[option])
         elif (text := _environment_text(option, environ)) is not None:
-            values[option] = _PARSERS.get(option, _text)(option, text)
+            values[option] = _PARSERS.get(option, _text)(environment_variable(option), text)
     return Settings(**values)
 
 
@@ -208,7 +208,9 @@ def _mapping(option: str, text: str) -> dict[str, Any]:
         try:
             return dict(json.loads(text))
         except ValueError:
-            raise SettingsError(f"{option} must be a JSON object; it is not valid JSON") from None
+            raise SettingsError(
+                f"{option} is not valid JSON; use key=value,key=value or a JSON object"
+            ) from None
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
     if not all(separator for _, separator, _ in pairs):
         raise SettingsError(f"{option} must be key=value,key=value or a JSON object, not {text!r}")

@@ -114,7 +114,7 @@ class TokenVector(NamedTuple):
             f"{name} is negative" for name, count in self._asdict().items() if (count or 0) < 0
         ]
         faults += [
-            f"{name} is over {MAX_COUNT:,}, more than one call can use"
+            f"{name} is more than {MAX_COUNT:,}, which no call uses"
             for name, count in self._asdict().items()
             if (count or 0) > MAX_COUNT
         ]

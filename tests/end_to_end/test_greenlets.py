@@ -92,7 +92,7 @@ def test_a_provider_of_the_apps_own_that_runs_greenlets_in_children_is_named_onc
 
 def test_the_doctor_names_such_a_provider(tmp_path: Path) -> None:
     said, _ = run(tmp_path, ASKS_DOCTOR, "-m", "gevent.monkey")
-    assert said.startswith("warn the app's TracerProvider runs the app's greenlets again in every")
+    assert said.startswith("warn forking makes the app's TracerProvider run the app's greenlets")
     assert "below 1.44" in said
     said, _ = run(tmp_path, ASKS_DOCTOR)
     assert said.startswith("ok ")

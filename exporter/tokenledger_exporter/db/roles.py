@@ -73,9 +73,11 @@ class Bound:
             return f"{self.reader} sees {names}"
         if self.organizations is None or self.not_verified:
             return f"{self.reader} is bound to {names}; not verified: {self.not_verified}"
-        seen = f"{self.reader} sees {', '.join(self.seen) or 'no calls'} only"
+        if not self.seen:
+            return f"{self.reader} can see only calls of {names}; there are none yet"
+        sentence = f"{self.reader} can see only calls of {', '.join(self.seen)}"
         unseen = [name for name in self.organizations if name not in self.seen]
-        return f"{seen}; no calls of {', '.join(unseen)} yet" if unseen else seen
+        return f"{sentence}; no calls of {', '.join(unseen)} yet" if unseen else sentence
 
 
 def bind_reader(

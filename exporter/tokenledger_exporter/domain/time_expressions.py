@@ -62,5 +62,5 @@ def _before(timestamp: datetime, duration: timedelta, text: str) -> datetime:
         return timestamp - duration
     except OverflowError:
         raise InvalidRequestError(
-            f"{text!r} is before the year 1; use a later time, such as {FORMS}"
+            f"{text!r} is too far in the past; use a later time, such as {FORMS}"
         ) from None

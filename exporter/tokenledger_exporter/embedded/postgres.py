@@ -160,7 +160,7 @@ class EmbeddedPostgres:
             os.close(lock)
             raise EmbeddedPostgresError(
                 f"another command is starting or stopping the embedded Postgres in {self.home} "
-                f"and did not finish within {_LOCK_SECONDS:.0f} seconds: end it and try again"
+                f"and did not finish within {_LOCK_SECONDS:.0f} seconds: stop it and try again"
             )
         return lock
 
@@ -168,7 +168,10 @@ class EmbeddedPostgres:
         """Lock `users` exclusively, so that no process can join until the server has ended."""
         if _locked_within(users, 0, exclusive=True):
             return
-        message = "others still use the embedded Postgres in %s: waiting for them, at most %.0f s"
+        message = (
+            "other processes are still using the embedded Postgres in %s; waiting for them, at "
+            "most %.0f s"
+        )
         _logger.warning(message, self.home, _USERS_SECONDS)
         _locked_within(users, _USERS_SECONDS, exclusive=True)
 
@@ -195,7 +198,8 @@ class EmbeddedPostgres:
             if not others_can_reach(self.home):
                 raise EmbeddedPostgresError(
                     f"Postgres cannot run as root, and the user it runs as has no access to "
-                    f"{self.home}: choose a folder whose parents other users may enter (chmod o+x)"
+                    f"{self.home}: choose a folder whose parent folders are accessible to other "
+                    "users (chmod o+x)"
                 )
 
     def _make_password(self) -> None:

@@ -110,7 +110,9 @@ def _spellings(user: str) -> list[str]:
     # Writers replace each NUL, which Postgres cannot store, with this character.
     stored = user.replace("\0", "\ufffd")
     if not stored or not is_storable(stored):
-        raise InvalidRequestError("the user id is empty or not valid text")
+        raise InvalidRequestError(
+            "the user id is empty or contains characters that Postgres cannot store"
+        )
     return list(dict.fromkeys((stored, stored[:MAX_VALUE_LENGTH])))
 
 

@@ -122,11 +122,12 @@ def purge(  # noqa: PLR0913 - one argument per filter
     }
     if not filters:
         raise InvalidRequestError(
-            "no filter; give a project, a user, an organization or another dimension"
+            "no filter; give a project, a user, an organization or another dimension (a period "
+            "alone is not enough)"
         )
     if empty := [name for name, value in filters.items() if _is_empty(value)]:
         raise InvalidRequestError(
-            f"the value of {', '.join(empty)} is empty; is a shell variable not set?"
+            f"the value of {', '.join(empty)} is empty (is a shell variable unset?)"
         )
     bounds = (
         time_from and with_zone(time_from),

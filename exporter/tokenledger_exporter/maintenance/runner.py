@@ -38,11 +38,13 @@ _HOURLY_SECONDS: Final = 3600.0
 _STOP_SECONDS: Final = 10.0
 
 _MAY_NOT_REFRESH: Final = (
-    "roll-ups were not refreshed: this database user has no right to; run 'tokenledger db roles' "
+    "roll-ups were not refreshed: this database user lacks the privilege; run 'tokenledger db "
+    "roles' "
     "as the tables' owner"
 )
 _MAY_NOT_DROP: Final = (
-    "months are older than the retention period, and this database user has no right to drop "
+    "months are older than the retention period, and this database user lacks the privilege to "
+    "drop "
     "them: run 'tokenledger retention run' as the tables' owner"
 )
 
@@ -115,11 +117,11 @@ class MaintenanceRunner:
             elif not self._is_optional:
                 done.troubles.append(_MAY_NOT_REFRESH)
         for subject, skipped in (
-            ("the calls of the minute of", done.deduplicated.skipped),
-            ("the sums from", done.rolled_up.skipped),
+            ("calls of minute", done.deduplicated.skipped),
+            ("sums of", done.rolled_up.skipped),
         ):
             done.troubles += [
-                f"{subject} {start:%Y-%m-%d %H:%M:%S} UTC were skipped and are tried again: "
+                f"{subject} {start:%Y-%m-%d %H:%M:%S} UTC were skipped and will be retried: "
                 f"{reason}"
                 for start, reason in skipped.items()
             ]
@@ -154,7 +156,9 @@ class MaintenanceRunner:
             done.troubles.append(f"no month was dropped: {error}")
             return
         done.months = [month for month in months if not month.waits]
-        done.troubles += [f"{month.name} stays: {month.waits}" for month in months if month.waits]
+        done.troubles += [
+            f"{month.name} was not dropped: {month.waits}" for month in months if month.waits
+        ]
 
 
 class MaintenanceThread:

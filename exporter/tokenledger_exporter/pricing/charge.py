@@ -124,7 +124,7 @@ COST_COLUMNS: Final = (
 """The columns that pricing a row writes."""
 
 _SEPARATOR: Final = "; "
-_UNKNOWN_LENGTH: Final = UNKNOWN_NOTE + "whether each turn is priced by its own length"
+_UNKNOWN_LENGTH: Final = UNKNOWN_NOTE + "whether the price depends on each turn or on their sum"
 _BATCH: Final = "batch"
 _UNKNOWN: Final = (None,) * 6
 _NOTHING: Final = (Decimal(0),) * 6
@@ -149,7 +149,11 @@ def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBoo
     model, tier = call.priced_model, tier_at(call.service_tier, call.inference_geo)
     cost = prices_of(provider).cost(provider, model, moment, tier, tokens)
     if cost is None:
-        note = f"no price for {model or 'a call without a model'} at {provider or '?'}"
+        note = f"no price for {model} at {provider}"
+        if not model:
+            note = "no price: the call names no model"
+        elif not provider:
+            note = f"no price for {model}: the call names no provider"
         if has_own_price(call.service_tier):
             note += f" on the tier {call.service_tier}"
         return _unpriced(call, note)

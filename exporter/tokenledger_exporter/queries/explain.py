@@ -176,7 +176,7 @@ def _verdict(
     if call.refused or call.price_id.startswith("free:"):
         return "the call is not billed", call.cost_usd == 0
     if not call.price_id:
-        return "the cost came with the row, not from a price sheet", True
+        return "the cost was stored with the row, not computed from a price sheet", True
     return _disagreement(call, cost, changes), False
 
 
@@ -189,7 +189,7 @@ def _disagreement(call: StoredCall, cost: Cost | None, changes: list[dict[str, A
             )
     if cost is None:
         return f"price sheet {call.price_id} is no longer in the price book"
-    return "differs from the sum, and no repricing set it: the row was changed by hand"
+    return "does not match the sum, and no repricing explains it: the row was edited manually"
 
 
 def _bill(explanation: Explanation) -> list[str]:

@@ -48,7 +48,7 @@ _SQL: Final = statements("queries")
 _BUCKETS: Final = {"days": "day", "hours": "hour"}
 _OF_SINGLE_CALLS: Final = frozenset({"top_errors", "latency", "cached_by_sheet", "cache_totals"})
 
-METHOD: Final = "mean of the last 7 days x 30"
+METHOD: Final = "average of the last 7 days x 30"
 """The method of the projection."""
 
 _METHOD_DAYS: Final = 7

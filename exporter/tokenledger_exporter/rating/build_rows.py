@@ -33,7 +33,7 @@ _dimensions: Final = itemgetter(*(d.column for d in DIMENSIONS if d.attribute))
 _ENCODER: Final = msgspec.json.Encoder()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_UNFINISHED_NOTE: Final = "the call was sent and its end was never seen"
+_UNFINISHED_NOTE: Final = "the call was sent, but no response was recorded"
 _NO_TOKENS: Final = TokenVector()
 # A longer duration, or a negative one, comes from a clock that is off.
 _MAX_DURATION_NS: Final = 86_400 * 10**9

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _BATCH: Final = "batch"
 _MAX_PARTS: Final = 32
-_TOO_MANY: Final = "the usage of {count} more models"
+_TOO_MANY: Final = "usage of {count} more models"
 _OPENAI: Final = "openai"
 _IMAGE: Final = "image_generation"
 # Chat models that always search the web before they answer; the usage does not count the search.

@@ -180,7 +180,7 @@ class Drainer:
         except RuntimeError as error:
             # No thread can be started now: the interpreter is exiting, or the system is out of
             # threads. The record is in the spool; the next call or process writes it.
-            self.state.last_error = f"no drain thread: {error}"
+            self.state.last_error = f"the writer thread could not be started: {error}"
         finally:
             self._start_lock.release()
 
@@ -330,7 +330,7 @@ class Drainer:
         self.breaker.note_failure()
         if reason != self.state.last_error:
             waiting = self._spool.waiting
-            message = f"{reason}; {waiting} calls wait in the spool"
+            message = f"{reason}; calls waiting in the spool: {waiting}"
             warn("ledger_unreachable", message, waiting=waiting, reason=reason)
         self.state.last_error = reason
 

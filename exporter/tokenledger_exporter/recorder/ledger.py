@@ -148,7 +148,7 @@ class PostgresLedger:
         """Count a call that could not be turned into a record; the first is logged."""
         state = self._spool.state
         if not state.unrecorded:
-            fail("record_lost", f"{kind} while spooling a call", error=kind)
+            fail("record_lost", f"{kind} while writing a call to the spool", error=kind)
         state.unrecorded += 1
 
     @property

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 REQUEST_SECONDS: Final = 8.0
 """How long a request may take to arrive, from its first byte to its last."""
 
-_UNAVAILABLE: Final = "the database accepts no rows at the moment"
+_UNAVAILABLE: Final = "the database is not accepting rows right now"
 _MAX_INLINE_BYTES: Final = 131_072
 _MAX_REQUESTS: Final = 1_024
 _MAX_HEADERS: Final = 4_096

@@ -84,8 +84,9 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         has_tokens = bool(Tokens(self.tokens, self.tokens_file))
         if not (self.is_loopback or has_tokens or self.tls_client_ca):
             raise InvalidRequestError(
-                f"other machines can reach {self.host}, and any client could write to the ledger; "
-                "use --tokens-file (make a token with 'tokenledger serve --new-token "
+                f"{self.host} is reachable from other machines, so any client could write to the "
+                "ledger; "
+                "use --tokens-file (create a token with 'tokenledger serve --new-token "
                 "ORGANIZATION') or --tls-client-ca, or listen on 127.0.0.1"
             )
 

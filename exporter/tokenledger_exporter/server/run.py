@@ -154,10 +154,11 @@ def serve(options: ServeOptions, announce: Callable[[str], None] = lambda _line:
     grpc = f", gRPC on {options.grpc_port}" if options.grpc_port else ""
     if options.tls_client_ca and not options.tls_client_organization:
         announce(
-            "client certificates are not bound to organizations, so every client may write for any "
+            "client certificates are not tied to organizations, so every client can write for any "
             "organization; see --tls-client-organization"
         )
-    announce(f"OTLP/HTTP on {options.bracketed_host}:{port}{grpc}, {options.workers} worker(s)")
+    workers = f"{options.workers} worker{'s' if options.workers > 1 else ''}"
+    announce(f"OTLP/HTTP on {options.bracketed_host}:{port}{grpc}, {workers}")
     maintenance = MaintenanceThread(options.database_url) if options.runs_maintenance else None
     if maintenance is not None:
         maintenance.start()

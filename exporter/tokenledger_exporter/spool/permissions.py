@@ -68,7 +68,7 @@ def is_own(folder: Path) -> bool:
     """Whether segments of a folder may be recovered; if not, the reason is logged once."""
     fault = folder_fault(folder)
     if fault:
-        warn_once("spool_folder_refused", f"the spool folder {folder} is not used: {fault}")
+        warn_once("spool_folder_refused", f"the spool folder {folder} is ignored: {fault}")
     return not fault
 
 

@@ -152,7 +152,11 @@ class _DeadWriter:
         except PermissionError:
             self._deferred.append(partial(path.rename, renamed))
         self._state.unreadable.append(str(renamed))
-        warn("spool_unreadable", f"{renamed} is {why} and was not read", file=renamed)
+        warn(
+            "spool_unreadable",
+            f"a spool file is {why}; it was renamed to {renamed} and not read",
+            file=renamed,
+        )
 
 
 def _header(payloads: Sequence[bytes]) -> SpoolHeader | None:

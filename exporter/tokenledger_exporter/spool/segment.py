@@ -121,7 +121,7 @@ class Segment:
 
     def _cut_back(self, wanted: int) -> None:
         os.ftruncate(self._fd, self.size)
-        raise SegmentFullError(f"the disk took only part of {wanted} bytes")
+        raise SegmentFullError(f"the disk accepted only part of {wanted} bytes")
 
     def read(self, offset: int, end: int, limit: int) -> ReadResult:
         """Whole frames between two offsets of this segment; see `read_frames`."""

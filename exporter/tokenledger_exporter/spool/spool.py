@@ -160,7 +160,7 @@ class Spool:
             self._elsewhere_bytes = max(0, used - own)
             self._plain_until = 0
             if self._written is not None and self._written.is_deleted:
-                message = f"the files below {self._folder} are gone"
+                message = f"the spool files in {self._folder} were deleted"
                 warn("spool_deleted", message, folder=self._folder)
                 self._try_start_segment()
 
@@ -352,7 +352,7 @@ class Spool:
                 return
         except OSError as error:
             self._note_disk_failure(error)
-        # A START in memory is useless: only after a kill would it be needed.
+        # A START in memory is useless: it is needed only after a kill, which loses it.
         if ended:
             self._append_to_memory(payload)
 
@@ -364,8 +364,8 @@ class Spool:
         self._disk_failed = True
         reason = error.strerror or type(error).__name__
         message = (
-            f"cannot write to {self._folder} ({reason}); up to {self._max_in_memory} calls wait in "
-            "memory: point TOKENLEDGER_SPOOL_DIR at a writable folder"
+            f"cannot write to {self._folder} ({reason}); up to {self._max_in_memory} calls are "
+            "held in memory. Point TOKENLEDGER_SPOOL_DIR to a writable folder"
         )
         warn("spool_unwritable", message, folder=self._folder, reason=reason)
 
@@ -374,7 +374,7 @@ class Spool:
             self._memory.append(payload)
             return
         if not self.state.refused:
-            message = "new calls are counted as lost until the database is reachable again"
+            message = "the spool is full: new calls are lost until the database is reachable again"
             fail("spool_full", message, folder=self._folder)
         self.state.refused += 1
 

@@ -52,7 +52,7 @@ _RACES: Final = 5
 _number: Final = attrgetter("event_id.int")
 
 _UNMEASURED: Final = "unmeasured"
-_CONFLICT: Final = "the ledger has this span with other usage"
+_CONFLICT: Final = "this span is already in the ledger with different usage"
 # The report of the sender has the best attribution; a later fetch of the result may have none.
 _ATTRIBUTION: Final = tuple(d.column for d in DIMENSIONS if d.keys)
 _ATTRIBUTION_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in _ATTRIBUTION)
@@ -118,7 +118,9 @@ class Batch:
         for row in rows:
             number = row.event_id.int
             if EARLIEST <= row.timestamp < self._horizon:
-                reason = f"the call is older than the ledger, which begins {self._horizon:%Y-%m-%d}"
+                reason = (
+                    f"the call is older than the ledger, which starts on {self._horizon:%Y-%m-%d}"
+                )
                 self._refused.append((row, reason))
             elif not EARLIEST <= row.timestamp <= latest:
                 self._refused.append((row, "the time is before 2015 or more than a day ahead"))

@@ -37,7 +37,9 @@ _SQL: Final = statements("store")
 _PRICES: Final = statements("prices")
 
 # The tables exist before the prices are loaded: rows written in between would have no price.
-_NO_PRICES: Final = "the price book is empty: run 'tokenledger db migrate'; calls wait until then"
+_NO_PRICES: Final = (
+    "the price book is empty: run 'tokenledger db migrate'; calls wait in the spool until then"
+)
 _NO_BOOK: Final = PriceBook(())
 _PRICE_SECONDS: Final = 60.0
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger._attribution.layers import NOTHING, clean
 from tokenledger._calls.tracer import CallTracer
-from tokenledger._guard import report
+from tokenledger._guard import report_invalid
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.tokens import MAX_COUNT
 
@@ -167,7 +167,9 @@ class Checked:
         return f"{amount:f}"
 
     def _reject(self, name: str, value: object, expected: str) -> None:
-        report(f"{self._place}({name}=)", f"expected {expected}, not this {type(value).__name__}")
+        # The value itself is not logged: it may be content.
+        problem = f"it must be {expected}; its type is {type(value).__name__}"
+        report_invalid(f"{self._place}({name}=)", problem)
 
 
 def _epoch_seconds(value: object) -> float | None:

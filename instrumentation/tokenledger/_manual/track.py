@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypedDict, TypeVar, cast, overload
 
 from tokenledger._attribution.layers import NOTHING, clean, layer_of
-from tokenledger._guard import Guard, report
+from tokenledger._guard import Guard, report_invalid
 from tokenledger._manual.book import SUCCESS, Booking, Checked, book
 from tokenledger._manual.track_llm import Tracked
 from tokenledger._state import RUNTIME
@@ -309,5 +309,6 @@ def _mapping(name: str, value: object) -> Mapping[str, object]:
         return NOTHING
     if isinstance(value, Mapping):
         return cast("Mapping[str, object]", value)
-    report(f"track({name}=)", f"expected a mapping, not {type(value).__name__}")
+    problem = f"it must be a mapping; its type is {type(value).__name__}"
+    report_invalid(f"track({name}=)", problem)
     return NOTHING

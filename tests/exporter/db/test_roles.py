@@ -330,10 +330,10 @@ def test_the_command_binds_a_reader(logins: Logins, monkeypatch: pytest.MonkeyPa
     reader = f"{logins.prefix}_reader_login"
     seen = "SELECT DISTINCT organization_id FROM token_ledger_events ORDER BY 1"
     assert len(ask(logins.reader, seen)) == 3
-    output = f"{reader} sees globex only\n"
+    output = f"{reader} can see only calls of globex\n"
     assert bind("--reader", reader, "--organization", "globex") == (0, output)
     assert ask(logins.reader, seen) == [("globex",)]
-    assert bind("--reader", reader, "--organization", "acme")[1].endswith("acme, globex only\n")
+    assert bind("--reader", reader, "--organization", "acme")[1].endswith("acme, globex\n")
     assert "role 'x' does not exist" in bind("--reader", "x", "--organization", "acme")[1]
     assert bind("--reader", reader)[0] == 2
 

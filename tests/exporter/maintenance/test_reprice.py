@@ -230,7 +230,7 @@ def test_explaining_tells_which_repricing_set_a_cost(ledger_url: str) -> None:
     assert "differs from the sum: set by the repricing of " in done.stdout
     with psycopg.connect(ledger_url) as connection:
         connection.execute("UPDATE token_ledger_events SET cost_usd = 9")
-    assert "changed by hand" in run("explain", str(row.event_id)).stdout
+    assert "edited manually" in run("explain", str(row.event_id)).stdout
 
 
 @pytest.mark.usefixtures("ledger_url")

@@ -101,7 +101,7 @@ def test_a_late_row_from_before_the_horizon_is_rejected_with_the_reason(database
     assert (result.stored, result.rejected) == (1, 1)
     [(reason,)] = ask(database_url, "SELECT reason FROM token_ledger_rejected")
     horizon = months_ago(3).replace(day=1)
-    assert reason == f"the call is older than the ledger, which begins {horizon:%Y-%m-%d}"
+    assert reason == f"the call is older than the ledger, which starts on {horizon:%Y-%m-%d}"
 
 
 def test_a_month_is_archived_as_csv_with_every_digit(

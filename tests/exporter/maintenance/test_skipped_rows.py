@@ -95,7 +95,7 @@ def test_a_minute_that_cannot_be_settled_stops_no_other_minute(database_url: str
     assert ask(database_url, waiting) == [("poison",)]
     done = CliRunner().invoke(main, ["keep", "--database-url", database_url])
     assert done.exit_code == 0
-    assert "were skipped and are tried again: not this one" in done.output
+    assert "were skipped and will be retried: not this one" in done.output
     with psycopg.connect(database_url) as connection:
         connection.execute("DROP FUNCTION refuse CASCADE")
         connection.commit()
@@ -158,7 +158,7 @@ def test_a_month_whose_sums_cannot_be_stored_stays_and_is_named(database_url: st
     refusing(database_url, column="value", event="INSERT", table="token_ledger_rollup_hours")
     set_retention(database_url, "2mo")
     months = [month for month in run_retention(database_url) if month.waits]
-    assert [month.waits for month in months] == ["it cannot be summed: not this one"]
+    assert [month.waits for month in months] == ["its sums cannot be computed: not this one"]
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(1,)]
 
 

@@ -108,8 +108,8 @@ def test_counts_that_contradict_each_other_have_no_price() -> None:
     ("fields", "note"),
     [
         ({"priced_model": "model-y"}, "no price for model-y at openai"),
-        ({"priced_model": ""}, "no price for a call without a model at openai"),
-        ({"provider": ""}, "no price for model-x at ?"),
+        ({"priced_model": ""}, "no price: the call names no model"),
+        ({"provider": ""}, "no price for model-x: the call names no provider"),
         (
             {"service_tier": "fast"},
             "no price for model-x at openai on the tier fast",
@@ -178,7 +178,7 @@ def test_several_turns_on_both_sides_of_a_threshold_are_doubted(
     shortest: int | None, longest: int, is_doubted: bool
 ) -> None:
     made = charged(tokens=TokenVector(input_tokens=longest), shortest_turn=shortest)
-    note = "unknown: whether each turn is priced by its own length" if is_doubted else ""
+    note = "unknown: whether the price depends on each turn or on their sum" if is_doubted else ""
     assert (made.status, made.note) == ("partial" if is_doubted else "priced", note)
     assert made.cost_usd == Decimal(4 if longest > 200_000 else 2) * longest / 1_000_000
 

@@ -308,7 +308,7 @@ def test_turns_that_only_together_are_a_long_prompt_make_the_row_partial() -> No
     [row] = rows(told("claude-haiku-5-5", 130_000, 300, *turns))
     at_the_sums_length = (130_000 * Decimal("0.5") + 300 * Decimal("2.5")) / PER_MILLION
     assert (row.cost_usd, row.cost_status) == (at_the_sums_length, "partial")
-    assert row.cost_note == "unknown: whether each turn is priced by its own length"
+    assert row.cost_note == "unknown: whether the price depends on each turn or on their sum"
 
 
 @pytest.mark.parametrize(

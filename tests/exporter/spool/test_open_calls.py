@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.recorder.ledger import PostgresLedger
 
-UNFINISHED = "the call was sent and its end was never seen"
+UNFINISHED = "the call was sent, but no response was recorded"
 CHILD = """
 import os, sys
 from support.ledgers import started

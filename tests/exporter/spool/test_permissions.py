@@ -107,7 +107,7 @@ def test_a_segment_of_another_ledger_is_kept_aside(
     path = forged(tmp_path / LEDGER, ledger="fedcba9876543210")
     assert recovered(tmp_path / LEDGER) == 0
     assert path.with_name(path.name + ".bad").exists()
-    assert "is of another ledger and was not read" in caplog.text
+    assert "a spool file is of another ledger; it was renamed to" in caplog.text
 
 
 def open_to_all(folder: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_folder_that_is_not_ones_own_takes_no_call_and_gives_none(
     assert not spool.state.on_disk
     assert next(spool.own_batches(100)).payloads == [b"ours"]
     spool.close()
-    assert "is not used" in caplog.text
+    assert "is ignored" in caplog.text
     assert list(folder.iterdir()) == [folder / path.name]
 
 

@@ -110,11 +110,11 @@ def test_a_disk_that_takes_part_of_a_frame_leaves_whole_frames(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", short_write)
-        with pytest.raises(SegmentFullError, match="the disk took only part of 11 bytes"):
+        with pytest.raises(SegmentFullError, match="the disk accepted only part of 11 bytes"):
             made.append(b"two")
-        with pytest.raises(SegmentFullError, match="the disk took only part of 23 bytes"):
+        with pytest.raises(SegmentFullError, match="the disk accepted only part of 23 bytes"):
             made.append_all([b"two", b"four"])
-        with pytest.raises(SegmentFullError, match="the disk took only part of 48 bytes"):
+        with pytest.raises(SegmentFullError, match="the disk accepted only part of 48 bytes"):
             made.append_all([b"x" * 40])
     assert made.path.read_bytes() == frame(HEADER) + frame(b"one")
     assert made.size == 25

@@ -269,12 +269,12 @@ class IngestQueue:
             for portion in group:
                 portion.request.reason = reason
         if wrote and failures:
-            warn("requests_failed", "some requests cannot be written; the others were")
+            warn("requests_failed", "some requests could not be written; the others were")
         return wrote
 
     def _note_outcome(self, reason: str) -> None:
         if reason and reason != self.stats.last_error:
-            warn("ledger_unreachable", f"{reason}; senders are asked to retry", reason=reason)
+            warn("ledger_unreachable", f"{reason}; senders will retry", reason=reason)
         elif self.stats.last_error and not reason:
             warn("ledger_back", "the ledger accepts rows again")
         self.stats.last_error = reason

@@ -100,8 +100,8 @@ def _rows_of(
         kind = type(error).__name__
     # A record that also fails without prices is itself at fault.
     rows = build_rows(record, header, _no_prices)
-    fail("price_lookup", f"price look-up failed ({kind}); the row is stored unpriced", error=kind)
-    note = f"the price look-up failed ({kind}): run 'tokenledger reprice'"
+    fail("price_lookup", f"price lookup failed ({kind}); the row is stored unpriced", error=kind)
+    note = f"the price lookup failed ({kind}): run 'tokenledger reprice'"
     return [replace(row, cost_note=note) for row in rows]
 
 

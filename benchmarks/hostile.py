@@ -1,4 +1,4 @@
-"""A hostile sender beside a good one: `python -m benchmarks.hostile [SECONDS] [NAME ...]`.
+"""A hostile sender next to a well-behaved one: `python -m benchmarks.hostile [SECONDS] [NAME ...]`.
 
 For each kind of attack: what the good sender's 200 requests a second met, beside the same attack on
 a service that refuses all of it (its token is not valid there), and the peak of the service's

@@ -2,7 +2,7 @@
 
 End to end: ready requests of 100 spans from a process of their own, each answered after its COMMIT,
 beside psql's own copy of the same rows into a table without an index, in the same round. Decoding:
-beside the plainest reading with the stock protobuf classes. Memory: with the database away.
+next to the simplest decoding with the stock protobuf classes. Memory: with the database away.
 """
 
 from __future__ import annotations

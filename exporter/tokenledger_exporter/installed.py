@@ -1,4 +1,4 @@
-"""What this process has installed: the ledger in force, and state that exists once per process.
+"""Process-wide state: the installed ledger, and what else exists once per process.
 
 The recorder sets it and the queries read it, so that neither needs to import the other.
 """

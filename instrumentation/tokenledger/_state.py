@@ -31,7 +31,7 @@ SHUTDOWN_TIMEOUT_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What is in force. Without a ledger, calls are spans of the app's tracing only."""
+    """The active configuration. Without a ledger, calls are spans of the app's tracing only."""
 
     settings: Settings = field(default_factory=Settings)
     ledger: Ledger | None = None
@@ -49,7 +49,7 @@ class Runtime:
         self._changing = Lock()
 
     def start(self, settings: Settings) -> None:
-        """Bring settings into force, and open the ledger unless they disable it.
+        """Apply settings, and open the ledger unless they disable it.
 
         A ledger that cannot be opened is one log line, not an error.
         """

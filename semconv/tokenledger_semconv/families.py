@@ -39,7 +39,7 @@ _FINE_TUNED: Final = "ft:"
 
 
 def provider_of(model: str) -> str:
-    """The provider of a model, in the convention's spelling; "" if its name does not tell.
+    """The provider of a model, in the convention's spelling; "" if the name does not identify it.
 
     Args:
         model: the name as the caller or the provider wrote it; a leading `ft:` of a fine-tuned

@@ -1,4 +1,4 @@
-"""Which provider answers at a host: names in the spelling of the semantic conventions."""
+"""Maps API hosts to providers, in the spelling of the semantic conventions."""
 
 import re
 from collections.abc import Mapping

@@ -42,7 +42,7 @@ class Settings:
         database_url: Postgres connection string; "" if there is none.
         app_name: fills the column `app_name`; "" uses the resource's `service.name`.
         environment: fills the column `environment`; "" uses `deployment.environment.name`.
-        batch_size: the most rows per COMMIT; 1 to 100,000.
+        batch_size: maximum rows per COMMIT; 1 to 100,000.
         flush_interval_seconds: the longest time a row waits before it is written; above 0.
         async_mode: False makes a call return only after its row is committed (or spooled, if the
             database is unreachable).
@@ -50,14 +50,14 @@ class Settings:
             complete.
         default_metadata: attribution of calls that have none of their own.
         agent_id: the default agent of every call.
-        tags: more default metadata, under another tracker's name; wins over `default_metadata`.
+        tags: more default metadata, under another tracker's name; overrides `default_metadata`.
         enabled: False patches no SDK and opens no ledger.
         debug: print one line per call to standard error.
         spool_dir: directory of the crash-safe spool; "" is the user's state directory.
         stream_usage: False never asks an OpenAI chat stream for its usage.
         provider_hosts: host -> provider, for hosts that are unknown or should have another name.
-        buffer_size: the most calls in memory while the spool's disk accepts none; 1 or more.
-        max_retries: retries with growing pauses; later retries use the longest pause.
+        buffer_size: maximum number of calls in memory while the spool cannot be written; 1 or more.
+        max_retries: retries with exponential backoff; later retries wait `retry_backoff_max`.
         retry_backoff_base: seconds before the first retry; each further pause is twice as long.
         retry_backoff_max: the longest pause while the circuit is closed, in seconds.
         circuit_breaker_threshold: consecutive failures that open the circuit; 1 or more.

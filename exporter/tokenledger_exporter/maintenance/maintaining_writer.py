@@ -1,4 +1,4 @@
-"""A batch writer that also maintains the ledger between batches, where its user has the rights."""
+"""A batch writer that also maintains the ledger between batches, if its user has the privileges."""
 
 from __future__ import annotations
 

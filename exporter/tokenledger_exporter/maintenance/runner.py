@@ -1,7 +1,7 @@
 """Maintenance of one ledger: partitions, deduplication, roll-ups and retention, in rounds.
 
-`tokenledger keep` runs one round or many, and `tokenledger serve` runs them in a thread. Several
-runners at once do no harm: each step is done by the process that gets its lock first.
+`tokenledger keep` runs one round or many, and `tokenledger serve` runs them in a thread. It is safe
+to run several at once: each step is done by the process that gets its lock first.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ class Round:
 
 
 class MaintenanceRunner:
-    """Runs rounds over one ledger; partitions and retention are due in the first and then hourly.
+    """Runs rounds over one ledger; partitions and retention in the first round and then hourly.
 
     Use it as a context manager: its connection stays open from round to round.
 
     Args:
         database_url: the ledger, as a user who may maintain it; dropping months takes the owner.
-        is_optional: skip deduplication and roll-ups without an error or a sentence where this user
-            has no right to them, and leave retention to another runner.
+        is_optional: skip deduplication and roll-ups without an error or a message where this user
+            lacks the privilege, and leave retention to another runner.
     """
 
     def __init__(self, database_url: str, *, is_optional: bool = False) -> None:

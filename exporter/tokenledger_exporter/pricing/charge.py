@@ -1,4 +1,4 @@
-"""The money columns of a call's row: the amounts, their status, and a note.
+"""The cost columns of a call's row: the amounts, their status, and a note.
 
 New calls and rows that are priced again use the same rules.
 """

@@ -1,4 +1,4 @@
-"""Quotes: what a usage would cost, with or without a database."""
+"""Quotes: what given token counts would cost, with or without a database."""
 
 from __future__ import annotations
 
@@ -125,5 +125,5 @@ def _count(fields: dict[str, object], name: str) -> int | None:
 
 def _moment(text: str) -> datetime:
     moment = parse_moment(text)
-    # A day stands for its noon: some prices differ by the hour.
+    # A date without a time means noon UTC: some prices differ by the hour.
     return datetime.combine(moment, _NOON) if len(text) == _DAY_LENGTH else moment

@@ -1,7 +1,7 @@
 """One price sheet: its price bands by kind, and the cost of a call by them.
 
 This is pure arithmetic over rows of `token_ledger_prices`; `book` chooses the sheet of a call.
-Money is Decimal under a context of our own, so an app that changes the global decimal context does
+Money is Decimal in our own decimal context, so an app that changes the global decimal context does
 not change a cost.
 """
 

@@ -1,6 +1,6 @@
-"""From the facts of a call and the price book to one ledger row.
+"""Builds one ledger row from a call and the price book.
 
-The row's identity is derived, never drawn, so that a resend is the same row.
+The row's identity is derived from its content, never random, so that a resend is the same row.
 """
 
 from __future__ import annotations

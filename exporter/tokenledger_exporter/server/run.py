@@ -1,7 +1,8 @@
 """Starts the parts of `tokenledger serve` and stops them without losing accepted requests.
 
-The main process owns the socket and runs the maintenance. With one worker it also answers requests;
-with more, uvicorn starts and supervises them, and each has its own connection to the ledger.
+The main process owns the socket and runs maintenance tasks. With one worker it also answers
+requests; with more, uvicorn starts and supervises them, and each has its own connection to the
+ledger.
 """
 
 from __future__ import annotations

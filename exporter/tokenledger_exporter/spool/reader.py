@@ -1,4 +1,4 @@
-"""The drainer's side of a process's spool: reads waiting records, frees the disk after COMMIT.
+"""Reads a process's waiting records for the drainer, and frees disk space after COMMIT.
 
 It reads, counts and copies without the lock that callers need. When a segment is committed and open
 calls still need it, it is retained. When most of a retained segment is no longer needed, its STARTs

@@ -1,9 +1,10 @@
-"""One file of the spool: frames of length, CRC-32 and payload, appended by one living process.
+"""One file of the spool: frames of length, CRC-32 and payload, appended by one running process.
 
-The writing process holds a `flock` while it lives, so a free lock means that it is dead, whatever
-its pid says. Windows has no `flock` and does not rename or delete open files. There, a file that
-can be renamed belongs to a dead process, and a file is deleted after it is closed. Readers never
-trust a length: a torn tail ends the segment, a flipped bit skips one frame, and both are counted.
+The writing process holds a `flock` while it runs, so a free lock means that it has ended,
+regardless of its pid. Windows has no `flock` and does not rename or delete open files. There, a
+file that can be renamed belongs to an ended process, and a file is deleted after it is closed.
+Readers never trust a length: a torn tail ends the segment, a flipped bit skips one frame, and both
+are counted.
 """
 
 from __future__ import annotations

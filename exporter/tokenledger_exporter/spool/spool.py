@@ -52,7 +52,7 @@ _CLOSE_WAIT_SECONDS: Final = 1.0
 
 
 class Spool:
-    """This process's side of the spool: callers append here, the drainer reads with `reader`.
+    """What this process writes to the spool: callers append, the drainer reads with `reader`.
 
     Invariants, under `_lock`:
 
@@ -96,7 +96,7 @@ class Spool:
     def append(self, payload: bytes, *, ended: bool = True) -> int:
         """Append one record. Never raises.
 
-        A dropped stream ends its call inside garbage collection, which can run while this very
+        A dropped stream ends its call inside garbage collection, which can run while this
         thread holds the lock. So such a record must not wait for the lock.
 
         Args:

@@ -1,4 +1,4 @@
-"""Writes one batch of rows: each row is stored exactly once, or set aside.
+"""Writes one batch of rows: each row is stored exactly once, or moved to conflicts or quarantine.
 
 The fast path is one binary COPY into the month's partition under a savepoint. If a key exists, the
 batch's keys and hashes are read back and only the missing rows are copied. A resend is ignored,

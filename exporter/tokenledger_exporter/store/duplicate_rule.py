@@ -1,4 +1,4 @@
-"""The deduplication rule: which rows report the same call. It is pure and needs no database.
+"""The deduplication rule: which rows report the same call. It is a pure function.
 
 Two rows report the same call only if different emitters report it, at the same time, with the same
 counts, and with the same response id or one inside the other's span. The result depends on the set
@@ -30,7 +30,7 @@ START_TOLERANCE: Final = timedelta(minutes=10)
 """How far the starts of two reports of one call may differ: a gateway may queue a call."""
 
 UNIQUE_ID_LENGTH: Final = 20
-"""Minimum length of a response id that identifies a call. Ollama draws one of `chatcmpl-0` to
+"""Minimum length of a response id that identifies a call. Ollama picks one of `chatcmpl-0` to
 `chatcmpl-998`; the ids of OpenAI, Anthropic, Mistral and Gemini have 22 characters or more. The
 index over response ids uses the same number."""
 
@@ -42,7 +42,7 @@ _OUTPUT: Final = "output_tokens"
 _NOTHING: Final = Decimal(-1)
 
 # OpenLLMetry adds the placeholder count of an Anthropic stream's first event to the count of its
-# last event (its anthropic package 0.62.4, recorded 2026-11-25): 201 for 200. They are small.
+# last event (its anthropic package 0.62.4, recorded 2026-11-25): 201 for 200. The excess is small.
 _OVERCOUNTING_SCOPE: Final = "opentelemetry.instrumentation.anthropic"
 _PLACEHOLDER: Final = 16
 
@@ -50,7 +50,7 @@ _PLACEHOLDER: Final = 16
 # (1.110.2, read 2026-11-28).
 _TOKENIZER_SCOPES: Final = frozenset({"litellm"})
 
-NESTED_REASON: Final = "reported again by a span around it"
+NESTED_REASON: Final = "reported again by an enclosing span"
 SAME_ID_REASON: Final = "reported again with the same response id"
 """Why a row is a duplicate."""
 
@@ -106,7 +106,7 @@ class SpanReport:
     def emitter(self) -> str:
         """Its emitter: all of our scopes are one emitter, which never reports a call twice.
 
-        A tenant's sender can set any scope, so its scope proves nothing.
+        A tenant's sender can set any scope, so its scope is not trusted.
         """
         is_ours = self.scope.startswith(SCOPE_PREFIX) and not self.source
         return SCOPE_PREFIX if is_ours else self.scope

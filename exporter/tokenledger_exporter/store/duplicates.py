@@ -1,7 +1,7 @@
 """Finds rows that may report the same call, in the ledger and among its duplicates.
 
-Writers and `maintenance.deduplicate` use it. Both search and commit under one lock, so that of two
-rows of a call, the later search finds the other row.
+Writers and `maintenance.deduplicate` use it. Both search and commit under one lock, so of two
+rows for one call, the later search always finds the other row.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Writes batches of rows into the ledger, each batch in one transaction, each row exactly once.
 
-`batch` decides what becomes of the rows of a batch. This module holds the connection they are
+`batch` decides how each row of a batch is handled. This module holds the connection they are
 written over, and the prices that are read over the same connection.
 """
 

@@ -1,7 +1,7 @@
 """How attribution travels in the OpenTelemetry context of the running code.
 
-The private keys are the trusted carrier inside this process. Baggage carries the same members to
-the services we call.
+Private context keys carry trusted attribution inside this process. Baggage carries the same members
+to the services we call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Attribution of generators: in force while the body runs, but not while the consumer does.
+"""Attribution in generators: it applies while the body runs, not while the consumer runs.
 
 A generator runs in the context of its consumer, so a plain `with` around a `yield` would attribute
 the consumer's calls too. The body keeps a context of its own between its steps.

@@ -83,7 +83,7 @@ class _EndedCall:
 def meter() -> Meter:
     """Count the model calls made inside a `with` block, including those under nested meters.
 
-    Calls of threads and tasks started inside count if the context travels with them. A stream
+    Calls by threads and tasks started inside count if the context is passed on to them. A stream
     counts when it ends. A call that is one row counts once, even if it is reported again: results
     of a batch that are read twice, or a background response that is fetched later. The meter can be
     read inside the block and after it.

@@ -125,7 +125,7 @@ def test_a_call_reported_twice_is_one_row(
     write(database_url, *([told] if batches == 1 else [[t] for t in told]))
     assert money(database_url) == [(1, ONE_CALL, 0)]
     assert ask(database_url, "SELECT scope FROM token_ledger_events") == [(OURS,)]
-    why = "a span around it" if rule != "response id" else "the same response id"
+    why = "an enclosing span" if rule != "response id" else "the same response id"
     assert aside(database_url) == [
         (OTHER, f"reported again {'by' if 'span' in why else 'with'} {why}")
     ]

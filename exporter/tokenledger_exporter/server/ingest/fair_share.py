@@ -1,10 +1,9 @@
 """Gives every sender a fair share of a worker.
 
-`Budget` divides a fixed amount, such as memory or queue slots. A sender never holds more than what
+`Budget` divides a fixed amount, such as memory or queue slots. A sender never uses more than what
 is still free, so a single sender gets half and a new one always finds room (Choudhury and Hahne,
-"Dynamic queue length thresholds for shared-memory packet switches", 1998).
-`WorkMeter` divides the time: while a worker is busy, a sender that causes most of the work is asked
-to retry later.
+"Dynamic queue length thresholds for shared-memory packet switches", 1998). `WorkMeter` divides the
+time: while a worker is busy, a sender that causes most of the work is asked to retry later.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Writes the records of many requests in one COPY, and reports the result to each request.
 
 A request waits here until its rows are committed. The waiting records and bytes are limited, and
-each sender has a share of both. Beyond it, requests are refused, and OTLP clients retry them.
-Senders take turns, and a large request takes several. While the database is unavailable, requests
-that an attempt could not write are refused at once, with the same reason. If a transaction with
-rows of several senders fails, it is retried for each sender alone, so that one sender's bad rows do
-not block the others.
+each sender has a share of both. Requests beyond the share are rejected, and OTLP clients retry
+them. Senders take turns, and a large request needs several. While the database is unavailable,
+requests that an attempt could not write are refused at once, with the same reason. If a transaction
+with rows of several senders fails, it is retried for each sender alone, so that one sender's bad
+rows do not block the others.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Body(Protocol):
     """Whether the next bytes are being waited for right now."""
 
     holds_back: bool
-    """Whether some bytes are hidden from the app, because they answer our own question."""
+    """Whether some bytes are hidden from the app: those that exist because we requested usage."""
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; returns those that the app gets."""

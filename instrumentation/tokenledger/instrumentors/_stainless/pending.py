@@ -1,4 +1,4 @@
-"""A request in flight whose answer needs more than a reader: a stream, a bare response, a parser.
+"""A request in flight whose response needs more than one read: stream, bare response, parser.
 
 Sync and async differ only by the `await`.
 """

@@ -2,7 +2,8 @@
 
 OpenAI-compatible servers that do not know `stream_options` refuse the whole request. The caller did
 not write that option, so the caller's own request is sent instead. Not every server names the
-option in its refusal, so a host that has never accepted it gets the benefit of the doubt.
+option in its refusal, so an early rejection by a host that has never accepted it
+is assumed to be caused by it.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _MAX_TARGETS: Final = 1_024
 _REMEMBERED_SECONDS: Final = 3_600.0
 
 DOUBTED_SECONDS: Final = 60.0
-"""How long a refusal is remembered that does not name the question: its cause may pass."""
+"""How long a refusal is remembered that does not name the option: its cause may be temporary."""
 
 Target = tuple[str, int | None, str]
 """Address, port and model: a gateway may accept the field for only one of its models."""
@@ -169,7 +170,7 @@ def ask_for_usage(
         options: the SDK's own description of the request.
     """
     body = options.json_data
-    # A body that the app serialized itself has no room for our question.
+    # A body that the app serialized itself cannot be changed by us.
     if body.__class__ is not dict or is_asked_by_app(body, options.extra_json):
         return None
     target = target_of(endpoint, model)

@@ -1,4 +1,4 @@
-"""Shortcuts past OpenTelemetry's public functions, each with a self-check and a fall-back.
+"""Shortcuts past OpenTelemetry's public functions, each with a self-check and a fallback.
 
 A call pays for every step, and the public functions cost as much as the rest of recording it. Each
 shortcut is checked against the public function. Where a release of OpenTelemetry works differently,

@@ -1,7 +1,7 @@
 """Every option of `configure()`, with its default, its environment variable and its meaning.
 
 Precedence: argument > `TOKENLEDGER_<OPTION>` > `OTEL_PYTHON_TOKENLEDGER_<OPTION>` (set by
-`opentelemetry-instrument --tokenledger_<option>`) > the named fall-backs > default.
+`opentelemetry-instrument --tokenledger_<option>`) > the named fallbacks > default.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def record_calls(span: object, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return calls
 
 
-@pytest.mark.parametrize("keys", [{}, NO_KEYS], ids=["shortcut", "fall-back"])
+@pytest.mark.parametrize("keys", [{}, NO_KEYS], ids=["shortcut", "fallback"])
 def test_a_context_is_as_the_public_functions_make_it(
     monkeypatch: pytest.MonkeyPatch, keys: dict[str, str]
 ) -> None:

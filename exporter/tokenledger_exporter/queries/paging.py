@@ -205,7 +205,7 @@ def _page_statement(names: tuple[str, ...], limit: int, bounds: tuple[str, ...])
 
 
 def _cursor(event: UsageEvent) -> str:
-    # JSON written by hand: nothing in it needs escaping, and every page needs one.
+    # JSON written manually: nothing in it needs escaping, and every page needs one.
     timestamp = event.timestamp.astimezone(timezone.utc).isoformat()
     place = f'["{timestamp}", "{event.event_id.hex}"]'
     return base64.urlsafe_b64encode(place.encode()).decode()

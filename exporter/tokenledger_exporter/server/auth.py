@@ -101,7 +101,7 @@ class Tokens:
         self._reload_if_changed()
         if authorization[: len(_SCHEME)].lower() != _SCHEME:
             return None
-        # The look-up is by hash, so that its timing reveals nothing about a token.
+        # The lookup is by hash, so that its timing reveals nothing about a token.
         return self._bearers.get(_hash(authorization[len(_SCHEME) :].strip()))
 
     def _reload_if_changed(self) -> None:

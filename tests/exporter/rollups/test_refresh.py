@@ -194,7 +194,7 @@ PAST: Final = (
 def test_sums_of_dropped_months_stay(ledger_with_dropped_months: str) -> None:
     final = [("ada", 2, 2 * ONE_CALL), ("bob", 3, 3 * ONE_CALL)]
     assert ask(ledger_with_dropped_months, PAST) == final
-    # A call inserted by hand, after its month was dropped, does not change the sums.
+    # A call inserted manually, after its month was dropped, does not change the sums.
     month = months_ago(6).date().replace(day=1)
     with psycopg.connect(ledger_with_dropped_months) as connection:
         connection.execute("SELECT token_ledger_add_partitions(%s, %s)", (month, month))

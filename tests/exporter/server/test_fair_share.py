@@ -43,7 +43,7 @@ class FailingForOneSender(BatchWriter):
 
 
 class WithoutPrices(BatchWriter):
-    """A writer whose price look-up has a bug."""
+    """A writer whose price lookup has a bug."""
 
     @override
     def prices_of(self, provider: str) -> PriceBook:

@@ -1,6 +1,6 @@
 """Builds rows from a request's records; a bad record does not affect the others.
 
-A record that cannot be read is quarantined alone. If its price look-up fails, because of a bug or a
+A record that cannot be read is quarantined alone. If its price lookup fails, because of a bug or a
 bad price book, the row is stored without a price, for `tokenledger reprice`.
 """
 

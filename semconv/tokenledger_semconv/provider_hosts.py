@@ -73,13 +73,13 @@ def provider_of_host(host: str, custom: Mapping[str, object] | None = None) -> s
             the host decides.
     """
     name = host.lower().rstrip(".")
-    provider = _by_ending(name, PROVIDER_HOSTS if custom is None else custom)
+    provider = _by_suffix(name, PROVIDER_HOSTS if custom is None else custom)
     if provider or custom is not None:
         return provider
     return next((provider for hosts, provider in _REGIONAL_HOSTS if hosts.fullmatch(name)), "")
 
 
-def _by_ending(name: str, providers: Mapping[str, object]) -> str:
+def _by_suffix(name: str, providers: Mapping[str, object]) -> str:
     known = {ending.lower(): provider for ending, provider in providers.items()}
     labels = name.split(".")
     endings = (".".join(labels[start:]) for start in range(len(labels)))

@@ -89,7 +89,7 @@ class TokenVector(NamedTuple):
 
     def faults(self) -> tuple[str, ...]:
         """The invariants that this vector violates, as sentences; empty for a consistent vector."""
-        return () if self._is_plainly_sound else self._faults()
+        return () if self._is_clearly_consistent else self._faults()
 
     @property
     def is_plausible(self) -> bool:
@@ -97,7 +97,7 @@ class TokenVector(NamedTuple):
         return max(filter(None, self), default=0) <= MAX_COUNT
 
     @property
-    def _is_plainly_sound(self) -> bool:
+    def _is_clearly_consistent(self) -> bool:
         """Sufficient for most calls, at a tenth of the cost of looking for every fault."""
         read, written, cached, writes, hour, reasoning = self[:TEXT_COUNTS]
         return (

@@ -26,7 +26,7 @@ from tokenledger_exporter.dialects.registry import dialect_of
 from tokenledger_exporter.dialects.usage_json import counts_of, parsed, usage_text
 from tokenledger_exporter.domain.provider_names import ledger_name
 from tokenledger_semconv import attributes
-from tokenledger_semconv.families import provider_of
+from tokenledger_semconv.model_providers import provider_of
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:

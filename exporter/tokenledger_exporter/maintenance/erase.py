@@ -44,7 +44,7 @@ _JSON_TABLES: Final = ("duplicates", "conflicts", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
-class Erased:
+class ErasureResult:
     """What an erasure changed, in rows, and the person's pseudonym.
 
     Args:
@@ -61,7 +61,7 @@ class Erased:
     remains: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-def erase(database_url: str, user: str) -> Erased:
+def erase(database_url: str, user: str) -> ErasureResult:
     """Replace a user's id everywhere; a repeated call gives the same pseudonym.
 
     Args:
@@ -83,7 +83,7 @@ def erase(database_url: str, user: str) -> Erased:
             _replace(connection, spelling, pseudonym, counts)
         log_action(connection, "erase", counts, {"user": ""})
         remains = _remains(connection, spellings)
-    return Erased(pseudonym, remains=remains, **counts)
+    return ErasureResult(pseudonym, remains=remains, **counts)
 
 
 def erase_unsettled(connection: psycopg.Connection[Any], minute: datetime) -> None:

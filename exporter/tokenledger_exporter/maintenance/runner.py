@@ -15,12 +15,12 @@ from tokenledger_exporter.db.connection import ReusableSession
 from tokenledger_exporter.errors import DatabaseUnreachableError, LedgerError
 from tokenledger_exporter.log import warn
 from tokenledger_exporter.maintenance.deduplicate import (
-    Deduplicated,
+    DeduplicationResult,
     deduplicate_marked,
     may_deduplicate,
 )
 from tokenledger_exporter.maintenance.retention import may_run, run_retention
-from tokenledger_exporter.rollups.refresh import Refreshed, may_refresh, refresh
+from tokenledger_exporter.rollups.refresh import RefreshResult, may_refresh, refresh
 from tokenledger_exporter.store.partitions import make_months_ahead
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class Round:
         troubles: what could not be done and is tried again in a later round, a sentence each.
     """
 
-    deduplicated: Deduplicated = field(default_factory=Deduplicated)
-    rolled_up: Refreshed = field(default_factory=Refreshed)
+    deduplicated: DeduplicationResult = field(default_factory=DeduplicationResult)
+    rolled_up: RefreshResult = field(default_factory=RefreshResult)
     months: list[Month] = field(default_factory=list["Month"])
     troubles: list[str] = field(default_factory=list[str])
 

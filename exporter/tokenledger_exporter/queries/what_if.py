@@ -34,7 +34,7 @@ from tokenledger_exporter.queries.report import (
 )
 from tokenledger_exporter.rating.stored_call import COLUMN_LIST, stored_call
 from tokenledger_exporter.sql import statements
-from tokenledger_semconv.families import provider_of
+from tokenledger_semconv.model_providers import provider_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -64,14 +64,14 @@ class Limits:
     Args:
         max_body_bytes: maximum size of a body, uncompressed.
         max_age_days: maximum age of a call from a sender that is bound to an organization.
-        max_age_days_any: maximum age of a call from any other sender.
+        max_age_days_trusted: maximum age of a call from any other sender.
         certificate_part: the part of a client's certificate that names its organization; "" if
             certificates do not.
     """
 
     max_body_bytes: int
     max_age_days: int = 30
-    max_age_days_any: int = 400
+    max_age_days_trusted: int = 400
     certificate_part: str = ""
 
 
@@ -229,7 +229,7 @@ class Service:
         quarantined: Counter[str] = Counter()
         organization = header.organization
         limits = self.limits
-        max_age_days = limits.max_age_days if organization else limits.max_age_days_any
+        max_age_days = limits.max_age_days if organization else limits.max_age_days_trusted
         if decoded.records:
             try:
                 quarantined = await self.queue.commit(

@@ -77,7 +77,7 @@ class Worker:
         limits = Limits(
             options.max_body_bytes,
             options.max_age_days,
-            options.max_age_days_any,
+            options.max_age_days_trusted,
             options.tls_client_organization,
         )
         is_shared = bool(tokens) or bool(options.tls_client_organization)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # than this, or than the open calls themselves take, is read and sent again for nothing.
 _IDLE_BYTES: Final = 64 * 1024
 _COPIED_AT_ONCE: Final = 512
-_CARRIER_BYTES: Final = 8 * 1024 * 1024
+_MAX_COPY_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 
 
 class SegmentOwner(Protocol):
@@ -48,7 +48,9 @@ class SegmentOwner(Protocol):
         """The oldest segment and its current size in bytes."""
         ...
 
-    def release(self, segment: Segment, end: int, *, is_needed: bool, starts_afresh: bool) -> bool:
+    def release(
+        self, segment: Segment, end: int, *, is_needed: bool, start_new_segment: bool
+    ) -> bool:
         """Release the oldest segment if it is committed to its end."""
         ...
 
@@ -83,7 +85,7 @@ class SpoolReader:
         self.retained: tuple[Segment, ...] = ()
         self.retained_bytes = 0
         self._open: Final[OpenCalls[Segment]] = OpenCalls()
-        self._carrier: Segment | None = None
+        self._copy_segment: Segment | None = None
 
     def next_batch(self, limit: int) -> Batch | None:
         """The oldest waiting records, at most `limit`; None if none waits."""
@@ -133,7 +135,7 @@ class SpoolReader:
         for segment in self.retained:
             segment.close(delete=not self._open.bytes_of(segment))
         self.retained, self.retained_bytes, self.committed = (), 0, 0
-        self._carrier = None
+        self._copy_segment = None
         self._open.clear()
 
     def _forget_on_disk(
@@ -163,7 +165,7 @@ class SpoolReader:
         needed = self._open.bytes_of(segment)
         idle = end - segment.start - needed
         if self._spool.release(
-            segment, end, is_needed=needed > 0, starts_afresh=idle > max(_IDLE_BYTES, needed)
+            segment, end, is_needed=needed > 0, start_new_segment=idle > max(_IDLE_BYTES, needed)
         ):
             self._retain((*self.retained, segment))
             self._tidy()
@@ -173,10 +175,10 @@ class SpoolReader:
         for segment in self.retained:
             needed = self._open.bytes_of(segment)
             idle = segment.size - segment.start - needed
-            if needed and idle <= max(needed, _IDLE_BYTES if segment is self._carrier else 0):
+            if needed and idle <= max(needed, _IDLE_BYTES if segment is self._copy_segment else 0):
                 continue
-            if segment is self._carrier:
-                self._carrier = None
+            if segment is self._copy_segment:
+                self._copy_segment = None
             if needed and not self._copy_starts(segment):
                 continue
             self._retain(other for other in self.retained if other is not segment)
@@ -192,9 +194,9 @@ class SpoolReader:
             starts = segment.read_at(places[first : first + _COPIED_AT_ONCE])
             copies = [carried(start) for start in starts]
             try:
-                carrier = self._carrier
-                if carrier is None or carrier.size > _CARRIER_BYTES:
-                    carrier = self._carrier = self._spool.new_segment()
+                carrier = self._copy_segment
+                if carrier is None or carrier.size > _MAX_COPY_SEGMENT_BYTES:
+                    carrier = self._copy_segment = self._spool.new_segment()
                     self._retain((*self.retained, carrier))
                 self._open.note(carrier.append_all(copies), carrier)
             except OSError as error:

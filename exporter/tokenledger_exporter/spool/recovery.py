@@ -22,9 +22,9 @@ from tokenledger_exporter.spool.open_calls import OpenCalls
 from tokenledger_exporter.spool.segment import (
     SUFFIX,
     read_frames,
-    read_places,
+    read_payload_ranges,
     take_over,
-    was_deleted,
+    try_delete,
 )
 from tokenledger_exporter.spool.stats import Batch
 
@@ -99,7 +99,7 @@ class _DeadWriter:
         for segment in self._open.owners():
             places = self._open.places(segment)
             for first in range(0, len(places), self._limit):
-                starts = read_places(segment.fd, places[first : first + self._limit])
+                starts = read_payload_ranges(segment.fd, places[first : first + self._limit])
                 yield Batch(segment.header, starts, _forget_nothing)
         self._open.clear()
         self._delete_committed()
@@ -142,8 +142,8 @@ class _DeadWriter:
                 self._read.remove(segment)
 
     def _delete(self, path: Path) -> None:
-        if not was_deleted(path):
-            self._deferred.append(partial(was_deleted, path))
+        if not try_delete(path):
+            self._deferred.append(partial(try_delete, path))
 
     def _mark_unreadable(self, path: Path, why: str) -> None:
         renamed = path.with_name(path.name + ".bad")

@@ -130,7 +130,7 @@ class Segment:
 
     def read_at(self, places: Iterable[tuple[int, int]]) -> list[bytes]:
         """The payloads at these offsets and lengths."""
-        return read_places(self._read_fd, places)
+        return read_payload_ranges(self._read_fd, places)
 
     def forget(self) -> None:
         """Drop every record but the header, after all of them are committed."""
@@ -139,10 +139,10 @@ class Segment:
 
     def close(self, *, delete: bool) -> None:
         """Close the file; with `delete`, remove it because no record in it is needed."""
-        is_gone = not delete or was_deleted(self.path)
+        is_gone = not delete or try_delete(self.path)
         self.abandon()
         if not is_gone:
-            was_deleted(self.path)
+            try_delete(self.path)
 
     @property
     def is_deleted(self) -> bool:
@@ -199,7 +199,7 @@ def first_payloads(fd: int, offset: int, end: int) -> list[bytes] | None:
         os.close(fd)
 
 
-def read_places(fd: int, places: Iterable[tuple[int, int]]) -> list[bytes]:
+def read_payload_ranges(fd: int, places: Iterable[tuple[int, int]]) -> list[bytes]:
     """The payloads at these offsets and lengths of an open file."""
     return [_bytes_at(fd, offset, length) for offset, length in places]
 
@@ -216,7 +216,7 @@ def _bytes_at(fd: int, offset: int, size: int) -> bytes:
     return os.read(fd, size)
 
 
-def was_deleted(path: Path) -> bool:
+def try_delete(path: Path) -> bool:
     """Delete a segment; returns False if Windows refuses because the file is open."""
     try:
         path.unlink(missing_ok=True)

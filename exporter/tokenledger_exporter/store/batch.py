@@ -46,7 +46,7 @@ EARLIEST: Final = datetime(2015, 1, 1, tzinfo=timezone.utc)
 """No language model was billed before this time."""
 
 _MAX_AHEAD: Final = timedelta(days=1)
-_RACES: Final = 5
+_MAX_COPY_ATTEMPTS: Final = 5
 
 # Integers compare faster than UUIDs, whose comparison is written in Python.
 _number: Final = attrgetter("event_id.int")
@@ -151,7 +151,7 @@ class Batch:
     def write_month(self, month: str, rows: list[LedgerRow]) -> None:
         """Store one partition's rows; set aside rows that exist already or are refused."""
         leaf = sql.Identifier(f"token_ledger_events_{month}")
-        for _ in range(_RACES):
+        for _ in range(_MAX_COPY_ATTEMPTS):
             try:
                 with self._connection.transaction():
                     self._copy(leaf, rows)

@@ -12,7 +12,7 @@ from opentelemetry import baggage, context
 
 from tokenledger._attribution import scope
 from tokenledger._attribution.baggage import split_baggage
-from tokenledger._attribution.layers import NOTHING, Layers, clean, settle
+from tokenledger._attribution.layers import NOTHING, Layers, clean, merge_layers
 from tokenledger_semconv.attributes import USER_ID
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class _Scopes(NamedTuple):
 def enter(owner: object, layer: Layer) -> None:
     """Attribute what runs in this context from now on, over the scopes already in force."""
     current = context.get_current()
-    scopes = _Scopes(layer, settle(_scopes(current)))
+    scopes = _Scopes(layer, merge_layers(_scopes(current)))
     running = context.set_value(_SCOPES, scopes, current)
     for name, value in layer.items():
         running = baggage.set_baggage(name, value, running)
@@ -69,7 +69,7 @@ def attribution_in(
     """
     inner, outer = _scopes(current)
     local, trusted = split_baggage(current, members, {**outer, **inner})
-    return settle(
+    return merge_layers(
         Layers(
             per_call=per_call,
             inner={**inner, **local},

@@ -39,7 +39,7 @@ class BodyContext:
             context.attach(self._body)
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, GeneratorExit) and not scope.in_force(self):
+        if isinstance(error, GeneratorExit) and not scope.is_active(self):
             # An abandoned step, closed by the garbage collector in an unrelated context.
             return
         self._body = context.get_current()

@@ -43,7 +43,7 @@ class Layers(NamedTuple):
     defaults: Layer = NOTHING
 
 
-def settle(layers: Iterable[Layer]) -> dict[str, str]:
+def merge_layers(layers: Iterable[Layer]) -> dict[str, str]:
     """Merge layers, strongest first, within the limit of metadata keys."""
     merged: dict[str, str] = {}
     metadata_keys = 0

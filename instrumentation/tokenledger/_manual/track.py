@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypedDict, TypeVar, cas
 
 from tokenledger._attribution.layers import NOTHING, clean, layer_of
 from tokenledger._guard import Guard, report_invalid
-from tokenledger._manual.book import SUCCESS, Booking, Checked, book
+from tokenledger._manual.manual_call import SUCCESS, ArgumentValidator, ManualCall, record_call
 from tokenledger._manual.track_llm import Tracked
 from tokenledger._state import RUNTIME
 from tokenledger._usage.fields import token_attributes
-from tokenledger_semconv.families import provider_of
+from tokenledger_semconv.model_providers import provider_of
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def track_cost(  # noqa: PLR0913 - one keyword per column of the row
     if not RUNTIME.setup.recording:
         return None
     with Guard("track_cost"):
-        checked = Checked("track_cost")
+        checked = ArgumentValidator("track_cost")
         counts = {
             "input_tokens": 0 if input_tokens is _UNSET else input_tokens,
             "output_tokens": 0 if output_tokens is _UNSET else output_tokens,
@@ -129,14 +129,14 @@ def track_cost(  # noqa: PLR0913 - one keyword per column of the row
             "reasoning_tokens": reasoning_tokens,
         }
         name, provider_name = _model_and_provider(model, provider)
-        book(
-            Booking(
+        record_call(
+            ManualCall(
                 operation=clean(operation),
                 provider=provider_name,
                 model=name,
                 usage=_usage(checked, counts),
                 attribution=_layer(attribution),
-                took_ns=checked.nanoseconds("duration_ms", duration_ms),
+                duration_ns=checked.nanoseconds("duration_ms", duration_ms),
                 failed=status not in (_UNSET, SUCCESS),
             )
         )
@@ -201,7 +201,7 @@ def track(  # noqa: PLR0913 - one keyword per column of the row
     if not RUNTIME.setup.recording:
         return
     with Guard("track"):
-        checked = Checked("track")
+        checked = ArgumentValidator("track")
         counts = {
             "input_tokens": input_tokens,
             "output_tokens": output_tokens,
@@ -221,8 +221,8 @@ def track(  # noqa: PLR0913 - one keyword per column of the row
         keywords = {name: value for name, value in known.items() if value is not None}
         started_ns = checked.timestamp("requested_at", requested_at)
         name, provider_name = _model_and_provider(model, provider)
-        book(
-            Booking(
+        record_call(
+            ManualCall(
                 operation=_CHAT,
                 provider=provider_name,
                 model=name,
@@ -232,7 +232,7 @@ def track(  # noqa: PLR0913 - one keyword per column of the row
                     {**_mapping("tags", tags), **_mapping("metadata", metadata)},
                 ),
                 started_ns=started_ns,
-                took_ns=checked.nanoseconds("latency_ms", latency_ms),
+                duration_ns=checked.nanoseconds("latency_ms", latency_ms),
                 failed=status not in (None, SUCCESS),
                 reported_cost=checked.dollars("cost_usd", cost_usd),
             ),
@@ -296,7 +296,7 @@ def _layer(attribution: CallAttribution) -> Mapping[str, str]:
     return layer_of(known, metadata, "track_cost(metadata=)")
 
 
-def _usage(checked: Checked, counts: Mapping[str, object]) -> dict[str, Any]:
+def _usage(checked: ArgumentValidator, counts: Mapping[str, object]) -> dict[str, Any]:
     return dict(
         token_attributes(
             TokenVector(**{name: checked.count(name, value) for name, value in counts.items()})

@@ -16,11 +16,11 @@ from tokenledger._attribution.decorator import wrap_any
 from tokenledger._attribution.layers import NOTHING, layer_of
 from tokenledger._calls.meter import counted_by
 from tokenledger._guard import Guard
-from tokenledger._manual.book import Booking, book
+from tokenledger._manual.manual_call import ManualCall, record_call
 from tokenledger._state import RUNTIME
 from tokenledger._usage.any_answer import AnswerReader
 from tokenledger_semconv.attributes import RESPONSE_MODEL
-from tokenledger_semconv.families import provider_of
+from tokenledger_semconv.model_providers import provider_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
@@ -150,14 +150,14 @@ class _Run:
                 return
             model = str(usage.get(RESPONSE_MODEL) or self._tracked.model)
             provider = self._tracked.provider
-            book(
-                Booking(
+            record_call(
+                ManualCall(
                     operation=operation,
                     provider=provider_of(model) if provider is None else str(provider),
                     model=model,
                     usage=usage,
                     started_ns=self._started_ns,
-                    took_ns=max(0, time.time_ns() - self._started_ns),
+                    duration_ns=max(0, time.time_ns() - self._started_ns),
                 )
             )
 

@@ -145,7 +145,7 @@ class Serving:
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         with Guard("leaving a request"):
-            if isinstance(error, GeneratorExit) and not scope.in_force(self):
+            if isinstance(error, GeneratorExit) and not scope.is_active(self):
                 # Abandoned, and closed in an unrelated context, which must not change.
                 return
             if self._server is not None:

@@ -19,7 +19,7 @@ from support.call_reports import OTHER, OURS, THIRD, Told
 from support.ledger_rows import ask
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.maintenance import deduplicate
-from tokenledger_exporter.maintenance.deduplicate import Deduplicated, deduplicate_marked
+from tokenledger_exporter.maintenance.deduplicate import DeduplicationResult, deduplicate_marked
 from tokenledger_exporter.store import duplicates
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
@@ -339,7 +339,7 @@ def test_a_row_that_loses_its_duplicate_comes_back(database_url: str) -> None:
 def test_a_keeper_with_nothing_to_settle_does_not_wait_for_a_writer(database_url: str) -> None:
     with psycopg.connect(database_url) as holder, psycopg.connect(database_url) as connection:
         holder.execute(LOCK)
-        assert deduplicate_marked(connection) == Deduplicated()
+        assert deduplicate_marked(connection) == DeduplicationResult()
 
 
 def test_many_rows_are_settled_in_portions_and_the_lock_is_let_go_between(

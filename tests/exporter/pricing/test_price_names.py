@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from support.ledger_rows import package_book
 from tokenledger_exporter.domain.provider_names import ledger_name
-from tokenledger_semconv.families import provider_of
+from tokenledger_semconv.model_providers import provider_of
 from tokenledger_semconv.tokens import TokenVector
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)

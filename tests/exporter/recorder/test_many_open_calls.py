@@ -84,7 +84,7 @@ def test_a_few_calls_that_stay_open_are_copied_and_their_segments_deleted(
     tmp_path: Path, pairs: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tokenledger_exporter.spool.spool.MAX_SEGMENT_BYTES", 100_000)
-    monkeypatch.setattr("tokenledger_exporter.spool.reader._CARRIER_BYTES", 20_000)
+    monkeypatch.setattr("tokenledger_exporter.spool.reader._MAX_COPY_SEGMENT_BYTES", 20_000)
     spool = Spool(tmp_path, HEADER)
     stay = pairs[::100]
     for number, (start, end) in enumerate(pairs):

@@ -26,7 +26,7 @@ from tokenledger_exporter.rollups import refresh as rollups
 from tokenledger_exporter.rollups.verify import verify
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
-from tokenledger_semconv.dimensions import DIMENSIONS, ROLLED_UP
+from tokenledger_semconv.dimensions import DIMENSIONS, ROLLUP_DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ USERS: Final = (
 _hours = itertools.count(2)
 
 
-def refresh(database_url: str) -> rollups.Refreshed:
+def refresh(database_url: str) -> rollups.RefreshResult:
     with psycopg.connect(database_url, autocommit=True) as connection:
         return rollups.refresh(connection)
 
@@ -369,8 +369,8 @@ def test_every_rolled_up_dimension_has_its_sums(database_url: str) -> None:
     write(database_url, of("ada"))
     refresh(database_url)
     rows = ask(database_url, "SELECT DISTINCT dimension FROM token_ledger_rollup_days")
-    assert {name for (name,) in rows} == {"", *(dimension.name for dimension in ROLLED_UP)}
+    assert {name for (name,) in rows} == {"", *(dimension.name for dimension in ROLLUP_DIMENSIONS)}
     others = {dimension.name for dimension in DIMENSIONS} - {
-        dimension.name for dimension in ROLLED_UP
+        dimension.name for dimension in ROLLUP_DIMENSIONS
     }
     assert others == {"provider", "model", "session"}

@@ -22,9 +22,9 @@ from tokenledger_exporter.spool.segment import (
     bytes_in,
     first_payloads,
     read_frames,
-    read_places,
+    read_payload_ranges,
     take_over,
-    was_deleted,
+    try_delete,
 )
 
 if TYPE_CHECKING:
@@ -173,8 +173,8 @@ def test_a_file_that_cannot_be_deleted_says_so(
 ) -> None:
     path = tmp_path / "1.seg"
     path.write_bytes(b"")
-    assert was_deleted(path)
-    assert was_deleted(path)
+    assert try_delete(path)
+    assert try_delete(path)
     attempts: list[str] = []
 
     def refuse(self: Path, missing_ok: bool = False) -> None:
@@ -184,7 +184,7 @@ def test_a_file_that_cannot_be_deleted_says_so(
     made = Segment(path, HEADER)
     with monkeypatch.context() as patch:
         patch.setattr(type(path), "unlink", refuse)
-        assert not was_deleted(path)
+        assert not try_delete(path)
         made.close(delete=True)
     # Once while it is open, and once more after it is closed.
     assert attempts == ["1.seg True"] * 3
@@ -300,7 +300,7 @@ def test_places_are_read_without_pread_as_with_it(
     monkeypatch.delattr(os, "pread")
     fd = os.open(path, os.O_RDONLY)
     try:
-        assert read_places(fd, [(7, 2), (0, 3), (8, 9)]) == [b"78", b"012", b"89"]
+        assert read_payload_ranges(fd, [(7, 2), (0, 3), (8, 9)]) == [b"78", b"012", b"89"]
     finally:
         os.close(fd)
 

@@ -71,7 +71,7 @@ def calls(*reports: SpanReport) -> list[tuple[int, ...]]:
     results = {
         tuple(
             sorted(
-                (group.winner.event_id.int, *(loser.event_id.int for loser, _ in group.losers))
+                (group.winner.event_id.int, *(loser.event_id.int for loser, _ in group.duplicates))
                 for group in group_reports(order)
             )
         )
@@ -82,7 +82,7 @@ def calls(*reports: SpanReport) -> list[tuple[int, ...]]:
 
 
 def reasons(*reports: SpanReport) -> list[str]:
-    return [reason for group in group_reports(reports) for _, reason in group.losers]
+    return [reason for group in group_reports(reports) for _, reason in group.duplicates]
 
 
 # Which reports are one call.

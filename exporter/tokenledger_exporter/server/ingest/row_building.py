@@ -29,7 +29,7 @@ _EMPTY_BOOK: Final = PriceBook(())
 
 
 @dataclass(slots=True)
-class Built:
+class BuildResult:
     """The result of building rows from some records.
 
     Args:
@@ -55,7 +55,7 @@ def build(
     bounds: RequestBounds,
     prices_of: Callable[[str], PriceBook],
     max_rows: int,
-) -> Built:
+) -> BuildResult:
     """The rows of some records, within the request's bounds.
 
     It stops at `max_rows`, as one call may need several rows.
@@ -63,7 +63,7 @@ def build(
     Raises:
         LedgerError: the prices could not be read, which is not the fault of a record.
     """
-    built = Built()
+    built = BuildResult()
     for record in records:
         if len(built.rows) >= max_rows:
             break

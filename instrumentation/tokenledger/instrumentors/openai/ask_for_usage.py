@@ -49,14 +49,14 @@ _PROVIDERS_THAT_SEND_UNASKED: Final = frozenset(("openrouter",))
 _MAX_TARGETS: Final = 1_024
 _REMEMBERED_SECONDS: Final = 3_600.0
 
-DOUBTED_SECONDS: Final = 60.0
+UNCLEAR_REFUSAL_SECONDS: Final = 60.0
 """How long a refusal is remembered that does not name the option: its cause may be temporary."""
 
 Target = tuple[str, int | None, str]
 """Address, port and model: a gateway may accept the field for only one of its models."""
 
 
-class KnownTargets:
+class UsageSupportCache:
     """How hosts reacted to the question, per model. Keeps the latest, each for an hour.
 
     Args:
@@ -95,7 +95,7 @@ class KnownTargets:
             self._known[target] = (reaction, self._clock() + (seconds or self._seconds))
 
 
-TARGETS: Final = KnownTargets()
+TARGETS: Final = UsageSupportCache()
 """The hosts that this process has called."""
 
 
@@ -129,7 +129,7 @@ class StreamUsageRequest:
         """Whether the host may have failed the request because of the question."""
         with Guard("reading a refusal"):
             if may_be_refusal(error, self._target):
-                self._doubted = not names_the_question(error)
+                self._doubted = not error_names_usage_field(error)
                 return True
         return False
 
@@ -139,7 +139,7 @@ class StreamUsageRequest:
 
     def note_refusal(self) -> None:
         """The second attempt succeeded: remember that this host refuses the question."""
-        self._note(REFUSES, DOUBTED_SECONDS if self._doubted else None)
+        self._note(REFUSES, UNCLEAR_REFUSAL_SECONDS if self._doubted else None)
 
     def prepare(self, reader: StreamReader) -> bool:
         """Configure the stream's reader; True if it hides what the question added."""
@@ -213,14 +213,14 @@ def may_be_refusal(error: Any, target: Target) -> bool:  # noqa: ANN401 - whatev
     if not isinstance(status, int):
         return False
     is_openai = target[0] == _OPENAI or target[0].endswith("." + _OPENAI)
-    if names_the_question(error):
+    if error_names_usage_field(error):
         return status in _REFUSALS_OF_OPENAI if is_openai else True
     if TARGETS.of(target) == ACCEPTS:
         return False
     return status in (_REFUSALS_OF_OPENAI if is_openai else _REFUSALS)
 
 
-def names_the_question(error: Any) -> bool:  # noqa: ANN401 - whatever the SDK raised
+def error_names_usage_field(error: Any) -> bool:  # noqa: ANN401 - whatever the SDK raised
     """Whether an error names the question. Its text is never stored."""
     # The message alone is not enough: newer SDKs shorten some bodies in it.
     message = f"{error} {getattr(error, 'body', '')}".lower()

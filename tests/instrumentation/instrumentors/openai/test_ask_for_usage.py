@@ -18,7 +18,7 @@ from tokenledger.instrumentors.openai.ask_for_usage import (
     ACCEPTS,
     REFUSES,
     SENDS_UNASKED,
-    KnownTargets,
+    UsageSupportCache,
 )
 from tokenledger_semconv import attributes
 
@@ -168,11 +168,11 @@ def test_a_host_with_an_unclear_refusal_is_soon_asked_again(
 ) -> None:
     """The cause may pass: one bad answer must not cost an hour of counts."""
     now = [0.0]
-    monkeypatch.setattr(usage_request, "TARGETS", KnownTargets(clock=lambda: now[0]))
+    monkeypatch.setattr(usage_request, "TARGETS", UsageSupportCache(clock=lambda: now[0]))
     provider.script(Recorded({"error": {"message": "busy"}}, status=404))
     run(clients, CHAT_STREAM)
     run(clients, CHAT_STREAM)
-    now[0] = usage_request.DOUBTED_SECONDS + 1
+    now[0] = usage_request.UNCLEAR_REFUSAL_SECONDS + 1
     run(clients, CHAT_STREAM)
     assert _asked(provider) == [_USAGE_REQUEST, None, None, _USAGE_REQUEST]
     assert token_counts(attributes_of(ledger.spans[2]))
@@ -334,7 +334,7 @@ def test_the_text_of_a_refusal_is_not_stored(
 
 def test_the_memory_of_hosts_is_bounded_and_expires() -> None:
     now = [0.0]
-    known = KnownTargets(limit=2, seconds=60.0, clock=lambda: now[0])
+    known = UsageSupportCache(limit=2, seconds=60.0, clock=lambda: now[0])
     for port in range(4):
         known.note(("127.0.0.1", port, "m"), REFUSES)
     assert [known.of(("127.0.0.1", port, "m")) for port in range(4)] == ["", "", REFUSES, REFUSES]

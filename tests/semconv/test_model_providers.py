@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tokenledger_semconv.families import provider_of
+from tokenledger_semconv.model_providers import provider_of
 
 
 @pytest.mark.parametrize(

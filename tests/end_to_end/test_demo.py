@@ -104,7 +104,7 @@ def left_behind(folder: Path) -> list[str]:
     return found
 
 
-def test_the_demo_ends_well_and_leaves_nothing_behind(demo: Ended) -> None:
+def test_the_demo_succeeds_and_cleans_up(demo: Ended) -> None:
     assert (demo.code, demo.errors) == (0, "")
     assert demo.left_behind == []
 
@@ -130,7 +130,7 @@ def test_every_feature_costs_what_its_tokens_cost(
     assert demo.cells(feature)[1:3] == [f"{cost_usd:,.6f}", str(calls)]
 
 
-def test_the_total_is_the_sum_written_out_by_hand() -> None:
+def test_the_total_equals_the_expected_sum() -> None:
     assert Decimal("0.0356381") == TOTAL
 
 
@@ -141,7 +141,7 @@ def test_models_and_users_are_distinguished(demo: Ended) -> None:
     assert calls == {"ada": "11", "ben": "9", "chloe": "5", "dev": "4", "emil": "5", "fatou": "5"}
 
 
-def test_what_has_no_price_is_said_and_not_counted_as_free(demo: Ended) -> None:
+def test_an_unpriced_model_is_reported_and_not_counted_as_free(demo: Ended) -> None:
     assert demo.cells("experiment")[-1] == "1"
     assert "coverage: 42 of 43 calls priced (97.7 %), 1 unpriced" in demo.output
 

@@ -71,7 +71,7 @@ def run(folder: Path, program: str, *launcher: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("when", ["before configure()", "after configure()"])
-def test_a_forked_child_runs_none_of_the_apps_greenlets(when: str, tmp_path: Path) -> None:
+def test_a_forked_child_does_not_run_the_apps_greenlets(when: str, tmp_path: Path) -> None:
     if when == "before configure()":
         said, _ = run(tmp_path, TASKS % "", "-m", "gevent.monkey")
     else:

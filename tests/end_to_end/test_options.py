@@ -90,7 +90,7 @@ def test_disabled_patches_nothing_and_opens_nothing(
     assert ask(database_url, COUNT) == [(0,)]
 
 
-def test_nothing_traced_is_still_everything_in_the_ledger(
+def test_all_calls_are_recorded_at_zero_sampling(
     sdks: DemoProvider, database_url: str, app: InMemorySpanExporter
 ) -> None:
     tokenledger.init(database_url=database_url, sample_rate=0.0)
@@ -341,7 +341,9 @@ async def test_every_way_to_call_carries_its_attribution(
     assert len(sdks.requests) == 7
 
 
-def test_health_flush_and_shutdown_say_what_was_done(sdks: DemoProvider, database_url: str) -> None:
+def test_health_flush_and_shutdown_report_their_results(
+    sdks: DemoProvider, database_url: str
+) -> None:
     tokenledger.init(database_url=database_url)
     ask_openai(sdks)
     ask_openai(sdks)

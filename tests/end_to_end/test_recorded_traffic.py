@@ -191,7 +191,7 @@ def money(row: _Row) -> Decimal | None:
     return cost
 
 
-def test_every_exchange_of_ours_has_its_cost_written_out() -> None:
+def test_every_recorded_exchange_has_an_expected_cost() -> None:
     assert COSTS.keys() == {exchange.id for exchange in own_exchanges()}
     assert sum(cost is not None for cost in COSTS.values()) == 24
 

@@ -84,7 +84,7 @@ def ours(exported: InMemorySpanExporter) -> list[ReadableSpan]:
     return [span for span in exported.get_finished_spans() if span.name.startswith("chat")]
 
 
-def test_a_row_says_all_that_its_call_said(
+def test_a_row_has_everything_its_call_reported(
     exported: InMemorySpanExporter, sdks: DemoProvider, database_url: str
 ) -> None:
     sdks.script(*[Use({"input": 1_000, "output": 500})] * 2)

@@ -70,7 +70,7 @@ def test_a_module_has_at_most_400_lines_and_half_of_them_have_120() -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_the_rooms_of_a_package_stand_on_at_most_10_floors(package: str) -> None:
+def test_a_package_has_at_most_10_layers(package: str) -> None:
     assert floors(package) <= 10
 
 

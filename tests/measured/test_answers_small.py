@@ -41,7 +41,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(below)
 
 
-def test_a_question_reads_sums_and_the_calls_that_came_since(postgres_server: str) -> None:
+def test_a_query_reads_sums_and_later_calls(postgres_server: str) -> None:
     url = made_ledger(postgres_server, "bench_answers", CALLS)
     with psycopg.connect(url, autocommit=True) as connection:
         for name, asked in questions().items():

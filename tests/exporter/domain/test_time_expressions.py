@@ -60,7 +60,7 @@ def test_the_clock_is_read_if_no_time_is_passed() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "tomorrow", "7y", "1234567d", "d7", "7dd", "2026-13-01"])
-def test_another_text_is_refused_with_the_forms(text: str) -> None:
+def test_invalid_text_is_rejected_with_the_valid_formats(text: str) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         parse_moment(text, NOW)
     assert str(refused.value) == f"invalid time {text!r}; use one of {FORMS}"

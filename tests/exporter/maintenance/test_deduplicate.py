@@ -86,16 +86,14 @@ def write(database_url: str, *batches: Sequence[Told]) -> None:
     keep(database_url)
 
 
-def test_a_call_nobody_else_tells_of_is_settled_as_it_is_written(
-    database_url: str, writer: BatchWriter
-) -> None:
+def test_a_call_with_one_report_is_settled_on_write(database_url: str, writer: BatchWriter) -> None:
     result = writer.write([Told().row, Told(response_id="").row])
     assert result.unsettled == 0
     assert money(database_url) == [(2, 2 * ONE_CALL, 0)]
     assert ask(database_url, "SELECT count(*) FROM token_ledger_dirty_minutes") == [(0,)]
 
 
-def test_what_meets_another_writer_is_settled_by_the_keeper(database_url: str) -> None:
+def test_rows_written_concurrently_are_settled_by_maintenance(database_url: str) -> None:
     with psycopg.connect(database_url) as busy:
         busy.execute(LOCK)
         writer = BatchWriter(database_url)
@@ -131,7 +129,7 @@ def test_a_call_reported_twice_is_one_row(
     ]
 
 
-def test_the_fuller_report_stands_if_neither_is_ours(database_url: str) -> None:
+def test_the_more_complete_report_is_kept_if_neither_is_ours(database_url: str) -> None:
     lean = Told(scope=OTHER)
     full = lean.around(scope=THIRD, more={attributes.REASONING_TOKENS: 60})
     write(database_url, [full], [lean])
@@ -140,7 +138,7 @@ def test_the_fuller_report_stands_if_neither_is_ours(database_url: str) -> None:
     ]
 
 
-def test_of_equal_reports_the_innermost_stands(database_url: str) -> None:
+def test_the_innermost_of_equal_reports_is_kept(database_url: str) -> None:
     inner = Told(scope=THIRD)
     outer = inner.around()
     inner = inner.within(outer)
@@ -148,7 +146,7 @@ def test_of_equal_reports_the_innermost_stands(database_url: str) -> None:
     assert ask(database_url, "SELECT scope FROM token_ledger_events") == [(THIRD,)]
 
 
-def test_a_measured_report_stands_before_ours_that_measured_nothing(database_url: str) -> None:
+def test_a_measured_report_beats_our_unmeasured_one(database_url: str) -> None:
     ours = Told(counts=None)
     other = ours.around(counts=(1_000, 100))
     write(database_url, [ours], [other])
@@ -160,7 +158,7 @@ def test_a_measured_report_stands_before_ours_that_measured_nothing(database_url
     [(1, (OURS, 95, "estimated")), (480, (OTHER, 480, "priced"))],
     ids=["a placeholder", "heard to its end"],
 )
-def test_of_an_aborted_stream_the_report_that_saw_most_stands(
+def test_for_an_interrupted_stream_the_largest_output_is_kept(
     database_url: str, counted: int, standing: tuple[str, int, str]
 ) -> None:
     """Ours estimates; another took the first chunk's placeholder, or a gateway heard all of it."""
@@ -171,7 +169,7 @@ def test_of_an_aborted_stream_the_report_that_saw_most_stands(
     assert found == [standing]
 
 
-def test_a_gateway_that_answers_with_an_id_of_its_own_kind_tells_of_the_same_call(
+def test_a_gateways_own_id_is_the_same_call(
     database_url: str,
 ) -> None:
     """LiteLLM names an answer of Anthropic `chatcmpl-...`."""
@@ -182,9 +180,7 @@ def test_a_gateway_that_answers_with_an_id_of_its_own_kind_tells_of_the_same_cal
 
 
 @pytest.mark.parametrize("sdk", [OURS, "com.anthropic.sdk.python"])
-def test_an_emitter_known_to_count_a_placeholder_twice_tells_of_the_same_call(
-    database_url: str, sdk: str
-) -> None:
+def test_a_known_miscount_is_the_same_call(database_url: str, sdk: str) -> None:
     """OpenLLMetry tells 101 output tokens of an Anthropic stream of 100, in a trace of its own."""
     exact = Told(scope=sdk, response_id="msg_01JkVOYpRzZRpLacl3l4Kxbg")
     miscounted = exact.around(
@@ -194,7 +190,7 @@ def test_an_emitter_known_to_count_a_placeholder_twice_tells_of_the_same_call(
     assert ask(database_url, "SELECT scope, output_tokens FROM token_ledger_events") == [(sdk, 100)]
 
 
-def test_the_row_that_stands_takes_the_attribution_of_the_others(database_url: str) -> None:
+def test_the_kept_row_copies_missing_attribution(database_url: str) -> None:
     inner = Told(more={attributes.TEAM: "ml", "tokenledger.metadata.tier": "gold"})
     outer = inner.around(
         more={
@@ -211,7 +207,7 @@ def test_the_row_that_stands_takes_the_attribution_of_the_others(database_url: s
     assert sorted(given) == ["metadata.run", "user_id"]
 
 
-def test_a_stranger_never_takes_a_row_that_took_its_organization_from_another(
+def test_another_tenant_cannot_claim_a_row(
     database_url: str,
 ) -> None:
     ours = Told(more={attributes.USER_ID: "ada"})
@@ -252,7 +248,7 @@ def test_a_better_report_that_comes_late_takes_over_and_restores_the_rest(
     assert told == [(THIRD, "u1", []), (OTHER, "", ["team"])]
 
 
-def test_a_duplicate_that_is_sent_again_is_set_aside_again(database_url: str) -> None:
+def test_a_resent_duplicate_is_moved_again(database_url: str) -> None:
     inner = Told()
     outer = inner.around(more={attributes.USER_ID: "u1"})
     for _ in range(3):
@@ -319,7 +315,7 @@ def test_a_cached_answer_served_twice_and_reported_twice_is_two_rows(database_ur
     assert len(winners) == 2
 
 
-def test_rows_of_one_id_that_were_kept_apart_can_be_looked_at(database_url: str) -> None:
+def test_suspected_duplicates_are_listed(database_url: str) -> None:
     write(database_url, TWO_CALLS["one id at two times"])
     found = ask(database_url, "SELECT rows, cost_usd FROM token_ledger_suspected_duplicates")
     assert found == [(2, 2 * ONE_CALL)]
@@ -342,7 +338,7 @@ def test_a_keeper_with_nothing_to_settle_does_not_wait_for_a_writer(database_url
         assert deduplicate_marked(connection) == DeduplicationResult()
 
 
-def test_many_rows_are_settled_in_portions_and_the_lock_is_let_go_between(
+def test_rows_are_settled_in_batches_that_release_the_lock(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with psycopg.connect(database_url) as busy, closing(BatchWriter(database_url)) as writer:
@@ -367,7 +363,7 @@ def test_many_rows_are_settled_in_portions_and_the_lock_is_let_go_between(
     assert ask(database_url, "SELECT count(*) FROM token_ledger_dirty_minutes") == [(0,)]
 
 
-def test_the_command_settles_once_or_for_ever(database_url: str) -> None:
+def test_keep_runs_once_or_repeatedly(database_url: str) -> None:
     def leave_marked(told: Told) -> None:
         with psycopg.connect(database_url) as connection:
             connection.execute(LOCK)

@@ -78,7 +78,7 @@ def everything(database_url: str) -> list[tuple[str]]:
     return ask(database_url, WHERE_AN_ID_MAY_STAND)
 
 
-def test_a_purge_takes_all_that_is_kept_of_the_calls(
+def test_a_purge_deletes_everything_about_its_calls(
     database_url: str, writer: MaintainingWriter
 ) -> None:
     fill(writer)
@@ -135,7 +135,7 @@ def test_every_dimension_can_be_purged_by(database_url: str) -> None:
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(len(DIMENSIONS),)]
 
 
-def test_a_purge_by_nothing_is_refused(database_url: str) -> None:
+def test_a_purge_without_a_filter_is_rejected(database_url: str) -> None:
     with pytest.raises(InvalidRequestError, match="no filter"):
         purge(database_url)
 
@@ -203,7 +203,7 @@ def test_an_id_in_the_reason_of_a_repricing_is_erased(
     ]
 
 
-def test_an_erasure_says_where_the_id_still_stands(
+def test_an_erasure_reports_where_the_id_remains(
     database_url: str, writer: MaintainingWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)
@@ -241,7 +241,7 @@ def test_an_erased_person_costs_a_look_up_and_not_a_hash(
     assert took[1] < 3 * took[0]
 
 
-def test_nobody_else_can_try_ids_away_from_the_database(database_url: str) -> None:
+def test_ids_cannot_be_tested_outside_the_database(database_url: str) -> None:
     erase(database_url, "ann")
     [(told, key)] = ask(
         database_url,
@@ -269,7 +269,7 @@ def test_nobody_else_can_try_ids_away_from_the_database(database_url: str) -> No
             connection.execute("DROP ROLE looks")
 
 
-def test_an_erased_person_is_nowhere_and_the_money_stays(
+def test_an_erased_id_is_nowhere_and_costs_are_unchanged(
     database_url: str, writer: MaintainingWriter
 ) -> None:
     fill(writer)
@@ -287,7 +287,7 @@ def test_an_erased_person_is_nowhere_and_the_money_stays(
     assert erase(database_url, "bob").pseudonym != done.pseudonym
 
 
-def test_metadata_of_a_row_set_aside_is_found_too(
+def test_metadata_of_quarantined_rows_is_erased_too(
     database_url: str, writer: MaintainingWriter
 ) -> None:
     fill(writer)
@@ -295,7 +295,7 @@ def test_metadata_of_a_row_set_aside_is_found_too(
     assert (done.events, done.conflicts, done.rejected) == (1, 1, 0)
 
 
-def test_metadata_nobody_can_read_goes_where_it_names_the_erased(database_url: str) -> None:
+def test_unreadable_metadata_with_the_id_is_removed(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "INSERT INTO token_ledger_rejected (event_id, reason, event) VALUES"
@@ -322,7 +322,7 @@ def test_a_call_that_waited_in_a_spool_arrives_without_the_erased_id(
     ) == [(done.pseudonym, "bob"), ("bob", None)]
 
 
-def test_a_row_written_while_somebody_is_erased_is_erased_by_the_keeper(
+def test_a_row_written_during_an_erasure_is_erased_by_maintenance(
     database_url: str, writer: MaintainingWriter
 ) -> None:
     lock = "SELECT FROM token_ledger_locks WHERE name = 'settle' FOR UPDATE"
@@ -364,7 +364,7 @@ def test_erasing_while_others_write_leaves_no_row_behind(database_url: str) -> N
     assert ask(database_url, question) == [(0,)]
 
 
-def test_every_act_is_logged_and_names_no_person(
+def test_every_action_is_logged_without_user_ids(
     database_url: str, writer: MaintainingWriter
 ) -> None:
     fill(writer)

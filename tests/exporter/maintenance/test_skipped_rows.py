@@ -50,9 +50,7 @@ def ago(made: LedgerRow, hours: float) -> LedgerRow:
 
 @pytest.mark.parametrize("level", ["slices", "hours", "days"])
 @pytest.mark.parametrize("hours", [0.0, 30.0], ids=["now", "yesterday"])
-def test_sums_that_cannot_be_stored_stop_no_other_sums(
-    database_url: str, level: str, hours: float
-) -> None:
+def test_a_failing_sum_does_not_block_others(database_url: str, level: str, hours: float) -> None:
     refusing(database_url, column="value", event="INSERT", table=f"token_ledger_rollup_{level}")
     for user, further in (("ann", 2.0), ("poison", 4.0), ("bob", 6.0)):
         # Hours apart, so that each is in an hour of its own; of today, in a slice of its own.
@@ -73,7 +71,7 @@ def test_sums_that_cannot_be_stored_stop_no_other_sums(
         assert refresh(connection).skipped == {}
 
 
-def test_a_minute_that_cannot_be_settled_stops_no_other_minute(database_url: str) -> None:
+def test_a_failing_minute_does_not_block_others(database_url: str) -> None:
     minute_ms = 60_000
     for number, user in enumerate(("ann", "poison", "bob")):
         told = Told(
@@ -140,7 +138,7 @@ def test_the_longest_names_there_can_be_are_rolled_up(database_url: str) -> None
         ("time_to_first_token_ms", "'Infinity'"),
     ],
 )
-def test_the_database_takes_no_row_beyond_the_bounds_from_anybody(
+def test_the_database_rejects_rows_beyond_the_limits(
     database_url: str, column: str, value: str
 ) -> None:
     columns = {"provider": "'openai'", "model": "'gpt-4o'", column: value}
@@ -163,7 +161,7 @@ def test_a_month_whose_sums_cannot_be_stored_stays_and_is_named(database_url: st
 
 
 @pytest.mark.parametrize("minute", ["infinity", "-infinity", "4000-01-01 BC", "9999-01-01"])
-def test_a_mark_of_no_possible_time_is_refused(database_url: str, minute: str) -> None:
+def test_a_mark_with_an_impossible_time_is_rejected(database_url: str, minute: str) -> None:
     for statement in (
         "INSERT INTO token_ledger_dirty_minutes (minute) VALUES (%s)",
         "INSERT INTO token_ledger_rollup_dirty_slices (bucket) VALUES (%s)",

@@ -139,7 +139,7 @@ def test_a_call_that_is_priced_in_part_names_the_rest() -> None:
     assert both == Charge(expected.amounts, "estimated", "sheet-1", note)
 
 
-def test_a_call_none_of_whose_kinds_has_a_price_is_unpriced() -> None:
+def test_a_call_without_any_priced_kind_is_unpriced() -> None:
     audio = TokenVector(
         audio_input_tokens=5, input_tokens=5, output_tokens=3, audio_output_tokens=3
     )

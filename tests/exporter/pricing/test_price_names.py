@@ -148,7 +148,7 @@ def test_no_count_that_grows_makes_a_call_cheaper(
     assert greater.total_usd >= less.total_usd
 
 
-def test_counts_nobody_reported_cost_nothing() -> None:
+def test_unreported_counts_cost_nothing() -> None:
     cost = package_book().cost("openai", "gpt-4o", NOW, "", TEXT._replace(output_tokens=None))
     assert cost is not None
     assert cost.output_usd == 0

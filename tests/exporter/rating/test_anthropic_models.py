@@ -128,12 +128,12 @@ def test_an_executors_priority_or_fast_mode_is_not_its_advisors() -> None:
         assert costs({**ADVISED, name: tier})[1] == ("claude-opus-5", _ADVISOR, "priced")
 
 
-def test_an_advisor_nobody_sells_is_unpriced_and_the_call_is_not() -> None:
+def test_an_advisor_without_a_price_is_unpriced_and_its_call_is_priced() -> None:
     found = told("claude-sonnet-4-6", 10, 5, entry("advisor_message", "claude-none-9", 100, 50))
     assert [status for _, _, status in costs(found)] == ["priced", "unpriced"]
 
 
-def test_a_model_that_declined_after_it_began_is_billed_beside_the_one_that_answered() -> None:
+def test_a_model_that_declined_midway_is_billed_in_addition() -> None:
     found = told(
         "claude-fable-5-1",
         5_200,
@@ -200,7 +200,7 @@ def test_each_model_that_declined_is_judged_by_its_own_area() -> None:
         ("cyber", 3, (412 * Decimal(10) + 3 * Decimal(50)) / PER_MILLION),
     ],
 )
-def test_a_refusal_before_any_output_costs_nothing_but_in_some_areas(
+def test_a_refusal_before_output_is_free_except_in_some_policy_areas(
     refusal: str, written: int, cost: Decimal
 ) -> None:
     found = told("claude-fable-5-1", 412, written, refusals=(refusal,), stop="refusal")
@@ -218,13 +218,13 @@ def test_an_answer_of_one_model_over_several_turns_is_one_row() -> None:
 @pytest.mark.parametrize(
     "iterations", ["x", 7, [None, "x", 3], [{"type": "advisor_message"}], [{"type": ["a"]}]]
 )
-def test_a_list_that_is_none_changes_nothing(iterations: object) -> None:
+def test_an_invalid_list_is_ignored(iterations: object) -> None:
     usage = {"input_tokens": 10, "output_tokens": 2, "iterations": iterations}
     found = {**told("claude-sonnet-4-6", 10, 2), attributes.PROVIDER_USAGE: json.dumps(usage)}
     assert len(rows(found)) == 1
 
 
-def test_a_long_list_is_kept_whole_on_its_way() -> None:
+def test_a_long_list_is_not_truncated() -> None:
     """Half a usage object would be none: 100 entries are longer than any other text may be."""
     advice = entry("advisor_message", "claude-opus-5", 823, 1_612, read=100)
     found: dict[str, Any] = {
@@ -248,7 +248,7 @@ def test_a_long_list_is_kept_whole_on_its_way() -> None:
         assert [row.cost_usd for row in of_advice] == [_ADVISOR] * 100
 
 
-def test_an_advisor_that_another_emitter_tells_of_is_billed_too() -> None:
+def test_an_advisor_reported_by_another_emitter_is_billed() -> None:
     """Vercel's AI SDK tells Anthropic's whole usage object among its metadata."""
     usage = {
         "input_tokens": 1_760,
@@ -287,7 +287,7 @@ def test_a_meter_knows_what_an_advisor_cost_too() -> None:
     assert price == _EXECUTOR + _ADVISOR
 
 
-def test_an_advised_call_is_two_rows_of_the_ledger_and_stays_two(database_url: str) -> None:
+def test_an_advised_call_has_two_rows_after_deduplication(database_url: str) -> None:
     attributed: dict[str, Any] = {**ADVISED, attributes.FINISH_REASONS: ("end_turn",)}
     with opened(database_url) as ledger:
         tracer = ledger.tracer_provider.get_tracer("tokenledger.anthropic")
@@ -329,7 +329,7 @@ def test_turns_that_cost_the_same_alone_and_together_are_priced(
     assert (row.cost_status, row.cost_note) == ("priced", "")
 
 
-def test_an_advisors_turn_is_none_of_the_answers() -> None:
+def test_an_advisors_turn_is_not_counted_for_the_answer() -> None:
     turns = (
         entry("message", "claude-haiku-5-5", 130_000, 100),
         entry("advisor_message", "claude-opus-5", 90_000, 200),

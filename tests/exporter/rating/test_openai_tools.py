@@ -56,13 +56,13 @@ def test_an_image_in_a_batch_is_billed_at_the_batch_rate_and_no_other_tier_is_it
     "told",
     ["", "{", "7", '"x"', "{}", "[]", "[7, null]", '[{"type": "image_generation"}', "[[1]]"],
 )
-def test_what_is_no_list_of_usage_objects_adds_no_row(told: str) -> None:
+def test_an_invalid_usage_list_adds_no_row(told: str) -> None:
     [row] = rows(**{attributes.FURTHER_USAGE: told})
     assert (row.cost_usd, row.cost_status) == (_GPT_4O, "priced")
 
 
 @pytest.mark.parametrize("wrong", [-1, True, "515", 1.5, None], ids=str)
-def test_a_count_that_is_none_is_missing_and_the_row_says_so(wrong: object) -> None:
+def test_an_invalid_count_is_missing_and_noted(wrong: object) -> None:
     call, image = rows(**further({**DRAWN, "output_tokens": wrong}))
     assert (call.cost_usd, call.cost_status) == (_GPT_4O, "priced")
     assert (image.output_tokens, image.cost_status) == (None, "partial")
@@ -75,7 +75,7 @@ def test_an_image_without_a_model_is_unpriced() -> None:
     assert image.cost_note == "no price: the call names no model"
 
 
-def test_everything_that_is_unknown_stands_in_the_note() -> None:
+def test_the_note_lists_everything_unknown() -> None:
     [row] = rows(**{attributes.UNKNOWN_USAGE: "what one tool used; what another cost"})
     assert (row.cost_usd, row.cost_status) == (_GPT_4O, "partial")
     assert row.cost_note == "unknown: what one tool used; unknown: what another cost"

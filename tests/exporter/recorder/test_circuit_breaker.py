@@ -74,9 +74,7 @@ def test_a_flush_tries_even_an_open_circuit_and_closes_it(empty_database_url: st
         assert ledger.health()["circuit"] == CLOSED
 
 
-def test_a_server_that_says_nothing_is_given_up(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_server_is_abandoned(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_timeout, "ANSWER_SECONDS", 0.3)
     with opened(database_url, **QUICK) as ledger:
         with psycopg.connect(database_url) as holder:

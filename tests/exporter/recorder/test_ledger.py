@@ -294,9 +294,7 @@ def test_the_exporter_writes_and_keeps_quiet_where_the_processor_feeds_the_ledge
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(2,)]
 
 
-def test_the_exporter_writes_to_a_ledger_of_its_own_beside_the_installed_one(
-    database_url: str, migrated_copy: str
-) -> None:
+def test_the_exporter_writes_to_its_own_ledger(database_url: str, migrated_copy: str) -> None:
     provider = TracerProvider()
     exporter = LedgerSpanExporter(database_url=migrated_copy)
     provider.add_span_processor(SimpleSpanProcessor(exporter))

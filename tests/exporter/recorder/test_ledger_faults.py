@@ -53,7 +53,7 @@ class _NobodyReads(io.StringIO):
         raise BrokenPipeError
 
 
-def test_debug_without_a_reader_stops_no_row(
+def test_debug_output_without_a_reader_does_not_block_rows(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(database_url, debug=True) as ledger:

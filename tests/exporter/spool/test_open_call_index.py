@@ -28,7 +28,7 @@ def start(number: int, at: int = 0, mark: bytes = START) -> Start:
 LENGTH = len(START + span(1))
 
 
-def test_a_mark_tells_a_start_from_an_ended_call() -> None:
+def test_a_mark_distinguishes_a_start_from_an_ended_call() -> None:
     assert is_start(START + span(1))
     assert is_start(CARRIED + span(1))
     assert not is_start(span(1))

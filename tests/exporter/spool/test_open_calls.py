@@ -143,7 +143,7 @@ def test_the_end_in_a_later_segment_of_the_same_writer_cancels_the_start(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_start_nobody_can_keep_costs_its_caller_nothing(tmp_path: Path) -> None:
+def test_a_start_that_cannot_be_stored_does_not_affect_its_caller(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.touch()
     spool = Spool(blocked / "spool", HEADER)

@@ -101,7 +101,7 @@ def test_a_file_that_is_not_ones_own_is_left_alone_and_named(
     assert permissions.file_fault(path)
 
 
-def test_a_segment_of_another_ledger_is_kept_aside(
+def test_a_segment_of_another_ledger_is_renamed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = forged(tmp_path / LEDGER, ledger="fedcba9876543210")
@@ -126,7 +126,7 @@ def a_link(folder: Path) -> None:
 @pytest.mark.parametrize(
     "change", [open_to_all, open_to_a_group, a_link, pytest.param(foreign, marks=as_root)]
 )
-def test_a_folder_that_is_not_ones_own_takes_no_call_and_gives_none(
+def test_a_folder_of_another_user_is_neither_written_nor_read(
     tmp_path: Path, change: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / LEDGER

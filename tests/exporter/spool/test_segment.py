@@ -151,7 +151,7 @@ def test_forgetting_keeps_the_header(made: Segment) -> None:
 
 
 @pytest.mark.parametrize("delete", [True, False])
-def test_closing_deletes_the_file_only_if_told_so(tmp_path: Path, delete: bool) -> None:
+def test_closing_deletes_the_file_only_if_requested(tmp_path: Path, delete: bool) -> None:
     made = Segment(tmp_path / "1.seg", HEADER)
     assert not made.is_deleted
     descriptor = made.duplicate()
@@ -193,7 +193,7 @@ def test_a_file_that_cannot_be_deleted_says_so(
 # Reading.
 
 
-def test_frames_are_read_in_order_with_starts_apart(tmp_path: Path) -> None:
+def test_frames_are_read_in_order_and_starts_separately(tmp_path: Path) -> None:
     payloads = [b"one", START_MARK + b"two", b"", CARRIED_MARK + b"four"]
     content = b"".join(map(frame, payloads))
     result = read(tmp_path, content)

@@ -174,7 +174,7 @@ def test_a_segment_cut_under_a_living_process_does_not_stop_it(tmp_path: Path) -
     assert spool.state.torn + spool.state.damaged == 1
 
 
-def test_a_segment_of_an_unknown_format_is_kept_aside(tmp_path: Path) -> None:
+def test_a_segment_of_an_unknown_format_is_renamed(tmp_path: Path) -> None:
     newer = Spool(tmp_path, SpoolHeader(format_version=FORMAT_VERSION + 1, ledger="test"))
     newer.append(b"from the future")
     newer.close()

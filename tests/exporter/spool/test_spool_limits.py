@@ -49,7 +49,7 @@ def test_a_dead_process_that_is_recovered_makes_room(
     assert waiting(spool) == [b"on disk", b"in memory"]
 
 
-def test_what_others_take_of_the_limit_counts_from_the_next_look_on(
+def test_space_used_by_others_counts_from_the_next_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tokenledger_exporter.spool.spool.MAX_BYTES", 5_000)
@@ -128,7 +128,7 @@ def test_a_disk_that_does_not_sync_costs_no_record(
     assert waiting(spool) == [b"one"]
 
 
-def test_many_notices_are_one_sync_and_a_stopped_thread_is_gone() -> None:
+def test_many_notifications_cause_one_sync() -> None:
     syncs: list[None] = []
     done = threading.Event()
 

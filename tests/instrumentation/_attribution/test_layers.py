@@ -40,7 +40,7 @@ def test_the_order_of_sources_is_the_documented_one() -> None:
 
 
 @pytest.mark.parametrize("strongest", range(len(_ORDER)), ids=_ORDER)
-def test_each_source_beats_every_weaker_one(strongest: int) -> None:
+def test_each_source_overrides_lower_ones(strongest: int) -> None:
     layers = Layers(**{name: {USER_ID: name} for name in _ORDER[strongest:]})
     assert merge_layers(layers) == {USER_ID: _ORDER[strongest]}
 
@@ -142,7 +142,7 @@ class UnreadableMapping(dict[str, str]):
         raise RuntimeError
 
 
-def test_a_text_whose_own_methods_fail_is_recorded_all_the_same() -> None:
+def test_a_value_whose_str_fails_is_recorded_anyway() -> None:
     assert type(clean(Hostile("u-1"))) is str
     assert layer_of({"user_id": Hostile("u-1")}, None) == {USER_ID: "u-1"}
     assert layer_of({}, {Hostile("team"): Hostile("ml")}) == {

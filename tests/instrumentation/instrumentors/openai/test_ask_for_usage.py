@@ -96,7 +96,7 @@ def test_a_refusing_host_is_not_asked_again(
 
 
 @pytest.mark.usefixtures("ledger")
-def test_a_request_that_fails_either_way_teaches_nothing_about_its_host(
+def test_a_request_that_fails_both_ways_is_not_remembered(
     clients: Clients, provider: DemoProvider
 ) -> None:
     """The words may come from a prompt; the app gets the error of its own request."""
@@ -149,7 +149,7 @@ def test_the_sdks_retries_come_before_ours(
 
 
 @pytest.mark.parametrize("script", [_WORDLESS, Refuse(500)], ids=["400", "500"])
-def test_a_host_that_accepted_the_question_refuses_the_request_itself(
+def test_a_host_that_accepts_the_option_rejects_the_request(
     ledger: LedgerInMemory, clients: Clients, provider: DemoProvider, script: Recorded | Refuse
 ) -> None:
     run(clients, CHAT_STREAM)
@@ -194,7 +194,7 @@ def test_an_error_that_has_other_causes_is_not_sent_again(
     [(400, True), (422, True), (403, False), (404, False), (500, False), (501, False)],
 )
 @pytest.mark.usefixtures("ledger")
-def test_openai_itself_accepts_the_question(status: int, is_sent_again: bool) -> None:
+def test_openai_accepts_the_usage_option(status: int, is_sent_again: bool) -> None:
     http = http_module(openai)
     statuses = iter([status])
     options: list[object] = []

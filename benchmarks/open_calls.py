@@ -70,7 +70,7 @@ class Run:
     Args:
         measured: what it says of itself.
         exit_seconds: from its last line to its end.
-        rows: rows the ledger holds afterwards with their cost and whom the call was for.
+        rows: rows the ledger holds afterwards with their cost and their user.
     """
 
     measured: Measured

@@ -82,7 +82,7 @@ def test_a_forked_child_does_not_run_the_apps_greenlets(when: str, tmp_path: Pat
 def test_a_provider_of_the_apps_own_that_runs_greenlets_in_children_is_named_once(
     tmp_path: Path,
 ) -> None:
-    """It does so without us too; whoever looks for the cause finds it in the log."""
+    """It does so without us too; the log names the cause."""
     said, errors = run(tmp_path, TASKS % OWN_PROVIDER, "-m", "gevent.monkey")
     assert "child\n" in said
     assert errors.count("greenlets_in_children: the app's TracerProvider runs") == 1

@@ -256,7 +256,7 @@ def test_the_variable_of_an_option_has_its_effect(
     assert has_effect(tried)
 
 
-# Without a database there is nothing to see, and nobody wants to wait for the default of 5 s.
+# Without a database there is nothing to see, and the default wait of 5 s is too long.
 @pytest.mark.parametrize(
     "option", [name for name in OPTIONS if name not in {"database_url", "flush_interval_seconds"}]
 )

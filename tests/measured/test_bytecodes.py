@@ -1,7 +1,7 @@
 """The lightest there is stays so: bytecodes are exact, so a call may cost no more than this.
 
 Counted on CPython 3.11; other releases divide the same work differently. `make bench` prints the
-figures, and times beside them.
+figures, and times next to them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A good sender beside hostile ones, in short: nothing refused, and the service's memory bounded.
+"""A good sender next to hostile ones, in short: nothing rejected, and the service's memory bounded.
 
 How long its answers take is for `make hostile` on a quiet machine.
 """

@@ -8,8 +8,8 @@ import pytest
 from openai import OpenAI
 from openai.resources.chat.completions import Completions
 
-from benchmarks.beside_a_peer import ASYNC, CALLS, STREAMS, Figures
 from benchmarks.instrumentations import PEERS
+from benchmarks.next_to_a_peer import ASYNC, CALLS, STREAMS, Figures
 from benchmarks.peer_calls import table
 from benchmarks.switching import Switch
 

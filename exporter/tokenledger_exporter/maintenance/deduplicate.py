@@ -2,7 +2,7 @@
 
 It takes dirty minutes, reads their rows under the lock that writers use, and applies the rule of
 `duplicate_rule`. The result depends only on the set of rows: a late report may restore a row that
-was set aside, or replace the row that stood for its call.
+was moved to duplicates, or replace the row that stood for its call.
 """
 
 from __future__ import annotations
@@ -300,13 +300,13 @@ def _apply(
     decisions: Sequence[_Decision],
     result: DeduplicationResult,
 ) -> None:
-    kept = [decision for decision in decisions if decision.winner_event_id is None]
-    restored_ids = [d.row.event_id for d in kept if d.row.event_id in related.duplicates]
+    winning = [decision for decision in decisions if decision.winner_event_id is None]
+    restored_ids = [d.row.event_id for d in winning if d.row.event_id in related.duplicates]
     if restored_ids:
         result.restored += connection.execute(_SQL["restore"], {"event_ids": restored_ids}).rowcount
     losing = [decision for decision in decisions if decision.winner_event_id is not None]
     leaving = [d for d in losing if d.row.event_id in related.ledger_rows]
-    _attribute(connection, [*kept, *leaving])
+    _attribute(connection, [*winning, *leaving])
     if leaving:
         values = _loser_values(leaving)
         connection.execute(_SQL["add_conflicts"], values)

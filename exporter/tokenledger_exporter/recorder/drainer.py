@@ -72,7 +72,7 @@ class DrainState:
     dropped_example: str = ""
 
     @property
-    def set_aside(self) -> int:
+    def quarantined(self) -> int:
         """Calls of this process in `token_ledger_rejected`, with their reasons."""
         return self.unreadable + self.rejected
 

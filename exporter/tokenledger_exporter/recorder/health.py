@@ -86,7 +86,7 @@ class HealthMonitor:
             "oldest_waiting_seconds": round(self.oldest_waiting_seconds, 3),
             "committed": self.committed,
             "lost": self.lost,
-            "set_aside": state.set_aside,
+            "set_aside": state.quarantined,
             "dropped": state.dropped,
             "dropped_example": state.dropped_example or None,
             "last_commit_at": state.last_commit_at.isoformat() if state.last_commit_at else None,

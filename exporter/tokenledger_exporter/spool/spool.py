@@ -58,8 +58,8 @@ class Spool:
 
     - `_segments`, oldest first, hold every record on disk that is not committed. The last one is
       `_current_segment`, which records are appended to; the others hold
-      `_previous_segment_bytes` together.
-    - Up to a size of `_unchecked_append_limit`, a record is appended to `_current_segment` without
+      `_older_bytes` together.
+    - Up to a size of `_unchecked_limit`, a record is appended to `_current_segment` without
       further checks. It is 0 after anything changed or failed.
     - `_memory` holds the records that the disk refused.
     - The work under the lock is a few system calls, however many records wait or calls are open.
@@ -76,7 +76,7 @@ class Spool:
         self._max_in_memory: Final = max_in_memory
         self._folder: Final = folder
         self._disk_failed = False
-        self._other_process_bytes = 0
+        self._others_bytes = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -87,8 +87,8 @@ class Spool:
         self._segments: deque[Segment] = deque()
         self._current_segment: Segment | None = None
         self._has_new_file = False
-        self._previous_segment_bytes = 0
-        self._unchecked_append_limit = 0
+        self._older_bytes = 0
+        self._unchecked_limit = 0
         self._memory: deque[bytes] = deque()
         self._deferred_records: deque[tuple[bytes, bool]] = deque()
         self.reader = SpoolReader(self)
@@ -114,7 +114,7 @@ class Spool:
             return self._defer_append(payload, ended=ended)
         try:
             segment = self._current_segment
-            if segment is not None and segment.size <= self._unchecked_append_limit:
+            if segment is not None and segment.size <= self._unchecked_limit:
                 segment.append(payload)
                 if ended:
                     self.appended += 1
@@ -158,8 +158,8 @@ class Spool:
         used = self.bytes_on_disk()
         with self._locked():
             own = sum(segment.size for segment in (*self._segments, *self.reader.retained))
-            self._other_process_bytes = max(0, used - own)
-            self._unchecked_append_limit = 0
+            self._others_bytes = max(0, used - own)
+            self._unchecked_limit = 0
             if self._current_segment is not None and self._current_segment.is_deleted:
                 message = f"the spool files in {self._folder} were deleted"
                 warn("spool_deleted", message, folder=self._folder)
@@ -204,8 +204,8 @@ class Spool:
             try:
                 self._drain_deferred()
                 segments, self._segments = self._segments, deque()
-                self._current_segment, self._previous_segment_bytes = None, 0
-                self._unchecked_append_limit = 0
+                self._current_segment, self._older_bytes = None, 0
+                self._unchecked_limit = 0
                 # Later records belong to another writer id, so that these can be taken over.
                 self._writer = f"{os.getpid()}-{secrets.token_hex(8)}"
             finally:
@@ -279,8 +279,8 @@ class Spool:
                     return False
             self._segments.popleft()
             self.reader.committed = self._segments[0].start
-            self._previous_segment_bytes -= segment.size
-            self._unchecked_append_limit = 0
+            self._older_bytes -= segment.size
+            self._unchecked_limit = 0
             return True
 
     def new_segment(self) -> Segment:
@@ -345,16 +345,11 @@ class Spool:
             segment = self._current_segment
             if segment is None or segment.size > MAX_SEGMENT_BYTES:
                 segment = self._start_segment()
-            room = (
-                MAX_BYTES
-                - self._other_process_bytes
-                - self._previous_segment_bytes
-                - self.reader.retained_bytes
-            )
+            room = MAX_BYTES - self._others_bytes - self._older_bytes - self.reader.retained_bytes
             if segment.size <= room:
                 segment.append(payload)
                 self.state.on_disk = True
-                self._unchecked_append_limit = min(room, MAX_SEGMENT_BYTES)
+                self._unchecked_limit = min(room, MAX_SEGMENT_BYTES)
                 return
         except OSError as error:
             self._note_disk_failure(error)
@@ -364,7 +359,7 @@ class Spool:
 
     def _note_disk_failure(self, error: OSError) -> None:
         self.state.on_disk = False
-        self._unchecked_append_limit = 0
+        self._unchecked_limit = 0
         if self._disk_failed:
             return
         self._disk_failed = True
@@ -387,12 +382,12 @@ class Spool:
     def _start_segment(self) -> Segment:
         segment = self.new_segment()
         if self._current_segment is not None:
-            self._previous_segment_bytes += self._current_segment.size
+            self._older_bytes += self._current_segment.size
         if not self._segments:
             self.reader.committed = segment.start
         self._segments.append(segment)
         self._current_segment = segment
-        self._unchecked_append_limit = 0
+        self._unchecked_limit = 0
         self._has_new_file = True
         return segment
 

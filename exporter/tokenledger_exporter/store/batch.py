@@ -149,7 +149,7 @@ class Batch:
             duplicates.mark(self._connection, moments)
 
     def write_month(self, month: str, rows: list[LedgerRow]) -> None:
-        """Store one partition's rows; set aside rows that exist already or are refused."""
+        """Store one partition's rows; move rows that exist already or are refused."""
         leaf = sql.Identifier(f"token_ledger_events_{month}")
         for _ in range(_MAX_COPY_ATTEMPTS):
             try:
@@ -179,7 +179,7 @@ class Batch:
         raise DatabaseUnreachableError("other writers are writing the same rows; will retry")
 
     def _add_partition(self, rows: list[LedgerRow]) -> bool:
-        """Create the rows' partition; False if it is a past month and its rows were set aside.
+        """Create the rows' partition; False if it is a past month and its rows were quarantined.
 
         One row of a past month must not block a writer that may only insert.
         """

@@ -52,7 +52,7 @@ class Tombstones:
 def read_tombstones(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]) -> Tombstones:
     """The tombstones of the people in some rows; a writer calls it when it has the lock.
 
-    The database looks up all ids at once, with a key that writers cannot read. If nobody was ever
+    The database looks up all ids at once, with a key that writers cannot read. If no id was ever
     erased, no id is looked up.
     """
     if not has_erasures(connection):

@@ -19,7 +19,7 @@ from psycopg import errors as pg_errors
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from support.call_reports import Told
+from support.call_reports import CallReport
 from support.ledger_rows import ask, chat_attributes, row
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.errors import InvalidRequestError
@@ -56,7 +56,7 @@ def writer(database_url: str) -> Generator[MaintainingWriter]:
 
 
 def of(user: str = "", **more: str) -> dict[str, AttributeValue]:
-    """The attributes of a call for somebody; keywords are metadata."""
+    """The attributes of a call for a user; keywords are metadata."""
     told: dict[str, AttributeValue] = {METADATA + key: value for key, value in more.items()}
     return chat_attributes() | {attributes.USER_ID: user} | told
 
@@ -68,7 +68,7 @@ def fill(writer: MaintainingWriter) -> None:
         early = replace(row(of(user)), timestamp=datetime(2014, 5, 5, tzinfo=timezone.utc))
         writer.write([one, early])
         writer.write([replace(one, usage_hash=b"other")])
-    inner = Told(more={attributes.USER_ID: "ann"})
+    inner = CallReport(more={attributes.USER_ID: "ann"})
     writer.write([inner.row])
     writer.write([inner.around().row])
     writer.deduplicate()
@@ -90,7 +90,7 @@ def test_a_purge_deletes_everything_about_its_calls(
     before = everything(database_url)
     counted = purge(database_url, user="ann", simulate=True)
     assert everything(database_url) == before
-    # The second telling names nobody, and goes with the call it tells of.
+    # The second report names no user, and is deleted with its call.
     assert counted == Purged(2, 1, 1, 1, 2, 2 * ONE_CALL, simulated=True)
     assert asyncio.run(apurge(database_url, user="ann", simulate=True)) == counted
     done = purge(database_url, user="ann")

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
-from support.call_reports import Told
+from support.call_reports import CallReport
 from support.ledger_rows import ask, chat_attributes, row
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked
@@ -74,7 +74,7 @@ def test_a_failing_sum_does_not_block_others(database_url: str, level: str, hour
 def test_a_failing_minute_does_not_block_others(database_url: str) -> None:
     minute_ms = 60_000
     for number, user in enumerate(("ann", "poison", "bob")):
-        told = Told(
+        told = CallReport(
             after_ms=number * minute_ms, more={"user.id": user}, response_id=f"r{number}" * 12
         )
         write(database_url, replace(told.row, event_id=told.row.event_id))

@@ -1,4 +1,4 @@
-"""A model costs what the platform that served it asks, and nobody else's price stands in for it."""
+"""A model costs what the platform that served it asks, and no other price replaces it."""
 
 from __future__ import annotations
 

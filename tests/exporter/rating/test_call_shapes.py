@@ -89,7 +89,7 @@ def test_an_image_whose_output_has_one_price_is_billed_at_it() -> None:
 
 
 def test_an_image_counted_only_as_an_image_is_unpriced_and_measured() -> None:
-    """Nobody lists DALL-E a token: the row keeps the count, and no price is guessed."""
+    """DALL-E has no price per token: the row keeps the count, and no price is guessed."""
     made = row(call("image_generation", "dall-e-3", tokenledger__usage__images=2))
     assert (made.cost_usd, made.cost_status, made.images) == (None, "unpriced", 2)
     assert made.cost_note == "no price for dall-e-3 at openai"
@@ -274,7 +274,7 @@ def test_a_batch_row_that_was_sent_twice_is_written_once(database_url: str) -> N
 def test_a_result_fetched_at_two_times_is_one_row_of_the_time_it_was_made(
     database_url: str,
 ) -> None:
-    """Two spans tell of it, hours apart; the provider's own clock makes them one."""
+    """Two spans report it, hours apart; the provider's own clock makes them one."""
     made_ns = 1_795_300_000_000_000_000
     told = chat_attributes(openai__response__service_tier="batch") | {
         attributes.CALL_ID: "batch_1:row-9",

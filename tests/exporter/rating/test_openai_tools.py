@@ -1,4 +1,4 @@
-"""What OpenAI bills beside the counts of an answer, from spans of every shape."""
+"""What OpenAI bills in addition to the counts of an answer, from spans of every shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a row keeps beside its cost: what was estimated, what was reported, and the settings."""
+"""What a row has in addition to its cost: estimates, a reported cost, and the settings."""
 
 from __future__ import annotations
 

@@ -241,7 +241,7 @@ def test_a_call_reported_by_a_framework_by_us_and_by_an_sdk_is_one_settled_row(
         ):
             pass
         ledger.flush(timeout=10.0)
-    # The outermost span counts nothing and names no model: whose call it is, nobody can say.
+    # The outermost span counts nothing and names no model: whose call it is, is unknown.
     question = (
         "SELECT scope, user_id, settled FROM token_ledger_events WHERE cost_status = 'priced'"
     )

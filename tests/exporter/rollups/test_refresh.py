@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
-from support.call_reports import Told
+from support.call_reports import CallReport
 from support.expected_sums import differences
 from support.ledger_rows import ask, chat_attributes, row
 from tokenledger_exporter.cli import main
@@ -75,7 +75,7 @@ def change_resent(database_url: str) -> None:
 
 
 def change_deduplicated(database_url: str) -> None:
-    inner = Told()
+    inner = CallReport()
     outer = inner.around()
     write(database_url, outer.row)
     write(database_url, inner.within(outer).row)

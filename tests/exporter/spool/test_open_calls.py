@@ -122,7 +122,7 @@ def test_a_call_in_flight_outlives_the_segment_it_was_sent_in(
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 3_000
     spool.close()
     heir = Spool(tmp_path, HEADER)
-    # A few that are committed come again beside it, and the ledger knows them.
+    # A few that are committed come again with it, and the ledger knows them.
     open_calls = [decode_record(payload) for payload in recovered(heir) if is_start(payload)]
     assert [call.span_id for call in open_calls] == [decode_record(end).span_id]
 

@@ -40,7 +40,7 @@ def forgotten() -> Generator[None]:
 
 
 def forged(folder: Path, ledger: str = LEDGER, name: str = "1-dead-000001.seg") -> Path:
-    """A segment of a dead writer with one call of somebody's."""
+    """A segment of a dead writer with one call."""
     folder.mkdir(mode=0o700, exist_ok=True)
     segment = Segment(folder / name, encode_header(replace(HEADER, ledger=ledger)))
     segment.append(b"forged")
@@ -146,7 +146,7 @@ def test_a_folder_of_another_user_is_neither_written_nor_read(
 def test_a_file_system_that_names_another_owner_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As network file systems do: what this user makes belongs to somebody else at once."""
+    """As network file systems do: what this user creates belongs to another user at once."""
     forged(tmp_path / LEDGER)
     monkeypatch.setattr(os, "geteuid", lambda: 12_345)
     assert recovered(tmp_path / LEDGER) == 1

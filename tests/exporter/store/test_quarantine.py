@@ -1,4 +1,4 @@
-"""One row never stops another: what the ledger cannot take is set aside, all else is stored."""
+"""One row never stops another: what the ledger cannot store is quarantined, all else is stored."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BEGIN IF NEW.user_id = 'poison' THEN RAISE {error}; END IF; RETURN NEW; END $$;
 CREATE TRIGGER refuse BEFORE INSERT ON token_ledger_events
 FOR EACH ROW EXECUTE FUNCTION refuse()
 """
-# What somebody's trigger, constraint or index refuses, by the user of the row.
+# What a user's trigger, constraint or index refuses, by the user of the row.
 REFUSALS = {
     "a trigger": (_TRIGGER.format(error="EXCEPTION 'not this one'"), "not this one"),
     "an unsupported feature": (
@@ -78,7 +78,7 @@ def latin_url(postgres_server: str) -> Generator[str]:
 
 
 def of_user(user: str) -> LedgerRow:
-    """The row of a call for somebody."""
+    """The row of a call for a user."""
     return row(chat_attributes(user__id=user))
 
 
@@ -104,7 +104,7 @@ def test_a_rejected_row_does_not_block_its_batch(
     assert ask(database_url, "SELECT reason, event->>'user_id' FROM token_ledger_rejected") == [
         (result.refusals[rows[before].event_id], "poison")
     ]
-    # Sent again, it is set aside again, and nothing else changes.
+    # Sent again, it is quarantined again, and nothing else changes.
     assert writer.write(rows).resent == before + 1
 
 
@@ -272,7 +272,7 @@ def test_rows_rejected_by_a_trigger_do_not_block_later_rows(database_url: str) -
         "ALTER TABLE token_ledger_events ADD COLUMN mine text NOT NULL",
         "ALTER TABLE token_ledger_events ADD CONSTRAINT mine CHECK (feature = 'x') NOT VALID",
     ],
-    ids=["a column nobody fills", "a constraint nobody meets"],
+    ids=["a column that stays empty", "a constraint that no row meets"],
 )
 def test_rows_wait_while_the_database_takes_none(database_url: str, statement: str) -> None:
     with psycopg.connect(database_url) as connection:

@@ -1,4 +1,4 @@
-"""Batches reach the ledger exactly once, whoever else writes, and one bad row costs only itself."""
+"""Batches reach the ledger exactly once, despite other writers, and a bad row costs only itself."""
 
 from __future__ import annotations
 

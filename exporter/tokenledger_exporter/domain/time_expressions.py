@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FORMS: Final = "7d, 24h, 90m, 2w, today, yesterday, now, 2026-11-01, 2026-11-01T09:30"
 """Examples of every form, for error messages and help."""
 
-_AGO: Final = re.compile(r"^(\d{1,6})\s*(m|h|d|w)$")
+_RELATIVE_TIME: Final = re.compile(r"^(\d{1,6})\s*(m|h|d|w)$")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -36,7 +36,7 @@ def parse_moment(text: str, now: datetime | None = None, zone: tzinfo = timezone
     named = {"now": now, "today": midnight, "yesterday": midnight - timedelta(days=1)}
     if word in named:
         return named[word]
-    if ago := _AGO.match(word):
+    if ago := _RELATIVE_TIME.match(word):
         return _before(now, timedelta(**{_UNITS[ago[2]]: int(ago[1])}), text)
     try:
         timestamp = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))

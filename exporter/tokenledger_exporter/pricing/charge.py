@@ -126,8 +126,8 @@ COST_COLUMNS: Final = (
 _SEPARATOR: Final = "; "
 _UNKNOWN_LENGTH: Final = UNKNOWN_NOTE + "whether the price depends on each turn or on their sum"
 _BATCH: Final = "batch"
-_UNKNOWN: Final = (None,) * 6
-_NOTHING: Final = (Decimal(0),) * 6
+_UNKNOWN_AMOUNTS: Final = (None,) * 6
+_ZERO_AMOUNTS: Final = (Decimal(0),) * 6
 
 
 def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBook]) -> Charge:
@@ -141,11 +141,11 @@ def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBoo
     provider, tokens = call.provider, call.tokens
     free = free_sheet(provider, call.operation)
     if free or call.refused:
-        return Charge(_NOTHING, "priced", free, REFUSED_NOTE if call.refused else "")
+        return Charge(_ZERO_AMOUNTS, "priced", free, REFUSED_NOTE if call.refused else "")
     if not tokens.is_measured:
-        return Charge(_UNKNOWN, "unmeasured", "", call.missing_usage)
+        return Charge(_UNKNOWN_AMOUNTS, "unmeasured", "", call.missing_usage)
     if faults := tokens.faults():
-        return Charge(_UNKNOWN, "unpriced", "", _SEPARATOR.join(faults))
+        return Charge(_UNKNOWN_AMOUNTS, "unpriced", "", _SEPARATOR.join(faults))
     model, tier = call.priced_model, tier_at(call.service_tier, call.inference_geo)
     cost = prices_of(provider).cost(provider, model, moment, tier, tokens)
     if cost is None:
@@ -161,13 +161,15 @@ def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBoo
     shortest = call.shortest_turn
     if shortest is not None or call.service_tier == _BATCH:
         sheet = prices_of(provider).sheet(provider, model, moment, tier)
-        doubts = _doubts(call, shortest, sheet)
+        doubts = _uncertainties(call, shortest, sheet)
     if not (cost.unpriced_kinds or call.estimated or call.missing_usage or doubts):
         return Charge(_amounts(cost), "priced", cost.price_id, "")
-    return _doubtful(call, cost, doubts)
+    return _uncertain_charge(call, cost, doubts)
 
 
-def _doubts(call: Billable, shortest: int | None, sheet: Sequence[PriceRow]) -> tuple[str, ...]:
+def _uncertainties(
+    call: Billable, shortest: int | None, sheet: Sequence[PriceRow]
+) -> tuple[str, ...]:
     """Why the chosen sheet may not be the one the call is billed by."""
     doubts: list[str] = []
     if shortest is not None:
@@ -181,7 +183,7 @@ def _doubts(call: Billable, shortest: int | None, sheet: Sequence[PriceRow]) -> 
     return tuple(doubts)
 
 
-def _doubtful(call: Billable, cost: Cost, doubts: Sequence[str]) -> Charge:
+def _uncertain_charge(call: Billable, cost: Cost, doubts: Sequence[str]) -> Charge:
     """The charge of a call whose model has a price, but whose cost is not exact."""
     unpriced = f"no price for {', '.join(cost.unpriced_kinds)}" if cost.unpriced_kinds else ""
     if unpriced and not cost.total_usd:
@@ -195,7 +197,7 @@ def _unpriced(call: Billable, why: str) -> Charge:
     # The row must keep both notes for when it is priced later.
     estimated = ESTIMATED_NOTE if call.estimated else ""
     note = _SEPARATOR.join(filter(None, (why, estimated, *unknown_notes(call.missing_usage))))
-    return Charge(_UNKNOWN, "unpriced", "", note)
+    return Charge(_UNKNOWN_AMOUNTS, "unpriced", "", note)
 
 
 def _amounts(cost: Cost) -> tuple[Decimal, ...]:

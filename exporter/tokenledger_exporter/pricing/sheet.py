@@ -43,7 +43,7 @@ _LENGTHS: Final[Mapping[str, str]] = {
     "image": "images",
 }
 _LENGTH_KINDS: Final = frozenset(_LENGTHS)
-_NOT_BY_TEXT_ALONE: Final = _LENGTH_KINDS | {"request"}
+_NON_TEXT_KINDS: Final = _LENGTH_KINDS | {"request"}
 
 # A count of up to 10 digits times a rate below 1 with up to 15 decimal places.
 _EXACT_TOKENS: Final = 10**9
@@ -118,9 +118,9 @@ class Sheet:
         self.bands.setdefault(row.kind, []).append(band)
         self.bands[row.kind].sort(key=lambda entry: -entry[1].above_input_tokens)
 
-    def seal(self) -> None:
+    def compute_text_rates(self) -> None:
         """Compute the rates of text-only calls, if the sheet has them, after the last row."""
-        if self.bands.keys() & _NOT_BY_TEXT_ALONE:
+        if self.bands.keys() & _NON_TEXT_KINDS:
             return
         rates = {kind: band[0] for kind in _TEXT_KINDS if (band := self.band(kind, 0))}
         if len(rates) < len(_TEXT_KINDS) or not all(map(_is_short, rates.values())):

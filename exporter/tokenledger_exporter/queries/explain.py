@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("reprice")
 
-_WHY: Final = {
+_STATUS_EXPLANATIONS: Final = {
     "priced": "every count has a price",
     "partial": "a count or a price is missing, so the cost is a lower bound",
     "estimated": ESTIMATED_NOTE,
@@ -122,7 +122,7 @@ def as_document(explanation: Explanation) -> dict[str, Any]:
         "agrees": explanation.agrees,
         "verdict": explanation.verdict,
         "cost_status": call.cost_status,
-        "why": _WHY[call.cost_status],
+        "why": _STATUS_EXPLANATIONS[call.cost_status],
         "cost_note": call.cost_note,
         "price_id": call.price_id,
         "source": explanation.sheet.get("source"),

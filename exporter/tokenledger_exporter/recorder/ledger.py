@@ -90,7 +90,7 @@ class PostgresLedger:
         # Created now: at interpreter exit the SDK cannot create one, and calls would be lost.
         self._private: Final = PrivateProvider(resource)
         self._private.add_span_processor(LedgerProcessor(self))
-        _living.add(self)
+        _open_ledgers.add(self)
 
     @property
     def tracer_provider(self) -> TracerProvider:
@@ -270,14 +270,14 @@ def _default_attributes(settings: Settings) -> dict[str, str]:
 
 
 def _close_all() -> None:
-    for ledger in list(_living):
+    for ledger in list(_open_ledgers):
         ledger.shutdown(exit_seconds_left(), ends_process=True)
 
 
 def _fork_all() -> None:
     global _attaching, _installing
     _attaching, _installing = threading.Lock(), threading.Lock()
-    for ledger in list(_living):
+    for ledger in list(_open_ledgers):
         ledger.after_fork()
 
 
@@ -286,7 +286,7 @@ _attaching = threading.Lock()
 _attached: Final[weakref.WeakKeyDictionary[TracerProvider, LedgerProcessor]] = (
     weakref.WeakKeyDictionary()
 )
-_living: Final[weakref.WeakSet[PostgresLedger]] = weakref.WeakSet()
+_open_ledgers: Final[weakref.WeakSet[PostgresLedger]] = weakref.WeakSet()
 atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_fork_all)

@@ -70,7 +70,7 @@ class RefreshResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Portion:
+class RefreshLimits:
     """How much one transaction recomputes, and what it skips."""
 
     slices: int = _HOT_SLICES
@@ -117,7 +117,7 @@ def refresh(connection: psycopg.Connection[Any], *, build: bool = True) -> Refre
         _refresh_marked(connection, done)
         while _close_days(connection):
             pass
-        while build and _build_some(connection, done):
+        while build and _build_one_day(connection, done):
             # Calls that changed meanwhile do not wait for earlier days.
             _refresh_marked(connection, done)
     except psycopg.Error as error:
@@ -146,7 +146,7 @@ def take(
     connection: psycopg.Connection[Any],
     since: datetime = BEGINNING,
     until: datetime = END,
-    portion: Portion | None = None,
+    portion: RefreshLimits | None = None,
 ) -> ClaimedSlices:
     """Take the marks of some slices and hours, which must then be recomputed.
 
@@ -157,7 +157,7 @@ def take(
         until: end, not included.
         portion: how many; by default as many as one transaction recomputes.
     """
-    portion = portion or Portion()
+    portion = portion or RefreshLimits()
     period = {"since": since, "until": until, "skipped": list(portion.skipped)}
     hot = connection.execute(_SQL["take_hot"], {**period, "limit": portion.slices}).fetchall()
     cold = connection.execute(_SQL["take_cold"], {**period, "limit": portion.hours}).fetchall()
@@ -214,7 +214,7 @@ def rename_user(connection: psycopg.Connection[Any], user: str, pseudonym: str) 
 def _refresh_marked(connection: psycopg.Connection[Any], done: RefreshResult) -> None:
     """Recompute what is dirty, and skip what cannot be recomputed."""
     try:
-        while _refresh_some(connection, done, Portion(skipped=tuple(done.skipped))):
+        while _refresh_batch(connection, done, RefreshLimits(skipped=tuple(done.skipped))):
             pass
     except psycopg.Error as error:
         if not row_faults.may_be_row_fault(error):
@@ -230,8 +230,8 @@ def _refresh_singly(
     while more:
         taken: list[ClaimedSlices] = []
         try:
-            portion = Portion(slices, hours, tuple(done.skipped))
-            more = _refresh_some(connection, done, portion, taken)
+            portion = RefreshLimits(slices, hours, tuple(done.skipped))
+            more = _refresh_batch(connection, done, portion, taken)
         except psycopg.Error as error:
             if not (taken and row_faults.may_be_row_fault(error)):
                 raise
@@ -239,10 +239,10 @@ def _refresh_singly(
             done.skipped[bucket] = row_faults.reason_of(error)
 
 
-def _refresh_some(
+def _refresh_batch(
     connection: psycopg.Connection[Any],
     done: RefreshResult,
-    portion: Portion,
+    portion: RefreshLimits,
     taken_up: list[ClaimedSlices] | None = None,
 ) -> bool:
     """Recompute a portion of what is dirty; return whether there may be more.
@@ -276,7 +276,7 @@ def _close_days(connection: psycopg.Connection[Any]) -> bool:
         return bool(done.rowcount)
 
 
-def _build_some(connection: psycopg.Connection[Any], done: RefreshResult) -> bool:
+def _build_one_day(connection: psycopg.Connection[Any], done: RefreshResult) -> bool:
     """Roll up one more earlier day, newest first; return whether there may be more."""
     with connection.transaction():
         if not try_lock(connection):

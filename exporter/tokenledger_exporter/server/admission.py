@@ -114,12 +114,14 @@ class Service:
         """Whether tokens or certificates distinguish the senders."""
         return bool(self._tokens) or bool(self.limits.certificate_part)
 
-    def identify(self, authorizations: Sequence[str], certified: str | None) -> SpoolHeader:
+    def identify(
+        self, authorizations: Sequence[str], certificate_organization: str | None
+    ) -> SpoolHeader:
         """The record header for a sender, by its token and its certificate.
 
         Args:
             authorizations: all Authorization headers of the request.
-            certified: the organization in the certificate; `None` if it names none.
+            certificate_organization: the organization in the certificate; `None` if it names none.
 
         Raises:
             RefusedError: the token or the certificate is not valid.
@@ -135,9 +137,12 @@ class Service:
                 raise RefusedError(UNAUTHORIZED)
             organization, is_trusted = bearer.organization, bearer.is_trusted
         if self.limits.certificate_part:
-            if certified is None or organization not in {"", certified}:
+            if certificate_organization is None or organization not in {
+                "",
+                certificate_organization,
+            }:
                 raise RefusedError(UNCERTIFIED)
-            organization = certified
+            organization = certificate_organization
         header = self._headers.get((organization, is_trusted))
         if header is None:
             if len(self._headers) >= _MAX_HEADERS:
@@ -163,12 +168,14 @@ class Service:
         finally:
             self._requests.release(sender, 1)
 
-    def is_operator(self, authorizations: Sequence[str], certified: str | None) -> bool:
+    def is_operator(
+        self, authorizations: Sequence[str], certificate_organization: str | None
+    ) -> bool:
         """Whether the client may see the counters and the errors of the database."""
         if not self.has_senders:
             return True
         try:
-            return self.identify(authorizations, certified).organization == ""
+            return self.identify(authorizations, certificate_organization).organization == ""
         except RefusedError:
             return False
 

@@ -72,7 +72,7 @@ class Worker:
             format_version=FORMAT_VERSION, ledger=fingerprint(options.database_url)
         )
         guard = CardinalityGuard(options.max_values)
-        writer = BatchWriter(options.database_url, is_patient=True)
+        writer = BatchWriter(options.database_url, waits_for_lock=True)
         tokens = Tokens(options.tokens, options.tokens_file)
         limits = Limits(
             options.max_body_bytes,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Committed bytes that a segment may keep because it also holds open calls. After a kill, no more
 # than this, or than the open calls themselves take, is read and sent again for nothing.
 _IDLE_BYTES: Final = 64 * 1024
-_COPIED_AT_ONCE: Final = 512
+_COPY_BATCH_SIZE: Final = 512
 _MAX_COPY_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -147,7 +147,7 @@ class SpoolReader:
             oldest = self._spool.first()
             if oldest is not None and oldest[0] is segment:
                 self._advance(segment, end)
-            self._tidy()
+            self._delete_unneeded_segments()
 
     def _forget_in_memory(self, payloads: list[bytes]) -> None:
         with self.lock:
@@ -168,9 +168,9 @@ class SpoolReader:
             segment, end, is_needed=needed > 0, start_new_segment=idle > max(_IDLE_BYTES, needed)
         ):
             self._retain((*self.retained, segment))
-            self._tidy()
+            self._delete_unneeded_segments()
 
-    def _tidy(self) -> None:
+    def _delete_unneeded_segments(self) -> None:
         """Delete the retained segments that open calls mostly, or entirely, no longer need."""
         for segment in self.retained:
             needed = self._open.bytes_of(segment)
@@ -190,8 +190,8 @@ class SpoolReader:
         The segment then stays in place, and the next batch tries again.
         """
         places = self._open.places(segment)
-        for first in range(0, len(places), _COPIED_AT_ONCE):
-            starts = segment.read_at(places[first : first + _COPIED_AT_ONCE])
+        for first in range(0, len(places), _COPY_BATCH_SIZE):
+            starts = segment.read_at(places[first : first + _COPY_BATCH_SIZE])
             copies = [carried(start) for start in starts]
             try:
                 carrier = self._copy_segment

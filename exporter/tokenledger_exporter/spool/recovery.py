@@ -100,7 +100,7 @@ class _DeadWriter:
             places = self._open.places(segment)
             for first in range(0, len(places), self._limit):
                 starts = read_payload_ranges(segment.fd, places[first : first + self._limit])
-                yield Batch(segment.header, starts, _forget_nothing)
+                yield Batch(segment.header, starts, _do_nothing)
         self._open.clear()
         self._delete_committed()
 
@@ -125,9 +125,9 @@ class _DeadWriter:
             overflow = self._open.adopt(result.starts, segment)
             if overflow:
                 # If the END comes later, its row replaces the row that is written now.
-                yield Batch(header, overflow, _forget_nothing)
+                yield Batch(header, overflow, _do_nothing)
             if result.payloads:
-                yield Batch(header, result.payloads, _forget_nothing)
+                yield Batch(header, result.payloads, _do_nothing)
                 self._open.end(result.payloads)
             if result.torn:
                 self._state.torn += 1
@@ -167,5 +167,5 @@ def _header(payloads: Sequence[bytes]) -> SpoolHeader | None:
     return header if header.format_version in KNOWN_VERSIONS else None
 
 
-def _forget_nothing() -> None:
+def _do_nothing() -> None:
     """Do nothing: the records of a dead process are dropped by deleting its segment."""

@@ -95,7 +95,7 @@ class Segment:
         frame = _pack(length, _crc32(payload)) + payload
         length += _FRAME_BYTES
         if os.write(self._fd, frame) != length:
-            self._cut_back(length)
+            self._truncate_and_raise(length)
         self.size += length
 
     def append_all(self, payloads: Iterable[bytes]) -> list[Start]:
@@ -112,7 +112,7 @@ class Segment:
             written.append(Start(payload, end + _FRAME_BYTES))
             end += len(frames[-1])
         if os.write(self._fd, b"".join(frames)) != end - self.size:
-            self._cut_back(end - self.size)
+            self._truncate_and_raise(end - self.size)
         self.size = end
         return written
 
@@ -120,7 +120,7 @@ class Segment:
         """Another descriptor of the file; the caller closes it."""
         return os.dup(self._fd)
 
-    def _cut_back(self, wanted: int) -> None:
+    def _truncate_and_raise(self, wanted: int) -> None:
         os.ftruncate(self._fd, self.size)
         raise SegmentFullError(f"the disk accepted only part of {wanted} bytes")
 
@@ -247,7 +247,7 @@ def take_over(path: Path) -> Generator[int | None]:
         return
     _taken_over.add(fd)
     try:
-        yield fd if _lock(fd) and _is_still(path, fd) else None
+        yield fd if _lock(fd) and _is_same_file(path, fd) else None
     finally:
         _taken_over.discard(fd)
         os.close(fd)
@@ -269,7 +269,7 @@ def _lock(fd: int) -> bool:
     return True
 
 
-def _is_still(path: Path, fd: int) -> bool:
+def _is_same_file(path: Path, fd: int) -> bool:
     """Whether the locked file still has that name: it may have been drained meanwhile."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())

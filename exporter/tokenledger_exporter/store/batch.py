@@ -45,7 +45,7 @@ _SQL: Final = statements("store")
 EARLIEST: Final = datetime(2015, 1, 1, tzinfo=timezone.utc)
 """No language model was billed before this time."""
 
-_MAX_AHEAD: Final = timedelta(days=1)
+_MAX_FUTURE: Final = timedelta(days=1)
 _MAX_COPY_ATTEMPTS: Final = 5
 
 # Integers compare faster than UUIDs, whose comparison is written in Python.
@@ -101,10 +101,10 @@ class Batch:
         connection: psycopg.Connection[Any],
         horizon: datetime = EARLIEST,
         *,
-        is_patient: bool = False,
+        waits_for_lock: bool = False,
     ) -> None:
         self.result: Final = WriteResult()
-        self._is_patient: Final = is_patient
+        self._is_patient: Final = waits_for_lock
         self._horizon: Final = horizon
         self._connection: Final = connection
         self._refused: list[tuple[LedgerRow, str]] = []
@@ -113,7 +113,7 @@ class Batch:
 
     def by_month(self, rows: Sequence[LedgerRow]) -> dict[str, list[LedgerRow]]:
         """Rows by partition, each key once, sorted, so that concurrent writers never deadlock."""
-        latest = datetime.now(timezone.utc) + _MAX_AHEAD
+        latest = datetime.now(timezone.utc) + _MAX_FUTURE
         unique: dict[int, LedgerRow] = {}
         for row in rows:
             number = row.event_id.int

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypedDict, TypeVar, cas
 from tokenledger._attribution.layers import NOTHING, clean, layer_of
 from tokenledger._guard import Guard, report_invalid
 from tokenledger._manual.manual_call import SUCCESS, ArgumentValidator, ManualCall, record_call
-from tokenledger._manual.track_llm import Tracked
+from tokenledger._manual.track_llm import TrackedFunction
 from tokenledger._state import RUNTIME
 from tokenledger._usage.fields import token_attributes
 from tokenledger_semconv.model_providers import provider_of
@@ -54,7 +54,7 @@ def track_cost(function: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
 def track_cost(
     *, model: str | None = "", provider: str | None = None, **attribution: Unpack[CallAttribution]
-) -> Tracked: ...
+) -> TrackedFunction: ...
 
 
 @overload
@@ -113,7 +113,9 @@ def track_cost(  # noqa: PLR0913 - one keyword per column of the row
     parts = (cached_tokens, cache_write_tokens, cache_write_1h_tokens, reasoning_tokens)
     is_counted = not (input_tokens is _UNSET and output_tokens is _UNSET)
     if is_counted and callable(input_tokens):
-        return Tracked(NOTHING, provider=None, model="")(cast("Callable[..., Any]", input_tokens))
+        return TrackedFunction(NOTHING, provider=None, model="")(
+            cast("Callable[..., Any]", input_tokens)
+        )
     if not is_counted and status is _UNSET and {*map(id, (*parts, duration_ms))} == {id(None)}:
         return _decorator(model, provider, attribution)
     if not RUNTIME.setup.recording:
@@ -282,12 +284,12 @@ def _model_and_provider(model: object, provider: object) -> tuple[str, str]:
     return name, provider_of(name) if provider is None else clean(provider)
 
 
-def _decorator(model: object, provider: object, attribution: CallAttribution) -> Tracked:
+def _decorator(model: object, provider: object, attribution: CallAttribution) -> TrackedFunction:
     with Guard("track_cost"):
         provider_name = None if provider is None else clean(provider)
         name = "" if model is None else clean(model)
-        return Tracked(_layer(attribution), provider=provider_name, model=name)
-    return Tracked(NOTHING, provider=None, model="")
+        return TrackedFunction(_layer(attribution), provider=provider_name, model=name)
+    return TrackedFunction(NOTHING, provider=None, model="")
 
 
 def _layer(attribution: CallAttribution) -> Mapping[str, str]:

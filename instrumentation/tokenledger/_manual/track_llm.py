@@ -43,7 +43,7 @@ def track_llm(
     endpoint: object = None,
     user_id: object = None,
     metadata: Mapping[str, object] | None = None,
-) -> Tracked: ...
+) -> TrackedFunction: ...
 
 
 def track_llm(  # noqa: PLR0913 - the arguments of the older decorator
@@ -55,7 +55,7 @@ def track_llm(  # noqa: PLR0913 - the arguments of the older decorator
     endpoint: object = None,
     user_id: object = None,
     metadata: Mapping[str, object] | None = None,
-) -> Callable[P, R] | Tracked:
+) -> Callable[P, R] | TrackedFunction:
     """Decorate a function, coroutine function, generator or async generator with a model call.
 
     Calls that are recorded inside get this attribution. If none is recorded, the `usage` in the
@@ -75,11 +75,11 @@ def track_llm(  # noqa: PLR0913 - the arguments of the older decorator
         layer = layer_of(
             {"endpoint": endpoint, "user_id": user_id}, metadata, "track_llm(metadata=)"
         )
-    tracked = Tracked(layer, provider=provider, model=model or "")
+    tracked = TrackedFunction(layer, provider=provider, model=model or "")
     return tracked if function is None else tracked(function)
 
 
-class Tracked:
+class TrackedFunction:
     """A decorator made by `track_llm(...)`, or by `track_cost(...)` without counts.
 
     Args:
@@ -113,7 +113,7 @@ class _Run:
 
     __slots__ = ("_answers", "_is_recorded", "_started_ns", "_tracked")
 
-    def __init__(self, tracked: Tracked) -> None:
+    def __init__(self, tracked: TrackedFunction) -> None:
         self._tracked = tracked
         self._is_recorded = False
         self._started_ns = time.time_ns()

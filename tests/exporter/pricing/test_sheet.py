@@ -41,7 +41,7 @@ def sheet_of(*rows: PriceRow) -> Sheet:
     sheet = Sheet(rows[0])
     for row in rows:
         sheet.add(row)
-    sheet.seal()
+    sheet.compute_text_rates()
     return sheet
 
 

@@ -48,7 +48,7 @@ def test_an_open_circuit_is_half_open_while_it_is_tried_and_closed_by_a_success(
     breaker = CircuitBreaker(read_settings({"circuit_breaker_threshold": 1}, {}))
     assert breaker.state == CLOSED
     breaker.note_failure()
-    breaker.is_trying = True
+    breaker.is_attempting = True
     assert breaker.state == HALF_OPEN
     breaker.note_success()
     assert (breaker.state, breaker.pause_seconds) == (CLOSED, 0.0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tokenledger_exporter.spool import segment
-from tokenledger_exporter.spool.open_calls import CARRIED_MARK, START_MARK, Start
+from tokenledger_exporter.spool.open_calls import COPIED_START_MARK, START_MARK, Start
 from tokenledger_exporter.spool.segment import (
     ReadResult,
     Segment,
@@ -194,10 +194,10 @@ def test_a_file_that_cannot_be_deleted_says_so(
 
 
 def test_frames_are_read_in_order_and_starts_separately(tmp_path: Path) -> None:
-    payloads = [b"one", START_MARK + b"two", b"", CARRIED_MARK + b"four"]
+    payloads = [b"one", START_MARK + b"two", b"", COPIED_START_MARK + b"four"]
     content = b"".join(map(frame, payloads))
     result = read(tmp_path, content)
-    starts = [Start(START_MARK + b"two", 19), Start(CARRIED_MARK + b"four", 40)]
+    starts = [Start(START_MARK + b"two", 19), Start(COPIED_START_MARK + b"four", 40)]
     assert result == ReadResult([b"one", b""], len(content), 0, torn=False, starts=starts)
 
 

@@ -116,7 +116,7 @@ class IngestQueue:
         self._guard: Final = guard
         self._wake: Final = threading.Condition()
         self._queues: Final = SenderQueues(meter.is_over)
-        self._separate_until = 0.0
+        self._isolate_senders_until = 0.0
         self._losses_counted_at = -_LOSS_PERIOD_SECONDS
         self._stopping = False
         self._losses: Counter[tuple[str, str]] = Counter()
@@ -193,7 +193,7 @@ class IngestQueue:
             if portions:
                 failures = 0 if self._attempt(portions) else failures + 1
                 # While each sender has its own transactions, one that fails delays no other.
-                must_wait = failures and (failures >= _MAX_FAILURES or not self._is_separate)
+                must_wait = failures and (failures >= _MAX_FAILURES or not self._isolates_senders)
                 pause = min(max(_FIRST_PAUSE, pause * 2), _MAX_PAUSE) if must_wait else 0.0
             elif is_last:
                 self._close()
@@ -215,16 +215,16 @@ class IngestQueue:
             self._wake.wait_for(self._has_ready_sender, _MAX_PAUSE)
             for request in self._queues.drop_finished():
                 self._release(request)
-            portions = self._queues.next_portions(one_sender=self._is_separate)
+            portions = self._queues.next_portions(one_sender=self._isolates_senders)
             return portions, self._stopping and not self._queues
 
     def _has_ready_sender(self) -> bool:
         return self._stopping or self._queues.has_ready_sender()
 
     @property
-    def _is_separate(self) -> bool:
+    def _isolates_senders(self) -> bool:
         """Whether each sender has separate transactions at the moment."""
-        return time.monotonic() < self._separate_until
+        return time.monotonic() < self._isolate_senders_until
 
     def _release(self, request: PendingRequest) -> None:
         self._slots.release(request.sender, len(request.records))
@@ -236,7 +236,7 @@ class IngestQueue:
         reason = self._store(portions)
         groups = split_by_sender(portions) if reason else []
         if len(groups) > 1:
-            self._separate_until = time.monotonic() + _SEPARATE_SECONDS
+            self._isolate_senders_until = time.monotonic() + _SEPARATE_SECONDS
         wrote = not reason
         if len(groups) > 1 and time.monotonic() - started < _QUICK_SECONDS:
             wrote = self._store_separately(groups)

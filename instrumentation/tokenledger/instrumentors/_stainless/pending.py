@@ -86,7 +86,7 @@ class Pending:
         finally:
             question.remove()
         # Outside of `except`, so that an error of this attempt does not have the first as context.
-        self._begin_again(question)
+        self._mark_resend(question)
         answer = request()
         question.note_refusal()
         return answer
@@ -104,7 +104,7 @@ class Pending:
                 raise
         finally:
             question.remove()
-        self._begin_again(question)
+        self._mark_resend(question)
         answer = await request()
         question.note_refusal()
         return answer
@@ -154,7 +154,7 @@ class Pending:
         """Tell a stream's reader whether we asked; True if it hides what the question added."""
         return self._usage_request is not None and self._usage_request.prepare(reader)
 
-    def _begin_again(self, question: UsageRequest) -> None:
+    def _mark_resend(self, question: UsageRequest) -> None:
         """The second attempt is the same call, as a retry by the SDK is; its span says so."""
         question.repeat_without()
         self.call.note(HTTP_RESEND_COUNT, 1)

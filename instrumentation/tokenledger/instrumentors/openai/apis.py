@@ -172,7 +172,7 @@ _CLIENTS: Final = "openai._base_client"
 _STREAMS: Final = "openai._streaming"
 _CHAT: Final = "openai.resources.chat.completions"
 _BETA_CHAT: Final = "openai.resources.beta.chat.completions"
-_TAKING: Final = (
+_METHODS_WITH_KEYWORDS: Final = (
     # Until openai 1.58 the chat completions were one module.
     (_CHAT, "Completions", ("create", "parse", "stream")),
     (f"{_CHAT}.completions", "Completions", ("create", "parse", "stream")),
@@ -214,7 +214,7 @@ TABLE: Final = (
     ),
     *(
         Patch(module, prefix + owner, method, takes_attribution, optional=True)
-        for module, owner, methods in _TAKING
+        for module, owner, methods in _METHODS_WITH_KEYWORDS
         for method in methods
         for prefix in ("", "Async")
     ),

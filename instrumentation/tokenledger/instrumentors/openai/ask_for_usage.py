@@ -108,13 +108,13 @@ class StreamUsageRequest:
         is_pending: whether to ask.
     """
 
-    __slots__ = ("_body", "_doubted", "_options", "_target", "is_pending")
+    __slots__ = ("_body", "_options", "_refusal_unclear", "_target", "is_pending")
 
     def __init__(self, options: Any, target: Target, *, is_pending: bool) -> None:  # noqa: ANN401
         self._options = options
         self._body: Body = options.json_data
         self._target = target
-        self._doubted = False
+        self._refusal_unclear = False
         self.is_pending = is_pending
 
     def add(self) -> None:
@@ -129,7 +129,7 @@ class StreamUsageRequest:
         """Whether the host may have failed the request because of the question."""
         with Guard("reading a refusal"):
             if may_be_refusal(error, self._target):
-                self._doubted = not error_names_usage_field(error)
+                self._refusal_unclear = not error_names_usage_field(error)
                 return True
         return False
 
@@ -139,7 +139,7 @@ class StreamUsageRequest:
 
     def note_refusal(self) -> None:
         """The second attempt succeeded: remember that this host refuses the question."""
-        self._note(REFUSES, UNCLEAR_REFUSAL_SECONDS if self._doubted else None)
+        self._note(REFUSES, UNCLEAR_REFUSAL_SECONDS if self._refusal_unclear else None)
 
     def prepare(self, reader: StreamReader) -> bool:
         """Configure the stream's reader; True if it hides what the question added."""

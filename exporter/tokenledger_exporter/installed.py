@@ -26,7 +26,7 @@ class Process:
     """State of this process.
 
     Args:
-        ledger: the ledger in force; `None` before `configure()` and after its shutdown.
+        ledger: the ledger in effect; `None` before `configure()` and after its shutdown.
         has_metrics: whether the ledger's metrics are registered with the app's meter provider.
         exit_began_at: when the interpreter began to exit, by `time.monotonic()`; `None` before.
     """

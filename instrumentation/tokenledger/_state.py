@@ -1,6 +1,6 @@
 """The state of this process: settings, ledger, instrumented SDKs, and the app's tracer provider.
 
-The set-up is one value that is replaced as a whole, so a call reads a consistent picture without a
+The setup is one value that is replaced as a whole, so a call reads a consistent picture without a
 lock.
 """
 
@@ -40,7 +40,7 @@ class Setup:
 
 
 class Runtime:
-    """Holds the set-up in force, the instrumented SDKs and the app's tracer provider."""
+    """Holds the setup in effect, the instrumented SDKs and the app's tracer provider."""
 
     def __init__(self) -> None:
         self.setup = Setup()

@@ -107,7 +107,7 @@ def register_metrics(current_monitor: Callable[[], HealthMonitor | None]) -> Non
     """Register the metrics with the app's meter provider; without one they are never read.
 
     Args:
-        current_monitor: returns the monitor of the ledger in force at each reading.
+        current_monitor: returns the monitor of the ledger in effect at each reading.
     """
     meter = metrics.get_meter(names.METER)
 

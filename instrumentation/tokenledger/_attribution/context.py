@@ -36,7 +36,7 @@ class _Scopes(NamedTuple):
 
 
 def enter(owner: object, layer: Layer) -> None:
-    """Attribute what runs in this context from now on, over the scopes already in force."""
+    """Attribute what runs in this context from now on, over the scopes already in effect."""
     current = context.get_current()
     scopes = _Scopes(layer, merge_layers(_scopes(current)))
     running = context.set_value(_SCOPES, scopes, current)

@@ -115,7 +115,7 @@ class RequestLayer(Mapping[str, str]):
 class Serving:
     """Runs the code of one request under its attribution: `with serving:`, as often as needed.
 
-    Between two runs, like the steps of a streamed body, the server's own context is in force, and
+    Between two runs, like the steps of a streamed body, the server's own context is in effect, and
     the request's context is stored.
 
     Args:

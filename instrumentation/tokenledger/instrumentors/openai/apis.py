@@ -1,8 +1,8 @@
 """Instrumentor of the OpenAI SDK: every API that a provider bills, and moderations, which are free.
 
 A chat stream reports its usage only if `stream_options.include_usage` asks for it. If the caller
-leaves that open, we ask, and hide what the question adds to the stream from the app. A host that
-refuses the question gets the caller's own request.
+leaves that open, we ask, and hide what the usage option adds to the stream from the app. A host
+that refuses the usage option gets the caller's own request.
 """
 
 from __future__ import annotations

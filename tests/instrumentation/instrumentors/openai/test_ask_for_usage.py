@@ -16,8 +16,8 @@ from support.spans import attributes_of, token_counts
 from tokenledger.instrumentors.openai import ask_for_usage as usage_request
 from tokenledger.instrumentors.openai.ask_for_usage import (
     ACCEPTS,
+    ALWAYS_SENDS,
     REFUSES,
-    SENDS_UNASKED,
     UsageSupportCache,
 )
 from tokenledger_semconv import attributes
@@ -340,8 +340,8 @@ def test_the_memory_of_hosts_is_bounded_and_expires() -> None:
     assert [known.of(("127.0.0.1", port, "m")) for port in range(4)] == ["", "", REFUSES, REFUSES]
     known.note(("127.0.0.1", 3, "m"), ACCEPTS)
     assert known.of(("127.0.0.1", 3, "m")) == ACCEPTS
-    known.note(("127.0.0.1", 3, "m"), SENDS_UNASKED)
+    known.note(("127.0.0.1", 3, "m"), ALWAYS_SENDS)
     known.note(("127.0.0.1", 3, "m"), REFUSES)
-    assert known.of(("127.0.0.1", 3, "m")) == SENDS_UNASKED
+    assert known.of(("127.0.0.1", 3, "m")) == ALWAYS_SENDS
     now[0] = 61.0
     assert known.of(("127.0.0.1", 3, "m")) == ""

@@ -26,7 +26,7 @@ ESTIMATED_NOTE: Final = "output tokens were estimated; the provider reported no 
 UNKNOWN_NOTE: Final = "unknown: "
 """Prefix of a part of `cost_note` that names billed usage without a count or a price."""
 
-REFUSED_NOTE: Final = "the provider refused the call"
+REFUSED_NOTE: Final = "the provider rejected the request"
 """`cost_note` of a call that costs nothing because no work was done."""
 
 

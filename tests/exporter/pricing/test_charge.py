@@ -82,11 +82,11 @@ def test_a_free_operation_costs_nothing() -> None:
     free = Charge((Decimal(0),) * 6, "priced", "free:moderation", "")
     assert charged(operation="moderation", tokens=TokenVector()) == free
     refused = charged(operation="moderation", refused=True)
-    assert refused == structs.replace(free, note="the provider refused the call")
+    assert refused == structs.replace(free, note="the provider rejected the request")
 
 
 def test_a_refused_call_costs_nothing() -> None:
-    expected = Charge((Decimal(0),) * 6, "priced", "", "the provider refused the call")
+    expected = Charge((Decimal(0),) * 6, "priced", "", "the provider rejected the request")
     assert charged(refused=True) == expected
 
 

@@ -94,9 +94,12 @@ def erase_unsettled(connection: psycopg.Connection[Any], minute: datetime) -> No
         rows = cursor.execute(_SQL["unsettled_ids"], {"minute": minute}).fetchall()
     tombstones = tombstones_of(connection, ((row["user_id"], row["metadata"]) for row in rows))
     for row in rows if tombstones else ():
-        before = (row["user_id"], row["metadata"])
-        if (renamed := tombstones.renamed(*before)) != before:
-            values = {"user_id": renamed[0], "metadata": json.dumps(renamed[1], ensure_ascii=False)}
+        current = (row["user_id"], row["metadata"])
+        if (replacement := tombstones.with_pseudonyms(*current)) != current:
+            values = {
+                "user_id": replacement[0],
+                "metadata": json.dumps(replacement[1], ensure_ascii=False),
+            }
             keys = {"event_id": row["event_id"], "timestamp": row["timestamp"]}
             connection.execute(_SQL["replace_user"], {**values, **keys})
 
@@ -108,12 +111,12 @@ def _spellings(user: str) -> list[str]:
         InvalidRequestError: the id is empty, or text that a database cannot store.
     """
     # Writers replace each NUL, which Postgres cannot store, with this character.
-    stored = user.replace("\0", "\ufffd")
-    if not stored or not is_storable(stored):
+    stored_id = user.replace("\0", "\ufffd")
+    if not stored_id or not is_storable(stored_id):
         raise InvalidRequestError(
             "the user id is empty or contains characters that Postgres cannot store"
         )
-    return list(dict.fromkeys((stored, stored[:MAX_VALUE_LENGTH])))
+    return list(dict.fromkeys((stored_id, stored_id[:MAX_VALUE_LENGTH])))
 
 
 def _replace(

@@ -116,7 +116,7 @@ class Drainer:
             self._start()
         if (
             not self._full_batch_noticed
-            and number - self._spool.forgotten >= self._batch_size
+            and number - self._spool.committed_records >= self._batch_size
             and not self.breaker.failures
         ):
             # Once per attempt: while one runs, waking the thread for every call has no effect.
@@ -218,7 +218,7 @@ class Drainer:
         """
         self.breaker.is_attempting = True
         try:
-            self._spool.measure()
+            self._spool.refresh_usage()
             for batch in self._spool.own_batches(self._batch_size << self._refusals):
                 self._write(batch, own=True)
                 self._refusals = 0
@@ -336,7 +336,7 @@ class Drainer:
 
     def _announce(self, batch: Batch) -> None:
         """Print one line per call; with the package's prices if the ledger is unreachable."""
-        first = self._spool.forgotten
+        first = self._spool.committed_records
         try:
             rows = self._rows(batch, self._prices_of, is_preview=True)
         except LedgerError:

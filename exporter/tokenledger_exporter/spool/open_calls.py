@@ -161,7 +161,7 @@ def span_of(start: bytes) -> bytes:
     return start[len(START_MARK) :]
 
 
-def carried(start: bytes) -> bytes:
+def as_copied_start(start: bytes) -> bytes:
     """The record in the form that is copied into another segment."""
     return COPIED_START_MARK + span_of(start)
 

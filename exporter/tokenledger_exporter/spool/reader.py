@@ -12,7 +12,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tokenledger_exporter.spool.open_calls import OpenCalls, carried, span_of
+from tokenledger_exporter.spool.open_calls import OpenCalls, as_copied_start, span_of
 from tokenledger_exporter.spool.stats import Batch
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _MAX_COPY_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 class SegmentOwner(Protocol):
     """What the reader needs of the spool that it reads."""
 
-    forgotten: int
+    committed_records: int
 
     @property
     def header(self) -> SpoolHeader:
@@ -44,7 +44,7 @@ class SegmentOwner(Protocol):
         """Counts what was lost."""
         ...
 
-    def first(self) -> tuple[Segment, int] | None:
+    def oldest_segment(self) -> tuple[Segment, int] | None:
         """The oldest segment and its current size in bytes."""
         ...
 
@@ -58,11 +58,11 @@ class SegmentOwner(Protocol):
         """Create another segment of this process; raises OSError."""
         ...
 
-    def memory(self, limit: int) -> list[bytes]:
+    def oldest_in_memory(self, limit: int) -> list[bytes]:
         """The oldest records that wait in memory, at most `limit`."""
         ...
 
-    def forget_memory(self, records: int) -> None:
+    def drop_from_memory(self, records: int) -> None:
         """Drop that many of the oldest records in memory."""
         ...
 
@@ -91,7 +91,7 @@ class SpoolReader:
         """The oldest waiting records, at most `limit`; None if none waits."""
         spool = self._spool
         with self.lock:
-            while (oldest := spool.first()) is not None and self.committed < oldest[1]:
+            while (oldest := spool.oldest_segment()) is not None and self.committed < oldest[1]:
                 segment, size = oldest
                 result = segment.read(self.committed, size, limit)
                 self._open.note(result.starts, segment)
@@ -104,7 +104,7 @@ class SpoolReader:
                     forget = partial(self._forget_on_disk, segment, end, records, payloads)
                     return Batch(spool.header, payloads, forget)
                 self._advance(segment, end)
-            payloads = spool.memory(limit)
+            payloads = spool.oldest_in_memory(limit)
             if payloads:
                 return Batch(spool.header, payloads, partial(self._forget_in_memory, payloads))
         return None
@@ -142,18 +142,18 @@ class SpoolReader:
         self, segment: Segment, end: int, records: int, payloads: list[bytes]
     ) -> None:
         with self.lock:
-            self._spool.forgotten += records
+            self._spool.committed_records += records
             self._open.end(payloads)
-            oldest = self._spool.first()
+            oldest = self._spool.oldest_segment()
             if oldest is not None and oldest[0] is segment:
                 self._advance(segment, end)
             self._delete_unneeded_segments()
 
     def _forget_in_memory(self, payloads: list[bytes]) -> None:
         with self.lock:
-            self._spool.forgotten += len(payloads)
+            self._spool.committed_records += len(payloads)
             self._open.end(payloads)
-            self._spool.forget_memory(len(payloads))
+            self._spool.drop_from_memory(len(payloads))
 
     def _forget_open(self, starts: list[bytes]) -> None:
         with self.lock:
@@ -192,7 +192,7 @@ class SpoolReader:
         places = self._open.places(segment)
         for first in range(0, len(places), _COPY_BATCH_SIZE):
             starts = segment.read_at(places[first : first + _COPY_BATCH_SIZE])
-            copies = [carried(start) for start in starts]
+            copies = [as_copied_start(start) for start in starts]
             try:
                 carrier = self._copy_segment
                 if carrier is None or carrier.size > _MAX_COPY_SEGMENT_BYTES:

@@ -92,7 +92,7 @@ class Spool:
         self._memory: deque[bytes] = deque()
         self._deferred_records: deque[tuple[bytes, bool]] = deque()
         self.reader = SpoolReader(self)
-        self.appended = self.forgotten = 0
+        self.appended = self.committed_records = 0
 
     def append(self, payload: bytes, *, ended: bool = True) -> int:
         """Append one record. Never raises.
@@ -150,7 +150,7 @@ class Spool:
             with contextlib.suppress(OSError):
                 os.close(fd)
 
-    def measure(self) -> None:
+    def refresh_usage(self) -> None:
         """Check how much of the folder's limit others use, and whether our file still exists.
 
         If it was deleted, a new segment is started; the records in the deleted one are still read.
@@ -218,7 +218,7 @@ class Spool:
     @property
     def waiting(self) -> int:
         """Records of this process that are not committed; it may lag while calls are made."""
-        return max(0, self.appended - self.forgotten - self.state.refused)
+        return max(0, self.appended - self.committed_records - self.state.refused)
 
     @property
     def waiting_in_memory(self) -> int:
@@ -248,7 +248,7 @@ class Spool:
 
     # Called by `reader`, on the drainer's thread.
 
-    def first(self) -> tuple[Segment, int] | None:
+    def oldest_segment(self) -> tuple[Segment, int] | None:
         """The oldest segment and its current size in bytes."""
         with self._locked():
             return (self._segments[0], self._segments[0].size) if self._segments else None
@@ -290,12 +290,12 @@ class Spool:
         name = f"{self._writer}-{next(self._numbers):06}{SUFFIX}"
         return Segment(self._folder / name, encode_header(self.header))
 
-    def memory(self, limit: int) -> list[bytes]:
+    def oldest_in_memory(self, limit: int) -> list[bytes]:
         """The oldest records that wait in memory, at most `limit`."""
         with self._locked():
             return list(itertools.islice(self._memory, limit))
 
-    def forget_memory(self, records: int) -> None:
+    def drop_from_memory(self, records: int) -> None:
         """Drop that many of the oldest records in memory."""
         with self._locked():
             for _ in range(records):

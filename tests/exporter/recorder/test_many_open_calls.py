@@ -151,7 +151,7 @@ def _work_under_the_lock(spool: Spool, pairs: list[tuple[bytes, bytes]], count: 
         spool.append(end)
         waiting(spool)
         spool.sync()
-        spool.measure()
+        spool.refresh_usage()
     finally:
         sys.settrace(before)
     return lock.holdings

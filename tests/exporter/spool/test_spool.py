@@ -1,4 +1,4 @@
-"""The spool keeps every record until it is forgotten, whatever happens to the process."""
+"""The spool keeps every record until it is committed, no matter what happens to the process."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def test_the_limit_is_the_folders_and_dead_processes_count(
     monkeypatch.setattr("tokenledger_exporter.spool.spool.MAX_BYTES", 5_000)
     (tmp_path / "1-dead-000000.seg").write_bytes(b"0" * 4_000)
     spool = Spool(tmp_path, HEADER, max_in_memory=2)
-    spool.measure()
+    spool.refresh_usage()
     for _ in range(20):
         spool.append(b"0" * 100)
     kept = spool.state
@@ -40,10 +40,10 @@ def test_a_dead_process_that_is_recovered_makes_room(
     dead = tmp_path / "1-dead-000000.seg"
     dead.write_bytes(b"0" * 6_000)
     spool = Spool(tmp_path, HEADER)
-    spool.measure()
+    spool.refresh_usage()
     spool.append(b"in memory")
     dead.unlink()
-    spool.measure()
+    spool.refresh_usage()
     spool.append(b"on disk")
     assert spool.waiting_in_memory == 1
     assert waiting(spool) == [b"on disk", b"in memory"]
@@ -57,7 +57,7 @@ def test_space_used_by_others_counts_from_the_next_check(
     for _ in range(2):
         spool.append(b"on disk")
     (tmp_path / "1-dead-000000.seg").write_bytes(b"0" * 6_000)
-    spool.measure()
+    spool.refresh_usage()
     spool.append(b"in memory")
     assert (spool.waiting, spool.waiting_in_memory) == (3, 1)
 

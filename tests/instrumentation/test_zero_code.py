@@ -64,7 +64,7 @@ def test_an_invalid_option_is_one_log_line_and_not_an_error(
         before_instrumentors()
     assert not ledgers
     assert len(caplog.records) == 1
-    assert "batch_size" in caplog.text
+    assert "TOKENLEDGER_BATCH_SIZE must be a whole number" in caplog.text
     assert "canary" not in caplog.text
 
 

@@ -143,7 +143,7 @@ def read_settings(
     values: dict[str, Any] = {}
     for option in OPTIONS:
         if option in passed:
-            values[option] = _checked(option, passed[option])
+            values[option] = _validate(option, passed[option])
         elif (text := _environment_text(option, environ)) is not None:
             values[option] = _PARSERS.get(option, _text)(environment_variable(option), text)
     return Settings(**values)
@@ -160,7 +160,7 @@ def _environment_text(option: str, environ: Mapping[str, str]) -> str | None:
     return next((environ[name] for name in names if name and environ.get(name)), None)
 
 
-def _checked(option: str, value: object) -> object:
+def _validate(option: str, value: object) -> object:
     """A value passed in code; raises if its type is not the option's."""
     if option in _NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise SettingsError(f"{option} must be a number, not {value!r}")
@@ -179,7 +179,7 @@ def _text(_option: str, text: str) -> str:
     return text
 
 
-def _whole(option: str, text: str) -> int:
+def _parse_whole_number(option: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
@@ -193,7 +193,7 @@ def _number(option: str, text: str) -> float:
         raise SettingsError(f"{option} must be a number, not {text!r}") from None
 
 
-def _flag(option: str, text: str) -> bool:
+def _parse_flag(option: str, text: str) -> bool:
     flags = {"1": True, "true": True, "yes": True, "on": True}
     flags |= {"0": False, "false": False, "no": False, "off": False}
     try:
@@ -202,7 +202,7 @@ def _flag(option: str, text: str) -> bool:
         raise SettingsError(f"{option} must be true or false, not {text!r}") from None
 
 
-def _mapping(option: str, text: str) -> dict[str, Any]:
+def _parse_mapping(option: str, text: str) -> dict[str, Any]:
     """A JSON object, or a `key=value,key=value` list as in OpenTelemetry's variables."""
     if text.lstrip().startswith("{"):
         try:
@@ -228,7 +228,7 @@ _FLAGS: Final = ("async_mode", "enabled", "debug", "stream_usage")
 _MAPPINGS: Final = ("default_metadata", "tags", "provider_hosts")
 _PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     **dict.fromkeys(_NUMBERS, _number),
-    **dict.fromkeys(_WHOLE_NUMBERS, _whole),
-    **dict.fromkeys(_FLAGS, _flag),
-    **dict.fromkeys(_MAPPINGS, _mapping),
+    **dict.fromkeys(_WHOLE_NUMBERS, _parse_whole_number),
+    **dict.fromkeys(_FLAGS, _parse_flag),
+    **dict.fromkeys(_MAPPINGS, _parse_mapping),
 }

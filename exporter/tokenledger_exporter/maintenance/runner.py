@@ -110,9 +110,9 @@ class MaintenanceRunner:
             if not self._is_optional or may_deduplicate(connection):
                 # Each portion is a transaction of its own, so that writers wait for one at most.
                 done.deduplicated = deduplicate_marked(connection)
-            may = may_refresh(connection)
+            may_refresh_rollups = may_refresh(connection)
             connection.commit()
-            if may:
+            if may_refresh_rollups:
                 done.rolled_up = refresh(connection, build=build_past)
             elif not self._is_optional:
                 done.troubles.append(_MAY_NOT_REFRESH)

@@ -53,8 +53,7 @@ def warning(provider: object) -> str:
         return ""
     return (
         "forking makes the app's TracerProvider run the app's greenlets again in every child: "
-        f"{library} "
-        f"has patched threads, and the OpenTelemetry SDK's fork hook waits for threads"
+        f"{library} has patched threads, and the OpenTelemetry SDK's fork hook waits for threads"
     )
 
 

@@ -1,4 +1,4 @@
-# `make demo` shows it, `make test` proves it; both make `.venv` first. `make help` lists the rest.
+# Start with `make demo` or `make test`; both create `.venv` first. `make help` lists the rest.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
@@ -20,7 +20,7 @@ setup: $(VENV)/.ready ## Make .venv from the hash-pinned lock.
 
 $(VENV)/.ready: $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "TokenLedger needs Python 3.10 or newer: make PYTHON=/path/to/python3")'
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "this Python cannot make a virtual environment: install its venv package (Debian: apt-get install python3-venv) or say make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "this Python cannot make a virtual environment: install its venv package (Debian: apt-get install python3-venv) or run make PYTHON=/path/to/python3"; exit 1; }
 	@echo "==> making $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "==> installing uv $(UV_VERSION)"
@@ -30,7 +30,7 @@ $(VENV)/.ready: $(LOCK) pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup ## An ordinary app, a real Postgres, and what it cost, in seconds.
+demo: setup ## Run a sample app against a temporary Postgres and print its cost.
 	@$(BIN)/tokenledger demo
 
 docs: setup ## Build the documentation site into build/site; broken links and stale pictures fail.
@@ -61,13 +61,13 @@ bench: setup ## Benchmarks against our targets and against other tools, which it
 	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.peer_calls $(ROUNDS)
 
 ROWS ?= 3000000
-SECONDS_ASKED ?= 60
+QUERY_SECONDS ?= 60
 SUMS ?= 0
-bench-answers: setup ## Query latency over ROWS calls under write load, SECONDS_ASKED per query; takes minutes.
-	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.answers $(ROWS) $(SECONDS_ASKED) $(SUMS)
+bench-answers: setup ## Query latency over ROWS calls under write load, QUERY_SECONDS per query; takes minutes.
+	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.answers $(ROWS) $(QUERY_SECONDS) $(SUMS)
 
 ATTACKS ?=
-hostile: setup ## A good sender together with each hostile one: refusals, p99, memory. ATTACKS= selects; takes minutes.
+hostile: setup ## A well-behaved sender together with each hostile one: rejections, p99, memory. ATTACKS= selects; takes minutes.
 	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.hostile 10 $(ATTACKS)
 
 SEED ?=
@@ -98,7 +98,7 @@ build/kafka: tests/collectors/kafka/pom.xml
 	@touch $@
 
 SPANS ?= 1000000
-many-spans: setup collector ## A million spans through a Collector that dies on the way: one row each. SPANS= how many.
+many-spans: setup collector ## A million spans through a Collector that is killed midway: one row each. SPANS= how many.
 	@cd tests && ../$(BIN)/python -W ignore -m collectors.many --spans $(SPANS)
 
 grafana: setup ## Write the dashboards of collector-config/grafana from code.

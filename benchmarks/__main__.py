@@ -1,4 +1,4 @@
-"""Prints what we add to a call beside what was aimed at: `make bench`.
+"""Prints what we add to a call next to its target: `make bench`.
 
 Bytecodes are exact. Times are CPU times, the quickest tenth of turns taken one after the other in
 one process; what counts is their ratio to one bare span, since a busy machine slows both.

@@ -83,7 +83,7 @@ def main(rows: int = 3_000_000, seconds: float = 60.0, sums: int = 0) -> None:
     Args:
         rows: calls in the larger ledger.
         seconds: how long each ledger is asked.
-        sums: rows of sums by hour to ask again with, of years whose calls were let go; 100 million
+        sums: rows of sums by hour to ask again with, of years whose calls were dropped; 100 million
             take 28 GiB and a quarter of an hour.
     """
     with temporary_postgres(_SERVER) as url:
@@ -191,7 +191,7 @@ def _print_with_sums(sums: int, before: dict[str, Answered], after: dict[str, An
         )
 
 
-def _stretch(
+def _question_over(
     by: tuple[str, ...], where: dict[str, str] | None = None, limit: int = 1_000
 ) -> ReportRequest:
     """The last thirty days and today, as a dashboard asks."""
@@ -202,17 +202,17 @@ def _stretch(
 
 def questions() -> dict[str, ReportRequest]:
     return {
-        "day x model, 30 days": _stretch(("day", "provider", "model")),
-        "top 10 users, 30 days": _stretch(("user",), limit=10),
-        "one organization's month": _stretch((), {"organization": "org-7"}),
-        "by feature, 30 days": _stretch(("feature",)),
+        "day x model, 30 days": _question_over(("day", "provider", "model")),
+        "top 10 users, 30 days": _question_over(("user",), limit=10),
+        "one organization's month": _question_over((), {"organization": "org-7"}),
+        "by feature, 30 days": _question_over(("feature",)),
     }
 
 
 def _questions_under_load(name: str, url: str, seconds: float) -> dict[str, Answered]:
     """Ask in turn while calls are written and rolled up."""
     taken: dict[str, list[float]] = {question: [] for question in questions()}
-    with _beside(url, rate=2_000, batch=200, seconds=seconds + 10), reading(url) as connection:
+    with _load(url, rate=2_000, batch=200, seconds=seconds + 10), reading(url) as connection:
         cache_plans(connection)
         # The first seconds fill the caches, and the first plans of each question are its own.
         for measured, until in ((False, 5.0), (True, seconds)):
@@ -238,7 +238,7 @@ def _answered(times: list[float]) -> Answered:
 
 
 def _from_rows(url: str) -> dict[str, Answered]:
-    """The same questions without roll-ups, with nobody writing."""
+    """The same questions without roll-ups, with no writer."""
 
     def rows_only(*_arguments: object, **_named: object) -> source.Source:
         return source.ROWS
@@ -256,7 +256,7 @@ def _from_rows(url: str) -> dict[str, Answered]:
 
 
 @contextmanager
-def _beside(url: str, rate: int, batch: int, seconds: float) -> Generator[subprocess.Popen[str]]:
+def _load(url: str, rate: int, batch: int, seconds: float) -> Generator[subprocess.Popen[str]]:
     """A writer and a keeper, each a process of its own."""
     words = ("-m", "benchmarks.stream_of_calls", url, str(rate), str(batch), str(seconds))
     command = Path(sys.executable).parent / "tokenledger"
@@ -303,7 +303,7 @@ def _print_burst(url: str, seconds: float) -> None:
         " FROM token_ledger_rollup_dirty_slices"
     )
     with (
-        _beside(url, rate=10_000, batch=2_000, seconds=seconds) as writer,
+        _load(url, rate=10_000, batch=2_000, seconds=seconds) as writer,
         psycopg.connect(url, autocommit=True) as connection,
     ):
         ended = None
@@ -356,7 +356,7 @@ def _print_upkeep(url: str) -> None:
 
 def _server_us(url: str, batch: int, count: int) -> float:
     """CPU time of the writer's backend a row, microseconds."""
-    import random  # noqa: PLC0415 - beside its use
+    import random  # noqa: PLC0415 - next to its use
 
     drawn: random.Random = random.Random(time.time_ns())  # noqa: S311 - no two rounds write the same
     rows = made_rows(batch)
@@ -386,7 +386,7 @@ def _cpu_seconds(process: int) -> float:
 
 
 def _print_pages(server: str, url: str, rows: int) -> None:
-    """Pages of 1 and of 1,000, beside another tracker's in an environment of its own."""
+    """Pages of 1 and of 1,000, next to another tracker's in an environment of its own."""
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(b"CREATE DATABASE peer")
     peer = f"{server.rpartition('/')[0]}/peer"

@@ -84,7 +84,7 @@ def _aged(count: int, step_ns: int) -> bytes:
     return body(*(call(start_ns=now - number * step_ns) for number in range(1, count + 1)))
 
 
-def _beside_an_old_one() -> bytes:
+def _with_an_old_span() -> bytes:
     old = call(start_ns=1_420_070_400_000_000_000 + _HOUR)
     return body(old, *(call({"gen_ai.response.id": f"id-{n}"}) for n in range(2_000)))
 
@@ -116,11 +116,11 @@ BODIES: Final[Mapping[str, Callable[[], bytes]]] = {
         9_000, lambda n: {"gen_ai.response.model": f"gpt-{time.time_ns()}{n}"}
     ),
     "hours": lambda: _aged(9_000, 10 * _HOUR),
-    "old ids": _beside_an_old_one,
+    "old ids": _with_an_old_span,
     "one id": lambda: _calls(1_000, lambda _: {"gen_ai.response.id": "chatcmpl-0123456789abcdef"}),
     "strange values": lambda: body(*(_strange(number) for number in range(90))),
 }
-"""Requests of a sender that has a token; each is built anew for every connection."""
+"""Requests of a sender that has a token; each is built again for every connection."""
 
 
 async def _post(port: int, token: str, make: Callable[[], bytes], seconds: float) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What any instrumentation pays: one span around a call, by hand, with OpenTelemetry alone."""
+"""What any instrumentation pays: one span around a call, with OpenTelemetry alone."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Floor:
         return Turn(self._leave, call)
 
     def floor(self, call: Callable[[], object]) -> Turn:
-        """One current span of eight attributes, by hand: what any instrumentation pays."""
+        """One current span of eight attributes, written manually: what any instrumentation pays."""
 
         def spanned() -> None:
             span = self._tracer.start_span("chat", kind=SpanKind.CLIENT, attributes=_AT_START)

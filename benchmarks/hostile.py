@@ -1,7 +1,7 @@
-"""A hostile sender beside a good one: `python -m benchmarks.hostile [SECONDS] [NAME ...]`.
+"""A hostile sender next to a well-behaved one: `python -m benchmarks.hostile [SECONDS] [NAME ...]`.
 
-For each kind of attack: what the good sender's 200 requests a second met, beside the same attack on
-a service that refuses all of it (its token is not valid there), and the peak of the service's
+For each kind of attack: what the good sender's 200 requests a second met, next to the same attack
+on a service that refuses all of it (its token is not valid there), and the peak of the service's
 memory. `serve` runs as a process of its own on a real Postgres.
 """
 
@@ -103,7 +103,7 @@ def _request(token: str) -> bytes:
 
 
 def meet(service: Running, good: str, name: str, hostile: str, seconds: float) -> Met:
-    """Send as the good one beside an attack.
+    """Send as the good one during an attack.
 
     Args:
         service: where to.
@@ -143,7 +143,7 @@ def main(seconds: float = 10.0, names: Sequence[str] = ATTACKS) -> None:
             for file in (one, both):
                 with serving(url, "--tokens-file", str(file), grpc=True) as service:
                     service.ask("/v1/traces", body(call()), {"authorization": f"Bearer {good}"})
-                    # For strangers there is nothing to refuse: beside none at all.
+                    # For strangers there is nothing to reject: next to none at all.
                     what = "" if name in STRANGERS and file is one else name
                     found.append(meet(service, good, what, hostile, seconds))
             base, met = found

@@ -34,15 +34,15 @@ class Peer:
         name: as the table shows it, with its release.
         requirements: what is installed, pinned.
         turn_on: instruments both SDKs as its documents say, on the provider it is given.
-        note: what the table says beside its name.
-        beside_ours: whether ours can be imported in the same process.
+        note: what the table says next to its name.
+        runs_with_ours: whether ours can be imported in the same process.
     """
 
     name: str
     requirements: tuple[str, ...]
     turn_on: Callable[[TracerProvider], None]
     note: str = ""
-    beside_ours: bool = True
+    runs_with_ours: bool = True
 
     @property
     def title(self) -> str:
@@ -139,7 +139,7 @@ PEERS: Final = (
         _tokenledger_0_1_1,
         "no spans: puts an event into a queue",
         # It has the same import name.
-        beside_ours=False,
+        runs_with_ours=False,
     ),
     Peer("Tokenr 0.1.3", ("tokenr==0.1.3",), _tokenr, "no spans: starts a thread per call"),
 )

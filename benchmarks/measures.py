@@ -51,7 +51,7 @@ def bytecodes(turn: Turn, below: str = "") -> int:
     # A collection that falls into this call would add the finalizers of whatever it finds.
     gc.collect()
     gc.disable()
-    # That took so long that the disk was synced meanwhile, which the next call asks for anew.
+    # That took so long that the disk was synced meanwhile, which the next call requests again.
     turn.call()
     sys.settrace(trace)
     try:

@@ -38,7 +38,7 @@ ATTRIBUTION: Final[dict[str, Any]] = {
     "user_id": "ada",
     **{f"note_{number}": "n" * 250 for number in range(4)},
 }
-"""Whom every call is for: about a kilobyte."""
+"""The user that every call is for: about a kilobyte."""
 
 _TICK_SECONDS: Final = 0.001
 _STACK_BYTES: Final = 256 * 1024
@@ -70,7 +70,7 @@ class Run:
     Args:
         measured: what it says of itself.
         exit_seconds: from its last line to its end.
-        rows: rows the ledger holds afterwards with their cost and whom the call was for.
+        rows: rows the ledger holds afterwards with their cost and their user.
     """
 
     measured: Measured

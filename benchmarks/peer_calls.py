@@ -1,7 +1,7 @@
 """What other instrumentations add to a call: `python -m benchmarks.peer_calls [ROUNDS]`.
 
 Each gets a throw-away environment with the SDKs and the OpenTelemetry that requirements.lock pins.
-A process in it (`benchmarks.beside_a_peer`) measures the bare SDK, one bare span, the peer and ours
+A process in it (`benchmarks.next_to_a_peer`) measures the bare SDK, a bare span, the peer and ours
 in turns. It downloads them. A peer that cannot be installed or measured is left out, and the reason
 is printed.
 """
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import children
-from benchmarks.beside_a_peer import ASYNC, CALLS, STREAMS, Figures
 from benchmarks.instrumentations import NO_CONTENT, PEERS
+from benchmarks.next_to_a_peer import ASYNC, CALLS, STREAMS, Figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -72,17 +72,22 @@ def table(found: Mapping[str, Figures]) -> Iterator[str]:
         found: figures of one run a peer, by what its row is called.
     """
     runs = list(found.values())
-    beside = [run for run in runs if "ours" in run.bytecodes]
+    runs_with_ours = [run for run in runs if "ours" in run.bytecodes]
     counted = [f"bytecodes, {name}" for name in (*CALLS, *STREAMS)]
     yield _row("added to", [*counted, *(f"CPU, {name}" for name in _TIMED)])
     yield _row("---", ["---:"] * (len(counted) + len(_TIMED)))
     taken = (statistics.median(run.cpu_us["floor"][name] for run in runs) for name in _TIMED)
     yield _row("one bare span", [*_counts(runs, "floor"), *(f"1 ({us:.0f} us)" for us in taken)])
     for name, run in found.items():
-        yield _row(name, [*_counts([run], "peer"), *(_beside_ours(run, name) for name in _TIMED)])
-    if beside:
-        times = (statistics.median(_ratio(run, "ours", name) for run in beside) for name in _TIMED)
-        yield _row("ours", [*_counts(beside, "ours"), *(f"{ratio:.2f}" for ratio in times)])
+        yield _row(
+            name, [*_counts([run], "peer"), *(_relative_to_ours(run, name) for name in _TIMED)]
+        )
+    if runs_with_ours:
+        times = (
+            statistics.median(_ratio(run, "ours", name) for run in runs_with_ours)
+            for name in _TIMED
+        )
+        yield _row("ours", [*_counts(runs_with_ours, "ours"), *(f"{ratio:.2f}" for ratio in times)])
 
 
 def _counts(runs: Sequence[Figures], variant: str) -> Iterator[str]:
@@ -93,7 +98,7 @@ def _counts(runs: Sequence[Figures], variant: str) -> Iterator[str]:
         yield shown if _instrumented(runs[0], variant, name) else "none"
 
 
-def _beside_ours(run: Figures, name: str) -> str:
+def _relative_to_ours(run: Figures, name: str) -> str:
     if not _instrumented(run, "peer", name):
         return "none"
     ours = f" ({_ratio(run, 'ours', name):.2f})" if "ours" in run.cpu_us else ""
@@ -117,9 +122,9 @@ def _measured(peer: Peer, folder: Path, pins: Path, rounds: int) -> Figures:
     install = (_UV, "pip", "install", "--quiet", "--python", python)
     _output(_UV, "venv", "--quiet", "--python", sys.executable, folder)
     _output(*install, "--constraint", pins, *_EVERYWHERE, *peer.requirements)
-    if peer.beside_ours:
+    if peer.runs_with_ours:
         _output(*install, "--no-deps", "--editable", _PROJECT)
-    program = (python, "-W", "ignore", "-m", "benchmarks.beside_a_peer", peer.name, rounds)
+    program = (python, "-W", "ignore", "-m", "benchmarks.next_to_a_peer", peer.name, rounds)
     return Figures(**json.loads(_output(*program).splitlines()[-1]))
 
 

@@ -67,7 +67,7 @@ class Bill:
     Args:
         calls_a_second: on average.
         cores: busy at the peak.
-        gigabytes: in the ledger, once the oldest month is let go.
+        gigabytes: in the ledger, once the oldest month is dropped.
         dollars_a_month: of cores and gigabytes.
         dollars_a_million: the same for a million calls.
     """

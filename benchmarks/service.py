@@ -1,8 +1,8 @@
 """What the OTLP service takes: `make bench`, or `python -m benchmarks.service`.
 
 End to end: ready requests of 100 spans from a process of their own, each answered after its COMMIT,
-beside psql's own copy of the same rows into a table without an index, in the same round. Decoding:
-beside the plainest reading with the stock protobuf classes. Memory: with the database away.
+next to psql's own copy of the same rows into a table without an index, in the same round. Decoding:
+next to the simplest decoding with the stock protobuf classes. Memory: with the database away.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _CONNECTIONS: Final = 64
 _MEMORY_CONNECTIONS: Final = 400
 _WORKERS: Final = (1, 2)
 _SECOND: Final = 1_000_000_000
-# Calls of just now, as traffic is, are summed up by the slice; late ones sum whole hours anew.
+# Calls of just now, as traffic is, are summed up by the slice; late ones sum whole hours again.
 _AGES: Final = {"just now": _SPANS // 1_000 * _SECOND, "an hour ago": 3_600 * _SECOND}
 _MEMORY_RATE: Final = 10_000
 _MEMORY_SECONDS: Final = 20

@@ -1,6 +1,6 @@
 """Writes calls of now into a ledger at a given rate, as a drainer does, until it is stopped.
 
-A process of its own, so that it takes no turn from whoever measures: `python -m
+A process of its own, so that it takes no time from the measuring one: `python -m
 benchmarks.stream_of_calls URL ROWS_PER_SECOND BATCH SECONDS`. Prints the rows it wrote.
 """
 

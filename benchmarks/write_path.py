@@ -244,7 +244,7 @@ def copy_buffer(rows: list[LedgerRow]) -> int:
 
 
 def _copy_only(writer: MaintainingWriter, rows: list[LedgerRow]) -> None:
-    """The writer's fast path without its questions: who else tells of these calls."""
+    """The writer's fast path without its queries: who else reports these calls."""
     with writer._transaction() as connection:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         batch = Batch(connection)
         for month, group in sorted(batch.by_month(rows).items()):

@@ -21,7 +21,7 @@ _HEADER: Final = (
 
 # In this order: a later pattern must not match what an earlier one wrote.
 _REPLACEMENTS: Final = (
-    (r"every query, for coroutines", "every query, for threads"),
+    (r"the asynchronous client", "the synchronous client"),
     (r"AsyncTokenLedgerQueries", "TokenLedgerQueries"),
     (r"; each method is awaited\.", "."),
     (

@@ -1,4 +1,4 @@
-"""From a span to a priced row in Postgres, and from rows to answers."""
+"""Turns spans into priced rows in Postgres, and rows into reports."""
 
 from tokenledger_exporter.recorder.sdk_import import load_sdk
 

@@ -1,4 +1,4 @@
-"""What this process has installed: the ledger in force, and state that exists once per process.
+"""Process-wide state: the installed ledger, and what else exists once per process.
 
 The recorder sets it and the queries read it, so that neither needs to import the other.
 """
@@ -26,7 +26,7 @@ class Process:
     """State of this process.
 
     Args:
-        ledger: the ledger in force; `None` before `configure()` and after its shutdown.
+        ledger: the ledger in effect; `None` before `configure()` and after its shutdown.
         has_metrics: whether the ledger's metrics are registered with the app's meter provider.
         embedded: the embedded Postgres that this process started; `None` if it did not.
         exit_began_at: when the interpreter began to exit, by `time.monotonic()`; `None` before.

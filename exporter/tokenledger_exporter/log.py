@@ -1,4 +1,4 @@
-"""Log records of the ledger: an event name, one sentence, and the facts as fields.
+"""Log records of the ledger: an event name, one sentence, and structured fields.
 
 Each record of the logger `tokenledger` has the fields `event` and `facts`, so that a JSON log can
 be searched by them. No record holds a value from the app: no URL, prompt, key or id.

@@ -1,6 +1,6 @@
 """Makes untrusted text safe to print in a terminal, in a CSV file and in Markdown.
 
-Names come from the senders of calls. Printed unchanged, they could move a terminal's cursor, write
+Names come from the senders of calls. Printed unchanged, they could move a terminal's cursor, change
 its clipboard, look like another row, or run as a spreadsheet formula. JSON needs none of this.
 """
 

@@ -1,4 +1,4 @@
-"""What your LLM features cost, in your own Postgres: the part that runs inside your app.
+"""Records what your LLM features cost in your own Postgres: the part that runs in your app.
 
 `configure` opens the ledger. `patch_openai` and `patch_anthropic` record calls. `attribution`
 attributes them. `track` and `track_llm` record calls that no patch sees. `meter` sums the calls of

@@ -1,4 +1,4 @@
-"""Tricks with Python's frames: hiding a wrapper from warnings, and finding a caller's frame."""
+"""Frame helpers: hide a wrapper from warnings, and find a caller's frame."""
 
 from __future__ import annotations
 

@@ -27,16 +27,36 @@ def report(place: str, what: str) -> None:
         place: which part of the instrumentation failed; one log line per place.
         what: the class of the error, or what was wrong with a value; never any content of a call.
     """
-    with _lock:
-        _counts[place] += 1
-        first = _counts[place] == 1
-    if first:
+    if _count(place):
         LOGGER.warning(
             "tokenledger: %s failed (%s). The app's call is not affected. Further failures of this "
             "kind are only counted; see tokenledger.health()",
             place,
             what,
         )
+
+
+def report_invalid(argument: str, problem: str) -> None:
+    """Count an argument that was ignored; the first one of each name is logged.
+
+    Args:
+        argument: the function and its argument, such as `track_cost(input_tokens=)`.
+        problem: what was expected, and the type of the value; never any content of a call.
+    """
+    if _count(argument):
+        LOGGER.warning(
+            "TokenLedger: %s was ignored: %s. Further ones are only counted; see "
+            "tokenledger.health()",
+            argument,
+            problem,
+        )
+
+
+def _count(place: str) -> bool:
+    """Whether it is the first failure of its place."""
+    with _lock:
+        _counts[place] += 1
+        return _counts[place] == 1
 
 
 def counts() -> dict[str, int]:

@@ -1,8 +1,8 @@
-"""Shortcuts past OpenTelemetry's public functions, each with a self-check and a fall-back.
+"""Shortcuts past OpenTelemetry's public functions, each with a self-check and a fallback.
 
 A call pays for every step, and the public functions cost as much as the rest of recording it. Each
 shortcut is checked against the public function. Where a release of OpenTelemetry works differently,
-the public function is used instead: slower, never wrong.
+the public function is used instead, which is slower but correct.
 """
 
 from __future__ import annotations

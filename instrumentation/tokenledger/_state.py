@@ -1,6 +1,6 @@
 """The state of this process: settings, ledger, instrumented SDKs, and the app's tracer provider.
 
-The set-up is one value that is replaced as a whole, so a call reads a consistent picture without a
+The setup is one value that is replaced as a whole, so a call reads a consistent picture without a
 lock.
 """
 
@@ -31,7 +31,7 @@ SHUTDOWN_TIMEOUT_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What is in force. Without a ledger, calls are spans of the app's tracing only."""
+    """The active configuration. Without a ledger, calls are spans of the app's tracing only."""
 
     settings: Settings = field(default_factory=Settings)
     ledger: Ledger | None = None
@@ -40,7 +40,7 @@ class Setup:
 
 
 class Runtime:
-    """Holds the set-up in force, the instrumented SDKs and the app's tracer provider."""
+    """Holds the setup in effect, the instrumented SDKs and the app's tracer provider."""
 
     def __init__(self) -> None:
         self.setup = Setup()
@@ -49,7 +49,7 @@ class Runtime:
         self._changing = Lock()
 
     def start(self, settings: Settings) -> None:
-        """Bring settings into force, and open the ledger unless they disable it.
+        """Apply settings, and open the ledger unless they disable it.
 
         A ledger that cannot be opened is one log line, not an error.
         """

@@ -2,7 +2,7 @@
 
 The launcher makes a flag from every `OTEL_*` attribute of the modules in the entry-point group
 `opentelemetry_environment_variables`, and sets the variable of that name. `TOKENLEDGER_<OPTION>`
-means the same and wins. `tokenledger_semconv.settings` explains each option.
+has the same meaning and takes precedence. `tokenledger_semconv.settings` explains each option.
 """
 
 from typing import Final
@@ -17,7 +17,7 @@ OTEL_PYTHON_TOKENLEDGER_APP_NAME: Final = "OTEL_PYTHON_TOKENLEDGER_APP_NAME"
 """The app's name in the ledger. Text; else `service.name`."""
 
 OTEL_PYTHON_TOKENLEDGER_ENVIRONMENT: Final = "OTEL_PYTHON_TOKENLEDGER_ENVIRONMENT"
-"""Where the app runs. Text; else `deployment.environment.name`."""
+"""Deployment environment. Text; default: `deployment.environment.name`."""
 
 OTEL_PYTHON_TOKENLEDGER_BATCH_SIZE: Final = "OTEL_PYTHON_TOKENLEDGER_BATCH_SIZE"
 """The most rows per COMMIT. Whole number, 1 to 100,000."""
@@ -55,7 +55,7 @@ OTEL_PYTHON_TOKENLEDGER_STREAM_USAGE: Final = "OTEL_PYTHON_TOKENLEDGER_STREAM_US
 """False never asks an OpenAI chat stream for its usage. Flag."""
 
 OTEL_PYTHON_TOKENLEDGER_PROVIDER_HOSTS: Final = "OTEL_PYTHON_TOKENLEDGER_PROVIDER_HOSTS"
-"""The provider that answers at a host. `host=provider,...` or JSON."""
+"""Maps hosts to providers. `host=provider,...` or JSON."""
 
 OTEL_PYTHON_TOKENLEDGER_BUFFER_SIZE: Final = "OTEL_PYTHON_TOKENLEDGER_BUFFER_SIZE"
 """The most calls to hold in memory while the spool's disk accepts none. Whole number."""
@@ -77,7 +77,7 @@ OTEL_PYTHON_TOKENLEDGER_CIRCUIT_BREAKER_THRESHOLD: Final = (
 OTEL_PYTHON_TOKENLEDGER_CIRCUIT_BREAKER_TIMEOUT: Final = (
     "OTEL_PYTHON_TOKENLEDGER_CIRCUIT_BREAKER_TIMEOUT"
 )
-"""How long it stops. Seconds."""
+"""How long the circuit stays open. Seconds."""
 
 OTEL_PYTHON_TOKENLEDGER_FLUSH_BATCH_SIZE: Final = "OTEL_PYTHON_TOKENLEDGER_FLUSH_BATCH_SIZE"
 """Another name for the batch size. Whole number."""

@@ -1,4 +1,4 @@
-"""The query API of the exporter, under the name that the older quick start teaches.
+"""The query API of the exporter, under the name used in the older quick start.
 
 This module and `server` may import the exporter; `import tokenledger` loads neither.
 """

@@ -263,13 +263,13 @@ it identifies the row, whenever the span was made. Integer, nanoseconds since 19
 instrumentors."""
 
 SERVICE_NAME: Final = "service.name"
-"""The app. String, resource attribute. The app's OpenTelemetry set-up, or `app_name`."""
+"""The app. String, resource attribute. The app's OpenTelemetry setup, or `app_name`."""
 
 SERVICE_VERSION: Final = "service.version"
-"""The app's release. String, resource attribute. The app's OpenTelemetry set-up."""
+"""The app's release. String, resource attribute. The app's OpenTelemetry setup."""
 
 DEPLOYMENT_ENVIRONMENT: Final = "deployment.environment.name"
-"""Where the app runs (`production`). String, resource attribute. OTel set-up, or `environment`."""
+"""Where the app runs (`production`). String, resource attribute. OTel setup, or `environment`."""
 
 DEPLOYMENT_ENVIRONMENT_UNTIL_1_26: Final = "deployment.environment"
 """The environment under its older name. String, resource attribute. Older emitters."""

@@ -42,7 +42,7 @@ DIMENSIONS: Final = (
 )
 """Every fixed dimension; `metadata.<key>` groups by any other key of the app's attribution."""
 
-ROLLED_UP: Final = tuple(
+ROLLUP_DIMENSIONS: Final = tuple(
     dimension for dimension in DIMENSIONS if dimension.name not in {"provider", "model", "session"}
 )
 """Dimensions with their own sums by hour and day. All sums except those by user are split by

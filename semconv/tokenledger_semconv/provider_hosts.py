@@ -1,4 +1,4 @@
-"""Which provider answers at a host: names in the spelling of the semantic conventions."""
+"""Maps API hosts to providers, in the spelling of the semantic conventions."""
 
 import re
 from collections.abc import Mapping
@@ -106,7 +106,7 @@ def provider_of_host(
     return next((provider for hosts, provider in _REGIONAL_HOSTS if hosts.fullmatch(name)), "")
 
 
-def _by_ending(name: str, providers: Mapping[str, object]) -> str:
+def _by_suffix(name: str, providers: Mapping[str, object]) -> str:
     known = {ending.lower(): provider for ending, provider in providers.items()}
     labels = name.split(".")
     endings = (".".join(labels[start:]) for start in range(len(labels)))

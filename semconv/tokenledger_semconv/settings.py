@@ -1,7 +1,7 @@
 """Every option of `configure()`, with its default, its environment variable and its meaning.
 
 Precedence: argument > `TOKENLEDGER_<OPTION>` > `OTEL_PYTHON_TOKENLEDGER_<OPTION>` (set by
-`opentelemetry-instrument --tokenledger_<option>`) > the named fall-backs > default.
+`opentelemetry-instrument --tokenledger_<option>`) > the named fallbacks > default.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Settings:
         embedded: without a database URL, start an embedded Postgres; for scripts and notebooks.
         app_name: fills the column `app_name`; "" uses the resource's `service.name`.
         environment: fills the column `environment`; "" uses `deployment.environment.name`.
-        batch_size: the most rows per COMMIT; 1 to 100,000.
+        batch_size: maximum rows per COMMIT; 1 to 100,000.
         flush_interval_seconds: the longest time a row waits before it is written; above 0.
         async_mode: False makes a call return only after its row is committed (or spooled, if the
             database is unreachable).
@@ -53,7 +53,7 @@ class Settings:
             complete.
         default_metadata: attribution of calls that have none of their own.
         agent_id: the default agent of every call.
-        tags: more default metadata, under another tracker's name; wins over `default_metadata`.
+        tags: more default metadata, under another tracker's name; overrides `default_metadata`.
         enabled: False patches no SDK and opens no ledger.
         debug: print one line per call to standard error.
         spool_dir: directory of the crash-safe spool; "" is the user's state directory.
@@ -103,7 +103,7 @@ class Settings:
                 raise SettingsError(f"{option} must be {minimum} or more, not {value}")
         for option in _SECONDS:
             if not (value := getattr(self, option)) > 0:
-                raise SettingsError(f"{option} must be more than 0 seconds, not {value}")
+                raise SettingsError(f"{option} must be greater than 0, not {value}")
 
 
 ALIASES: Final[Mapping[str, str]] = {"flush_batch_size": "batch_size"}
@@ -148,7 +148,7 @@ def read_settings(
     values: dict[str, Any] = {}
     for option in OPTIONS:
         if option in passed:
-            values[option] = _checked(option, passed[option])
+            values[option] = _validate(option, passed[option])
         elif (text := _environment_text(option, environ)) is not None:
             values[option] = _PARSERS.get(option, _text)(option, text)
     if "provider_hosts" in values:
@@ -187,7 +187,7 @@ def _environment_text(option: str, environ: Mapping[str, str]) -> str | None:
     return next((environ[name] for name in names if name and environ.get(name)), None)
 
 
-def _checked(option: str, value: object) -> object:
+def _validate(option: str, value: object) -> object:
     """A value passed in code; raises if its type is not the option's."""
     if option in _NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise SettingsError(f"{option} must be a number, not {value!r}")
@@ -206,7 +206,7 @@ def _text(_option: str, text: str) -> str:
     return text
 
 
-def _whole(option: str, text: str) -> int:
+def _parse_whole_number(option: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
@@ -220,7 +220,7 @@ def _number(option: str, text: str) -> float:
         raise SettingsError(f"{option} must be a number, not {text!r}") from None
 
 
-def _flag(option: str, text: str) -> bool:
+def _parse_flag(option: str, text: str) -> bool:
     flags = {"1": True, "true": True, "yes": True, "on": True}
     flags |= {"0": False, "false": False, "no": False, "off": False}
     try:
@@ -229,13 +229,15 @@ def _flag(option: str, text: str) -> bool:
         raise SettingsError(f"{option} must be true or false, not {text!r}") from None
 
 
-def _mapping(option: str, text: str) -> dict[str, Any]:
+def _parse_mapping(option: str, text: str) -> dict[str, Any]:
     """A JSON object, or a `key=value,key=value` list as in OpenTelemetry's variables."""
     if text.lstrip().startswith("{"):
         try:
             return dict(json.loads(text))
         except ValueError:
-            raise SettingsError(f"{option} must be a JSON object; it is not valid JSON") from None
+            raise SettingsError(
+                f"{option} is not valid JSON; use key=value,key=value or a JSON object"
+            ) from None
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
     if not all(separator for _, separator, _ in pairs):
         raise SettingsError(f"{option} must be key=value,key=value or a JSON object, not {text!r}")
@@ -253,7 +255,7 @@ _FLAGS: Final = ("embedded", "async_mode", "enabled", "debug", "stream_usage")
 _MAPPINGS: Final = ("default_metadata", "tags", "provider_hosts")
 _PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     **dict.fromkeys(_NUMBERS, _number),
-    **dict.fromkeys(_WHOLE_NUMBERS, _whole),
-    **dict.fromkeys(_FLAGS, _flag),
-    **dict.fromkeys(_MAPPINGS, _mapping),
+    **dict.fromkeys(_WHOLE_NUMBERS, _parse_whole_number),
+    **dict.fromkeys(_FLAGS, _parse_flag),
+    **dict.fromkeys(_MAPPINGS, _parse_mapping),
 }

@@ -1,7 +1,7 @@
 """The token vector: the usage of one call, in the units that providers bill.
 
 `None` means that the provider did not report a count, `0` that it reported zero. Input includes
-cache reads and writes, and output includes reasoning, whatever the provider's own convention. A
+cache reads and writes, and output includes reasoning, regardless of the provider's convention. A
 reader brings its numbers into this shape; everything after it relies on the invariants below.
 """
 
@@ -88,8 +88,8 @@ class TokenVector(NamedTuple):
         return self == _NOTHING
 
     def faults(self) -> tuple[str, ...]:
-        """The invariants that this vector violates, as sentences; empty for a sound vector."""
-        return () if self._is_plainly_sound else self._faults()
+        """The invariants that this vector violates, as sentences; empty for a consistent vector."""
+        return () if self._is_clearly_consistent else self._faults()
 
     @property
     def is_plausible(self) -> bool:
@@ -97,7 +97,7 @@ class TokenVector(NamedTuple):
         return max(filter(None, self), default=0) <= MAX_COUNT
 
     @property
-    def _is_plainly_sound(self) -> bool:
+    def _is_clearly_consistent(self) -> bool:
         """Sufficient for most calls, at a tenth of the cost of looking for every fault."""
         read, written, cached, writes, hour, reasoning = self[:TEXT_COUNTS]
         return (
@@ -114,7 +114,7 @@ class TokenVector(NamedTuple):
             f"{name} is negative" for name, count in self._asdict().items() if (count or 0) < 0
         ]
         faults += [
-            f"{name} is over {MAX_COUNT:,}, more than one call can use"
+            f"{name} is more than {MAX_COUNT:,}, which no call uses"
             for name, count in self._asdict().items()
             if (count or 0) > MAX_COUNT
         ]

@@ -56,7 +56,7 @@ def blocks(file: Path, language: str) -> list[Fence]:
     return [each for each in fences(file) if each.language == language and each.runs]
 
 
-def test_blocks_are_found_at_all() -> None:
+def test_the_pages_contain_code_blocks() -> None:
     assert len(BLOCKS) > 50
     assert {"python", "bash", "sql", "console", "toml"} <= {block.language for block in BLOCKS}
 

@@ -29,7 +29,7 @@ def test_it_has_120_lines_at_most() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 120
 
 
-def test_its_program_books_two_calls_at_their_price(
+def test_its_program_records_two_priced_calls(
     program_environment: dict[str, str], tmp_path: Path
 ) -> None:
     run(README, program_environment, tmp_path)

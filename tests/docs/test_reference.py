@@ -1,4 +1,4 @@
-"""The reference pages are complete: the generated parts, and the tables written by hand."""
+"""The reference pages are complete: the generated parts, and the tables written manually."""
 
 from __future__ import annotations
 

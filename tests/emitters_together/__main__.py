@@ -1,4 +1,4 @@
-"""Other instrumentations beside ours, in every order: each call must be one row, at one price.
+"""Other instrumentations together with ours, in every order: each call is one row, at one price.
 
 Run by `make emitters-together`. It makes an environment in a temporary folder, with the pinned
 SDKs, this project and the instrumentations of OpenTelemetry, OpenInference and OpenLLMetry, and

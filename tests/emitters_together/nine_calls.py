@@ -45,11 +45,11 @@ def main(emitters: list[str]) -> int:
         tokenledger.shutdown()
         with psycopg.connect(url) as connection:
             rows, cost = _one(connection, "SELECT count(*), sum(cost_usd) FROM token_ledger_events")
-            (aside,) = _one(connection, "SELECT count(*) FROM token_ledger_duplicates")
+            (duplicates,) = _one(connection, "SELECT count(*) FROM token_ledger_duplicates")
             (waiting,) = _one(
                 connection, "SELECT count(*) FROM token_ledger_events WHERE NOT settled"
             )
-    print(f"{' + '.join(emitters):45} {calls} calls, {rows} rows, {aside} aside, ${cost}")  # noqa: T201
+    print(f"{' + '.join(emitters):45} {calls} calls, {rows} rows, {duplicates} duplicates, ${cost}")  # noqa: T201
     return int(rows != calls or waiting > 0)
 
 

@@ -45,7 +45,7 @@ class Receiver:
 
     Args:
         folder: where its files go.
-        to: whom it hands on to instead of the sink.
+        to: where it forwards to instead of the sink.
     """
 
     def __init__(self, folder: Path, to: str = "") -> None:

@@ -58,7 +58,7 @@ def make_every_call(clients: Clients, provider: DemoProvider) -> int:
     return calls
 
 
-def test_nothing_of_what_was_said_is_kept_anywhere(
+def test_no_prompt_or_answer_is_stored_anywhere(
     provider: DemoProvider,
     clients: Clients,
     database_url: str,

@@ -105,7 +105,7 @@ def left_behind(folder: Path) -> list[str]:
     return found
 
 
-def test_the_demo_ends_well_and_leaves_nothing_behind(demo: Ended) -> None:
+def test_the_demo_succeeds_and_cleans_up(demo: Ended) -> None:
     assert (demo.code, demo.errors) == (0, "")
     assert demo.left_behind == []
 
@@ -131,7 +131,7 @@ def test_every_feature_costs_what_its_tokens_cost(
     assert demo.cells(feature)[1:3] == [cost, str(calls)]
 
 
-def test_the_total_is_the_sum_written_out_by_hand() -> None:
+def test_the_total_equals_the_expected_sum() -> None:
     assert Decimal("0.0356381") == TOTAL
 
 

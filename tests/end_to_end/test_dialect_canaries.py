@@ -24,7 +24,7 @@ TABLES = (
 )
 
 
-def test_nothing_that_was_said_reaches_spool_ledger_or_log(
+def test_no_prompt_or_answer_reaches_spool_ledger_or_log(
     database_url: str,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,

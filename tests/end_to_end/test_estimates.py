@@ -1,4 +1,4 @@
-"""Broken-off streams: recorded ones, cut at random, and how far the estimate is from the truth.
+"""Interrupted streams: recorded ones, cut at random, and how far the estimate is from the truth.
 
 The truth of a cut is the recorded output, shared out by the text that had come. What no text shows
 (hidden reasoning) cannot be estimated from it, so those streams are measured apart.

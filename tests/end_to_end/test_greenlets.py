@@ -71,7 +71,7 @@ def run(folder: Path, program: str, *launcher: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("when", ["before configure()", "after configure()"])
-def test_a_forked_child_runs_none_of_the_apps_greenlets(when: str, tmp_path: Path) -> None:
+def test_a_forked_child_does_not_run_the_apps_greenlets(when: str, tmp_path: Path) -> None:
     if when == "before configure()":
         said, _ = run(tmp_path, TASKS % "", "-m", "gevent.monkey")
     else:
@@ -82,7 +82,7 @@ def test_a_forked_child_runs_none_of_the_apps_greenlets(when: str, tmp_path: Pat
 def test_a_provider_of_the_apps_own_that_runs_greenlets_in_children_is_named_once(
     tmp_path: Path,
 ) -> None:
-    """It does so without us too; whoever looks for the cause finds it in the log."""
+    """It does so without us too; the log names the cause."""
     said, errors = run(tmp_path, TASKS % OWN_PROVIDER, "-m", "gevent.monkey")
     assert "child\n" in said
     assert errors.count("tokenledger: the app's TracerProvider runs") == 1
@@ -92,7 +92,7 @@ def test_a_provider_of_the_apps_own_that_runs_greenlets_in_children_is_named_onc
 
 def test_the_doctor_names_such_a_provider(tmp_path: Path) -> None:
     said, _ = run(tmp_path, ASKS_DOCTOR, "-m", "gevent.monkey")
-    assert said.startswith("warn the app's TracerProvider runs the app's greenlets again in every")
+    assert said.startswith("warn forking makes the app's TracerProvider run the app's greenlets")
     assert "below 1.44" in said
     said, _ = run(tmp_path, ASKS_DOCTOR)
     assert said.startswith("ok ")

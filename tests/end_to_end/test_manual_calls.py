@@ -1,4 +1,4 @@
-"""Calls tracked by hand reach Postgres once, on their own day, at the cost `meter` reported."""
+"""Calls tracked manually reach Postgres once, on their own day, at the cost `meter` reported."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_disabled_patches_nothing_and_opens_nothing(
     assert ask(database_url, COUNT) == [(0,)]
 
 
-def test_nothing_traced_is_still_everything_in_the_ledger(
+def test_all_calls_are_recorded_at_zero_sampling(
     sdks: DemoProvider, database_url: str, app: InMemorySpanExporter
 ) -> None:
     tokenledger.init(database_url=database_url, sample_rate=0.0)
@@ -263,7 +263,7 @@ def test_the_variable_of_an_option_has_its_effect(
     assert has_effect(tried)
 
 
-# Without a database there is nothing to see, and nobody wants to wait for the default of 5 s.
+# Without a database there is nothing to see, and the default wait of 5 s is too long.
 @pytest.mark.parametrize(
     "option", [name for name in OPTIONS if name not in {"database_url", "flush_interval_seconds"}]
 )
@@ -348,7 +348,9 @@ async def test_every_way_to_call_carries_its_attribution(
     assert len(sdks.requests) == 7
 
 
-def test_health_flush_and_shutdown_say_what_was_done(sdks: DemoProvider, database_url: str) -> None:
+def test_health_flush_and_shutdown_report_their_results(
+    sdks: DemoProvider, database_url: str
+) -> None:
     tokenledger.init(database_url=database_url)
     ask_openai(sdks)
     ask_openai(sdks)

@@ -61,7 +61,7 @@ def day(ago: int) -> Any:  # noqa: ANN401 - a date, as Postgres returns it
     return (datetime.now(timezone.utc) - timedelta(days=ago)).date()
 
 
-def test_money_by_day_and_model(ledger: str) -> None:
+def test_cost_by_day_and_model(ledger: str) -> None:
     question = """
         SELECT DATE(timestamp) AS date, model, SUM(cost_usd) AS cost, COUNT(*) AS requests
         FROM token_ledger_events
@@ -77,7 +77,7 @@ def test_money_by_day_and_model(ledger: str) -> None:
     ]
 
 
-def test_money_by_user_in_a_week(ledger: str) -> None:
+def test_cost_by_user_in_a_week(ledger: str) -> None:
     question = """
         SELECT user_id, SUM(cost_usd) AS total_cost, COUNT(*)
         FROM token_ledger_events
@@ -88,7 +88,7 @@ def test_money_by_user_in_a_week(ledger: str) -> None:
     assert ask(ledger, question) == [("ben", DEAR, 1), ("ada", NOW + CHEAP, 2)]
 
 
-def test_the_dearest_users_of_a_month(ledger: str) -> None:
+def test_the_most_expensive_users_of_a_month(ledger: str) -> None:
     question = """
         SELECT user_id, SUM(cost_usd) AS total_cost, COUNT(*) AS requests
         FROM token_ledger_events
@@ -100,7 +100,7 @@ def test_the_dearest_users_of_a_month(ledger: str) -> None:
     assert ask(ledger, question) == [("ada", NOW + CHEAP + OLD, 3), ("ben", DEAR, 1)]
 
 
-def test_money_by_a_metadata_key(ledger: str) -> None:
+def test_cost_by_a_metadata_key(ledger: str) -> None:
     question = """
         SELECT metadata->>'feature' AS feature, SUM(cost_usd) AS cost
         FROM token_ledger_events
@@ -111,7 +111,7 @@ def test_money_by_a_metadata_key(ledger: str) -> None:
     assert ask(ledger, question) == [("chat", DEAR + CHEAP), ("summarize", NOW + OLD)]
 
 
-def test_money_by_organization(ledger: str) -> None:
+def test_cost_by_organization(ledger: str) -> None:
     question = """
         SELECT organization_id, COUNT(*) AS requests, SUM(cost_usd) AS cost
         FROM token_ledger_events
@@ -121,7 +121,7 @@ def test_money_by_organization(ledger: str) -> None:
     assert ask(ledger, question) == [("acme", 3, NOW + DEAR + OLD), ("bolt", 1, CHEAP)]
 
 
-def test_money_by_feature_and_team_in_a_week(ledger: str) -> None:
+def test_cost_by_feature_and_team_in_a_week(ledger: str) -> None:
     question = """
         SELECT feature, team, SUM(cost_usd) AS cost
         FROM token_ledger_events
@@ -149,7 +149,7 @@ def test_a_month_projected_from_a_week(ledger: str) -> None:
         *("endpoint", "organization"),
     ],
 )
-def test_every_view_holds_all_the_money(ledger: str, view: str) -> None:
+def test_every_view_has_the_whole_cost(ledger: str, view: str) -> None:
     question = f"SELECT SUM(cost_usd), SUM(calls) FROM token_ledger_{view}_costs"
     assert ask(ledger, question) == [(NOW + DEAR + CHEAP + OLD, 4)]
 

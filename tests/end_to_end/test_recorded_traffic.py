@@ -72,7 +72,7 @@ COSTS = {
         mtok("0.25", 8_179) + mtok("0.025", 1_024) + mtok("2", 449) + each("10", 2)
     ),
 }
-"""What each of our exchanges costs; `None` where nobody can know."""
+"""What each of our exchanges costs; `None` where it cannot be known."""
 
 ROWS = """
     SELECT feature, model, cost_usd, cost_status,
@@ -191,7 +191,7 @@ def money(row: _Row) -> Decimal | None:
     return cost
 
 
-def test_every_exchange_of_ours_has_its_cost_written_out() -> None:
+def test_every_recorded_exchange_has_an_expected_cost() -> None:
     assert COSTS.keys() == {exchange.id for exchange in own_exchanges()}
     assert sum(cost is not None for cost in COSTS.values()) == 24
 
@@ -237,7 +237,7 @@ async def test_the_whole_corpus_is_recorded_from_async_clients(
 
 
 def assert_as_recorded(found: list[_Row], corpus: dict[str, Exchange]) -> None:
-    """One row an exchange, and beside them those of advisors, with the recorded counts.
+    """One row per exchange, plus those of advisors, with the recorded counts.
 
     Money only where something was counted.
     """

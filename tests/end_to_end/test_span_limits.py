@@ -84,7 +84,7 @@ def ours(exported: InMemorySpanExporter) -> list[ReadableSpan]:
     return [span for span in exported.get_finished_spans() if span.name.startswith("chat")]
 
 
-def test_a_row_says_all_that_its_call_said(
+def test_a_row_has_everything_its_call_reported(
     exported: InMemorySpanExporter, sdks: DemoProvider, database_url: str
 ) -> None:
     sdks.script(*[Use({"input": 1_000, "output": 500})] * 2)
@@ -104,7 +104,7 @@ def test_a_row_says_all_that_its_call_said(
 def test_a_call_below_a_limited_span_of_another_emitter_is_one_row(
     exported: InMemorySpanExporter, sdks: DemoProvider, database_url: str
 ) -> None:
-    """A framework's own telling of the call stands above ours; both are known on one provider."""
+    """A framework's own report of the call is the parent of ours; one provider has both."""
     del exported
     sdks.script(Use({"input": 1_000, "output": 500}))
     tokenledger.configure(database_url=database_url)

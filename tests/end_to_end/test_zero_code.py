@@ -205,7 +205,7 @@ def test_the_launcher_and_the_two_lines_make_one_row_a_call(shop: Path, database
     [("raise SystemExit(3)", 3), ("raise LookupError('parcel')", 1)],
     ids=["exit-code", "exception"],
 )
-def test_an_app_prints_and_ends_as_it_does_alone(
+def test_an_app_behaves_the_same_under_the_launcher(
     sdks: DemoProvider, tmp_path: Path, database_url: str, ending: str, code: int
 ) -> None:
     app = written_app(tmp_path, f"{ONE_CALL}\n{ending}\n")
@@ -239,7 +239,7 @@ def test_a_killed_process_loses_no_call(
 
 
 @pytest.mark.usefixtures("sdks")
-def test_while_the_database_is_away_the_app_works_and_its_rows_wait(
+def test_during_an_outage_the_app_works_and_rows_wait(
     tmp_path: Path, postgres_server: str, database_url: str
 ) -> None:
     variables = {"TOKENLEDGER_DATABASE_URL": database_url}
@@ -255,7 +255,7 @@ def test_while_the_database_is_away_the_app_works_and_its_rows_wait(
 
 
 @pytest.mark.usefixtures("sdks")
-def test_draining_into_a_database_that_is_away_is_one_line_and_exit_code_3(tmp_path: Path) -> None:
+def test_draining_without_a_database_exits_with_3(tmp_path: Path) -> None:
     launch(written_app(tmp_path, ONE_CALL), TOKENLEDGER_DATABASE_URL=DOWN)
     drained = tokenledger("spool", "drain", TOKENLEDGER_DATABASE_URL=DOWN)
     assert_one_clear_line(drained.errors, "connection refused")
@@ -281,7 +281,7 @@ def test_a_missing_table_is_named_with_its_remedy(tmp_path: Path, empty_database
     ],
     ids=["down", "malformed"],
 )
-def test_a_url_that_leads_nowhere_is_one_line_without_its_secrets(
+def test_an_unreachable_url_is_logged_once_without_secrets(
     tmp_path: Path, url: str, said: str
 ) -> None:
     ended = launch(written_app(tmp_path, ONE_CALL), TOKENLEDGER_DATABASE_URL=url)
@@ -329,5 +329,5 @@ context.attach(baggage.set_baggage("tokenledger.feature", "canary-feature", cana
     assert written(database_url, MONEY) == BILL
 
 
-def test_the_bill_of_the_shop_is_the_sum_written_out_by_hand() -> None:
+def test_the_shops_cost_equals_the_expected_sum() -> None:
     assert sum(cost for *_, cost in BILL) == Decimal("0.01670734")

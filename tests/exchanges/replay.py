@@ -1,7 +1,8 @@
 """Plays recorded exchanges through the real SDKs against the demo provider.
 
-Ours are the JSON files beside this module, one usage shape each, written by hand. The larger corpus
-is read from `TOKENLEDGER_TEST_CORPUS` (a folder that holds `exchanges.jsonl`) and never committed.
+Ours are the JSON files next to this module, one usage shape each, written manually. The larger
+corpus is read from `TOKENLEDGER_TEST_CORPUS` (a folder that holds `exchanges.jsonl`) and never
+committed.
 
     with DemoProvider() as provider, Player(provider) as player:
         for exchange in own_exchanges():

@@ -102,7 +102,7 @@ def test_our_exchanges_have_ids_of_their_own() -> None:
 
 
 @pytest.mark.asyncio
-async def test_the_corpus_is_played_whole(provider: DemoProvider) -> None:
+async def test_the_whole_corpus_is_replayed(provider: DemoProvider) -> None:
     """Every exchange, with both kinds of client."""
     corpus = corpus_exchanges()
     if not corpus:

@@ -139,7 +139,7 @@ def end(ending: str) -> None:
 
 
 def until_killed(options: dict[str, Any]) -> None:
-    """Make calls from several threads until somebody ends this process."""
+    """Make calls from several threads until this process is ended."""
     for _ in range(options.get("threads", 4)):
         threading.Thread(target=make_calls, args=[1_000_000, 500.0], daemon=True).start()
     if options.get("exit_after"):
@@ -268,7 +268,7 @@ def poisoned(options: dict[str, Any]) -> None:
         span.end()
         counting.made()
         if number % 10 == 0:
-            # Seven centuries ahead: no partition, so the row is set aside with its reason.
+            # Seven centuries ahead: no partition, so the row is quarantined with its reason.
             start_call(tracer, "poison", 2**63 - 2).end(2**63 - 1)
 
 

@@ -90,7 +90,7 @@ def blackholed(world: World) -> None:
     _outage(world, Fault.BLACKHOLE, 30 if world.whole else 1)
 
 
-@case("database drips")
+@case("database answers very slowly")
 def drips(world: World) -> None:
     _outage(world, Fault.DRIP, 10 if world.whole else 1)
 
@@ -129,7 +129,7 @@ def cut_after(world: World) -> None:
     _cut(world, Fault.CUT_AFTER_COMMIT)
 
 
-@case("crash and recovery of the database in mid-COMMIT")
+@case("crash and recovery of the database during COMMIT")
 def crash(world: World) -> None:
     """A killed session makes Postgres end all others and recover from its log."""
     child = world.start("spans", calls=world.calls, per_second=_rate(world), flush=30.0)
@@ -145,7 +145,7 @@ def crash(world: World) -> None:
     world.end(child)
 
 
-@case("sessions ended by the database in mid-COMMIT")
+@case("sessions ended by the database during COMMIT")
 def restart(world: World) -> None:
     """Every session of the ledger is ended by the server, as a restart does, again and again."""
     child = world.start("spans", calls=world.calls, per_second=_rate(world), flush=30.0)

@@ -81,7 +81,7 @@ def torn(world: World) -> None:
 
 @case("bit flip")
 def flipped(world: World) -> None:
-    """One flipped bit costs one record, and that one is counted: here a record of nobody's call."""
+    """One flipped bit costs one record, which is counted: here a record that belongs to no call."""
     segment = _left_by_a_kill(world)
     with segment.open("r+b") as file:
         file.seek(0, os.SEEK_END)
@@ -93,7 +93,7 @@ def flipped(world: World) -> None:
 
 @case("segment of an unknown version")
 def unknown(world: World) -> None:
-    """It is kept aside under another name, and stops nothing behind it."""
+    """It is renamed, and does not block what follows it."""
     segment = _left_by_a_kill(world)
     (segment.parent / "0-0.seg").write_bytes(b"from the future")
     world.recover()

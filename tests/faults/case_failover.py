@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _IS_SYNCHRONOUS: Final = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
 
 
-@case("failover between two servers in mid-COMMIT")
+@case("failover between two servers during COMMIT")
 def failover(world: World) -> None:
     """The primary's processes are killed, the synchronous standby is promoted."""
     home = world.outliving.enter_context(temporary_home())

@@ -92,5 +92,5 @@ def poisoned(world: World) -> None:
     with psycopg.connect(world.url) as connection:
         [(refused,)] = connection.execute("SELECT count(*) FROM token_ledger_rejected").fetchall()
     assert refused == min(world.calls, 1_000) // 10
-    # What nobody counted must not hide what somebody did.
+    # Calls that were not counted must not hide calls that were.
     assert CallCounter(world.counts).next_call()

@@ -95,7 +95,7 @@ def exit_down(world: World) -> None:
         world.proxy.become(Fault.NONE)
 
 
-@case("frozen, thawed and killed")
+@case("SIGSTOP, SIGCONT, SIGKILL")
 def frozen(world: World) -> None:
     """As a suspended laptop or container: its connections are gone when it goes on."""
     child = world.start("until_killed")
@@ -144,7 +144,7 @@ def cancel_call(world: World) -> None:
     _cancel(world, stream=False)
 
 
-@case("asyncio cancel in mid-stream")
+@case("asyncio cancel during a stream")
 def cancel_stream(world: World) -> None:
     _cancel(world, stream=True)
 

@@ -44,7 +44,7 @@ def _call() -> None:
 
 
 def main() -> None:
-    """Put tasks into the queue, or work on them with children that are let go after a few."""
+    """Put tasks into the queue, or work on them with children that end after a few."""
     what, *arguments = sys.argv[1:]
     app = _queue()
     if what == "send":

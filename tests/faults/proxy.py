@@ -1,6 +1,6 @@
 """A TCP proxy in front of Postgres that breaks on demand, and proves that it does.
 
-A fault nobody has seen proves nothing: `prove` runs each fault against a connection of its own
+A fault that was never seen proves nothing: `prove` runs each fault against a connection of its own
 before the case begins.
 """
 

@@ -43,7 +43,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in list(os.environ):
         if name.startswith(_OURS):
             monkeypatch.delenv(name)
-    monkeypatch.setattr(usage_request, "TARGETS", usage_request.KnownTargets())
+    monkeypatch.setattr(usage_request, "TARGETS", usage_request.UsageSupportCache())
     _guard.reset()
     before = context.get_current()
     yield

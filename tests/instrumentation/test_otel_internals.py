@@ -50,7 +50,7 @@ def record_calls(span: object, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return calls
 
 
-@pytest.mark.parametrize("keys", [{}, NO_KEYS], ids=["shortcut", "fall-back"])
+@pytest.mark.parametrize("keys", [{}, NO_KEYS], ids=["shortcut", "fallback"])
 def test_a_context_is_as_the_public_functions_make_it(
     monkeypatch: pytest.MonkeyPatch, keys: dict[str, str]
 ) -> None:
@@ -64,7 +64,7 @@ def test_a_context_is_as_the_public_functions_make_it(
 
 
 @pytest.mark.parametrize("name", ["baggage_in", "_baggage_in"])
-def test_baggage_is_read_from_a_context_and_none_is_none(name: str) -> None:
+def test_baggage_is_read_from_a_context_or_is_empty(name: str) -> None:
     read = vars(_otel_internals)[name]
     assert read(Context()) is None
     assert dict(read(baggage.set_baggage("user.id", "u-1", Context()))) == {"user.id": "u-1"}
@@ -88,7 +88,7 @@ def test_the_installed_release_has_both_shortcuts() -> None:
 
 
 @pytest.mark.parametrize("limits", [{}, {"max_span_attributes": 3}, {"max_attribute_length": 2}])
-def test_a_span_gets_what_its_own_method_would_have_set(limits: dict[str, int]) -> None:
+def test_a_span_gets_the_same_attributes_as_from_its_method(limits: dict[str, int]) -> None:
     for _ in range(3):
         ours, reference = new_span(**limits), new_span(**limits)
         set_attributes(ours, ATTRIBUTES)

@@ -37,7 +37,7 @@ def test_it_starts_if_the_exporter_or_the_database_is_named(
     assert is_requested(environ) is acts
 
 
-def test_it_does_what_configure_does(
+def test_zero_code_start_calls_configure(
     ledgers: list[LedgerInMemory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "tokenledger")
@@ -48,7 +48,7 @@ def test_it_does_what_configure_does(
     assert ledgers[0].settings.app_name == "shop"
 
 
-def test_otherwise_it_opens_nothing(ledgers: list[LedgerInMemory]) -> None:
+def test_without_exporter_or_database_nothing_opens(ledgers: list[LedgerInMemory]) -> None:
     before_instrumentors()
     assert not ledgers
 
@@ -64,7 +64,7 @@ def test_an_invalid_option_is_one_log_line_and_not_an_error(
         before_instrumentors()
     assert not ledgers
     assert len(caplog.records) == 1
-    assert "batch_size" in caplog.text
+    assert "TOKENLEDGER_BATCH_SIZE must be a whole number" in caplog.text
     assert "canary" not in caplog.text
 
 

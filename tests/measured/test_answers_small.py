@@ -41,7 +41,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(below)
 
 
-def test_a_question_reads_sums_and_the_calls_that_came_since(postgres_server: str) -> None:
+def test_a_query_reads_sums_and_later_calls(postgres_server: str) -> None:
     url = made_ledger(postgres_server, "bench_answers", CALLS)
     with psycopg.connect(url, autocommit=True) as connection:
         for name, asked in questions().items():
@@ -49,7 +49,8 @@ def test_a_question_reads_sums_and_the_calls_that_came_since(postgres_server: st
         with closing(BatchWriter(url)) as writer:
             writer.write(of_now(made_rows(NEW), random.Random(1)))  # noqa: S311 - any rows do
         for name, asked in questions().items():
-            # Beside the new calls, those of the same slices: of an hour there are no more than 7.
+            # In addition to the new calls, those of the same slices: of an hour there
+            # are no more than 7.
             assert NEW <= calls_read(connection, next(report_steps(asked))) <= NEW + 7, name
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute("DROP DATABASE bench_answers WITH (FORCE)")

@@ -1,7 +1,7 @@
 """The lightest there is stays so: bytecodes are exact, so a call may cost no more than this.
 
 Counted on CPython 3.11; other releases divide the same work differently. `make bench` prints the
-figures, and times beside them.
+figures, and times next to them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def test_a_call_costs_little_more_than_a_span(
 
 
 @pytest.mark.parametrize("call", ["chat", "response", "message"])
-def test_booking_a_call_twice_when_sent_and_when_ended_costs_a_third_of_a_span_more(
+def test_writing_both_records_adds_a_third_of_a_span(
     compared: Variants, stubs: StubCalls, call: str
 ) -> None:
     made = getattr(stubs, call)
@@ -61,7 +61,7 @@ def test_booking_a_call_twice_when_sent_and_when_ended_costs_a_third_of_a_span_m
     assert bytecodes(compared.booked(made)) - bytecodes(compared.ours(made)) <= 700
 
 
-def test_a_chunk_of_text_costs_one_look(compared: Variants, stubs: StubCalls) -> None:
+def test_a_text_chunk_is_read_once(compared: Variants, stubs: StubCalls) -> None:
     asked = partial(stubs.chat_stream, asked=True)
     assert chunk_bytecodes(compared, asked) <= 30
     assert chunk_bytecodes(compared, stubs.message_stream) <= 30

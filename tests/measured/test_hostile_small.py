@@ -1,4 +1,4 @@
-"""A good sender beside hostile ones, in short: nothing refused, and the service's memory bounded.
+"""A good sender next to hostile ones, in short: nothing rejected, and the service's memory bounded.
 
 How long its answers take is for `make hostile` on a quiet machine.
 """
@@ -23,7 +23,7 @@ SECONDS: Final = 2.0
 @pytest.mark.parametrize(
     "attack", ["much metadata", "small events", "old ids", "pipelined refusals", "connections"]
 )
-def test_a_good_sender_is_never_refused_beside_a_hostile_one(
+def test_a_well_behaved_sender_is_never_rejected_during_an_attack(
     database_url: str, tmp_path: Path, attack: str
 ) -> None:
     good, hostile = new_token(), new_token()

@@ -8,8 +8,8 @@ import pytest
 from openai import OpenAI
 from openai.resources.chat.completions import Completions
 
-from benchmarks.beside_a_peer import ASYNC, CALLS, STREAMS, Figures
 from benchmarks.instrumentations import PEERS
+from benchmarks.next_to_a_peer import ASYNC, CALLS, STREAMS, Figures
 from benchmarks.peer_calls import table
 from benchmarks.switching import Switch
 
@@ -40,14 +40,14 @@ def test_the_page_has_the_table_that_is_printed() -> None:
     assert [cells(line)[0] for line in shown] == [cells(line)[0] for line in printed]
 
 
-def test_a_row_says_bytecodes_and_times_in_bare_spans_beside_ours_in_the_same_run() -> None:
+def test_a_row_reports_bytecodes_and_relative_times() -> None:
     *_, peer, ours = table({"one": run(all_of(8_113))})
     # 170 us / 50 us, and ours 75 us / 50 us.
     assert cells(peer) == ["one", *["8,113"] * 5, *["3.40 (1.50)"] * 4]
     assert cells(ours) == ["ours", *["2,499"] * 5, *["1.50"] * 4]
 
 
-def test_a_call_that_a_peer_leaves_alone_is_none_like_its_streams_and_time() -> None:
+def test_a_call_a_tool_does_not_instrument_shows_none() -> None:
     *_, peer, _ours = table({"one": run({**all_of(8_113), "anthropic": 0, "anthropic chunk": 0})})
     assert cells(peer)[3] == "none"
     assert cells(peer)[5] == "none"
@@ -64,14 +64,14 @@ def test_counts_that_differ_between_runs_are_shown_from_the_fewest_to_the_most()
     assert ours == ["ours", *["2,499 to 2,510"] * 5, *["1.70"] * 4]
 
 
-def test_a_peer_that_ours_cannot_stand_beside_has_its_own_times_only() -> None:
+def test_a_tool_that_conflicts_with_ours_is_measured_alone() -> None:
     alone = Figures({"floor": FLOOR, "peer": OURS}, {"floor": all_of(50), "peer": all_of(100)})
     *_, peer, last = table({"one": run(OURS), "alone": alone})
     assert cells(peer)[6:] == ["2.00"] * 4
     assert cells(last)[0] == "ours"
 
 
-def test_what_an_instrumentation_puts_into_the_sdk_is_taken_out_and_put_in_again() -> None:
+def test_patches_are_removed_and_reapplied() -> None:
     before = vars(Completions)["create"]
 
     def patched() -> None:

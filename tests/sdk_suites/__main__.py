@@ -32,7 +32,7 @@ class Suite:
 
     Args:
         sdk: its name on the package index.
-        extras: what its tests import beside it.
+        extras: what its tests import in addition.
         tests: the tests that need neither a network nor a mock server.
         options: what its own settings pass to pytest besides what is passed here.
         meant: tests that fail by what we are for -> why.

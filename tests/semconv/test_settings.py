@@ -74,15 +74,15 @@ def test_the_variables_of_other_tools_are_fall_backs() -> None:
     [
         ("batch_size", "many", "must be a whole number"),
         ("batch_size", "0", "must be 1 to 100,000, not 0"),
-        ("flush_interval_seconds", "0", "must be more than 0 seconds"),
+        ("flush_interval_seconds", "0", "must be greater than 0"),
         ("sample_rate", "1.5", "must be 0.0 to 1.0"),
         ("debug", "maybe", "must be true or false"),
         ("tags", "team", "must be key=value"),
         ("buffer_size", "0", "must be 1 or more"),
         ("max_retries", "-1", "must be 0 or more"),
         ("circuit_breaker_threshold", "0", "must be 1 or more"),
-        ("retry_backoff_base", "0", "must be more than 0 seconds"),
-        ("circuit_breaker_timeout", "-1", "must be more than 0 seconds"),
+        ("retry_backoff_base", "0", "must be greater than 0"),
+        ("circuit_breaker_timeout", "-1", "must be greater than 0"),
         ("default_metadata", "{", "not valid JSON"),
     ],
 )
@@ -91,7 +91,7 @@ def test_an_invalid_value_is_named_with_the_valid_ones(
 ) -> None:
     with pytest.raises(SettingsError, match=remedy) as caught:
         read_settings(environ={environment_variable(option): value})
-    assert option in str(caught.value)
+    assert option in str(caught.value).lower()
 
 
 @pytest.mark.parametrize(

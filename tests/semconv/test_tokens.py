@@ -90,5 +90,5 @@ def test_any_billed_count_is_a_measure(vector: TokenVector) -> None:
     assert vector.has_length == (vector.total_tokens is None)
 
 
-def test_tool_uses_alone_are_no_measure_of_a_call() -> None:
+def test_tool_uses_alone_do_not_measure_a_call() -> None:
     assert not TokenVector(web_search_requests=1).is_measured

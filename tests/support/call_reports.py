@@ -28,7 +28,7 @@ MS = 1_000_000
 
 
 @dataclass(frozen=True)
-class Told:
+class CallReport:
     """A span report of a call with 1,000 input and 100 output tokens that takes two seconds.
 
     Args:
@@ -47,7 +47,7 @@ class Told:
     response_id: str = "chatcmpl-AbCdEfGhIjKlMnOpQrStUvWxYz123"
     after_ms: int = 0
     lasts_ms: int = 2_000
-    above: Told | None = None
+    above: CallReport | None = None
     counts: tuple[int, int] | None = (1_000, 100)
     more: Mapping[str, AttributeValue] = field(default_factory=dict[str, "AttributeValue"])
     token: str = ""
@@ -55,7 +55,7 @@ class Told:
     trace_id: bytes = field(default_factory=lambda: os.urandom(16))
     span_id: int = field(default_factory=lambda: int.from_bytes(os.urandom(8), "big"))
 
-    def around(self, **changed: object) -> Told:
+    def around(self, **changed: object) -> CallReport:
         """A span of another emitter around this one, such as a wrapper's."""
         outer = replace(
             self,
@@ -66,7 +66,7 @@ class Told:
         )
         return replace(outer, **changed)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
-    def within(self, outer: Told) -> Told:
+    def within(self, outer: CallReport) -> CallReport:
         """The same span as a child of another span."""
         return replace(self, above=outer, trace_id=outer.trace_id)
 

@@ -1,6 +1,6 @@
 """A connection with a timeout for the server's answers.
 
-TCP keepalives detect a peer that is gone. A server that hangs still answers keepalives, so without
+TCP keepalives detect a dead peer. A server that hangs still answers keepalives, so without
 this timeout the ledger would wait forever.
 """
 

@@ -50,7 +50,8 @@ def zone_of(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise InvalidRequestError(
-            f"unknown time zone {name!r}; use an IANA name such as Europe/Berlin (if this machine "
+            f"unknown time zone {name!r}; use an IANA name such as America/New_York (if this "
+            "machine "
             "has no time zone data, run 'pip install tzdata')"
         ) from None
 
@@ -112,9 +113,7 @@ def _narrowed(
     parts: list[sql.Composable] = [sql.SQL("")]
     for number, name in enumerate(where or {}):
         if name in _BUCKETS:
-            raise InvalidRequestError(
-                f"cannot filter by the period {name!r}; give a start and an end instead"
-            )
+            raise InvalidRequestError(f"cannot filter by {name!r}; use a start and an end instead")
         condition = sql.SQL("AND {} = ANY({}::text[])")
         parts.append(condition.format(column(name), sql.Placeholder(f"where_{number}")))
     return sql.SQL(" ").join(parts), narrowing_values(where)

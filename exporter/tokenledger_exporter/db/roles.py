@@ -50,7 +50,7 @@ def create_roles(database_url: str, prefix: str = DEFAULT_PREFIX) -> tuple[str, 
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class ReaderBinding:
     """The organizations a reader is bound to, and the result of reading as that reader.
 
     Args:
@@ -73,14 +73,16 @@ class Bound:
             return f"{self.reader} sees {names}"
         if self.organizations is None or self.not_verified:
             return f"{self.reader} is bound to {names}; not verified: {self.not_verified}"
-        seen = f"{self.reader} sees {', '.join(self.seen) or 'no calls'} only"
+        if not self.seen:
+            return f"{self.reader} can see only calls of {names}; there are none yet"
+        sentence = f"{self.reader} can see only calls of {', '.join(self.seen)}"
         unseen = [name for name in self.organizations if name not in self.seen]
-        return f"{seen}; no calls of {', '.join(unseen)} yet" if unseen else seen
+        return f"{sentence}; no calls of {', '.join(unseen)} yet" if unseen else sentence
 
 
 def bind_reader(
     database_url: str, reader: str, organizations: Sequence[str], *, to_all: bool = False
-) -> Bound:
+) -> ReaderBinding:
     """Bind a reader to more organizations and verify it by reading as that role.
 
     Args:
@@ -148,7 +150,7 @@ def unbound_readers(connection: psycopg.Connection[Any]) -> list[str]:
     return [name for (name,) in rows]
 
 
-def _read_as(connection: psycopg.Connection[Any], reader: str) -> Bound:
+def _read_as(connection: psycopg.Connection[Any], reader: str) -> ReaderBinding:
     """Read as a reader, in a transaction that is rolled back, and return what it sees.
 
     Raises:
@@ -175,22 +177,22 @@ def _read_as(connection: psycopg.Connection[Any], reader: str) -> Bound:
             f"GRANT {DEFAULT_PREFIX}_reader TO {role.as_string(None)} and bind it again"
         ) from None
     if bound_to is None:
-        return Bound(reader, None)
+        return ReaderBinding(reader, None)
     if sees_others:
         raise InvalidRequestError(
             f"{reader} sees more than {', '.join(organizations)}: run 'tokenledger db roles' "
             "again, then bind it; nothing was changed"
         )
-    return Bound(reader, tuple(organizations), tuple(name for (name,) in seen))
+    return ReaderBinding(reader, tuple(organizations), tuple(name for (name,) in seen))
 
 
-def _not_verified(connection: psycopg.Connection[Any], reader: str) -> Bound:
+def _not_verified(connection: psycopg.Connection[Any], reader: str) -> ReaderBinding:
     """The binding of a reader whose role this user may not assume."""
     values = {"reader": sql.Identifier(reader).as_string(None)}
     rows = connection.execute(_READERS["bound_to"], values).fetchall()
     organizations = None if any(sees_all for _, sees_all in rows) else tuple(n for n, _ in rows)
     reason = f"this user may not act as {reader} (GRANT {reader} to this user to verify it)"
-    return Bound(reader, organizations, not_verified=reason)
+    return ReaderBinding(reader, organizations, not_verified=reason)
 
 
 def script(prefix: str = DEFAULT_PREFIX, schema: str = "public") -> str:

@@ -13,7 +13,7 @@ from tokenledger_exporter.errors import LedgerError
 _ROW_CLASSES: Final = frozenset({"22", "44", "54"})
 
 
-# The ledger's own constraints, from the migrations. A constraint that was added by hand may be one
+# The ledger's own constraints, from the migrations. A constraint that was added manually may be one
 # that no row can meet.
 _OWN_CONSTRAINTS: Final = frozenset(
     {

@@ -1,7 +1,7 @@
-"""Queries that run on a sync and on an async connection alike.
+"""Queries that run on both sync and async connections.
 
 The steps of a query are a generator: it yields statements, receives their rows, and returns the
-result. So the meaning of the rows is written once, and only the waiting differs.
+result. So each query is implemented once, and only the waiting differs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a request to the answer a real provider would give: which API, how many tokens, which shape.
+"""Builds the response that a real provider would give: which API, how many tokens, which shape.
 
 Caches work as the vendors' do: OpenAI's by itself from 1,024 tokens in steps of 128 (recorded
 traffic), Anthropic's where the request marks a breakpoint. Its floor is 512 to 4,096 tokens by

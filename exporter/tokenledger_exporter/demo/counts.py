@@ -1,7 +1,7 @@
 """How many tokens a fake call uses: scripted by a header, otherwise derived from the request.
 
 The rule of thumb is four characters a token; what matters is that the same requests in the same
-order give the same counts, caches included, so that the demo's money can be checked by hand.
+order give the same counts, caches included, so that the demo's money can be checked manually.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class PromptCache:
         self._seen: Final[set[Hashable]] = set()
 
     def has(self, prefix: Hashable) -> bool:
-        """Whether a prefix was looked up before; the look-up adds it."""
+        """Whether a prefix was looked up before; the lookup adds it."""
         with self._lock:
             known = prefix in self._seen
             self._seen.add(prefix)

@@ -2,7 +2,7 @@
 
 For the demo and the tests: real SDKs point their base URL at it. Counts come from the request, from
 an `x-demo-usage` header, or from `DemoProvider.script`; an `x-demo-status` header refuses a call.
-It answers no question well, checks no key, and speaks no path but the generating ones.
+It returns canned text, checks no API key, and supports only the generation endpoints.
 """
 
 from __future__ import annotations

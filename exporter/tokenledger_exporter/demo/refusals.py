@@ -2,7 +2,7 @@
 
 Shapes, read 2026-11-22: docs.claude.com/en/api/errors (types, `request_id`), the errors quoted in
 public issues for OpenAI, and what openai 3.54 and anthropic 2.12 read of either. Programs read the
-type and the code; the wording of the messages is only like the vendors'. `retry-after-ms` is read
+type and the code; the messages only resemble the vendors'. `retry-after-ms` is read
 by both SDKs before `retry-after` and is short here, so that a retry costs a test no second.
 """
 

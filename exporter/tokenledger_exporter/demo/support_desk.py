@@ -63,11 +63,11 @@ SERVER_LOG = "GET /export/2026-03 502 upstream timed out\n" * 14_000
 @contextmanager
 def working_on(feature: str, team: str, user: str = "") -> Generator[None]:
     """Attribute every model call inside the block, in addition to the outer attribution."""
-    labelled = baggage.set_baggage("tokenledger.feature", feature)
-    labelled = baggage.set_baggage("tokenledger.team", team, labelled)
+    labeled_context = baggage.set_baggage("tokenledger.feature", feature)
+    labeled_context = baggage.set_baggage("tokenledger.team", team, labeled_context)
     if user:
-        labelled = baggage.set_baggage("user.id", user, labelled)
-    token = context.attach(labelled)
+        labeled_context = baggage.set_baggage("user.id", user, labeled_context)
+    token = context.attach(labeled_context)
     try:
         yield
     finally:

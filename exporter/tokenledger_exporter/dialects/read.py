@@ -27,7 +27,7 @@ from tokenledger_exporter.dialects.totals import CallKind, held_to_total
 from tokenledger_exporter.dialects.usage_json import counts_of, parsed, usage_text
 from tokenledger_exporter.domain.provider_names import ledger_name
 from tokenledger_semconv import attributes
-from tokenledger_semconv.families import provider_of
+from tokenledger_semconv.model_providers import provider_of
 from tokenledger_semconv.tokens import TokenVector
 from tokenledger_semconv.usage.totals import total_in
 

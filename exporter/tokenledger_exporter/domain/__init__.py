@@ -1,1 +1,1 @@
-"""Values every room hands on: span records, ledger rows, coverage, provider names, time ranges."""
+"""Value types of all rooms: span records, ledger rows, coverage, provider names, time ranges."""

@@ -38,7 +38,7 @@ def parse_moment(text: str, now: datetime | None = None, zone: tzinfo = timezone
     named = {"now": now, "today": midnight, "yesterday": midnight - timedelta(days=1)}
     if word in named:
         return named[word]
-    if ago := _AGO.match(word):
+    if ago := _RELATIVE_TIME.match(word):
         return _before(now, timedelta(**{_UNITS[ago[2]]: int(ago[1])}), text)
     try:
         timestamp = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
@@ -116,5 +116,5 @@ def _before(timestamp: datetime, duration: timedelta, text: str) -> datetime:
         return timestamp - duration
     except OverflowError:
         raise InvalidRequestError(
-            f"{text!r} is before the year 1; use a later time, such as {FORMS}"
+            f"{text!r} is too far in the past; use a later time, such as {FORMS}"
         ) from None

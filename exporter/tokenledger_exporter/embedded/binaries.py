@@ -53,14 +53,14 @@ def as_server_user() -> ServerUser:
     environment = {"PATH": os.defpath, "LC_ALL": "C"}
     if not is_root():
         return {"env": environment}
-    user, group = _nobody()
+    user, group = _server_user_ids()
     return {"env": environment, "user": user, "group": group, "extra_groups": [], "cwd": "/"}
 
 
 def give_to_server_user(path: Path) -> None:
     """Change the owner of a file or folder to the server's user."""
     if is_root():
-        os.chown(path, *_nobody())
+        os.chown(path, *_server_user_ids())
 
 
 def others_can_reach(path: Path) -> bool:
@@ -83,7 +83,7 @@ def _installed_package() -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _nobody() -> tuple[int, int]:
+def _server_user_ids() -> tuple[int, int]:
     import pwd  # noqa: PLC0415 - Windows has neither this module nor root
 
     user = pwd.getpwnam("nobody")

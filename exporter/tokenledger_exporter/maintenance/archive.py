@@ -37,7 +37,9 @@ _ARROW: Final = {
 }
 
 
-def archive_month(connection: psycopg.Connection[Any], leaf: str, folder: Path) -> tuple[Path, int]:
+def archive_month(
+    connection: psycopg.Connection[Any], partition: str, folder: Path
+) -> tuple[Path, int]:
     """Write a partition's rows; returns the file and its number of rows.
 
     Raises:
@@ -45,33 +47,35 @@ def archive_month(connection: psycopg.Connection[Any], leaf: str, folder: Path) 
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     is_parquet = importlib.util.find_spec("pyarrow") is not None
-    file = _free_name(folder, leaf, "parquet" if is_parquet else "csv.gz")
+    file = _free_name(folder, partition, "parquet" if is_parquet else "csv.gz")
     unfinished = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     # A new file that only its owner can read, so that other users of the folder can neither read
     # nor replace it.
     descriptor = os.open(unfinished, _NEW_FILE, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as written:
-            rows = (_write_parquet if is_parquet else _write_csv)(connection, leaf, written)
-            written.flush()
-            os.fsync(written.fileno())
+        with os.fdopen(descriptor, "wb") as archive_file:
+            rows = (_write_parquet if is_parquet else _write_csv)(
+                connection, partition, archive_file
+            )
+            archive_file.flush()
+            os.fsync(archive_file.fileno())
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)
     return file, rows
 
 
-def _free_name(folder: Path, leaf: str, ending: str) -> Path:
+def _free_name(folder: Path, partition: str, suffix: str) -> Path:
     """A name without an archive: a month may get late rows and be dropped again."""
-    number, file = 1, folder / f"{leaf}.{ending}"
+    number, file = 1, folder / f"{partition}.{suffix}"
     while os.path.lexists(file):
         number += 1
-        file = folder / f"{leaf}-{number}.{ending}"
+        file = folder / f"{partition}-{number}.{suffix}"
     return file
 
 
-def _write_csv(connection: psycopg.Connection[Any], leaf: str, file: BinaryIO) -> int:
-    statement = sql.SQL(_SQL["copy_month"]).format(leaf=sql.Identifier(leaf))
+def _write_csv(connection: psycopg.Connection[Any], partition: str, file: BinaryIO) -> int:
+    statement = sql.SQL(_SQL["copy_month"]).format(leaf=sql.Identifier(partition))
     with gzip.GzipFile(fileobj=file, mode="wb") as written, connection.cursor() as cursor:
         with cursor.copy(statement) as copy:
             for part in copy:
@@ -79,16 +83,16 @@ def _write_csv(connection: psycopg.Connection[Any], leaf: str, file: BinaryIO) -
         return cursor.rowcount
 
 
-def _write_parquet(connection: psycopg.Connection[Any], leaf: str, file: BinaryIO) -> int:
+def _write_parquet(connection: psycopg.Connection[Any], partition: str, file: BinaryIO) -> int:
     # Any: pyarrow has no types, and is only installed with the extra `archive`.
     arrow: Any = importlib.import_module("pyarrow")
     parquet: Any = importlib.import_module("pyarrow.parquet")
     with connection.cursor(row_factory=dict_row) as cursor:
-        columns = cursor.execute(_SQL["columns"], {"leaf": leaf}).fetchall()
+        columns = cursor.execute(_SQL["columns"], {"leaf": partition}).fetchall()
     schema = arrow.schema([(c["name"], _arrow_type(arrow, c["kind"])) for c in columns])
     rows = 0
     with parquet.ParquetWriter(file, schema) as writer:
-        for batch in _batches(connection, leaf, columns):
+        for batch in _batches(connection, partition, columns):
             rows += len(batch)
             values = [list(column) for column in zip(*batch, strict=True)]
             writer.write_table(arrow.table(values, schema=schema))
@@ -96,7 +100,7 @@ def _write_parquet(connection: psycopg.Connection[Any], leaf: str, file: BinaryI
 
 
 def _batches(
-    connection: psycopg.Connection[Any], leaf: str, columns: list[dict[str, Any]]
+    connection: psycopg.Connection[Any], partition: str, columns: list[dict[str, Any]]
 ) -> Iterator[list[tuple[Any, ...]]]:
     parts = [
         sql.Identifier(column["name"])
@@ -105,7 +109,7 @@ def _batches(
         for column in columns
     ]
     query = sql.SQL(_SQL["read_month"]).format(
-        columns=sql.SQL(", ").join(parts), leaf=sql.Identifier(leaf)
+        columns=sql.SQL(", ").join(parts), leaf=sql.Identifier(partition)
     )
     with connection.cursor("tokenledger_archive", row_factory=tuple_row) as cursor:
         cursor.execute(query)

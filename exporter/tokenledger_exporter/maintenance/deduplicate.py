@@ -2,7 +2,7 @@
 
 It takes dirty minutes, reads their rows under the lock that writers use, and applies the rule of
 `duplicate_rule`. The result depends only on the set of rows: a late report may restore a row that
-was set aside, or replace the row that stood for its call.
+was moved to duplicates, or replace the row that stood for its call.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from tokenledger_exporter.store.duplicate_rule import SpanReport
-    from tokenledger_exporter.store.duplicates import KnownRow
+    from tokenledger_exporter.store.duplicates import StoredRow
 
 _SQL: Final = statements("deduplicate")
 
@@ -55,7 +55,7 @@ _ATTRIBUTE: Final = sql.SQL(_SQL["attribute"]).format(
 
 
 @dataclass(slots=True)
-class Deduplicated:
+class DeduplicationResult:
     """The result of a deduplication, in rows.
 
     Args:
@@ -78,7 +78,7 @@ def may_deduplicate(connection: psycopg.Connection[Any]) -> bool:
     return bool(row and row[0])
 
 
-def deduplicate_marked(connection: psycopg.Connection[Any]) -> Deduplicated:
+def deduplicate_marked(connection: psycopg.Connection[Any]) -> DeduplicationResult:
     """Deduplicate every dirty minute, a few rows per transaction.
 
     Args:
@@ -87,7 +87,7 @@ def deduplicate_marked(connection: psycopg.Connection[Any]) -> Deduplicated:
     Raises:
         LedgerError: the database reported an error; minutes that are not done stay dirty.
     """
-    result = Deduplicated()
+    result = DeduplicationResult()
     try:
         while _deduplicate_some(connection, result, _MINUTES, []):
             pass
@@ -98,23 +98,28 @@ def deduplicate_marked(connection: psycopg.Connection[Any]) -> Deduplicated:
     return result
 
 
-def _deduplicate_by_minute(connection: psycopg.Connection[Any], result: Deduplicated) -> None:
+def _deduplicate_by_minute(
+    connection: psycopg.Connection[Any], result: DeduplicationResult
+) -> None:
     """Deduplicate minute by minute; skip a minute that fails, so that others go on."""
-    more = True
-    while more:
-        taken: list[datetime] = []
+    has_more = True
+    while has_more:
+        claimed_minutes: list[datetime] = []
         try:
-            more = _deduplicate_some(connection, result, 1, taken)
+            has_more = _deduplicate_some(connection, result, 1, claimed_minutes)
         except Exception as error:  # noqa: BLE001 - checked for whether a row is at fault
-            if not (taken and row_faults.may_be_row_fault(error)):
+            if not (claimed_minutes and row_faults.may_be_row_fault(error)):
                 raise (explain(error) if isinstance(error, psycopg.Error) else error) from None
-            result.skipped[taken[0]] = row_faults.reason_of(error)
+            result.skipped[claimed_minutes[0]] = row_faults.reason_of(error)
 
 
 def _deduplicate_some(
-    connection: psycopg.Connection[Any], result: Deduplicated, minutes: int, taken: list[datetime]
+    connection: psycopg.Connection[Any],
+    result: DeduplicationResult,
+    minutes: int,
+    claimed_minutes: list[datetime],
 ) -> bool:
-    """Deduplicate some dirty minutes, which are added to `taken`; whether there may be more."""
+    """Deduplicate some minutes and add them to `claimed_minutes`; whether there may be more."""
     with connection.transaction():
         # Batches that find the lock taken are stored unchecked, so it is only taken if needed.
         if not connection.execute(_SQL["has_dirty_minutes"]).fetchone():
@@ -124,36 +129,36 @@ def _deduplicate_some(
         marks = connection.execute(_SQL["take_dirty_minutes"], values).fetchall()
         # A minute has one mark per batch; the first one tells how long it has waited.
         waiting = dict(sorted(marks, reverse=True))
-        taken += sorted(waiting)
-        left = _ROWS
+        claimed_minutes += sorted(waiting)
+        rows_left = _ROWS
         for minute, recorded_at in sorted(waiting.items()):
-            if left:
+            if rows_left:
                 erase.erase_unsettled(connection, minute)
-                rows = duplicates.unsettled_rows(connection, minute, left)
+                rows = duplicates.unsettled_rows(connection, minute, rows_left)
                 if rows:
                     _deduplicate_rows(connection, rows, result)
-                left -= len(rows)
-            if not left:
-                again = {"minute": minute, "recorded_at": recorded_at}
-                connection.execute(_SQL["mark_again"], again)
+                rows_left -= len(rows)
+            if not rows_left:
+                mark = {"minute": minute, "recorded_at": recorded_at}
+                connection.execute(_SQL["mark_again"], mark)
         return bool(marks)
 
 
 def _deduplicate_rows(
-    connection: psycopg.Connection[Any], rows: Sequence[KnownRow], result: Deduplicated
+    connection: psycopg.Connection[Any], rows: Sequence[StoredRow], result: DeduplicationResult
 ) -> None:
     """Deduplicate these rows, together with every row that may report the same calls."""
-    family = _Family()
+    family = _RelatedRows()
     family.add(rows)
     related = list(duplicates.related_rows(connection, [row.trace for row in rows]))
     if _has_relatives(rows, related):
         family.gather(connection, related)
         _apply(connection, family, _decide(family), result)
-    keys = _keys(family.standing.values())
+    keys = _keys(family.ledger_rows.values())
     result.settled += connection.execute(_SQL["set_settled"], keys).rowcount
 
 
-def _has_relatives(rows: Sequence[KnownRow], related: Sequence[KnownRow]) -> bool:
+def _has_relatives(rows: Sequence[StoredRow], related: Sequence[StoredRow]) -> bool:
     """Whether any row has a relative, among the rows or among the related rows."""
     event_ids = {row.event_id for row in rows}
     if any(row.event_id not in event_ids or row.winner_event_id is not None for row in related):
@@ -165,26 +170,26 @@ def _has_relatives(rows: Sequence[KnownRow], related: Sequence[KnownRow]) -> boo
 
 
 @dataclass(slots=True)
-class _Family:
+class _RelatedRows:
     """Rows that may report the same calls: those in the ledger, and duplicates.
 
-    A duplicate that was sent again is in both until it is set aside again.
+    A duplicate that was sent again is in both until it is moved again.
     """
 
-    standing: dict[UUID, KnownRow] = field(default_factory=dict["UUID", "KnownRow"])
-    duplicates: dict[UUID, KnownRow] = field(default_factory=dict["UUID", "KnownRow"])
+    ledger_rows: dict[UUID, StoredRow] = field(default_factory=dict["UUID", "StoredRow"])
+    duplicates: dict[UUID, StoredRow] = field(default_factory=dict["UUID", "StoredRow"])
 
-    def add(self, rows: Iterable[KnownRow]) -> list[KnownRow]:
+    def add(self, rows: Iterable[StoredRow]) -> list[StoredRow]:
         """Add rows; returns those that are new."""
-        new: list[KnownRow] = []
+        new: list[StoredRow] = []
         for row in rows:
-            place = self.standing if row.winner_event_id is None else self.duplicates
-            if row.event_id not in place:
-                place[row.event_id] = row
+            target = self.ledger_rows if row.winner_event_id is None else self.duplicates
+            if row.event_id not in target:
+                target[row.event_id] = row
                 new.append(row)
         return new
 
-    def gather(self, connection: psycopg.Connection[Any], related: Iterable[KnownRow]) -> None:
+    def gather(self, connection: psycopg.Connection[Any], related: Iterable[StoredRow]) -> None:
         """Find the relatives of relatives, within the distance that reports of one call can have.
 
         A tenant can nest thousands of spans: rows at a greater distance are deduplicated with rows
@@ -192,17 +197,19 @@ class _Family:
         """
         new = self.add(related)
         for _ in range(_MAX_ROUNDS):
-            if not new or len(self.standing) + len(self.duplicates) > _MAX_RELATED:
+            if not new or len(self.ledger_rows) + len(self.duplicates) > _MAX_RELATED:
                 break
             winners = {row.winner_event_id for row in new if row.winner_event_id is not None}
-            more = [*duplicates.winners_of(connection, winners - self.standing.keys())]
-            more += duplicates.related_rows(connection, [row.trace for row in (*new, *more)])
-            new = self.add(more)
+            new_rows = [*duplicates.winners_of(connection, winners - self.ledger_rows.keys())]
+            new_rows += duplicates.related_rows(
+                connection, [row.trace for row in (*new, *new_rows)]
+            )
+            new = self.add(new_rows)
 
     @property
-    def rows(self) -> dict[UUID, KnownRow]:
+    def rows(self) -> dict[UUID, StoredRow]:
         """Each row once; the one in the ledger takes precedence."""
-        return {**self.duplicates, **self.standing}
+        return {**self.duplicates, **self.ledger_rows}
 
 
 @dataclass(slots=True)
@@ -218,7 +225,7 @@ class _Decision:
         copied_fields: fields that the winner copies from it.
     """
 
-    row: KnownRow
+    row: StoredRow
     attribution: dict[str, str]
     metadata: dict[str, Any]
     winner_event_id: UUID | None = None
@@ -231,18 +238,18 @@ class _Decision:
         return replace(self.row.report, organization=self.attribution[_ORGANIZATION])
 
 
-def _decide(family: _Family) -> list[_Decision]:
+def _decide(family: _RelatedRows) -> list[_Decision]:
     """Which rows stand and which are duplicates, each with its own attribution."""
-    known = family.rows
-    taken: defaultdict[UUID | None, set[str]] = defaultdict(set)
+    rows = family.rows
+    copied_by_winner: defaultdict[UUID | None, set[str]] = defaultdict(set)
     for row in family.duplicates.values():
-        taken[row.winner_event_id].update(row.copied_fields)
-    originals = {event_id: _original(row, taken) for event_id, row in known.items()}
+        copied_by_winner[row.winner_event_id].update(row.copied_fields)
+    originals = {event_id: _original(row, copied_by_winner) for event_id, row in rows.items()}
     decisions: list[_Decision] = []
     for call in group_reports(decision.report for decision in originals.values()):
         winner = originals[call.winner.event_id]
         decisions.append(winner)
-        for report, reason in call.losers:
+        for report, reason in call.duplicates:
             loser = originals[report.event_id]
             loser.winner_event_id, loser.reason = call.winner.event_id, reason
             loser.copied_fields = _fill(loser, winner)
@@ -250,16 +257,18 @@ def _decide(family: _Family) -> list[_Decision]:
     return decisions
 
 
-def _original(row: KnownRow, taken: Mapping[UUID | None, set[str]]) -> _Decision:
+def _original(row: StoredRow, copied_by_winner: Mapping[UUID | None, set[str]]) -> _Decision:
     """The row without the fields that it copied from others when it was last deduplicated."""
-    foreign = taken[row.event_id] if row.winner_event_id is None else set[str]()
-    pairs = (field_text.partition("=") for field_text in foreign)
+    copied_fields = copied_by_winner[row.event_id] if row.winner_event_id is None else set[str]()
+    pairs = (field_text.partition("=") for field_text in copied_fields)
     replaced = {name: before for name, equals, before in pairs if equals and name in _COLUMNS}
     attribution = {
-        name: replaced.get(name, "" if name in foreign else value)
+        name: replaced.get(name, "" if name in copied_fields else value)
         for name, value in row.attribution.items()
     }
-    metadata = {key: value for key, value in row.metadata.items() if _METADATA + key not in foreign}
+    metadata = {
+        key: value for key, value in row.metadata.items() if _METADATA + key not in copied_fields
+    }
     return _Decision(row, attribution, metadata)
 
 
@@ -287,24 +296,24 @@ def _fill(loser: _Decision, winner: _Decision) -> list[str]:
 
 def _apply(
     connection: psycopg.Connection[Any],
-    family: _Family,
+    related: _RelatedRows,
     decisions: Sequence[_Decision],
-    result: Deduplicated,
+    result: DeduplicationResult,
 ) -> None:
-    stand = [decision for decision in decisions if decision.winner_event_id is None]
-    back = [d.row.event_id for d in stand if d.row.event_id in family.duplicates]
-    if back:
-        result.restored += connection.execute(_SQL["restore"], {"event_ids": back}).rowcount
-    lost = [decision for decision in decisions if decision.winner_event_id is not None]
-    leaving = [d for d in lost if d.row.event_id in family.standing]
-    _attribute(connection, [*stand, *leaving])
+    winning = [decision for decision in decisions if decision.winner_event_id is None]
+    restored_ids = [d.row.event_id for d in winning if d.row.event_id in related.duplicates]
+    if restored_ids:
+        result.restored += connection.execute(_SQL["restore"], {"event_ids": restored_ids}).rowcount
+    losing = [decision for decision in decisions if decision.winner_event_id is not None]
+    leaving = [d for d in losing if d.row.event_id in related.ledger_rows]
+    _attribute(connection, [*winning, *leaving])
     if leaving:
         values = _loser_values(leaving)
         connection.execute(_SQL["add_conflicts"], values)
         result.set_aside += connection.execute(_SQL["move_to_duplicates"], values).rowcount
-    staying = [d for d in lost if d.row.event_id not in family.standing]
-    if staying:
-        connection.execute(_SQL["reassign"], _loser_values(staying))
+    still_duplicates = [d for d in losing if d.row.event_id not in related.ledger_rows]
+    if still_duplicates:
+        connection.execute(_SQL["reassign"], _loser_values(still_duplicates))
 
 
 def _attribute(connection: psycopg.Connection[Any], decisions: Sequence[_Decision]) -> None:
@@ -336,7 +345,7 @@ def _loser_values(lost: Sequence[_Decision]) -> dict[str, Any]:
     }
 
 
-def _keys(rows: Iterable[KnownRow]) -> dict[str, Any]:
+def _keys(rows: Iterable[StoredRow]) -> dict[str, Any]:
     keys = [(row.event_id, row.report.started_at) for row in rows]
     return {
         "event_ids": [event_id for event_id, _ in keys],

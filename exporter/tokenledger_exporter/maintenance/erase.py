@@ -1,4 +1,4 @@
-"""Erases a person: a random pseudonym replaces their id everywhere, and the costs stay.
+"""Erases a person: a random pseudonym replaces their id everywhere; costs do not change.
 
 Every row of the ledger, its duplicates and quarantine is changed in one transaction. A tombstone,
 which holds a keyed hash and not the id, makes writers replace the id in calls that arrive later.
@@ -44,7 +44,7 @@ _JSON_TABLES: Final = ("duplicates", "conflicts", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
-class Erased:
+class ErasureResult:
     """What an erasure changed, in rows, and the person's pseudonym.
 
     Args:
@@ -61,7 +61,7 @@ class Erased:
     remains: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-def erase(database_url: str, user: str) -> Erased:
+def erase(database_url: str, user: str) -> ErasureResult:
     """Replace a user's id everywhere; a repeated call gives the same pseudonym.
 
     Args:
@@ -83,7 +83,7 @@ def erase(database_url: str, user: str) -> Erased:
             _replace(connection, spelling, pseudonym, counts)
         log_action(connection, "erase", counts, {"user": ""})
         remains = _remains(connection, spellings)
-    return Erased(pseudonym, remains=remains, **counts)
+    return ErasureResult(pseudonym, remains=remains, **counts)
 
 
 def erase_unsettled(connection: psycopg.Connection[Any], minute: datetime) -> None:
@@ -94,9 +94,12 @@ def erase_unsettled(connection: psycopg.Connection[Any], minute: datetime) -> No
         rows = cursor.execute(_SQL["unsettled_ids"], {"minute": minute}).fetchall()
     tombstones = tombstones_of(connection, ((row["user_id"], row["metadata"]) for row in rows))
     for row in rows if tombstones else ():
-        before = (row["user_id"], row["metadata"])
-        if (renamed := tombstones.renamed(*before)) != before:
-            values = {"user_id": renamed[0], "metadata": json.dumps(renamed[1], ensure_ascii=False)}
+        current = (row["user_id"], row["metadata"])
+        if (replacement := tombstones.with_pseudonyms(*current)) != current:
+            values = {
+                "user_id": replacement[0],
+                "metadata": json.dumps(replacement[1], ensure_ascii=False),
+            }
             keys = {"event_id": row["event_id"], "timestamp": row["timestamp"]}
             connection.execute(_SQL["replace_user"], {**values, **keys})
 
@@ -108,10 +111,12 @@ def _spellings(user: str) -> list[str]:
         InvalidRequestError: the id is empty, or text that a database cannot store.
     """
     # Writers replace each NUL, which Postgres cannot store, with this character.
-    stored = user.replace("\0", "\ufffd")
-    if not stored or not is_storable(stored):
-        raise InvalidRequestError("the user id is empty or not valid text")
-    return list(dict.fromkeys((stored, stored[:MAX_VALUE_LENGTH])))
+    stored_id = user.replace("\0", "\ufffd")
+    if not stored_id or not is_storable(stored_id):
+        raise InvalidRequestError(
+            "the user id is empty or contains characters that Postgres cannot store"
+        )
+    return list(dict.fromkeys((stored_id, stored_id[:MAX_VALUE_LENGTH])))
 
 
 def _replace(

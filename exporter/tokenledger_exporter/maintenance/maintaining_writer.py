@@ -1,4 +1,4 @@
-"""A batch writer that also maintains the ledger between batches, where its user has the rights."""
+"""A batch writer that also maintains the ledger between batches, if its user has the privileges."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class MaintainingWriter(BatchWriter):
     An app that runs without the maintenance command keeps its own ledger right this way.
     """
 
-    def __init__(self, database_url: str, *, is_patient: bool = False) -> None:
-        super().__init__(database_url, is_patient=is_patient)
+    def __init__(self, database_url: str, *, waits_for_lock: bool = False) -> None:
+        super().__init__(database_url, waits_for_lock=waits_for_lock)
         self._needs_deduplication = False
         self._needs_refresh = False
         self._refreshed_at = 0.0

@@ -22,10 +22,10 @@ from tokenledger_exporter.db.dimensions import is_storable, narrowed, narrowed_e
 from tokenledger_exporter.domain.time_range import BEGINNING, END, with_zone
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.rollups import refresh
-from tokenledger_exporter.rollups.columns import SUMMED, UNDIVIDED, listed
+from tokenledger_exporter.rollups.columns import NOT_SPLIT_BY_MODEL, SUM_EXPRESSIONS, listed
 from tokenledger_exporter.sql import statements
 from tokenledger_exporter.store import duplicates
-from tokenledger_semconv.dimensions import ROLLED_UP
+from tokenledger_semconv.dimensions import ROLLUP_DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,10 +42,12 @@ _ROLLUPS: Final = statements("rollups_refresh")
 _TABLES: Final = ("duplicates", "conflicts", "rejected", "repricings", "events")
 
 # Columns of every roll-up except the one by user.
-_OVERALL: Final = ("provider", "model")
+_COLUMNS_OF_EVERY_SUM: Final = ("provider", "model")
 
 # Dimensions whose values may be logged, because they are not people.
-_NAMELESS: Final = frozenset({"project", "organization", "provider", "model", "operation", "app"})
+_NON_PERSONAL_DIMENSIONS: Final = frozenset(
+    {"project", "organization", "provider", "model", "operation", "app"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +124,12 @@ def purge(  # noqa: PLR0913 - one argument per filter
     }
     if not filters:
         raise InvalidRequestError(
-            "no filter; give a project, a user, an organization or another dimension"
+            "no filter; give a project, a user, an organization or another dimension (a period "
+            "alone is not enough)"
         )
     if empty := [name for name, value in filters.items() if _is_empty(value)]:
         raise InvalidRequestError(
-            f"the value of {', '.join(empty)} is empty; is a shell variable not set?"
+            f"the value of {', '.join(empty)} is empty (is a shell variable unset?)"
         )
     bounds = (
         time_from and with_zone(time_from),
@@ -141,7 +144,10 @@ def purge(  # noqa: PLR0913 - one argument per filter
         if include_aggregates:
             purged = replace(purged, aggregates=_final_sums(connection, verb, filters, bounds))
         if not simulate:
-            shown = {name: value if name in _NAMELESS else "" for name, value in filters.items()}
+            shown = {
+                name: value if name in _NON_PERSONAL_DIMENSIONS else ""
+                for name, value in filters.items()
+            }
             log_action(connection, "purge", asdict(purged), shown, bounds)
     if not simulate:
         _refresh_sums(database_url)
@@ -211,9 +217,9 @@ def _final_sums(
     bounds: tuple[datetime | None, datetime | None],
 ) -> int:
     """Count or delete sums of dropped months that contain only these calls."""
-    by_dimension = {known.name for known in ROLLED_UP}
-    named = [name for name in where if name not in _OVERALL]
-    mixed = set(named) & UNDIVIDED and len(named) < len(where)
+    by_dimension = {known.name for known in ROLLUP_DIMENSIONS}
+    named = [name for name in where if name not in _COLUMNS_OF_EVERY_SUM]
+    mixed = set(named) & NOT_SPLIT_BY_MODEL and len(named) < len(where)
     if len(named) > 1 or not by_dimension.issuperset(named) or mixed:
         return 0
     conditions: list[sql.Composable] = [
@@ -221,14 +227,14 @@ def _final_sums(
     ]
     values: dict[str, object] = {"since": bounds[0] or BEGINNING, "until": bounds[1] or END}
     for name, filters in where.items():
-        column = sql.Identifier("hours", name if name in _OVERALL else "value")
+        column = sql.Identifier("hours", name if name in _COLUMNS_OF_EVERY_SUM else "value")
         conditions.append(sql.SQL("AND {} = ANY({})").format(column, sql.Placeholder(name)))
         texts = [filters] if isinstance(filters, str) else filters
         values[name] = [value for value in texts if is_storable(value)]
     statement = _ROLLUPS["count_final_sums" if verb == "count" else "delete_final_sums"]
     query = sql.SQL(statement).format(
         where=sql.SQL(" ").join(conditions),
-        named_sums=sql.SQL(SUMMED["named_sums"]),
+        named_sums=sql.SQL(SUM_EXPRESSIONS["named_sums"]),
         subtracted=sql.SQL(listed("{name} = stored.{name} OPERATOR(pg_catalog.-) removed.{name}")),
     )
     [(rows,)] = connection.execute(query, values).fetchall()

@@ -1,7 +1,7 @@
 """Prices rows again, each with the prices of its time, and records every cost that changes.
 
-A row without a price now keeps its cost. Rows that never had a price sheet (imports, rows inserted
-by hand with a cost, refused calls) are not changed. A second run changes nothing.
+A row that no longer has a price keeps its cost. Rows that never had a price sheet (imports, rows
+inserted manually with a cost, refused calls) are not changed. A second run changes nothing.
 """
 
 from __future__ import annotations

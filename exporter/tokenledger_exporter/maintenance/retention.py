@@ -152,16 +152,20 @@ def _drop(connection: psycopg.Connection[Any], name: str, archive_to: str) -> Mo
             )
     except pg_errors.LockNotAvailable:
         _remove_archive(file)
-        return Month(name, 0, _NOTHING, waits="it is locked; run again")
+        return Month(
+            name, 0, _NOTHING, waits="it is locked by another session; run the command again"
+        )
     except OSError as error:
         raise LedgerError(
-            f"cannot archive {name} to {archive_to} ({error.strerror}); it was not dropped"
+            f"cannot archive {name} to {archive_to} ({error.strerror}); the month was not dropped"
         ) from None
     except psycopg.Error as error:
         _remove_archive(file)
         if not row_faults.may_be_row_fault(error):
             raise
-        return Month(name, 0, _NOTHING, waits=f"it cannot be summed: {row_faults.reason_of(error)}")
+        return Month(
+            name, 0, _NOTHING, waits=f"its sums cannot be computed: {row_faults.reason_of(error)}"
+        )
     except BaseException:
         _remove_archive(file)
         raise
@@ -205,10 +209,12 @@ def _interval(keep: str) -> str | None:
     if keep.strip().lower() == "forever":
         return None
     match = _KEEP.match(keep.strip().lower())
-    number = int(match[1]) if match else 0
-    if match is None or number < (_MIN_DAYS if match[2] == "d" else 1):
+    if match is None:
+        raise InvalidRequestError(f"invalid retention period {keep!r}; use {FORMS}")
+    number = int(match[1])
+    if number < (_MIN_DAYS if match[2] == "d" else 1):
         raise InvalidRequestError(
-            f"invalid retention period {keep!r}; use {FORMS}, a month or longer"
+            f"retention period {keep!r} is too short; use at least one month: {FORMS}"
         )
     return f"{number} {_UNITS[match[2]]}"
 

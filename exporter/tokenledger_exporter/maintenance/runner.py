@@ -1,7 +1,7 @@
 """Maintenance of one ledger: partitions, deduplication, roll-ups and retention, in rounds.
 
-`tokenledger keep` runs one round or many, and `tokenledger serve` runs them in a thread. Several
-runners at once do no harm: each step is done by the process that gets its lock first.
+`tokenledger keep` runs one round or many, and `tokenledger serve` runs them in a thread. It is safe
+to run several at once: each step is done by the process that gets its lock first.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from tokenledger_exporter.db.connection import ReusableSession
 from tokenledger_exporter.errors import DatabaseUnreachableError, LedgerError
 from tokenledger_exporter.log import warn
 from tokenledger_exporter.maintenance.deduplicate import (
-    Deduplicated,
+    DeduplicationResult,
     deduplicate_marked,
     may_deduplicate,
 )
 from tokenledger_exporter.maintenance.retention import may_run, run_retention
-from tokenledger_exporter.rollups.refresh import Refreshed, may_refresh, refresh
+from tokenledger_exporter.rollups.refresh import RefreshResult, may_refresh, refresh
 from tokenledger_exporter.store.partitions import make_months_ahead
 
 if TYPE_CHECKING:
@@ -38,11 +38,13 @@ _HOURLY_SECONDS: Final = 3600.0
 _STOP_SECONDS: Final = 10.0
 
 _MAY_NOT_REFRESH: Final = (
-    "roll-ups were not refreshed: this database user has no right to; run 'tokenledger db roles' "
+    "roll-ups were not refreshed: this database user lacks the privilege; run 'tokenledger db "
+    "roles' "
     "as the tables' owner"
 )
 _MAY_NOT_DROP: Final = (
-    "months are older than the retention period, and this database user has no right to drop "
+    "months are older than the retention period, and this database user lacks the privilege to "
+    "drop "
     "them: run 'tokenledger retention run' as the tables' owner"
 )
 
@@ -58,21 +60,21 @@ class Round:
         troubles: what could not be done and is tried again in a later round, a sentence each.
     """
 
-    deduplicated: Deduplicated = field(default_factory=Deduplicated)
-    rolled_up: Refreshed = field(default_factory=Refreshed)
+    deduplicated: DeduplicationResult = field(default_factory=DeduplicationResult)
+    rolled_up: RefreshResult = field(default_factory=RefreshResult)
     months: list[Month] = field(default_factory=list["Month"])
     troubles: list[str] = field(default_factory=list[str])
 
 
 class MaintenanceRunner:
-    """Runs rounds over one ledger; partitions and retention are due in the first and then hourly.
+    """Runs rounds over one ledger; partitions and retention in the first round and then hourly.
 
     Use it as a context manager: its connection stays open from round to round.
 
     Args:
         database_url: the ledger, as a user who may maintain it; dropping months takes the owner.
-        is_optional: skip deduplication and roll-ups without an error or a sentence where this user
-            has no right to them, and leave retention to another runner.
+        is_optional: skip deduplication and roll-ups without an error or a message where this user
+            lacks the privilege, and leave retention to another runner.
     """
 
     def __init__(self, database_url: str, *, is_optional: bool = False) -> None:
@@ -108,18 +110,18 @@ class MaintenanceRunner:
             if not self._is_optional or may_deduplicate(connection):
                 # Each portion is a transaction of its own, so that writers wait for one at most.
                 done.deduplicated = deduplicate_marked(connection)
-            may = may_refresh(connection)
+            may_refresh_rollups = may_refresh(connection)
             connection.commit()
-            if may:
+            if may_refresh_rollups:
                 done.rolled_up = refresh(connection, build=build_past)
             elif not self._is_optional:
                 done.troubles.append(_MAY_NOT_REFRESH)
         for subject, skipped in (
-            ("the calls of the minute of", done.deduplicated.skipped),
-            ("the sums from", done.rolled_up.skipped),
+            ("calls of minute", done.deduplicated.skipped),
+            ("sums of", done.rolled_up.skipped),
         ):
             done.troubles += [
-                f"{subject} {start:%Y-%m-%d %H:%M:%S} UTC were skipped and are tried again: "
+                f"{subject} {start:%Y-%m-%d %H:%M:%S} UTC were skipped and will be retried: "
                 f"{reason}"
                 for start, reason in skipped.items()
             ]
@@ -154,7 +156,9 @@ class MaintenanceRunner:
             done.troubles.append(f"no month was dropped: {error}")
             return
         done.months = [month for month in months if not month.waits]
-        done.troubles += [f"{month.name} stays: {month.waits}" for month in months if month.waits]
+        done.troubles += [
+            f"{month.name} was not dropped: {month.waits}" for month in months if month.waits
+        ]
 
 
 class MaintenanceThread:

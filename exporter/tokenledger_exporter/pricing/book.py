@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tokenledger_semconv.tokens import TokenVector
 
 STANDARD_TIER: Final = "standard"
-_AT: Final = "@"
+_GEO_SEPARATOR: Final = "@"
 _STANDARD_NAMES: Final = frozenset({"", "default", "auto", "standard", "standard_only", "scale"})
 # Tiers that a response names only if they were used, at a price of their own: Anthropic's fast mode
 # (its page "Fast mode", pricing) and OpenAI's ultrafast processing, which has no list price (openai
@@ -49,7 +49,7 @@ def tier_at(tier: str, geo: str) -> str:
         tier: service tier in the provider's words; "" is standard.
         geo: place of inference in the provider's words; "" is anywhere.
     """
-    return f"{tier}{_AT}{geo}" if geo else tier
+    return f"{tier}{_GEO_SEPARATOR}{geo}" if geo else tier
 
 
 def has_own_price(tier: str) -> bool:
@@ -106,7 +106,7 @@ class PriceBook:
         for row in rows:
             self._sheets.setdefault(row.price_id, Sheet(row)).add(row)
         for sheet in self._sheets.values():
-            sheet.seal()
+            sheet.compute_text_rates()
         self._sheet_cache: BoundedCache[
             tuple[str, str, str], tuple[Sheet, datetime | None, datetime]
         ] = BoundedCache(_MAX_CACHED)
@@ -212,7 +212,7 @@ def plain_usd(amount: Decimal) -> str:
 
 def _tiers(tier_and_geo: str) -> tuple[tuple[str, str], ...]:
     """Tier names of the sheets that may apply: the tier's own first, then the standard ones."""
-    reported_tier, at, geo = tier_and_geo.lower().partition(_AT)
+    reported_tier, at, geo = tier_and_geo.lower().partition(_GEO_SEPARATOR)
     tier = STANDARD_TIER if reported_tier in _STANDARD_NAMES else reported_tier
     own, standard = (f"{tier}{at}{geo}", tier), (f"{STANDARD_TIER}{at}{geo}", STANDARD_TIER)
     if has_own_price(tier):

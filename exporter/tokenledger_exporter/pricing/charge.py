@@ -1,4 +1,4 @@
-"""The money columns of a call's row: the amounts, their status, and a note.
+"""The cost columns of a call's row: the amounts, their status, and a note.
 
 New calls and rows that are priced again use the same rules.
 """
@@ -26,7 +26,7 @@ ESTIMATED_NOTE: Final = "output tokens were estimated; the provider reported no 
 UNKNOWN_NOTE: Final = "unknown: "
 """Prefix of a part of `cost_note` that names billed usage without a count or a price."""
 
-REFUSED_NOTE: Final = "the provider refused the call"
+REFUSED_NOTE: Final = "the provider rejected the request"
 """`cost_note` of a call that costs nothing because no work was done."""
 
 
@@ -152,15 +152,19 @@ def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBoo
     provider, tokens = call.provider, call.tokens
     free = free_sheet(provider, call.operation)
     if free or call.refused:
-        return Charge(_NOTHING, "priced", free, REFUSED_NOTE if call.refused else "")
+        return Charge(_ZERO_AMOUNTS, "priced", free, REFUSED_NOTE if call.refused else "")
     if not tokens.is_measured:
-        return Charge(_UNKNOWN, "unmeasured", "", call.missing_usage)
+        return Charge(_UNKNOWN_AMOUNTS, "unmeasured", "", call.missing_usage)
     if faults := tokens.faults():
-        return Charge(_UNKNOWN, "unpriced", "", _SEPARATOR.join(faults))
+        return Charge(_UNKNOWN_AMOUNTS, "unpriced", "", _SEPARATOR.join(faults))
     model, tier = call.priced_model, tier_at(call.service_tier, call.inference_geo)
     cost = prices_of(provider).cost(provider, model, moment, tier, tokens)
     if cost is None:
-        note = f"no price for {model or 'a call without a model'} at {provider or '?'}"
+        note = f"no price for {model} at {provider}"
+        if not model:
+            note = "no price: the call names no model"
+        elif not provider:
+            note = f"no price for {model}: the call names no provider"
         if has_own_price(call.service_tier):
             note += f" on the tier {call.service_tier}"
         return _unpriced(call, note)
@@ -173,10 +177,12 @@ def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBoo
         doubts = (*doubts, cost.unknown_usage)
     if not (cost.unpriced_kinds or call.estimated or call.missing_usage or doubts):
         return Charge(_amounts(cost), "priced", cost.price_id, "")
-    return _doubtful(call, cost, doubts)
+    return _uncertain_charge(call, cost, doubts)
 
 
-def _doubts(call: Billable, shortest: int | None, sheet: Sequence[PriceRow]) -> tuple[str, ...]:
+def _uncertainties(
+    call: Billable, shortest: int | None, sheet: Sequence[PriceRow]
+) -> tuple[str, ...]:
     """Why the chosen sheet may not be the one the call is billed by."""
     doubts: list[str] = []
     if shortest is not None:
@@ -208,7 +214,7 @@ def tier_doubt(provider: str, model: str, tier: str, priced_tier: str) -> str:
     return f"no {name} price for {model}: the standard rate is too {effect}"
 
 
-def _doubtful(call: Billable, cost: Cost, doubts: Sequence[str]) -> Charge:
+def _uncertain_charge(call: Billable, cost: Cost, doubts: Sequence[str]) -> Charge:
     """The charge of a call whose model has a price, but whose cost is not exact."""
     unpriced = f"no price for {', '.join(cost.unpriced_kinds)}" if cost.unpriced_kinds else ""
     if unpriced and not cost.total_usd:
@@ -222,7 +228,7 @@ def _unpriced(call: Billable, why: str) -> Charge:
     # The row must keep both notes for when it is priced later.
     estimated = ESTIMATED_NOTE if call.estimated else ""
     note = _SEPARATOR.join(filter(None, (why, estimated, *unknown_notes(call.missing_usage))))
-    return Charge(_UNKNOWN, "unpriced", "", note)
+    return Charge(_UNKNOWN_AMOUNTS, "unpriced", "", note)
 
 
 def _amounts(cost: Cost) -> tuple[Decimal, ...]:

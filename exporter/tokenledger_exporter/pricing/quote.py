@@ -1,4 +1,4 @@
-"""Quotes: what a usage would cost, with or without a database."""
+"""Quotes: what given token counts would cost, with or without a database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DAY_LENGTH: Final = len("2026-11-22")
 
 
 @dataclass(frozen=True, slots=True)
-class UsageShape:
+class QuoteRequest:
     """The usage to quote: provider, model, time, tier and counts."""
 
     provider: str
@@ -50,7 +50,7 @@ class Quote:
         return json.dumps(fields | {"note": self.note} if self.note else fields)
 
 
-def read_shape(line: str) -> UsageShape:
+def read_shape(line: str) -> QuoteRequest:
     """The usage in one line of JSON.
 
     Fields: `provider`, `model`, `on` (a day or a time, UTC; default: now), `processing` (the tier),
@@ -76,7 +76,7 @@ def read_shape(line: str) -> UsageShape:
     if nested := [name for name, value in fields.items() if isinstance(value, (dict, list))]:
         raise InvalidRequestError(f"{', '.join(nested)} must be a string or a number")
     tier = str(fields.get("processing") or fields.get("service_tier") or "")
-    return UsageShape(
+    return QuoteRequest(
         provider=ledger_name(str(names["provider"])),
         model=str(names["model"]),
         moment=_moment(str(fields.get("on") or "now")),
@@ -85,7 +85,7 @@ def read_shape(line: str) -> UsageShape:
     )
 
 
-def quote(shape: UsageShape, prices_of: Callable[[str], PriceBook]) -> Quote:
+def quote(shape: QuoteRequest, prices_of: Callable[[str], PriceBook]) -> Quote:
     """The quote of a usage.
 
     Args:
@@ -130,5 +130,5 @@ def _count(fields: dict[str, object], name: str) -> int | None:
 
 def _moment(text: str) -> datetime:
     moment = parse_moment(text)
-    # A day stands for its noon: some prices differ by the hour.
+    # A date without a time means noon UTC: some prices differ by the hour.
     return datetime.combine(moment, _NOON) if len(text) == _DAY_LENGTH else moment

@@ -1,7 +1,7 @@
 """One price sheet: its price bands by kind, and the cost of a call by them.
 
 This is pure arithmetic over rows of `token_ledger_prices`; `book` chooses the sheet of a call.
-Money is Decimal under a context of our own, so an app that changes the global decimal context does
+Money is Decimal in our own decimal context, so an app that changes the global decimal context does
 not change a cost.
 """
 
@@ -44,7 +44,7 @@ _LENGTHS: Final[Mapping[str, str]] = {
 }
 _UNKNOWN_IMAGES: Final = "how much of the output is images, which have another price, is not known"
 _LENGTH_KINDS: Final = frozenset(_LENGTHS)
-_NOT_BY_TEXT_ALONE: Final = _LENGTH_KINDS | {"request"}
+_NON_TEXT_KINDS: Final = _LENGTH_KINDS | {"request"}
 
 # A count of up to 10 digits times a rate below 1 with up to 15 decimal places.
 _EXACT_TOKENS: Final = 10**9
@@ -119,7 +119,7 @@ class Sheet:
         self.bands.setdefault(row.kind, []).append(band)
         self.bands[row.kind].sort(key=lambda entry: -entry[1].above_input_tokens)
 
-    def seal(self) -> None:
+    def compute_text_rates(self) -> None:
         """Compute the rates of text-only calls, if the sheet has them, after the last row."""
         if self.bands.keys() & _NOT_BY_TEXT_ALONE or self.prices_images_apart:
             return

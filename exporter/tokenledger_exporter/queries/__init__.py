@@ -1,4 +1,4 @@
-"""Queries from Python, with the method names of the older trackers."""
+"""The Python query API, with the method names of earlier trackers."""
 
 from tokenledger_exporter.queries.async_client import AsyncTokenLedgerQueries
 from tokenledger_exporter.queries.paging import RawPage, UsageEvent

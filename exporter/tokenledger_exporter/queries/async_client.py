@@ -1,4 +1,4 @@
-"""`AsyncTokenLedgerQueries`: every query, for coroutines."""
+"""`AsyncTokenLedgerQueries`: the asynchronous client."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("reprice")
 
-_WHY: Final = {
+_STATUS_EXPLANATIONS: Final = {
     "priced": "every count has a price",
     "partial": "a count or a price is missing, so the cost is a lower bound",
     "estimated": ESTIMATED_NOTE,
@@ -122,7 +122,7 @@ def as_document(explanation: Explanation) -> dict[str, Any]:
         "agrees": explanation.agrees,
         "verdict": explanation.verdict,
         "cost_status": call.cost_status,
-        "why": _WHY[call.cost_status],
+        "why": _STATUS_EXPLANATIONS[call.cost_status],
         "cost_note": call.cost_note,
         "price_id": call.price_id,
         "source": explanation.sheet.get("source"),
@@ -176,7 +176,7 @@ def _verdict(
     if call.refused or call.price_id.startswith("free:"):
         return "the call is not billed", call.cost_usd == 0
     if not call.price_id:
-        return "the cost came with the row, not from a price sheet", True
+        return "the cost was stored with the row, not computed from a price sheet", True
     return _disagreement(call, cost, changes), False
 
 
@@ -189,7 +189,7 @@ def _disagreement(call: StoredCall, cost: Cost | None, changes: list[dict[str, A
             )
     if cost is None:
         return f"price sheet {call.price_id} is no longer in the price book"
-    return "differs from the sum, and no repricing set it: the row was changed by hand"
+    return "does not match the sum, and no repricing explains it: the row was edited manually"
 
 
 def _bill(explanation: Explanation) -> list[str]:

@@ -205,7 +205,7 @@ def _page_statement(names: tuple[str, ...], limit: int, bounds: tuple[str, ...])
 
 
 def _cursor(event: UsageEvent) -> str:
-    # JSON written by hand: nothing in it needs escaping, and every page needs one.
+    # JSON written manually: nothing in it needs escaping, and every page needs one.
     timestamp = event.timestamp.astimezone(timezone.utc).isoformat()
     place = f'["{timestamp}", "{event.event_id.hex}"]'
     return base64.urlsafe_b64encode(place.encode()).decode()
@@ -216,9 +216,9 @@ def _place(cursor: str) -> tuple[datetime, UUID]:
         timestamp, event_id = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
         place = datetime.fromisoformat(timestamp), UUID(hex=event_id)
     except (ValueError, TypeError, AttributeError, binascii.Error):
-        raise InvalidRequestError("invalid cursor; start without one") from None
+        raise InvalidRequestError("invalid cursor; omit it to start from the first page") from None
     if place[0].tzinfo is None:
-        raise InvalidRequestError("invalid cursor; start without one")
+        raise InvalidRequestError("invalid cursor; omit it to start from the first page")
     return place
 
 

@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 _SQL: Final = statements("queries")
 # Statements that group by a period.
 _BUCKETS: Final = {"days": "day", "hours": "hour"}
-_OF_SINGLE_CALLS: Final = frozenset({"top_errors", "latency", "cached_by_sheet", "cache_totals"})
+_ROW_QUERIES: Final = frozenset({"top_errors", "latency", "cached_by_sheet", "cache_totals"})
 
-METHOD: Final = "mean of the last 7 days x 30"
+METHOD: Final = "average of the last 7 days x 30"
 """The method of the projection."""
 
 _METHOD_DAYS: Final = 7
@@ -159,7 +159,7 @@ def period_statement(name: str, request: ReportRequest, **values: object) -> Sta
     statement: LiteralString = _SQL[name]
     names = {*(request.where or ()), _BUCKETS.get(name, "")} - {""}
     source = ROWS
-    if name not in _OF_SINGLE_CALLS:
+    if name not in _ROW_QUERIES:
         source = source_of(names, request.since, request.until, request.zone)
     query = sql.SQL(statement).format(where=where, **source.braces)
     bounds = {"since": request.since, "until": request.until, "limit": request.limit}

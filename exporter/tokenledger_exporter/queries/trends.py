@@ -40,7 +40,7 @@ def daily_steps(days: int, zone_name: str, where: Where | None) -> Steps[Trend[D
     lost = yield from losses_steps(request.since, request.until)
     known = {row["bucket"]: row for row in rows}
     buckets = tuple(DailyCost(*_figures(known.get(day)), date=day) for day in dates)
-    return Trend(buckets, _whole(buckets, lost))
+    return Trend(buckets, _total_coverage(buckets, lost))
 
 
 def hourly_steps(hours: int, zone_name: str, where: Where | None) -> Steps[Trend[HourlyCost]]:
@@ -56,7 +56,7 @@ def hourly_steps(hours: int, zone_name: str, where: Where | None) -> Steps[Trend
     buckets = tuple(
         HourlyCost(*_figures(known.get(start)), hour=start.astimezone(zone)) for start in starts
     )
-    return Trend(buckets, _whole(buckets, lost))
+    return Trend(buckets, _total_coverage(buckets, lost))
 
 
 def hour_starts(since: datetime, until: datetime, zone: tzinfo) -> Iterator[datetime]:
@@ -97,5 +97,5 @@ def _figures(row: Mapping[str, Any] | None) -> tuple[Decimal, int, int, int, Cov
     return (Decimal(0), 0, 0, 0, Coverage()) if row is None else figures_of(row)
 
 
-def _whole(buckets: tuple[DailyCost, ...] | tuple[HourlyCost, ...], lost: int) -> Coverage:
+def _total_coverage(buckets: tuple[DailyCost, ...] | tuple[HourlyCost, ...], lost: int) -> Coverage:
     return replace(sum_coverage([bucket.coverage for bucket in buckets]), lost=lost)

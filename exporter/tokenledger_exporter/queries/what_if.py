@@ -35,7 +35,7 @@ from tokenledger_exporter.queries.report import (
 )
 from tokenledger_exporter.rating.stored_call import COLUMN_LIST, stored_call
 from tokenledger_exporter.sql import statements
-from tokenledger_semconv.families import provider_of
+from tokenledger_semconv.model_providers import provider_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -95,7 +95,7 @@ def model_and_provider(text: str) -> tuple[str, str]:
         return ledger_name(provider), model
     if maker := provider_of(text):
         return ledger_name(maker), text
-    raise InvalidRequestError(f"unknown provider of model {text!r}: use PROVIDER/MODEL")
+    raise InvalidRequestError(f"cannot tell the provider of model {text!r}: use PROVIDER/MODEL")
 
 
 def build_as_if(connection: psycopg.Connection[Any], request: ReportRequest, model: str) -> Report:
@@ -176,9 +176,7 @@ def _other_cost(
     call: StoredCall, provider: str, model: str, prices_of: Callable[[str], PriceBook]
 ) -> Charge:
     if call.operation not in _TEXT and not call.refused:
-        note = (
-            f"operation {call.operation or '(unknown)'} cannot be priced as the text model {model}"
-        )
+        note = f"operation {call.operation or '(unknown)'} cannot be priced with text model {model}"
         return Charge((None,) * 6, "unpriced", "", note)
     # A region's name is specific to its provider.
     geo = call.inference_geo if call.provider == provider else ""

@@ -1,1 +1,1 @@
-"""From one call to its priced rows: identity, and what a provider bills in addition."""
+"""Turns one call into priced rows: identity, and additional provider charges."""

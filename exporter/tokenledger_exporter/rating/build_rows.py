@@ -1,6 +1,6 @@
-"""From the facts of a call and the price book to one ledger row.
+"""Builds one ledger row from a call and the price book.
 
-The row's identity is derived, never drawn, so that a resend is the same row.
+The row's identity is derived from its content, never random, so that a resend is the same row.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _dimensions: Final = itemgetter(*(d.column for d in DIMENSIONS if d.attribute))
 _ENCODER: Final = msgspec.json.Encoder()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_UNFINISHED_NOTE: Final = "the call was sent and its end was never seen"
+_UNFINISHED_NOTE: Final = "the call was sent, but no response was recorded"
 _NO_TOKENS: Final = TokenVector()
 # A longer duration, or a negative one, comes from a clock that is off.
 _MAX_DURATION_NS: Final = 86_400 * 10**9

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 _BATCH: Final = "batch"
 _MAX_PARTS: Final = 32
-_TOO_MANY: Final = "the usage of {count} more models"
+_TOO_MANY: Final = "usage of {count} more models"
 _OPENAI: Final = "openai"
 _IMAGE: Final = "image_generation"
 # Chat models that always search the web before they answer; the usage does not count the search.
-_SEARCHING: Final = ("gpt-4o-search-", "gpt-4o-mini-search-", "gpt-5-search-")
+_ALWAYS_SEARCHING_MODELS: Final = ("gpt-4o-search-", "gpt-4o-mini-search-", "gpt-5-search-")
 # The price list matches it as gpt-4o-mini, whose searches cost less.
 _LISTED_AS_ANOTHER: Final = "gpt-4o-mini-search-"
 _SEARCH_PRICE: Final = "the price of a web search with this model"
@@ -41,7 +41,7 @@ def parts_of(call: CallFacts) -> Sequence[CallFacts]:
     """The call as it is billed, followed by the tool usage billed at other models' rates."""
     details, usage = call.details, call.usage
     has_tool_usage = attributes.FURTHER_USAGE in details or attributes.UNKNOWN_USAGE in details
-    searches = call.provider == _OPENAI and call.model.startswith(_SEARCHING)
+    searches = call.provider == _OPENAI and call.model.startswith(_ALWAYS_SEARCHING_MODELS)
     if not has_tool_usage and not searches and (usage is None or _LONG_WRITES not in usage):
         return (call,)
     other_details = dict(details)

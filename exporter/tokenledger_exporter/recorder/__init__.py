@@ -1,1 +1,1 @@
-"""In the app's process: from an ended span to the spool, from the spool to the ledger; health."""
+"""In the app's process: writes ended spans to the spool, and the spool to the ledger; health."""

@@ -28,12 +28,12 @@ class CircuitBreaker:
     Args:
         settings: `max_retries`, `retry_backoff_*` and `circuit_breaker_*` apply.
         failures: consecutive failures so far.
-        is_trying: whether an attempt is running now.
+        is_attempting: whether an attempt is running now.
     """
 
     settings: Settings
     failures: int = 0
-    is_trying: bool = False
+    is_attempting: bool = False
     _pause_seconds: float = 0.0
 
     @property
@@ -41,7 +41,7 @@ class CircuitBreaker:
         """`closed`, `open`, or `half-open` while the deciding attempt runs."""
         if self.failures < self.settings.circuit_breaker_threshold:
             return CLOSED
-        return HALF_OPEN if self.is_trying else OPEN
+        return HALF_OPEN if self.is_attempting else OPEN
 
     @property
     def pause_seconds(self) -> float:

@@ -72,7 +72,7 @@ class DrainState:
     dropped_example: str = ""
 
     @property
-    def set_aside(self) -> int:
+    def quarantined(self) -> int:
         """Calls of this process in `token_ledger_rejected`, with their reasons."""
         return self.unreadable + self.rejected
 
@@ -82,9 +82,9 @@ class Drainer:
 
     `known_prices` holds the ledger's price books by provider, as they were last read here.
 
-    Invariant, under `_wake`: `_requested` counts requests to drain now, and `_served` is the number
-    of the last request that came before an attempt that has ended. So a waiter is done when
-    `_served` has reached its request.
+    Invariant, under `_wake`: `_last_request` counts requests to drain now, and `_finished_request`
+    is the number of the last request that came before an attempt that has ended. So a waiter is
+    done when `_finished_request` has reached its request.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Drainer:
         self.breaker: Final = CircuitBreaker(settings)
         self._next_recovery = 0.0
         self._stopping = False
-        self._ends_process = False
+        self._is_exiting = False
         self._full_batch_noticed = False
         self._reset()
 
@@ -116,7 +116,7 @@ class Drainer:
             self._start()
         if (
             not self._full_batch_noticed
-            and number - self._spool.forgotten >= self._batch_size
+            and number - self._spool.committed_records >= self._batch_size
             and not self.breaker.failures
         ):
             # Once per attempt: while one runs, waking the thread for every call has no effect.
@@ -126,7 +126,7 @@ class Drainer:
     @property
     def is_pausing(self) -> bool:
         """Whether the last attempt failed or hangs, so that other calls do not wait for it."""
-        return self.breaker.failures > 0 or self._overdue
+        return self.breaker.failures > 0 or self._attempt_overdue
 
     def drain_now(self, timeout_seconds: float) -> int:
         """Request one attempt and wait for its end; returns the rows committed meanwhile."""
@@ -135,22 +135,22 @@ class Drainer:
             self._start()
         deadline = time.monotonic() + timeout_seconds
         with self._wake:
-            self._waited_for = True
+            self._has_waiter = True
             request = self._request()
             in_time = self._wake.wait_for(
-                lambda: self._served >= request or self._stopping,
+                lambda: self._finished_request >= request or self._stopping,
                 max(0.0, deadline - time.monotonic()),
             )
-        self._overdue = not in_time
+        self._attempt_overdue = not in_time
         return self.state.committed_rows - before
 
     def stop(self, timeout_seconds: float, *, ends_process: bool = False) -> None:
         """Let the thread make a last attempt and wait for it; safe to call twice."""
         thread = self._thread
-        self._ends_process = ends_process
+        self._is_exiting = ends_process
         with self._wake:
             self._stopping = True
-            self._requested += 1
+            self._last_request += 1
             self._wake.notify_all()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_seconds)
@@ -163,8 +163,8 @@ class Drainer:
         self._wake = threading.Condition()
         self._start_lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._requested = self._served = 0
-        self._waited_for = self._overdue = False
+        self._last_request = self._finished_request = 0
+        self._has_waiter = self._attempt_overdue = False
         self._full_batch_noticed = False
 
     def _start(self) -> None:
@@ -180,30 +180,30 @@ class Drainer:
         except RuntimeError as error:
             # No thread can be started now: the interpreter is exiting, or the system is out of
             # threads. The record is in the spool; the next call or process writes it.
-            self.state.last_error = f"no drain thread: {error}"
+            self.state.last_error = f"the writer thread could not be started: {error}"
         finally:
             self._start_lock.release()
 
     def _request(self) -> int:
         with self._wake:
-            self._requested += 1
+            self._last_request += 1
             self._wake.notify_all()
-            return self._requested
+            return self._last_request
 
     def _run(self) -> None:
         while True:
             with self._wake:
                 self._wake.wait_for(
-                    lambda: self._requested > self._served,
+                    lambda: self._last_request > self._finished_request,
                     self.breaker.pause_seconds or self._settings.flush_interval_seconds,
                 )
                 self._full_batch_noticed = False
-                request, last = self._requested, self._stopping
-                is_awaited, self._waited_for = self._waited_for or last, False
+                request, last = self._last_request, self._stopping
+                is_awaited, self._has_waiter = self._has_waiter or last, False
             self._attempt(is_awaited=is_awaited, last=last)
             with self._wake:
-                self._served = request
-                self._overdue = False
+                self._finished_request = request
+                self._attempt_overdue = False
                 self._wake.notify_all()
             if last:
                 self._writer.close()
@@ -216,13 +216,13 @@ class Drainer:
             is_awaited: a caller waits for this attempt, so recovery of dead processes is due now.
             last: this process is exiting, so its open calls are written as they are.
         """
-        self.breaker.is_trying = True
+        self.breaker.is_attempting = True
         try:
-            self._spool.measure()
+            self._spool.refresh_usage()
             for batch in self._spool.own_batches(self._batch_size << self._refusals):
                 self._write(batch, own=True)
                 self._refusals = 0
-            if last and self._ends_process:
+            if last and self._is_exiting:
                 for batch in self._spool.reader.open_batches(self._batch_size):
                     self._write(batch, own=False)
             self._recover(is_awaited=is_awaited)
@@ -244,7 +244,7 @@ class Drainer:
             self.state.last_error = ""
             self.breaker.note_success()
         finally:
-            self.breaker.is_trying = False
+            self.breaker.is_attempting = False
 
     def _recover(self, *, is_awaited: bool) -> None:
         if not is_awaited and time.monotonic() < self._next_recovery:
@@ -330,13 +330,13 @@ class Drainer:
         self.breaker.note_failure()
         if reason != self.state.last_error:
             waiting = self._spool.waiting
-            message = f"{reason}; {waiting} calls wait in the spool"
+            message = f"{reason}; calls waiting in the spool: {waiting}"
             warn("ledger_unreachable", message, waiting=waiting, reason=reason)
         self.state.last_error = reason
 
     def _announce(self, batch: Batch) -> None:
         """Print one line per call; with the package's prices if the ledger is unreachable."""
-        first = self._spool.forgotten
+        first = self._spool.committed_records
         try:
             rows = self._rows(batch, self._prices_of, is_preview=True)
         except LedgerError:

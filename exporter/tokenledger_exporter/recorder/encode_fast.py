@@ -2,7 +2,7 @@
 
 An SDK call evicts our code and data from the processor's caches, so each step after it costs three
 times what a loop over it shows. So each record is built by one function, and no step is repeated.
-Nothing is assumed: what another processor or the app put on a span is read from the span.
+It makes no assumptions: what another processor or the app put on a span is read from the span.
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ def warning(provider: object) -> str:
     if not library or not has_fork_hook(provider):
         return ""
     return (
-        f"the app's TracerProvider runs the app's greenlets again in every forked child: {library} "
-        f"has patched threads, and the OpenTelemetry SDK's fork hook waits for threads"
+        "forking makes the app's TracerProvider run the app's greenlets again in every child: "
+        f"{library} has patched threads, and the OpenTelemetry SDK's fork hook waits for threads"
     )
 
 

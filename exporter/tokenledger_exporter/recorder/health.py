@@ -86,7 +86,7 @@ class HealthMonitor:
             "oldest_waiting_seconds": round(self.oldest_waiting_seconds, 3),
             "committed": self.committed,
             "lost": self.lost,
-            "set_aside": state.set_aside,
+            "set_aside": state.quarantined,
             "dropped": state.dropped,
             "dropped_example": state.dropped_example or None,
             "last_commit_at": state.last_commit_at.isoformat() if state.last_commit_at else None,
@@ -107,7 +107,7 @@ def register_metrics(current_monitor: Callable[[], HealthMonitor | None]) -> Non
     """Register the metrics with the app's meter provider; without one they are never read.
 
     Args:
-        current_monitor: returns the monitor of the ledger in force at each reading.
+        current_monitor: returns the monitor of the ledger in effect at each reading.
     """
     meter = metrics.get_meter(names.METER)
 

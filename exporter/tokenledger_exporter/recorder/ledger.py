@@ -91,7 +91,7 @@ class PostgresLedger:
         # Created now: at interpreter exit the SDK cannot create one, and calls would be lost.
         self._private: Final = PrivateProvider(resource)
         self._private.add_span_processor(LedgerProcessor(self))
-        _living.add(self)
+        _open_ledgers.add(self)
 
     @property
     def tracer_provider(self) -> TracerProvider:
@@ -149,7 +149,7 @@ class PostgresLedger:
         """Count a call that could not be turned into a record; the first is logged."""
         state = self._spool.state
         if not state.unrecorded:
-            fail("record_lost", f"{kind} while spooling a call", error=kind)
+            fail("record_lost", f"{kind} while writing a call to the spool", error=kind)
         state.unrecorded += 1
 
     @property
@@ -281,7 +281,7 @@ def _default_attributes(settings: Settings) -> dict[str, str]:
 
 
 def _close_all() -> None:
-    for ledger in list(_living):
+    for ledger in list(_open_ledgers):
         ledger.shutdown(exit_seconds_left(), ends_process=True)
     if PROCESS.embedded is not None:
         from tokenledger_exporter.recorder import embedded_server  # noqa: PLC0415
@@ -303,7 +303,7 @@ _attaching = threading.Lock()
 _attached: Final[weakref.WeakKeyDictionary[TracerProvider, LedgerProcessor]] = (
     weakref.WeakKeyDictionary()
 )
-_living: Final[weakref.WeakSet[PostgresLedger]] = weakref.WeakSet()
+_open_ledgers: Final[weakref.WeakSet[PostgresLedger]] = weakref.WeakSet()
 atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_fork_all)

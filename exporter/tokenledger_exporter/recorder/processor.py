@@ -4,9 +4,9 @@ It runs on the caller's thread, so it does little: it writes one compact record 
 when a call is sent, and one when it ends.
 
 The anthropic SDK traces itself, so one of its spans may report a call that our instrumentor reports
-too. Such a span is marked as covered when it starts and is not recorded; it still goes to every
-other exporter. A call below another emitter's span records that span as an ancestor, so that the
-ledger can find out whether both report the same call.
+too. Such a span is marked as a duplicate of ours when it starts and is not recorded; it still goes
+to every other exporter. A call below another emitter's span records that span as an ancestor, so
+that the ledger can find out whether both report the same call.
 """
 
 from __future__ import annotations

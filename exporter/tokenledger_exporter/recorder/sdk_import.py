@@ -36,4 +36,4 @@ def load_sdk() -> None:
         finally:
             os.environ.update(limits)
         names = ", ".join(sorted(limits))
-        warn("sdk_limits", f"OpenTelemetry cannot read one of {names}: set a number")
+        warn("sdk_limits", f"OpenTelemetry cannot parse one of {names}: set each to a number")

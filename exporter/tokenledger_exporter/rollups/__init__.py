@@ -1,1 +1,1 @@
-"""Sums that equal the calls: mark dirty minutes, refresh, read and verify."""
+"""Sums that equal the calls: mark dirty slices, refresh, read and verify."""

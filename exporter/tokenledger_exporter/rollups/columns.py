@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from psycopg import sql
 
 from tokenledger_exporter.sql import fill, fragment, statements, trusted
-from tokenledger_semconv.dimensions import ROLLED_UP
+from tokenledger_semconv.dimensions import ROLLUP_DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ FIGURES: Final = (
 )
 """Columns of sums."""
 
-UNDIVIDED: Final = frozenset({"user"})
+NOT_SPLIT_BY_MODEL: Final = frozenset({"user"})
 """Dimensions whose roll-up is not split by provider and model, because they have many values."""
 
 _LINE: Final = 88
@@ -40,15 +40,15 @@ def listed(template: LiteralString, names: Iterable[str] = FIGURES) -> LiteralSt
     return trusted(text.removesuffix(","))
 
 
-ADDED: Final = listed("{name} = stored.{name} + excluded.{name}")
+ADD_EXPRESSIONS: Final = listed("{name} = stored.{name} + excluded.{name}")
 """Assignments that add new sums to the stored ones."""
 
-SUMMED: Final[Mapping[str, LiteralString]] = {
+SUM_EXPRESSIONS: Final[Mapping[str, LiteralString]] = {
     "figures": listed("{name}"),
     "sums": listed("sum({name})"),
     "named_sums": listed("sum({name}) AS {name}"),
     "negated": listed("-stored.{name}"),
-    "added": ADDED,
+    "added": ADD_EXPRESSIONS,
     "zeros": listed("0::numeric"),
 }
 """Braces of statements that sum and compare roll-ups."""
@@ -56,15 +56,15 @@ SUMMED: Final[Mapping[str, LiteralString]] = {
 
 def over_calls() -> dict[str, LiteralString]:
     """Braces of statements that sum calls by every dimension at once."""
-    names = [dimension.column for dimension in ROLLED_UP]
+    names = [dimension.column for dimension in ROLLUP_DIMENSIONS]
     sets = ["(bucket, provider, model)"]
-    for dimension in ROLLED_UP:
-        split_by = "" if dimension.name in UNDIVIDED else ", provider, model"
+    for dimension in ROLLUP_DIMENSIONS:
+        split_by = "" if dimension.name in NOT_SPLIT_BY_MODEL else ", provider, model"
         sets.append(f"(bucket, {dimension.column}{split_by})")
     grouped = "WHEN GROUPING({column}) = 0 THEN {result}"
     dimensions = [
         grouped.format(column=dimension.column, result=f"'{dimension.name}'")
-        for dimension in ROLLED_UP
+        for dimension in ROLLUP_DIMENSIONS
     ]
     values = [grouped.format(column=name, result=name) for name in names]
     return {
@@ -93,9 +93,9 @@ def recompute_statement(level: str) -> sql.SQL:
     other_level = "add_to_slices" if level == "slices" else "add_to_weeks"
     text = fill(
         _SQL["recompute"],
-        **SUMMED,
+        **SUM_EXPRESSIONS,
         **over_calls(),
-        other_level=fill(fragment(_SQL[other_level]), **SUMMED),
+        other_level=fill(fragment(_SQL[other_level]), **SUM_EXPRESSIONS),
         level=trusted(f"token_ledger_rollup_{level}"),
     )
     return sql.SQL(text)

@@ -20,9 +20,14 @@ from psycopg.rows import dict_row
 from tokenledger_exporter.db import row_faults
 from tokenledger_exporter.db.connection import explain
 from tokenledger_exporter.domain.time_range import BEGINNING, END
-from tokenledger_exporter.rollups.columns import ADDED, SUMMED, listed, recompute_statement
+from tokenledger_exporter.rollups.columns import (
+    ADD_EXPRESSIONS,
+    SUM_EXPRESSIONS,
+    listed,
+    recompute_statement,
+)
 from tokenledger_exporter.sql import fill, statements
-from tokenledger_semconv.dimensions import ROLLED_UP
+from tokenledger_semconv.dimensions import ROLLUP_DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,7 +52,7 @@ _COLD_HOURS: Final = 6
 
 
 @dataclass(slots=True)
-class Refreshed:
+class RefreshResult:
     """Result of a refresh.
 
     Args:
@@ -65,7 +70,7 @@ class Refreshed:
 
 
 @dataclass(frozen=True, slots=True)
-class Portion:
+class RefreshLimits:
     """How much one transaction recomputes, and what it skips."""
 
     slices: int = _HOT_SLICES
@@ -74,7 +79,7 @@ class Portion:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ClaimedSlices:
     """Slices whose marks were taken, and hours that have no slices."""
 
     slices: tuple[datetime, ...] = ()
@@ -97,7 +102,7 @@ def mark(connection: psycopg.Connection[Any], timestamps: Iterable[datetime]) ->
         connection.execute(_SQL["mark"], {"slices": slices})
 
 
-def refresh(connection: psycopg.Connection[Any], *, build: bool = True) -> Refreshed:
+def refresh(connection: psycopg.Connection[Any], *, build: bool = True) -> RefreshResult:
     """Bring the roll-ups up to date, a portion at a time. Do nothing if another session does.
 
     Args:
@@ -107,12 +112,12 @@ def refresh(connection: psycopg.Connection[Any], *, build: bool = True) -> Refre
     Raises:
         LedgerError: any error of the database; committed portions stay correct.
     """
-    done = Refreshed()
+    done = RefreshResult()
     try:
         _refresh_marked(connection, done)
         while _close_days(connection):
             pass
-        while build and _build_some(connection, done):
+        while build and _build_one_day(connection, done):
             # Calls that changed meanwhile do not wait for earlier days.
             _refresh_marked(connection, done)
     except psycopg.Error as error:
@@ -141,8 +146,8 @@ def take(
     connection: psycopg.Connection[Any],
     since: datetime = BEGINNING,
     until: datetime = END,
-    portion: Portion | None = None,
-) -> Taken:
+    portion: RefreshLimits | None = None,
+) -> ClaimedSlices:
     """Take the marks of some slices and hours, which must then be recomputed.
 
     Args:
@@ -152,17 +157,17 @@ def take(
         until: end, not included.
         portion: how many; by default as many as one transaction recomputes.
     """
-    portion = portion or Portion()
+    portion = portion or RefreshLimits()
     period = {"since": since, "until": until, "skipped": list(portion.skipped)}
     hot = connection.execute(_SQL["take_hot"], {**period, "limit": portion.slices}).fetchall()
     cold = connection.execute(_SQL["take_cold"], {**period, "limit": portion.hours}).fetchall()
-    return Taken(
+    return ClaimedSlices(
         slices=tuple(sorted({bucket for (bucket,) in hot})),
         hours=tuple(sorted(bucket for bucket, is_rolled_up in cold if is_rolled_up)),
     )
 
 
-def recompute(connection: psycopg.Connection[Any], taken: Taken) -> None:
+def recompute(connection: psycopg.Connection[Any], taken: ClaimedSlices) -> None:
     """Recompute the sums of slices and hours whose marks were taken."""
     connection.execute(_SQL["raise_work_mem"])
     if taken.slices:
@@ -189,7 +194,7 @@ def freeze_month(connection: psycopg.Connection[Any], since: datetime, until: da
         if buckets := [bucket for (bucket,) in hours.fetchall()]:
             connection.execute(_SQL["raise_work_mem"])
             _add_difference(connection, "hours", buckets, add=True)
-    while (taken := take(connection, since, until)) != Taken():
+    while (taken := take(connection, since, until)) != ClaimedSlices():
         recompute(connection, taken)
     connection.execute(_SQL["delete_slices"], {"since": since, "until": until})
     connection.execute(_SQL["freeze"], {"until": until})
@@ -200,16 +205,16 @@ def rename_user(connection: psycopg.Connection[Any], user: str, pseudonym: str) 
     for level in LEVELS:
         statement = sql.SQL(_SQL["rename_user"]).format(
             level=sql.Identifier(f"token_ledger_rollup_{level}"),
-            figures=sql.SQL(SUMMED["figures"]),
-            added=sql.SQL(ADDED),
+            figures=sql.SQL(SUM_EXPRESSIONS["figures"]),
+            added=sql.SQL(ADD_EXPRESSIONS),
         )
         connection.execute(statement, {"user": user, "pseudonym": pseudonym})
 
 
-def _refresh_marked(connection: psycopg.Connection[Any], done: Refreshed) -> None:
+def _refresh_marked(connection: psycopg.Connection[Any], done: RefreshResult) -> None:
     """Recompute what is dirty, and skip what cannot be recomputed."""
     try:
-        while _refresh_some(connection, done, Portion(skipped=tuple(done.skipped))):
+        while _refresh_batch(connection, done, RefreshLimits(skipped=tuple(done.skipped))):
             pass
     except psycopg.Error as error:
         if not row_faults.may_be_row_fault(error):
@@ -219,14 +224,14 @@ def _refresh_marked(connection: psycopg.Connection[Any], done: Refreshed) -> Non
 
 
 def _refresh_singly(
-    connection: psycopg.Connection[Any], done: Refreshed, slices: int, hours: int
+    connection: psycopg.Connection[Any], done: RefreshResult, slices: int, hours: int
 ) -> None:
     more = True
     while more:
-        taken: list[Taken] = []
+        taken: list[ClaimedSlices] = []
         try:
-            portion = Portion(slices, hours, tuple(done.skipped))
-            more = _refresh_some(connection, done, portion, taken)
+            portion = RefreshLimits(slices, hours, tuple(done.skipped))
+            more = _refresh_batch(connection, done, portion, taken)
         except psycopg.Error as error:
             if not (taken and row_faults.may_be_row_fault(error)):
                 raise
@@ -234,11 +239,11 @@ def _refresh_singly(
             done.skipped[bucket] = row_faults.reason_of(error)
 
 
-def _refresh_some(
+def _refresh_batch(
     connection: psycopg.Connection[Any],
-    done: Refreshed,
-    portion: Portion,
-    taken_up: list[Taken] | None = None,
+    done: RefreshResult,
+    portion: RefreshLimits,
+    taken_up: list[ClaimedSlices] | None = None,
 ) -> bool:
     """Recompute a portion of what is dirty; return whether there may be more.
 
@@ -255,7 +260,7 @@ def _refresh_some(
         taken = take(connection, portion=portion)
         if taken_up is not None:
             taken_up.append(taken)
-        if taken != Taken():
+        if taken != ClaimedSlices():
             recompute(connection, taken)
     done.slices += len(taken.slices)
     done.hours += len(taken.hours)
@@ -271,7 +276,7 @@ def _close_days(connection: psycopg.Connection[Any]) -> bool:
         return bool(done.rowcount)
 
 
-def _build_some(connection: psycopg.Connection[Any], done: Refreshed) -> bool:
+def _build_one_day(connection: psycopg.Connection[Any], done: RefreshResult) -> bool:
     """Roll up one more earlier day, newest first; return whether there may be more."""
     with connection.transaction():
         if not try_lock(connection):
@@ -310,11 +315,13 @@ def _build_day(connection: psycopg.Connection[Any], newest: datetime) -> None:
     connection.execute(_SQL["set_built"], values)
 
 
-def with_calls(connection: psycopg.Connection[Any], since: datetime, until: datetime) -> Taken:
+def with_calls(
+    connection: psycopg.Connection[Any], since: datetime, until: datetime
+) -> ClaimedSlices:
     """Slices with calls in a period, and hours with calls that have no slices."""
     period = {"since": since, "until": until}
     rows = connection.execute(_SQL["buckets_of"], period).fetchall()
-    return Taken(
+    return ClaimedSlices(
         slices=tuple(sorted(bucket for is_hot, bucket in rows if is_hot)),
         hours=tuple(sorted(bucket for is_hot, bucket in rows if not is_hot)),
     )
@@ -349,8 +356,11 @@ def _add_difference(
 
 _CLOSE_DAYS: Final = sql.SQL(
     fill(
-        _SQL["close_days"], figures=SUMMED["figures"], added=ADDED, sums=listed("sum(days.{name})")
+        _SQL["close_days"],
+        figures=SUM_EXPRESSIONS["figures"],
+        added=ADD_EXPRESSIONS,
+        sums=listed("sum(days.{name})"),
     )
 )
-_DIMENSIONS: Final = ["", *(dimension.name for dimension in ROLLED_UP)]
+_DIMENSIONS: Final = ["", *(dimension.name for dimension in ROLLUP_DIMENSIONS)]
 _RECOMPUTE: Final = {level: recompute_statement(level) for level in ("slices", "hours")}

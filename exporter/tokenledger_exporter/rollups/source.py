@@ -16,9 +16,9 @@ from psycopg import sql
 
 from tokenledger_exporter.db.dimensions import BUCKETS, UTC, zone_of
 from tokenledger_exporter.domain.time_range import END
-from tokenledger_exporter.rollups.columns import UNDIVIDED
+from tokenledger_exporter.rollups.columns import NOT_SPLIT_BY_MODEL
 from tokenledger_exporter.sql import fragment, statements
-from tokenledger_semconv.dimensions import ROLLED_UP
+from tokenledger_semconv.dimensions import ROLLUP_DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -31,7 +31,7 @@ _DAY: Final = timedelta(days=1)
 _WEEK: Final = timedelta(days=7)
 _FIRST_YEAR: Final = datetime(2015, 1, 1, tzinfo=timezone.utc)
 _SPLIT_BY: Final = frozenset({"provider", "model"})
-_COLUMNS: Final = {dimension.name: dimension.column for dimension in ROLLED_UP}
+_COLUMNS: Final = {dimension.name: dimension.column for dimension in ROLLUP_DIMENSIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _dimension(names: Collection[str]) -> str | None:
     others = {name for name in names if name not in _SPLIT_BY and name not in BUCKETS}
     if len(others) > 1 or not others <= _COLUMNS.keys():
         return None
-    if others & UNDIVIDED and not _SPLIT_BY.isdisjoint(names):
+    if others & NOT_SPLIT_BY_MODEL and not _SPLIT_BY.isdisjoint(names):
         return None
     return next(iter(others), "")
 

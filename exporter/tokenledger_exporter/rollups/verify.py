@@ -61,7 +61,9 @@ class Difference:
         """One line for people. If the counts are equal, tokens or cost states differ."""
         parts = [f"{self.dimension}={self.value!r}"] if self.dimension else []
         parts += (
-            [f"{self.provider}/{self.model}"] if self.dimension not in columns.UNDIVIDED else []
+            [f"{self.provider}/{self.model}"]
+            if self.dimension not in columns.NOT_SPLIT_BY_MODEL
+            else []
         )
         return (
             f"{self.level} {self.bucket:%Y-%m-%d %H:%M} {' '.join(parts)}: rolled up as "
@@ -145,14 +147,14 @@ def _rebuild_week(connection: psycopg.Connection[Any], day: datetime) -> None:
 _REBUILD_WEEK: Final = sql.SQL(
     fill(
         _SQL["rebuild_week"],
-        figures=columns.SUMMED["figures"],
+        figures=columns.SUM_EXPRESSIONS["figures"],
         sums=columns.listed("sum(days.{name})"),
     )
 )
 _BOTH_SIDES: Final = fragment(_SQL["both_sides"])
 _COMPARE_WEEKS: Final = sql.SQL(
-    fill(_SQL["compare_weeks"], **columns.SUMMED, both_sides=_BOTH_SIDES)
+    fill(_SQL["compare_weeks"], **columns.SUM_EXPRESSIONS, both_sides=_BOTH_SIDES)
 )
 _COMPARE: Final = sql.SQL(
-    fill(_SQL["compare"], **columns.SUMMED, **columns.over_calls(), both_sides=_BOTH_SIDES)
+    fill(_SQL["compare"], **columns.SUM_EXPRESSIONS, **columns.over_calls(), both_sides=_BOTH_SIDES)
 )

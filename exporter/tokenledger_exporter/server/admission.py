@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 REQUEST_SECONDS: Final = 8.0
 """How long a request may take to arrive, from its first byte to its last."""
 
-_UNAVAILABLE: Final = "the database accepts no rows at the moment"
+_UNAVAILABLE: Final = "the database is not accepting rows right now"
 _MAX_INLINE_BYTES: Final = 131_072
 _MAX_REQUESTS: Final = 1_024
 _MAX_HEADERS: Final = 4_096
@@ -64,14 +64,14 @@ class Limits:
     Args:
         max_body_bytes: maximum size of a body, uncompressed.
         max_age_days: maximum age of a call from a sender that is bound to an organization.
-        max_age_days_any: maximum age of a call from any other sender.
+        max_age_days_trusted: maximum age of a call from any other sender.
         certificate_part: the part of a client's certificate that names its organization; "" if
             certificates do not.
     """
 
     max_body_bytes: int
     max_age_days: int = 30
-    max_age_days_any: int = 400
+    max_age_days_trusted: int = 400
     certificate_part: str = ""
 
 
@@ -114,12 +114,14 @@ class Service:
         """Whether tokens or certificates distinguish the senders."""
         return bool(self._tokens) or bool(self.limits.certificate_part)
 
-    def identify(self, authorizations: Sequence[str], certified: str | None) -> SpoolHeader:
+    def identify(
+        self, authorizations: Sequence[str], certificate_organization: str | None
+    ) -> SpoolHeader:
         """The record header for a sender, by its token and its certificate.
 
         Args:
             authorizations: all Authorization headers of the request.
-            certified: the organization in the certificate; `None` if it names none.
+            certificate_organization: the organization in the certificate; `None` if it names none.
 
         Raises:
             RefusedError: the token or the certificate is not valid.
@@ -135,9 +137,12 @@ class Service:
                 raise RefusedError(UNAUTHORIZED)
             organization, is_trusted = bearer.organization, bearer.is_trusted
         if self.limits.certificate_part:
-            if certified is None or organization not in {"", certified}:
+            if certificate_organization is None or organization not in {
+                "",
+                certificate_organization,
+            }:
                 raise RefusedError(UNCERTIFIED)
-            organization = certified
+            organization = certificate_organization
         header = self._headers.get((organization, is_trusted))
         if header is None:
             if len(self._headers) >= _MAX_HEADERS:
@@ -163,12 +168,14 @@ class Service:
         finally:
             self._requests.release(sender, 1)
 
-    def is_operator(self, authorizations: Sequence[str], certified: str | None) -> bool:
+    def is_operator(
+        self, authorizations: Sequence[str], certificate_organization: str | None
+    ) -> bool:
         """Whether the client may see the counters and the errors of the database."""
         if not self.has_senders:
             return True
         try:
-            return self.identify(authorizations, certified).organization == ""
+            return self.identify(authorizations, certificate_organization).organization == ""
         except RefusedError:
             return False
 
@@ -229,7 +236,7 @@ class Service:
         quarantined: Counter[str] = Counter()
         organization = header.organization
         limits = self.limits
-        max_age_days = limits.max_age_days if organization else limits.max_age_days_any
+        max_age_days = limits.max_age_days if organization else limits.max_age_days_trusted
         if decoded.records:
             try:
                 quarantined = await self.queue.commit(

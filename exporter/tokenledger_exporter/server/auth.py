@@ -101,7 +101,7 @@ class Tokens:
         self._reload_if_changed()
         if authorization[: len(_SCHEME)].lower() != _SCHEME:
             return None
-        # The look-up is by hash, so that its timing reveals nothing about a token.
+        # The lookup is by hash, so that its timing reveals nothing about a token.
         return self._bearers.get(_hash(authorization[len(_SCHEME) :].strip()))
 
     def _reload_if_changed(self) -> None:
@@ -112,11 +112,11 @@ class Tokens:
             bad_lines = self._read(self._file)
         except InvalidRequestError as error:
             # A mistake in the file must not lock out every sender.
-            warn("tokens_unreadable", f"{error}; the tokens loaded before stay valid")
+            warn("tokens_unreadable", f"{error}; previously loaded tokens stay valid")
         else:
             if bad_lines:
                 error_text = _line_error(bad_lines[0], str(self._file))
-                warn("tokens_bad_line", f"{error_text}; the valid lines take effect")
+                warn("tokens_bad_line", f"{error_text}; the valid lines are in effect")
 
     def _read(self, file: Path) -> list[int]:
         """Load the file if its content has changed; returns the numbers of its invalid lines."""
@@ -164,8 +164,8 @@ def _parse(text: str) -> tuple[dict[str, Bearer], list[int]]:
 
 def _line_error(number: int, origin: str) -> str:
     return (
-        f"item {number} of {origin} is not organization:sha256 or organization:sha256:trusted; "
-        "make a line with 'tokenledger serve --new-token ORGANIZATION'"
+        f"entry {number} of {origin} is not organization:sha256 or organization:sha256:trusted; "
+        "create a line with 'tokenledger serve --new-token ORGANIZATION'"
     )
 
 

@@ -35,7 +35,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         server_names: allowed Host headers, in addition to IP addresses and localhost; checked if
             neither tokens nor client certificates are required.
         max_age_days: maximum age of a call from a sender that is bound to an organization.
-        max_age_days_any: maximum age of a call from any other sender.
+        max_age_days_trusted: maximum age of a call from any other sender.
         max_body_bytes: maximum size of a request, uncompressed.
         max_waiting: model calls of a worker that may wait for their COMMIT.
         max_values: values a dimension may have per hour and worker; 0 for any number.
@@ -55,7 +55,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     tls_client_organization: str = ""
     server_names: tuple[str, ...] = ()
     max_age_days: int = 30
-    max_age_days_any: int = 400
+    max_age_days_trusted: int = 400
     max_body_bytes: int = 4 * MIB
     max_waiting: int = 10_000
     max_values: int = 10_000
@@ -84,8 +84,9 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         has_tokens = bool(Tokens(self.tokens, self.tokens_file))
         if not (self.is_loopback or has_tokens or self.tls_client_ca):
             raise InvalidRequestError(
-                f"other machines can reach {self.host}, and any client could write to the ledger; "
-                "use --tokens-file (make a token with 'tokenledger serve --new-token "
+                f"{self.host} is reachable from other machines, so any client could write to the "
+                "ledger; "
+                "use --tokens-file (create a token with 'tokenledger serve --new-token "
                 "ORGANIZATION') or --tls-client-ca, or listen on 127.0.0.1"
             )
 

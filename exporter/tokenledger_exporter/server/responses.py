@@ -1,4 +1,4 @@
-"""The answers to senders, for HTTP and gRPC.
+"""The responses to senders, for HTTP and gRPC.
 
 An answer reports the result for the spans, or why the request was refused and when to retry. OTLP
 specification 1.9, "Full success", "Partial success", "Failures" and "Throttling" (read 2026-11-26):

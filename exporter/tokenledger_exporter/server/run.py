@@ -1,7 +1,8 @@
 """Starts the parts of `tokenledger serve` and stops them without losing accepted requests.
 
-The main process owns the socket and runs the maintenance. With one worker it also answers requests;
-with more, uvicorn starts and supervises them, and each has its own connection to the ledger.
+The main process owns the socket and runs maintenance tasks. With one worker it also answers
+requests; with more, uvicorn starts and supervises them, and each has its own connection to the
+ledger.
 """
 
 from __future__ import annotations
@@ -72,12 +73,12 @@ class Worker:
             format_version=FORMAT_VERSION, ledger=fingerprint(options.database_url)
         )
         guard = CardinalityGuard(options.max_values)
-        writer = BatchWriter(options.database_url, is_patient=True)
+        writer = BatchWriter(options.database_url, waits_for_lock=True)
         tokens = Tokens(options.tokens, options.tokens_file)
         limits = Limits(
             options.max_body_bytes,
             options.max_age_days,
-            options.max_age_days_any,
+            options.max_age_days_trusted,
             options.tls_client_organization,
         )
         is_shared = bool(tokens) or bool(options.tls_client_organization)
@@ -155,10 +156,11 @@ def serve(options: ServeOptions, announce: Callable[[str], None] = lambda _line:
     grpc = f", gRPC on {options.grpc_port}" if options.grpc_port else ""
     if options.tls_client_ca and not options.tls_client_organization:
         announce(
-            "client certificates are not bound to organizations, so every client may write for any "
+            "client certificates are not tied to organizations, so every client can write for any "
             "organization; see --tls-client-organization"
         )
-    announce(f"OTLP/HTTP on {options.bracketed_host}:{port}{grpc}, {options.workers} worker(s)")
+    workers = f"{options.workers} worker{'s' if options.workers > 1 else ''}"
+    announce(f"OTLP/HTTP on {options.bracketed_host}:{port}{grpc}, {workers}")
     maintenance = MaintenanceThread(options.database_url) if options.runs_maintenance else None
     if maintenance is not None:
         maintenance.start()

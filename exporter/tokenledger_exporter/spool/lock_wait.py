@@ -1,7 +1,8 @@
 """How long a caller waits for the spool's lock when another thread holds it.
 
 The caller waits so that its record is on disk when it continues: a kill would lose the record that
-is still in memory. It must not wait for itself, and not long for a thread whose disk hangs.
+is still in memory. A thread must not wait for a
+lock it holds, nor long for a thread whose disk hangs.
 """
 
 from __future__ import annotations

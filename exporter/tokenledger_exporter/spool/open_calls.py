@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 START_MARK: Final = b"\xc1S"
 """First bytes of the record of a call that was sent."""
 
-CARRIED_MARK: Final = b"\xc1C"
+COPIED_START_MARK: Final = b"\xc1C"
 """First bytes of a START that was copied from a deleted segment."""
 
 MAX_OPEN: Final = 200_000
@@ -63,7 +63,7 @@ _IDENTITY_DECODER: Final = msgspec.msgpack.Decoder(_Identity)
 
 def is_start(payload: bytes) -> bool:
     """Whether a record is a START: it says only that a call was sent."""
-    return payload.startswith((START_MARK, CARRIED_MARK))
+    return payload.startswith((START_MARK, COPIED_START_MARK))
 
 
 class OpenCalls(Generic[_Owner]):
@@ -88,7 +88,7 @@ class OpenCalls(Generic[_Owner]):
                 continue
             if identity in self._owners:
                 self._drop(identity)
-            elif len(self._owners) >= MAX_OPEN or start.payload.startswith(CARRIED_MARK):
+            elif len(self._owners) >= MAX_OPEN or start.payload.startswith(COPIED_START_MARK):
                 continue
             self._add(identity, start, owner)
 
@@ -161,9 +161,9 @@ def span_of(start: bytes) -> bytes:
     return start[len(START_MARK) :]
 
 
-def carried(start: bytes) -> bytes:
+def as_copied_start(start: bytes) -> bytes:
     """The record in the form that is copied into another segment."""
-    return CARRIED_MARK + span_of(start)
+    return COPIED_START_MARK + span_of(start)
 
 
 def _identity(payload: bytes) -> _Identity | None:

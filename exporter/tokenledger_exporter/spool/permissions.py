@@ -17,7 +17,7 @@ from typing import Final
 
 from tokenledger_exporter.log import warn
 
-_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+_GROUP_OR_OTHER_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 # Do not follow a link, and do not block on a pipe.
 _SAFE_FLAGS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{16}")
@@ -49,7 +49,7 @@ def folder_fault(folder: Path) -> str:
         return "it is not a folder but a link or a file"
     if status.st_uid != os.geteuid() and status.st_uid != _uid_of_new_files(folder):
         return f"it belongs to user {status.st_uid}"
-    if status.st_mode & _OTHERS_WRITE:
+    if status.st_mode & _GROUP_OR_OTHER_WRITE:
         return "other users may write to it; run chmod 700 on it"
     return ""
 
@@ -68,7 +68,7 @@ def is_own(folder: Path) -> bool:
     """Whether segments of a folder may be recovered; if not, the reason is logged once."""
     fault = folder_fault(folder)
     if fault:
-        warn_once("spool_folder_refused", f"the spool folder {folder} is not used: {fault}")
+        warn_once("spool_folder_refused", f"the spool folder {folder} is ignored: {fault}")
     return not fault
 
 
@@ -112,7 +112,7 @@ def _file_fault(path: Path, status: os.stat_result) -> str:
         return "it is not a regular file"
     if status.st_uid != path.parent.stat().st_uid:
         return f"it belongs to user {status.st_uid}"
-    if status.st_mode & _OTHERS_WRITE:
+    if status.st_mode & _GROUP_OR_OTHER_WRITE:
         return "other users may write to it"
     if status.st_nlink > 1:
         return "it has a second hard link"

@@ -1,4 +1,4 @@
-"""The drainer's side of a process's spool: reads waiting records, frees the disk after COMMIT.
+"""Reads a process's waiting records for the drainer, and frees disk space after COMMIT.
 
 It reads, counts and copies without the lock that callers need. When a segment is committed and open
 calls still need it, it is retained. When most of a retained segment is no longer needed, its STARTs
@@ -12,7 +12,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tokenledger_exporter.spool.open_calls import OpenCalls, carried, span_of
+from tokenledger_exporter.spool.open_calls import OpenCalls, as_copied_start, span_of
 from tokenledger_exporter.spool.stats import Batch
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 # Committed bytes that a segment may keep because it also holds open calls. After a kill, no more
 # than this, or than the open calls themselves take, is read and sent again for nothing.
 _IDLE_BYTES: Final = 64 * 1024
-_COPIED_AT_ONCE: Final = 512
-_CARRIER_BYTES: Final = 8 * 1024 * 1024
+_COPY_BATCH_SIZE: Final = 512
+_MAX_COPY_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 
 
 class SegmentOwner(Protocol):
     """What the reader needs of the spool that it reads."""
 
-    forgotten: int
+    committed_records: int
 
     @property
     def header(self) -> SpoolHeader:
@@ -44,11 +44,13 @@ class SegmentOwner(Protocol):
         """Counts what was lost."""
         ...
 
-    def first(self) -> tuple[Segment, int] | None:
+    def oldest_segment(self) -> tuple[Segment, int] | None:
         """The oldest segment and its current size in bytes."""
         ...
 
-    def release(self, segment: Segment, end: int, *, is_needed: bool, starts_afresh: bool) -> bool:
+    def release(
+        self, segment: Segment, end: int, *, is_needed: bool, start_new_segment: bool
+    ) -> bool:
         """Release the oldest segment if it is committed to its end."""
         ...
 
@@ -56,11 +58,11 @@ class SegmentOwner(Protocol):
         """Create another segment of this process; raises OSError."""
         ...
 
-    def memory(self, limit: int) -> list[bytes]:
+    def oldest_in_memory(self, limit: int) -> list[bytes]:
         """The oldest records that wait in memory, at most `limit`."""
         ...
 
-    def forget_memory(self, records: int) -> None:
+    def drop_from_memory(self, records: int) -> None:
         """Drop that many of the oldest records in memory."""
         ...
 
@@ -83,13 +85,13 @@ class SpoolReader:
         self.retained: tuple[Segment, ...] = ()
         self.retained_bytes = 0
         self._open: Final[OpenCalls[Segment]] = OpenCalls()
-        self._carrier: Segment | None = None
+        self._copy_segment: Segment | None = None
 
     def next_batch(self, limit: int) -> Batch | None:
         """The oldest waiting records, at most `limit`; None if none waits."""
         spool = self._spool
         with self.lock:
-            while (oldest := spool.first()) is not None and self.committed < oldest[1]:
+            while (oldest := spool.oldest_segment()) is not None and self.committed < oldest[1]:
                 segment, size = oldest
                 result = segment.read(self.committed, size, limit)
                 self._open.note(result.starts, segment)
@@ -102,7 +104,7 @@ class SpoolReader:
                     forget = partial(self._forget_on_disk, segment, end, records, payloads)
                     return Batch(spool.header, payloads, forget)
                 self._advance(segment, end)
-            payloads = spool.memory(limit)
+            payloads = spool.oldest_in_memory(limit)
             if payloads:
                 return Batch(spool.header, payloads, partial(self._forget_in_memory, payloads))
         return None
@@ -133,25 +135,25 @@ class SpoolReader:
         for segment in self.retained:
             segment.close(delete=not self._open.bytes_of(segment))
         self.retained, self.retained_bytes, self.committed = (), 0, 0
-        self._carrier = None
+        self._copy_segment = None
         self._open.clear()
 
     def _forget_on_disk(
         self, segment: Segment, end: int, records: int, payloads: list[bytes]
     ) -> None:
         with self.lock:
-            self._spool.forgotten += records
+            self._spool.committed_records += records
             self._open.end(payloads)
-            oldest = self._spool.first()
+            oldest = self._spool.oldest_segment()
             if oldest is not None and oldest[0] is segment:
                 self._advance(segment, end)
-            self._tidy()
+            self._delete_unneeded_segments()
 
     def _forget_in_memory(self, payloads: list[bytes]) -> None:
         with self.lock:
-            self._spool.forgotten += len(payloads)
+            self._spool.committed_records += len(payloads)
             self._open.end(payloads)
-            self._spool.forget_memory(len(payloads))
+            self._spool.drop_from_memory(len(payloads))
 
     def _forget_open(self, starts: list[bytes]) -> None:
         with self.lock:
@@ -163,20 +165,20 @@ class SpoolReader:
         needed = self._open.bytes_of(segment)
         idle = end - segment.start - needed
         if self._spool.release(
-            segment, end, is_needed=needed > 0, starts_afresh=idle > max(_IDLE_BYTES, needed)
+            segment, end, is_needed=needed > 0, start_new_segment=idle > max(_IDLE_BYTES, needed)
         ):
             self._retain((*self.retained, segment))
-            self._tidy()
+            self._delete_unneeded_segments()
 
-    def _tidy(self) -> None:
+    def _delete_unneeded_segments(self) -> None:
         """Delete the retained segments that open calls mostly, or entirely, no longer need."""
         for segment in self.retained:
             needed = self._open.bytes_of(segment)
             idle = segment.size - segment.start - needed
-            if needed and idle <= max(needed, _IDLE_BYTES if segment is self._carrier else 0):
+            if needed and idle <= max(needed, _IDLE_BYTES if segment is self._copy_segment else 0):
                 continue
-            if segment is self._carrier:
-                self._carrier = None
+            if segment is self._copy_segment:
+                self._copy_segment = None
             if needed and not self._copy_starts(segment):
                 continue
             self._retain(other for other in self.retained if other is not segment)
@@ -188,13 +190,13 @@ class SpoolReader:
         The segment then stays in place, and the next batch tries again.
         """
         places = self._open.places(segment)
-        for first in range(0, len(places), _COPIED_AT_ONCE):
-            starts = segment.read_at(places[first : first + _COPIED_AT_ONCE])
-            copies = [carried(start) for start in starts]
+        for first in range(0, len(places), _COPY_BATCH_SIZE):
+            starts = segment.read_at(places[first : first + _COPY_BATCH_SIZE])
+            copies = [as_copied_start(start) for start in starts]
             try:
-                carrier = self._carrier
-                if carrier is None or carrier.size > _CARRIER_BYTES:
-                    carrier = self._carrier = self._spool.new_segment()
+                carrier = self._copy_segment
+                if carrier is None or carrier.size > _MAX_COPY_SEGMENT_BYTES:
+                    carrier = self._copy_segment = self._spool.new_segment()
                     self._retain((*self.retained, carrier))
                 self._open.note(carrier.append_all(copies), carrier)
             except OSError as error:

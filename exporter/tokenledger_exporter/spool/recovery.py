@@ -22,9 +22,9 @@ from tokenledger_exporter.spool.open_calls import OpenCalls
 from tokenledger_exporter.spool.segment import (
     SUFFIX,
     read_frames,
-    read_places,
+    read_payload_ranges,
     take_over,
-    was_deleted,
+    try_delete,
 )
 from tokenledger_exporter.spool.stats import Batch
 
@@ -99,8 +99,8 @@ class _DeadWriter:
         for segment in self._open.owners():
             places = self._open.places(segment)
             for first in range(0, len(places), self._limit):
-                starts = read_places(segment.fd, places[first : first + self._limit])
-                yield Batch(segment.header, starts, _forget_nothing)
+                starts = read_payload_ranges(segment.fd, places[first : first + self._limit])
+                yield Batch(segment.header, starts, _do_nothing)
         self._open.clear()
         self._delete_committed()
 
@@ -125,9 +125,9 @@ class _DeadWriter:
             overflow = self._open.adopt(result.starts, segment)
             if overflow:
                 # If the END comes later, its row replaces the row that is written now.
-                yield Batch(header, overflow, _forget_nothing)
+                yield Batch(header, overflow, _do_nothing)
             if result.payloads:
-                yield Batch(header, result.payloads, _forget_nothing)
+                yield Batch(header, result.payloads, _do_nothing)
                 self._open.end(result.payloads)
             if result.torn:
                 self._state.torn += 1
@@ -142,8 +142,8 @@ class _DeadWriter:
                 self._read.remove(segment)
 
     def _delete(self, path: Path) -> None:
-        if not was_deleted(path):
-            self._deferred.append(partial(was_deleted, path))
+        if not try_delete(path):
+            self._deferred.append(partial(try_delete, path))
 
     def _mark_unreadable(self, path: Path, why: str) -> None:
         renamed = path.with_name(path.name + ".bad")
@@ -152,7 +152,11 @@ class _DeadWriter:
         except PermissionError:
             self._deferred.append(partial(path.rename, renamed))
         self._state.unreadable.append(str(renamed))
-        warn("spool_unreadable", f"{renamed} is {why} and was not read", file=renamed)
+        warn(
+            "spool_unreadable",
+            f"a spool file is {why}; it was renamed to {renamed} and not read",
+            file=renamed,
+        )
 
 
 def _header(payloads: Sequence[bytes]) -> SpoolHeader | None:
@@ -163,5 +167,5 @@ def _header(payloads: Sequence[bytes]) -> SpoolHeader | None:
     return header if header.format_version in KNOWN_VERSIONS else None
 
 
-def _forget_nothing() -> None:
+def _do_nothing() -> None:
     """Do nothing: the records of a dead process are dropped by deleting its segment."""

@@ -1,9 +1,10 @@
-"""One file of the spool: frames of length, CRC-32 and payload, appended by one living process.
+"""One file of the spool: frames of length, CRC-32 and payload, appended by one running process.
 
-The writing process holds a `flock` while it lives, so a free lock means that it is dead, whatever
-its pid says. Windows has no `flock` and does not rename or delete open files. There, a file that
-can be renamed belongs to a dead process, and a file is deleted after it is closed. Readers never
-trust a length: a torn tail ends the segment, a flipped bit skips one frame, and both are counted.
+The writing process holds a `flock` while it runs, so a free lock means that it has ended,
+regardless of its pid. Windows has no `flock` and does not rename or delete open files. There, a
+file that can be renamed belongs to an ended process, and a file is deleted after it is closed.
+Readers never trust a length: a torn tail ends the segment, a flipped bit skips one frame, and both
+are counted.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class Segment:
         frame = _pack(length, _crc32(payload)) + payload
         length += _FRAME_BYTES
         if os.write(self._fd, frame) != length:
-            self._cut_back(length)
+            self._truncate_and_raise(length)
         self.size += length
 
     def append_all(self, payloads: Iterable[bytes]) -> list[Start]:
@@ -111,7 +112,7 @@ class Segment:
             written.append(Start(payload, end + _FRAME_BYTES))
             end += len(frames[-1])
         if os.write(self._fd, b"".join(frames)) != end - self.size:
-            self._cut_back(end - self.size)
+            self._truncate_and_raise(end - self.size)
         self.size = end
         return written
 
@@ -119,9 +120,9 @@ class Segment:
         """Another descriptor of the file; the caller closes it."""
         return os.dup(self._fd)
 
-    def _cut_back(self, wanted: int) -> None:
+    def _truncate_and_raise(self, wanted: int) -> None:
         os.ftruncate(self._fd, self.size)
-        raise SegmentFullError(f"the disk took only part of {wanted} bytes")
+        raise SegmentFullError(f"the disk accepted only part of {wanted} bytes")
 
     def read(self, offset: int, end: int, limit: int) -> ReadResult:
         """Whole frames between two offsets of this segment; see `read_frames`."""
@@ -129,7 +130,7 @@ class Segment:
 
     def read_at(self, places: Iterable[tuple[int, int]]) -> list[bytes]:
         """The payloads at these offsets and lengths."""
-        return read_places(self._read_fd, places)
+        return read_payload_ranges(self._read_fd, places)
 
     def forget(self) -> None:
         """Drop every record but the header, after all of them are committed."""
@@ -138,10 +139,10 @@ class Segment:
 
     def close(self, *, delete: bool) -> None:
         """Close the file; with `delete`, remove it because no record in it is needed."""
-        is_gone = not delete or was_deleted(self.path)
+        is_gone = not delete or try_delete(self.path)
         self.abandon()
         if not is_gone:
-            was_deleted(self.path)
+            try_delete(self.path)
 
     @property
     def is_deleted(self) -> bool:
@@ -198,7 +199,7 @@ def first_payloads(fd: int, offset: int, end: int) -> list[bytes] | None:
         os.close(fd)
 
 
-def read_places(fd: int, places: Iterable[tuple[int, int]]) -> list[bytes]:
+def read_payload_ranges(fd: int, places: Iterable[tuple[int, int]]) -> list[bytes]:
     """The payloads at these offsets and lengths of an open file."""
     return [_bytes_at(fd, offset, length) for offset, length in places]
 
@@ -215,7 +216,7 @@ def _bytes_at(fd: int, offset: int, size: int) -> bytes:
     return os.read(fd, size)
 
 
-def was_deleted(path: Path) -> bool:
+def try_delete(path: Path) -> bool:
     """Delete a segment; returns False if Windows refuses because the file is open."""
     try:
         path.unlink(missing_ok=True)
@@ -246,7 +247,7 @@ def take_over(path: Path) -> Generator[int | None]:
         return
     _taken_over.add(fd)
     try:
-        yield fd if _lock(fd) and _is_still(path, fd) else None
+        yield fd if _lock(fd) and _is_same_file(path, fd) else None
     finally:
         _taken_over.discard(fd)
         os.close(fd)
@@ -268,7 +269,7 @@ def _lock(fd: int) -> bool:
     return True
 
 
-def _is_still(path: Path, fd: int) -> bool:
+def _is_same_file(path: Path, fd: int) -> bool:
     """Whether the locked file still has that name: it may have been drained meanwhile."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())

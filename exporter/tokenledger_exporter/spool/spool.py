@@ -52,19 +52,20 @@ _CLOSE_WAIT_SECONDS: Final = 1.0
 
 
 class Spool:
-    """This process's side of the spool: callers append here, the drainer reads with `reader`.
+    """What this process writes to the spool: callers append, the drainer reads with `reader`.
 
     Invariants, under `_lock`:
 
     - `_segments`, oldest first, hold every record on disk that is not committed. The last one is
-      `_written`, which records are appended to; the others hold `_older_bytes` together.
-    - Up to a size of `_plain_until`, a record is appended to `_written` without further checks. It
-      is 0 after anything changed or failed.
+      `_current_segment`, which records are appended to; the others hold
+      `_older_bytes` together.
+    - Up to a size of `_unchecked_limit`, a record is appended to `_current_segment` without
+      further checks. It is 0 after anything changed or failed.
     - `_memory` holds the records that the disk refused.
     - The work under the lock is a few system calls, however many records wait or calls are open.
 
-    A record whose caller found the lock taken goes to `_late`. The thread that holds the lock then
-    writes it, or the next one.
+    A record whose caller found the lock taken goes to `_deferred_records`. The thread that
+    holds the lock then writes it, or the next one.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Spool:
         self._max_in_memory: Final = max_in_memory
         self._folder: Final = folder
         self._disk_failed = False
-        self._elsewhere_bytes = 0
+        self._others_bytes = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -84,19 +85,19 @@ class Spool:
         self._lock = threading.Lock()
         self._lock_wait = LockWait(self._lock, __file__)
         self._segments: deque[Segment] = deque()
-        self._written: Segment | None = None
+        self._current_segment: Segment | None = None
         self._has_new_file = False
         self._older_bytes = 0
-        self._plain_until = 0
+        self._unchecked_limit = 0
         self._memory: deque[bytes] = deque()
-        self._late: deque[tuple[bytes, bool]] = deque()
+        self._deferred_records: deque[tuple[bytes, bool]] = deque()
         self.reader = SpoolReader(self)
-        self.appended = self.forgotten = 0
+        self.appended = self.committed_records = 0
 
     def append(self, payload: bytes, *, ended: bool = True) -> int:
         """Append one record. Never raises.
 
-        A dropped stream ends its call inside garbage collection, which can run while this very
+        A dropped stream ends its call inside garbage collection, which can run while this
         thread holds the lock. So such a record must not wait for the lock.
 
         Args:
@@ -110,10 +111,10 @@ class Spool:
         # Without a timeout, which costs more: the lock is nearly always free.
         lock = self._lock
         if not lock.acquire(False):
-            return self._append_later(payload, ended=ended)
+            return self._defer_append(payload, ended=ended)
         try:
-            segment = self._written
-            if segment is not None and segment.size <= self._plain_until:
+            segment = self._current_segment
+            if segment is not None and segment.size <= self._unchecked_limit:
                 segment.append(payload)
                 if ended:
                     self.appended += 1
@@ -126,8 +127,8 @@ class Spool:
                 self._append_to_memory(payload)
         finally:
             lock.release()
-        if self._late:
-            self._append_late()
+        if self._deferred_records:
+            self._try_drain_deferred()
         return self.appended
 
     def sync(self) -> None:
@@ -149,7 +150,7 @@ class Spool:
             with contextlib.suppress(OSError):
                 os.close(fd)
 
-    def measure(self) -> None:
+    def refresh_usage(self) -> None:
         """Check how much of the folder's limit others use, and whether our file still exists.
 
         If it was deleted, a new segment is started; the records in the deleted one are still read.
@@ -157,10 +158,10 @@ class Spool:
         used = self.bytes_on_disk()
         with self._locked():
             own = sum(segment.size for segment in (*self._segments, *self.reader.retained))
-            self._elsewhere_bytes = max(0, used - own)
-            self._plain_until = 0
-            if self._written is not None and self._written.is_deleted:
-                message = f"the files below {self._folder} are gone"
+            self._others_bytes = max(0, used - own)
+            self._unchecked_limit = 0
+            if self._current_segment is not None and self._current_segment.is_deleted:
+                message = f"the spool files in {self._folder} were deleted"
                 warn("spool_deleted", message, folder=self._folder)
                 self._try_start_segment()
 
@@ -201,10 +202,10 @@ class Spool:
             if not self._lock.acquire(timeout=_CLOSE_WAIT_SECONDS):
                 return
             try:
-                self._append_all_late()
+                self._drain_deferred()
                 segments, self._segments = self._segments, deque()
-                self._written, self._older_bytes = None, 0
-                self._plain_until = 0
+                self._current_segment, self._older_bytes = None, 0
+                self._unchecked_limit = 0
                 # Later records belong to another writer id, so that these can be taken over.
                 self._writer = f"{os.getpid()}-{secrets.token_hex(8)}"
             finally:
@@ -212,17 +213,17 @@ class Spool:
             self.reader.close(segments)
         finally:
             self.reader.lock.release()
-        self._append_late()
+        self._try_drain_deferred()
 
     @property
     def waiting(self) -> int:
         """Records of this process that are not committed; it may lag while calls are made."""
-        return max(0, self.appended - self.forgotten - self.state.refused)
+        return max(0, self.appended - self.committed_records - self.state.refused)
 
     @property
     def waiting_in_memory(self) -> int:
         """Waiting records in memory, which a kill would lose."""
-        return len(self._memory) + len(self._late)
+        return len(self._memory) + len(self._deferred_records)
 
     def oldest_waiting_ns(self) -> int:
         """When the oldest waiting call ended, nanoseconds since 1970; 0 if none waits."""
@@ -247,19 +248,21 @@ class Spool:
 
     # Called by `reader`, on the drainer's thread.
 
-    def first(self) -> tuple[Segment, int] | None:
+    def oldest_segment(self) -> tuple[Segment, int] | None:
         """The oldest segment and its current size in bytes."""
         with self._locked():
             return (self._segments[0], self._segments[0].size) if self._segments else None
 
-    def release(self, segment: Segment, end: int, *, is_needed: bool, starts_afresh: bool) -> bool:
+    def release(
+        self, segment: Segment, end: int, *, is_needed: bool, start_new_segment: bool
+    ) -> bool:
         """Release the oldest segment if it is committed to its end.
 
         Args:
             segment: the oldest one.
             end: how far it is committed.
             is_needed: whether it holds the START of an open call.
-            starts_afresh: start a new segment even if this one is being written.
+            start_new_segment: start a new segment even if this one is being written.
 
         Returns:
             Whether the reader owns it now; nothing is appended to it any more.
@@ -267,17 +270,17 @@ class Spool:
         with self._locked():
             if not self._segments or self._segments[0] is not segment or end < segment.size:
                 return False
-            if segment is self._written:
+            if segment is self._current_segment:
                 if not is_needed:
                     segment.forget()
                     self.reader.committed = segment.start
                     return False
-                if not (starts_afresh and self._try_start_segment()):
+                if not (start_new_segment and self._try_start_segment()):
                     return False
             self._segments.popleft()
             self.reader.committed = self._segments[0].start
             self._older_bytes -= segment.size
-            self._plain_until = 0
+            self._unchecked_limit = 0
             return True
 
     def new_segment(self) -> Segment:
@@ -287,12 +290,12 @@ class Spool:
         name = f"{self._writer}-{next(self._numbers):06}{SUFFIX}"
         return Segment(self._folder / name, encode_header(self.header))
 
-    def memory(self, limit: int) -> list[bytes]:
+    def oldest_in_memory(self, limit: int) -> list[bytes]:
         """The oldest records that wait in memory, at most `limit`."""
         with self._locked():
             return list(itertools.islice(self._memory, limit))
 
-    def forget_memory(self, records: int) -> None:
+    def drop_from_memory(self, records: int) -> None:
         """Drop that many of the oldest records in memory."""
         with self._locked():
             for _ in range(records):
@@ -307,65 +310,63 @@ class Spool:
     def _locked(self) -> Generator[None]:
         with self._lock:
             yield
-        if self._late:
-            self._append_late()
+        if self._deferred_records:
+            self._try_drain_deferred()
 
-    def _append_later(self, payload: bytes, *, ended: bool) -> int:
-        self._late.append((payload, ended))
-        # Otherwise the thread that holds the lock writes `_late` when it has released it.
+    def _defer_append(self, payload: bytes, *, ended: bool) -> int:
+        self._deferred_records.append((payload, ended))
+        # Otherwise the thread that holds the lock writes the record when it has released it.
         if not self._lock_wait.acquire(depth=2):
             return 0
         try:
-            self._append_all_late()
+            self._drain_deferred()
         finally:
             self._lock.release()
-        self._append_late()
+        self._try_drain_deferred()
         return self.appended
 
-    def _append_late(self) -> None:
+    def _try_drain_deferred(self) -> None:
         """Write the records whose callers found the lock taken, unless its next holder does."""
-        while self._late and self._lock.acquire(blocking=False):
+        while self._deferred_records and self._lock.acquire(blocking=False):
             try:
-                self._append_all_late()
+                self._drain_deferred()
             finally:
                 self._lock.release()
 
-    def _append_all_late(self) -> None:
+    def _drain_deferred(self) -> None:
         """Write the late records that are there now; call under the lock."""
-        for _ in range(len(self._late)):
-            payload, ended = self._late.popleft()
+        for _ in range(len(self._deferred_records)):
+            payload, ended = self._deferred_records.popleft()
             self._append(payload, ended)
 
     def _append(self, payload: bytes, ended: bool) -> None:
         self.appended += ended
         try:
-            segment = self._written
+            segment = self._current_segment
             if segment is None or segment.size > MAX_SEGMENT_BYTES:
                 segment = self._start_segment()
-            room = (
-                MAX_BYTES - self._elsewhere_bytes - self._older_bytes - self.reader.retained_bytes
-            )
+            room = MAX_BYTES - self._others_bytes - self._older_bytes - self.reader.retained_bytes
             if segment.size <= room:
                 segment.append(payload)
                 self.state.on_disk = True
-                self._plain_until = min(room, MAX_SEGMENT_BYTES)
+                self._unchecked_limit = min(room, MAX_SEGMENT_BYTES)
                 return
         except OSError as error:
             self._note_disk_failure(error)
-        # A START in memory is useless: only after a kill would it be needed.
+        # A START in memory is useless: it is needed only after a kill, which loses it.
         if ended:
             self._append_to_memory(payload)
 
     def _note_disk_failure(self, error: OSError) -> None:
         self.state.on_disk = False
-        self._plain_until = 0
+        self._unchecked_limit = 0
         if self._disk_failed:
             return
         self._disk_failed = True
         reason = error.strerror or type(error).__name__
         message = (
-            f"cannot write to {self._folder} ({reason}); up to {self._max_in_memory} calls wait in "
-            "memory: point TOKENLEDGER_SPOOL_DIR at a writable folder"
+            f"cannot write to {self._folder} ({reason}); up to {self._max_in_memory} calls are "
+            "held in memory. Point TOKENLEDGER_SPOOL_DIR to a writable folder"
         )
         warn("spool_unwritable", message, folder=self._folder, reason=reason)
 
@@ -374,19 +375,19 @@ class Spool:
             self._memory.append(payload)
             return
         if not self.state.refused:
-            message = "new calls are counted as lost until the database is reachable again"
+            message = "the spool is full: new calls are lost until the database is reachable again"
             fail("spool_full", message, folder=self._folder)
         self.state.refused += 1
 
     def _start_segment(self) -> Segment:
         segment = self.new_segment()
-        if self._written is not None:
-            self._older_bytes += self._written.size
+        if self._current_segment is not None:
+            self._older_bytes += self._current_segment.size
         if not self._segments:
             self.reader.committed = segment.start
         self._segments.append(segment)
-        self._written = segment
-        self._plain_until = 0
+        self._current_segment = segment
+        self._unchecked_limit = 0
         self._has_new_file = True
         return segment
 

@@ -1,4 +1,4 @@
-"""Writes one batch of rows: each row is stored exactly once, or set aside.
+"""Writes one batch of rows: each row is stored exactly once, or moved to conflicts or quarantine.
 
 The fast path is one binary COPY into the month's partition under a savepoint. If a key exists, the
 batch's keys and hashes are read back and only the missing rows are copied. A resend is ignored,
@@ -45,14 +45,14 @@ _SQL: Final = statements("store")
 EARLIEST: Final = datetime(2015, 1, 1, tzinfo=timezone.utc)
 """No language model was billed before this time."""
 
-_MAX_AHEAD: Final = timedelta(days=1)
-_RACES: Final = 5
+_MAX_FUTURE: Final = timedelta(days=1)
+_MAX_COPY_ATTEMPTS: Final = 5
 
 # Integers compare faster than UUIDs, whose comparison is written in Python.
 _number: Final = attrgetter("event_id.int")
 
 _UNMEASURED: Final = "unmeasured"
-_CONFLICT: Final = "the ledger has this span with other usage"
+_CONFLICT: Final = "this span is already in the ledger with different usage"
 # The report of the sender has the best attribution; a later fetch of the result may have none.
 _ATTRIBUTION: Final = tuple(d.column for d in DIMENSIONS if d.keys)
 _ATTRIBUTION_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in _ATTRIBUTION)
@@ -101,10 +101,10 @@ class Batch:
         connection: psycopg.Connection[Any],
         horizon: datetime = EARLIEST,
         *,
-        is_patient: bool = False,
+        waits_for_lock: bool = False,
     ) -> None:
         self.result: Final = WriteResult()
-        self._is_patient: Final = is_patient
+        self._is_patient: Final = waits_for_lock
         self._horizon: Final = horizon
         self._connection: Final = connection
         self._refused: list[tuple[LedgerRow, str]] = []
@@ -113,12 +113,14 @@ class Batch:
 
     def by_month(self, rows: Sequence[LedgerRow]) -> dict[str, list[LedgerRow]]:
         """Rows by partition, each key once, sorted, so that concurrent writers never deadlock."""
-        latest = datetime.now(timezone.utc) + _MAX_AHEAD
+        latest = datetime.now(timezone.utc) + _MAX_FUTURE
         unique: dict[int, LedgerRow] = {}
         for row in rows:
             number = row.event_id.int
             if EARLIEST <= row.timestamp < self._horizon:
-                reason = f"the call is older than the ledger, which begins {self._horizon:%Y-%m-%d}"
+                reason = (
+                    f"the call is older than the ledger, which starts on {self._horizon:%Y-%m-%d}"
+                )
                 self._refused.append((row, reason))
             elif not EARLIEST <= row.timestamp <= latest:
                 self._refused.append((row, "the time is before 2015 or more than a day ahead"))
@@ -147,9 +149,9 @@ class Batch:
             duplicates.mark(self._connection, moments)
 
     def write_month(self, month: str, rows: list[LedgerRow]) -> None:
-        """Store one partition's rows; set aside rows that exist already or are refused."""
+        """Store one partition's rows; move rows that exist already or are refused."""
         leaf = sql.Identifier(f"token_ledger_events_{month}")
-        for _ in range(_RACES):
+        for _ in range(_MAX_COPY_ATTEMPTS):
             try:
                 with self._connection.transaction():
                     self._copy(leaf, rows)
@@ -177,7 +179,7 @@ class Batch:
         raise DatabaseUnreachableError("other writers are writing the same rows; will retry")
 
     def _add_partition(self, rows: list[LedgerRow]) -> bool:
-        """Create the rows' partition; False if it is a past month and its rows were set aside.
+        """Create the rows' partition; False if it is a past month and its rows were quarantined.
 
         One row of a past month must not block a writer that may only insert.
         """

@@ -1,4 +1,4 @@
-"""The deduplication rule: which rows report the same call. It is pure and needs no database.
+"""The deduplication rule: which rows report the same call. It is a pure function.
 
 Two rows report the same call only if different emitters report it, at the same time, with the same
 counts, and with the same response id or one inside the other's span. The result depends on the set
@@ -30,7 +30,7 @@ START_TOLERANCE: Final = timedelta(minutes=10)
 """How far the starts of two reports of one call may differ: a gateway may queue a call."""
 
 UNIQUE_ID_LENGTH: Final = 20
-"""Minimum length of a response id that identifies a call. Ollama draws one of `chatcmpl-0` to
+"""Minimum length of a response id that identifies a call. Ollama picks one of `chatcmpl-0` to
 `chatcmpl-998`; the ids of OpenAI, Anthropic, Mistral and Gemini have 22 characters or more. The
 index over response ids uses the same number."""
 
@@ -39,10 +39,10 @@ MAX_SPAN_REPORTS: Final = 16
 and its rows stay separate as suspected duplicates."""
 
 _OUTPUT: Final = "output_tokens"
-_NOTHING: Final = Decimal(-1)
+_NO_COST: Final = Decimal(-1)
 
 # OpenLLMetry adds the placeholder count of an Anthropic stream's first event to the count of its
-# last event (its anthropic package 0.62.4, recorded 2026-11-25): 201 for 200. They are small.
+# last event (its anthropic package 0.62.4, recorded 2026-11-25): 201 for 200. The excess is small.
 _OVERCOUNTING_SCOPE: Final = "opentelemetry.instrumentation.anthropic"
 _PLACEHOLDER: Final = 16
 
@@ -50,7 +50,7 @@ _PLACEHOLDER: Final = 16
 # (1.110.2, read 2026-11-28).
 _TOKENIZER_SCOPES: Final = frozenset({"litellm"})
 
-NESTED_REASON: Final = "reported again by a span around it"
+NESTED_REASON: Final = "reported again by an enclosing span"
 SAME_ID_REASON: Final = "reported again with the same response id"
 """Why a row is a duplicate."""
 
@@ -106,7 +106,7 @@ class SpanReport:
     def emitter(self) -> str:
         """Its emitter: all of our scopes are one emitter, which never reports a call twice.
 
-        A tenant's sender can set any scope, so its scope proves nothing.
+        A tenant's sender can set any scope, so its scope is not trusted.
         """
         is_ours = self.scope.startswith(SCOPE_PREFIX) and not self.source
         return SCOPE_PREFIX if is_ours else self.scope
@@ -118,11 +118,11 @@ class CallGroup:
 
     Args:
         winner: the row that stands for it.
-        losers: its duplicates with their reasons, best first.
+        duplicates: its duplicates with their reasons, best first.
     """
 
     winner: SpanReport
-    losers: tuple[tuple[SpanReport, str], ...]
+    duplicates: tuple[tuple[SpanReport, str], ...]
 
 
 def group_reports(reports: Iterable[SpanReport]) -> list[CallGroup]:
@@ -158,8 +158,8 @@ class _Link:
     @property
     def order(self) -> tuple[int, timedelta, UUID, UUID]:
         one, other = self.one, self.other
-        apart = abs(one.started_at - other.started_at) + abs(one.ended_at - other.ended_at)
-        return self.certainty, apart, one.event_id, other.event_id
+        time_distance = abs(one.started_at - other.started_at) + abs(one.ended_at - other.ended_at)
+        return self.certainty, time_distance, one.event_id, other.event_id
 
 
 @dataclass(slots=True)
@@ -172,8 +172,8 @@ class _Group:
     def may_join(self, other: _Group, link: _Link) -> bool:
         if len(self.rows) + len(other.rows) > MAX_SPAN_REPORTS:
             return False
-        twice = {row.emitter for row in self.rows} & {row.emitter for row in other.rows}
-        if twice and link.one.emitter != link.other.emitter:
+        shared_emitters = {row.emitter for row in self.rows} & {row.emitter for row in other.rows}
+        if shared_emitters and link.one.emitter != link.other.emitter:
             return False
         return all(_agree(one, another) for one in self.rows for another in other.rows)
 
@@ -191,28 +191,28 @@ class _Group:
         the operator's only if both have a cost and the tenant's is higher.
         """
         operators = [row for row in self.rows if not row.source] or self.rows
-        winner, *losers = self._by_standing(operators)
+        winner, *duplicates = self._ranked(operators)
         costlier = [
             row
             for row in self.rows
             if row.source and not winner.source and _costs_more(row, winner)
         ]
         if costlier:
-            losers = [winner, *losers]
-            winner, *_ = self._by_standing(costlier)
-        chosen = {winner.event_id, *(row.event_id for row in losers)}
-        rest = [row for row in self.rows if row.event_id not in chosen]
-        losers += self._by_standing(rest)
-        return CallGroup(winner, tuple((loser, self.reason) for loser in losers))
+            duplicates = [winner, *duplicates]
+            winner, *_ = self._ranked(costlier)
+        grouped_ids = {winner.event_id, *(row.event_id for row in duplicates)}
+        rest = [row for row in self.rows if row.event_id not in grouped_ids]
+        duplicates += self._ranked(rest)
+        return CallGroup(winner, tuple((duplicate, self.reason) for duplicate in duplicates))
 
-    def _by_standing(self, rows: Sequence[SpanReport]) -> list[SpanReport]:
+    def _ranked(self, rows: Sequence[SpanReport]) -> list[SpanReport]:
         """Some of the rows, the best first."""
-        known = {row.event_id for row in self.rows}
+        event_ids = {row.event_id for row in self.rows}
         is_estimated = any(row.is_estimated for row in rows)
-        is_disputed = any(_differ_in_rate(one, other) for one, other in combinations(rows, 2))
+        rates_differ = any(_differ_in_rate(one, other) for one, other in combinations(rows, 2))
 
-        def standing(row: SpanReport) -> tuple[object, ...]:
-            cost = row.cost_usd if is_disputed and row.cost_usd is not None else _NOTHING
+        def rank(row: SpanReport) -> tuple[object, ...]:
+            cost = row.cost_usd if rates_differ and row.cost_usd is not None else _NO_COST
             return (
                 bool(row.counts),
                 cost,
@@ -221,11 +221,11 @@ class _Group:
                 row.emitter == SCOPE_PREFIX,
                 not row.overcounts,
                 len(row.counts),
-                len(known.intersection(row.ancestors)),
+                len(event_ids.intersection(row.ancestors)),
                 row.event_id,
             )
 
-        return sorted(rows, key=standing, reverse=True)
+        return sorted(rows, key=rank, reverse=True)
 
 
 def _costs_more(tenants: SpanReport, operators: SpanReport) -> bool:
@@ -241,8 +241,8 @@ def _differ_in_rate(one: SpanReport, other: SpanReport) -> bool:
     if any(mine and theirs and mine != theirs for mine, theirs in pairs):
         return True
     # The operator's own sources may have different names for the same model.
-    is_doubted = one.source != other.source
-    return is_doubted and not one.models & other.models
+    sources_differ = one.source != other.source
+    return sources_differ and not one.models & other.models
 
 
 def _stream_progress(row: SpanReport) -> tuple[bool, int]:
@@ -267,19 +267,19 @@ def _pairs(rows: Sequence[SpanReport]) -> Iterable[tuple[SpanReport, SpanReport]
 
     Rows of one source with one id are left out if they are more than a call can have.
     """
-    place = {row.event_id: number for number, row in enumerate(rows)}
+    position = {row.event_id: number for number, row in enumerate(rows)}
     pairs: set[tuple[int, int]] = set()
-    sharing: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
+    rows_by_id: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
     for number, row in enumerate(rows):
         if row.response_id:
-            sharing[row.response_id].setdefault(row.source, []).append(number)
+            rows_by_id[row.response_id].setdefault(row.source, []).append(number)
         for ancestor in row.ancestors:
-            above = place.get(ancestor)
+            above = position.get(ancestor)
             if above is not None and above != number:
                 pairs.add((min(above, number), max(above, number)))
-    for by_source in sharing.values():
-        few = [numbers for numbers in by_source.values() if len(numbers) <= MAX_SPAN_REPORTS]
-        pairs.update(combinations(sorted(chain.from_iterable(few)), 2))
+    for by_source in rows_by_id.values():
+        usable = [numbers for numbers in by_source.values() if len(numbers) <= MAX_SPAN_REPORTS]
+        pairs.update(combinations(sorted(chain.from_iterable(usable)), 2))
     return ((rows[one], rows[other]) for one, other in sorted(pairs))
 
 
@@ -309,7 +309,7 @@ def _agree(one: SpanReport, other: SpanReport) -> bool:
     id of each kind. Spans of two organizations are one call only if they are nested, so that
     knowing a response id does not let a sender replace another's row.
     """
-    if not _may_share(one, other):
+    if not _may_report_same_call(one, other):
         return False
     if one.response_id != other.response_id and _kind(one.response_id) == _kind(other.response_id):
         return False
@@ -320,7 +320,7 @@ def _agree(one: SpanReport, other: SpanReport) -> bool:
     return not differing or (differing == {_OUTPUT} and _is_miscounted(one, other))
 
 
-def _may_share(one: SpanReport, other: SpanReport) -> bool:
+def _may_report_same_call(one: SpanReport, other: SpanReport) -> bool:
     """Whether the sources of two rows may report one call."""
     if one.source != other.source:
         if one.source and other.source:
@@ -338,9 +338,9 @@ def _kind(response_id: str) -> str:
 
 def _is_miscounted(one: SpanReport, other: SpanReport) -> bool:
     """Whether two output counts can be of one call because one emitter is known to miscount."""
-    more = one.counts[_OUTPUT] - other.counts[_OUTPUT]
-    return (one.overcounts and 0 < more <= _PLACEHOLDER) or (
-        other.overcounts and 0 < -more <= _PLACEHOLDER
+    difference = one.counts[_OUTPUT] - other.counts[_OUTPUT]
+    return (one.overcounts and 0 < difference <= _PLACEHOLDER) or (
+        other.overcounts and 0 < -difference <= _PLACEHOLDER
     )
 
 

@@ -1,7 +1,7 @@
 """Finds rows that may report the same call, in the ledger and among its duplicates.
 
-Writers and `maintenance.deduplicate` use it. Both search and commit under one lock, so that of two
-rows of a call, the later search finds the other row.
+Writers and `maintenance.deduplicate` use it. Both search and commit under one lock, so of two
+rows for one call, the later search always finds the other row.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownRow:
+class StoredRow:
     """A row of the ledger or a duplicate, with the fields that deduplication reads and changes.
 
     Args:
@@ -135,7 +135,7 @@ def lock(connection: psycopg.Connection[Any]) -> None:
 
 def related_rows(
     connection: psycopg.Connection[Any], traces: Iterable[Trace]
-) -> Iterator[KnownRow]:
+) -> Iterator[StoredRow]:
     """Rows with the same response ids, spans above or below, and duplicates."""
     keys = list(traces)
     starts = [trace.started_at for trace in keys]
@@ -156,14 +156,14 @@ def related_rows(
 
 def winners_of(
     connection: psycopg.Connection[Any], event_ids: Iterable[UUID]
-) -> Iterator[KnownRow]:
+) -> Iterator[StoredRow]:
     """The rows with these ids."""
     return _select(connection, _SQL["winners"], {"event_ids": list(event_ids)})
 
 
 def unsettled_rows(
     connection: psycopg.Connection[Any], minute: datetime, limit: int
-) -> list[KnownRow]:
+) -> list[StoredRow]:
     """The next rows of a minute that are not deduplicated yet."""
     return list(_select(connection, _SQL["unsettled"], {"minute": minute, "limit": limit}))
 
@@ -243,7 +243,7 @@ def _array(values: Iterable[str]) -> str | list[str]:
 
 def _select(
     connection: psycopg.Connection[Any], statement: LiteralString, values: dict[str, Any]
-) -> Iterator[KnownRow]:
+) -> Iterator[StoredRow]:
     cursor = connection.cursor(row_factory=dict_row)
     return map(_known, cursor.execute(rows_statement(statement), values))
 
@@ -253,8 +253,8 @@ def rows_statement(statement: LiteralString) -> sql.Composed:
     return sql.SQL(statement).format(columns=_COLUMN_LIST, events_columns=_EVENTS_COLUMN_LIST)
 
 
-def _known(row: dict[str, Any]) -> KnownRow:
-    return KnownRow(
+def _known(row: dict[str, Any]) -> StoredRow:
+    return StoredRow(
         report=SpanReport(
             event_id=row["event_id"],
             started_at=row["timestamp"],

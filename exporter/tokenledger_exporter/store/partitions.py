@@ -40,10 +40,14 @@ def make_months_ahead(connection: psycopg.Connection[Any]) -> str:
             connection.execute(_SQL["limit_lock_wait"])
             connection.execute(_SQL["add_months"])
     except pg_errors.LockNotAvailable:
-        return "months ahead were not created: the table is locked; the next round tries again"
+        return (
+            "partitions for the next months were not created: the table is locked; the next round "
+            "will retry"
+        )
     except pg_errors.InsufficientPrivilege:
         return (
-            "months ahead were not created: this database user has no right to; run 'tokenledger "
+            "partitions for the next months were not created: this database user lacks the "
+            "privilege; run 'tokenledger "
             "db migrate' as the tables' owner, or 'tokenledger db roles'"
         )
     return ""

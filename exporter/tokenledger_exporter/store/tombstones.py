@@ -28,7 +28,9 @@ class Tombstones:
     def __bool__(self) -> bool:
         return bool(self._pseudonyms)
 
-    def renamed(self, user_id: str, metadata: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    def with_pseudonyms(
+        self, user_id: str, metadata: Mapping[str, Any]
+    ) -> tuple[str, dict[str, Any]]:
         """The attribution with pseudonyms instead of erased ids."""
         return (
             self._pseudonyms.get(user_id, user_id),
@@ -43,7 +45,7 @@ class Tombstones:
         if not self._pseudonyms:
             return row
         before = _metadata(row)
-        user_id, metadata = self.renamed(row.user_id, before)
+        user_id, metadata = self.with_pseudonyms(row.user_id, before)
         if (user_id, metadata) == (row.user_id, before):
             return row
         return replace(row, user_id=user_id, metadata=json.dumps(metadata, ensure_ascii=False))
@@ -52,7 +54,7 @@ class Tombstones:
 def read_tombstones(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]) -> Tombstones:
     """The tombstones of the people in some rows; a writer calls it when it has the lock.
 
-    The database looks up all ids at once, with a key that writers cannot read. If nobody was ever
+    The database looks up all ids at once, with a key that writers cannot read. If no id was ever
     erased, no id is looked up.
     """
     if not has_erasures(connection):

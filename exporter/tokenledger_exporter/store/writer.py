@@ -1,6 +1,6 @@
 """Writes batches of rows into the ledger, each batch in one transaction, each row exactly once.
 
-`batch` decides what becomes of the rows of a batch. This module holds the connection they are
+`batch` decides how each row of a batch is handled. This module holds the connection they are
 written over, and the prices that are read over the same connection.
 """
 
@@ -37,9 +37,11 @@ _SQL: Final = statements("store")
 _PRICES: Final = statements("prices")
 
 # The tables exist before the prices are loaded: rows written in between would have no price.
-_NO_PRICES: Final = "the price book is empty: run 'tokenledger db migrate'; calls wait until then"
+_NO_PRICES: Final = (
+    "the price book is empty: run 'tokenledger db migrate'; calls wait in the spool until then"
+)
 _NO_BOOK: Final = PriceBook(())
-_PRICE_SECONDS: Final = 60.0
+_PRICE_CACHE_SECONDS: Final = 60.0
 
 
 class BatchWriter:
@@ -47,13 +49,13 @@ class BatchWriter:
 
     Args:
         database_url: the ledger.
-        is_patient: wait for the deduplication lock, so that rows are deduplicated as they are
+        waits_for_lock: wait for the deduplication lock, so that rows are deduplicated as they are
             stored; for a writer whose rows are too many to deduplicate afterwards.
     """
 
-    def __init__(self, database_url: str, *, is_patient: bool = False) -> None:
+    def __init__(self, database_url: str, *, waits_for_lock: bool = False) -> None:
         self._database_url: Final = database_url
-        self._is_patient: Final = is_patient
+        self._is_patient: Final = waits_for_lock
         self._connection: psycopg.Connection[Any] | None = None
         self._books: dict[str, tuple[float, PriceBook]] = {}
         self._providers: frozenset[str] = frozenset()
@@ -68,12 +70,12 @@ class BatchWriter:
         Raises:
             DatabaseUnreachableError, SchemaError: see `write`.
         """
-        if time.monotonic() - self._providers_at > _PRICE_SECONDS:
+        if time.monotonic() - self._providers_at > _PRICE_CACHE_SECONDS:
             self._read_providers()
         if provider not in self._providers:
             return _NO_BOOK
         read_at, book = self._books.get(provider, (0.0, None))
-        if book is None or time.monotonic() - read_at > _PRICE_SECONDS:
+        if book is None or time.monotonic() - read_at > _PRICE_CACHE_SECONDS:
             with self._transaction() as connection:
                 cursor = connection.cursor(row_factory=class_row(PriceRow))
                 rows = cursor.execute(_PRICES["load"], {"provider": provider}).fetchall()
@@ -137,7 +139,7 @@ class BatchWriter:
     def _write_batch(
         self, connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]
     ) -> WriteResult:
-        batch = Batch(connection, self._horizon, is_patient=self._is_patient)
+        batch = Batch(connection, self._horizon, waits_for_lock=self._is_patient)
         months = sorted(batch.by_month(rows).items())
         all_rows = list(chain.from_iterable(group for _, group in months))
         batch.find_relatives(all_rows)
@@ -188,7 +190,7 @@ class BatchWriter:
     def after_fork(self) -> None:
         """In a forked child: leave the parent's connection open and unused."""
         if self._connection is not None:
-            _inherited.append(self._connection)
+            _inherited_connections.append(self._connection)
         self._connection = None
 
     def _read_providers(self) -> None:
@@ -234,4 +236,4 @@ class BatchWriter:
 
 
 # Connections of the parent process: closing one here would end the parent's session.
-_inherited: Final[list[psycopg.Connection[Any]]] = []
+_inherited_connections: Final[list[psycopg.Connection[Any]]] = []

@@ -1,1 +1,1 @@
-"""Who each call is attributed to, and how that travels with the running code."""
+"""Attribution of calls, and how it propagates with the running code."""

@@ -107,7 +107,7 @@ def _key_of(name: str) -> str:
 def note_remote_baggage() -> None:
     """Wrap every propagator's `extract`, once per process, and shorten the log lines of W3C's.
 
-    This stays in force for the life of the process: a request may still be handled long after an
+    This stays in effect for the life of the process: a request may still be handled long after an
     instrumentor was removed.
     """
     logging.getLogger(_PROPAGATION).addFilter(_shorten)

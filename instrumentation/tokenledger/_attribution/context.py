@@ -1,7 +1,7 @@
 """How attribution travels in the OpenTelemetry context of the running code.
 
-The private keys are the trusted carrier inside this process. Baggage carries the same members to
-the services we call.
+Private context keys carry trusted attribution inside this process. Baggage carries the same members
+to the services we call.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from opentelemetry import baggage, context
 
 from tokenledger._attribution import scope
 from tokenledger._attribution.baggage import split_baggage
-from tokenledger._attribution.layers import NOTHING, Layers, clean, settle
+from tokenledger._attribution.layers import NOTHING, Layers, clean, merge_layers
 from tokenledger_semconv.attributes import USER_ID
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ class _Scopes(NamedTuple):
 
 
 def enter(owner: object, layer: Layer) -> None:
-    """Attribute what runs in this context from now on, over the scopes already in force."""
+    """Attribute what runs in this context from now on, over the scopes already in effect."""
     current = context.get_current()
-    scopes = _Scopes(layer, settle(_scopes(current)))
+    scopes = _Scopes(layer, merge_layers(_scopes(current)))
     running = context.set_value(_SCOPES, scopes, current)
     for name, value in layer.items():
         running = baggage.set_baggage(name, value, running)
@@ -69,7 +69,7 @@ def attribution_in(
     """
     inner, outer = _scopes(current)
     local, trusted = split_baggage(current, members, {**outer, **inner})
-    return settle(
+    return merge_layers(
         Layers(
             per_call=per_call,
             inner={**inner, **local},

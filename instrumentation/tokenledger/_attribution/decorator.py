@@ -119,7 +119,7 @@ class Run(Protocol):
         ...
 
 
-class _Unobserved:
+class _NoObserver:
     """A run of a function that is attributed and otherwise left alone."""
 
     __slots__ = ()
@@ -143,7 +143,7 @@ class _Unobserved:
     async_body = body
 
 
-_UNOBSERVED: Final = _Unobserved()
+_UNOBSERVED: Final = _NoObserver()
 
 
 def _unobserved() -> Run:

@@ -1,4 +1,4 @@
-"""Attribution of generators: in force while the body runs, but not while the consumer does.
+"""Attribution in generators: it applies while the body runs, not while the consumer runs.
 
 A generator runs in the context of its consumer, so a plain `with` around a `yield` would attribute
 the consumer's calls too. The body keeps a context of its own between its steps.
@@ -39,7 +39,7 @@ class BodyContext:
             context.attach(self._body)
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, GeneratorExit) and not scope.in_force(self):
+        if isinstance(error, GeneratorExit) and not scope.is_active(self):
             # An abandoned step, closed by the garbage collector in an unrelated context.
             return
         self._body = context.get_current()

@@ -1,4 +1,4 @@
-"""Which attribution wins: functions over layers of attribute -> value.
+"""Resolves which attribution applies: functions over layers of attribute -> value.
 
 A layer maps span attributes, which are also the baggage keys, to cleaned text. Layers are ordered
 from strongest to weakest; the first one that has an attribute decides.
@@ -43,7 +43,7 @@ class Layers(NamedTuple):
     defaults: Layer = NOTHING
 
 
-def settle(layers: Iterable[Layer]) -> dict[str, str]:
+def merge_layers(layers: Iterable[Layer]) -> dict[str, str]:
     """Merge layers, strongest first, within the limit of metadata keys."""
     merged: dict[str, str] = {}
     metadata_keys = 0

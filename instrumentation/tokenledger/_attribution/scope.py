@@ -40,7 +40,7 @@ def leave(owner: object) -> None:
         context.attach(scope.previous)
 
 
-def in_force(owner: object) -> bool:
+def is_active(owner: object) -> bool:
     """Whether the running context is inside a scope of this owner."""
     return _scope_of(owner) is not None
 

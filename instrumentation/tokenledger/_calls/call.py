@@ -1,4 +1,4 @@
-"""One model call: the object that owns its spans and finishes them exactly once.
+"""One model call: owns its spans and finishes them exactly once.
 
 A call has one span in the app's tracing, one on the ledger's private provider, or both, with the
 same attributes. It never stores a prompt, a completion, a key or the text of an error.

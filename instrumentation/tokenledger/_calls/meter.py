@@ -83,7 +83,7 @@ class _EndedCall:
 def meter() -> Meter:
     """Count the model calls made inside a `with` block, including those under nested meters.
 
-    Calls of threads and tasks started inside count if the context travels with them. A stream
+    Calls by threads and tasks started inside count if the context is passed on to them. A stream
     counts when it ends. A call that is one row counts once, even if it is reported again: results
     of a batch that are read twice, or a background response that is fetched later. The meter can be
     read inside the block and after it.
@@ -100,11 +100,11 @@ class Meter:
     """
 
     __slots__ = (
-        "_adding_up",
         "_calls",
+        "_calls_by_id",
         "_cost",
         "_ended",
-        "_identified",
+        "_sum_lock",
         "_tokens",
         "_without_cost",
     )
@@ -112,13 +112,13 @@ class Meter:
     def __init__(self) -> None:
         # A garbage collection may end a call during any line here, so ending a call only appends.
         self._ended: Final[deque[_EndedCall]] = deque()
-        self._adding_up: Final = Lock()
+        self._sum_lock: Final = Lock()
         self._calls = 0
         self._without_cost = 0
         self._cost: Decimal | None = None
         self._tokens = MeteredTokens()
         # Identity of a call that may be reported again -> whether its usage is known.
-        self._identified: BoundedCache[str, bool] = BoundedCache(_MAX_IDENTITIES)
+        self._calls_by_id: BoundedCache[str, bool] = BoundedCache(_MAX_IDENTITIES)
 
     def __enter__(self) -> Self:
         """Count the calls from here on."""
@@ -139,11 +139,11 @@ class Meter:
             failed: whether it failed.
         """
         self._ended.append(_EndedCall(RUNTIME.setup.ledger, attributes, start_ns, failed))
-        if len(self._ended) >= _MAX_WAITING_CALLS and self._adding_up.acquire(blocking=False):
+        if len(self._ended) >= _MAX_WAITING_CALLS and self._sum_lock.acquire(blocking=False):
             try:
                 self._add_up()
             finally:
-                self._adding_up.release()
+                self._sum_lock.release()
 
     @property
     def cost_usd(self) -> Decimal:
@@ -170,7 +170,7 @@ class Meter:
         return self._without_cost
 
     def _read(self) -> None:
-        with self._adding_up:
+        with self._sum_lock:
             self._add_up()
 
     def _add_up(self) -> None:
@@ -191,13 +191,13 @@ class Meter:
         identity = call.attributes.get(names.CALL_ID)
         if not isinstance(identity, str):
             return False
-        has_usage = self._identified.get(identity)
+        has_usage = self._calls_by_id.get(identity)
         if has_usage is True:
             return True
         if has_usage is False:
             self._calls -= 1
             self._without_cost -= 1
-        self._identified[identity] = cost is not None or any(
+        self._calls_by_id[identity] = cost is not None or any(
             name in call.attributes for name in (names.INPUT_TOKENS, names.OUTPUT_TOKENS)
         )
         return False

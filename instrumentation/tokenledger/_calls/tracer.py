@@ -198,7 +198,7 @@ def _begin(
         return (span,), span
     if current.get(SUPPRESSED) or (sample_rate < 1 and not _is_traced(current, sample_rate)):
         recorded = _start_span(ledger_tracer, current, attributes, started_ns)
-        return (recorded,), StandIn(_unsampled(recorded.get_span_context()), recorded)
+        return (recorded,), UnsampledSpan(_unsampled(recorded.get_span_context()), recorded)
     span = INVALID_SPAN
     try:
         span = _start_span(route.app_tracer, current, attributes, started_ns)
@@ -206,7 +206,7 @@ def _begin(
         report("starting a span in the app's tracing", type(error).__name__)
     if not span.is_recording():
         recorded = _start_span(ledger_tracer, current, attributes, started_ns)
-        return (recorded,), StandIn(span.get_span_context(), recorded)
+        return (recorded,), UnsampledSpan(span.get_span_context(), recorded)
     if route.reaches_ledger:
         return (span,), span
     # A child of the app's span, so that both belong to one trace.
@@ -286,7 +286,7 @@ def _draw() -> int:
     return int.from_bytes(os.urandom(_RATIO_BITS // 8), "big")
 
 
-class StandIn(NonRecordingSpan):
+class UnsampledSpan(NonRecordingSpan):
     """The current span during a call that the app's tracing does not record.
 
     It has the scope of the recorded span, so that the ledger recognizes a span that the SDK makes

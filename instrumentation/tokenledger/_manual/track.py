@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypedDict, TypeVar, cast, overload
 
 from tokenledger._attribution.layers import NOTHING, clean, layer_of
-from tokenledger._guard import Guard, report
-from tokenledger._manual.book import SUCCESS, Booking, Checked, book
-from tokenledger._manual.track_llm import Tracked
+from tokenledger._guard import Guard, report_invalid
+from tokenledger._manual.manual_call import SUCCESS, ArgumentValidator, ManualCall, record_call
+from tokenledger._manual.track_llm import TrackedFunction
 from tokenledger._state import RUNTIME
 from tokenledger._usage.fields import token_attributes
 from tokenledger_semconv.attributes import UNKNOWN_USAGE
@@ -55,7 +55,7 @@ def track_cost(function: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
 def track_cost(
     *, model: str | None = "", provider: str | None = None, **attribution: Unpack[CallAttribution]
-) -> Tracked: ...
+) -> TrackedFunction: ...
 
 
 @overload
@@ -114,13 +114,15 @@ def track_cost(  # noqa: PLR0913 - one keyword per column of the row
     parts = (cached_tokens, cache_write_tokens, cache_write_1h_tokens, reasoning_tokens)
     is_counted = not (input_tokens is _UNSET and output_tokens is _UNSET)
     if is_counted and callable(input_tokens):
-        return Tracked(NOTHING, provider=None, model="")(cast("Callable[..., Any]", input_tokens))
+        return TrackedFunction(NOTHING, provider=None, model="")(
+            cast("Callable[..., Any]", input_tokens)
+        )
     if not is_counted and status is _UNSET and {*map(id, (*parts, duration_ms))} == {id(None)}:
         return _decorator(model, provider, attribution)
     if not RUNTIME.setup.recording:
         return None
     with Guard("track_cost"):
-        checked = Checked("track_cost")
+        checked = ArgumentValidator("track_cost")
         counts = {
             "input_tokens": 0 if input_tokens is _UNSET else input_tokens,
             "output_tokens": 0 if output_tokens is _UNSET else output_tokens,
@@ -130,14 +132,14 @@ def track_cost(  # noqa: PLR0913 - one keyword per column of the row
             "reasoning_tokens": reasoning_tokens,
         }
         name, provider_name = _model_and_provider(model, provider)
-        book(
-            Booking(
+        record_call(
+            ManualCall(
                 operation=clean(operation),
                 provider=provider_name,
                 model=name,
                 usage=_usage(checked, counts),
                 attribution=_layer(attribution),
-                took_ns=checked.nanoseconds("duration_ms", duration_ms),
+                duration_ns=checked.nanoseconds("duration_ms", duration_ms),
                 failed=status not in (_UNSET, SUCCESS),
             )
         )
@@ -202,7 +204,7 @@ def track(  # noqa: PLR0913 - one keyword per column of the row
     if not RUNTIME.setup.recording:
         return
     with Guard("track"):
-        checked = Checked("track")
+        checked = ArgumentValidator("track")
         counts = {
             "input_tokens": input_tokens,
             "output_tokens": output_tokens,
@@ -222,8 +224,8 @@ def track(  # noqa: PLR0913 - one keyword per column of the row
         keywords = {name: value for name, value in known.items() if value is not None}
         started_ns = checked.timestamp("requested_at", requested_at)
         name, provider_name = _model_and_provider(model, provider)
-        book(
-            Booking(
+        record_call(
+            ManualCall(
                 operation=_CHAT,
                 provider=provider_name,
                 model=name,
@@ -233,7 +235,7 @@ def track(  # noqa: PLR0913 - one keyword per column of the row
                     {**_mapping("tags", tags), **_mapping("metadata", metadata)},
                 ),
                 started_ns=started_ns,
-                took_ns=checked.nanoseconds("latency_ms", latency_ms),
+                duration_ns=checked.nanoseconds("latency_ms", latency_ms),
                 failed=status not in (None, SUCCESS),
                 reported_cost=checked.dollars("cost_usd", cost_usd),
             ),
@@ -283,12 +285,12 @@ def _model_and_provider(model: object, provider: object) -> tuple[str, str]:
     return name, provider_of(name) if provider is None else clean(provider)
 
 
-def _decorator(model: object, provider: object, attribution: CallAttribution) -> Tracked:
+def _decorator(model: object, provider: object, attribution: CallAttribution) -> TrackedFunction:
     with Guard("track_cost"):
         provider_name = None if provider is None else clean(provider)
         name = "" if model is None else clean(model)
-        return Tracked(_layer(attribution), provider=provider_name, model=name)
-    return Tracked(NOTHING, provider=None, model="")
+        return TrackedFunction(_layer(attribution), provider=provider_name, model=name)
+    return TrackedFunction(NOTHING, provider=None, model="")
 
 
 def _layer(attribution: CallAttribution) -> Mapping[str, str]:
@@ -314,5 +316,6 @@ def _mapping(name: str, value: object) -> Mapping[str, object]:
         return NOTHING
     if isinstance(value, Mapping):
         return cast("Mapping[str, object]", value)
-    report(f"track({name}=)", f"expected a mapping, not {type(value).__name__}")
+    problem = f"it must be a mapping; its type is {type(value).__name__}"
+    report_invalid(f"track({name}=)", problem)
     return NOTHING

@@ -16,11 +16,11 @@ from tokenledger._attribution.decorator import wrap_any
 from tokenledger._attribution.layers import NOTHING, layer_of
 from tokenledger._calls.meter import counted_by
 from tokenledger._guard import Guard
-from tokenledger._manual.book import Booking, book
+from tokenledger._manual.manual_call import ManualCall, record_call
 from tokenledger._state import RUNTIME
 from tokenledger._usage.any_answer import AnswerReader
 from tokenledger_semconv.attributes import RESPONSE_MODEL
-from tokenledger_semconv.families import provider_of
+from tokenledger_semconv.model_providers import provider_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
@@ -43,7 +43,7 @@ def track_llm(
     endpoint: object = None,
     user_id: object = None,
     metadata: Mapping[str, object] | None = None,
-) -> Tracked: ...
+) -> TrackedFunction: ...
 
 
 def track_llm(  # noqa: PLR0913 - the arguments of the older decorator
@@ -55,7 +55,7 @@ def track_llm(  # noqa: PLR0913 - the arguments of the older decorator
     endpoint: object = None,
     user_id: object = None,
     metadata: Mapping[str, object] | None = None,
-) -> Callable[P, R] | Tracked:
+) -> Callable[P, R] | TrackedFunction:
     """Decorate a function, coroutine function, generator or async generator with a model call.
 
     Calls that are recorded inside get this attribution. If none is recorded, the `usage` in the
@@ -75,11 +75,11 @@ def track_llm(  # noqa: PLR0913 - the arguments of the older decorator
         layer = layer_of(
             {"endpoint": endpoint, "user_id": user_id}, metadata, "track_llm(metadata=)"
         )
-    tracked = Tracked(layer, provider=provider, model=model or "")
+    tracked = TrackedFunction(layer, provider=provider, model=model or "")
     return tracked if function is None else tracked(function)
 
 
-class Tracked:
+class TrackedFunction:
     """A decorator made by `track_llm(...)`, or by `track_cost(...)` without counts.
 
     Args:
@@ -113,7 +113,7 @@ class _Run:
 
     __slots__ = ("_answers", "_is_recorded", "_started_ns", "_tracked")
 
-    def __init__(self, tracked: Tracked) -> None:
+    def __init__(self, tracked: TrackedFunction) -> None:
         self._tracked = tracked
         self._is_recorded = False
         self._started_ns = time.time_ns()
@@ -150,14 +150,14 @@ class _Run:
                 return
             model = str(usage.get(RESPONSE_MODEL) or self._tracked.model)
             provider = self._tracked.provider
-            book(
-                Booking(
+            record_call(
+                ManualCall(
                     operation=operation,
                     provider=provider_of(model) if provider is None else str(provider),
                     model=model,
                     usage=usage,
                     started_ns=self._started_ns,
-                    took_ns=max(0, time.time_ns() - self._started_ns),
+                    duration_ns=max(0, time.time_ns() - self._started_ns),
                 )
             )
 

@@ -28,7 +28,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_SERVED: Final = frozenset({"http", "websocket"})
+_HANDLED_SCOPE_TYPES: Final = frozenset({"http", "websocket"})
 _STARTS: Final = frozenset({"http.response.start", "websocket.accept"})
 
 
@@ -68,7 +68,7 @@ class FastAPIMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; anything but a request or a websocket passes through."""
-        if scope["type"] not in _SERVED:
+        if scope["type"] not in _HANDLED_SCOPE_TYPES:
             await self._app(scope, receive, send)
             return
         served = serving(partial(_layer, self._options, scope), self._options)

@@ -116,7 +116,7 @@ class RequestLayer(Mapping[str, str]):
 class Serving:
     """Runs the code of one request under its attribution: `with serving:`, as often as needed.
 
-    Between two runs, like the steps of a streamed body, the server's own context is in force, and
+    Between two runs, like the steps of a streamed body, the server's own context is in effect, and
     the request's context is stored.
 
     Args:
@@ -146,7 +146,7 @@ class Serving:
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         with Guard("leaving a request"):
-            if isinstance(error, GeneratorExit) and not scope.in_force(self):
+            if isinstance(error, GeneratorExit) and not scope.is_active(self):
                 # Abandoned, and closed in an unrelated context, which must not change.
                 return
             if self._server is not None:

@@ -142,10 +142,10 @@ def test_a_role_with_other_access_to_calls_cannot_be_bound(roles: Roles) -> None
 
 def test_binding_reads_as_the_role_and_reports_what_it_sees(roles: Roles) -> None:
     name = roles.login("tenant", roles.reader)
-    assert bind_reader(roles.owner, name, ["acme"]).sentence == f"{name} sees acme only"
+    assert bind_reader(roles.owner, name, ["acme"]).sentence == f"{name} can see only calls of acme"
     bound = bind_reader(roles.owner, name, ["newco"])
-    assert bound.sentence == f"{name} sees acme only; no calls of newco yet"
-    # A policy created by hand lets the reader see everything.
+    assert bound.sentence == f"{name} can see only calls of acme; no calls of newco yet"
+    # A policy created manually lets the reader see everything.
     with psycopg.connect(roles.owner) as connection:
         policy = f'CREATE POLICY open ON token_ledger_events FOR SELECT TO "{name}" USING (true)'
         connection.execute(policy.encode())

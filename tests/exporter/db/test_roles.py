@@ -18,7 +18,7 @@ from psycopg import errors as pg_errors
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from support.call_reports import OTHER, OURS, Told
+from support.call_reports import OTHER, OURS, CallReport
 from support.ledger_rows import ask, chat_attributes, row
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.db.roles import create_roles, script
@@ -126,7 +126,7 @@ def test_a_writer_can_do_all_the_work_of_a_writer(logins: Logins) -> None:
     writer.write([sent])
     measured = replace(one, event_id=sent.event_id, timestamp=sent.timestamp)
     assert writer.write([measured]).stored == 1
-    inner = Told()
+    inner = CallReport()
     outer = inner.around()
     assert writer.write([inner.within(outer).row]).stored == 1
     assert writer.write([outer.row]).unsettled == 1
@@ -166,7 +166,7 @@ def test_a_writer_may_not(logins: Logins, statement: str) -> None:
 def test_a_keeper_can_do_all_the_work_of_a_keeper(logins: Logins) -> None:
     fill(logins.owner)
     writer = MaintainingWriter(logins.writer)
-    inner = Told()
+    inner = CallReport()
     writer.write([inner.row])
     assert writer.write([inner.around().row]).unsettled == 1
     writer.close()
@@ -330,10 +330,10 @@ def test_the_command_binds_a_reader(logins: Logins, monkeypatch: pytest.MonkeyPa
     reader = f"{logins.prefix}_reader_login"
     seen = "SELECT DISTINCT organization_id FROM token_ledger_events ORDER BY 1"
     assert len(ask(logins.reader, seen)) == 3
-    output = f"{reader} sees globex only\n"
+    output = f"{reader} can see only calls of globex\n"
     assert bind("--reader", reader, "--organization", "globex") == (0, output)
     assert ask(logins.reader, seen) == [("globex",)]
-    assert bind("--reader", reader, "--organization", "acme")[1].endswith("acme, globex only\n")
+    assert bind("--reader", reader, "--organization", "acme")[1].endswith("acme, globex\n")
     assert "role 'x' does not exist" in bind("--reader", "x", "--organization", "acme")[1]
     assert bind("--reader", reader)[0] == 2
 
@@ -418,7 +418,7 @@ def test_a_bound_reader_sees_losses_and_duplicates_of_its_own_organization(login
             response_id = f"a-response-to-a-call-of-{organization or 'the-operator'}"
             attribution = {attributes.ORGANIZATION_ID: organization}
             for scope in (OURS, OTHER):
-                report = Told(scope=scope, response_id=response_id, more=attribution)
+                report = CallReport(scope=scope, response_id=response_id, more=attribution)
                 writer.write([report.row])
     with psycopg.connect(logins.owner) as connection:
         deduplicate_marked(connection)
@@ -445,4 +445,4 @@ def test_a_reader_cannot_take_a_lock_that_writers_need(logins: Logins) -> None:
             key = f"hashtextextended('token_ledger_{name} public', 0)"
             busy.execute(f"SELECT pg_advisory_lock({key})".encode())
         with closing(MaintainingWriter(logins.writer)) as writer:
-            assert writer.write([Told().row]).unsettled == 0
+            assert writer.write([CallReport().row]).unsettled == 0

@@ -18,7 +18,7 @@ from tokenledger_exporter.queries.report import ReportRequest
 from tokenledger_exporter.rollups import columns
 from tokenledger_exporter.sql import fragment, migration_files, statements
 from tokenledger_exporter.store import duplicates
-from tokenledger_semconv.dimensions import ROLLED_UP
+from tokenledger_semconv.dimensions import ROLLUP_DIMENSIONS
 
 if TYPE_CHECKING:
     from tokenledger_exporter.db.steps import Steps
@@ -46,7 +46,7 @@ def part(file: str, name: str) -> str:
 
 PARTS_USED: Final[set[tuple[str, str]]] = set()
 SUMS: Final[dict[str, str]] = {
-    **columns.SUMMED,
+    **columns.SUM_EXPRESSIONS,
     **columns.over_calls(),
     "subtracted": columns.listed("{name} = stored.{name} - removed.{name}"),
     "level": "token_ledger_rollup_hours",
@@ -234,7 +234,7 @@ def test_migrations_run_in_the_order_of_their_names() -> None:
 def test_the_sums_of_calls_include_every_rolled_up_dimension(database_url: str) -> None:
     """The function lists the columns itself; a new dimension needs a migration."""
     with psycopg.connect(database_url) as connection:
-        for dimension in ROLLED_UP:
+        for dimension in ROLLUP_DIMENSIONS:
             connection.execute("DELETE FROM token_ledger_events")
             insert = sql.SQL(
                 "INSERT INTO token_ledger_events (provider, model, {}) VALUES ('p', 'm', 'this')"

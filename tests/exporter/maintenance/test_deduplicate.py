@@ -1,4 +1,4 @@
-"""One call told by two spans is one row, in whatever order they come; two calls stay two rows."""
+"""One call reported by two spans is one row, in any order; two calls stay two rows."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.call_reports import OTHER, OURS, THIRD, Told
+from support.call_reports import OTHER, OURS, THIRD, CallReport
 from support.ledger_rows import ask
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.maintenance import deduplicate
-from tokenledger_exporter.maintenance.deduplicate import Deduplicated, deduplicate_marked
+from tokenledger_exporter.maintenance.deduplicate import DeduplicationResult, deduplicate_marked
 from tokenledger_exporter.store import duplicates
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
@@ -66,18 +66,18 @@ def keep(database_url: str) -> None:
 
 
 def money(database_url: str) -> list[tuple[int, Decimal, int]]:
-    """Rows, their cost, and how many nobody has looked at."""
+    """Rows, their cost, and how many were not checked."""
     return ask(database_url, MONEY)
 
 
-def aside(database_url: str) -> list[tuple[str, str]]:
+def moved_duplicates(database_url: str) -> list[tuple[str, str]]:
     return ask(
         database_url,
         "SELECT event ->> 'scope', reason FROM token_ledger_duplicates ORDER BY 1",
     )
 
 
-def write(database_url: str, *batches: Sequence[Told]) -> None:
+def write(database_url: str, *batches: Sequence[CallReport]) -> None:
     """Each batch by a process of its own, the keeper at the end."""
     for batch in batches:
         writer = BatchWriter(database_url)
@@ -86,20 +86,18 @@ def write(database_url: str, *batches: Sequence[Told]) -> None:
     keep(database_url)
 
 
-def test_a_call_nobody_else_tells_of_is_settled_as_it_is_written(
-    database_url: str, writer: BatchWriter
-) -> None:
-    result = writer.write([Told().row, Told(response_id="").row])
+def test_a_call_with_one_report_is_settled_on_write(database_url: str, writer: BatchWriter) -> None:
+    result = writer.write([CallReport().row, CallReport(response_id="").row])
     assert result.unsettled == 0
     assert money(database_url) == [(2, 2 * ONE_CALL, 0)]
     assert ask(database_url, "SELECT count(*) FROM token_ledger_dirty_minutes") == [(0,)]
 
 
-def test_what_meets_another_writer_is_settled_by_the_keeper(database_url: str) -> None:
+def test_rows_written_concurrently_are_settled_by_maintenance(database_url: str) -> None:
     with psycopg.connect(database_url) as busy:
         busy.execute(LOCK)
         writer = BatchWriter(database_url)
-        assert writer.write([Told().row]).unsettled == 1
+        assert writer.write([CallReport().row]).unsettled == 1
         writer.close()
         assert money(database_url) == [(1, ONE_CALL, 1)]
         assert ask(database_url, "SELECT sum(not_settled) FROM token_ledger_coverage") == [(1,)]
@@ -115,7 +113,7 @@ def test_what_meets_another_writer_is_settled_by_the_keeper(database_url: str) -
 def test_a_call_reported_twice_is_one_row(
     database_url: str, *, outer_first: bool, batches: int, rule: str
 ) -> None:
-    inner = Told()
+    inner = CallReport()
     outer = inner.around()
     if rule != "response id":
         inner = inner.within(outer)
@@ -125,14 +123,14 @@ def test_a_call_reported_twice_is_one_row(
     write(database_url, *([told] if batches == 1 else [[t] for t in told]))
     assert money(database_url) == [(1, ONE_CALL, 0)]
     assert ask(database_url, "SELECT scope FROM token_ledger_events") == [(OURS,)]
-    why = "a span around it" if rule != "response id" else "the same response id"
-    assert aside(database_url) == [
+    why = "an enclosing span" if rule != "response id" else "the same response id"
+    assert moved_duplicates(database_url) == [
         (OTHER, f"reported again {'by' if 'span' in why else 'with'} {why}")
     ]
 
 
-def test_the_fuller_report_stands_if_neither_is_ours(database_url: str) -> None:
-    lean = Told(scope=OTHER)
+def test_the_more_complete_report_is_kept_if_neither_is_ours(database_url: str) -> None:
+    lean = CallReport(scope=OTHER)
     full = lean.around(scope=THIRD, more={attributes.REASONING_TOKENS: 60})
     write(database_url, [full], [lean])
     assert ask(database_url, "SELECT scope, reasoning_tokens FROM token_ledger_events") == [
@@ -140,16 +138,16 @@ def test_the_fuller_report_stands_if_neither_is_ours(database_url: str) -> None:
     ]
 
 
-def test_of_equal_reports_the_innermost_stands(database_url: str) -> None:
-    inner = Told(scope=THIRD)
+def test_the_innermost_of_equal_reports_is_kept(database_url: str) -> None:
+    inner = CallReport(scope=THIRD)
     outer = inner.around()
     inner = inner.within(outer)
     write(database_url, [outer], [inner])
     assert ask(database_url, "SELECT scope FROM token_ledger_events") == [(THIRD,)]
 
 
-def test_a_measured_report_stands_before_ours_that_measured_nothing(database_url: str) -> None:
-    ours = Told(counts=None)
+def test_a_measured_report_beats_our_unmeasured_one(database_url: str) -> None:
+    ours = CallReport(counts=None)
     other = ours.around(counts=(1_000, 100))
     write(database_url, [ours], [other])
     assert money(database_url) == [(1, ONE_CALL, 0)]
@@ -160,33 +158,31 @@ def test_a_measured_report_stands_before_ours_that_measured_nothing(database_url
     [(1, (OURS, 95, "estimated")), (480, (OTHER, 480, "priced"))],
     ids=["a placeholder", "heard to its end"],
 )
-def test_of_an_aborted_stream_the_report_that_saw_most_stands(
+def test_for_an_interrupted_stream_the_largest_output_is_kept(
     database_url: str, counted: int, standing: tuple[str, int, str]
 ) -> None:
     """Ours estimates; another took the first chunk's placeholder, or a gateway heard all of it."""
-    ours = Told(counts=(1_000, 95), more={attributes.USAGE_ESTIMATED: True})
+    ours = CallReport(counts=(1_000, 95), more={attributes.USAGE_ESTIMATED: True})
     other = ours.around(counts=(1_000, counted), more={})
     write(database_url, [ours], [other])
     found = ask(database_url, "SELECT scope, output_tokens, cost_status FROM token_ledger_events")
     assert found == [standing]
 
 
-def test_a_gateway_that_answers_with_an_id_of_its_own_kind_tells_of_the_same_call(
+def test_a_gateways_own_id_is_the_same_call(
     database_url: str,
 ) -> None:
     """LiteLLM names an answer of Anthropic `chatcmpl-...`."""
-    inner = Told(response_id="msg_01JkVOYpRzZRpLacl3l4Kxbg")
+    inner = CallReport(response_id="msg_01JkVOYpRzZRpLacl3l4Kxbg")
     outer = inner.around(scope="litellm", response_id="chatcmpl-8zwlbVxih8yoDGDmvgKWPEx55S2sN")
     write(database_url, [outer], [inner.within(outer)])
     assert money(database_url) == [(1, ONE_CALL, 0)]
 
 
 @pytest.mark.parametrize("sdk", [OURS, "com.anthropic.sdk.python"])
-def test_an_emitter_known_to_count_a_placeholder_twice_tells_of_the_same_call(
-    database_url: str, sdk: str
-) -> None:
+def test_a_known_miscount_is_the_same_call(database_url: str, sdk: str) -> None:
     """OpenLLMetry tells 101 output tokens of an Anthropic stream of 100, in a trace of its own."""
-    exact = Told(scope=sdk, response_id="msg_01JkVOYpRzZRpLacl3l4Kxbg")
+    exact = CallReport(scope=sdk, response_id="msg_01JkVOYpRzZRpLacl3l4Kxbg")
     miscounted = exact.around(
         scope="opentelemetry.instrumentation.anthropic", counts=(1_000, 101), trace_id=bytes(16)
     )
@@ -194,8 +190,8 @@ def test_an_emitter_known_to_count_a_placeholder_twice_tells_of_the_same_call(
     assert ask(database_url, "SELECT scope, output_tokens FROM token_ledger_events") == [(sdk, 100)]
 
 
-def test_the_row_that_stands_takes_the_attribution_of_the_others(database_url: str) -> None:
-    inner = Told(more={attributes.TEAM: "ml", "tokenledger.metadata.tier": "gold"})
+def test_the_kept_row_copies_missing_attribution(database_url: str) -> None:
+    inner = CallReport(more={attributes.TEAM: "ml", "tokenledger.metadata.tier": "gold"})
     outer = inner.around(
         more={
             attributes.USER_ID: "u1",
@@ -211,12 +207,12 @@ def test_the_row_that_stands_takes_the_attribution_of_the_others(database_url: s
     assert sorted(given) == ["metadata.run", "user_id"]
 
 
-def test_a_stranger_never_takes_a_row_that_took_its_organization_from_another(
+def test_another_tenant_cannot_claim_a_row(
     database_url: str,
 ) -> None:
-    ours = Told(more={attributes.USER_ID: "ada"})
+    ours = CallReport(more={attributes.USER_ID: "ada"})
     gateway = ours.around(more={attributes.ORGANIZATION_ID: "acme"})
-    # Its times are further from ours than the gateway's: the closest telling is found first.
+    # Its times are further from ours than the gateway's: the closest report is found first.
     stranger = ours.around(
         scope=THIRD,
         lasts_ms=2_007,
@@ -236,9 +232,9 @@ def test_a_stranger_never_takes_a_row_that_took_its_organization_from_another(
 def test_a_better_report_that_comes_late_takes_over_and_restores_the_rest(
     database_url: str,
 ) -> None:
-    middle = Told(scope=OTHER, more={attributes.TEAM: "ml"})
+    middle = CallReport(scope=OTHER, more={attributes.TEAM: "ml"})
     outer = middle.around(scope=THIRD, more={attributes.USER_ID: "u1"})
-    ours = Told(more={attributes.USER_ID: "u2"})
+    ours = CallReport(more={attributes.USER_ID: "u2"})
     write(database_url, [outer], [middle], [ours])
     assert ask(database_url, "SELECT scope, user_id, team FROM token_ledger_events") == [
         (OURS, "u2", "ml")
@@ -252,8 +248,8 @@ def test_a_better_report_that_comes_late_takes_over_and_restores_the_rest(
     assert told == [(THIRD, "u1", []), (OTHER, "", ["team"])]
 
 
-def test_a_duplicate_that_is_sent_again_is_set_aside_again(database_url: str) -> None:
-    inner = Told()
+def test_a_resent_duplicate_is_moved_again(database_url: str) -> None:
+    inner = CallReport()
     outer = inner.around(more={attributes.USER_ID: "u1"})
     for _ in range(3):
         write(database_url, [outer], [inner])
@@ -267,7 +263,7 @@ def test_a_duplicate_that_is_sent_again_is_set_aside_again(database_url: str) ->
 def test_a_duplicate_that_is_sent_again_with_other_usage_is_a_conflict(
     database_url: str,
 ) -> None:
-    inner = Told()
+    inner = CallReport()
     outer = inner.around()
     write(database_url, [outer, inner])
     write(database_url, [replace(outer, more={attributes.REASONING_TOKENS: 5})])
@@ -277,77 +273,79 @@ def test_a_duplicate_that_is_sent_again_with_other_usage_is_a_conflict(
 
 
 TWO_CALLS = {
-    "one id at two times": [Told(), Told(scope=OTHER, after_ms=60_000)],
+    "one id at two times": [CallReport(), CallReport(scope=OTHER, after_ms=60_000)],
     "one id of a server that has 999": [
-        Told(response_id="chatcmpl-417"),
-        Told(scope=OTHER, response_id="chatcmpl-417", after_ms=500),
+        CallReport(response_id="chatcmpl-417"),
+        CallReport(scope=OTHER, response_id="chatcmpl-417", after_ms=500),
     ],
     "one id, claimed by another organization": [
-        Told(more={attributes.ORGANIZATION_ID: "acme"}),
-        Told(scope=OTHER, after_ms=1, more={attributes.ORGANIZATION_ID: "rival"}),
+        CallReport(more={attributes.ORGANIZATION_ID: "acme"}),
+        CallReport(scope=OTHER, after_ms=1, more={attributes.ORGANIZATION_ID: "rival"}),
     ],
-    "one id, other counts": [Told(), Told(scope=OTHER, counts=(1_000, 101))],
-    "a cached answer served twice at once": [Told(), Told(after_ms=5)],
+    "one id, other counts": [CallReport(), CallReport(scope=OTHER, counts=(1_000, 101))],
+    "a cached answer served twice at once": [CallReport(), CallReport(after_ms=5)],
     "a call within a call of ours": [
-        outer := Told(lasts_ms=9_000, response_id=""),
-        Told(after_ms=500, response_id="").within(outer),
+        outer := CallReport(lasts_ms=9_000, response_id=""),
+        CallReport(after_ms=500, response_id="").within(outer),
     ],
     "two ids of one kind, one within the other": [
-        around := Told(scope=OTHER, response_id="msg_01JkVOYpRzZRpLacl3l4Kxbg", lasts_ms=9_000),
-        Told(response_id="msg_01SfxxFTONPY9PxxPLQrKdRX", after_ms=10).within(around),
+        around := CallReport(
+            scope=OTHER, response_id="msg_01JkVOYpRzZRpLacl3l4Kxbg", lasts_ms=9_000
+        ),
+        CallReport(response_id="msg_01SfxxFTONPY9PxxPLQrKdRX", after_ms=10).within(around),
     ],
     "two calls below one span that counts their sum": [
-        agent := Told(scope=OTHER, response_id="", lasts_ms=9_000, counts=(2_000, 200)),
-        Told(response_id="", after_ms=10).within(agent),
+        agent := CallReport(scope=OTHER, response_id="", lasts_ms=9_000, counts=(2_000, 200)),
+        CallReport(response_id="", after_ms=10).within(agent),
     ],
 }
 
 
 @pytest.mark.parametrize("told", TWO_CALLS.values(), ids=TWO_CALLS)
-def test_two_calls_stay_two_rows(database_url: str, told: list[Told]) -> None:
+def test_two_calls_stay_two_rows(database_url: str, told: list[CallReport]) -> None:
     write(database_url, *[[one] for one in told])
     assert [rows for rows, _, _ in money(database_url)] == [2]
     assert [waiting for _, _, waiting in money(database_url)] == [0]
-    assert aside(database_url) == []
+    assert moved_duplicates(database_url) == []
 
 
 def test_a_cached_answer_served_twice_and_reported_twice_is_two_rows(database_url: str) -> None:
-    first, second = Told(), Told(after_ms=700)
+    first, second = CallReport(), CallReport(after_ms=700)
     write(database_url, [first.around(), second.around(), first, second])
     assert money(database_url) == [(2, 2 * ONE_CALL, 0)]
     winners = ask(database_url, "SELECT DISTINCT winner_event_id FROM token_ledger_duplicates")
     assert len(winners) == 2
 
 
-def test_rows_of_one_id_that_were_kept_apart_can_be_looked_at(database_url: str) -> None:
+def test_suspected_duplicates_are_listed(database_url: str) -> None:
     write(database_url, TWO_CALLS["one id at two times"])
     found = ask(database_url, "SELECT rows, cost_usd FROM token_ledger_suspected_duplicates")
     assert found == [(2, 2 * ONE_CALL)]
 
 
 def test_a_row_that_loses_its_duplicate_comes_back(database_url: str) -> None:
-    """A third telling may show that two that looked like one call are two."""
-    ours, late = Told(), Told(after_ms=700)
-    # Alone with ours, the second call's outer span is taken for a telling of it.
+    """A third report may show that two that looked like one call are two."""
+    ours, late = CallReport(), CallReport(after_ms=700)
+    # Alone with ours, the second call's outer span is taken for a report of it.
     write(database_url, [ours], [late.around()])
     assert [rows for rows, _, _ in money(database_url)] == [1]
     write(database_url, [ours.around()])
     assert money(database_url) == [(2, 2 * ONE_CALL, 0)]
-    assert aside(database_url) == [(OTHER, "reported again with the same response id")]
+    assert moved_duplicates(database_url) == [(OTHER, "reported again with the same response id")]
 
 
 def test_a_keeper_with_nothing_to_settle_does_not_wait_for_a_writer(database_url: str) -> None:
     with psycopg.connect(database_url) as holder, psycopg.connect(database_url) as connection:
         holder.execute(LOCK)
-        assert deduplicate_marked(connection) == Deduplicated()
+        assert deduplicate_marked(connection) == DeduplicationResult()
 
 
-def test_many_rows_are_settled_in_portions_and_the_lock_is_let_go_between(
+def test_rows_are_settled_in_batches_that_release_the_lock(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with psycopg.connect(database_url) as busy, closing(BatchWriter(database_url)) as writer:
         busy.execute(LOCK)
-        calls = [Told(response_id="").row for _ in range(5)]
+        calls = [CallReport(response_id="").row for _ in range(5)]
         assert writer.write(calls).unsettled == 5
     [(waits_since,)] = ask(database_url, "SELECT min(recorded_at) FROM token_ledger_dirty_minutes")
     monkeypatch.setattr(deduplicate, "_ROWS", 2)
@@ -367,14 +365,14 @@ def test_many_rows_are_settled_in_portions_and_the_lock_is_let_go_between(
     assert ask(database_url, "SELECT count(*) FROM token_ledger_dirty_minutes") == [(0,)]
 
 
-def test_the_command_settles_once_or_for_ever(database_url: str) -> None:
-    def leave_marked(told: Told) -> None:
+def test_keep_runs_once_or_repeatedly(database_url: str) -> None:
+    def leave_marked(told: CallReport) -> None:
         with psycopg.connect(database_url) as connection:
             connection.execute(LOCK)
             with closing(BatchWriter(database_url)) as writer:
                 writer.write([told.row])
 
-    ours = Told()
+    ours = CallReport()
     leave_marked(ours)
     once = CliRunner().invoke(main, ["keep", "--database-url", database_url])
     settled, rolled_up = once.stdout.splitlines()
@@ -397,13 +395,13 @@ def test_the_command_settles_once_or_for_ever(database_url: str) -> None:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> tuple[int, list[list[Told]]]:
-    """Some calls, each told by one to three emitters, cut into batches in any order."""
-    spans: list[Told] = []
+def histories(draw: st.DrawFn) -> tuple[int, list[list[CallReport]]]:
+    """Some calls, each reported by one to three emitters, cut into batches in any order."""
+    spans: list[CallReport] = []
     calls = draw(st.integers(1, 4))
     for number in range(calls):
         shared = draw(st.booleans())
-        inner = Told(
+        inner = CallReport(
             response_id="resp_cached_everywhere_0001" if shared else f"resp_{number:024d}",
             after_ms=number * 400,
             more={attributes.USER_ID: f"u{number}"} if draw(st.booleans()) else {},
@@ -419,7 +417,7 @@ def histories(draw: st.DrawFn) -> tuple[int, list[list[Told]]]:
         emitters = draw(st.integers(1, 3))
         spans += [inner, outer, outermost][:emitters]
     order = draw(st.permutations(spans))
-    batches: list[list[Told]] = [[]]
+    batches: list[list[CallReport]] = [[]]
     cuts = draw(st.lists(st.booleans(), min_size=len(spans), max_size=len(spans)))
     for told, cut in zip(order, cuts, strict=True):
         if batches[-1] and cut:
@@ -435,7 +433,7 @@ def histories(draw: st.DrawFn) -> tuple[int, list[list[Told]]]:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_the_outcome_depends_on_the_reports_and_not_on_their_order(
-    database_url: str, history: tuple[int, list[list[Told]]], data: st.DataObject
+    database_url: str, history: tuple[int, list[list[CallReport]]], data: st.DataObject
 ) -> None:
     calls, batches = history
     states: list[list[tuple[object, ...]]] = []

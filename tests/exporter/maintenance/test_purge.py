@@ -19,7 +19,7 @@ from psycopg import errors as pg_errors
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from support.call_reports import Told
+from support.call_reports import CallReport
 from support.ledger_rows import ask, chat_attributes, row
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.errors import InvalidRequestError
@@ -56,7 +56,7 @@ def writer(database_url: str) -> Generator[MaintainingWriter]:
 
 
 def of(user: str = "", **more: str) -> dict[str, AttributeValue]:
-    """The attributes of a call for somebody; keywords are metadata."""
+    """The attributes of a call for a user; keywords are metadata."""
     told: dict[str, AttributeValue] = {METADATA + key: value for key, value in more.items()}
     return chat_attributes() | {attributes.USER_ID: user} | told
 
@@ -68,7 +68,7 @@ def fill(writer: MaintainingWriter) -> None:
         early = replace(row(of(user)), timestamp=datetime(2014, 5, 5, tzinfo=timezone.utc))
         writer.write([one, early])
         writer.write([replace(one, usage_hash=b"other")])
-    inner = Told(more={attributes.USER_ID: "ann"})
+    inner = CallReport(more={attributes.USER_ID: "ann"})
     writer.write([inner.row])
     writer.write([inner.around().row])
     writer.deduplicate()
@@ -78,7 +78,7 @@ def everything(database_url: str) -> list[tuple[str]]:
     return ask(database_url, WHERE_AN_ID_MAY_STAND)
 
 
-def test_a_purge_takes_all_that_is_kept_of_the_calls(
+def test_a_purge_deletes_everything_about_its_calls(
     database_url: str, writer: MaintainingWriter
 ) -> None:
     fill(writer)
@@ -90,7 +90,7 @@ def test_a_purge_takes_all_that_is_kept_of_the_calls(
     before = everything(database_url)
     counted = purge(database_url, user="ann", simulate=True)
     assert everything(database_url) == before
-    # The second telling names nobody, and goes with the call it tells of.
+    # The second report names no user, and is deleted with its call.
     assert counted == Purged(2, 1, 1, 1, 2, 2 * ONE_CALL, simulated=True)
     assert asyncio.run(apurge(database_url, user="ann", simulate=True)) == counted
     done = purge(database_url, user="ann")
@@ -135,7 +135,7 @@ def test_every_dimension_can_be_purged_by(database_url: str) -> None:
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(len(DIMENSIONS),)]
 
 
-def test_a_purge_by_nothing_is_refused(database_url: str) -> None:
+def test_a_purge_without_a_filter_is_rejected(database_url: str) -> None:
     with pytest.raises(InvalidRequestError, match="no filter"):
         purge(database_url)
 
@@ -203,7 +203,7 @@ def test_an_id_in_the_reason_of_a_repricing_is_erased(
     ]
 
 
-def test_an_erasure_says_where_the_id_still_stands(
+def test_an_erasure_reports_where_the_id_remains(
     database_url: str, writer: MaintainingWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)
@@ -241,7 +241,7 @@ def test_an_erased_person_costs_a_look_up_and_not_a_hash(
     assert took[1] < 3 * took[0]
 
 
-def test_nobody_else_can_try_ids_away_from_the_database(database_url: str) -> None:
+def test_ids_cannot_be_tested_outside_the_database(database_url: str) -> None:
     erase(database_url, "ann")
     [(told, key)] = ask(
         database_url,
@@ -269,7 +269,7 @@ def test_nobody_else_can_try_ids_away_from_the_database(database_url: str) -> No
             connection.execute("DROP ROLE looks")
 
 
-def test_an_erased_person_is_nowhere_and_the_money_stays(
+def test_an_erased_id_is_nowhere_and_costs_are_unchanged(
     database_url: str, writer: MaintainingWriter
 ) -> None:
     fill(writer)
@@ -287,7 +287,7 @@ def test_an_erased_person_is_nowhere_and_the_money_stays(
     assert erase(database_url, "bob").pseudonym != done.pseudonym
 
 
-def test_metadata_of_a_row_set_aside_is_found_too(
+def test_metadata_of_quarantined_rows_is_erased_too(
     database_url: str, writer: MaintainingWriter
 ) -> None:
     fill(writer)
@@ -295,7 +295,7 @@ def test_metadata_of_a_row_set_aside_is_found_too(
     assert (done.events, done.conflicts, done.rejected) == (1, 1, 0)
 
 
-def test_metadata_nobody_can_read_goes_where_it_names_the_erased(database_url: str) -> None:
+def test_unreadable_metadata_with_the_id_is_removed(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "INSERT INTO token_ledger_rejected (event_id, reason, event) VALUES"
@@ -322,7 +322,7 @@ def test_a_call_that_waited_in_a_spool_arrives_without_the_erased_id(
     ) == [(done.pseudonym, "bob"), ("bob", None)]
 
 
-def test_a_row_written_while_somebody_is_erased_is_erased_by_the_keeper(
+def test_a_row_written_during_an_erasure_is_erased_by_maintenance(
     database_url: str, writer: MaintainingWriter
 ) -> None:
     lock = "SELECT FROM token_ledger_locks WHERE name = 'settle' FOR UPDATE"
@@ -364,7 +364,7 @@ def test_erasing_while_others_write_leaves_no_row_behind(database_url: str) -> N
     assert ask(database_url, question) == [(0,)]
 
 
-def test_every_act_is_logged_and_names_no_person(
+def test_every_action_is_logged_without_user_ids(
     database_url: str, writer: MaintainingWriter
 ) -> None:
     fill(writer)

@@ -151,7 +151,7 @@ def test_a_cost_that_came_without_a_price_sheet_is_not_touched(ledger_url: str) 
     assert [cost for _, cost, _, _ in costs(ledger_url)] == [Decimal(0), Decimal(7)]
 
 
-def test_a_row_that_nobody_prices_now_keeps_its_cost(ledger_url: str) -> None:
+def test_a_row_without_a_current_price_keeps_its_cost(ledger_url: str) -> None:
     store(ledger_url, chat_attributes())
     with psycopg.connect(ledger_url) as connection:
         connection.execute("DELETE FROM token_ledger_prices WHERE provider = 'openai'")
@@ -216,7 +216,7 @@ def test_explaining_says_why_there_is_no_cost(ledger_url: str) -> None:
     assert "note    no price for acme-7b at openai" in done.stdout
 
 
-def test_explaining_tells_which_repricing_set_a_cost(ledger_url: str) -> None:
+def test_explain_names_the_repricing_that_set_a_cost(ledger_url: str) -> None:
     (row,) = store(ledger_url, chat_attributes())
     run("prices", "set", "openai", "gpt-4o", "--input", "1", "--output", "1")
     repriced("--reason", "contract 7")
@@ -230,11 +230,11 @@ def test_explaining_tells_which_repricing_set_a_cost(ledger_url: str) -> None:
     assert "differs from the sum: set by the repricing of " in done.stdout
     with psycopg.connect(ledger_url) as connection:
         connection.execute("UPDATE token_ledger_events SET cost_usd = 9")
-    assert "changed by hand" in run("explain", str(row.event_id)).stdout
+    assert "edited manually" in run("explain", str(row.event_id)).stdout
 
 
 @pytest.mark.usefixtures("ledger_url")
-def test_an_id_that_is_none_or_unknown_is_a_usage_error() -> None:
+def test_an_invalid_or_unknown_id_is_a_usage_error() -> None:
     assert "invalid event id" in run("explain", "x").stderr
     done = run("explain", "00000000-0000-8000-8000-000000000000")
     assert done.exit_code == 2
@@ -293,13 +293,13 @@ def test_a_report_as_if_another_model_had_answered(ledger_url: str) -> None:
         (("--as-if", "gpt-4o", "--as-of", "1d"), "cannot be combined"),
     ],
 )
-def test_a_model_that_cannot_stand_in_is_said(words: tuple[str, ...], why: str) -> None:
+def test_an_unusable_comparison_model_is_reported(words: tuple[str, ...], why: str) -> None:
     done = run("report", *words)
     assert done.exit_code == 2
     assert why in done.stderr
 
 
-def test_an_old_price_book_is_said(ledger_url: str) -> None:
+def test_an_old_price_book_is_reported(ledger_url: str) -> None:
     assert run("report").stderr == ""
     with psycopg.connect(ledger_url) as connection:
         connection.execute("UPDATE token_ledger_prices SET checked_on = CURRENT_DATE - 31")

@@ -62,7 +62,7 @@ def test_nothing_expires_unless_set(old_calls: str) -> None:
     assert ask(old_calls, HELD) == before
 
 
-def test_whole_months_beyond_the_horizon_go_and_no_other(old_calls: str) -> None:
+def test_only_whole_expired_months_are_dropped(old_calls: str) -> None:
     found = set_retention(old_calls, "3mo")
     assert found is not None
     assert found.horizon == months_ago(3).replace(day=1, hour=0)
@@ -101,7 +101,7 @@ def test_a_late_row_from_before_the_horizon_is_rejected_with_the_reason(database
     assert (result.stored, result.rejected) == (1, 1)
     [(reason,)] = ask(database_url, "SELECT reason FROM token_ledger_rejected")
     horizon = months_ago(3).replace(day=1)
-    assert reason == f"the call is older than the ledger, which begins {horizon:%Y-%m-%d}"
+    assert reason == f"the call is older than the ledger, which starts on {horizon:%Y-%m-%d}"
 
 
 def test_a_month_is_archived_as_csv_with_every_digit(
@@ -153,7 +153,7 @@ def test_a_month_that_cannot_be_archived_stays(old_calls: str, tmp_path: Path) -
     assert ask(old_calls, HELD) == [(6, 6 * Decimal("0.0035"))]
 
 
-def test_a_month_somebody_holds_waits_for_another_time(old_calls: str, tmp_path: Path) -> None:
+def test_a_locked_month_is_dropped_later(old_calls: str, tmp_path: Path) -> None:
     set_retention(old_calls, "5mo", str(tmp_path))
     with psycopg.connect(old_calls) as holder:
         holder.execute("SELECT count(*) FROM token_ledger_events")
@@ -168,12 +168,14 @@ def test_a_month_somebody_holds_waits_for_another_time(old_calls: str, tmp_path:
 
 
 @pytest.mark.parametrize("keep", ["", "0d", "30d", "0mo", "1.5mo", "13", "-1mo", "12 parsecs"])
-def test_a_time_that_is_none_or_too_short_is_refused(database_url: str, keep: str) -> None:
+def test_an_invalid_or_short_period_is_rejected(database_url: str, keep: str) -> None:
     with pytest.raises(InvalidRequestError, match="400d, 13mo, 2y or forever"):
         set_retention(database_url, keep)
 
 
-def test_the_commands_say_what_is_kept(old_calls: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_print_the_retention_period(
+    old_calls: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", old_calls)
 
     def run(*words: str) -> str:
@@ -188,7 +190,7 @@ def test_the_commands_say_what_is_kept(old_calls: str, monkeypatch: pytest.Monke
     assert run("run") == "no month is older than the limit\n"
 
 
-def test_the_keeper_makes_months_ahead_and_waits_for_nobody(database_url: str) -> None:
+def test_maintenance_creates_partitions_without_waiting(database_url: str) -> None:
     ahead = leaf(months_ago(0) + timedelta(days=62))
     with psycopg.connect(database_url) as connection:
         connection.execute(f"DROP TABLE {ahead}".encode())
@@ -196,7 +198,7 @@ def test_the_keeper_makes_months_ahead_and_waits_for_nobody(database_url: str) -
         with psycopg.connect(database_url) as holder:
             # What a vacuum of the parent holds.
             holder.execute("LOCK TABLE token_ledger_events IN SHARE UPDATE EXCLUSIVE MODE")
-            assert "the next round tries again" in make_months_ahead(keeper)
+            assert "the next round will retry" in make_months_ahead(keeper)
         assert make_months_ahead(keeper) == ""
     assert (ahead,) in ask(database_url, LEAVES)
     with psycopg.connect(database_url) as connection:

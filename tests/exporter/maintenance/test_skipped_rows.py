@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
-from support.call_reports import Told
+from support.call_reports import CallReport
 from support.ledger_rows import ask, chat_attributes, row
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked
@@ -50,9 +50,7 @@ def ago(made: LedgerRow, hours: float) -> LedgerRow:
 
 @pytest.mark.parametrize("level", ["slices", "hours", "days"])
 @pytest.mark.parametrize("hours", [0.0, 30.0], ids=["now", "yesterday"])
-def test_sums_that_cannot_be_stored_stop_no_other_sums(
-    database_url: str, level: str, hours: float
-) -> None:
+def test_a_failing_sum_does_not_block_others(database_url: str, level: str, hours: float) -> None:
     refusing(database_url, column="value", event="INSERT", table=f"token_ledger_rollup_{level}")
     for user, further in (("ann", 2.0), ("poison", 4.0), ("bob", 6.0)):
         # Hours apart, so that each is in an hour of its own; of today, in a slice of its own.
@@ -73,10 +71,10 @@ def test_sums_that_cannot_be_stored_stop_no_other_sums(
         assert refresh(connection).skipped == {}
 
 
-def test_a_minute_that_cannot_be_settled_stops_no_other_minute(database_url: str) -> None:
+def test_a_failing_minute_does_not_block_others(database_url: str) -> None:
     minute_ms = 60_000
     for number, user in enumerate(("ann", "poison", "bob")):
-        told = Told(
+        told = CallReport(
             after_ms=number * minute_ms, more={"user.id": user}, response_id=f"r{number}" * 12
         )
         write(database_url, replace(told.row, event_id=told.row.event_id))
@@ -95,7 +93,7 @@ def test_a_minute_that_cannot_be_settled_stops_no_other_minute(database_url: str
     assert ask(database_url, waiting) == [("poison",)]
     done = CliRunner().invoke(main, ["keep", "--database-url", database_url])
     assert done.exit_code == 0
-    assert "were skipped and are tried again: not this one" in done.output
+    assert "were skipped and will be retried: not this one" in done.output
     with psycopg.connect(database_url) as connection:
         connection.execute("DROP FUNCTION refuse CASCADE")
         connection.commit()
@@ -140,7 +138,7 @@ def test_the_longest_names_there_can_be_are_rolled_up(database_url: str) -> None
         ("time_to_first_token_ms", "'Infinity'"),
     ],
 )
-def test_the_database_takes_no_row_beyond_the_bounds_from_anybody(
+def test_the_database_rejects_rows_beyond_the_limits(
     database_url: str, column: str, value: str
 ) -> None:
     columns = {"provider": "'openai'", "model": "'gpt-4o'", column: value}
@@ -158,12 +156,12 @@ def test_a_month_whose_sums_cannot_be_stored_stays_and_is_named(database_url: st
     refusing(database_url, column="value", event="INSERT", table="token_ledger_rollup_hours")
     set_retention(database_url, "2mo")
     months = [month for month in run_retention(database_url) if month.waits]
-    assert [month.waits for month in months] == ["it cannot be summed: not this one"]
+    assert [month.waits for month in months] == ["its sums cannot be computed: not this one"]
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(1,)]
 
 
 @pytest.mark.parametrize("minute", ["infinity", "-infinity", "4000-01-01 BC", "9999-01-01"])
-def test_a_mark_of_no_possible_time_is_refused(database_url: str, minute: str) -> None:
+def test_a_mark_with_an_impossible_time_is_rejected(database_url: str, minute: str) -> None:
     for statement in (
         "INSERT INTO token_ledger_dirty_minutes (minute) VALUES (%s)",
         "INSERT INTO token_ledger_rollup_dirty_slices (bucket) VALUES (%s)",

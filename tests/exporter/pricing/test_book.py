@@ -199,7 +199,7 @@ def test_the_priority_tier_has_its_own_rate() -> None:
     assert cost_of("openai", "gpt-4o", used, tier="priority") == expected
 
 
-def test_a_tier_nobody_prices_apart_is_billed_at_the_standard_rate() -> None:
+def test_a_tier_without_a_price_is_billed_at_the_standard_rate() -> None:
     used = TokenVector(input_tokens=10_000, output_tokens=500)
     assert cost_of("openai", "gpt-4o", used, tier="scale") == cost_of("openai", "gpt-4o", used)
 
@@ -236,7 +236,7 @@ def test_dated_and_fine_tuned_names_resolve(name: str) -> None:
     assert package_book().cost("openai", name, NOW, "", TokenVector(input_tokens=1)) is not None
 
 
-def test_a_model_nobody_sells_there_has_no_price() -> None:
+def test_a_model_the_provider_does_not_offer_has_no_price() -> None:
     """A provider's unknown model is never priced from another vendor's list."""
     used = TokenVector(input_tokens=10, output_tokens=10)
     assert package_book().cost("openai", "acme-support-7b", NOW, "", used) is None

@@ -73,7 +73,7 @@ def test_a_tier_has_its_own_sheet_or_the_standard_one(tier: str, expected: int |
     assert usd(made, tier=tier) == expected
 
 
-def test_a_custom_price_stands_before_a_list_price_of_its_tier_only() -> None:
+def test_a_custom_price_overrides_only_its_tier() -> None:
     made = PriceBook(
         [
             price("input", "2", price_id="a"),
@@ -87,7 +87,7 @@ def test_a_custom_price_stands_before_a_list_price_of_its_tier_only() -> None:
     assert made.sheets("openai", "model-x") == ("d", "c", "a", "b")
 
 
-def test_of_equal_order_the_first_price_id_stands() -> None:
+def test_ties_are_broken_by_price_id() -> None:
     rows = [price("input", str(n), price_id=f"p{n}", source="contract") for n in (3, 1, 2)]
     assert usd(PriceBook(rows)) == 1
 
@@ -216,7 +216,7 @@ def test_a_bill_is_by_one_sheet() -> None:
     assert made.sheet("openai", "other", NOON) == ()
 
 
-def test_the_words_of_the_book() -> None:
+def test_price_book_messages() -> None:
     assert (free_sheet("openai", "moderation"), free_sheet("openai", "chat")) == (
         "free:moderation",
         "",

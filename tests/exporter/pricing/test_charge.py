@@ -82,11 +82,11 @@ def test_a_free_operation_costs_nothing() -> None:
     free = Charge((Decimal(0),) * 6, "priced", "free:moderation", "")
     assert charged(operation="moderation", tokens=TokenVector()) == free
     refused = charged(operation="moderation", refused=True)
-    assert refused == structs.replace(free, note="the provider refused the call")
+    assert refused == structs.replace(free, note="the provider rejected the request")
 
 
 def test_a_refused_call_costs_nothing() -> None:
-    expected = Charge((Decimal(0),) * 6, "priced", "", "the provider refused the call")
+    expected = Charge((Decimal(0),) * 6, "priced", "", "the provider rejected the request")
     assert charged(refused=True) == expected
 
 
@@ -108,8 +108,8 @@ def test_counts_that_contradict_each_other_have_no_price() -> None:
     ("fields", "note"),
     [
         ({"priced_model": "model-y"}, "no price for model-y at openai"),
-        ({"priced_model": ""}, "no price for a call without a model at openai"),
-        ({"provider": ""}, "no price for model-x at ?"),
+        ({"priced_model": ""}, "no price: the call names no model"),
+        ({"provider": ""}, "no price for model-x: the call names no provider"),
         (
             {"service_tier": "fast"},
             "no price for model-x at openai on the tier fast",
@@ -139,7 +139,7 @@ def test_a_call_that_is_priced_in_part_names_the_rest() -> None:
     assert both == Charge(expected.amounts, "estimated", "sheet-1", note)
 
 
-def test_a_call_none_of_whose_kinds_has_a_price_is_unpriced() -> None:
+def test_a_call_without_any_priced_kind_is_unpriced() -> None:
     audio = TokenVector(
         audio_input_tokens=5, input_tokens=5, output_tokens=3, audio_output_tokens=3
     )
@@ -178,7 +178,7 @@ def test_several_turns_on_both_sides_of_a_threshold_are_doubted(
     shortest: int | None, longest: int, is_doubted: bool
 ) -> None:
     made = charged(tokens=TokenVector(input_tokens=longest), shortest_turn=shortest)
-    note = "unknown: whether each turn is priced by its own length" if is_doubted else ""
+    note = "unknown: whether the price depends on each turn or on their sum" if is_doubted else ""
     assert (made.status, made.note) == ("partial" if is_doubted else "priced", note)
     assert made.cost_usd == Decimal(4 if longest > 200_000 else 2) * longest / 1_000_000
 

@@ -1,4 +1,4 @@
-"""A model costs what the platform that served it asks, and nobody else's price stands in for it."""
+"""A model costs what the platform that served it asks, and no other price replaces it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def priced(provider: str, model: str, *, tier: str = "") -> Decimal | None:
         ("anthropic.claude-3-haiku-20240307-v1:0", "0.25"),
     ],
 )
-def test_claude_on_bedrock_costs_what_its_endpoint_asks(model: str, price: str) -> None:
+def test_bedrock_prices_apply_by_endpoint(model: str, price: str) -> None:
     """Since Claude 4.5 regional endpoints cost a tenth more than the global one."""
     assert priced("aws", model) == mtok(price, 1_000)
 
@@ -203,7 +203,7 @@ def test_the_place_and_the_tier_are_multiplied(tier: str, price: str) -> None:
     assert priced("anthropic", model, tier=tier_at(tier, "US")) == expected
 
 
-def test_models_before_opus_4_6_have_no_place_price() -> None:
+def test_models_before_opus_4_6_have_no_regional_price() -> None:
     anthropic = [row for row in package_rows() if row.provider == "anthropic"]
     placed = {row.model for row in anthropic if "@" in row.tier}
     listed = {row.model for row in anthropic}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from support.ledger_rows import package_book
 from tokenledger_exporter.domain.provider_names import ledger_name
-from tokenledger_semconv.families import provider_of
+from tokenledger_semconv.model_providers import provider_of
 from tokenledger_semconv.tokens import TokenVector
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
@@ -148,7 +148,7 @@ def test_no_count_that_grows_makes_a_call_cheaper(
     assert greater.total_usd >= less.total_usd
 
 
-def test_counts_nobody_reported_cost_nothing() -> None:
+def test_unreported_counts_cost_nothing() -> None:
     cost = package_book().cost("openai", "gpt-4o", NOW, "", TEXT._replace(output_tokens=None))
     assert cost is not None
     assert cost.output_usd == 0

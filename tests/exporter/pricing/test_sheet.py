@@ -41,7 +41,7 @@ def sheet_of(*rows: PriceRow) -> Sheet:
     sheet = Sheet(rows[0])
     for row in rows:
         sheet.add(row)
-    sheet.seal()
+    sheet.compute_text_rates()
     return sheet
 
 
@@ -103,7 +103,7 @@ def test_text_is_billed_by_its_rates(tokens: TokenVector, expected: tuple[Decima
         (TokenVector(0, 10**9 + 1), False),
     ],
 )
-def test_the_quick_rates_apply_to_a_billion_tokens(tokens: TokenVector, applies: bool) -> None:
+def test_the_text_rates_apply_to_a_billion_tokens(tokens: TokenVector, applies: bool) -> None:
     rates = sheet_of(*TEXT).rates
     assert rates is not None
     assert (rates.cost(tokens) is not None) is applies

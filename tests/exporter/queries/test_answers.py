@@ -219,7 +219,7 @@ def test_savings_of_long_calls_use_the_long_context_price(database_url: str) -> 
 def test_a_month_is_projected_from_a_week_and_names_the_method(queries: TokenLedgerQueries) -> None:
     month = queries.get_projected_monthly_cost()
     assert month.cost_usd == Decimal("7.7") * 30 / 7
-    assert month.method == "mean of the last 7 days x 30"
+    assert month.method == "average of the last 7 days x 30"
     assert (month.based_on.total_requests, month.coverage.estimated) == (4, 1)
     assert queries.get_projected_monthly_cost(where={"user": "u3"}).cost_usd == 0
 

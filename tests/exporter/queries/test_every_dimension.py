@@ -18,7 +18,7 @@ from tokenledger_exporter.maintenance.purge import purge
 from tokenledger_exporter.queries import TokenLedgerQueries
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.store.writer import BatchWriter
-from tokenledger_semconv.dimensions import DIMENSIONS, ROLLED_UP
+from tokenledger_semconv.dimensions import DIMENSIONS, ROLLUP_DIMENSIONS
 
 if TYPE_CHECKING:
     from tokenledger_exporter.domain.ledger_row import LedgerRow
@@ -60,7 +60,7 @@ def test_every_dimension_groups_filters_rolls_up_and_deletes(
         "SELECT value, sum(calls) FROM token_ledger_rollup_days"
         f" WHERE dimension = '{name}' GROUP BY 1 ORDER BY 1"
     )
-    is_rolled_up = name in {dimension.name for dimension in ROLLED_UP}
+    is_rolled_up = name in {dimension.name for dimension in ROLLUP_DIMENSIONS}
     assert ask(database_url, sums) == ([("one", 1), ("two", 2)] if is_rolled_up else [])
     simulated = purge(database_url, where={name: "two"}, simulate=True)
     purged = purge(database_url, where={name: "two"})

@@ -44,7 +44,7 @@ def entry(kind: str, model: str, counted: int, written: int, **more: int) -> dic
     }
 
 
-def told(
+def attributes_of_call(
     model: str,
     counted: int,
     written: int,
@@ -53,7 +53,7 @@ def told(
     stop: str = "end_turn",
     **more: AttributeValue,
 ) -> dict[str, AttributeValue]:
-    """A call as our instrumentor tells it."""
+    """A call as our instrumentor reports it."""
     usage = {"input_tokens": counted, "output_tokens": written, "iterations": list(iterations)}
     found: dict[str, AttributeValue] = {
         attributes.OPERATION_NAME: "chat",
@@ -81,7 +81,7 @@ def costs(found: dict[str, AttributeValue], start_ns: int = _SINCE) -> list[Any]
     return [(row.model, row.cost_usd, row.cost_status) for row in rows(found, start_ns)]
 
 
-ADVISED = told(
+ADVISED = attributes_of_call(
     "claude-sonnet-4-6",
     1_760,
     531,
@@ -102,7 +102,7 @@ def test_an_advisor_is_billed_at_its_own_rates_in_a_row_of_its_own() -> None:
     assert (advisor.input_tokens, advisor.cached_tokens, advisor.output_tokens) == (923, 100, 1_612)
     assert (advisor.trace_id, advisor.span_id) == (call.trace_id, call.span_id)
     assert (advisor.user_id, advisor.timestamp) == ("ada", call.timestamp)
-    # How long it took is not told, and the answer's id is the call's.
+    # How long it took is not reported, and the answer's id is the call's.
     assert (advisor.duration_ms, advisor.response_id) == (None, "")
     assert json.loads(advisor.details) == {attributes.USAGE_PART: "advisor_message"}
     assert json.loads(advisor.usage or "")["output_tokens"] == 1_612
@@ -128,13 +128,15 @@ def test_an_executors_priority_or_fast_mode_is_not_its_advisors() -> None:
         assert costs({**ADVISED, name: tier})[1] == ("claude-opus-5", _ADVISOR, "priced")
 
 
-def test_an_advisor_nobody_sells_is_unpriced_and_the_call_is_not() -> None:
-    found = told("claude-sonnet-4-6", 10, 5, entry("advisor_message", "claude-none-9", 100, 50))
+def test_an_advisor_without_a_price_is_unpriced_and_its_call_is_priced() -> None:
+    found = attributes_of_call(
+        "claude-sonnet-4-6", 10, 5, entry("advisor_message", "claude-none-9", 100, 50)
+    )
     assert [status for _, _, status in costs(found)] == ["priced", "unpriced"]
 
 
-def test_a_model_that_declined_after_it_began_is_billed_beside_the_one_that_answered() -> None:
-    found = told(
+def test_a_model_that_declined_midway_is_billed_in_addition() -> None:
+    found = attributes_of_call(
         "claude-fable-5-1",
         5_200,
         900,
@@ -152,7 +154,7 @@ def test_a_model_that_declined_after_it_began_is_billed_beside_the_one_that_answ
 def test_a_model_that_declined_before_any_output_is_billed_in_some_areas_alone(
     refusal: str,
 ) -> None:
-    found = told(
+    found = attributes_of_call(
         "claude-opus-4-8",
         412,
         264,
@@ -173,7 +175,7 @@ def test_a_model_that_declined_before_any_output_is_billed_in_some_areas_alone(
 
 
 def test_each_model_that_declined_is_judged_by_its_own_area() -> None:
-    found = told(
+    found = attributes_of_call(
         "claude-opus-4-8",
         100,
         10,
@@ -200,10 +202,12 @@ def test_each_model_that_declined_is_judged_by_its_own_area() -> None:
         ("cyber", 3, (412 * Decimal(10) + 3 * Decimal(50)) / PER_MILLION),
     ],
 )
-def test_a_refusal_before_any_output_costs_nothing_but_in_some_areas(
+def test_a_refusal_before_output_is_free_except_in_some_policy_areas(
     refusal: str, written: int, cost: Decimal
 ) -> None:
-    found = told("claude-fable-5-1", 412, written, refusals=(refusal,), stop="refusal")
+    found = attributes_of_call(
+        "claude-fable-5-1", 412, written, refusals=(refusal,), stop="refusal"
+    )
     [row] = rows(found)
     assert (row.cost_usd, row.cost_status, row.input_tokens) == (cost, "priced", 412)
     assert bool(row.cost_note) is not bool(cost)
@@ -211,24 +215,27 @@ def test_a_refusal_before_any_output_costs_nothing_but_in_some_areas(
 
 def test_an_answer_of_one_model_over_several_turns_is_one_row() -> None:
     turns = (entry("message", "claude-sonnet-4-6", 5, 1), entry("message", "", 5, 1))
-    found = told("claude-sonnet-4-6", 10, 2, *turns)
+    found = attributes_of_call("claude-sonnet-4-6", 10, 2, *turns)
     assert [model for model, _, _ in costs(found)] == ["claude-sonnet-4-6"]
 
 
 @pytest.mark.parametrize(
     "iterations", ["x", 7, [None, "x", 3], [{"type": "advisor_message"}], [{"type": ["a"]}]]
 )
-def test_a_list_that_is_none_changes_nothing(iterations: object) -> None:
+def test_an_invalid_list_is_ignored(iterations: object) -> None:
     usage = {"input_tokens": 10, "output_tokens": 2, "iterations": iterations}
-    found = {**told("claude-sonnet-4-6", 10, 2), attributes.PROVIDER_USAGE: json.dumps(usage)}
+    found = {
+        **attributes_of_call("claude-sonnet-4-6", 10, 2),
+        attributes.PROVIDER_USAGE: json.dumps(usage),
+    }
     assert len(rows(found)) == 1
 
 
-def test_a_long_list_is_kept_whole_on_its_way() -> None:
+def test_a_long_list_is_not_truncated() -> None:
     """Half a usage object would be none: 100 entries are longer than any other text may be."""
     advice = entry("advisor_message", "claude-opus-5", 823, 1_612, read=100)
     found: dict[str, Any] = {
-        **told("claude-sonnet-4-6", 1_760, 531, *[advice] * 100),
+        **attributes_of_call("claude-sonnet-4-6", 1_760, 531, *[advice] * 100),
         attributes.FINISH_REASONS: ("end_turn",),
     }
     assert len(found[attributes.PROVIDER_USAGE]) > 2 * MAX_TEXT
@@ -248,7 +255,7 @@ def test_a_long_list_is_kept_whole_on_its_way() -> None:
         assert [row.cost_usd for row in of_advice] == [_ADVISOR] * 100
 
 
-def test_an_advisor_that_another_emitter_tells_of_is_billed_too() -> None:
+def test_an_advisor_reported_by_another_emitter_is_billed() -> None:
     """Vercel's AI SDK tells Anthropic's whole usage object among its metadata."""
     usage = {
         "input_tokens": 1_760,
@@ -275,8 +282,8 @@ def test_an_advisor_that_another_emitter_tells_of_is_billed_too() -> None:
         start_time=_SINCE,
         end_time=_SINCE + 1,
     )
-    told = build_rows(decode_record(encode_span(span)), HEADER, package_book)
-    assert [(row.model, row.cost_usd) for row in told] == [
+    attributes_of_call = build_rows(decode_record(encode_span(span)), HEADER, package_book)
+    assert [(row.model, row.cost_usd) for row in attributes_of_call] == [
         ("claude-sonnet-4-6", _EXECUTOR),
         ("claude-opus-5", _ADVISOR),
     ]
@@ -287,7 +294,7 @@ def test_a_meter_knows_what_an_advisor_cost_too() -> None:
     assert price == _EXECUTOR + _ADVISOR
 
 
-def test_an_advised_call_is_two_rows_of_the_ledger_and_stays_two(database_url: str) -> None:
+def test_an_advised_call_has_two_rows_after_deduplication(database_url: str) -> None:
     attributed: dict[str, Any] = {**ADVISED, attributes.FINISH_REASONS: ("end_turn",)}
     with opened(database_url) as ledger:
         tracer = ledger.tracer_provider.get_tracer("tokenledger.anthropic")
@@ -305,10 +312,10 @@ def test_turns_that_only_together_are_a_long_prompt_make_the_row_partial() -> No
         entry("message", "claude-haiku-5-5", 60_000, 100),
         entry("message", "claude-haiku-5-5", 70_000, 200),
     )
-    [row] = rows(told("claude-haiku-5-5", 130_000, 300, *turns))
+    [row] = rows(attributes_of_call("claude-haiku-5-5", 130_000, 300, *turns))
     at_the_sums_length = (130_000 * Decimal("0.5") + 300 * Decimal("2.5")) / PER_MILLION
     assert (row.cost_usd, row.cost_status) == (at_the_sums_length, "partial")
-    assert row.cost_note == "unknown: whether each turn is priced by its own length"
+    assert row.cost_note == "unknown: whether the price depends on each turn or on their sum"
 
 
 @pytest.mark.parametrize(
@@ -325,16 +332,16 @@ def test_turns_that_cost_the_same_alone_and_together_are_priced(
     model: str, turns: tuple[int, ...]
 ) -> None:
     made = [entry("message", model, counted, 100) for counted in turns]
-    [row] = rows(told(model, sum(turns), 100 * len(turns), *made))
+    [row] = rows(attributes_of_call(model, sum(turns), 100 * len(turns), *made))
     assert (row.cost_status, row.cost_note) == ("priced", "")
 
 
-def test_an_advisors_turn_is_none_of_the_answers() -> None:
+def test_an_advisors_turn_is_not_counted_for_the_answer() -> None:
     turns = (
         entry("message", "claude-haiku-5-5", 130_000, 100),
         entry("advisor_message", "claude-opus-5", 90_000, 200),
     )
-    call, _ = rows(told("claude-haiku-5-5", 130_000, 100, *turns))
+    call, _ = rows(attributes_of_call("claude-haiku-5-5", 130_000, 100, *turns))
     assert call.cost_status == "priced"
 
 
@@ -343,46 +350,48 @@ FALLBACK = entry("fallback_message", "claude-opus-4-8", 100, 10)
 
 def inputs(*iterations: dict[str, Any], refusals: tuple[str, ...] = ()) -> list[tuple[str, int]]:
     """Model and input tokens of each row of a call that Opus 4.8 answered."""
-    found = told("claude-opus-4-8", 100, 10, *iterations, FALLBACK, refusals=refusals)
+    found = attributes_of_call("claude-opus-4-8", 100, 10, *iterations, FALLBACK, refusals=refusals)
     return [(row.model, row.input_tokens or 0) for row in rows(found)]
 
 
 def test_a_refusal_before_any_output_is_billed_since_the_first_moment_of_september_24() -> None:
     start = int(datetime(2026, 9, 24, tzinfo=timezone.utc).timestamp()) * 1_000_000_000
-    found = told("claude-fable-5-1", 412, 0, refusals=("bio",), stop="refusal")
+    found = attributes_of_call("claude-fable-5-1", 412, 0, refusals=("bio",), stop="refusal")
     billed = 412 * Decimal(10) / PER_MILLION
     assert [cost for _, cost, _ in costs(found, start)] == [billed]
     assert [cost for _, cost, _ in costs(found, start - 1_000)] == [0]
 
 
 def test_the_last_refusal_of_a_call_without_an_answer_decides_whether_it_is_billed() -> None:
-    found = told("claude-fable-5-1", 412, 0, refusals=("cyber", "bio"), stop="refusal")
+    found = attributes_of_call(
+        "claude-fable-5-1", 412, 0, refusals=("cyber", "bio"), stop="refusal"
+    )
     assert [cost for _, cost, _ in costs(found)] == [412 * Decimal(10) / PER_MILLION]
 
 
 @pytest.mark.parametrize("stop", ["end_turn", "stop_sequence"])
 def test_an_empty_answer_that_is_not_a_refusal_is_billed(stop: str) -> None:
-    found = told(
+    found = attributes_of_call(
         "claude-fable-5-1", 412, 0, entry("message", "claude-fable-5-1", 412, 0), stop=stop
     )
     assert [cost for _, cost, _ in costs(found)] == [412 * Decimal(10) / PER_MILLION]
 
 
 def test_a_refusal_without_a_count_of_the_output_is_not_known_to_be_free() -> None:
-    found = told("claude-fable-5-1", 412, 0, refusals=("cyber",), stop="refusal")
+    found = attributes_of_call("claude-fable-5-1", 412, 0, refusals=("cyber",), stop="refusal")
     del found[attributes.OUTPUT_TOKENS], found[attributes.PROVIDER_USAGE]
     [row] = rows(found)
     assert (row.cost_usd, row.cost_status) == (412 * Decimal(10) / PER_MILLION, "partial")
 
 
 def test_a_call_without_the_providers_usage_object_is_one_row() -> None:
-    found = told("claude-sonnet-4-6", 10, 5)
+    found = attributes_of_call("claude-sonnet-4-6", 10, 5)
     del found[attributes.PROVIDER_USAGE]
     assert len(rows(found)) == 1
 
 
 def test_the_last_fallback_is_the_model_that_answered() -> None:
-    found = told(
+    found = attributes_of_call(
         "claude-sonnet-4-6",
         100,
         10,
@@ -399,7 +408,7 @@ def test_a_turn_of_the_answering_model_is_not_billed_again() -> None:
 @pytest.mark.parametrize("kind", ["a_message", "b_message", "n_message", "z_message"])
 def test_an_entry_of_an_unknown_type_is_not_billed(kind: str) -> None:
     unknown = entry(kind, "claude-opus-5", 1_000, 100)
-    found = told("claude-opus-4-8", 100, 10, FALLBACK, unknown)
+    found = attributes_of_call("claude-opus-4-8", 100, 10, FALLBACK, unknown)
     assert [row.model for row in rows(found)] == ["claude-opus-4-8"]
 
 
@@ -437,5 +446,5 @@ def test_refusals_belong_to_the_models_that_declined_in_their_order() -> None:
 
 
 def test_only_a_fallback_changes_the_model_of_a_call() -> None:
-    found = told("claude-sonnet-4-6", 10, 5, entry("message", "claude-opus-5", 10, 5))
+    found = attributes_of_call("claude-sonnet-4-6", 10, 5, entry("message", "claude-opus-5", 10, 5))
     assert [row.model for row in rows(found)] == ["claude-sonnet-4-6"]

@@ -42,7 +42,7 @@ def test_a_plain_call_is_priced_part_by_part() -> None:
     assert (made.cost_status, made.cost_note) == ("priced", "")
 
 
-def test_counts_amounts_and_dimensions_stand_under_their_own_names() -> None:
+def test_counts_amounts_and_dimensions_fill_their_columns() -> None:
     """A row is put together by position; the columns say in which order."""
     columns = LedgerRow.__struct_fields__
     assert columns[(at := columns.index("input_tokens")) : at + len(TokenVector._fields)] == (
@@ -65,7 +65,7 @@ def test_a_call_tracked_by_hand_may_have_any_name() -> None:
     assert row(chat_attributes(gen_ai__operation__name="summarize")).operation == "summarize"
 
 
-def test_a_span_of_the_oldest_conventions_is_priced_alike() -> None:
+def test_a_span_of_the_oldest_conventions_is_priced_the_same() -> None:
     told: dict[str, AttributeValue] = {
         "gen_ai.system": "openai",
         "gen_ai.request.model": "gpt-4o",
@@ -95,7 +95,7 @@ def test_cached_counts_that_exceed_input_are_added_to_it() -> None:
     assert made.cost_usd == expected
 
 
-def test_our_own_counts_that_contradict_each_other_are_shown_and_not_mended() -> None:
+def test_our_own_contradictory_counts_are_not_corrected() -> None:
     made = row(chat_attributes() | {attributes.CACHE_READ_TOKENS: 1_001})
     assert (made.cost_status, made.cost_usd) == ("unpriced", None)
 
@@ -161,7 +161,7 @@ def test_counts_that_contradict_each_other_are_not_priced() -> None:
     ("told", "ours"),
     [("azure.ai.openai", "azure"), ("aws.bedrock", "aws"), ("x_ai", "x-ai"), ("OpenAI", "openai")],
 )
-def test_providers_go_by_one_name(told: str, ours: str) -> None:
+def test_a_provider_has_one_name(told: str, ours: str) -> None:
     assert row(chat_attributes(gen_ai__provider__name=told)).provider == ours
 
 

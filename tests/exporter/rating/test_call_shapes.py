@@ -89,7 +89,7 @@ def test_an_image_whose_output_has_one_price_is_billed_at_it() -> None:
 
 
 def test_an_image_counted_only_as_an_image_is_unpriced_and_measured() -> None:
-    """Nobody lists DALL-E a token: the row keeps the count, and no price is guessed."""
+    """DALL-E has no price per token: the row keeps the count, and no price is guessed."""
     made = row(call("image_generation", "dall-e-3", tokenledger__usage__images=2))
     assert (made.cost_usd, made.cost_status, made.images) == (None, "unpriced", 2)
     assert made.cost_note == "no price for dall-e-3 at openai"
@@ -110,7 +110,7 @@ def test_a_transcription_by_tokens_bills_audio_at_its_own_rate() -> None:
 
 
 @pytest.mark.parametrize("operation", ["transcription", "translation"])
-def test_audio_billed_by_the_second_is_whole_without_tokens(operation: str) -> None:
+def test_audio_billed_by_the_second_needs_no_tokens(operation: str) -> None:
     made = row(call(operation, "whisper-1", tokenledger__usage__audio_seconds=600))
     assert made.cost_usd == hours("0.36", 600) == Decimal("0.06")
     assert (made.cost_status, made.cost_note, made.audio_seconds) == (*SOUND, 600)
@@ -142,7 +142,7 @@ def test_seconds_of_a_model_sold_by_tokens_are_not_billed_too() -> None:
     assert row(told | {attributes.AUDIO_SECONDS: 30}).cost_usd == row(told).cost_usd
 
 
-def test_one_second_costs_what_fifty_digits_hold() -> None:
+def test_one_second_is_priced_with_fifty_digits() -> None:
     made = row(call("transcription", "whisper-1", tokenledger__usage__audio_seconds=1))
     assert made.cost_usd == Decimal("0.0001")
 
@@ -188,7 +188,7 @@ def test_a_moderation_that_another_provider_bills_is_not_free() -> None:
     assert made.cost_usd is None or made.cost_usd > 0
 
 
-def test_a_realtime_answer_bills_text_audio_and_cached_parts_apart() -> None:
+def test_a_realtime_response_bills_text_audio_and_cache_separately() -> None:
     made = row(
         call(
             "chat",
@@ -233,7 +233,7 @@ def test_a_batch_row_is_priced_at_the_batch_rate_and_is_its_call_id() -> None:
     assert first.cost_usd == mtok("1.25", 1_000) + mtok("5", 100)
 
 
-def test_a_batch_whose_rate_nobody_lists_says_that_the_standard_rate_is_too_high() -> None:
+def test_a_batch_without_a_batch_price_is_noted_as_too_high() -> None:
     """OpenAI sells embeddings in a batch at less; the list names their standard price alone."""
     made = row(
         {
@@ -274,7 +274,7 @@ def test_a_batch_row_that_was_sent_twice_is_written_once(database_url: str) -> N
 def test_a_result_fetched_at_two_times_is_one_row_of_the_time_it_was_made(
     database_url: str,
 ) -> None:
-    """Two spans tell of it, hours apart; the provider's own clock makes them one."""
+    """Two spans report it, hours apart; the provider's own clock makes them one."""
     made_ns = 1_795_300_000_000_000_000
     told = chat_attributes(openai__response__service_tier="batch") | {
         attributes.CALL_ID: "batch_1:row-9",

@@ -41,7 +41,7 @@ A_CALL: dict[str, AttributeValue] = {
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[PostgresLedger]:
-    """A ledger whose database nobody can reach."""
+    """A ledger whose database cannot be reached."""
     unreachable = "postgresql://127.0.0.1:1/x"
     settings = replace(Settings(), database_url=unreachable, spool_dir=str(tmp_path))
     opened = PostgresLedger(settings)

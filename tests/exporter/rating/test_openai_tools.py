@@ -1,4 +1,4 @@
-"""What OpenAI bills beside the counts of an answer, from spans of every shape."""
+"""What OpenAI bills in addition to the counts of an answer, from spans of every shape."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def test_an_image_in_a_batch_is_billed_at_the_batch_rate_and_no_other_tier_is_it
     "told",
     ["", "{", "7", '"x"', "{}", "[]", "[7, null]", '[{"type": "image_generation"}', "[[1]]"],
 )
-def test_what_is_no_list_of_usage_objects_adds_no_row(told: str) -> None:
+def test_an_invalid_usage_list_adds_no_row(told: str) -> None:
     [row] = rows(**{attributes.FURTHER_USAGE: told})
     assert (row.cost_usd, row.cost_status) == (_GPT_4O, "priced")
 
 
 @pytest.mark.parametrize("wrong", [-1, True, "515", 1.5, None], ids=str)
-def test_a_count_that_is_none_is_missing_and_the_row_says_so(wrong: object) -> None:
+def test_an_invalid_count_is_missing_and_noted(wrong: object) -> None:
     call, image = rows(**further({**DRAWN, "output_tokens": wrong}))
     assert (call.cost_usd, call.cost_status) == (_GPT_4O, "priced")
     assert (image.output_tokens, image.cost_status) == (None, "partial")
@@ -72,10 +72,10 @@ def test_a_count_that_is_none_is_missing_and_the_row_says_so(wrong: object) -> N
 def test_an_image_without_a_model_is_unpriced() -> None:
     _, image = rows(**further({"type": "image_generation", "input_tokens": 1, "output_tokens": 1}))
     assert (image.model, image.cost_status) == ("", "unpriced")
-    assert image.cost_note == "no price for a call without a model at openai"
+    assert image.cost_note == "no price: the call names no model"
 
 
-def test_everything_that_is_unknown_stands_in_the_note() -> None:
+def test_the_note_lists_everything_unknown() -> None:
     [row] = rows(**{attributes.UNKNOWN_USAGE: "what one tool used; what another cost"})
     assert (row.cost_usd, row.cost_status) == (_GPT_4O, "partial")
     assert row.cost_note == "unknown: what one tool used; unknown: what another cost"
@@ -136,7 +136,7 @@ def test_at_most_32_further_models_are_billed_and_the_rest_is_named(further_mode
     call, *parts = rows(**further(*[DRAWN] * further_models))
     assert len(parts) == 32
     more = further_models - 32
-    assert call.cost_note == (f"unknown: the usage of {more} more models" if more else "")
+    assert call.cost_note == (f"unknown: usage of {more} more models" if more else "")
 
 
 @pytest.mark.parametrize("side", ["input_tokens_details", "prompt_tokens_details"])

@@ -1,4 +1,4 @@
-"""What a row keeps beside its cost: what was estimated, what was reported, and the settings."""
+"""What a row has in addition to its cost: estimates, a reported cost, and the settings."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_an_estimate_of_an_unknown_model_stays_unpriced() -> None:
     assert (row(told).cost_status, row(told).cost_usd) == ("unpriced", None)
 
 
-def test_an_estimate_counts_in_sums_and_is_shown_apart(database_url: str) -> None:
+def test_estimates_are_included_in_sums_and_listed_separately(database_url: str) -> None:
     rows = [row(), row(chat_attributes(tokenledger__usage__estimated=True))]
     _write(database_url, rows)
     now = datetime.now(timezone.utc)
@@ -92,7 +92,7 @@ def test_a_reported_cost_is_kept_as_it_is_written(told: AttributeValue, kept: De
     ["NaN", "Infinity", "-1", -0.5, math.nan, math.inf, "1e400000", "1e-99", "much", "", True],
     ids=str,
 )
-def test_a_reported_cost_that_is_none_is_dropped_and_the_row_stays(
+def test_an_invalid_reported_cost_is_dropped_and_the_row_is_kept(
     database_url: str, told: AttributeValue
 ) -> None:
     made = row(chat_attributes() | {REPORTED: told})
@@ -108,7 +108,7 @@ def test_a_reported_cost_never_replaces_a_missing_one(database_url: str) -> None
 
 
 @pytest.mark.parametrize("cost", ["NaN", "Infinity", "-0.01"])
-def test_the_table_itself_refuses_a_reported_cost_that_lies(database_url: str, cost: str) -> None:
+def test_the_table_rejects_an_invalid_reported_cost(database_url: str, cost: str) -> None:
     lies = replace(row(), event_id=uuid4(), reported_cost_usd=Decimal(cost))
     assert _write(database_url, [lies, row()]) == WriteResult(stored=1, rejected=1)
 
@@ -164,7 +164,7 @@ def test_every_request_setting_of_the_contract_is_a_detail() -> None:
     assert told <= set(SETTINGS)
 
 
-def test_a_call_that_tells_no_settings_has_empty_details() -> None:
+def test_a_call_without_settings_has_empty_details() -> None:
     assert json.loads(row().details) == {}
 
 

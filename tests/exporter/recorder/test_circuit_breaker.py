@@ -48,7 +48,7 @@ def test_an_open_circuit_is_half_open_while_it_is_tried_and_closed_by_a_success(
     breaker = CircuitBreaker(read_settings({"circuit_breaker_threshold": 1}, {}))
     assert breaker.state == CLOSED
     breaker.note_failure()
-    breaker.is_trying = True
+    breaker.is_attempting = True
     assert breaker.state == HALF_OPEN
     breaker.note_success()
     assert (breaker.state, breaker.pause_seconds) == (CLOSED, 0.0)
@@ -74,9 +74,7 @@ def test_a_flush_tries_even_an_open_circuit_and_closes_it(empty_database_url: st
         assert ledger.health()["circuit"] == CLOSED
 
 
-def test_a_server_that_says_nothing_is_given_up(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_server_is_abandoned(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_timeout, "ANSWER_SECONDS", 0.3)
     with opened(database_url, **QUICK) as ledger:
         with psycopg.connect(database_url) as holder:

@@ -105,7 +105,7 @@ def test_a_count_beyond_64_bits_is_text(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 2**64 - 1, -(2**63)])
-def test_a_count_within_64_bits_is_itself(count: int) -> None:
+def test_a_64_bit_count_is_unchanged(count: int) -> None:
     assert encoded({attributes.INPUT_TOKENS: count}).attributes == {attributes.INPUT_TOKENS: count}
 
 

@@ -63,7 +63,7 @@ def _is_same(span: Span) -> bool:
     return sent and ended
 
 
-def test_a_plain_call_goes_the_short_way(tracer: Tracer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plain_call_takes_the_fast_path(tracer: Tracer, monkeypatch: pytest.MonkeyPatch) -> None:
     span = _call(tracer)
     encode_fast.encode_started(span)
     monkeypatch.setattr(encode, "encode_started", _long_way_is_closed)

@@ -243,7 +243,7 @@ def test_a_call_reported_by_a_framework_by_us_and_by_an_sdk_is_one_settled_row(
         ):
             pass
         ledger.flush(timeout=10.0)
-    # The outermost span counts nothing and names no model: whose call it is, nobody can say.
+    # The outermost span counts nothing and names no model: whose call it is, is unknown.
     question = (
         "SELECT scope, user_id, settled FROM token_ledger_events WHERE cost_status = 'priced'"
     )
@@ -296,9 +296,7 @@ def test_the_exporter_writes_and_keeps_quiet_where_the_processor_feeds_the_ledge
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(2,)]
 
 
-def test_the_exporter_writes_to_a_ledger_of_its_own_beside_the_installed_one(
-    database_url: str, migrated_copy: str
-) -> None:
+def test_the_exporter_writes_to_its_own_ledger(database_url: str, migrated_copy: str) -> None:
     provider = TracerProvider()
     exporter = LedgerSpanExporter(database_url=migrated_copy)
     provider.add_span_processor(SimpleSpanProcessor(exporter))

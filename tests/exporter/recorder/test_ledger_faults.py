@@ -53,7 +53,7 @@ class _NobodyReads(io.StringIO):
         raise BrokenPipeError
 
 
-def test_debug_without_a_reader_stops_no_row(
+def test_debug_output_without_a_reader_does_not_block_rows(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(database_url, debug=True) as ledger:
@@ -141,7 +141,7 @@ def test_calls_wait_for_a_price_book_that_is_not_filled_yet(database_url: str) -
 
 
 def test_a_call_that_ends_between_the_last_attempt_and_the_end_is_kept(database_url: str) -> None:
-    """Its ledger is stopped and still the one in force: it must not hand the call on to itself."""
+    """Its ledger is stopped and still the one in effect: it must not hand the call on to itself."""
     ledger = install(TracerProvider(), read_settings({"database_url": database_url}))
     vars(ledger)["_stopped"] = True
     call(ledger)

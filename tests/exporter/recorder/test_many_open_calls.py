@@ -84,7 +84,7 @@ def test_a_few_calls_that_stay_open_are_copied_and_their_segments_deleted(
     tmp_path: Path, pairs: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tokenledger_exporter.spool.spool.MAX_SEGMENT_BYTES", 100_000)
-    monkeypatch.setattr("tokenledger_exporter.spool.reader._CARRIER_BYTES", 20_000)
+    monkeypatch.setattr("tokenledger_exporter.spool.reader._MAX_COPY_SEGMENT_BYTES", 20_000)
     spool = Spool(tmp_path, HEADER)
     stay = pairs[::100]
     for number, (start, end) in enumerate(pairs):
@@ -151,7 +151,7 @@ def _work_under_the_lock(spool: Spool, pairs: list[tuple[bytes, bytes]], count: 
         spool.append(end)
         waiting(spool)
         spool.sync()
-        spool.measure()
+        spool.refresh_usage()
     finally:
         sys.settrace(before)
     return lock.holdings
@@ -185,7 +185,7 @@ class _TracedLock:
         return self.trace
 
 
-def test_a_lock_that_is_held_keeps_no_one_who_asks_for_health_or_closes(
+def test_a_held_lock_does_not_block_health_or_close(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tokenledger_exporter.spool.spool._CLOSE_WAIT_SECONDS", 0.05)
@@ -199,7 +199,7 @@ def test_a_lock_that_is_held_keeps_no_one_who_asks_for_health_or_closes(
         assert len(list(ledger.folder.iterdir())) == 1
 
 
-def test_a_record_that_found_the_lock_taken_is_kept_by_its_holder(
+def test_a_record_is_written_by_the_lock_holder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = Spool(tmp_path, HEADER)
@@ -219,7 +219,7 @@ def test_a_record_that_found_the_lock_taken_is_kept_by_its_holder(
     assert waiting(spool) == [b"first", b"late"]
 
 
-def test_open_calls_beyond_the_number_kept_track_of_are_written_at_once(
+def test_open_calls_above_the_limit_are_written_immediately(
     tmp_path: Path, pairs: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = Spool(tmp_path, HEADER)

@@ -80,7 +80,7 @@ def test_an_embedding_of_litellm_alone_is_a_row(database_url: str, other: dict[s
     ]
 
 
-def test_one_report_of_ours_stands_for_one_second_report(database_url: str) -> None:
+def test_one_of_our_reports_matches_one_wrapper_report(database_url: str) -> None:
     with opened(database_url) as ledger:
         report(ledger, "tokenledger.openai", 10, 100)
         for _ in range(2):

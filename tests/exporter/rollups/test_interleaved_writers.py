@@ -101,7 +101,7 @@ class World:
         default_factory=list["psycopg.Connection[Any]"]
     )
     # Stage of each refresher: `None`, locked, the taken marks, recomputed.
-    stages: list[rollups.Taken | str | None] = field(default_factory=lambda: [None, None])
+    stages: list[rollups.ClaimedSlices | str | None] = field(default_factory=lambda: [None, None])
 
     def __post_init__(self) -> None:
         self.reader = self.open()
@@ -159,7 +159,7 @@ class World:
                 connection.rollback()
         elif stage == "locked":
             self.stages[who] = rollups.take(connection)
-        elif isinstance(stage, rollups.Taken):
+        elif isinstance(stage, rollups.ClaimedSlices):
             rollups.recompute(connection, stage)
             self.stages[who] = "recomputed"
         else:

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
-from support.call_reports import Told
+from support.call_reports import CallReport
 from support.expected_sums import differences
 from support.ledger_rows import ask, chat_attributes, row
 from tokenledger_exporter.cli import main
@@ -26,7 +26,7 @@ from tokenledger_exporter.rollups import refresh as rollups
 from tokenledger_exporter.rollups.verify import verify
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
-from tokenledger_semconv.dimensions import DIMENSIONS, ROLLED_UP
+from tokenledger_semconv.dimensions import DIMENSIONS, ROLLUP_DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ USERS: Final = (
 _hours = itertools.count(2)
 
 
-def refresh(database_url: str) -> rollups.Refreshed:
+def refresh(database_url: str) -> rollups.RefreshResult:
     with psycopg.connect(database_url, autocommit=True) as connection:
         return rollups.refresh(connection)
 
@@ -75,7 +75,7 @@ def change_resent(database_url: str) -> None:
 
 
 def change_deduplicated(database_url: str) -> None:
-    inner = Told()
+    inner = CallReport()
     outer = inner.around()
     write(database_url, outer.row)
     write(database_url, inner.within(outer).row)
@@ -194,7 +194,7 @@ PAST: Final = (
 def test_sums_of_dropped_months_stay(ledger_with_dropped_months: str) -> None:
     final = [("ada", 2, 2 * ONE_CALL), ("bob", 3, 3 * ONE_CALL)]
     assert ask(ledger_with_dropped_months, PAST) == final
-    # A call inserted by hand, after its month was dropped, does not change the sums.
+    # A call inserted manually, after its month was dropped, does not change the sums.
     month = months_ago(6).date().replace(day=1)
     with psycopg.connect(ledger_with_dropped_months) as connection:
         connection.execute("SELECT token_ledger_add_partitions(%s, %s)", (month, month))
@@ -369,8 +369,8 @@ def test_every_rolled_up_dimension_has_its_sums(database_url: str) -> None:
     write(database_url, of("ada"))
     refresh(database_url)
     rows = ask(database_url, "SELECT DISTINCT dimension FROM token_ledger_rollup_days")
-    assert {name for (name,) in rows} == {"", *(dimension.name for dimension in ROLLED_UP)}
+    assert {name for (name,) in rows} == {"", *(dimension.name for dimension in ROLLUP_DIMENSIONS)}
     others = {dimension.name for dimension in DIMENSIONS} - {
-        dimension.name for dimension in ROLLED_UP
+        dimension.name for dimension in ROLLUP_DIMENSIONS
     }
     assert others == {"provider", "model", "session"}

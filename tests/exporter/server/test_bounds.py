@@ -65,14 +65,14 @@ def test_a_call_older_than_the_senders_maximum_age_is_quarantined(
 ) -> None:
     now = time.time_ns()
     spans = [call({"user.id": "aged"}, start_ns=now - days * DAY_NS) for days in (1, 29, 31, 399)]
-    assert rejected(service, spans) == (2, "2: the call started over 30 days ago")
+    assert rejected(service, spans) == (2, "2: the call started more than 30 days ago")
     assert stored(ledger_url, "aged") == 2
 
 
 def test_an_operators_sender_may_report_older_calls(service: Running, ledger_url: str) -> None:
     now = time.time_ns()
     spans = [call({"user.id": "any"}, start_ns=now - days * DAY_NS) for days in (31, 399, 401)]
-    assert rejected(service, spans, ANY) == (1, "1: the call started over 400 days ago")
+    assert rejected(service, spans, ANY) == (1, "1: the call started more than 400 days ago")
     assert stored(ledger_url, "any") == 2
 
 
@@ -119,7 +119,7 @@ def test_too_much_metadata_is_quarantined(service: Running) -> None:
     """60 values of 8,000 characters, a kilobyte when compressed."""
     wide = call({f"tokenledger.metadata.{number}": "x" * 8_000 for number in range(60)})
     count, reason = rejected(service, [wide, call()])
-    assert (count, "over 196608 characters" in reason) == (1, True)
+    assert (count, "more than 196608 characters" in reason) == (1, True)
 
 
 def test_too_long_a_list_is_ignored(service: Running, ledger_url: str) -> None:

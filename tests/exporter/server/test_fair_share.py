@@ -43,7 +43,7 @@ class FailingForOneSender(BatchWriter):
 
 
 class WithoutPrices(BatchWriter):
-    """A writer whose price look-up has a bug."""
+    """A writer whose price lookup has a bug."""
 
     @override
     def prices_of(self, provider: str) -> PriceBook:
@@ -95,7 +95,7 @@ def test_a_price_look_up_that_fails_loses_no_call(database_url: str) -> None:
     with running_queue(WithoutPrices(database_url)) as queue:
         assert asyncio.run(send(queue, "acme", "stored")) == Counter()
     query = "SELECT user_id, cost_status, cost_usd, cost_note FROM token_ledger_events"
-    note = "the price look-up failed (KeyError): run 'tokenledger reprice'"
+    note = "the price lookup failed (KeyError): run 'tokenledger reprice'"
     assert ask(database_url, query) == [("stored", "unpriced", None, note)]
 
 

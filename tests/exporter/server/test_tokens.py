@@ -207,7 +207,7 @@ def test_an_organization_that_would_break_the_line_is_refused(name: str) -> None
     "text", ["acme", "acme:abc", ":" + "0" * 64, "acme:" + "g" * 64], ids=lambda text: text[:8]
 )
 def test_an_invalid_line_is_named_by_its_number_and_not_shown(text: str) -> None:
-    with pytest.raises(InvalidRequestError, match=r"item 2 of TOKENLEDGER_SERVER_TOKENS") as error:
+    with pytest.raises(InvalidRequestError, match=r"entry 2 of TOKENLEDGER_SERVER_TOKENS") as error:
         Tokens(f"# first\n{text}")
     assert text[5:] not in str(error.value) or len(text) < 6
 

@@ -139,7 +139,7 @@ def test_the_same_span_with_other_usage_is_reported_as_a_conflict(
     span.attributes[4].value.int_value = 101
     answer = service.ask("/v1/traces", as_json(request_of(span)), JSON)
     assert b'"rejectedSpans": "1"' in answer.body
-    assert b"other usage" in answer.body
+    assert b"different usage" in answer.body
     assert rows(ledger_url, "conflict") == [(COST, "shop", True)]
 
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tokenledger_exporter.spool import open_calls
-from tokenledger_exporter.spool.open_calls import OpenCalls, Start, carried, is_start, span_of
+from tokenledger_exporter.spool.open_calls import (
+    OpenCalls,
+    Start,
+    as_copied_start,
+    is_start,
+    span_of,
+)
 
 if TYPE_CHECKING:
     import pytest
@@ -28,15 +34,15 @@ def start(number: int, at: int = 0, mark: bytes = START) -> Start:
 LENGTH = len(START + span(1))
 
 
-def test_a_mark_tells_a_start_from_an_ended_call() -> None:
+def test_a_mark_distinguishes_a_start_from_an_ended_call() -> None:
     assert is_start(START + span(1))
     assert is_start(CARRIED + span(1))
     assert not is_start(span(1))
     assert not is_start(b"\xc1")
     assert not is_start(b"")
     assert span_of(START + span(1)) == span(1)
-    assert carried(START + span(1)) == CARRIED + span(1)
-    assert carried(CARRIED + span(1)) == CARRIED + span(1)
+    assert as_copied_start(START + span(1)) == CARRIED + span(1)
+    assert as_copied_start(CARRIED + span(1)) == CARRIED + span(1)
 
 
 def test_a_start_is_open_until_its_end() -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.recorder.ledger import PostgresLedger
 
-UNFINISHED = "the call was sent and its end was never seen"
+UNFINISHED = "the call was sent, but no response was recorded"
 CHILD = """
 import os, sys
 from support.ledgers import started
@@ -122,7 +122,7 @@ def test_a_call_in_flight_outlives_the_segment_it_was_sent_in(
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 3_000
     spool.close()
     heir = Spool(tmp_path, HEADER)
-    # A few that are committed come again beside it, and the ledger knows them.
+    # A few that are committed come again with it, and the ledger knows them.
     open_calls = [decode_record(payload) for payload in recovered(heir) if is_start(payload)]
     assert [call.span_id for call in open_calls] == [decode_record(end).span_id]
 
@@ -143,7 +143,7 @@ def test_the_end_in_a_later_segment_of_the_same_writer_cancels_the_start(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_start_nobody_can_keep_costs_its_caller_nothing(tmp_path: Path) -> None:
+def test_a_start_that_cannot_be_stored_does_not_affect_its_caller(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.touch()
     spool = Spool(blocked / "spool", HEADER)

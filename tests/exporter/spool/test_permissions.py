@@ -40,7 +40,7 @@ def forgotten() -> Generator[None]:
 
 
 def forged(folder: Path, ledger: str = LEDGER, name: str = "1-dead-000001.seg") -> Path:
-    """A segment of a dead writer with one call of somebody's."""
+    """A segment of a dead writer with one call."""
     folder.mkdir(mode=0o700, exist_ok=True)
     segment = Segment(folder / name, encode_header(replace(HEADER, ledger=ledger)))
     segment.append(b"forged")
@@ -101,13 +101,13 @@ def test_a_file_that_is_not_ones_own_is_left_alone_and_named(
     assert permissions.file_fault(path)
 
 
-def test_a_segment_of_another_ledger_is_kept_aside(
+def test_a_segment_of_another_ledger_is_renamed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = forged(tmp_path / LEDGER, ledger="fedcba9876543210")
     assert recovered(tmp_path / LEDGER) == 0
     assert path.with_name(path.name + ".bad").exists()
-    assert "is of another ledger and was not read" in caplog.text
+    assert "a spool file is of another ledger; it was renamed to" in caplog.text
 
 
 def open_to_all(folder: Path) -> None:
@@ -126,7 +126,7 @@ def a_link(folder: Path) -> None:
 @pytest.mark.parametrize(
     "change", [open_to_all, open_to_a_group, a_link, pytest.param(foreign, marks=as_root)]
 )
-def test_a_folder_that_is_not_ones_own_takes_no_call_and_gives_none(
+def test_a_folder_of_another_user_is_neither_written_nor_read(
     tmp_path: Path, change: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / LEDGER
@@ -139,14 +139,14 @@ def test_a_folder_that_is_not_ones_own_takes_no_call_and_gives_none(
     assert not spool.state.on_disk
     assert next(spool.own_batches(100)).payloads == [b"ours"]
     spool.close()
-    assert "is not used" in caplog.text
+    assert "is ignored" in caplog.text
     assert list(folder.iterdir()) == [folder / path.name]
 
 
 def test_a_file_system_that_names_another_owner_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As network file systems do: what this user makes belongs to somebody else at once."""
+    """As network file systems do: what this user creates belongs to another user at once."""
     forged(tmp_path / LEDGER)
     monkeypatch.setattr(os, "geteuid", lambda: 12_345)
     assert recovered(tmp_path / LEDGER) == 1

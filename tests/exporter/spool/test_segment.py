@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tokenledger_exporter.spool import segment
-from tokenledger_exporter.spool.open_calls import CARRIED_MARK, START_MARK, Start
+from tokenledger_exporter.spool.open_calls import COPIED_START_MARK, START_MARK, Start
 from tokenledger_exporter.spool.segment import (
     ReadResult,
     Segment,
@@ -22,9 +22,9 @@ from tokenledger_exporter.spool.segment import (
     bytes_in,
     first_payloads,
     read_frames,
-    read_places,
+    read_payload_ranges,
     take_over,
-    was_deleted,
+    try_delete,
 )
 
 if TYPE_CHECKING:
@@ -110,11 +110,11 @@ def test_a_disk_that_takes_part_of_a_frame_leaves_whole_frames(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", short_write)
-        with pytest.raises(SegmentFullError, match="the disk took only part of 11 bytes"):
+        with pytest.raises(SegmentFullError, match="the disk accepted only part of 11 bytes"):
             made.append(b"two")
-        with pytest.raises(SegmentFullError, match="the disk took only part of 23 bytes"):
+        with pytest.raises(SegmentFullError, match="the disk accepted only part of 23 bytes"):
             made.append_all([b"two", b"four"])
-        with pytest.raises(SegmentFullError, match="the disk took only part of 48 bytes"):
+        with pytest.raises(SegmentFullError, match="the disk accepted only part of 48 bytes"):
             made.append_all([b"x" * 40])
     assert made.path.read_bytes() == frame(HEADER) + frame(b"one")
     assert made.size == 25
@@ -151,7 +151,7 @@ def test_forgetting_keeps_the_header(made: Segment) -> None:
 
 
 @pytest.mark.parametrize("delete", [True, False])
-def test_closing_deletes_the_file_only_if_told_so(tmp_path: Path, delete: bool) -> None:
+def test_closing_deletes_the_file_only_if_requested(tmp_path: Path, delete: bool) -> None:
     made = Segment(tmp_path / "1.seg", HEADER)
     assert not made.is_deleted
     descriptor = made.duplicate()
@@ -173,8 +173,8 @@ def test_a_file_that_cannot_be_deleted_says_so(
 ) -> None:
     path = tmp_path / "1.seg"
     path.write_bytes(b"")
-    assert was_deleted(path)
-    assert was_deleted(path)
+    assert try_delete(path)
+    assert try_delete(path)
     attempts: list[str] = []
 
     def refuse(self: Path, missing_ok: bool = False) -> None:
@@ -184,7 +184,7 @@ def test_a_file_that_cannot_be_deleted_says_so(
     made = Segment(path, HEADER)
     with monkeypatch.context() as patch:
         patch.setattr(type(path), "unlink", refuse)
-        assert not was_deleted(path)
+        assert not try_delete(path)
         made.close(delete=True)
     # Once while it is open, and once more after it is closed.
     assert attempts == ["1.seg True"] * 3
@@ -193,11 +193,11 @@ def test_a_file_that_cannot_be_deleted_says_so(
 # Reading.
 
 
-def test_frames_are_read_in_order_with_starts_apart(tmp_path: Path) -> None:
-    payloads = [b"one", START_MARK + b"two", b"", CARRIED_MARK + b"four"]
+def test_frames_are_read_in_order_and_starts_separately(tmp_path: Path) -> None:
+    payloads = [b"one", START_MARK + b"two", b"", COPIED_START_MARK + b"four"]
     content = b"".join(map(frame, payloads))
     result = read(tmp_path, content)
-    starts = [Start(START_MARK + b"two", 19), Start(CARRIED_MARK + b"four", 40)]
+    starts = [Start(START_MARK + b"two", 19), Start(COPIED_START_MARK + b"four", 40)]
     assert result == ReadResult([b"one", b""], len(content), 0, torn=False, starts=starts)
 
 
@@ -300,7 +300,7 @@ def test_places_are_read_without_pread_as_with_it(
     monkeypatch.delattr(os, "pread")
     fd = os.open(path, os.O_RDONLY)
     try:
-        assert read_places(fd, [(7, 2), (0, 3), (8, 9)]) == [b"78", b"012", b"89"]
+        assert read_payload_ranges(fd, [(7, 2), (0, 3), (8, 9)]) == [b"78", b"012", b"89"]
     finally:
         os.close(fd)
 

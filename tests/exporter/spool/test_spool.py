@@ -1,4 +1,4 @@
-"""The spool keeps every record until it is forgotten, whatever happens to the process."""
+"""The spool keeps every record until it is committed, no matter what happens to the process."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_a_segment_cut_under_a_living_process_does_not_stop_it(tmp_path: Path) -
     assert spool.state.torn + spool.state.damaged == 1
 
 
-def test_a_segment_of_an_unknown_format_is_kept_aside(tmp_path: Path) -> None:
+def test_a_segment_of_an_unknown_format_is_renamed(tmp_path: Path) -> None:
     newer = Spool(tmp_path, SpoolHeader(format_version=FORMAT_VERSION + 1, ledger="test"))
     newer.append(b"from the future")
     newer.close()

@@ -52,7 +52,7 @@ def _app(database_url: str, spool: Path, calls: int, name: str) -> Generator[sub
         **os.environ,
         "TOKENLEDGER_DATABASE_URL": database_url,
         "TOKENLEDGER_SPOOL_DIR": str(spool),
-        # Nothing is written before somebody asks for it.
+        # Nothing is written before it is requested.
         "TOKENLEDGER_FLUSH_INTERVAL": "3600",
         "PYTHONPATH": str(_TESTS),
     }

@@ -23,7 +23,7 @@ def test_the_limit_is_the_folders_and_dead_processes_count(
     monkeypatch.setattr("tokenledger_exporter.spool.spool.MAX_BYTES", 5_000)
     (tmp_path / "1-dead-000000.seg").write_bytes(b"0" * 4_000)
     spool = Spool(tmp_path, HEADER, max_in_memory=2)
-    spool.measure()
+    spool.refresh_usage()
     for _ in range(20):
         spool.append(b"0" * 100)
     kept = spool.state
@@ -40,16 +40,16 @@ def test_a_dead_process_that_is_recovered_makes_room(
     dead = tmp_path / "1-dead-000000.seg"
     dead.write_bytes(b"0" * 6_000)
     spool = Spool(tmp_path, HEADER)
-    spool.measure()
+    spool.refresh_usage()
     spool.append(b"in memory")
     dead.unlink()
-    spool.measure()
+    spool.refresh_usage()
     spool.append(b"on disk")
     assert spool.waiting_in_memory == 1
     assert waiting(spool) == [b"on disk", b"in memory"]
 
 
-def test_what_others_take_of_the_limit_counts_from_the_next_look_on(
+def test_space_used_by_others_counts_from_the_next_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tokenledger_exporter.spool.spool.MAX_BYTES", 5_000)
@@ -57,7 +57,7 @@ def test_what_others_take_of_the_limit_counts_from_the_next_look_on(
     for _ in range(2):
         spool.append(b"on disk")
     (tmp_path / "1-dead-000000.seg").write_bytes(b"0" * 6_000)
-    spool.measure()
+    spool.refresh_usage()
     spool.append(b"in memory")
     assert (spool.waiting, spool.waiting_in_memory) == (3, 1)
 
@@ -128,7 +128,7 @@ def test_a_disk_that_does_not_sync_costs_no_record(
     assert waiting(spool) == [b"one"]
 
 
-def test_many_notices_are_one_sync_and_a_stopped_thread_is_gone() -> None:
+def test_many_notifications_cause_one_sync() -> None:
     syncs: list[None] = []
     done = threading.Event()
 

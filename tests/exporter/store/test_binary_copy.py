@@ -96,7 +96,7 @@ def _copied(
     return connection.execute(sql.SQL("SELECT {} FROM copied").format(_EVERY_COLUMN)).fetchall()
 
 
-def _told(row: LedgerRow, unsettled: set[int]) -> tuple[Any, ...]:
+def _expected(row: LedgerRow, unsettled: set[int]) -> tuple[Any, ...]:
     values = asdict(row)
     for name in _JSON:
         values[name] = None if values[name] is None else json.loads(values[name])
@@ -111,7 +111,7 @@ def test_postgres_holds_every_value_as_the_row_has_it(
     connection: psycopg.Connection[Any], rows: list[LedgerRow], waits: bool
 ) -> None:
     unsettled = {rows[0].event_id.int} if waits else set[int]()
-    wanted = [_told(row, unsettled) for row in rows]
+    wanted = [_expected(row, unsettled) for row in rows]
     assert _copied(connection, rows, unsettled) == wanted
 
 

@@ -71,7 +71,7 @@ def calls(*reports: SpanReport) -> list[tuple[int, ...]]:
     results = {
         tuple(
             sorted(
-                (group.winner.event_id.int, *(loser.event_id.int for loser, _ in group.losers))
+                (group.winner.event_id.int, *(loser.event_id.int for loser, _ in group.duplicates))
                 for group in group_reports(order)
             )
         )
@@ -82,7 +82,7 @@ def calls(*reports: SpanReport) -> list[tuple[int, ...]]:
 
 
 def reasons(*reports: SpanReport) -> list[str]:
-    return [reason for group in group_reports(reports) for _, reason in group.losers]
+    return [reason for group in group_reports(reports) for _, reason in group.duplicates]
 
 
 # Which reports are one call.
@@ -147,7 +147,7 @@ def test_starts_differ_by_at_most_10_minutes(later: timedelta, expected: int) ->
     assert len(calls(one, other)) == expected
 
 
-def test_a_pair_that_is_too_far_apart_hides_no_other_pair() -> None:
+def test_a_distant_pair_does_not_hide_other_pairs() -> None:
     late = NOON + timedelta(hours=1)
     third = report(3, started_at=late, ended_at=late)
     fourth = report(4, started_at=late, ended_at=late)
@@ -390,20 +390,20 @@ def test_a_call_that_is_nested_anywhere_says_so() -> None:
 # Which report stands for the call.
 
 
-def test_a_report_with_counts_stands_before_ours_without() -> None:
+def test_a_report_with_counts_beats_ours_without() -> None:
     assert calls(report(1), report(2, OURS, counts={}, ancestors=inside(1))) == [(1, 2)]
 
 
-def test_our_report_stands_before_a_fuller_one() -> None:
+def test_our_report_beats_a_more_complete_one() -> None:
     assert calls(report(1, OURS), report(2, counts=counts(100, cached_tokens=1))) == [(1, 2)]
 
 
-def test_an_emitter_that_miscounts_stands_last() -> None:
+def test_a_miscounting_emitter_ranks_last() -> None:
     fuller = report(2, OPENLLMETRY, counts=counts(101, cached_tokens=1))
     assert calls(report(1), fuller) == [(1, 2)]
 
 
-def test_the_fullest_report_stands_then_the_innermost_then_the_last_id() -> None:
+def test_reports_rank_by_completeness_nesting_and_id() -> None:
     inner = report(1, ancestors=inside(2))
     assert calls(report(2, counts=counts(100, cached_tokens=1)), inner) == [(2, 1)]
     assert calls(inner, report(2)) == [(1, 2)]
@@ -412,12 +412,12 @@ def test_the_fullest_report_stands_then_the_innermost_then_the_last_id() -> None
     assert calls(report(1), report(2)) == [(2, 1)]
 
 
-def test_a_measured_report_stands_before_ours_with_an_estimate() -> None:
+def test_a_measured_report_beats_our_estimate() -> None:
     ours = report(1, OURS, counts=counts(140), is_estimated=True)
     assert calls(ours, report(2)) == [(2, 1)]
 
 
-def test_a_count_of_the_provider_stands_before_one_of_a_tokenizer() -> None:
+def test_provider_counts_beat_tokenizer_counts() -> None:
     fuller = report(2, "litellm", counts=counts(140, cached_tokens=1))
     assert calls(report(1), fuller) == [(1, 2)]
 
@@ -429,7 +429,7 @@ def test_of_an_aborted_stream_the_placeholder_is_no_count(seen: int, winner: int
     assert calls(other, estimate)[0][0] == winner
 
 
-def test_of_two_partial_streams_the_longer_stands() -> None:
+def test_the_longer_of_two_partial_streams_is_kept() -> None:
     estimates = [
         report(1, OURS, counts=counts(140), is_estimated=True),
         report(2, counts=counts(120), is_estimated=True),
@@ -454,7 +454,7 @@ def dollars(usd: str | None) -> Decimal | None:
     [("0.01", "0.02", 2), ("0.02", "0.01", 1), (None, "0.00", 2), ("0", None, 1)],
 )
 @pytest.mark.parametrize("name", ["service_tier", "operation"])
-def test_if_rates_differ_the_report_with_the_higher_cost_stands(
+def test_if_rates_differ_the_higher_cost_is_kept(
     name: str, ours: str | None, theirs: str | None, winner: int
 ) -> None:
     one = named(report(1, OURS, cost_usd=dollars(ours)), name, "one")
@@ -488,7 +488,7 @@ def test_the_operators_own_sources_may_name_a_model_differently() -> None:
         ("0.01", None, {"models": frozenset({"o3"})}, 1),
     ],
 )
-def test_a_tenants_report_stands_only_if_another_rate_makes_it_cost_more(
+def test_a_tenants_report_is_kept_only_if_it_costs_more(
     operators: str | None, tenants: str | None, fields: dict[str, Any], winner: int
 ) -> None:
     one = report(1, organization="acme", cost_usd=dollars(operators), service_tier="default")

@@ -1,4 +1,4 @@
-"""One row never stops another: what the ledger cannot take is set aside, all else is stored."""
+"""One row never stops another: what the ledger cannot store is quarantined, all else is stored."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BEGIN IF NEW.user_id = 'poison' THEN RAISE {error}; END IF; RETURN NEW; END $$;
 CREATE TRIGGER refuse BEFORE INSERT ON token_ledger_events
 FOR EACH ROW EXECUTE FUNCTION refuse()
 """
-# What somebody's trigger, constraint or index refuses, by the user of the row.
+# What a user's trigger, constraint or index refuses, by the user of the row.
 REFUSALS = {
     "a trigger": (_TRIGGER.format(error="EXCEPTION 'not this one'"), "not this one"),
     "an unsupported feature": (
@@ -78,7 +78,7 @@ def latin_url(postgres_server: str) -> Generator[str]:
 
 
 def of_user(user: str) -> LedgerRow:
-    """The row of a call for somebody."""
+    """The row of a call for a user."""
     return row(chat_attributes(user__id=user))
 
 
@@ -91,7 +91,7 @@ def poison() -> LedgerRow:
 
 @pytest.mark.parametrize("what", REFUSALS)
 @pytest.mark.parametrize("before", [0, 1, 37])
-def test_a_row_that_the_database_refuses_stops_none_of_its_batch(
+def test_a_rejected_row_does_not_block_its_batch(
     database_url: str, writer: BatchWriter, what: str, before: int
 ) -> None:
     statement, reason = REFUSALS[what]
@@ -104,11 +104,11 @@ def test_a_row_that_the_database_refuses_stops_none_of_its_batch(
     assert ask(database_url, "SELECT reason, event->>'user_id' FROM token_ledger_rejected") == [
         (result.refusals[rows[before].event_id], "poison")
     ]
-    # Sent again, it is set aside again, and nothing else changes.
+    # Sent again, it is quarantined again, and nothing else changes.
     assert writer.write(rows).resent == before + 1
 
 
-def test_where_every_row_fails_for_no_fault_of_its_own_all_of_them_wait(
+def test_rows_wait_if_all_fail_for_an_external_reason(
     database_url: str, writer: BatchWriter
 ) -> None:
     with psycopg.connect(database_url) as connection:
@@ -131,7 +131,7 @@ def test_where_every_row_fails_for_no_fault_of_its_own_all_of_them_wait(
         "tokenledger.metadata.k",
     ],
 )
-def test_a_letter_the_database_does_not_have_costs_the_row_that_has_it_alone(
+def test_only_the_row_with_an_unsupported_character_is_quarantined(
     latin_url: str, attribute: str
 ) -> None:
     writer = BatchWriter(latin_url)
@@ -156,7 +156,7 @@ def test_calls_behind_an_unstorable_one_reach_the_ledger(latin_url: str) -> None
     assert ask(latin_url, "SELECT count(*) FROM token_ledger_events") == [(2,)]
 
 
-def test_a_conflict_that_cannot_be_stored_as_it_is_stops_nobody(latin_url: str) -> None:
+def test_an_unstorable_conflict_does_not_block_others(latin_url: str) -> None:
     writer = BatchWriter(latin_url)
     known = of_user("ann")
     writer.write([known])
@@ -180,7 +180,7 @@ def test_a_record_that_cannot_be_read_is_kept_with_its_bytes(database_url: str) 
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(1,)]
 
 
-def test_a_fault_of_our_own_in_reading_a_record_costs_that_record_nothing(
+def test_our_own_read_error_does_not_lose_the_record(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(record: SpanRecord, *others: Any) -> list[LedgerRow]:  # noqa: ANN401 - as ours
@@ -241,7 +241,7 @@ def test_what_is_no_call_is_counted_with_an_example(database_url: str) -> None:
     ],
     ids=["an index", "a trigger's table"],
 )
-def test_a_key_of_somebody_elses_costs_the_row_that_breaks_it_alone(
+def test_only_the_row_that_breaks_a_custom_constraint_is_quarantined(
     database_url: str, writer: BatchWriter, statement: str
 ) -> None:
     rows = [of_user("ann"), of_user("ann"), of_user("bob")]
@@ -252,7 +252,7 @@ def test_a_key_of_somebody_elses_costs_the_row_that_breaks_it_alone(
     assert (result.stored, result.rejected) == (2, 1)
 
 
-def test_rows_that_a_trigger_refuses_stop_nothing_behind_them(database_url: str) -> None:
+def test_rows_rejected_by_a_trigger_do_not_block_later_rows(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute(REFUSALS["a trigger"][0].encode())
     with opened(database_url, batch_size=1) as ledger:
@@ -272,7 +272,7 @@ def test_rows_that_a_trigger_refuses_stop_nothing_behind_them(database_url: str)
         "ALTER TABLE token_ledger_events ADD COLUMN mine text NOT NULL",
         "ALTER TABLE token_ledger_events ADD CONSTRAINT mine CHECK (feature = 'x') NOT VALID",
     ],
-    ids=["a column nobody fills", "a constraint nobody meets"],
+    ids=["a column that stays empty", "a constraint that no row meets"],
 )
 def test_rows_wait_while_the_database_takes_none(database_url: str, statement: str) -> None:
     with psycopg.connect(database_url) as connection:
@@ -291,7 +291,7 @@ def test_rows_wait_while_the_database_takes_none(database_url: str, statement: s
         assert ledger.health()["waiting"] == 0
 
 
-def test_what_debug_prints_moves_no_terminal(
+def test_debug_output_has_no_control_characters(
     database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with opened(database_url, debug=True) as ledger:

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec import structs
 
-from support.call_reports import OTHER, OURS, THIRD, Told
+from support.call_reports import OTHER, OURS, THIRD, CallReport
 from support.ledger_rows import ask
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked
@@ -28,13 +28,13 @@ ORGANIZATION = attributes.ORGANIZATION_ID
 ONE_CALL = Decimal("0.0035")
 BOTH_WAYS = [(0, 1), (1, 0)]
 OF_GLOBEX = {ORGANIZATION: "globex", "user.id": "gateway-user"}
-GATEWAY = Told(scope=OTHER, more=OF_GLOBEX)
+GATEWAY = CallReport(scope=OTHER, more=OF_GLOBEX)
 FORGED = replace(GATEWAY, scope=OURS, token="globex", span_id=7, more={"user.id": "mallory"})
 
 
-def write(database_url: str, *tellings: Told) -> None:
-    """Each telling by a process of its own, the keeper at the end."""
-    for report in tellings:
+def write(database_url: str, *reports: CallReport) -> None:
+    """Each report by a process of its own, the keeper at the end."""
+    for report in reports:
         with closing(BatchWriter(database_url)) as writer:
             writer.write([report.row])
     with psycopg.connect(database_url) as connection:
@@ -80,7 +80,7 @@ def test_a_tenant_that_reports_less_of_a_call_makes_it_no_cheaper(database_url: 
     ids=["unpriced", "unmeasured"],
 )
 @pytest.mark.parametrize("order", BOTH_WAYS, ids=str)
-def test_a_tenant_puts_no_price_on_a_call_whose_cost_the_operator_does_not_know(
+def test_a_tenant_cannot_price_the_operators_unpriced_call(
     database_url: str, counts: tuple[int, int] | None, model: str, order: tuple[int, int]
 ) -> None:
     gateway = replace(GATEWAY, counts=counts, more={**OF_GLOBEX, attributes.REQUEST_MODEL: model})
@@ -99,26 +99,24 @@ def test_a_tenant_may_report_that_its_call_cost_more(database_url: str) -> None:
 
 
 @pytest.mark.parametrize("order", BOTH_WAYS, ids=str)
-def test_a_row_that_names_no_organization_becomes_nobodys_who_knows_its_id(
+def test_a_row_without_an_organization_cannot_be_claimed(
     database_url: str, order: tuple[int, int]
 ) -> None:
-    app = Told(more={"user.id": "ann", "tokenledger.metadata.secret": "s"})
+    app = CallReport(more={"user.id": "ann", "tokenledger.metadata.secret": "s"})
     both = [app, replace(FORGED, scope=OTHER)]
     write(database_url, *(both[place] for place in order))
     assert standing(database_url) == [("", "ann", ONE_CALL), ("globex", "mallory", ONE_CALL)]
 
 
 def test_a_row_of_another_organization_keeps_its_place(database_url: str) -> None:
-    acme = Told(scope=OTHER, token="acme", more={"user.id": "ann"})
+    acme = CallReport(scope=OTHER, token="acme", more={"user.id": "ann"})
     write(database_url, acme, FORGED, replace(FORGED, scope=THIRD, token="initech", span_id=8))
     assert [row[0] for row in standing(database_url)] == ["acme", "globex", "initech"]
 
 
 @pytest.mark.parametrize("token", ["", "acme"], ids=["the operator's", "acme's"])
-def test_whoever_knows_a_span_exactly_takes_neither_its_place_nor_its_attribution(
-    database_url: str, token: str
-) -> None:
-    victim = Told(scope=OTHER, token=token, more={ORGANIZATION: "acme", "user.id": "ann"})
+def test_knowing_a_span_id_does_not_replace_its_row(database_url: str, token: str) -> None:
+    victim = CallReport(scope=OTHER, token=token, more={ORGANIZATION: "acme", "user.id": "ann"})
     copied = replace(FORGED, trace_id=victim.trace_id, span_id=victim.span_id, token="globex")
     parent = replace(copied, after_ms=-1, lasts_ms=3_000)
     child = replace(FORGED, scope=THIRD, span_id=9).within(victim)
@@ -129,9 +127,9 @@ def test_whoever_knows_a_span_exactly_takes_neither_its_place_nor_its_attributio
     assert ("acme",) not in kept
 
 
-def test_a_call_id_of_another_organization_is_none_of_the_tenants(database_url: str) -> None:
+def test_call_ids_are_separate_per_organization(database_url: str) -> None:
     batch = {attributes.CALL_ID: "batch_1/request_1", ORGANIZATION: "globex"}
-    ours = Told(more=batch, response_id="")
+    ours = CallReport(more=batch, response_id="")
     forged = replace(FORGED, more=batch, response_id="", counts=(1, 1))
     write(database_url, forged, ours)
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(2,)]
@@ -139,7 +137,7 @@ def test_a_call_id_of_another_organization_is_none_of_the_tenants(database_url: 
 
 
 def test_an_unmeasured_row_is_not_filled_by_a_tenant(database_url: str) -> None:
-    sent = Told(counts=None, more={ORGANIZATION: "acme"}, response_id="")
+    sent = CallReport(counts=None, more={ORGANIZATION: "acme"}, response_id="")
     forged = replace(
         FORGED, trace_id=sent.trace_id, span_id=sent.span_id, counts=(10**6, 10**5), response_id=""
     )
@@ -150,17 +148,17 @@ def test_an_unmeasured_row_is_not_filled_by_a_tenant(database_url: str) -> None:
 def test_a_source_the_operator_vouches_for_is_settled_as_the_operators_own(
     database_url: str,
 ) -> None:
-    app = Told(more={"user.id": "ann"})
+    app = CallReport(more={"user.id": "ann"})
     telemetry = replace(app, scope=OTHER, token="acme", is_trusted=True, more={}, span_id=5)
     write(database_url, app, telemetry)
     assert standing(database_url) == [("acme", "ann", ONE_CALL)]
 
 
 @pytest.mark.parametrize("order", BOTH_WAYS, ids=str)
-def test_an_estimate_never_keeps_a_measured_report_of_its_call_apart(
+def test_an_estimate_never_prevents_deduplication(
     database_url: str, order: tuple[int, int]
 ) -> None:
-    estimated = Told(counts=(4, 4), more={attributes.USAGE_ESTIMATED: True, "user.id": "ann"})
+    estimated = CallReport(counts=(4, 4), more={attributes.USAGE_ESTIMATED: True, "user.id": "ann"})
     measured = replace(estimated, scope=OTHER, counts=(1_014, 56), more={}, span_id=5)
     both = [estimated, measured]
     write(database_url, *(both[place] for place in order))
@@ -169,7 +167,7 @@ def test_an_estimate_never_keeps_a_measured_report_of_its_call_apart(
 
 
 def test_an_estimate_of_more_than_was_measured_gives_way_too(database_url: str) -> None:
-    estimated = Told(counts=(2_000, 80), more={attributes.USAGE_ESTIMATED: True})
+    estimated = CallReport(counts=(2_000, 80), more={attributes.USAGE_ESTIMATED: True})
     measured = replace(estimated, scope=OTHER, counts=(1_014, 56), more={}, span_id=5)
     write(database_url, estimated, measured)
     assert standing(database_url) == [("", "", Decimal("0.003095"))]
@@ -192,7 +190,7 @@ def test_one_id_in_thousands_of_rows_is_settled_in_little_memory(database_url: s
     assert ask(database_url, "SELECT rows FROM token_ledger_suspected_duplicates") == [(2_500,)]
 
 
-def test_a_flood_of_a_tenant_under_one_id_keeps_no_other_report_of_it_apart(
+def test_a_tenants_flood_does_not_split_other_reports(
     database_url: str,
 ) -> None:
     flood = [
@@ -237,7 +235,7 @@ def test_a_report_says_what_was_reported_twice_and_what_that_would_have_cost(
     assert note.startswith("1 duplicate report of a call was set aside: $0.0035")
 
 
-def test_what_a_tenant_loses_is_in_no_others_coverage(database_url: str) -> None:
+def test_a_tenants_losses_are_only_in_its_own_coverage(database_url: str) -> None:
     write(database_url, GATEWAY)
     with closing(BatchWriter(database_url)) as writer:
         writer.count_loss("", "trace id or span id is missing", 100_000, "globex")
@@ -260,7 +258,7 @@ def test_what_a_tenant_loses_is_in_no_others_coverage(database_url: str) -> None
     assert coverage("--where", "organization=globex")["lost"] == 100_003
 
 
-def test_what_a_tenant_said_of_the_attribution_is_kept_beside_the_operators(
+def test_a_tenants_attribution_is_stored_separately(
     database_url: str,
 ) -> None:
     """Settled again, the row is the same: its own word is known, and not taken for another's."""
@@ -280,7 +278,7 @@ def test_what_a_tenant_said_of_the_attribution_is_kept_beside_the_operators(
             deduplicate_marked(connection)
 
 
-def test_a_tenant_that_floods_an_id_keeps_no_others_reports_of_it_apart(database_url: str) -> None:
+def test_a_tenants_flood_does_not_split_others_reports(database_url: str) -> None:
     gateway = replace(GATEWAY, more={ORGANIZATION: "acme", "user.id": "gw"})
     app = replace(gateway, scope=OURS, span_id=5_000)
     flood = [replace(FORGED, scope=f"s{n}", span_id=n + 10).row for n in range(240)]
@@ -312,7 +310,7 @@ def test_what_litellms_tokenizer_counts_is_no_other_call(
     database_url: str, order: tuple[int, int]
 ) -> None:
     """Its callback counts a stream by itself, whose usage we asked for: 27 for 1,000."""
-    ours = Told(counts=(1_000, 50), more={"user.id": "ann"})
+    ours = CallReport(counts=(1_000, 50), more={"user.id": "ann"})
     litellm = replace(ours, scope="litellm", counts=(27, 7), more={}, span_id=5)
     both = [ours, litellm]
     write(database_url, *(both[place] for place in order))

@@ -1,4 +1,4 @@
-"""Batches reach the ledger exactly once, whoever else writes, and one bad row costs only itself."""
+"""Batches reach the ledger exactly once, despite other writers, and a bad row costs only itself."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_batch_sent_twice_changes_nothing_the_second_time(
     assert ask(database_url, "SELECT * FROM token_ledger_events ORDER BY event_id") == before
 
 
-def test_a_batch_half_known_stores_the_other_half(writer: BatchWriter) -> None:
+def test_a_partly_stored_batch_stores_the_rest(writer: BatchWriter) -> None:
     rows = [row() for _ in range(20)]
     writer.write(rows[:10])
     assert writer.write(rows) == WriteResult(stored=10, resent=10)
@@ -100,7 +100,7 @@ def test_a_conflict_within_one_batch_is_kept_too(writer: BatchWriter) -> None:
     assert written == WriteResult(stored=1, resent=1, conflicting=1)
 
 
-def test_a_row_postgres_refuses_costs_only_itself(database_url: str, writer: BatchWriter) -> None:
+def test_only_the_rejected_row_is_quarantined(database_url: str, writer: BatchWriter) -> None:
     rows = [row() for _ in range(999)]
     poison = replace(row(), event_id=uuid4(), total_tokens=-1)
     written = writer.write([*rows[:500], poison, *rows[500:]])
@@ -112,7 +112,9 @@ def test_a_row_postgres_refuses_costs_only_itself(database_url: str, writer: Bat
 @pytest.mark.parametrize(
     "offset", [timedelta(days=2), timedelta(days=-365 * 40)], ids=["far ahead", "1986"]
 )
-def test_a_row_with_an_impossible_time_is_set_aside(writer: BatchWriter, offset: timedelta) -> None:
+def test_a_row_with_an_impossible_time_is_quarantined(
+    writer: BatchWriter, offset: timedelta
+) -> None:
     moved = replace(row(), timestamp=datetime.now(timezone.utc) + offset)
     assert writer.write([moved, row()]) == WriteResult(stored=1, rejected=1)
 
@@ -125,7 +127,7 @@ def test_a_row_of_a_month_without_a_partition_makes_it(
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events_2024_02") == [(1,)]
 
 
-def test_a_writer_that_may_only_insert_is_not_stopped_by_a_month_long_gone(
+def test_a_dropped_month_does_not_block_an_insert_only_writer(
     database_url: str,
 ) -> None:
     with psycopg.connect(database_url) as connection:

@@ -124,7 +124,7 @@ def test_scopes_outlive_cleared_baggage(ledger: LedgerInMemory) -> None:
     assert _said(ledger) == ["u1"]
 
 
-def test_middleware_is_weaker_than_any_scope(ledger: LedgerInMemory) -> None:
+def test_any_scope_overrides_middleware(ledger: LedgerInMemory) -> None:
     from_request = carrier.with_middleware({USER_ID: "web", TEAM: "web"}, context.get_current())
     token = context.attach(from_request)
     with attribution(user_id="u1"):
@@ -135,7 +135,7 @@ def test_middleware_is_weaker_than_any_scope(ledger: LedgerInMemory) -> None:
     assert _said(ledger, TEAM) == ["web", "web"]
 
 
-def test_defaults_are_the_weakest(ledgers: list[LedgerInMemory]) -> None:
+def test_defaults_have_the_lowest_precedence(ledgers: list[LedgerInMemory]) -> None:
     tokenledger.configure(
         default_metadata={"user_id": "default", "team": "platform", "region": "eu"},
         tags={"feature": "tagged"},
@@ -173,7 +173,7 @@ def test_metadata_that_is_not_a_mapping_is_reported(
     _guard.reset()
 
 
-def test_a_function_is_attributed_and_stays_itself(ledger: LedgerInMemory) -> None:
+def test_an_attributed_function_keeps_its_identity(ledger: LedgerInMemory) -> None:
     @attribution(user_id="u1")
     def work(number: int) -> int:
         """Doubles."""

@@ -14,8 +14,8 @@ from tokenledger._attribution.layers import (
     clean,
     keyword_layer,
     layer_of,
+    merge_layers,
     metadata_layer,
-    settle,
 )
 from tokenledger_semconv.attributes import FEATURE, METADATA_PREFIX, TEAM, USER_ID
 from tokenledger_semconv.dimensions import (
@@ -40,20 +40,20 @@ def test_the_order_of_sources_is_the_documented_one() -> None:
 
 
 @pytest.mark.parametrize("strongest", range(len(_ORDER)), ids=_ORDER)
-def test_each_source_beats_every_weaker_one(strongest: int) -> None:
+def test_each_source_overrides_lower_ones(strongest: int) -> None:
     layers = Layers(**{name: {USER_ID: name} for name in _ORDER[strongest:]})
-    assert settle(layers) == {USER_ID: _ORDER[strongest]}
+    assert merge_layers(layers) == {USER_ID: _ORDER[strongest]}
 
 
 def test_sources_with_different_keys_are_merged() -> None:
     layers = Layers(per_call={USER_ID: "u"}, outer={TEAM: "t"}, defaults={FEATURE: "f"})
-    assert settle(layers) == {USER_ID: "u", TEAM: "t", FEATURE: "f"}
+    assert merge_layers(layers) == {USER_ID: "u", TEAM: "t", FEATURE: "f"}
 
 
 def test_of_too_many_metadata_keys_the_weakest_are_dropped() -> None:
     strong = {METADATA_PREFIX + f"s{n}": "1" for n in range(MAX_METADATA_KEYS)}
     weak = {METADATA_PREFIX + "w": "1", USER_ID: "u"}
-    settled = settle((strong, weak))
+    settled = merge_layers((strong, weak))
     assert METADATA_PREFIX + "w" not in settled
     assert settled[USER_ID] == "u"
     assert len(settled) == MAX_METADATA_KEYS + 1
@@ -142,7 +142,7 @@ class UnreadableMapping(dict[str, str]):
         raise RuntimeError
 
 
-def test_a_text_whose_own_methods_fail_is_recorded_all_the_same() -> None:
+def test_a_value_whose_str_fails_is_recorded_anyway() -> None:
     assert type(clean(Hostile("u-1"))) is str
     assert layer_of({"user_id": Hostile("u-1")}, None) == {USER_ID: "u-1"}
     assert layer_of({}, {Hostile("team"): Hostile("ml")}) == {

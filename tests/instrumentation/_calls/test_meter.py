@@ -63,7 +63,7 @@ def test_calls_added_are_priced_and_counted() -> None:
 
 
 @pytest.mark.usefixtures("ledger")
-def test_a_call_without_a_price_is_counted_and_no_zero_is_invented() -> None:
+def test_a_call_without_a_price_is_counted_without_a_cost() -> None:
     counted = Meter()
     counted.add(A_CALL, NOVEMBER, failed=False)
     counted.add({**A_CALL, REQUEST_MODEL: "unknown-model"}, NOVEMBER, failed=False)

@@ -94,7 +94,7 @@ def test_without_any_tracing_the_ledger_gets_the_call(
 
 
 @pytest.mark.parametrize("shape", ALL, ids=str)
-def test_with_tracing_one_span_reaches_both(
+def test_with_tracing_one_span_reaches_backend_and_ledger(
     app: AppTracing, ledger: LedgerInMemory, clients: Clients, shape: Shape
 ) -> None:
     run(clients, shape)
@@ -112,7 +112,7 @@ async def test_with_tracing_one_async_span_reaches_both(
 
 
 @pytest.mark.parametrize("shape", ALL, ids=str)
-def test_sampled_out_by_the_app_the_ledger_still_gets_the_call(
+def test_a_call_sampled_out_by_the_app_is_recorded(
     monkeypatch: pytest.MonkeyPatch, ledger: LedgerInMemory, clients: Clients, shape: Shape
 ) -> None:
     app = _use(monkeypatch, AppTracing(ALWAYS_OFF))
@@ -171,7 +171,7 @@ def test_a_provider_that_the_ledger_cannot_listen_to_gets_its_span_too(
 
 
 @pytest.mark.parametrize("shape", ALL, ids=str)
-def test_a_sample_rate_of_zero_drops_traces_and_never_costs(
+def test_a_sample_rate_of_zero_drops_traces_but_keeps_costs(
     app: AppTracing, ledgers: list[LedgerInMemory], clients: Clients, shape: Shape
 ) -> None:
     tokenledger.init(sample_rate=0.0)

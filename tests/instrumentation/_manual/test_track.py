@@ -342,10 +342,10 @@ async def test_waiting_for_a_commit_does_not_block_the_loop(
     threads: list[int] = []
 
     class Noting:
-        def book(self, *_args: object, **_kwargs: object) -> None:
+        def record_call(self, *_args: object, **_kwargs: object) -> None:
             threads.append(threading.get_ident())
 
-    monkeypatch.setattr("tokenledger._manual.track.book", Noting().book)
+    monkeypatch.setattr("tokenledger._manual.track.record_call", Noting().record_call)
     with attribution(user_id="u1"):
         await atrack(model="gpt-4o", input_tokens=1)
     assert len(threads) == 1

@@ -158,7 +158,7 @@ async def test_nothing_is_left_for_the_next_request(ledger: LedgerInMemory) -> N
 
 
 @pytest.mark.asyncio
-async def test_a_scope_in_the_handler_is_stronger(ledger: LedgerInMemory) -> None:
+async def test_attribution_in_the_handler_takes_precedence(ledger: LedgerInMemory) -> None:
     await ask(_app(), "/scoped", {"X-User-ID": "u1"})
     said = ledger.only()
     assert (said[USER_ID], said[FEATURE], said[ENDPOINT]) == ("ours", "chat", "/scoped")
@@ -263,7 +263,7 @@ async def test_a_request_that_cannot_be_read_goes_on(
 
 
 @pytest.mark.asyncio
-async def test_headers_may_have_other_names_or_none(ledger: LedgerInMemory) -> None:
+async def test_headers_can_be_renamed_or_disabled(ledger: LedgerInMemory) -> None:
     app = _app(user_header="X-Who", session_header=None, request_id_header="X-Trace")
     headers = {"X-Who": "u1", "X-User-ID": "no", "X-Session-ID": "no", "X-Trace": "r1"}
     await ask(app, "/threaded/7", headers)

@@ -1,1 +1,1 @@
-"""From the bytes of an OTLP request to span records."""
+"""Decodes OTLP requests into span records."""

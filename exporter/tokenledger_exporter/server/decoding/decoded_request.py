@@ -31,14 +31,14 @@ MAX_ALLOWED_CHARACTERS: Final = 196_608
 """Characters stored for one call: names and values of its allowed attributes."""
 
 TOO_MANY_ELEMENTS: Final = (
-    f"the request contains over {MAX_ELEMENTS} elements; send smaller batches"
+    f"the request contains more than {MAX_ELEMENTS} elements; send smaller batches"
 )
-TOO_MANY_FIELDS: Final = f"a span has over {MAX_SPAN_FIELDS} attributes, events and links"
+TOO_MANY_FIELDS: Final = f"a span has more than {MAX_SPAN_FIELDS} attributes, events and links"
 TOO_MANY_RECORDS: Final = (
-    f"the request contains over {MAX_RECORDS} model calls; send smaller batches"
+    f"the request contains more than {MAX_RECORDS} model calls; send smaller batches"
 )
 TOO_MUCH_TEXT: Final = (
-    f"the allowed attributes of a call are over {MAX_ALLOWED_CHARACTERS} characters"
+    f"the allowed attributes of a call have more than {MAX_ALLOWED_CHARACTERS} characters"
 )
 """Reasons to quarantine calls beyond a limit; the rest of the request is stored."""
 
@@ -125,4 +125,4 @@ def check_elements(count: int) -> None:
 def check_attributes(count: int) -> None:
     """Refuse an element with too many attributes; raises the error of `check_elements`."""
     if count > MAX_ATTRIBUTES:
-        raise TooLargeError(f"an element has over {MAX_ATTRIBUTES} attributes; send fewer")
+        raise TooLargeError(f"an element has more than {MAX_ATTRIBUTES} attributes; send fewer")

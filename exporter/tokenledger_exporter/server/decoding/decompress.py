@@ -124,9 +124,7 @@ class Inflater:
         try:
             self._decompress(self._make_stream, data)
         except (zlib.error, zstd.ZstdError):
-            raise MalformedError(
-                "the body is not compressed as stated in Content-Encoding"
-            ) from None
+            raise MalformedError("the body does not match its Content-Encoding") from None
 
     def finish(self) -> bytes:
         """The complete body.
@@ -153,9 +151,11 @@ class Inflater:
                 pending, self._stream = self._stream.rest, None
                 self._members += 1
                 if self._members > _MAX_MEMBERS:
-                    raise MalformedError(f"the compressed body has over {_MAX_MEMBERS} members")
+                    raise MalformedError(
+                        f"the compressed body has more than {_MAX_MEMBERS} members"
+                    )
 
     def _refuse(self) -> None:
         raise TooLargeError(
-            f"the body is over {self._limit} bytes uncompressed; send smaller batches"
+            f"the body has more than {self._limit} bytes uncompressed; send smaller batches"
         )

@@ -1,7 +1,7 @@
 """The parts of OTLP's messages that the ledger reads, defined for the protobuf runtime at import.
 
 On the wire a message looks like bytes, so a descriptor can leave it encoded until it is needed. A
-span's attributes stay bytes, which serve as look-up keys. Other attributes are a map, which on the
+span's attributes stay bytes, which serve as lookup keys. Other attributes are a map, which on the
 wire is a repeated key and value (protobuf, "Maps: backwards compatibility", read 2026-11-26), so
 that the runtime's C code builds the dictionary. In a large request spans stay bytes until each is
 read, so that a body with a million spans does not become a million messages.

@@ -2,7 +2,7 @@
 
 The result equals that of protobuf's own classes at less than half the cost. An encoded attribute is
 the key of a cache with its name and value. Most attributes of a day are the same few thousand
-(models, tiers, features, small counts), and an ignored attribute also costs only one look-up.
+(models, tiers, features, small counts), and an ignored attribute also costs only one lookup.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""From span records to committed rows: a bounded, fair queue."""
+"""Prices and commits span records through a bounded, fair queue."""

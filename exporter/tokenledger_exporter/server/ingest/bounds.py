@@ -75,17 +75,20 @@ class RequestBounds:
         """Why a call's rows exceed a limit; "" if they do not, and are counted."""
         first = rows[0]
         if first.timestamp < self._earliest:
-            return f"the call started over {self._max_age_days} days ago"
+            return f"the call started more than {self._max_age_days} days ago"
         hour = first.timestamp.toordinal(), first.timestamp.hour
         if hour not in self._hours and len(self._hours) >= MAX_HOURS:
-            return f"the request's calls span over {MAX_HOURS} different hours; sort calls by time"
+            return (
+                f"the request's calls span more than {MAX_HOURS} different hours; sort calls by "
+                "time"
+            )
         response_id = first.response_id
         if response_id and self._span_reports[response_id] >= MAX_SPAN_REPORTS:
-            return f"over {MAX_SPAN_REPORTS} spans of the request have the same response id"
+            return f"more than {MAX_SPAN_REPORTS} spans of the request have the same response id"
         size = sum(len(row.metadata) + len(row.details) + len(row.usage or "") for row in rows)
         if self._rows + len(rows) > MAX_REQUEST_ROWS or self._bytes + size > MAX_REQUEST_ROW_BYTES:
             limit = f"{MAX_REQUEST_ROWS} rows or {MAX_REQUEST_ROW_BYTES} bytes"
-            return f"the request contains over {limit}; send smaller batches"
+            return f"the request contains more than {limit}; send smaller batches"
         self._hours.add(hour)
         if response_id:
             self._span_reports[response_id] += 1

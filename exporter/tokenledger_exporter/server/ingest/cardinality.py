@@ -76,7 +76,7 @@ class CardinalityGuard:
             self._warned_columns.add(column)
             warn(
                 "cardinality",
-                f"{column} has over {self._max_values} values in this hour",
+                f"{column} has more than {self._max_values} values in this hour",
                 column=column,
             )
         return replace(row, **replacements)

@@ -1,10 +1,9 @@
 """Gives every sender a fair share of a worker.
 
-`Budget` divides a fixed amount, such as memory or queue slots. A sender never holds more than what
+`Budget` divides a fixed amount, such as memory or queue slots. A sender never uses more than what
 is still free, so a single sender gets half and a new one always finds room (Choudhury and Hahne,
-"Dynamic queue length thresholds for shared-memory packet switches", 1998).
-`WorkMeter` divides the time: while a worker is busy, a sender that causes most of the work is asked
-to retry later.
+"Dynamic queue length thresholds for shared-memory packet switches", 1998). `WorkMeter` divides the
+time: while a worker is busy, a sender that causes most of the work is asked to retry later.
 """
 
 from __future__ import annotations
@@ -49,13 +48,13 @@ class Budget:
     def has_room(self, sender: str) -> bool:
         """Whether a sender may acquire anything at the moment."""
         with self._lock:
-            return self._room(sender) > 0
+            return self._free_amount(sender) > 0
 
     def acquire(self, sender: str, amount: int) -> bool:
         """Acquire an amount; returns whether there was room. Any amount fits an unused budget."""
         amount = min(amount, self._max_amount)
         with self._lock:
-            if self._used and amount > self._room(sender):
+            if self._used and amount > self._free_amount(sender):
                 return False
             self._by_sender[sender] = self._by_sender.get(sender, 0) + amount
             self._used += amount
@@ -72,7 +71,7 @@ class Budget:
             else:
                 self._by_sender.pop(sender, None)
 
-    def _room(self, sender: str) -> int:
+    def _free_amount(self, sender: str) -> int:
         free = self.total - self._used
         return free - self._by_sender.get(sender, 0) if self._is_shared else free
 
@@ -86,7 +85,7 @@ class _DecayingSum:
         self.at = now
         self.seconds = 0.0
 
-    def decayed(self, now: float) -> float:
+    def value_at(self, now: float) -> float:
         """The sum with the decay up to now."""
         self.seconds *= math.exp((self.at - now) / _WINDOW_SECONDS)
         self.at = now
@@ -111,7 +110,7 @@ class WorkMeter:
                     self._forget(now)
                 by_sender = self._by_sender[sender] = _DecayingSum(now)
             for work in (by_sender, self._total):
-                work.seconds = work.decayed(now) + seconds
+                work.seconds = work.value_at(now) + seconds
 
     def is_over(self, sender: str) -> bool:
         """Whether the worker is busy, mostly for this sender, while others send as well.
@@ -123,11 +122,11 @@ class WorkMeter:
             work = self._by_sender.get(sender)
             if not sender or work is None:
                 return False
-            load = work.decayed(now) / _WINDOW_SECONDS
-            total = self._total.decayed(now) / _WINDOW_SECONDS
+            load = work.value_at(now) / _WINDOW_SECONDS
+            total = self._total.value_at(now) / _WINDOW_SECONDS
         return total > BUSY and load > max(_MIN_OVERUSE, total / 2) and total - load > _NEGLIGIBLE
 
     def _forget(self, now: float) -> None:
-        idle = [name for name, work in self._by_sender.items() if work.decayed(now) < _NEGLIGIBLE]
+        idle = [name for name, work in self._by_sender.items() if work.value_at(now) < _NEGLIGIBLE]
         for sender in idle:
             del self._by_sender[sender]

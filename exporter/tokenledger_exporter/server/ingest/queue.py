@@ -1,11 +1,11 @@
 """Writes the records of many requests in one COPY, and reports the result to each request.
 
 A request waits here until its rows are committed. The waiting records and bytes are limited, and
-each sender has a share of both. Beyond it, requests are refused, and OTLP clients retry them.
-Senders take turns, and a large request takes several. While the database is unavailable, requests
-that an attempt could not write are refused at once, with the same reason. If a transaction with
-rows of several senders fails, it is retried for each sender alone, so that one sender's bad rows do
-not block the others.
+each sender has a share of both. Requests beyond the share are rejected, and OTLP clients retry
+them. Senders take turns, and a large request needs several. While the database is unavailable,
+requests that an attempt could not write are refused at once, with the same reason. If a transaction
+with rows of several senders fails, it is retried for each sender alone, so that one sender's bad
+rows do not block the others.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class IngestQueue:
         self._guard: Final = guard
         self._wake: Final = threading.Condition()
         self._queues: Final = SenderQueues(meter.is_over)
-        self._separate_until = 0.0
+        self._isolate_senders_until = 0.0
         self._losses_counted_at = -_LOSS_PERIOD_SECONDS
         self._stopping = False
         self._losses: Counter[tuple[str, str]] = Counter()
@@ -196,7 +196,7 @@ class IngestQueue:
             if portions:
                 failures = 0 if self._attempt(portions) else failures + 1
                 # While each sender has its own transactions, one that fails delays no other.
-                must_wait = failures and (failures >= _MAX_FAILURES or not self._is_separate)
+                must_wait = failures and (failures >= _MAX_FAILURES or not self._isolates_senders)
                 pause = min(max(_FIRST_PAUSE, pause * 2), _MAX_PAUSE) if must_wait else 0.0
             elif is_last:
                 self._close()
@@ -218,16 +218,16 @@ class IngestQueue:
             self._wake.wait_for(self._has_ready_sender, _MAX_PAUSE)
             for request in self._queues.drop_finished():
                 self._release(request)
-            portions = self._queues.next_portions(one_sender=self._is_separate)
+            portions = self._queues.next_portions(one_sender=self._isolates_senders)
             return portions, self._stopping and not self._queues
 
     def _has_ready_sender(self) -> bool:
         return self._stopping or self._queues.has_ready_sender()
 
     @property
-    def _is_separate(self) -> bool:
+    def _isolates_senders(self) -> bool:
         """Whether each sender has separate transactions at the moment."""
-        return time.monotonic() < self._separate_until
+        return time.monotonic() < self._isolate_senders_until
 
     def _release(self, request: PendingRequest) -> None:
         self._slots.release(request.sender, len(request.records))
@@ -239,7 +239,7 @@ class IngestQueue:
         reason = self._store(portions)
         groups = split_by_sender(portions) if reason else []
         if len(groups) > 1:
-            self._separate_until = time.monotonic() + _SEPARATE_SECONDS
+            self._isolate_senders_until = time.monotonic() + _SEPARATE_SECONDS
         wrote = not reason
         if len(groups) > 1 and time.monotonic() - started < _QUICK_SECONDS:
             wrote = self._store_separately(groups)
@@ -272,12 +272,12 @@ class IngestQueue:
             for portion in group:
                 portion.request.reason = reason
         if wrote and failures:
-            warn("requests_failed", "some requests cannot be written; the others were")
+            warn("requests_failed", "some requests could not be written; the others were")
         return wrote
 
     def _note_outcome(self, reason: str) -> None:
         if reason and reason != self.stats.last_error:
-            warn("ledger_unreachable", f"{reason}; senders are asked to retry", reason=reason)
+            warn("ledger_unreachable", f"{reason}; senders will retry", reason=reason)
         elif self.stats.last_error and not reason:
             warn("ledger_back", "the ledger accepts rows again")
         self.stats.last_error = reason

@@ -1,6 +1,6 @@
 """Builds rows from a request's records; a bad record does not affect the others.
 
-A record that cannot be read is quarantined alone. If its price look-up fails, because of a bug or a
+A record that cannot be read is quarantined alone. If its price lookup fails, because of a bug or a
 bad price book, the row is stored without a price, for `tokenledger reprice`.
 """
 
@@ -29,7 +29,7 @@ _EMPTY_BOOK: Final = PriceBook(())
 
 
 @dataclass(slots=True)
-class Built:
+class BuildResult:
     """The result of building rows from some records.
 
     Args:
@@ -55,7 +55,7 @@ def build(
     bounds: RequestBounds,
     prices_of: Callable[[str], PriceBook],
     max_rows: int,
-) -> Built:
+) -> BuildResult:
     """The rows of some records, within the request's bounds.
 
     It stops at `max_rows`, as one call may need several rows.
@@ -63,7 +63,7 @@ def build(
     Raises:
         LedgerError: the prices could not be read, which is not the fault of a record.
     """
-    built = Built()
+    built = BuildResult()
     for record in records:
         if len(built.rows) >= max_rows:
             break
@@ -100,8 +100,8 @@ def _rows_of(
         kind = type(error).__name__
     # A record that also fails without prices is itself at fault.
     rows = build_rows(record, header, _no_prices)
-    fail("price_lookup", f"price look-up failed ({kind}); the row is stored unpriced", error=kind)
-    note = f"the price look-up failed ({kind}): run 'tokenledger reprice'"
+    fail("price_lookup", f"price lookup failed ({kind}); the row is stored unpriced", error=kind)
+    note = f"the price lookup failed ({kind}): run 'tokenledger reprice'"
     return [replace(row, cost_note=note) for row in rows]
 
 

@@ -33,7 +33,7 @@ MAX_EXTRA_ROWS: Final = 50
 
 _FIRST_PAUSE, _MAX_PAUSE = 0.25, 2.0
 _BUSY_SENDER_SECONDS: Final = 0.05
-_ALONE_SECONDS: Final = 2.0
+_SINGLE_SENDER_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +103,7 @@ class SenderQueues:
         self._by_sender: Final[dict[str, deque[PendingRequest]]] = {}
         self._failing: Final[dict[str, tuple[float, float]]] = {}
         self._last_sender = ""
-        self._alone_since = 0.0
+        self._single_sender_since = 0.0
 
     def __bool__(self) -> bool:
         return bool(self._by_sender)
@@ -177,8 +177,12 @@ class SenderQueues:
         senders = list(self._by_sender)
         if senders and senders != [self._last_sender]:
             self._last_sender = senders[0]
-            self._alone_since = now
-        return MAX_BATCH_RECORDS if now - self._alone_since >= _ALONE_SECONDS else SENDER_RECORDS
+            self._single_sender_since = now
+        return (
+            MAX_BATCH_RECORDS
+            if now - self._single_sender_since >= _SINGLE_SENDER_SECONDS
+            else SENDER_RECORDS
+        )
 
     def _portions_of(self, sender: str, max_records: int) -> list[Portion]:
         portions: list[Portion] = []

@@ -148,8 +148,10 @@ class GrpcService:
         if len(authorizations) > 1:
             raise RefusedError(UNAUTHORIZED)
         part = service.limits.certificate_part
-        certified = organization_in_grpc_call(context.auth_context(), part) if part else None
-        header = service.identify(authorizations, certified)
+        certificate_organization = (
+            organization_in_grpc_call(context.auth_context(), part) if part else None
+        )
+        header = service.identify(authorizations, certificate_organization)
         with service.admitted(header.organization):
             decoded = await self._receive(signal, messages, header.organization)
             return await service.store(decoded, header)

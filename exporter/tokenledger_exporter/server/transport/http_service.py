@@ -162,7 +162,7 @@ class HttpService:
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > max_bytes:
             raise RefusedError(
-                Refusal(413, f"the body is over {max_bytes} bytes; send smaller batches")
+                Refusal(413, f"the body has more than {max_bytes} bytes; send smaller batches")
             )
 
     async def _send_state(

@@ -1,1 +1,1 @@
-"""What every instrumentor needs, whatever SDK it records."""
+"""Code shared by all instrumentors."""

@@ -42,7 +42,7 @@ class RequestTemplate(NamedTuple):
 
     Args:
         base_url: the client's base URL object, which identifies the client.
-        settings: the settings in force when this was made.
+        settings: the settings in effect when this was made.
         shape: the API.
         endpoint: where the request goes.
         start_attributes: what a call's span holds at its start, for samplers. Do not modify.

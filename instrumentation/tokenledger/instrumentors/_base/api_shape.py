@@ -48,11 +48,11 @@ class UsageRequest(Protocol):
 
     @property
     def is_pending(self) -> bool:
-        """Whether the request is to be sent with the question added."""
+        """Whether the request is to be sent with the usage option added."""
         ...
 
     def add(self) -> None:
-        """Add the question to the request's options."""
+        """Add the usage option to the request's options."""
         ...
 
     def remove(self) -> None:
@@ -60,19 +60,19 @@ class UsageRequest(Protocol):
         ...
 
     def is_refused(self, error: Exception) -> bool:
-        """Whether the host may have failed the request because of the question."""
+        """Whether the host may have failed the request because of the usage option."""
         ...
 
-    def repeat_without(self) -> None:
+    def mark_resend(self) -> None:
         """The request is sent again as the caller wrote it."""
         ...
 
     def note_refusal(self) -> None:
-        """The second attempt succeeded: remember that this host refuses the question."""
+        """The second attempt succeeded: remember that this host refuses the usage option."""
         ...
 
     def prepare(self, reader: StreamReader) -> bool:
-        """Configure the stream's reader; True if it hides what the question added."""
+        """Configure the stream's reader; True if it hides what the usage option added."""
         ...
 
 
@@ -85,7 +85,7 @@ class UsageRequester(Protocol):
         model: object,
         options: Any,  # noqa: ANN401 - of any release of the SDK
     ) -> UsageRequest | None:
-        """Return the question to one stream; `None` if the app decided this itself."""
+        """Return the usage request of one stream; `None` if the app decided this itself."""
         ...
 
 

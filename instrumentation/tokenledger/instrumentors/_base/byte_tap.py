@@ -26,7 +26,7 @@ class Body(Protocol):
     """Whether the next bytes are being waited for right now."""
 
     holds_back: bool
-    """Whether some bytes are hidden from the app, because they answer our own question."""
+    """Whether some bytes are hidden from the app: those that exist because we requested usage."""
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; returns those that the app gets."""
@@ -75,7 +75,7 @@ def _unchanged(data: bytes) -> bytes:
     return data
 
 
-class _Whole:
+class _PassThroughReader:
     """Passes every chunk on as it came, and feeds its decoded bytes to the body.
 
     Args:
@@ -101,7 +101,7 @@ class _Whole:
         return ()
 
 
-class _Filtered:
+class _FilteringReader:
     """Passes on what the body does not hide, in pieces of the size the app asked for.
 
     Args:
@@ -136,11 +136,11 @@ class _Filtered:
 
 def _passage(
     body: Body, unpack: Callable[[bytes], bytes], chunk_size: int | None
-) -> _Filtered | _Whole:
+) -> _FilteringReader | _PassThroughReader:
     # Compressed bytes pass as they came: nothing can be removed from them.
     if body.holds_back and unpack is _unchanged:
-        return _Filtered(body, chunk_size)
-    return _Whole(body, unpack, chunk_size)
+        return _FilteringReader(body, chunk_size)
+    return _PassThroughReader(body, unpack, chunk_size)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ class Events:
 
     Args:
         watch: reads each event and decides which ones to hide from the app.
-        holds_back: whether events may have to be hidden, because they answer our own question.
+        holds_back: whether events may have to be hidden, because only our usage option causes them.
     """
 
     is_reading = False

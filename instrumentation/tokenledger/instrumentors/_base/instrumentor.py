@@ -49,7 +49,7 @@ class TableInstrumentor(BaseInstrumentor):
         return self._tracer if RUNTIME.setup.recording else None
 
     def apply(self) -> None:
-        """Apply the patches that are not in force yet, unless TokenLedger is disabled."""
+        """Apply the patches that are not in effect yet, unless TokenLedger is disabled."""
         if self.tracer is not None:
             note_remote_baggage()
             self.patches.apply(self)

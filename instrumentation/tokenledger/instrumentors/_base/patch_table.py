@@ -54,7 +54,7 @@ class Patch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Applied:
+class _AppliedPatch:
     """An applied row: the original method, and our wrapper in its place."""
 
     owner: type
@@ -71,9 +71,9 @@ class Patches:
 
     def __init__(self, table: Sequence[Patch]) -> None:
         self._table = table
-        self._applied: dict[Patch, _Applied] = {}
+        self._applied: dict[Patch, _AppliedPatch] = {}
         # Weak: an app that patches and unpatches for each job must not accumulate wrappers.
-        self._made: WeakSet[Method] = WeakSet()
+        self._wrappers: WeakSet[Method] = WeakSet()
         self._host: Host | None = None
         self._lock = Lock()
 
@@ -113,14 +113,14 @@ class Patches:
                 return
             wrapped = functools.wraps(original)(patch.around(self._host, _method(original)))
             setattr(owner, patch.method, wrapped)
-            self._applied[patch] = _Applied(owner, original, wrapped)
-            self._made.add(wrapped)
+            self._applied[patch] = _AppliedPatch(owner, original, wrapped)
+            self._wrappers.add(wrapped)
 
     def _is_ours(self, method: object) -> bool:
         """Whether one of our wrappers is still in place, perhaps below another tool's."""
         while method is not None:
             # Another tool's proxy may equal the function it wraps, so the type is checked first.
-            if type(method) is FunctionType and method in self._made:
+            if type(method) is FunctionType and method in self._wrappers:
                 return True
             method = getattr(method, "__wrapped__", None)
         return False

@@ -1,4 +1,4 @@
-"""Following one stream to its end: the interface of its reader, and how its call finishes."""
+"""Observes one stream until it ends: the interface of its reader, and how its call finishes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class StreamReader(Protocol):
         ...
 
     def weigh(self, chunk: object) -> int:
-        """How much text a chunk brings; 0 for none."""
+        """The amount of text in a chunk; 0 for none."""
         ...
 
     def attributes(self) -> Attributes:
@@ -68,7 +68,7 @@ class Watch:
         self.request_body = request_body
         self.weight = 0
         self._process = os.getpid()
-        # The frame of the generator that counts: the garbage collector may free us before it.
+        # The frame of the generator that counts: this object may be freed before it.
         self.frame: FrameType | None = None
 
     def look(self, chunk: object) -> bool:

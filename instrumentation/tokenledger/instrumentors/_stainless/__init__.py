@@ -1,1 +1,1 @@
-"""Shared by SDKs that the Stainless generator writes, such as OpenAI's and Anthropic's."""
+"""Shared by SDKs generated with Stainless, such as OpenAI's and Anthropic's."""

@@ -1,4 +1,4 @@
-"""A request in flight whose answer needs more than a reader: a stream, a bare response, a parser.
+"""A request in flight whose response needs more than one read: stream, bare response, parser.
 
 Sync and async differ only by the `await`.
 """
@@ -74,39 +74,39 @@ class Pending:
 
     def send(self, request: Callable[[], object]) -> object:
         """Send the request. If the host refuses what we added, send the caller's own request."""
-        question = self._usage_request
-        if question is None or not question.is_pending:
+        usage_request = self._usage_request
+        if usage_request is None or not usage_request.is_pending:
             return request()
-        question.add()
+        usage_request.add()
         try:
             return request()
         except Exception as error:
-            if not question.is_refused(error):
+            if not usage_request.is_refused(error):
                 raise
         finally:
-            question.remove()
+            usage_request.remove()
         # Outside of `except`, so that an error of this attempt does not have the first as context.
-        self._begin_again(question)
+        self._mark_resend(usage_request)
         answer = request()
-        question.note_refusal()
+        usage_request.note_refusal()
         return answer
 
     async def send_async(self, request: Callable[[], Awaitable[object]]) -> object:
         """The same, awaited."""
-        question = self._usage_request
-        if question is None or not question.is_pending:
+        usage_request = self._usage_request
+        if usage_request is None or not usage_request.is_pending:
             return await request()
-        question.add()
+        usage_request.add()
         try:
             return await request()
         except Exception as error:
-            if not question.is_refused(error):
+            if not usage_request.is_refused(error):
                 raise
         finally:
-            question.remove()
-        self._begin_again(question)
+            usage_request.remove()
+        self._mark_resend(usage_request)
         answer = await request()
-        question.note_refusal()
+        usage_request.note_refusal()
         return answer
 
     def observe(self, answer: Any, *, is_async: bool) -> None:  # noqa: ANN401
@@ -151,10 +151,10 @@ class Pending:
             watch_body(response, self.call, shape.read, is_async=is_async)
 
     def _prepare_reader(self, reader: StreamReader) -> bool:
-        """Tell a stream's reader whether we asked; True if it hides what the question added."""
+        """Tell a stream's reader whether we asked; True if it hides what the usage option added."""
         return self._usage_request is not None and self._usage_request.prepare(reader)
 
-    def _begin_again(self, question: UsageRequest) -> None:
+    def _mark_resend(self, usage_request: UsageRequest) -> None:
         """The second attempt is the same call, as a retry by the SDK is; its span says so."""
-        question.repeat_without()
+        usage_request.mark_resend()
         self.call.note(HTTP_RESEND_COUNT, 1)

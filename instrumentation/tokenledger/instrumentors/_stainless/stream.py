@@ -5,7 +5,7 @@ length of its text is added up, in one expression on fields that its class decla
 which that fails is read in full. `tokenledger._usage.estimate` explains what the lengths are for.
 
 The four loops are one loop, written out for `for` and `async for`, and for chunks and events: a
-function call in it would be a third more bytecodes per chunk. A test holds them to each other.
+function call in it would add a third more bytecodes per chunk. A test compares them.
 """
 
 from __future__ import annotations

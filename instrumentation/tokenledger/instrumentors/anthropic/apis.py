@@ -75,7 +75,7 @@ API: Final = Api(SHAPES, Endpoints("anthropic", CLIENT_CLASSES), read_other_answ
 
 _CLIENTS: Final = "anthropic._base_client"
 _STREAMS: Final = "anthropic._streaming"
-_TAKING: Final = (
+_METHODS_WITH_KEYWORDS: Final = (
     # Until anthropic 0.40 the messages were one module.
     ("anthropic.resources.messages", ("create", "stream", "parse")),
     ("anthropic.resources.messages.messages", ("create", "stream", "parse")),
@@ -95,7 +95,7 @@ TABLE: Final = (
     Patch(_STREAMS, "AsyncStream", "close", async_close),
     *(
         Patch(module, owner, method, takes_attribution, optional=True)
-        for module, methods in _TAKING
+        for module, methods in _METHODS_WITH_KEYWORDS
         for method in methods
         for owner in ("Messages", "AsyncMessages")
     ),

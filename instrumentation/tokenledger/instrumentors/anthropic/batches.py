@@ -34,7 +34,7 @@ _NANOSECONDS: Final = 1_000_000_000
 _BATCH_TIER: Final = "batch"
 
 
-_TIMES: Final = BatchTimes()
+_BATCH_TIMES: Final = BatchTimes()
 
 
 def read_other_answer(
@@ -50,7 +50,7 @@ def read_other_answer(
         return
     if rest.endswith(_RESULTS):
         batch = rest[1 : -len(_RESULTS)]
-        record = partial(_record, tracer, endpoint(), batch, _TIMES.of(batch))
+        record = partial(_record, tracer, endpoint(), batch, _BATCH_TIMES.of(batch))
         if not tap_iterator(answer, record):
             _watch_body(answer, record)
         return
@@ -66,7 +66,7 @@ def _note_batch(batch: object) -> None:
         # Before Python 3.11 `fromisoformat` does not accept the Z.
         created = datetime.fromisoformat(created.replace("Z", "+00:00"))
     if isinstance(identity, str) and isinstance(created, datetime):
-        _TIMES.note(identity, int(created.timestamp()) * _NANOSECONDS)
+        _BATCH_TIMES.note(identity, int(created.timestamp()) * _NANOSECONDS)
 
 
 def _watch_body(answer: Any, record: Callable[[object], None]) -> None:  # noqa: ANN401

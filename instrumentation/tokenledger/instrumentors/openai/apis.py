@@ -1,8 +1,8 @@
 """Instrumentor of the OpenAI SDK: every API that a provider bills, and moderations, which are free.
 
 A chat stream reports its usage only if `stream_options.include_usage` asks for it. If the caller
-leaves that open, we ask, and hide what the question adds to the stream from the app. A host that
-refuses the question gets the caller's own request.
+leaves that open, we ask, and hide what the usage option adds to the stream from the app. A host
+that refuses the usage option gets the caller's own request.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ _CLIENTS: Final = "openai._base_client"
 _STREAMS: Final = "openai._streaming"
 _CHAT: Final = "openai.resources.chat.completions"
 _BETA_CHAT: Final = "openai.resources.beta.chat.completions"
-_TAKING: Final = (
+_METHODS_WITH_KEYWORDS: Final = (
     # Until openai 1.58 the chat completions were one module.
     (_CHAT, "Completions", ("create", "parse", "stream")),
     (f"{_CHAT}.completions", "Completions", ("create", "parse", "stream")),
@@ -214,7 +214,7 @@ TABLE: Final = (
     ),
     *(
         Patch(module, prefix + owner, method, takes_attribution, optional=True)
-        for module, owner, methods in _TAKING
+        for module, owner, methods in _METHODS_WITH_KEYWORDS
         for method in methods
         for prefix in ("", "Async")
     ),

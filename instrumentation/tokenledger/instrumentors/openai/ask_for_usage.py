@@ -2,7 +2,8 @@
 
 OpenAI-compatible servers that do not know `stream_options` refuse the whole request. The caller did
 not write that option, so the caller's own request is sent instead. Not every server names the
-option in its refusal, so a host that has never accepted it gets the benefit of the doubt.
+option in its refusal, so an early rejection by a host that has never accepted it
+is assumed to be caused by it.
 """
 
 from __future__ import annotations
@@ -32,31 +33,31 @@ ACCEPTS: Final = "accepts"
 """The host answered a stream that was asked for its usage."""
 
 REFUSES: Final = "refuses"
-"""The host answered only after the question was removed."""
+"""The host answered only after the usage option was removed."""
 
-SENDS_UNASKED: Final = "sends unasked"
+ALWAYS_SENDS: Final = "always sends"
 """The host sent the usage without being asked, so the app receives it in any case."""
 
-_ASKS: Final = frozenset((STREAM_OPTIONS, "usage"))
-_WORDS: Final = (STREAM_OPTIONS, "include_usage", "streamoptions", "includeusage")
+_USAGE_FIELDS: Final = frozenset((STREAM_OPTIONS, "usage"))
+_USAGE_FIELD_WORDS: Final = (STREAM_OPTIONS, "include_usage", "streamoptions", "includeusage")
 _REFUSALS_OF_OPENAI: Final = frozenset((400, 405, 422))
 _REFUSALS: Final = frozenset((400, 403, 404, 405, 415, 422, 500, 501))
 _OPENAI: Final = "api.openai.com"
 # "Full usage details are now always included automatically in every response", in the last message
 # of a stream: OpenRouter's "Usage Accounting", read 2026-11-28.
-_PROVIDERS_THAT_SEND_UNASKED: Final = frozenset(("openrouter",))
+_PROVIDERS_THAT_ALWAYS_SEND: Final = frozenset(("openrouter",))
 _MAX_TARGETS: Final = 1_024
 _REMEMBERED_SECONDS: Final = 3_600.0
 
-DOUBTED_SECONDS: Final = 60.0
-"""How long a refusal is remembered that does not name the question: its cause may pass."""
+UNCLEAR_REFUSAL_SECONDS: Final = 60.0
+"""How long a refusal is remembered that does not name the option: its cause may be temporary."""
 
 Target = tuple[str, int | None, str]
 """Address, port and model: a gateway may accept the field for only one of its models."""
 
 
-class KnownTargets:
-    """How hosts reacted to the question, per model. Keeps the latest, each for an hour.
+class UsageSupportCache:
+    """How hosts handle the usage option, per model. Keeps the latest, each for an hour.
 
     Args:
         limit: the number of targets to keep.
@@ -72,34 +73,37 @@ class KnownTargets:
     ) -> None:
         self._seconds = seconds
         self._clock = clock
-        # Target -> its reaction, and when that is forgotten.
-        self._known: BoundedCache[Target, tuple[str, float]] = BoundedCache(limit)
+        # Target -> its behavior, and when that is forgotten.
+        self._behavior_by_target: BoundedCache[Target, tuple[str, float]] = BoundedCache(limit)
 
     def of(self, target: Target) -> str:
-        """The reaction of a target; "" if unknown."""
-        known = self._known.get(target)
-        if known is None or known[1] < self._clock():
+        """The behavior of a target; "" if unknown."""
+        entry = self._behavior_by_target.get(target)
+        if entry is None or entry[1] < self._clock():
             return ""
-        return known[0]
+        return entry[0]
 
-    def note(self, target: Target, reaction: str, seconds: float | None = None) -> None:
-        """Remember a reaction. A host that sends its usage unasked is not asked again.
+    def note(self, target: Target, behavior: str, seconds: float | None = None) -> None:
+        """Remember a behavior. A host that sends its usage unasked is not asked again.
 
         Args:
             target: the host.
-            reaction: what it did.
+            behavior: what it did.
             seconds: how long to remember it; `None` uses the default.
         """
-        if self.of(target) not in (reaction, SENDS_UNASKED):
-            self._known[target] = (reaction, self._clock() + (seconds or self._seconds))
+        if self.of(target) not in (behavior, ALWAYS_SENDS):
+            self._behavior_by_target[target] = (
+                behavior,
+                self._clock() + (seconds or self._seconds),
+            )
 
 
-TARGETS: Final = KnownTargets()
+TARGETS: Final = UsageSupportCache()
 """The hosts that this process has called."""
 
 
 class StreamUsageRequest:
-    """The question to one stream: `UsageRequest` for OpenAI's chat API.
+    """The usage option of one stream: `UsageRequest` for OpenAI's chat API.
 
     Args:
         options: the SDK's own description of the request.
@@ -107,17 +111,17 @@ class StreamUsageRequest:
         is_pending: whether to ask.
     """
 
-    __slots__ = ("_body", "_doubted", "_options", "_target", "is_pending")
+    __slots__ = ("_body", "_options", "_refusal_unclear", "_target", "is_pending")
 
     def __init__(self, options: Any, target: Target, *, is_pending: bool) -> None:  # noqa: ANN401
         self._options = options
         self._body: Body = options.json_data
         self._target = target
-        self._doubted = False
+        self._refusal_unclear = False
         self.is_pending = is_pending
 
     def add(self) -> None:
-        """Add the question to the request's options."""
+        """Add the usage option to the request's options."""
         self._options.json_data = {**self._body, STREAM_OPTIONS: {"include_usage": True}}
 
     def remove(self) -> None:
@@ -125,35 +129,35 @@ class StreamUsageRequest:
         self._options.json_data = self._body
 
     def is_refused(self, error: Exception) -> bool:
-        """Whether the host may have failed the request because of the question."""
+        """Whether the host may have failed the request because of the usage option."""
         with Guard("reading a refusal"):
             if may_be_refusal(error, self._target):
-                self._doubted = not names_the_question(error)
+                self._refusal_unclear = not error_names_usage_field(error)
                 return True
         return False
 
-    def repeat_without(self) -> None:
+    def mark_resend(self) -> None:
         """The request is sent again as the caller wrote it."""
         self.is_pending = False
 
     def note_refusal(self) -> None:
-        """The second attempt succeeded: remember that this host refuses the question."""
-        self._note(REFUSES, DOUBTED_SECONDS if self._doubted else None)
+        """The second attempt succeeded: remember that this host refuses the usage option."""
+        self._note(REFUSES, UNCLEAR_REFUSAL_SECONDS if self._refusal_unclear else None)
 
     def prepare(self, reader: StreamReader) -> bool:
-        """Configure the stream's reader; True if it hides what the question added."""
+        """Configure the stream's reader; True if it hides what the usage option added."""
         if not isinstance(reader, ChatStream):
             return False
         if self.is_pending:
             reader.hides_usage = True
             self._note(ACCEPTS)
         else:
-            reader.on_unasked_usage = partial(self._note, SENDS_UNASKED)
+            reader.on_unasked_usage = partial(self._note, ALWAYS_SENDS)
         return self.is_pending
 
-    def _note(self, reaction: str, seconds: float | None = None) -> None:
+    def _note(self, behavior: str, seconds: float | None = None) -> None:
         with Guard("remembering a host"):
-            TARGETS.note(self._target, reaction, seconds)
+            TARGETS.note(self._target, behavior, seconds)
 
 
 def ask_for_usage(
@@ -161,7 +165,7 @@ def ask_for_usage(
     model: object,
     options: Any,  # noqa: ANN401 - of any release of the SDK
 ) -> StreamUsageRequest | None:
-    """The question to a chat stream; `None` if the app decided itself whether it wants the usage.
+    """The usage option of a chat stream; `None` if the app decides this itself.
 
     Args:
         endpoint: where the request goes.
@@ -169,7 +173,7 @@ def ask_for_usage(
         options: the SDK's own description of the request.
     """
     body = options.json_data
-    # A body that the app serialized itself has no room for our question.
+    # A body that the app serialized itself cannot be changed by us.
     if body.__class__ is not dict or is_asked_by_app(body, options.extra_json):
         return None
     target = target_of(endpoint, model)
@@ -189,38 +193,38 @@ def is_asked_by_app(body: Body, extra_body: object) -> bool:
         extra_body: what the caller adds to it.
     """
     # OpenRouter used to be asked by `usage`, its own field.
-    return STREAM_OPTIONS in body or not _ASKS.isdisjoint(fields_of(extra_body))
+    return STREAM_OPTIONS in body or not _USAGE_FIELDS.isdisjoint(fields_of(extra_body))
 
 
 def may_ask(endpoint: Endpoint, target: Target) -> bool:
     """Whether to ask for the usage of a stream whose options the app left open."""
     return (
         RUNTIME.setup.settings.stream_usage
-        and endpoint.attributes.get(names.PROVIDER_NAME) not in _PROVIDERS_THAT_SEND_UNASKED
-        and TARGETS.of(target) not in (REFUSES, SENDS_UNASKED)
+        and endpoint.attributes.get(names.PROVIDER_NAME) not in _PROVIDERS_THAT_ALWAYS_SEND
+        and TARGETS.of(target) not in (REFUSES, ALWAYS_SENDS)
     )
 
 
 def may_be_refusal(error: Any, target: Target) -> bool:  # noqa: ANN401 - whatever the SDK raised
-    """Whether a host may have refused a request because of the question.
+    """Whether a host may have refused a request because of the usage option.
 
-    An error that names the question counts, whatever its status. Any other error counts only if the
-    host has never accepted the question. OpenAI itself knows the field, so there only a rejection
-    of the request's form counts. The error's text is never stored.
+    An error that names the usage option counts, whatever its status. Any other error counts only if
+    the host has never accepted the usage option. OpenAI itself knows the field, so there only a
+    rejection of the request's form counts. The error's text is never stored.
     """
     status = getattr(error, "status_code", None)
     if not isinstance(status, int):
         return False
     is_openai = target[0] == _OPENAI or target[0].endswith("." + _OPENAI)
-    if names_the_question(error):
+    if error_names_usage_field(error):
         return status in _REFUSALS_OF_OPENAI if is_openai else True
     if TARGETS.of(target) == ACCEPTS:
         return False
     return status in (_REFUSALS_OF_OPENAI if is_openai else _REFUSALS)
 
 
-def names_the_question(error: Any) -> bool:  # noqa: ANN401 - whatever the SDK raised
-    """Whether an error names the question. Its text is never stored."""
+def error_names_usage_field(error: Any) -> bool:  # noqa: ANN401 - whatever the SDK raised
+    """Whether an error names the usage option. Its text is never stored."""
     # The message alone is not enough: newer SDKs shorten some bodies in it.
     message = f"{error} {getattr(error, 'body', '')}".lower()
-    return any(word in message for word in _WORDS)
+    return any(word in message for word in _USAGE_FIELD_WORDS)

@@ -55,7 +55,7 @@ _RESULTS: Final[Mapping[str, tuple[str, Callable[[object], Attributes]]]] = {
 }
 # The body of an image result names neither its kind nor its model; the batch names the model.
 _IMAGES: Final = ("image_generation", read_images)
-_TIMES: Final = BatchTimes()
+_BATCH_TIMES: Final = BatchTimes()
 
 
 def read_other_answer(
@@ -85,7 +85,7 @@ def _note_batch(batch: object) -> None:
     file = fields.get("output_file_id")
     created_ns = epoch_nanoseconds(fields.get("created_at"))
     if isinstance(file, str) and created_ns is not None:
-        _TIMES.note(file, _whole_seconds(created_ns), text(fields, "model") or "")
+        _BATCH_TIMES.note(file, _whole_seconds(created_ns), text(fields, "model") or "")
 
 
 def _whole_seconds(nanoseconds: int) -> int:
@@ -154,7 +154,7 @@ def _reader(body: Mapping[str, Any]) -> tuple[str, Callable[[object], Attributes
 
 def _record_line(tracer: CallTracer, endpoint: Endpoint, file: str, line: bytes) -> bool:
     """Record one line of a results file; False if the file is of another kind."""
-    created_ns = _TIMES.of(file)
+    created_ns = _BATCH_TIMES.of(file)
     with Guard("reading a batch result"):
         result = fields_of(read_json(line))
         if "custom_id" not in result or "response" not in result:
@@ -168,7 +168,7 @@ def _record_line(tracer: CallTracer, endpoint: Endpoint, file: str, line: bytes)
             start: Attributes = {
                 **endpoint.attributes,
                 names.OPERATION_NAME: operation,
-                names.REQUEST_MODEL: clean(body.get("model") or _TIMES.model_of(file)),
+                names.REQUEST_MODEL: clean(body.get("model") or _BATCH_TIMES.model_of(file)),
                 names.CALL_ID: f"openai.batch:{_identity(result, body)}",
             }
             # The line's own time wins: it is the same for a reader that never saw the batch.

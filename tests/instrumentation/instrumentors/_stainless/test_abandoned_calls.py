@@ -84,13 +84,13 @@ def test_a_stream_freed_by_the_garbage_collector_is_estimated(
     assert token_counts(span)["output_tokens"] > 0
 
 
-def _rows_of_a_child(ledger: LedgerInMemory, let_go: Callable[[], None]) -> int:
+def _rows_of_a_child(ledger: LedgerInMemory, release: Callable[[], None]) -> int:
     """The number of calls that end in a forked child that drops its copy of an answer."""
     if not hasattr(os, "fork"):
         pytest.skip("this system has no fork")
     child = os.fork()
     if child == 0:
-        let_go()
+        release()
         gc.collect()
         os._exit(len(ledger.spans))
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

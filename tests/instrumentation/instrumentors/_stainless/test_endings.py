@@ -257,7 +257,7 @@ async def test_an_async_stream_ended_early_is_one_span_without_output(
 
 @pytest.mark.parametrize("shape", [CHAT_STREAM, MESSAGE_STREAM, MESSAGE_HELPER], ids=str)
 @pytest.mark.asyncio
-async def test_a_cancelled_stream_is_recorded_and_stays_cancelled(
+async def test_a_canceled_stream_is_recorded_and_stays_canceled(
     ledger: LedgerInMemory, async_clients: Clients, provider: DemoProvider, shape: Shape
 ) -> None:
     needs_thinking(shape.method)
@@ -273,7 +273,7 @@ async def test_a_cancelled_stream_is_recorded_and_stays_cancelled(
 
 
 @pytest.mark.asyncio
-async def test_a_cancelled_call_is_recorded_and_stays_cancelled(
+async def test_a_canceled_call_is_recorded_and_stays_canceled(
     ledger: LedgerInMemory, async_clients: Clients, provider: DemoProvider
 ) -> None:
     stall = Stall()

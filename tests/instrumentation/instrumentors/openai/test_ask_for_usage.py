@@ -16,9 +16,9 @@ from support.spans import attributes_of, token_counts
 from tokenledger.instrumentors.openai import ask_for_usage as usage_request
 from tokenledger.instrumentors.openai.ask_for_usage import (
     ACCEPTS,
+    ALWAYS_SENDS,
     REFUSES,
-    SENDS_UNASKED,
-    KnownTargets,
+    UsageSupportCache,
 )
 from tokenledger_semconv import attributes
 
@@ -96,7 +96,7 @@ def test_a_refusing_host_is_not_asked_again(
 
 
 @pytest.mark.usefixtures("ledger")
-def test_a_request_that_fails_either_way_teaches_nothing_about_its_host(
+def test_a_request_that_fails_both_ways_is_not_remembered(
     clients: Clients, provider: DemoProvider
 ) -> None:
     """The words may come from a prompt; the app gets the error of its own request."""
@@ -149,7 +149,7 @@ def test_the_sdks_retries_come_before_ours(
 
 
 @pytest.mark.parametrize("script", [_WORDLESS, Refuse(500)], ids=["400", "500"])
-def test_a_host_that_accepted_the_question_refuses_the_request_itself(
+def test_a_host_that_accepts_the_option_rejects_the_request(
     ledger: LedgerInMemory, clients: Clients, provider: DemoProvider, script: Recorded | Refuse
 ) -> None:
     run(clients, CHAT_STREAM)
@@ -168,11 +168,11 @@ def test_a_host_with_an_unclear_refusal_is_soon_asked_again(
 ) -> None:
     """The cause may pass: one bad answer must not cost an hour of counts."""
     now = [0.0]
-    monkeypatch.setattr(usage_request, "TARGETS", KnownTargets(clock=lambda: now[0]))
+    monkeypatch.setattr(usage_request, "TARGETS", UsageSupportCache(clock=lambda: now[0]))
     provider.script(Recorded({"error": {"message": "busy"}}, status=404))
     run(clients, CHAT_STREAM)
     run(clients, CHAT_STREAM)
-    now[0] = usage_request.DOUBTED_SECONDS + 1
+    now[0] = usage_request.UNCLEAR_REFUSAL_SECONDS + 1
     run(clients, CHAT_STREAM)
     assert _asked(provider) == [_USAGE_REQUEST, None, None, _USAGE_REQUEST]
     assert token_counts(attributes_of(ledger.spans[2]))
@@ -194,7 +194,7 @@ def test_an_error_that_has_other_causes_is_not_sent_again(
     [(400, True), (422, True), (403, False), (404, False), (500, False), (501, False)],
 )
 @pytest.mark.usefixtures("ledger")
-def test_openai_itself_accepts_the_question(status: int, is_sent_again: bool) -> None:
+def test_openai_accepts_the_usage_option(status: int, is_sent_again: bool) -> None:
     http = http_module(openai)
     statuses = iter([status])
     options: list[object] = []
@@ -334,14 +334,14 @@ def test_the_text_of_a_refusal_is_not_stored(
 
 def test_the_memory_of_hosts_is_bounded_and_expires() -> None:
     now = [0.0]
-    known = KnownTargets(limit=2, seconds=60.0, clock=lambda: now[0])
+    known = UsageSupportCache(limit=2, seconds=60.0, clock=lambda: now[0])
     for port in range(4):
         known.note(("127.0.0.1", port, "m"), REFUSES)
     assert [known.of(("127.0.0.1", port, "m")) for port in range(4)] == ["", "", REFUSES, REFUSES]
     known.note(("127.0.0.1", 3, "m"), ACCEPTS)
     assert known.of(("127.0.0.1", 3, "m")) == ACCEPTS
-    known.note(("127.0.0.1", 3, "m"), SENDS_UNASKED)
+    known.note(("127.0.0.1", 3, "m"), ALWAYS_SENDS)
     known.note(("127.0.0.1", 3, "m"), REFUSES)
-    assert known.of(("127.0.0.1", 3, "m")) == SENDS_UNASKED
+    assert known.of(("127.0.0.1", 3, "m")) == ALWAYS_SENDS
     now[0] = 61.0
     assert known.of(("127.0.0.1", 3, "m")) == ""

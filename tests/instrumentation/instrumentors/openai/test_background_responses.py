@@ -71,7 +71,7 @@ def event_ids(ledger: LedgerInMemory) -> set[object]:
     return {(row.event_id, row.timestamp) for row in rows}
 
 
-def test_creating_one_is_a_call_without_counts(
+def test_creating_a_background_response_is_a_call_without_counts(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     server.on("/responses", said(QUEUED))
@@ -83,7 +83,7 @@ def test_creating_one_is_a_call_without_counts(
 
 
 @pytest.mark.parametrize("raw", [False, True], ids=["plain", "raw"])
-def test_fetching_it_is_the_same_call_with_its_counts(
+def test_fetching_a_background_response_is_the_same_call_with_its_counts(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI, *, raw: bool
 ) -> None:
     server.on("/responses", said(QUEUED))
@@ -117,7 +117,7 @@ def test_a_meter_counts_it_once_and_with_its_counts(
 
 
 @pytest.mark.asyncio
-async def test_fetching_it_by_await_is_the_same_call_with_its_counts(
+async def test_awaiting_a_background_response_is_the_same_call_with_its_counts(
     ledger: LedgerInMemory, server: Loopback, async_client: AsyncOpenAI
 ) -> None:
     server.on("/responses", said(QUEUED))
@@ -128,7 +128,7 @@ async def test_fetching_it_by_await_is_the_same_call_with_its_counts(
     assert len(event_ids(ledger)) == 1
 
 
-def test_a_streamed_one_is_measured_at_once_and_the_same_when_fetched(
+def test_a_streamed_background_response_is_measured_at_once_and_the_same_when_fetched(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     server.on("/responses", EVENTS)
@@ -140,7 +140,7 @@ def test_a_streamed_one_is_measured_at_once_and_the_same_when_fetched(
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_streamed_one_left_early_is_estimated_and_measured_when_fetched(
+def test_a_background_stream_left_early_is_estimated_and_measured_when_fetched(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     server.on("/responses", EVENTS)
@@ -175,7 +175,7 @@ async def test_a_resumed_async_stream_records_its_end(
     assert token_vector(ledger.only()) == RESPONSE_COUNTS
 
 
-def test_cancelling_one_records_its_cost(
+def test_canceling_a_background_response_records_its_cost(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     server.on("/responses/resp_1/cancel", said({**DONE, "status": "cancelled"}))
@@ -201,7 +201,7 @@ def test_fetching_other_parts_of_a_response_records_nothing(
     assert not ledger.spans
 
 
-def test_beta_responses_are_recorded_alike(
+def test_beta_responses_are_recorded_the_same_way(
     ledger: LedgerInMemory, server: Loopback, client: OpenAI
 ) -> None:
     server.on("/responses/resp_1", said(DONE))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger._attribution.layers import NOTHING, clean
 from tokenledger._calls.tracer import CallTracer
-from tokenledger._guard import report
+from tokenledger._guard import report_invalid
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.tokens import MAX_COUNT
 
@@ -41,7 +41,7 @@ _TRACER: Final = CallTracer("track")
 
 
 @dataclass(frozen=True, slots=True)
-class Booking:
+class ManualCall:
     """One call as the app reported it.
 
     Args:
@@ -51,7 +51,7 @@ class Booking:
         usage: its usage, as span attributes.
         attribution: its attribution.
         started_ns: when it began, in nanoseconds since 1970; 0 means that it ended just now.
-        took_ns: how long it took, in nanoseconds.
+        duration_ns: how long it took, in nanoseconds.
         failed: whether it failed.
         reported_cost: the caller's own cost in US dollars, as plain decimal text; "" if none.
     """
@@ -62,39 +62,39 @@ class Booking:
     usage: Attributes
     attribution: Layer = field(default_factory=lambda: NOTHING)
     started_ns: int = 0
-    took_ns: int = 0
+    duration_ns: int = 0
     failed: bool = False
     reported_cost: str = ""
 
 
-def book(booking: Booking, *, has_stable_identity: bool = False) -> None:
+def record_call(manual_call: ManualCall, *, has_stable_identity: bool = False) -> None:
     """Make the call's span, which becomes its row.
 
     Args:
-        booking: the call.
+        manual_call: the call.
         has_stable_identity: whether equal bookings are one row.
     """
-    model = clean(booking.model)
-    start: Attributes = {names.OPERATION_NAME: clean(booking.operation)}
-    if booking.provider:
-        start[names.PROVIDER_NAME] = clean(booking.provider)
+    model = clean(manual_call.model)
+    start: Attributes = {names.OPERATION_NAME: clean(manual_call.operation)}
+    if manual_call.provider:
+        start[names.PROVIDER_NAME] = clean(manual_call.provider)
     if model:
         start[names.REQUEST_MODEL] = model
-    if booking.reported_cost:
-        start[names.REPORTED_COST] = booking.reported_cost
+    if manual_call.reported_cost:
+        start[names.REPORTED_COST] = manual_call.reported_cost
     if has_stable_identity:
-        start[names.CALL_ID] = _identity(booking)
-    attributes: Attributes = dict(booking.usage)
+        start[names.CALL_ID] = _identity(manual_call)
+    attributes: Attributes = dict(manual_call.usage)
     if model:
         attributes.setdefault(names.RESPONSE_MODEL, model)
-    if booking.failed:
+    if manual_call.failed:
         attributes[names.ERROR_TYPE] = _OTHER_ERROR
-    started = booking.started_ns or time.time_ns() - booking.took_ns
-    call = _TRACER.start(start, per_call=booking.attribution, start_time_ns=started)
-    call.finish(attributes, end_time_ns=started + booking.took_ns)
+    started = manual_call.started_ns or time.time_ns() - manual_call.duration_ns
+    call = _TRACER.start(start, per_call=manual_call.attribution, start_time_ns=started)
+    call.finish(attributes, end_time_ns=started + manual_call.duration_ns)
 
 
-class Checked:
+class ArgumentValidator:
     """Checks the arguments of one function; an invalid one is reported under its name.
 
     Args:
@@ -174,7 +174,9 @@ class Checked:
         return f"{amount:f}"
 
     def _reject(self, name: str, value: object, expected: str) -> None:
-        report(f"{self._place}({name}=)", f"expected {expected}, not this {type(value).__name__}")
+        # The value itself is not logged: it may be content.
+        problem = f"it must be {expected}; its type is {type(value).__name__}"
+        report_invalid(f"{self._place}({name}=)", problem)
 
 
 def _whole(value: Any) -> int | None:  # noqa: ANN401 - whatever was passed
@@ -211,22 +213,22 @@ def _epoch_seconds(value: object) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
-def _identity(booking: Booking) -> str:
+def _identity(manual_call: ManualCall) -> str:
     """The same for equal bookings: a hash of the checked values, in a fixed order."""
     # Loaded here: only calls of the past need it.
     from hashlib import blake2b
 
     values = json.dumps(
         [
-            booking.operation,
-            booking.provider,
-            booking.model,
-            sorted(booking.usage.items()),
-            sorted(booking.attribution.items()),
-            booking.started_ns,
-            booking.took_ns,
-            booking.failed,
-            booking.reported_cost,
+            manual_call.operation,
+            manual_call.provider,
+            manual_call.model,
+            sorted(manual_call.usage.items()),
+            sorted(manual_call.attribution.items()),
+            manual_call.started_ns,
+            manual_call.duration_ns,
+            manual_call.failed,
+            manual_call.reported_cost,
         ],
         default=str,
     )

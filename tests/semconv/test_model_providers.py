@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tokenledger_semconv.families import provider_of
+from tokenledger_semconv.model_providers import provider_of
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from tokenledger_semconv.families import provider_of
         ("kimi-k2", "moonshot_ai"),
     ],
 )
-def test_a_name_tells_who_sells_the_model(model: str, provider: str) -> None:
+def test_a_model_name_identifies_its_provider(model: str, provider: str) -> None:
     assert provider_of(model) == provider
 
 
@@ -48,6 +48,6 @@ def test_a_name_tells_who_sells_the_model(model: str, provider: str) -> None:
         "text-embedding-5",
     ],
 )
-def test_a_name_that_tells_nothing_has_no_provider(model: str) -> None:
+def test_an_unknown_model_name_has_no_provider(model: str) -> None:
     """A platform's spelling is none of a provider's own names, so no list price is guessed."""
     assert not provider_of(model)

@@ -1,4 +1,4 @@
-"""Measures one peer in its own environment: `python -m benchmarks.beside_a_peer NAME ROUNDS`.
+"""Measures one peer in its own environment: `python -m benchmarks.next_to_a_peer NAME ROUNDS`.
 
 Bare SDK, floor, peer and, where it can be imported there, ours take turns in this one process. The
 last line is `Figures` as JSON. `benchmarks.peer_calls` makes the environment and reads the line.
@@ -60,7 +60,7 @@ class _InTurn(Floor):
         self._in_force: Switch | None = None
         super().__init__(provider.get_tracer("floor"), lambda: self._put(None))
         self._switches = {"peer": Switch(lambda: peer.turn_on(provider))}
-        if peer.beside_ours:
+        if peer.runs_with_ours:
             self._switches["ours"] = Switch(_patch_with_ours)
         self.variants: dict[str, Variant] = {
             "floor": self.floor,

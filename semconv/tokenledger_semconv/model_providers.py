@@ -10,7 +10,7 @@ from typing import Final
 
 # Provider, in the convention's spelling, and the beginnings of its models' names. From the model
 # lists of the providers and of genai-prices 0.2.3, read 2026-11-22.
-_BEGINNINGS: Final = (
+_MODEL_PREFIXES: Final = (
     (
         "openai",
         (
@@ -39,11 +39,11 @@ _FINE_TUNED: Final = "ft:"
 
 
 def provider_of(model: str) -> str:
-    """The provider of a model, in the convention's spelling; "" if its name does not tell.
+    """The provider of a model, in the convention's spelling; "" if the name does not identify it.
 
     Args:
         model: the name as the caller or the provider wrote it; a leading `ft:` of a fine-tuned
             model is ignored.
     """
     name = model.lower().removeprefix(_FINE_TUNED)
-    return next((provider for provider, starts in _BEGINNINGS if name.startswith(starts)), "")
+    return next((provider for provider, starts in _MODEL_PREFIXES if name.startswith(starts)), "")

@@ -100,7 +100,7 @@ def provider_of_host(
     name = host.lower().rstrip(".")
     if custom and port is not None and f"{name}:{port}" in custom:
         return str(custom[f"{name}:{port}"])
-    provider = _by_ending(name, PROVIDER_HOSTS if custom is None else custom)
+    provider = _by_suffix(name, PROVIDER_HOSTS if custom is None else custom)
     if provider or custom is not None:
         return provider
     return next((provider for hosts, provider in _REGIONAL_HOSTS if hosts.fullmatch(name)), "")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FORMS: Final = "7d, 24h, 90m, 2w, today, yesterday, now, 2026-11-01, 2026-11-01T09:30"
 """Examples of every form, for error messages and help."""
 
-_AGO: Final = re.compile(r"^(\d{1,6})\s*(m|h|d|w)$")
+_RELATIVE_TIME: Final = re.compile(r"^(\d{1,6})\s*(m|h|d|w)$")
 _DAY: Final = re.compile(r"^\d{4}-?\d{2}-?\d{2}$")
 _LONGEST_MONTH: Final = 31
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -137,8 +137,8 @@ OTHER_RATES: Final[Mapping[str, tuple[str, str, frozenset[str]]]] = {
 is true of; none means all. Every batch costs less. Google's and Bedrock's flex costs half, and
 their priority 75 to 100 % more (ai.google.dev, "Optimization"; AWS, "Service tiers for inference");
 so does Azure's priority (its retail price list). Read 2026-11-28."""
-_UNKNOWN: Final = (None,) * 6
-_NOTHING: Final = (Decimal(0),) * 6
+_UNKNOWN_AMOUNTS: Final = (None,) * 6
+_ZERO_AMOUNTS: Final = (Decimal(0),) * 6
 
 
 def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBook]) -> Charge:
@@ -160,19 +160,12 @@ def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBoo
     model, tier = call.priced_model, tier_at(call.service_tier, call.inference_geo)
     cost = prices_of(provider).cost(provider, model, moment, tier, tokens)
     if cost is None:
-        note = f"no price for {model} at {provider}"
-        if not model:
-            note = "no price: the call names no model"
-        elif not provider:
-            note = f"no price for {model}: the call names no provider"
-        if has_own_price(call.service_tier):
-            note += f" on the tier {call.service_tier}"
-        return _unpriced(call, note)
+        return _unpriced(call, _no_price_note(call, model))
     doubts: tuple[str, ...] = ()
     shortest = call.shortest_turn
     if shortest is not None or call.service_tier in OTHER_RATES:
         sheet = prices_of(provider).sheet(provider, model, moment, tier)
-        doubts = _doubts(call, shortest, sheet)
+        doubts = _uncertainties(call, shortest, sheet)
     if cost.unknown_usage:
         doubts = (*doubts, cost.unknown_usage)
     if not (cost.unpriced_kinds or call.estimated or call.missing_usage or doubts):
@@ -222,6 +215,17 @@ def _uncertain_charge(call: Billable, cost: Cost, doubts: Sequence[str]) -> Char
     estimated = ESTIMATED_NOTE if call.estimated else ""
     note = _SEPARATOR.join(filter(None, (estimated, unpriced, call.missing_usage, *doubts)))
     return Charge(_amounts(cost), "estimated" if estimated else "partial", cost.price_id, note)
+
+
+def _no_price_note(call: Billable, model: str) -> str:
+    note = f"no price for {model} at {call.provider}"
+    if not model:
+        note = "no price: the call names no model"
+    elif not call.provider:
+        note = f"no price for {model}: the call names no provider"
+    if has_own_price(call.service_tier):
+        note += f" on the tier {call.service_tier}"
+    return note
 
 
 def _unpriced(call: Billable, why: str) -> Charge:

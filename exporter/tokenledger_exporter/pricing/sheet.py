@@ -121,7 +121,7 @@ class Sheet:
 
     def compute_text_rates(self) -> None:
         """Compute the rates of text-only calls, if the sheet has them, after the last row."""
-        if self.bands.keys() & _NOT_BY_TEXT_ALONE or self.prices_images_apart:
+        if self.bands.keys() & _NON_TEXT_KINDS or self.prices_images_apart:
             return
         rates = {kind: band[0] for kind in _TEXT_KINDS if (band := self.band(kind, 0))}
         if len(rates) < len(_TEXT_KINDS) or not all(map(_is_short, rates.values())):

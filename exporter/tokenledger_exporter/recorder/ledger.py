@@ -294,7 +294,7 @@ def _fork_all() -> None:
     _attaching, _installing = threading.Lock(), threading.Lock()
     # The parent's server is not the child's to stop.
     PROCESS.embedded = None
-    for ledger in list(_living):
+    for ledger in list(_open_ledgers):
         ledger.after_fork()
 
 

@@ -16,7 +16,7 @@ from tokenledger._manual.track_llm import TrackedFunction
 from tokenledger._state import RUNTIME
 from tokenledger._usage.fields import token_attributes
 from tokenledger_semconv.attributes import UNKNOWN_USAGE
-from tokenledger_semconv.families import provider_of
+from tokenledger_semconv.model_providers import provider_of
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
@@ -299,7 +299,7 @@ def _layer(attribution: CallAttribution) -> Mapping[str, str]:
     return layer_of(known, metadata, "track_cost(metadata=)")
 
 
-def _usage(checked: Checked, counts: Mapping[str, object]) -> dict[str, Any]:
+def _usage(checked: ArgumentValidator, counts: Mapping[str, object]) -> dict[str, Any]:
     usage: dict[str, Any] = dict(
         token_attributes(
             TokenVector(**{name: checked.count(name, value) for name, value in counts.items()})

@@ -387,7 +387,7 @@ def test_keep_runs_once_or_repeatedly(database_url: str) -> None:
         try:
             assert process.stdout is not None
             assert "1 duplicate moved" in process.stdout.readline()
-            leave_marked(Told(response_id="resp_another_call_000001"))
+            leave_marked(CallReport(response_id="resp_another_call_000001"))
             assert "1 row checked" in process.stdout.readline()
         finally:
             process.terminate()

@@ -247,7 +247,7 @@ def test_during_an_outage_the_app_works_and_rows_wait(
         ended = launch(written_app(tmp_path, ONE_CALL), **variables)
         drained = tokenledger("spool", "drain", **variables)
     assert (ended.code, ended.output) == (0, "text-embedding-3-small\n")
-    assert_one_clear_line(ended.errors, "the database or user does not exist", database_url)
+    assert_one_clear_line(ended.errors, "the database does not exist", database_url)
     assert drained.code != 0
     drained = tokenledger("spool", "drain", **variables)
     assert (drained.code, drained.output.split(",")[0]) == (0, "1 call written")

@@ -36,7 +36,7 @@ SELECT
     COALESCE(sum(input_tokens), 0) AS input_tokens,
     COALESCE(sum(output_tokens), 0) AS output_tokens,
     COALESCE(sum(cached_tokens), 0) AS cached_tokens,
-    COALESCE(sum(cost_usd), 0) AS cost_usd,
+    sum(cost_usd) AS cost_usd,
     count(*) FILTER (WHERE cost_usd IS NULL) AS calls_without_cost, {_STATES}
 FROM token_ledger_events GROUP BY {{columns}} day
 """

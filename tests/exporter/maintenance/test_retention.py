@@ -185,8 +185,8 @@ def test_the_commands_print_the_retention_period(
     assert run("set", "--keep", "5mo").startswith("calls are kept for 5 mons, now from ")
     assert "set by postgres" in run("show")
     name = leaf(months_ago(6))
-    assert run("run", "--simulate") == f"{name}: would drop, 1 calls ($0.0035)\n"
-    assert run("run") == f"{name}: dropped, 1 calls ($0.0035)\n"
+    assert run("run", "--simulate") == f"{name}: would drop, 1 call ($0.0035)\n"
+    assert run("run") == f"{name}: dropped, 1 call ($0.0035)\n"
     assert run("run") == "no month is older than the limit\n"
 
 

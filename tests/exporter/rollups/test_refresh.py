@@ -236,7 +236,7 @@ def test_a_purge_deletes_sums_of_dropped_months_if_requested(
             ledger_with_dropped_months,
         ],
     )
-    assert "1 roll-ups of dropped months" in done.stdout
+    assert "1 roll-up of a dropped month" in done.stdout
     assert ask(ledger_with_dropped_months, PAST) == [("bob", 3, 3 * ONE_CALL)]
     # Sums by other dimensions stay, because they do not say which user they belong to.
     everything = "SELECT sum(calls) FROM token_ledger_daily_costs"

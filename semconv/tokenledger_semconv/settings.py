@@ -150,7 +150,7 @@ def read_settings(
         if option in passed:
             values[option] = _validate(option, passed[option])
         elif (text := _environment_text(option, environ)) is not None:
-            values[option] = _PARSERS.get(option, _text)(option, text)
+            values[option] = _PARSERS.get(option, _text)(environment_variable(option), text)
     if "provider_hosts" in values:
         values["provider_hosts"] = _hosts(values["provider_hosts"])
     return Settings(**values)

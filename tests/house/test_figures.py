@@ -90,16 +90,6 @@ def test_a_name_says_what_it_holds() -> None:
     assert names == []
 
 
-PENDING: Final = frozenset(
-    {
-        "exporter/tokenledger_exporter/cli/commands/keep.py",
-        "exporter/tokenledger_exporter/maintenance/deduplicate.py",
-        "exporter/tokenledger_exporter/queries/report.py",
-        "tests/exporter/dialects/record/__main__.py",
-        "tests/exporter/dialects/record/loopback.py",
-        "tests/exporter/pricing/test_patterns.py",
-    }
-)
 """Files whose odd words are still to be replaced."""
 
 
@@ -158,4 +148,4 @@ def test_prose_and_names_use_plain_words() -> None:
         # Quoted code, such as the user `nobody`, is not prose.
         if (words := [match[0] for match in ODD_WORDS.finditer(re.sub(r"`[^`]*`", "", text))])
     }
-    assert {place: words for place, words in places.items() if place not in PENDING} == {}
+    assert places == {}

@@ -59,7 +59,7 @@ def test_what_is_no_host_has_no_key(text: str) -> None:
     assert not host_key(text)
 
 
-def test_two_servers_of_one_host_are_told_apart_by_their_ports() -> None:
+def test_the_port_distinguishes_two_servers_of_one_host() -> None:
     custom = {"127.0.0.1:8000": "vllm", "127.0.0.1": "ollama"}
     assert provider_of_host("127.0.0.1", custom, 8_000) == "vllm"
     assert provider_of_host("127.0.0.1", custom, 8_001) == "ollama"

@@ -28,7 +28,7 @@ from tokenledger_exporter.cli.group import without_password
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(version_of("tokenledger-otel"), prog_name="tokenledger")
 def main() -> None:
-    """Show what your LLM calls cost, from your own Postgres."""
+    """Track what your LLM calls cost, in your own Postgres."""
 
 
 _MODULES = (

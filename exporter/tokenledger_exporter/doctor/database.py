@@ -67,7 +67,7 @@ def pooler(connection: psycopg.Connection[Any]) -> Check:
     """Detect a pooler: the process id it reports differs from the server's."""
     row = connection.execute("SELECT pg_backend_pid()").fetchone()
     if row and row[0] != connection.info.backend_pid:
-        detail = "a pooler is in front of the database; the ledger needs no session state"
+        detail = "a pooler is in front of the database, which is supported"
         return Check("pooler", OK, detail)
     return Check("pooler", OK, "none, connected directly to the server")
 
@@ -84,7 +84,7 @@ def _engine(connection: psycopg.Connection[Any]) -> Check:
         "engine",
         WARN,
         f"{' and '.join(others)}: not tested; the schema follows its documented rules",
-        "see docs/operations/scale.md and report your experience",
+        "see docs/operations/scale.md and let us know how it works",
     )
 
 

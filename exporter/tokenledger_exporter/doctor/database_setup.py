@@ -55,7 +55,7 @@ def schema_rights(connection: psycopg.Connection[Any]) -> Check:
             "schema rights",
             WARN,
             f"the ledger's schema has functions or operators named like built-in ones: {names}",
-            "drop them unless you created them",
+            "drop them if you did not create them",
         )
     if creators:
         schema, _ = creators[0]
@@ -80,7 +80,7 @@ def readers(connection: psycopg.Connection[Any]) -> Check:
         "readers",
         WARN,
         f"bound readers have other access to calls ({'; '.join(excess)})",
-        "revoke that role from the reader",
+        "revoke that access from the reader",
     )
 
 

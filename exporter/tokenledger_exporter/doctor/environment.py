@@ -40,7 +40,7 @@ def check_sdks() -> Iterator[Check]:
 
 def _check_patch(sdk: str, release: str, name: str) -> Check:
     """Instrument the SDK, look, and undo it; the version alone proves nothing."""
-    remedy = f"install a supported {sdk} release (see README, 'Supported versions')"
+    remedy = f"install a supported {sdk} release; the README lists them"
     try:
         point = next(iter(entry_points(group="opentelemetry_instrumentor", name=name)))
         instrumentor = point.load()()
@@ -104,7 +104,7 @@ def check_celery() -> Iterator[Check]:
             "keys in the worker's TOKENLEDGER_TRUST_BAGGAGE",
         )
         return
-    yield Check("celery", OK, f"{instrumentation} {release} carries attribution to the workers")
+    yield Check("celery", OK, f"{instrumentation} {release} passes attribution to the workers")
 
 
 def check_provider() -> Check:

@@ -63,7 +63,7 @@ def _not_permitted(database_url: str) -> Check | None:
         return Check(
             _PROBE,
             WARN,
-            "not sent: this database user may not delete the row afterwards",
+            "not sent: this database user could not delete the test row",
             "run doctor once as a user who may DELETE from token_ledger_events; the app itself "
             "does not need that privilege",
         )

@@ -60,13 +60,13 @@ class DeduplicationResult:
 
     Args:
         settled: rows that stand for a call.
-        set_aside: duplicates: rows that report a call for which another row stands.
+        moved: duplicates: rows that report a call for which another row is kept.
         restored: duplicates that were moved back into the ledger.
         skipped: a minute that cannot be deduplicated -> why; it stays dirty.
     """
 
     settled: int = 0
-    set_aside: int = 0
+    moved: int = 0
     restored: int = 0
     skipped: dict[datetime, str] = field(default_factory=dict["datetime", str])
 
@@ -310,7 +310,7 @@ def _apply(
     if leaving:
         values = _loser_values(leaving)
         connection.execute(_SQL["add_conflicts"], values)
-        result.set_aside += connection.execute(_SQL["move_to_duplicates"], values).rowcount
+        result.moved += connection.execute(_SQL["move_to_duplicates"], values).rowcount
     still_duplicates = [d for d in losing if d.row.event_id not in related.ledger_rows]
     if still_duplicates:
         connection.execute(_SQL["reassign"], _loser_values(still_duplicates))

@@ -124,7 +124,7 @@ COST_COLUMNS: Final = (
 """The columns that pricing a row writes."""
 
 _SEPARATOR: Final = "; "
-_UNKNOWN_LENGTH: Final = UNKNOWN_NOTE + "whether each turn is priced by its own length"
+_UNKNOWN_LENGTH: Final = UNKNOWN_NOTE + ("whether the price depends on each turn or on their sum")
 _CLOUDS: Final = frozenset({"google", "aws"})
 _PRIORITY: Final = ("priority", "low", _CLOUDS | {"azure"})
 _FLEX: Final = ("flex", "high", _CLOUDS)

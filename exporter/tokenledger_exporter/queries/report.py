@@ -195,7 +195,7 @@ def compared_steps(request: ReportRequest) -> Steps[Report]:
     A group that only had calls in the preceding period has a cost of 0.
     """
     if request.as_of is not None:
-        raise InvalidRequestError("--as-of and --compare cannot be combined; leave one of them out")
+        raise InvalidRequestError("--as-of and --compare cannot be combined; use only one of them")
     if periods := [name for name in request.by if name in BUCKETS]:
         raise InvalidRequestError(
             f"cannot compare by {periods[0]!r}: the two periods have none in common; use another "
@@ -302,7 +302,7 @@ def _uncounted_notes(row: Mapping[str, Any]) -> Iterator[str]:
     if reports := duplicates["reports"]:
         cost = plain_usd(Decimal(duplicates["cost_usd"]))
         subject = "report of a call was" if reports == 1 else "reports of calls were"
-        yield f"{reports:,} duplicate {subject} set aside: ${cost} that is not counted twice"
+        yield f"{reports:,} duplicate {subject} excluded: ${cost} is not counted twice"
     if lost := row["lost_of_tenants"]:
         subject = "record of a tenant was" if lost == 1 else "records of tenants were"
         yield f"{lost:,} {subject} lost: see token_ledger_organization_losses"

@@ -301,7 +301,7 @@ class ChatStream:
         if usage is not None:
             self._note_usage(usage)
         elif "x_groq" in fields:
-            # Groq's streams report the usage here if nobody asks for it.
+            # Groq's streams report the usage here if the request does not ask for it.
             self._note_own_usage(fields_of(fields["x_groq"]).get("usage"))
         if not self.hides_usage:
             return False

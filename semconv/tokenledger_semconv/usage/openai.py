@@ -23,7 +23,7 @@ _CHAT_WRITES: Final = ("cache_write_tokens", "cache_creation_tokens")
 _APART: Final = ("text_tokens", "audio_tokens", "image_tokens", "video_tokens", "cached_tokens")
 # DeepSeek reports what its cache did and did not hold; together they are the prompt.
 _HIT, _MISS = "prompt_cache_hit_tokens", "prompt_cache_miss_tokens"
-# Cache reads beside the prompt's details: of LiteLLM, DeepSeek, Moonshot and Together, Mistral.
+# Cache reads outside the prompt's details: of LiteLLM, DeepSeek, Moonshot and Together, Mistral.
 _READS: Final = ("cache_read_input_tokens", _HIT, "cached_tokens", "num_cached_tokens")
 
 

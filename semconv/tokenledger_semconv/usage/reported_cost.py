@@ -1,7 +1,7 @@
 """The cost of a call as its provider reports it, inside the usage object.
 
 Sources, read 2026-11-28: OpenRouter's "Usage accounting" (`cost`, and for a key of one's own what
-the upstream provider charges beside it), Perplexity's API reference (`cost.total_cost`), x.ai's
+the upstream provider charges in addition), Perplexity's API reference (`cost.total_cost`), x.ai's
 usage object (ticks; ten billion are a dollar).
 """
 

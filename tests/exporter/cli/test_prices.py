@@ -70,7 +70,7 @@ def test_a_quote_needs_no_database() -> None:
     assert str(answer["price_id"]).startswith("openai/gpt-4o/standard/")
 
 
-def test_a_quote_on_a_tier_that_nobody_prices_says_so_as_the_row_would() -> None:
+def test_a_quote_on_a_tier_without_a_price_says_so_as_the_row_would() -> None:
     usage = {"provider": "google", "model": "gemini-3.8-flash", "input_tokens": 1_000_000}
     on_tier, standard, batch = quote(
         {**usage, "on": "2026-11-27", "processing": "priority"},

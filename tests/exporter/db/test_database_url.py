@@ -84,7 +84,7 @@ def test_the_wrong_part_of_a_url_is_named_and_is_a_usage_error(url: str, fault: 
         connect(url)
     assert fault in str(caught.value)
     assert "canary" not in str(caught.value)
-    # Whoever waits for the database also waits for a better URL.
+    # A script that waits for the database also waits for a better URL.
     assert isinstance(caught.value, DatabaseUnreachableError)
     result = CliRunner().invoke(main, ["report"], env={"TOKENLEDGER_DATABASE_URL": url})
     assert result.exit_code == 2

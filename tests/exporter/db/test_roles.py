@@ -174,7 +174,7 @@ def test_a_keeper_can_do_all_the_work_of_a_keeper(logins: Logins) -> None:
     with psycopg.connect(logins.owner) as connection:
         connection.execute(f"DROP TABLE {month}".encode())
     with psycopg.connect(logins.keeper) as connection:
-        assert deduplicate_marked(connection).set_aside == 1
+        assert deduplicate_marked(connection).moved == 1
     with psycopg.connect(logins.keeper, autocommit=True) as connection:
         assert make_months_ahead(connection) == ""
     assert is_refused(logins.reader, f"SELECT * FROM {month}")

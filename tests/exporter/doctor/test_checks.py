@@ -100,7 +100,7 @@ def test_an_empty_price_book_fails(database_url: str) -> None:
     ("rights", "detail", "remedy"),
     [
         ("SELECT", "may not INSERT", "as the app's database user"),
-        ("SELECT, INSERT", "may not delete the row", "as a user who may DELETE"),
+        ("SELECT, INSERT", "could not delete the test row", "as a user who may DELETE"),
     ],
     ids=["reader", "writer"],
 )

@@ -104,10 +104,10 @@ def test_a_pattern_is_refused_where_it_is_said(database_url: str, tmp_path: Path
         assert (done.exit_code, "repeats without a limit" in done.stderr) == (2, True)
 
 
-def test_a_pattern_that_is_there_already_harms_nobody(
+def test_a_stored_pattern_that_is_too_slow_does_no_harm(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An earlier release took it, or somebody put it there by hand."""
+    """An earlier release accepted it, or it was inserted with SQL."""
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "INSERT INTO token_ledger_prices (price_id, kind, provider, model, model_pattern,"

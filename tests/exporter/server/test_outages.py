@@ -57,7 +57,7 @@ def test_while_the_database_is_unavailable_senders_are_asked_to_retry(
     assert ask(database_url, COUNT) == [(1, 1, COST)]
 
 
-def test_ready_says_whether_rows_are_taken_while_nobody_sends(
+def test_ready_says_whether_rows_are_accepted_without_traffic(
     postgres_server: str, empty_database_url: str
 ) -> None:
     with serving(empty_database_url) as service:

@@ -227,12 +227,12 @@ def test_a_report_says_what_was_reported_twice_and_what_that_would_have_cost(
 ) -> None:
     write(database_url, GATEWAY, replace(FORGED, token="", scope=OURS))
     done = CliRunner().invoke(main, ["report", "--database-url", database_url])
-    assert "1 duplicate report of a call was set aside: $0.0035 that is not" in done.output
+    assert "1 duplicate report of a call was excluded: $0.0035 is not" in done.output
     document = CliRunner().invoke(
         main, ["report", "--format", "json", "--database-url", database_url]
     )
     [note] = json.loads(document.stdout)["coverage"]["notes"]
-    assert note.startswith("1 duplicate report of a call was set aside: $0.0035")
+    assert note.startswith("1 duplicate report of a call was excluded: $0.0035")
 
 
 def test_a_tenants_losses_are_only_in_its_own_coverage(database_url: str) -> None:

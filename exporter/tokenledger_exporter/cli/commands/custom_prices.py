@@ -45,12 +45,16 @@ def _rate_options(command: Callable[P, None]) -> Callable[P, None]:
 @click.option("--provider", "discount_provider", help="Provider that --discount applies to.")
 @click.option("--discount", metavar="PERCENT", help="Percentage off every list price.")
 @_rate_options
-@click.option("--per", default=1_000_000, type=click.IntRange(min=1), help="Tokens per price.")
+@click.option(
+    "--per", default=1_000_000, type=click.IntRange(min=1), help="Number of tokens per price."
+)
 @click.option("--tier", default="standard", help="Service tier.")
 @click.option("--from", "start", metavar="DATE", help="First day (UTC); default: today.")
 @click.option("--source", help="Source of the price, such as a contract number.")
 @click.option(
-    "--pattern", metavar="REGEX", help="Model names to match; default: MODEL and its dated names."
+    "--pattern",
+    metavar="REGEX",
+    help="Regular expression for model names; default: MODEL and its dated names.",
 )
 @database_option
 @explained
@@ -68,10 +72,10 @@ def set_price(  # noqa: PLR0913 - one argument per option
     database_url: str | None,
     **usd: str | None,
 ) -> None:
-    """Set the price of MODEL at PROVIDER from a day on, in US dollars per 1,000,000 tokens.
+    """Set the price of MODEL at PROVIDER from a given day, in US dollars per 1,000,000 tokens.
 
-    With --discount, lower every list price of --provider from a day on instead. Prices of earlier
-    days stay. To apply a price to calls that are already recorded, run 'tokenledger reprice'.
+    With --discount, lower every list price of --provider from that day instead. Earlier prices do
+    not change. To apply a price to calls that are already recorded, run 'tokenledger reprice'.
     """
     first = _first_day(start)
     if discount is not None:

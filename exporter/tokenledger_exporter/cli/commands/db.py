@@ -97,14 +97,18 @@ def print_script() -> None:
 
 @command.command("roles")
 @click.option("--prefix", default="tokenledger", help="Prefix of the role names.")
-@click.option("--sql", "only_print", is_flag=True, help="Print the statements, run nothing.")
-@click.option("--reader", metavar="NAME", help="Bind this role instead of creating roles.")
+@click.option("--sql", "only_print", is_flag=True, help="Print the SQL without running it.")
+@click.option(
+    "--reader",
+    metavar="NAME",
+    help="Give this role access to the organizations instead of creating roles.",
+)
 @click.option(
     "--organization",
     "organizations",
     multiple=True,
     metavar="ORG",
-    help="Organization the reader may see; repeatable; added to existing grants.",
+    help="Organization whose calls the reader may see; repeatable; adds to existing grants.",
 )
 @click.option("--all", "to_all", is_flag=True, help="Let the reader see every organization.")
 @database_option

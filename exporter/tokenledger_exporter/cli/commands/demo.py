@@ -1,4 +1,4 @@
-"""`tokenledger demo`: run a sample app against a throw-away ledger."""
+"""`tokenledger demo`: run a sample app against a temporary ledger."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 @click.command("demo")
 def command() -> None:
-    """Run a sample app against a throw-away Postgres and print what it cost.
+    """Run a sample app against a temporary Postgres and print what it cost.
 
     The demo needs no API key and no network: a local server stands in for OpenAI and Anthropic. It
     takes about ten seconds and deletes everything it created. It needs the extras 'embedded',

@@ -20,14 +20,14 @@ from tokenledger_exporter.cli.exit_codes import FINDINGS, UNREACHABLE, explained
     type=click.Choice(["text", "json"]),
     help="Output format.",
 )
-@click.option("--verify-rollups", is_flag=True, help="Compare the roll-ups with the calls instead.")
+@click.option("--verify-rollups", is_flag=True, help="Only compare the roll-ups with the calls.")
 @click.option("--repair", is_flag=True, help="With --verify-rollups: rebuild days that differ.")
 @database_option
 @explained
 def command(*, shape: str, verify_rollups: bool, repair: bool, database_url: str | None) -> None:
-    """Check every step from a call to the ledger.
+    """Check every step between an LLM call and its row in the ledger.
 
-    Exit codes: 0 ok, 1 findings, 3 database unreachable.
+    Exit codes: 0 ok, 1 problems found, 3 database unreachable.
     """
     from tokenledger_exporter.doctor.check import FAIL, OK
     from tokenledger_exporter.doctor.checks import compare_rollups, examine

@@ -57,7 +57,7 @@ def _print_round(done: Round, *, is_brief: bool) -> None:
     if not is_brief or rows != type(rows)():
         say(
             f"{counted(rows.settled, 'row')} checked for duplicates, "
-            f"{counted(rows.set_aside, 'duplicate')} moved, {rows.restored:,} restored"
+            f"{counted(rows.moved, 'duplicate')} moved, {rows.restored:,} restored"
         )
     if sums.days or (not is_brief and sums != type(sums)()):
         say(

@@ -55,14 +55,14 @@ def update(database_url: str | None) -> None:
 @command.command("list")
 @click.option("--provider", help="Only this provider.")
 @click.option("--model", help="Only price sheets that match this model name.")
-@click.option("--at", default="now", help="Day the prices apply: today, 2026-11-01 ...")
+@click.option("--at", default="now", help="Day to list prices for: today, 2026-11-01 ...")
 @format_option
 @database_option
 @explained
 def list_prices(
     *, provider: str | None, model: str | None, at: str, shape: str, database_url: str | None
 ) -> None:
-    """List the price sheets that apply on a day, in US dollars per 1,000,000 tokens."""
+    """List the price sheets for a given day, in US dollars per 1,000,000 tokens."""
     from tokenledger_exporter.domain.provider_names import ledger_name
     from tokenledger_exporter.domain.time_expressions import parse_moment
     from tokenledger_exporter.pricing.catalog.lookup import LIST_COLUMNS, LIST_SHOWN, listed
@@ -93,7 +93,7 @@ def list_prices(
 def show(  # noqa: PLR0913 - one argument per option
     *, provider: str, model: str, at: str, tier: str, shape: str, database_url: str | None
 ) -> None:
-    """Show the prices that a call of MODEL at PROVIDER is charged."""
+    """Show the prices that apply to a call of MODEL at PROVIDER."""
     from tokenledger_exporter.domain.provider_names import ledger_name
     from tokenledger_exporter.domain.time_expressions import parse_moment
     from tokenledger_exporter.pricing.catalog.lookup import SHOW_COLUMNS, shown
@@ -189,11 +189,11 @@ def missing(*, since: str, until: str, shape: str, database_url: str | None) -> 
 @click.option(
     "--database-url",
     metavar="URL",
-    help="Ledger to take prices from; default: the installed genai-prices package.",
+    help="Ledger to read prices from; default: the installed genai-prices package.",
 )
 @explained
 def quote(*, file: TextIO, shape: str, database_url: str | None) -> None:
-    """Compute what token counts cost: one JSON object per line in, one per line out.
+    """Compute the cost of token counts: reads and prints one JSON object per line.
 
     FILE '-' reads standard input. Fields: provider, model, on, processing, input_tokens (includes
     cached tokens), cache_read, cache_write_5m, cache_write_1h, output_tokens. Exit 1 if a line has

@@ -1,4 +1,4 @@
-"""`tokenledger purge` deletes calls; `tokenledger erase` replaces a user id by a pseudonym."""
+"""`tokenledger purge` deletes calls; `tokenledger erase` replaces a user id with a pseudonym."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 @click.command("purge")
-@click.option("--project", help="Calls of this project.")
-@click.option("--user", help="Calls of this user.")
-@click.option("--organization", help="Calls of this organization.")
+@click.option("--project", help="Only calls of this project.")
+@click.option("--user", help="Only calls of this user.")
+@click.option("--organization", help="Only calls of this organization.")
 @click.option(
     "--where",
     multiple=True,
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 )
 @click.option("--from", "since", metavar="TIME", help="Start, inclusive; default: no limit.")
 @click.option("--to", "until", metavar="TIME", help="End, exclusive; default: no limit.")
-@click.option("--simulate", is_flag=True, help="Count the rows, change nothing.")
+@click.option("--simulate", is_flag=True, help="Count the rows without deleting them.")
 @click.option(
     "--include-aggregates",
     is_flag=True,
-    help="Also delete roll-ups of months whose events retention dropped.",
+    help="Also delete the roll-ups of months whose calls retention has already dropped.",
 )
 @click.option(
     "--erase", "erase_user", is_flag=True, help="With --user: same as 'tokenledger erase'."
@@ -83,7 +83,7 @@ def command(  # noqa: PLR0913 - one argument per option
 @database_option
 @explained
 def erase_command(*, user: str, database_url: str | None) -> None:
-    """Replace a user id by a random pseudonym in all rows; costs stay.
+    """Replace a user id with a random pseudonym in all rows; costs do not change.
 
     Rows that are still in a spool are erased when they are written.
     """

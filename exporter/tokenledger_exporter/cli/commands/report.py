@@ -31,7 +31,11 @@ from tokenledger_exporter.cli.waiting import warn_of_waiting_calls
     help="Output format.",
 )
 @click.option("--as-of", metavar="TIME", help="Report what the ledger contained at TIME.")
-@click.option("--as-if", metavar="MODEL", help="Price all calls as [PROVIDER/]MODEL.")
+@click.option(
+    "--as-if",
+    metavar="MODEL",
+    help="Show what the calls would cost at the prices of [PROVIDER/]MODEL.",
+)
 @click.option(
     "--where",
     multiple=True,
@@ -42,7 +46,7 @@ from tokenledger_exporter.cli.waiting import warn_of_waiting_calls
     "--timezone",
     default="UTC",
     metavar="NAME",
-    help="Time zone of hours, days and months, such as Europe/Berlin.",
+    help="Time zone for hours, days and months, such as America/New_York.",
 )
 @click.option("--compare", is_flag=True, help="Compare with the previous period of equal length.")
 @click.option(

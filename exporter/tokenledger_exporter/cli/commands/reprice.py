@@ -26,8 +26,8 @@ _COLUMNS: Final = ("provider", "model", "rows", "filled", "old_usd", "new_usd", 
 @click.option("--model", "models", multiple=True, help="Only this model; repeatable.")
 @click.option("--provider", "providers", multiple=True, help="Only this provider; repeatable.")
 @click.option("--status", help=f"Cost statuses, comma-separated: {', '.join(_STATUSES)}.")
-@click.option("--dry-run", is_flag=True, help="Show the difference, change nothing.")
-@click.option("--reason", help="Reason to record; default: the command.")
+@click.option("--dry-run", is_flag=True, help="Show the difference without changing anything.")
+@click.option("--reason", help="Reason to store with each change; default: the command line.")
 @format_option
 @database_option
 @explained
@@ -43,7 +43,7 @@ def command(  # noqa: PLR0913 - one argument per option
     shape: str,
     database_url: str | None,
 ) -> None:
-    """Recalculate the cost of recorded calls with the prices of their time.
+    """Recalculate the cost of recorded calls with the prices in effect when they were made.
 
     It prints the difference, then updates the rows. Each changed cost is recorded in
     token_ledger_repricings: old and new cost, who, when and why. Calls that no longer have a price

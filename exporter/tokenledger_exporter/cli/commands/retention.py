@@ -16,17 +16,22 @@ if TYPE_CHECKING:
 
 @click.group("retention")
 def command() -> None:
-    """Set how long calls are kept and drop older months; by default they are kept forever."""
+    """Set how long calls are kept and drop older months; by default, calls are kept forever."""
 
 
 @command.command("set")
-@click.option("--keep", required=True, metavar="PERIOD", help="400d, 13mo, 2y or forever.")
+@click.option(
+    "--keep",
+    required=True,
+    metavar="PERIOD",
+    help="How long to keep calls: 400d, 13mo, 2y or forever.",
+)
 @click.option(
     "--archive",
     "folder",
     default="",
     metavar="DIR",
-    help="Export each month there before the drop.",
+    help="Export each month to this directory before it is dropped.",
 )
 @database_option
 @explained
@@ -42,7 +47,7 @@ def set_command(*, keep: str, folder: str, database_url: str | None) -> None:
 @database_option
 @explained
 def show_command(*, database_url: str | None) -> None:
-    """Show the setting and the first day that is kept."""
+    """Show the retention period and the earliest day that is kept."""
     from tokenledger_exporter.maintenance.retention import show_retention
 
     with open_database(database_url) as url:
@@ -50,7 +55,7 @@ def show_command(*, database_url: str | None) -> None:
 
 
 @command.command("run")
-@click.option("--simulate", is_flag=True, help="List the months, drop nothing.")
+@click.option("--simulate", is_flag=True, help="List the months without dropping them.")
 @database_option
 @explained
 def run_command(*, simulate: bool, database_url: str | None) -> None:

@@ -38,7 +38,7 @@ _PREFIX = "TOKENLEDGER_SERVER_"
 @click.option(
     "--new-token",
     metavar="ORGANIZATION",
-    help="Print a new token and its line for the tokens file, and exit; * is any organization.",
+    help="Print a new token and its line for the tokens file, then exit; * is any organization.",
 )
 @click.option(
     "--tls-cert",
@@ -82,41 +82,41 @@ _PREFIX = "TOKENLEDGER_SERVER_"
     default=30,
     type=click.IntRange(1),
     envvar=f"{_PREFIX}MAX_AGE_DAYS",
-    help="Maximum age of a call from a sender that is bound to one organization.",
+    help="Maximum age in days of a call from a sender that is bound to one organization.",
 )
 @click.option(
     "--max-age-days-any",
     default=400,
     type=click.IntRange(1),
     envvar=f"{_PREFIX}MAX_AGE_DAYS_ANY",
-    help="Maximum age of a call from any other sender.",
+    help="Maximum age in days of a call from any other sender.",
 )
 @click.option(
     "--max-body-mib",
     default=4,
     type=click.IntRange(1),
     envvar=f"{_PREFIX}MAX_BODY_MIB",
-    help="Maximum size of a request, uncompressed.",
+    help="Maximum size of an uncompressed request, in MiB.",
 )
 @click.option(
     "--max-waiting",
     default=10_000,
     type=click.IntRange(1),
     envvar=f"{_PREFIX}MAX_WAITING",
-    help="Calls of a worker that may wait for their COMMIT; more are refused with 429.",
+    help="Maximum calls per worker that wait to be committed; further requests get 429.",
 )
 @click.option(
     "--max-values",
     default=10_000,
     type=click.IntRange(0),
     envvar=f"{_PREFIX}MAX_VALUES",
-    help="Values of a dimension per hour; later ones become __other__; 0 is unlimited.",
+    help="Maximum values per dimension and hour; others become __other__; 0 is unlimited.",
 )
 @click.option(
     "--keep/--no-keep",
     "runs_maintenance",
     default=True,
-    help="Also run the maintenance of `tokenledger keep`.",
+    help="Also run the tasks of `tokenledger keep`.",
 )
 @database_option
 @explained

@@ -139,7 +139,7 @@ def difference(
     cursor = connection.cursor(row_factory=class_row(PriceRow))
     known = {_key(r): r for r in cursor.execute(_SQL["listed_rows"], {"provider": provider})}
     new = {_key(r): r for r in package if provider in {None, r.provider}}
-    changes = [("only in the book", row) for key, row in known.items() if key not in new]
+    changes = [("only in the ledger", row) for key, row in known.items() if key not in new]
     changes += [("only in the package", row) for key, row in new.items() if key not in known]
     return [_changed(change, row) for change, row in sorted(changes, key=_change_order)]
 
@@ -221,7 +221,7 @@ def _change_order(change: tuple[str, PriceRow]) -> tuple[str, ...]:
 
 
 def _changed(change: str, row: PriceRow) -> Row:
-    in_book = change == "only in the book"
+    in_book = change == "only in the ledger"
     price = f"{plain_usd(row.usd)} {row.unit}"
     return {
         "change": change,

@@ -40,7 +40,7 @@ def main() -> int:
             "NO_PROXY": "*",
         }
         if script.suffix == ".mjs":
-            # Node finds packages beside the script only.
+            # Node finds packages next to the script only.
             shutil.copy(_EMITTERS / "spans.mjs", where)
             script = Path(shutil.copy(script, where))
             command = ["node", str(script)]

@@ -98,7 +98,7 @@ _BY_PATH: Final = (
 
 
 class Loopback(DemoProvider):
-    """The fake provider, and beside it the four it does not know."""
+    """The fake provider, and the four that it does not know."""
 
     @override
     def next_script(self) -> Script:

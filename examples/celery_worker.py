@@ -10,7 +10,7 @@ opentelemetry-instrument --traces_exporter tokenledger --metrics_exporter none \
 
 # The producer, in another terminal.
 opentelemetry-instrument --traces_exporter none --metrics_exporter none \
-    --logs_exporter none python celery_worker.py "The export stops at 80 %."
+    --logs_exporter none python celery_worker.py "The export stops at 80%."
 """
 
 from __future__ import annotations

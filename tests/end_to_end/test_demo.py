@@ -144,7 +144,7 @@ def test_models_and_users_are_distinguished(demo: Ended) -> None:
 
 def test_what_has_no_price_is_said_and_not_counted_as_free(demo: Ended) -> None:
     assert demo.cells("experiment")[1:4] == ["unknown", "1", "1"]
-    assert "coverage: 42 of 43 calls priced (97.6 %), 1 unpriced" in demo.output
+    assert "coverage: 42 of 43 calls priced (97.6%), 1 unpriced" in demo.output
 
 
 def test_the_reports_fit_80_columns(demo: Ended) -> None:

@@ -51,7 +51,7 @@ class Coverage:
         """One line: which share is priced, and every other status that occurs."""
         if not self.calls and not self.lost:
             return "coverage: no calls yet"
-        share = _percent(self.priced, self.calls) if self.calls else "0 %"
+        share = _percent(self.priced, self.calls) if self.calls else "0%"
         states = ("partial", "estimated", "unpriced", "unmeasured", "lost")
         others = [f"{getattr(self, state)} {state}" for state in states if getattr(self, state)]
         others += [f"{self.not_settled} not settled"] if self.not_settled else []
@@ -60,9 +60,9 @@ class Coverage:
 
 
 def _percent(part: int, whole: int) -> str:
-    """The share of a part with one decimal, rounded down: only all of it is 100.0 %."""
+    """The share of a part with one decimal, rounded down: only all of it is 100.0%."""
     tenths = 1_000 * part // whole
-    return f"{tenths // 10}.{tenths % 10} %"
+    return f"{tenths // 10}.{tenths % 10}%"
 
 
 def coverage_of(row: Mapping[str, Any], *, lost: int = 0) -> Coverage:

@@ -82,7 +82,7 @@ def test_a_report_by_any_dimension_adds_up_to_the_total() -> None:
 def test_a_table_ends_with_the_coverage_line() -> None:
     result = run("report", "--by", "model")
     assert result.stdout.splitlines()[-1] == (
-        "coverage: 3 of 5 calls priced (60.0 %), 1 unpriced, 1 unmeasured"
+        "coverage: 3 of 5 calls priced (60.0%), 1 unpriced, 1 unmeasured"
     )
     assert "0.300000" in result.stdout
 
@@ -93,7 +93,7 @@ def test_a_csv_file_holds_the_rows_and_standard_error_their_coverage() -> None:
     costs = {row["model"]: row["cost_usd"] for row in csv.DictReader(io.StringIO(result.stdout))}
     assert costs == {"gpt-4o": "0.3", "claude-opus-5": "0.000000001", "acme-7b": ""}
     assert result.stderr == (
-        "tokenledger: coverage: 3 of 5 calls priced (60.0 %), 1 unpriced, 1 unmeasured\n"
+        "tokenledger: coverage: 3 of 5 calls priced (60.0%), 1 unpriced, 1 unmeasured\n"
     )
 
 

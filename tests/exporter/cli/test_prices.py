@@ -263,7 +263,7 @@ def test_a_discount_lowers_list_prices_but_not_custom_prices() -> None:
     assert million("openai", "gpt-4", on="2026-03-01") == "20"
     assert run(*words).stdout.startswith("0 new price sheets")
     shown = rows("prices", "show", "openai", "gpt-4o", "--at", "2026-03-01")
-    assert shown[0]["source"].startswith("discount 12.5 % off openai/gpt-4o/standard/")
+    assert shown[0]["source"].startswith("discount 12.5% off openai/gpt-4o/standard/")
 
 
 @pytest.mark.usefixtures("ledger_url")

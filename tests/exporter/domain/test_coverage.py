@@ -1,4 +1,4 @@
-"""Coverage: only all of the calls are 100.0 %."""
+"""Coverage: only all of the calls are 100.0%."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tokenledger_exporter.domain.coverage import Coverage
 @pytest.mark.parametrize(
     ("priced", "unpriced", "share"),
     [
-        (6014, 1, "99.9 %"),
-        (6015, 0, "100.0 %"),
-        (1, 2, "33.3 %"),
-        (2, 1, "66.6 %"),
-        (0, 7, "0.0 %"),
+        (6014, 1, "99.9%"),
+        (6015, 0, "100.0%"),
+        (1, 2, "33.3%"),
+        (2, 1, "66.6%"),
+        (0, 7, "0.0%"),
     ],
 )
 def test_the_share_is_rounded_down(priced: int, unpriced: int, share: str) -> None:

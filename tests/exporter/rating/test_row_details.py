@@ -64,7 +64,7 @@ def test_estimates_are_included_in_sums_and_listed_separately(database_url: str)
         )
     assert report.totals.cost_usd == 2 * Decimal("0.0035")
     assert (report.coverage.priced, report.coverage.estimated) == (1, 1)
-    assert report.coverage.sentence == "coverage: 1 of 2 calls priced (50.0 %), 1 estimated"
+    assert report.coverage.sentence == "coverage: 1 of 2 calls priced (50.0%), 1 estimated"
     view = "SELECT calls, priced, estimated, unpriced, unmeasured FROM token_ledger_coverage"
     assert ask(database_url, view) == [(2, 1, 1, 0, 0)]
     assert TokenLedgerQueries(database_url).get_cost_summary(1).total_cost == Decimal("0.0070")

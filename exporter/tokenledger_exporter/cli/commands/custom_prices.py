@@ -128,7 +128,7 @@ def _set_discount(provider: str, discount: str, first: date, database_url: str |
         added = add_sheets(connection, sheets)
     new = sum(sheet.is_new for sheet in added)
     say(
-        f"{counted(new, 'new price sheet')} of {ledger_name(provider)} with {discount} % off "
+        f"{counted(new, 'new price sheet')} of {ledger_name(provider)} with {discount}% off "
         f"from {first}, {len(added) - new} already existed"
     )
 

@@ -147,7 +147,7 @@ def discounted(
                 replace(rate, usd=MONEY.multiply(rate.usd, factor)) for rate in sheet.rates
             ),
             valid_from=max(start, sheet.valid_from or start),
-            source=f"{DISCOUNT}{plain_usd(percent)} % off {price_id} ({sheet.source})",
+            source=f"{DISCOUNT}{plain_usd(percent)}% off {price_id} ({sheet.source})",
         )
         for price_id, sheet in listed.items()
         if _before(start, sheet.valid_to)

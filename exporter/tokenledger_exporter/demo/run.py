@@ -1,6 +1,6 @@
 """`tokenledger demo`: an ordinary app, a real Postgres, a stand-in for the providers, and the cost.
 
-Everything lives in a throw-away folder that is removed at the end, also on Ctrl-C and on failure.
+Everything lives in a temporary folder that is removed at the end, also on Ctrl-C and on failure.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _run() -> None:
     began = time.monotonic()
     since = datetime.now(timezone.utc) - timedelta(minutes=1)
     with tempfile.TemporaryDirectory(prefix="tokenledger-demo-") as folder:
-        _step("starting a throw-away Postgres")
+        _step("starting a temporary Postgres")
         with temporary_postgres() as database_url:
             _step("creating the ledger and its price book")
             migrate(database_url)

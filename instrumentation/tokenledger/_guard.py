@@ -45,7 +45,7 @@ def report_invalid(argument: str, problem: str) -> None:
     """
     if _count(argument):
         LOGGER.warning(
-            "TokenLedger: %s was ignored: %s. Further ones are only counted; see "
+            "tokenledger: %s was ignored: %s. Further ones are only counted; see "
             "tokenledger.health()",
             argument,
             problem,

@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import click
+
 from tokenledger_exporter.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import ParamSpec
+
+    P = ParamSpec("P")
+
+
+def where_option(command: Callable[P, None]) -> Callable[P, None]:
+    """Add `--where` to a command that reads calls."""
+    return click.option(
+        "--where",
+        multiple=True,
+        metavar="DIMENSION=VALUE",
+        help="Filter; repeatable. Values of one dimension are alternatives.",
+    )(command)
 
 
 def conditions(filters: tuple[str, ...]) -> dict[str, list[str]]:

@@ -17,13 +17,23 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
 
-UNTIL_HELP: Final = "End of the period, in the same forms; a named day is included."
+UNTIL_HELP: Final = "End of the period, in the same formats; a named day is included."
 MONTH_HELP: Final = "A whole month instead: 2026-10, last or this."
 
 
 def month_option(command: Callable[P, None]) -> Callable[P, None]:
     """Add `--month` to a command that takes `--since` and `--until`."""
     return click.option("--month", metavar="MONTH", help=MONTH_HELP)(command)
+
+
+def timezone_option(command: Callable[P, None]) -> Callable[P, None]:
+    """Add `--timezone` to a command that shows days or times."""
+    return click.option(
+        "--timezone",
+        default="UTC",
+        metavar="NAME",
+        help="Time zone for hours, days and months, such as America/New_York.",
+    )(command)
 
 
 def read_period(

@@ -28,7 +28,7 @@ from tokenledger_exporter.store import duplicates
 from tokenledger_semconv.dimensions import ROLLUP_DIMENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     import psycopg
@@ -117,20 +117,9 @@ def purge(  # noqa: PLR0913 - one argument per filter
         InvalidRequestError: there is no condition, its value is empty, or the dimension is unknown.
         LedgerError: the database reported an error; nothing was deleted.
     """
-    named_filters = {"project": project, "user": user, "organization": organization}
-    filters = {
-        **(where or {}),
-        **{name: value for name, value in named_filters.items() if value is not None},
-    }
-    if not filters:
-        raise InvalidRequestError(
-            "no filter; give a project, a user, an organization or another dimension (a period "
-            "alone is not enough)"
-        )
-    if empty := [name for name, value in filters.items() if _is_empty(value)]:
-        raise InvalidRequestError(
-            f"the value of {', '.join(empty)} is empty (is a shell variable unset?)"
-        )
+    filters = _merge_filters(
+        where, {"project": project, "user": user, "organization": organization}
+    )
     bounds = (
         time_from and with_zone(time_from),
         time_to and with_zone(time_to),
@@ -144,14 +133,35 @@ def purge(  # noqa: PLR0913 - one argument per filter
         if include_aggregates:
             purged = replace(purged, aggregates=_final_sums(connection, verb, filters, bounds))
         if not simulate:
-            shown = {
-                name: value if name in _NON_PERSONAL_DIMENSIONS else ""
-                for name, value in filters.items()
-            }
-            log_action(connection, "purge", asdict(purged), shown, bounds)
+            log_action(connection, "purge", asdict(purged), _without_people(filters), bounds)
     if not simulate:
         _refresh_sums(database_url)
     return purged
+
+
+def _merge_filters(where: Where | None, named: Mapping[str, str | None]) -> Where:
+    """All conditions; raises if there is none or one has an empty value."""
+    filters = {
+        **(where or {}),
+        **{name: value for name, value in named.items() if value is not None},
+    }
+    if not filters:
+        raise InvalidRequestError(
+            "no filter; give a project, a user, an organization or another dimension (a period "
+            "alone is not enough)"
+        )
+    if empty := [name for name, value in filters.items() if _is_empty(value)]:
+        raise InvalidRequestError(
+            f"the value of {', '.join(empty)} is empty (is a shell variable unset?)"
+        )
+    return filters
+
+
+def _without_people(filters: Where) -> dict[str, object]:
+    """The conditions as they may be logged: a value that can be a person is left out."""
+    return {
+        name: value if name in _NON_PERSONAL_DIMENSIONS else "" for name, value in filters.items()
+    }
 
 
 async def apurge(  # noqa: PLR0913 - the arguments of `purge`

@@ -29,7 +29,7 @@ A dimension of the report is a sort key too, in ascending order.
 
 
 def check_order(order_by: str, names: Sequence[str]) -> None:
-    """Refuse what is no sort key of a report by these dimensions.
+    """Reject an unknown sort key of a report by these dimensions.
 
     Raises:
         InvalidRequestError: the message lists the sort keys.

@@ -6,16 +6,10 @@ import csv
 import io
 import json
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
-from click.testing import CliRunner
 
-from tokenledger_exporter.cli import main
-
-if TYPE_CHECKING:
-    from click.testing import Result
+from support.command_line import fill_ledger, run
 
 ROWS = """
 INSERT INTO token_ledger_events
@@ -32,14 +26,7 @@ VALUES
 
 @pytest.fixture(autouse=True)
 def ledger_url(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    with psycopg.connect(database_url) as connection:
-        connection.execute(ROWS)
-    monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)
-    return database_url
-
-
-def run(*words: str) -> Result:
-    return CliRunner().invoke(main, words)
+    return fill_ledger(database_url, ROWS, monkeypatch)
 
 
 def test_calls_are_listed_newest_first_with_what_identifies_and_costs_them() -> None:

@@ -9,17 +9,12 @@ import os
 import subprocess
 import sys
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from click.testing import CliRunner
 
-from tokenledger_exporter.cli import main
+from support.command_line import fill_ledger, run
 from tokenledger_semconv.dimensions import DIMENSIONS
-
-if TYPE_CHECKING:
-    from click.testing import Result
 
 ROWS = """
 INSERT INTO token_ledger_events
@@ -35,14 +30,7 @@ VALUES
 
 @pytest.fixture
 def ledger_url(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    with psycopg.connect(database_url) as connection:
-        connection.execute(ROWS)
-    monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)
-    return database_url
-
-
-def run(*words: str) -> Result:
-    return CliRunner().invoke(main, words)
+    return fill_ledger(database_url, ROWS, monkeypatch)
 
 
 @pytest.mark.usefixtures("ledger_url")

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
-from click.testing import CliRunner
 
+from support.command_line import fill_ledger, run
 from support.spools import HEADER
-from tokenledger_exporter.cli import main
 from tokenledger_exporter.db.connection import fingerprint
 from tokenledger_exporter.spool.permissions import spool_folder
 from tokenledger_exporter.spool.spool import Spool
 from tokenledger_semconv.settings import read_settings
-
-if TYPE_CHECKING:
-    from click.testing import Result
 
 ROWS = """
 SELECT token_ledger_add_partitions('2026-08-01', '2026-11-01');
@@ -34,14 +28,7 @@ VALUES
 
 @pytest.fixture
 def ledger_url(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    with psycopg.connect(database_url) as connection:
-        connection.execute(ROWS)
-    monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)
-    return database_url
-
-
-def run(*words: str) -> Result:
-    return CliRunner().invoke(main, words)
+    return fill_ledger(database_url, ROWS, monkeypatch)
 
 
 def costs(*words: str) -> dict[tuple[str, ...], str]:

@@ -9,8 +9,8 @@ import click
 
 from tokenledger_exporter.cli.database import database_option, format_option, open_database
 from tokenledger_exporter.cli.exit_codes import explained, warn
-from tokenledger_exporter.cli.filters import conditions
-from tokenledger_exporter.cli.period import UNTIL_HELP, month_option, read_period
+from tokenledger_exporter.cli.filters import conditions, where_option
+from tokenledger_exporter.cli.period import UNTIL_HELP, month_option, read_period, timezone_option
 from tokenledger_exporter.cli.waiting import warn_of_waiting_calls
 
 if TYPE_CHECKING:
@@ -30,18 +30,8 @@ _WHOLE: Final = ("id", "time")
 @click.option("--since", default="7d", help="Start of the period: 7d, 24h, today, 2026-11-01 ...")
 @click.option("--until", default="now", help=UNTIL_HELP)
 @month_option
-@click.option(
-    "--where",
-    multiple=True,
-    metavar="DIMENSION=VALUE",
-    help="Filter; repeatable. Values of one dimension are alternatives.",
-)
-@click.option(
-    "--timezone",
-    default="UTC",
-    metavar="NAME",
-    help="Time zone of days and of the times in a table, such as Europe/Berlin.",
-)
+@where_option
+@timezone_option
 @click.option("--limit", default=20, type=click.IntRange(min=1), help="Maximum number of calls.")
 @format_option
 @database_option

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
 from tokenledger_exporter.cli.exit_codes import explained, warn
-from tokenledger_exporter.cli.filters import conditions
-from tokenledger_exporter.cli.period import UNTIL_HELP, month_option, read_period
+from tokenledger_exporter.cli.filters import conditions, where_option
+from tokenledger_exporter.cli.period import UNTIL_HELP, month_option, read_period, timezone_option
 from tokenledger_exporter.cli.waiting import warn_of_waiting_calls
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from tokenledger_exporter.queries.report import Report, ReportRequest
 
 
 @click.command("report")
@@ -36,18 +43,8 @@ from tokenledger_exporter.cli.waiting import warn_of_waiting_calls
     metavar="MODEL",
     help="Show what the calls would cost at the prices of [PROVIDER/]MODEL.",
 )
-@click.option(
-    "--where",
-    multiple=True,
-    metavar="DIMENSION=VALUE",
-    help="Filter; repeatable. Values of one dimension are alternatives.",
-)
-@click.option(
-    "--timezone",
-    default="UTC",
-    metavar="NAME",
-    help="Time zone for hours, days and months, such as America/New_York.",
-)
+@where_option
+@timezone_option
 @click.option("--compare", is_flag=True, help="Compare with the previous period of equal length.")
 @click.option(
     "--show-sql", is_flag=True, help="Print the SQL with its values instead of the report."
@@ -75,12 +72,9 @@ def command(  # noqa: PLR0913 - one argument per option
     from tokenledger_exporter.db.connection import reading
     from tokenledger_exporter.db.dimensions import zone_of
     from tokenledger_exporter.db.shown_sql import collect_sql
-    from tokenledger_exporter.db.steps import run_steps
     from tokenledger_exporter.domain.time_expressions import parse_moment
     from tokenledger_exporter.errors import InvalidRequestError
-    from tokenledger_exporter.queries.report import ReportRequest, compared_steps, report_steps
-    from tokenledger_exporter.queries.what_if import build_as_if
-    from tokenledger_exporter.render.report import render
+    from tokenledger_exporter.queries.report import ReportRequest
 
     if sum(map(bool, (as_of, as_if, compare))) > 1:
         raise InvalidRequestError(
@@ -99,26 +93,36 @@ def command(  # noqa: PLR0913 - one argument per option
         zone=timezone,
         order_by=_order(sort, names),
     )
-    with (
-        open_database(database_url) as url,
-        reading(url) as connection,
-        connection.transaction(),
-        collect_sql() as statements,
-    ):
-        if as_if:
-            result = build_as_if(connection, request, as_if)
-        else:
-            steps = compared_steps(request) if compare else report_steps(request)
-            result = run_steps(connection, steps)
-        if not show_sql:
-            warn_of_waiting_calls(url)
-    if show_sql:
-        click.echo("\n\n".join(statements))
-        return
-    click.echo(render(result, shape), nl=False)
+    with open_database(database_url) as url:
+        with reading(url) as connection, connection.transaction(), collect_sql() as statements:
+            report = _read(connection, request, as_if, compare=compare)
+        if show_sql:
+            click.echo("\n\n".join(statements))
+            return
+        warn_of_waiting_calls(url)
+    _print(report, shape)
+
+
+def _read(
+    connection: psycopg.Connection[Any], request: ReportRequest, as_if: str | None, *, compare: bool
+) -> Report:
+    from tokenledger_exporter.db.steps import run_steps
+    from tokenledger_exporter.queries.report import compared_steps, report_steps
+    from tokenledger_exporter.queries.what_if import build_as_if
+
+    if as_if:
+        return build_as_if(connection, request, as_if)
+    return run_steps(connection, compared_steps(request) if compare else report_steps(request))
+
+
+def _print(report: Report, shape: str) -> None:
+    """Print the report, and on standard error what its format has no place for."""
+    from tokenledger_exporter.render.report import render
+
+    click.echo(render(report, shape), nl=False)
     if shape == "csv":
-        warn(result.coverage.sentence)
-    for note in result.notes:
+        warn(report.coverage.sentence)
+    for note in report.notes:
         warn(f"note: {note}")
 
 

@@ -145,7 +145,9 @@ def diff(*, provider: str | None, shape: str, database_url: str | None) -> None:
     name = ledger_name(provider) if provider else None
     with ledger_connection(database_url) as connection:
         rows = difference(connection, package_rows(), name)
-    click.echo(render_rows(DIFF_COLUMNS, rows, shape), nl=False)
+    whole, optional = ("model", "price_id"), ("price_id",)
+    table = render_rows(DIFF_COLUMNS, rows, shape, optional=optional, whole=whole)
+    click.echo(table, nl=False)
     if rows:
         counts = ", ".join(f"{count} {change}" for change, count in change_counts(rows).items())
         fail(f"{counts}; 'tokenledger prices update' loads the package's prices", FINDINGS)

@@ -251,6 +251,20 @@ them. Boolean. Our instrumentors."""
 REPORTED_COST: Final = "tokenledger.cost.reported_usd"
 """The cost that the provider itself reports (OpenRouter). Number, US dollars. Our instrumentors."""
 
+COST_SOURCE: Final = "tokenledger.cost.source"
+"""The field of the response that reports the cost (`usage.cost`), or `track`. String. Our
+instrumentors."""
+
+CONVENTIONS_COST: Final = "gen_ai.usage.cost.amount"
+"""The cost of a call. Number, in the currency of `gen_ai.usage.cost.currency`. Proposed for the
+GenAI conventions (pull request 443, read 2026-11-28); some emitters have it."""
+
+CONVENTIONS_COST_CURRENCY: Final = "gen_ai.usage.cost.currency"
+"""The currency of the cost, ISO 4217. String."""
+
+CONVENTIONS_COST_SOURCE: Final = "gen_ai.usage.cost.source"
+"""Who computed the cost: `provider`, if it was in the response, or `local`. String."""
+
 SDK_VERSION: Final = "tokenledger.sdk.version"
 """The SDK that made the call and its release (`openai 3.54.0`). String. Our instrumentors."""
 

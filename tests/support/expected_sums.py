@@ -30,6 +30,10 @@ _STATES: Final = """
     count(*) FILTER (WHERE cost_status = 'unmeasured') AS unmeasured,
     count(*) FILTER (WHERE NOT settled) AS not_settled
 """
+_REPORTED: Final = """
+    count(*) FILTER (WHERE cost_status = 'reported') AS reported,
+    count(*) FILTER (WHERE token_ledger_cost_differs(reported_cost_usd, cost_usd)) AS cost_differs
+"""
 _OF_CALLS: Final = f"""
 SELECT
     (timestamp AT TIME ZONE 'UTC')::date AS day, {{columns}} count(*) AS calls,
@@ -37,11 +41,13 @@ SELECT
     COALESCE(sum(output_tokens), 0) AS output_tokens,
     COALESCE(sum(cached_tokens), 0) AS cached_tokens,
     sum(cost_usd) AS cost_usd,
-    count(*) FILTER (WHERE cost_usd IS NULL) AS calls_without_cost, {_STATES}
+    count(*) FILTER (WHERE cost_usd IS NULL) AS calls_without_cost, {_STATES}, {_REPORTED}
 FROM token_ledger_events GROUP BY {{columns}} day
 """
 _COVERAGE: Final = f"""
-SELECT (timestamp AT TIME ZONE 'UTC')::date AS day, count(*) AS calls, {_STATES}, 0::bigint AS lost
+SELECT
+    (timestamp AT TIME ZONE 'UTC')::date AS day, count(*) AS calls, {_STATES}, 0::bigint AS lost,
+    {_REPORTED}
 FROM token_ledger_events GROUP BY day
 """
 

@@ -72,6 +72,9 @@ TEXTS: Final = (
 )
 """Values of a call that are text, in the order of `SpanFields.texts`."""
 
+COST_AMOUNT: Final = "cost_amount"
+"""Value of a call that is a reported cost only with the right currency and source."""
+
 OTHERS: Final = ("first_chunk_seconds", "estimated", "reported_cost")
 """Values of a call that are not text, in the order of `SpanFields.others`."""
 

@@ -15,6 +15,7 @@ import msgspec
 
 from tokenledger_exporter.dialects.dialect import (
     COLUMN,
+    COST_AMOUNT,
     COUNT,
     DETAIL,
     OTHERS,
@@ -119,7 +120,7 @@ def _plan(dialect: Dialect, names: tuple[str, ...]) -> _Plan | None:
             return None
         groups[group][name] = position
     counts, call_values = groups[COUNT], groups[VALUE]
-    if dialect.adjust is not None or not _are_complete(counts):
+    if dialect.adjust is not None or COST_AMOUNT in call_values or not _are_complete(counts):
         return None
     texts = [call_values.get(name, _NO_TEXT) for name in TEXTS]
     return _Plan(

@@ -84,6 +84,9 @@ _VALUES: Final = values(
     ),
     speed=attributes.ANTHROPIC_SPEED,
     inference_geo=(attributes.ANTHROPIC_INFERENCE_GEO, attributes.OPENAI_REGION),
+    cost_amount=attributes.CONVENTIONS_COST,
+    cost_currency=attributes.CONVENTIONS_COST_CURRENCY,
+    cost_source=attributes.CONVENTIONS_COST_SOURCE,
 )
 
 _COLUMNS: Final = {
@@ -123,6 +126,7 @@ _OURS: Final[dict[str, Field]] = {
         reported_cost=attributes.REPORTED_COST,
         usage=attributes.PROVIDER_USAGE,
     ),
+    attributes.COST_SOURCE: (DETAIL, attributes.COST_SOURCE, True),
 }
 
 # Additional billed usage becomes separate rows, so only our own emitters may report it.

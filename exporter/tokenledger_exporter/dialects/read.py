@@ -19,7 +19,14 @@ from tokenledger_exporter.dialects.attribution import (
 )
 from tokenledger_exporter.dialects.bounds import MAX_WORD_LETTERS, bounded
 from tokenledger_exporter.dialects.call import CallFacts, missing_usage
-from tokenledger_exporter.dialects.dialect import COUNT, OTHERS, TEXTS, RawFields, SpanFields
+from tokenledger_exporter.dialects.dialect import (
+    COST_AMOUNT,
+    COUNT,
+    OTHERS,
+    TEXTS,
+    RawFields,
+    SpanFields,
+)
 from tokenledger_exporter.dialects.fast_path import read_plain
 from tokenledger_exporter.dialects.operations import BILLABLE_OPERATIONS, billed_operation
 from tokenledger_exporter.dialects.registry import dialect_of
@@ -29,6 +36,7 @@ from tokenledger_exporter.domain.provider_names import ledger_name
 from tokenledger_semconv import attributes
 from tokenledger_semconv.model_providers import provider_of
 from tokenledger_semconv.tokens import TokenVector
+from tokenledger_semconv.usage.reported_cost import reported_cost
 from tokenledger_semconv.usage.totals import total_in
 
 if TYPE_CHECKING:
@@ -90,6 +98,8 @@ def _read_any(dialect: Dialect, record: SpanRecord) -> SpanFields:
     if dialect.adjust is not None:
         dialect.adjust(raw)
     counts, values = raw.counts, raw.values
+    if COST_AMOUNT in values:
+        _add_conventions_cost(raw)
     _complete(counts, failed=record.failed)
     is_counted, total_tokens = bool(counts), counts.pop("total_tokens", None)
     texts = [_text(values, name) for name in TEXTS]
@@ -201,10 +211,26 @@ def _read_usage(raw: RawFields) -> str | None:
     raw.counts.update(counts_of(usage_object))
     if (total_tokens := total_in(usage_object)) is not None:
         raw.counts["total_tokens"] = total_tokens
+    if (cost := reported_cost(usage_object)) is not None:
+        _add_cost(raw, cost.usd, cost.source)
     for word in ("service_tier", "inference_geo", "speed"):
         if isinstance(value := usage_object.get(word), str):
             raw.values.setdefault(word, value)
     return usage
+
+
+def _add_conventions_cost(raw: RawFields) -> None:
+    """Take a cost of the conventions if it was in the provider's response, in US dollars."""
+    currency, source = _text(raw.values, "cost_currency"), _text(raw.values, "cost_source")
+    if currency.upper() == "USD" and source == "provider":
+        _add_cost(raw, raw.values[COST_AMOUNT], attributes.CONVENTIONS_COST)
+
+
+def _add_cost(raw: RawFields, usd: AttributeValue, source: str) -> None:
+    """Add a reported cost and its source, unless the span has one that our emitters read."""
+    if "reported_cost" not in raw.values:
+        raw.values["reported_cost"] = usd
+        raw.details[attributes.COST_SOURCE] = source
 
 
 def _complete(counts: dict[str, int], *, failed: bool) -> None:

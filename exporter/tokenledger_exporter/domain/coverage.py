@@ -14,8 +14,10 @@ class Coverage:
     """How many calls have which cost status.
 
     Args:
+        reported: calls whose cost is the provider's own figure.
         lost: records known to be lost; they are not among the calls.
         not_settled: calls of any status that are not yet deduplicated.
+        cost_differs: calls of any status whose provider reports another cost.
     """
 
     priced: int = 0
@@ -25,6 +27,8 @@ class Coverage:
     unmeasured: int = 0
     lost: int = 0
     not_settled: int = 0
+    reported: int = 0
+    cost_differs: int = 0
 
     @property
     def calls(self) -> int:
@@ -34,7 +38,7 @@ class Coverage:
     @property
     def with_cost(self) -> int:
         """Calls whose cost is known, at least in part."""
-        return self.priced + self.partial + self.estimated
+        return self.priced + self.reported + self.partial + self.estimated
 
     @property
     def without_cost(self) -> int:
@@ -52,9 +56,12 @@ class Coverage:
         if not self.calls and not self.lost:
             return "coverage: no calls yet"
         share = _percent(self.priced, self.calls) if self.calls else "0%"
-        states = ("partial", "estimated", "unpriced", "unmeasured", "lost")
+        states = ("reported", "partial", "estimated", "unpriced", "unmeasured", "lost")
         others = [f"{getattr(self, state)} {state}" for state in states if getattr(self, state)]
         others += [f"{self.not_settled} not settled"] if self.not_settled else []
+        if self.cost_differs:
+            verb = "differs" if self.cost_differs == 1 else "differ"
+            others.append(f"{self.cost_differs} {verb} from the reported cost")
         tail = ", " + ", ".join(others) if others else ""
         return f"coverage: {self.priced} of {self.calls} calls priced ({share}){tail}"
 
@@ -75,6 +82,8 @@ def coverage_of(row: Mapping[str, Any], *, lost: int = 0) -> Coverage:
         unmeasured=row["unmeasured"],
         lost=lost,
         not_settled=row["not_settled"],
+        reported=row["reported"],
+        cost_differs=row["cost_differs"],
     )
 
 
@@ -87,4 +96,6 @@ def sum_coverage(parts: Sequence[Coverage]) -> Coverage:
         unpriced=sum(part.unpriced for part in parts),
         unmeasured=sum(part.unmeasured for part in parts),
         not_settled=sum(part.not_settled for part in parts),
+        reported=sum(part.reported for part in parts),
+        cost_differs=sum(part.cost_differs for part in parts),
     )

@@ -99,9 +99,14 @@ class PriceBook:
 
     Custom sheets take precedence, the one with the lowest `match_order` first. A tier without a
     custom price keeps its list price.
+
+    Args:
+        rows: the prices.
+        prefers_reported: a cost that the provider reports is preferred to these prices.
     """
 
-    def __init__(self, rows: Iterable[PriceRow]) -> None:
+    def __init__(self, rows: Iterable[PriceRow], *, prefers_reported: bool = False) -> None:
+        self.prefers_reported: Final = prefers_reported
         self._sheets: dict[str, Sheet] = {}
         for row in rows:
             self._sheets.setdefault(row.price_id, Sheet(row)).add(row)

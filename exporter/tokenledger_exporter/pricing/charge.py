@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 ESTIMATED_NOTE: Final = "output tokens were estimated; the provider reported no count"
 """Part of the `cost_note` of every row with estimated output."""
 
+REPORTED_NOTE: Final = "the cost is the one that the provider reports"
+"""Part of the `cost_note` of every row whose cost is the reported one."""
+
 UNKNOWN_NOTE: Final = "unknown: "
 """Prefix of a part of `cost_note` that names billed usage without a count or a price."""
 
@@ -76,6 +79,11 @@ class Billable(Protocol):
     @property
     def estimated(self) -> bool:
         """Whether its output was estimated."""
+        ...
+
+    @property
+    def reported_cost_usd(self) -> Decimal | None:
+        """The cost that the provider itself reports; `None` if it reports none."""
         ...
 
     @property
@@ -137,6 +145,7 @@ OTHER_RATES: Final[Mapping[str, tuple[str, str, frozenset[str]]]] = {
 is true of; none means all. Every batch costs less. Google's and Bedrock's flex costs half, and
 their priority 75 to 100 % more (ai.google.dev, "Optimization"; AWS, "Service tiers for inference");
 so does Azure's priority (its retail price list). Read 2026-11-28."""
+_REPORTED_SHEET: Final = "reported"
 _UNKNOWN_AMOUNTS: Final = (None,) * 6
 _ZERO_AMOUNTS: Final = (Decimal(0),) * 6
 
@@ -144,11 +153,26 @@ _ZERO_AMOUNTS: Final = (Decimal(0),) * 6
 def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBook]) -> Charge:
     """The cost of a call, if it is known, and its status.
 
+    The provider's own figure is the cost of a call that has no price, and of every call of a
+    provider whose reported cost is preferred.
+
     Args:
         call: the call.
         moment: when it started, with a time zone; the prices of that time apply.
         prices_of: returns a provider's price book.
     """
+    computed = _computed(call, moment, prices_of)
+    reported = call.reported_cost_usd
+    if reported is None or computed.note == REFUSED_NOTE:
+        return computed
+    if computed.cost_usd is not None and not prices_of(call.provider).prefers_reported:
+        return computed
+    note = _SEPARATOR.join(filter(None, (REPORTED_NOTE, computed.note)))
+    return Charge((reported, *_UNKNOWN_AMOUNTS[1:]), "reported", _REPORTED_SHEET, note)
+
+
+def _computed(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBook]) -> Charge:
+    """The cost of a call by the price book."""
     provider, tokens = call.provider, call.tokens
     free = free_sheet(provider, call.operation)
     if free or call.refused:

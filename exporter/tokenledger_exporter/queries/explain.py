@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
@@ -12,9 +12,9 @@ from tokenledger_exporter.db.shown_sql import show
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.plain_text import visible
 from tokenledger_exporter.pricing.book import plain_usd
-from tokenledger_exporter.pricing.catalog.lookup import load_book
-from tokenledger_exporter.pricing.charge import ESTIMATED_NOTE
-from tokenledger_exporter.pricing.price_row import UNITS
+from tokenledger_exporter.pricing.catalog.lookup import books_of, load_book
+from tokenledger_exporter.pricing.charge import ESTIMATED_NOTE, REPORTED_NOTE, charge
+from tokenledger_exporter.pricing.price_row import MONEY, UNITS
 from tokenledger_exporter.rating.stored_call import COLUMN_LIST, stored_call
 from tokenledger_exporter.sql import statements
 
@@ -31,6 +31,7 @@ _SQL: Final = statements("reprice")
 
 _STATUS_EXPLANATIONS: Final = {
     "priced": "every count has a price",
+    "reported": REPORTED_NOTE,
     "partial": "a count or a price is missing, so the cost is a lower bound",
     "estimated": ESTIMATED_NOTE,
     "unpriced": "no price is known, so there is no cost; see 'tokenledger prices missing'",
@@ -50,6 +51,8 @@ class Explanation:
         repricings: changes of the cost, newest first.
         verdict: one sentence: whether the sum equals the row's cost, and if not, why.
         agrees: whether the sum equals the row's cost, or the row has no cost by its own status.
+        reported_cost_source: the field that has the cost as the provider reports it.
+        cost_differs: whether that cost differs from the row's by more than rounding.
     """
 
     call: StoredCall
@@ -59,6 +62,8 @@ class Explanation:
     repricings: list[dict[str, Any]]
     verdict: str
     agrees: bool
+    reported_cost_source: str = ""
+    cost_differs: bool = False
 
 
 def explain_event(connection: psycopg.Connection[Any], event_id: UUID) -> Explanation:
@@ -79,11 +84,11 @@ def explain_event(connection: psycopg.Connection[Any], event_id: UUID) -> Explan
     call = stored_call(row)
     show(connection, _SQL["repricings_of"], values)
     changes = cursor.execute(_SQL["repricings_of"], values).fetchall()
-    price_id = {"price_id": call.price_id}
+    price_id = {"price_id": _sheet_of(connection, call)}
     show(connection, _SQL["sheet"], price_id)
     sheet = cursor.execute(_SQL["sheet"], price_id).fetchone() or {}
     book = load_book(connection, sheet["provider"]) if sheet else None
-    bill = book.bill(call.price_id, call.tokens) if book else None
+    bill = book.bill(price_id["price_id"], call.tokens) if book else None
     cost, lines = bill or (None, ())
     verdict, agrees = _verdict(call, cost, changes)
     return Explanation(
@@ -94,7 +99,17 @@ def explain_event(connection: psycopg.Connection[Any], event_id: UUID) -> Explan
         repricings=changes,
         verdict=verdict,
         agrees=agrees,
+        reported_cost_source=row["reported_cost_source"] or "",
+        cost_differs=row["cost_differs"],
     )
+
+
+def _sheet_of(connection: psycopg.Connection[Any], call: StoredCall) -> str:
+    """The price sheet of a row; for a reported cost, the one it would be priced by otherwise."""
+    if call.cost_status != "reported":
+        return call.price_id
+    listed = replace(call, reported_cost_usd=None)
+    return charge(listed, call.timestamp, books_of(connection)).price_id
 
 
 def as_document(explanation: Explanation) -> dict[str, Any]:
@@ -119,6 +134,9 @@ def as_document(explanation: Explanation) -> dict[str, Any]:
         ],
         "sum_usd": _money(explanation.sum_usd),
         "cost_usd": _money(call.cost_usd),
+        "reported_cost_usd": _money(call.reported_cost_usd),
+        "reported_cost_source": explanation.reported_cost_source,
+        "cost_differs": explanation.cost_differs,
         "agrees": explanation.agrees,
         "verdict": explanation.verdict,
         "cost_status": call.cost_status,
@@ -151,6 +169,8 @@ def as_text(explanation: Explanation) -> str:
     lines.append(f"status  {call.cost_status}: {document['why']}")
     if call.cost_note:
         lines.append(f"note    {call.cost_note}")
+    if call.reported_cost_usd is not None:
+        lines.append(f"report  {_reported(explanation)}")
     if explanation.sheet:
         lines.append(f"price   {document['price_id']}")
         period = f"from {document['valid_from'] or 'the beginning'}"
@@ -166,11 +186,25 @@ def as_text(explanation: Explanation) -> str:
     return "\n".join(map(visible, lines)) + "\n"
 
 
+def _reported(explanation: Explanation) -> str:
+    """The cost that the provider reports, its source, and how far it is from the row's."""
+    call, source = explanation.call, explanation.reported_cost_source
+    text = f"{_dollars(call.reported_cost_usd)} by the provider" + (f", {source}" if source else "")
+    if explanation.cost_differs and call.cost_usd and call.reported_cost_usd is not None:
+        difference = MONEY.subtract(call.reported_cost_usd, call.cost_usd)
+        sign = "-" if difference < 0 else "+"
+        text += f" (differs from the cost: {sign}${plain_usd(abs(difference))})"
+    return text
+
+
 def _verdict(
     call: StoredCall, cost: Cost | None, changes: list[dict[str, Any]]
 ) -> tuple[str, bool]:
     if call.cost_usd is None:
         return "none", True
+    if call.cost_status == "reported":
+        listed = "no price" if cost is None else _dollars(cost.total_usd)
+        return f"as the provider reports it; by the price list: {listed}", True
     if cost is not None and cost.total_usd == call.cost_usd:
         return "equals the sum exactly", True
     if call.refused or call.price_id.startswith("free:"):

@@ -180,7 +180,14 @@ def _other_cost(
         return Charge((None,) * 6, "unpriced", "", note)
     # A region's name is specific to its provider.
     geo = call.inference_geo if call.provider == provider else ""
-    other = replace(call, provider=provider, model=model, request_model=model, inference_geo=geo)
+    other = replace(
+        call,
+        provider=provider,
+        model=model,
+        request_model=model,
+        inference_geo=geo,
+        reported_cost_usd=None,
+    )
     return charge(other, call.timestamp, prices_of)
 
 

@@ -17,6 +17,7 @@ from tokenledger_exporter.domain.ledger_row import COLUMNS, LedgerRow
 from tokenledger_exporter.pricing.charge import charge
 from tokenledger_exporter.rating import anthropic_models, openai_tools
 from tokenledger_exporter.rating.identity import event_id_of, identity_of, span_event_id, usage_hash
+from tokenledger_semconv import attributes
 from tokenledger_semconv.dimensions import DIMENSIONS
 from tokenledger_semconv.tokens import TokenVector
 
@@ -63,6 +64,8 @@ def build_rows(
         for part in anthropic_models.parts_of(call, started)
         for billed in openai_tools.parts_of(part)
     )
+    if others and first.reported_cost_usd is not None:
+        first = _without_reported_cost(first)
     rows = [_row(record, first, event_id, started, charge(first, started, prices_of), source)]
     for number, part in enumerate(others, start=1):
         part_id = event_id_of(started_ns, event_id.bytes + number.to_bytes(4, "big"))
@@ -129,6 +132,12 @@ def _row(  # noqa: PLR0913, PLR0917 - called once per row, by position
         *texts,
     )
     return LedgerRow(*values)
+
+
+def _without_reported_cost(call: CallFacts) -> CallFacts:
+    """The first part of a call: the cost that the provider reports is that of all parts."""
+    details = {**call.details, attributes.REPORTED_COST: f"{call.reported_cost_usd:f}"}
+    return msgspec.structs.replace(call, reported_cost_usd=None, details=details)
 
 
 def unmeasured(row: LedgerRow) -> LedgerRow:

@@ -27,6 +27,7 @@ _COUNTS: Final = TokenVector._fields
 _COLUMNS: Final = (
     *("provider", "model", "request_model", "operation", "service_tier", "inference_geo"),
     *_COUNTS,
+    "reported_cost_usd",
     *COST_COLUMNS,
 )
 COLUMN_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in _COLUMNS)
@@ -51,6 +52,7 @@ class StoredCall:
     service_tier: str
     inference_geo: str
     tokens: TokenVector
+    reported_cost_usd: Decimal | None
     cost_usd: Decimal | None
     cost_status: str
     cost_note: str
@@ -97,6 +99,7 @@ def stored_call(row: Mapping[str, Any]) -> StoredCall:
         service_tier=row["service_tier"],
         inference_geo=row["inference_geo"],
         tokens=TokenVector(**{name: row[name] for name in _COUNTS}),
+        reported_cost_usd=row["reported_cost_usd"],
         cost_usd=row["cost_usd"],
         cost_status=row["cost_status"],
         cost_note=row["cost_note"],

@@ -19,6 +19,7 @@ _SQL: Final = statements("rollups_refresh")
 FIGURES: Final = (
     *("calls", "input_tokens", "output_tokens", "total_tokens", "cached_tokens", "cost_usd"),
     *("errors", "priced", "partial", "estimated", "unpriced", "unmeasured", "not_settled"),
+    *("reported", "cost_differs"),
 )
 """Columns of sums."""
 

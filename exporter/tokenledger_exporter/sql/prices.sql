@@ -85,6 +85,32 @@ SELECT
 FROM token_ledger_prices
 WHERE provider = %(provider)s
 
+-- name: prefers_reported
+-- Whether the cost that a provider reports is preferred to its prices.
+SELECT EXISTS (
+    SELECT FROM token_ledger_reported_cost_providers WHERE provider = %(provider)s
+)
+
+-- name: known_providers
+-- Providers that have prices, and the given one if it has calls.
+SELECT DISTINCT provider FROM token_ledger_prices
+UNION
+SELECT %(provider)s::text
+WHERE EXISTS (SELECT FROM token_ledger_events WHERE provider = %(provider)s)
+
+-- name: preferring_providers
+-- Providers whose reported cost is preferred.
+SELECT provider FROM token_ledger_reported_cost_providers ORDER BY provider
+
+-- name: prefer_reported
+-- Prefers the reported cost of a provider.
+INSERT INTO token_ledger_reported_cost_providers (provider) VALUES (%(provider)s)
+ON CONFLICT DO NOTHING
+
+-- name: prefer_prices
+-- Goes back to the prices of a provider.
+DELETE FROM token_ledger_reported_cost_providers WHERE provider = %(provider)s
+
 -- name: dated_rows
 -- Every price of one provider, with the days it was checked and added, latest first.
 SELECT

@@ -42,7 +42,9 @@ WHERE true
     count(*) FILTER (WHERE cost_status = 'estimated') AS estimated,
     count(*) FILTER (WHERE cost_status = 'unpriced') AS unpriced,
     count(*) FILTER (WHERE cost_status = 'unmeasured') AS unmeasured,
-    count(*) FILTER (WHERE NOT settled) AS not_settled
+    count(*) FILTER (WHERE NOT settled) AS not_settled,
+    count(*) FILTER (WHERE cost_status = 'reported') AS reported,
+    count(*) FILTER (WHERE token_ledger_cost_differs(reported_cost_usd, cost_usd)) AS cost_differs
 
 -- name: states_of_sums
 -- Coverage of sums.
@@ -51,7 +53,9 @@ WHERE true
     COALESCE(sum(estimated), 0)::bigint AS estimated,
     COALESCE(sum(unpriced), 0)::bigint AS unpriced,
     COALESCE(sum(unmeasured), 0)::bigint AS unmeasured,
-    COALESCE(sum(not_settled), 0)::bigint AS not_settled
+    COALESCE(sum(not_settled), 0)::bigint AS not_settled,
+    COALESCE(sum(reported), 0)::bigint AS reported,
+    COALESCE(sum(cost_differs), 0)::bigint AS cost_differs
 
 -- name: failures_of_rows
 -- Calls and errors of rows.
@@ -102,14 +106,14 @@ COALESCE(sum(input_tokens), 0) + COALESCE(sum(output_tokens), 0) DESC
 WITH unsummed AS MATERIALIZED (
     SELECT
         value, calls, input_tokens, output_tokens, cached_tokens, cost_usd, priced, partial,
-        estimated, unpriced, unmeasured, not_settled
+        estimated, unpriced, unmeasured, not_settled, reported, cost_differs
     FROM token_ledger_unsummed_calls('user', 'week', %(since)s, %(until)s)
 ),
 
 user_sums AS NOT MATERIALIZED (
     SELECT
         value AS user_id, calls, input_tokens, output_tokens, cached_tokens, cost_usd, priced,
-        partial, estimated, unpriced, unmeasured, not_settled
+        partial, estimated, unpriced, unmeasured, not_settled, reported, cost_differs
     FROM token_ledger_stored_sums('user', 'week', %(since)s, %(until)s)
     UNION ALL
     SELECT * FROM unsummed
@@ -118,12 +122,12 @@ user_sums AS NOT MATERIALIZED (
 total_sums AS NOT MATERIALIZED (
     SELECT
         calls, input_tokens, output_tokens, cached_tokens, cost_usd, priced, partial, estimated,
-        unpriced, unmeasured, not_settled
+        unpriced, unmeasured, not_settled, reported, cost_differs
     FROM token_ledger_stored_sums('', 'week', %(since)s, %(until)s)
     UNION ALL
     SELECT
         calls, input_tokens, output_tokens, cached_tokens, cost_usd, priced, partial, estimated,
-        unpriced, unmeasured, not_settled
+        unpriced, unmeasured, not_settled, reported, cost_differs
     FROM unsummed
 ),
 
@@ -172,6 +176,9 @@ SELECT
     count(*) FILTER (WHERE earlier_cost_status = 'unpriced') AS unpriced,
     count(*) FILTER (WHERE earlier_cost_status = 'unmeasured') AS unmeasured,
     count(*) FILTER (WHERE NOT settled) AS not_settled,
+    count(*) FILTER (WHERE earlier_cost_status = 'reported') AS reported,
+    count(*) FILTER (WHERE token_ledger_cost_differs(reported_cost_usd, earlier_cost_usd))
+        AS cost_differs,
     {context}
 FROM (
     SELECT

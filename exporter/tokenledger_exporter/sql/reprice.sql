@@ -3,7 +3,9 @@
 -- name: event
 -- A row with everything its cost was computed from.
 SELECT
-    event_id, timestamp, scope, {columns}
+    event_id, timestamp, scope, {columns},
+    details ->> 'tokenledger.cost.source' AS reported_cost_source,
+    token_ledger_cost_differs(reported_cost_usd, cost_usd) AS cost_differs
 FROM token_ledger_events
 WHERE event_id = %(event_id)s
 
@@ -36,7 +38,7 @@ WHERE
     AND (%(models)s::text[] IS NULL OR model = ANY(%(models)s) OR request_model = ANY(%(models)s))
     AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s))
     AND (%(statuses)s::text[] IS NULL OR cost_status = ANY(%(statuses)s))
-    AND cost_status <> 'unmeasured'
+    AND (cost_status <> 'unmeasured' OR reported_cost_usd IS NOT NULL)
     AND (cost_usd IS NULL OR price_id <> '')
 ORDER BY event_id, timestamp
 LIMIT %(limit)s

@@ -93,7 +93,8 @@ GRANT SELECT, INSERT ON token_ledger_parents TO {writer}
 -- name: writer_reads
 -- Tables that a writer reads.
 GRANT SELECT ON
-token_ledger_duplicates, token_ledger_prices, token_ledger_migrations
+token_ledger_duplicates, token_ledger_prices, token_ledger_reported_cost_providers,
+token_ledger_migrations
 TO {writer}
 
 -- name: horizon
@@ -112,6 +113,10 @@ TO {keeper}
 -- name: keep_prices
 -- A keeper adds prices and updates when they were checked.
 GRANT SELECT, INSERT, UPDATE ON token_ledger_prices TO {keeper}
+
+-- name: keep_preferences
+-- A keeper decides whose reported cost is preferred.
+GRANT SELECT, INSERT, DELETE ON token_ledger_reported_cost_providers TO {keeper}
 
 -- name: keep_losses
 -- A keeper adds losses.
@@ -151,8 +156,8 @@ GRANT EXECUTE ON FUNCTION token_ledger_add_partitions(date, date) TO {writer}, {
 -- name: read
 -- Tables that reports and views read. Partitions and duplicates are not among them.
 GRANT SELECT ON
-token_ledger_events, token_ledger_prices, token_ledger_repricings, token_ledger_losses,
-token_ledger_migrations, token_ledger_rollup_slices,
+token_ledger_events, token_ledger_prices, token_ledger_reported_cost_providers,
+token_ledger_repricings, token_ledger_losses, token_ledger_migrations, token_ledger_rollup_slices,
 token_ledger_rollup_hours, token_ledger_rollup_days, token_ledger_rollup_weeks,
 token_ledger_rollup_state, token_ledger_rollup_dirty_slices
 TO {reader}

@@ -93,7 +93,9 @@ events.cost_status = 'partial' AS is_partial,
 events.cost_status = 'estimated' AS is_estimated,
 events.cost_status = 'unpriced' AS is_unpriced,
 events.cost_status = 'unmeasured' AS is_unmeasured,
-NOT events.settled AS is_not_settled
+NOT events.settled AS is_not_settled,
+events.cost_status = 'reported' AS is_reported,
+token_ledger_cost_differs(events.reported_cost_usd, events.cost_usd) AS differs
 
 -- name: summed_calls
 -- Sums of `calls` by every dimension at once.
@@ -115,7 +117,9 @@ SELECT
     count(*) FILTER (WHERE is_estimated) AS estimated,
     count(*) FILTER (WHERE is_unpriced) AS unpriced,
     count(*) FILTER (WHERE is_unmeasured) AS unmeasured,
-    count(*) FILTER (WHERE is_not_settled) AS not_settled
+    count(*) FILTER (WHERE is_not_settled) AS not_settled,
+    count(*) FILTER (WHERE is_reported) AS reported,
+    count(*) FILTER (WHERE differs) AS cost_differs
 FROM calls
 GROUP BY GROUPING SETS (
     {sets}

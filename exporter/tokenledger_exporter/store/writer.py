@@ -13,14 +13,13 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from psycopg.rows import class_row
 
 from tokenledger_exporter.db import migrations, row_faults
 from tokenledger_exporter.db.answer_timeout import TimedConnection
 from tokenledger_exporter.db.connection import connect, explain
 from tokenledger_exporter.errors import RowsRefusedError, SchemaError
 from tokenledger_exporter.pricing.book import PriceBook
-from tokenledger_exporter.pricing.price_row import PriceRow
+from tokenledger_exporter.pricing.catalog.lookup import load_book
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.sql import statements
 from tokenledger_exporter.store import partitions, quarantine, tombstones
@@ -77,9 +76,7 @@ class BatchWriter:
         read_at, book = self._books.get(provider, (0.0, None))
         if book is None or time.monotonic() - read_at > _PRICE_CACHE_SECONDS:
             with self._transaction() as connection:
-                cursor = connection.cursor(row_factory=class_row(PriceRow))
-                rows = cursor.execute(_PRICES["load"], {"provider": provider}).fetchall()
-                book = PriceBook(rows)
+                book = load_book(connection, provider)
             self._books[provider] = (time.monotonic(), book)
         return book
 

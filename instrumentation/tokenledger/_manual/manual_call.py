@@ -38,6 +38,7 @@ _MAX_DIGITS: Final = 18
 # The conventions require this if a failure has no class of its own.
 _OTHER_ERROR: Final = "_OTHER"
 _TRACER: Final = CallTracer("track")
+_COST_SOURCE: Final = "track"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ def record_call(manual_call: ManualCall, *, has_stable_identity: bool = False) -
         start[names.REQUEST_MODEL] = model
     if manual_call.reported_cost:
         start[names.REPORTED_COST] = manual_call.reported_cost
+        start[names.COST_SOURCE] = _COST_SOURCE
     if has_stable_identity:
         start[names.CALL_ID] = _identity(manual_call)
     attributes: Attributes = dict(manual_call.usage)

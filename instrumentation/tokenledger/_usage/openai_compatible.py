@@ -49,7 +49,8 @@ def add_compatible_usage(
         from tokenledger_semconv.usage.reported_cost import reported_cost
 
         if cost := reported_cost(fields):
-            attributes[names.REPORTED_COST] = cost
+            attributes[names.REPORTED_COST] = cost.usd
+            attributes[names.COST_SOURCE] = cost.source
     size = fields.get(_CONTEXT)
     if isinstance(size, str) and size != _LISTED_CONTEXT:
         attributes[names.UNKNOWN_USAGE] = _UNKNOWN_SEARCH.format(size=size[:16])

@@ -6,7 +6,7 @@ usage object (ticks; ten billion are a dollar).
 """
 
 from decimal import Context, Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from tokenledger_semconv.usage.counts import JsonObject, object_in
 
@@ -17,20 +17,34 @@ _MAX_TICKS: Final = 10**20
 _MONEY: Final = Context(prec=50)
 
 
-def reported_cost(usage: JsonObject) -> str:
-    """The reported cost in US dollars, as decimal text; "" if the usage has none."""
+class ReportedCost(NamedTuple):
+    """A cost as the provider reports it.
+
+    Args:
+        usd: US dollars, as decimal text.
+        source: the field of the response that has it.
+    """
+
+    usd: str
+    source: str
+
+
+def reported_cost(usage: JsonObject) -> ReportedCost | None:
+    """The cost that a usage object reports; `None` if it reports none."""
     ticks = usage.get("cost_in_usd_ticks")
     if isinstance(ticks, int) and not isinstance(ticks, bool) and 0 <= ticks < _MAX_TICKS:
-        return f"{_MONEY.scaleb(Decimal(ticks), _TICKS_EXPONENT):f}"
-    cost = _amount(usage.get("cost"))
+        usd = _MONEY.scaleb(Decimal(ticks), _TICKS_EXPONENT)
+        return ReportedCost(f"{usd:f}", "usage.cost_in_usd_ticks")
+    cost, source = _amount(usage.get("cost")), "usage.cost"
     if cost is None:
-        cost = _amount(object_in(usage, "cost").get("total_cost"))
+        cost, source = _amount(object_in(usage, "cost").get("total_cost")), "usage.cost.total_cost"
     upstream = _amount(object_in(usage, "cost_details").get("upstream_inference_cost"))
     own_key = usage.get("is_byok")
     # Without a key of one's own, the cost already includes what the upstream provider charges.
     if upstream is not None and (own_key is True or (not cost and own_key is not False)):
         cost = _MONEY.add(cost or Decimal(0), upstream)
-    return "" if cost is None else f"{cost:f}"
+        source = "usage.cost + usage.cost_details.upstream_inference_cost"
+    return None if cost is None else ReportedCost(f"{cost:f}", source)
 
 
 def _amount(value: object) -> Decimal | None:

@@ -53,6 +53,8 @@ def test_a_report_sums_exactly_and_shows_its_coverage() -> None:
         "unmeasured": 1,
         "lost": 0,
         "not_settled": 0,
+        "reported": 0,
+        "cost_differs": 0,
         "calls": 5,
     }
 

@@ -365,3 +365,45 @@ def test_views_of_every_dimension_sum_to_the_ledger(database_url: str) -> None:
     for name in (*names, "endpoint", "organization"):
         view = f"SELECT sum(cost_usd), sum(calls) FROM token_ledger_{name}_costs"
         assert ask(database_url, view) == [(Decimal("0.3"), 2)], name
+
+
+def test_the_migration_of_reported_costs_keeps_grants_and_counts_earlier_calls(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role may do after it what it might before, and a call that differs is summed again."""
+    known = migrations.known_migrations()
+    before = tuple(each for each in known if each.name < "0008")
+    role = f"reports_{os.getpid()}"
+    with monkeypatch.context() as patch:
+        for module in ("db.migrations", "maintenance.install"):
+            patch.setattr(f"tokenledger_exporter.{module}.known_migrations", lambda: before)
+        migrate(empty_database_url)
+    sums = "token_ledger_sums(text, text, timestamptz, timestamptz)"
+    run(
+        empty_database_url,
+        f"CREATE ROLE {role}; REVOKE ALL ON FUNCTION {sums} FROM PUBLIC;"
+        f"GRANT EXECUTE ON FUNCTION {sums} TO {role};"
+        f"GRANT SELECT ON token_ledger_prices, token_ledger_coverage TO {role};"
+        "INSERT INTO token_ledger_events"
+        " (timestamp, provider, model, cost_status, cost_usd, reported_cost_usd) VALUES"
+        " ('2026-11-01Z', 'openrouter', 'a', 'priced', 0.0002, 0.0161),"
+        " ('2026-11-02Z', 'openrouter', 'a', 'priced', 0.0002, 0.0002);"
+        "DELETE FROM token_ledger_rollup_dirty_slices",
+    )
+    migrate(empty_database_url)
+    marks = "SELECT bucket = '2026-11-01Z' FROM token_ledger_rollup_dirty_slices"
+    assert ask(empty_database_url, marks) == [(True,)]
+    run(empty_database_url, "UPDATE token_ledger_events SET settled = true")
+    coverage = "SELECT sum(priced), sum(reported), sum(cost_differs) FROM token_ledger_coverage"
+    assert ask(empty_database_url, coverage) == [(2, 0, 1)]
+    rights = (
+        f"SELECT has_function_privilege('{role}', '{sums}', 'EXECUTE'),"
+        f" has_function_privilege('public', '{sums}', 'EXECUTE'),"
+        f" has_table_privilege('{role}', 'token_ledger_coverage', 'SELECT'),"
+        f" has_table_privilege('{role}', 'token_ledger_cost_differences', 'SELECT'),"
+        f" has_table_privilege('{role}', 'token_ledger_reported_cost_providers', 'SELECT'),"
+        f" has_table_privilege('{role}', 'token_ledger_reported_cost_providers', 'INSERT')"
+    )
+    answers = ask(empty_database_url, rights)
+    run(empty_database_url, f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert answers == [(True, False, True, True, True, False)]

@@ -12,7 +12,13 @@ from msgspec import structs
 
 from support.price_rows import price
 from tokenledger_exporter.pricing.book import PriceBook
-from tokenledger_exporter.pricing.charge import Charge, charge, tier_doubt, unknown_notes
+from tokenledger_exporter.pricing.charge import (
+    REPORTED_NOTE,
+    Charge,
+    charge,
+    tier_doubt,
+    unknown_notes,
+)
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
@@ -55,6 +61,7 @@ class Call:
     estimated: bool = False
     shortest_turn: int | None = None
     missing_usage: str = ""
+    reported_cost_usd: Decimal | None = None
 
 
 def charged(*rows: PriceRow, **fields: Any) -> Charge:  # noqa: ANN401 - any field of the call
@@ -230,3 +237,50 @@ def test_a_batch_with_a_batch_price_is_priced() -> None:
     made = charged(*rows[:1], *rows[2:], service_tier="batch")
     assert (made.status, made.note) == ("priced", "")
     assert made.cost_usd == Decimal("0.02275") / 2
+
+
+REPORTED = Decimal("0.03")
+
+
+def test_a_reported_cost_does_not_replace_a_price() -> None:
+    assert charged(reported_cost_usd=REPORTED) == charged()
+
+
+def test_a_reported_cost_is_the_cost_of_a_call_without_a_price() -> None:
+    money = charged(priced_model="model-y", reported_cost_usd=REPORTED)
+    assert money.amounts == (REPORTED, None, None, None, None, None)
+    assert (money.status, money.price_id) == ("reported", "reported")
+    assert money.note == f"{REPORTED_NOTE}; no price for model-y at openai"
+
+
+def test_a_reported_cost_is_the_cost_of_a_call_without_counts() -> None:
+    money = charged(
+        tokens=TokenVector(),
+        missing_usage="the provider reported no usage",
+        reported_cost_usd=REPORTED,
+    )
+    assert (money.cost_usd, money.status) == (REPORTED, "reported")
+    assert money.note == f"{REPORTED_NOTE}; the provider reported no usage"
+
+
+def test_a_reported_cost_is_the_cost_of_counts_that_contradict_each_other() -> None:
+    """OpenRouter: cache reads and writes (4322) exceed input (2168), and its cost is known."""
+    wrong = TokenVector(input_tokens=2168, output_tokens=10, cached_tokens=4322)
+    money = charged(tokens=wrong, reported_cost_usd=REPORTED)
+    assert (money.cost_usd, money.status) == (REPORTED, "reported")
+
+
+def test_a_preferred_reported_cost_is_the_cost_of_a_call_with_a_price() -> None:
+    book = PriceBook(ROWS, prefers_reported=True)
+    money = charge(Call(reported_cost_usd=REPORTED), NOON, lambda _: book)
+    assert (money.cost_usd, money.status, money.note) == (REPORTED, "reported", REPORTED_NOTE)
+    assert charge(Call(), NOON, lambda _: book) == charged()
+
+
+@pytest.mark.parametrize(
+    "fields", [{"refused": True}, {"operation": "moderation"}], ids=["refused", "free"]
+)
+def test_a_call_that_costs_nothing_stays_free_unless_the_reported_cost_is_preferred(
+    fields: dict[str, Any],
+) -> None:
+    assert charged(reported_cost_usd=REPORTED, **fields).cost_usd == 0

@@ -100,11 +100,18 @@ def test_an_invalid_reported_cost_is_dropped_and_the_row_is_kept(
     assert _write(database_url, [made]) == WriteResult(stored=1)
 
 
-def test_a_reported_cost_never_replaces_a_missing_one(database_url: str) -> None:
-    told = chat_attributes(gen_ai__request__model="acme-7b") | {REPORTED: "0.25"}
-    _write(database_url, [row(told)])
-    question = "SELECT cost_usd, cost_status, reported_cost_usd FROM token_ledger_events"
-    assert ask(database_url, question) == [(None, "unpriced", Decimal("0.25"))]
+def test_a_reported_cost_fills_a_row_without_a_price_with_a_status_of_its_own(
+    database_url: str,
+) -> None:
+    acme = chat_attributes(gen_ai__request__model="acme-7b") | {REPORTED: "0.25"}
+    _write(database_url, [row(acme)])
+    question = (
+        "SELECT cost_usd, cost_status, reported_cost_usd, input_cost_usd, price_id, cost_note "
+        "FROM token_ledger_events"
+    )
+    note = "the cost is the one that the provider reports; no price for acme-7b at openai"
+    expected = (Decimal("0.25"), "reported", Decimal("0.25"), None, "reported", note)
+    assert ask(database_url, question) == [expected]
 
 
 @pytest.mark.parametrize("cost", ["NaN", "Infinity", "-0.01"])

@@ -100,6 +100,18 @@ def change_price(database_url: str) -> None:
     CliRunner().invoke(main, [*words, "--database-url", database_url])
 
 
+def change_reported(database_url: str) -> None:
+    """Two calls whose provider reports a cost, one of them another than ours; then both agree."""
+    own = replace(of("ada"), cost_status="reported", reported_cost_usd=of("ada").cost_usd)
+    write(database_url, own, replace(of("bob"), reported_cost_usd=Decimal(9)))
+    refresh(database_url)
+    coverage = "SELECT sum(reported), sum(cost_differs) FROM token_ledger_coverage"
+    assert ask(database_url, coverage) == [(1, 1)]
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE token_ledger_events SET reported_cost_usd = cost_usd")
+    assert ask(database_url, coverage) == [(1, 0)]
+
+
 def change_purged(database_url: str) -> None:
     assert purge(database_url, user="ada").events
 
@@ -117,6 +129,7 @@ def change_emptied(database_url: str) -> None:
     "change",
     [
         *(change_late_row, change_resent, change_deduplicated, change_measured, change_price),
+        change_reported,
         *(change_purged, change_erased, change_emptied),
     ],
     ids=lambda change: change.__name__.removeprefix("change_"),

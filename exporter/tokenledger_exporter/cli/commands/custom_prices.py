@@ -115,6 +115,37 @@ def import_file(*, file: TextIO, database_url: str | None) -> None:
     say(f"{counted(new, 'new price sheet')}, {len(added) - new} already existed")
 
 
+@click.command("prefer-reported")
+@click.argument("provider", required=False)
+@click.option("--off", is_flag=True, help="Go back to the price list.")
+@database_option
+@explained
+def prefer_reported(*, provider: str | None, off: bool, database_url: str | None) -> None:
+    """Use the cost that PROVIDER itself reports as the cost of its calls.
+
+    Without PROVIDER, list the providers this is set for. Calls without a reported cost keep the
+    price list. To apply the change to calls that are already recorded, run 'tokenledger reprice'.
+    """
+    from tokenledger_exporter.domain.provider_names import ledger_name
+    from tokenledger_exporter.pricing.catalog import reported_costs
+
+    if provider is None:
+        if off:
+            raise InvalidRequestError("--off needs a provider; example: prefer-reported xai --off")
+        with ledger_connection(database_url) as connection:
+            names = reported_costs.preferring_providers(connection)
+        say(*(names or ["no provider's reported cost is preferred"]))
+        return
+    name = ledger_name(provider)
+    with ledger_connection(database_url) as connection:
+        changed = reported_costs.prefer_reported(connection, name, preferred=not off)
+    cost = "its price on the list" if off else f"the cost that {name} reports"
+    already = "" if changed else "already "
+    say(f"a call of {name} {already}costs {cost}")
+    if changed:
+        say(f"recorded calls: tokenledger reprice --provider {name} --since 30d")
+
+
 def _set_discount(provider: str, discount: str, first: date, database_url: str | None) -> None:
     from tokenledger_exporter.domain.provider_names import ledger_name
     from tokenledger_exporter.pricing.catalog.custom import add_sheets, discounted

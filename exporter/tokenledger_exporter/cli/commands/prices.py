@@ -32,6 +32,7 @@ def command() -> None:
 
 command.add_command(custom_prices.set_price)
 command.add_command(custom_prices.import_file)
+command.add_command(custom_prices.prefer_reported)
 
 
 @command.command()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.maintenance.reprice import Repricing
     from tokenledger_exporter.render.table import Cell
 
-_STATUSES: Final = ("priced", "partial", "estimated", "unpriced")
+_STATUSES: Final = ("priced", "reported", "partial", "estimated", "unpriced")
 _COLUMNS: Final = ("provider", "model", "rows", "filled", "old_usd", "new_usd", "difference_usd")
 
 

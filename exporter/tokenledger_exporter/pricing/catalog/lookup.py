@@ -10,7 +10,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row, dict_row, tuple_row
 
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import PriceBook, plain_usd
@@ -64,8 +64,11 @@ class _Dated:
 
 def load_book(connection: psycopg.Connection[Any], provider: str) -> PriceBook:
     """One provider's price book from the connected ledger."""
+    name = {"provider": provider}
+    preferred = connection.cursor(row_factory=tuple_row).execute(_SQL["prefers_reported"], name)
+    prefers_reported = preferred.fetchone() == (True,)
     cursor = connection.cursor(row_factory=class_row(PriceRow))
-    return PriceBook(cursor.execute(_SQL["load"], {"provider": provider}))
+    return PriceBook(cursor.execute(_SQL["load"], name), prefers_reported=prefers_reported)
 
 
 def books_of(connection: psycopg.Connection[Any]) -> Callable[[str], PriceBook]:

@@ -175,6 +175,7 @@ def _claude_code(fields: Mapping[str, object]) -> _Call | None:
         attributes.CACHE_WRITE_TOKENS: written,
         attributes.ANTHROPIC_SPEED: fields.get(agent_logs.CLAUDE_SPEED),
         attributes.REPORTED_COST: fields.get(agent_logs.CLAUDE_COST),
+        attributes.COST_SOURCE: f"{agent_logs.CLAUDE_CODE_BODY} {agent_logs.CLAUDE_COST}",
         attributes.SESSION_ID: fields.get(attributes.SESSION_ID),
         attributes.USER_ID: fields.get(agent_logs.USER_EMAIL)
         or fields.get(agent_logs.CLAUDE_ACCOUNT)

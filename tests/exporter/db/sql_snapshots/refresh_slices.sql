@@ -16,7 +16,9 @@ WITH calls AS MATERIALIZED (
         events.cost_status = 'estimated' AS is_estimated,
         events.cost_status = 'unpriced' AS is_unpriced,
         events.cost_status = 'unmeasured' AS is_unmeasured,
-        NOT events.settled AS is_not_settled
+        NOT events.settled AS is_not_settled,
+        events.cost_status = 'reported' AS is_reported,
+        token_ledger_cost_differs(events.reported_cost_usd, events.cost_usd) AS differs
     FROM pg_catalog.unnest(%(buckets)s::timestamptz[]) AS buckets (bucket)
     CROSS JOIN LATERAL (
         SELECT *
@@ -75,7 +77,9 @@ sums_of_calls AS (
         pg_catalog.count(*) FILTER (WHERE is_estimated) AS estimated,
         pg_catalog.count(*) FILTER (WHERE is_unpriced) AS unpriced,
         pg_catalog.count(*) FILTER (WHERE is_unmeasured) AS unmeasured,
-        pg_catalog.count(*) FILTER (WHERE is_not_settled) AS not_settled
+        pg_catalog.count(*) FILTER (WHERE is_not_settled) AS not_settled,
+        pg_catalog.count(*) FILTER (WHERE is_reported) AS reported,
+        pg_catalog.count(*) FILTER (WHERE differs) AS cost_differs
     FROM calls
     GROUP BY GROUPING SETS (
         (bucket, provider, model),
@@ -102,19 +106,21 @@ difference AS MATERIALIZED (
         sum(cached_tokens) AS cached_tokens, sum(cost_usd) AS cost_usd, sum(errors) AS errors,
         sum(priced) AS priced, sum(partial) AS partial, sum(estimated) AS estimated,
         sum(unpriced) AS unpriced, sum(unmeasured) AS unmeasured,
-        sum(not_settled) AS not_settled
+        sum(not_settled) AS not_settled, sum(reported) AS reported,
+        sum(cost_differs) AS cost_differs
     FROM (
         SELECT
             bucket, dimension, value, provider, model,
             calls, input_tokens, output_tokens, total_tokens, cached_tokens, cost_usd, errors,
-            priced, partial, estimated, unpriced, unmeasured, not_settled
+            priced, partial, estimated, unpriced, unmeasured, not_settled, reported, cost_differs
         FROM sums_of_calls
         UNION ALL
         SELECT
             bucket, dimension, value, provider, model,
             -stored.calls, -stored.input_tokens, -stored.output_tokens, -stored.total_tokens,
             -stored.cached_tokens, -stored.cost_usd, -stored.errors, -stored.priced, -stored.partial,
-            -stored.estimated, -stored.unpriced, -stored.unmeasured, -stored.not_settled
+            -stored.estimated, -stored.unpriced, -stored.unmeasured, -stored.not_settled,
+            -stored.reported, -stored.cost_differs
         FROM token_ledger_rollup_slices AS stored
         WHERE stored.bucket = ANY(%(buckets)s::timestamptz[]) AND NOT %(add)s::boolean
     ) AS both_sides
@@ -123,10 +129,11 @@ difference AS MATERIALIZED (
         (
             sum(calls), sum(input_tokens), sum(output_tokens), sum(total_tokens), sum(cached_tokens),
             sum(cost_usd), sum(errors), sum(priced), sum(partial), sum(estimated), sum(unpriced),
-            sum(unmeasured), sum(not_settled)
+            sum(unmeasured), sum(not_settled), sum(reported), sum(cost_differs)
         ) <> (
             0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric,
-            0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric
+            0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric,
+            0::numeric
         )
 ),
 
@@ -134,12 +141,12 @@ add_to_slices AS (
     INSERT INTO token_ledger_rollup_slices AS stored (
         bucket, dimension, value, provider, model,
         calls, input_tokens, output_tokens, total_tokens, cached_tokens, cost_usd, errors,
-        priced, partial, estimated, unpriced, unmeasured, not_settled
+        priced, partial, estimated, unpriced, unmeasured, not_settled, reported, cost_differs
     )
     SELECT
         bucket, dimension, value, provider, model,
         calls, input_tokens, output_tokens, total_tokens, cached_tokens, cost_usd, errors,
-        priced, partial, estimated, unpriced, unmeasured, not_settled
+        priced, partial, estimated, unpriced, unmeasured, not_settled, reported, cost_differs
     FROM difference
     ON CONFLICT (bucket, dimension, value, provider, model) DO UPDATE
     SET
@@ -153,20 +160,22 @@ add_to_slices AS (
         estimated = stored.estimated + excluded.estimated,
         unpriced = stored.unpriced + excluded.unpriced,
         unmeasured = stored.unmeasured + excluded.unmeasured,
-        not_settled = stored.not_settled + excluded.not_settled
+        not_settled = stored.not_settled + excluded.not_settled,
+        reported = stored.reported + excluded.reported,
+        cost_differs = stored.cost_differs + excluded.cost_differs
 ),
 
 add_to_hours AS (
     INSERT INTO token_ledger_rollup_hours AS stored (
         bucket, dimension, value, provider, model,
         calls, input_tokens, output_tokens, total_tokens, cached_tokens, cost_usd, errors,
-        priced, partial, estimated, unpriced, unmeasured, not_settled
+        priced, partial, estimated, unpriced, unmeasured, not_settled, reported, cost_differs
     )
     SELECT
         pg_catalog.date_trunc('hour', bucket, 'UTC') AS hour, dimension, value, provider, model,
         sum(calls), sum(input_tokens), sum(output_tokens), sum(total_tokens), sum(cached_tokens),
         sum(cost_usd), sum(errors), sum(priced), sum(partial), sum(estimated), sum(unpriced),
-        sum(unmeasured), sum(not_settled)
+        sum(unmeasured), sum(not_settled), sum(reported), sum(cost_differs)
     FROM difference
     GROUP BY hour, dimension, value, provider, model
     ON CONFLICT (bucket, dimension, value, provider, model) DO UPDATE
@@ -181,20 +190,22 @@ add_to_hours AS (
         estimated = stored.estimated + excluded.estimated,
         unpriced = stored.unpriced + excluded.unpriced,
         unmeasured = stored.unmeasured + excluded.unmeasured,
-        not_settled = stored.not_settled + excluded.not_settled
+        not_settled = stored.not_settled + excluded.not_settled,
+        reported = stored.reported + excluded.reported,
+        cost_differs = stored.cost_differs + excluded.cost_differs
 ),
 
 add_to_days AS (
     INSERT INTO token_ledger_rollup_days AS stored (
         bucket, dimension, value, provider, model,
         calls, input_tokens, output_tokens, total_tokens, cached_tokens, cost_usd, errors,
-        priced, partial, estimated, unpriced, unmeasured, not_settled
+        priced, partial, estimated, unpriced, unmeasured, not_settled, reported, cost_differs
     )
     SELECT
         (bucket AT TIME ZONE 'UTC')::date AS day, dimension, value, provider, model,
         sum(calls), sum(input_tokens), sum(output_tokens), sum(total_tokens), sum(cached_tokens),
         sum(cost_usd), sum(errors), sum(priced), sum(partial), sum(estimated), sum(unpriced),
-        sum(unmeasured), sum(not_settled)
+        sum(unmeasured), sum(not_settled), sum(reported), sum(cost_differs)
     FROM difference
     GROUP BY day, dimension, value, provider, model
     ON CONFLICT (dimension, bucket, value, provider, model) DO UPDATE
@@ -209,7 +220,9 @@ add_to_days AS (
         estimated = stored.estimated + excluded.estimated,
         unpriced = stored.unpriced + excluded.unpriced,
         unmeasured = stored.unmeasured + excluded.unmeasured,
-        not_settled = stored.not_settled + excluded.not_settled
+        not_settled = stored.not_settled + excluded.not_settled,
+        reported = stored.reported + excluded.reported,
+        cost_differs = stored.cost_differs + excluded.cost_differs
 )
 
 SELECT pg_catalog.count(*) AS changed, pg_catalog.count(*) FILTER (WHERE calls < 0::numeric) AS with_fewer_calls FROM difference

@@ -12,6 +12,8 @@ SELECT
     pg_catalog.count(*) FILTER (WHERE cost_status = 'unpriced') AS unpriced,
     pg_catalog.count(*) FILTER (WHERE cost_status = 'unmeasured') AS unmeasured,
     pg_catalog.count(*) FILTER (WHERE NOT settled) AS not_settled,
+    pg_catalog.count(*) FILTER (WHERE cost_status = 'reported') AS reported,
+    pg_catalog.count(*) FILTER (WHERE token_ledger_cost_differs(reported_cost_usd, cost_usd)) AS cost_differs,
     (
         SELECT COALESCE(pg_catalog.sum(losses.records), 0)::bigint
         FROM token_ledger_losses AS losses

@@ -12,6 +12,8 @@ SELECT
     COALESCE(pg_catalog.sum(unpriced), 0)::bigint AS unpriced,
     COALESCE(pg_catalog.sum(unmeasured), 0)::bigint AS unmeasured,
     COALESCE(pg_catalog.sum(not_settled), 0)::bigint AS not_settled,
+    COALESCE(pg_catalog.sum(reported), 0)::bigint AS reported,
+    COALESCE(pg_catalog.sum(cost_differs), 0)::bigint AS cost_differs,
     (
         SELECT COALESCE(pg_catalog.sum(losses.records), 0)::bigint
         FROM token_ledger_losses AS losses

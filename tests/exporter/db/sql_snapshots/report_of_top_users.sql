@@ -3,14 +3,14 @@
 WITH unsummed AS MATERIALIZED (
     SELECT
         value, calls, input_tokens, output_tokens, cached_tokens, cost_usd, priced, partial,
-        estimated, unpriced, unmeasured, not_settled
+        estimated, unpriced, unmeasured, not_settled, reported, cost_differs
     FROM token_ledger_unsummed_calls('user', 'week', %(since)s, %(until)s)
 ),
 
 user_sums AS NOT MATERIALIZED (
     SELECT
         value AS user_id, calls, input_tokens, output_tokens, cached_tokens, cost_usd, priced,
-        partial, estimated, unpriced, unmeasured, not_settled
+        partial, estimated, unpriced, unmeasured, not_settled, reported, cost_differs
     FROM token_ledger_stored_sums('user', 'week', %(since)s, %(until)s)
     UNION ALL
     SELECT * FROM unsummed
@@ -19,12 +19,12 @@ user_sums AS NOT MATERIALIZED (
 total_sums AS NOT MATERIALIZED (
     SELECT
         calls, input_tokens, output_tokens, cached_tokens, cost_usd, priced, partial, estimated,
-        unpriced, unmeasured, not_settled
+        unpriced, unmeasured, not_settled, reported, cost_differs
     FROM token_ledger_stored_sums('', 'week', %(since)s, %(until)s)
     UNION ALL
     SELECT
         calls, input_tokens, output_tokens, cached_tokens, cost_usd, priced, partial, estimated,
-        unpriced, unmeasured, not_settled
+        unpriced, unmeasured, not_settled, reported, cost_differs
     FROM unsummed
 ),
 
@@ -51,6 +51,8 @@ SELECT
     COALESCE(pg_catalog.sum(unpriced), 0)::bigint AS unpriced,
     COALESCE(pg_catalog.sum(unmeasured), 0)::bigint AS unmeasured,
     COALESCE(pg_catalog.sum(not_settled), 0)::bigint AS not_settled,
+    COALESCE(pg_catalog.sum(reported), 0)::bigint AS reported,
+    COALESCE(pg_catalog.sum(cost_differs), 0)::bigint AS cost_differs,
     (
         SELECT COALESCE(pg_catalog.sum(losses.records), 0)::bigint
         FROM token_ledger_losses AS losses
@@ -96,6 +98,8 @@ SELECT
     COALESCE(pg_catalog.sum(unpriced), 0)::bigint AS unpriced,
     COALESCE(pg_catalog.sum(unmeasured), 0)::bigint AS unmeasured,
     COALESCE(pg_catalog.sum(not_settled), 0)::bigint AS not_settled,
+    COALESCE(pg_catalog.sum(reported), 0)::bigint AS reported,
+    COALESCE(pg_catalog.sum(cost_differs), 0)::bigint AS cost_differs,
     (
         SELECT COALESCE(pg_catalog.sum(losses.records), 0)::bigint
         FROM token_ledger_losses AS losses

@@ -30,8 +30,12 @@ $(VENV)/.ready: $(LOCK) pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup ## Run a sample app against a temporary Postgres and print its cost.
-	@$(BIN)/tokenledger demo
+# The demo needs no development tools; it uses .venv if that exists.
+DEMO_VENV := $(if $(wildcard .venv/.ready),.venv,.venv-demo)
+DEMO_LOCK := $(if $(wildcard .venv/.ready),requirements.lock,requirements.demo.lock)
+demo: ## Run a sample app against a temporary Postgres and print its cost.
+	@$(MAKE) --no-print-directory setup VENV=$(DEMO_VENV) LOCK=$(DEMO_LOCK)
+	@$(DEMO_VENV)/bin/tokenledger demo
 
 docs: setup ## Build the documentation site into build/site; broken links and stale pictures fail.
 	@$(BIN)/python -m scripts.reference build/reference
@@ -147,9 +151,10 @@ ci-long: faults sdk-suites emitters-together mutants many-spans hostile bench ##
 lock: ## Resolve the locks again; no difference means no drift.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra all --group dev pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra all --group dev --constraint requirements.oldest.in pyproject.toml -o requirements.oldest.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra embedded --extra openai --extra anthropic --group demo --constraint requirements.lock pyproject.toml -o requirements.demo.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra all --group mutants --constraint requirements.lock pyproject.toml -o tests/mutants/requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra server pyproject.toml -o collector-config/requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate collector-config/build.in -o collector-config/build.lock
 
 clean: ## Remove what the other targets made.
-	rm -rf .venv .venv-oldest .venv-phoenix .venv-mutants .cache dist build collector-config/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
+	rm -rf .venv .venv-demo .venv-oldest .venv-phoenix .venv-mutants .cache dist build collector-config/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

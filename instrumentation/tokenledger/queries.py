@@ -3,6 +3,6 @@
 This module and `server` may import the exporter; `import tokenledger` loads neither.
 """
 
-from tokenledger_exporter.queries import TokenLedgerQueries
+from tokenledger_exporter.queries import AsyncTokenLedgerQueries, TokenLedgerQueries, as_records
 
-__all__ = ["TokenLedgerQueries"]
+__all__ = ["AsyncTokenLedgerQueries", "TokenLedgerQueries", "as_records"]

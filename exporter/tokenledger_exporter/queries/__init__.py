@@ -2,6 +2,7 @@
 
 from tokenledger_exporter.queries.async_client import AsyncTokenLedgerQueries
 from tokenledger_exporter.queries.paging import RawPage, UsageEvent
+from tokenledger_exporter.queries.records import as_records
 from tokenledger_exporter.queries.results import (
     Aggregate,
     CacheSavings,
@@ -37,4 +38,5 @@ __all__ = [
     "Trend",
     "UsageEvent",
     "UserCost",
+    "as_records",
 ]

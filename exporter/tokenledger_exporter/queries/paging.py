@@ -30,7 +30,7 @@ from tokenledger_exporter.rollups.source import source_of
 from tokenledger_exporter.sql import fragment, statements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tokenledger_exporter.db.dimensions import Where
     from tokenledger_exporter.db.steps import Steps
@@ -124,6 +124,10 @@ class RawPage:
     events: tuple[UsageEvent, ...]
     next_cursor: str | None
     coverage: Coverage
+
+    def __iter__(self) -> Iterator[Any]:
+        """The calls and the cursor, for `events, cursor = queries.fetch_raw()`."""
+        return iter((self.events, self.next_cursor))
 
 
 @dataclass(frozen=True, slots=True)

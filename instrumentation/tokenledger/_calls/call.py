@@ -90,6 +90,11 @@ class Call:
         """Whether the call was finished, or is being finished right now."""
         return self._finishing.locked()
 
+    @property
+    def is_traced(self) -> bool:
+        """Whether a tracer provider made its spans; OpenTelemetry's API alone records nothing."""
+        return any(span.get_span_context().is_valid for span in self._spans)
+
     def leave(self) -> None:
         """Restore the previous context, if the request's context or one made in it is current.
 

@@ -120,6 +120,14 @@ class Meter:
         # Identity of a call that may be reported again -> whether its usage is known.
         self._calls_by_id: BoundedCache[str, bool] = BoundedCache(_MAX_IDENTITIES)
 
+    def __repr__(self) -> str:
+        """What was counted so far, in one line; a `+` says that calls are missing from the cost."""
+        cost, calls = f"${self.cost_usd.normalize(_money()):f}", self.calls
+        if self._without_cost:
+            cost = f"{cost}+" if self._without_cost < calls else "unknown cost"
+        plural = "" if calls == 1 else "s"
+        return f"<Meter: {cost}, {calls:,} call{plural}, {self._tokens.total:,} tokens>"
+
     def __enter__(self) -> Self:
         """Count the calls from here on."""
         with Guard("entering a meter"):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenledger._attribution.layers import NOTHING, clean
 from tokenledger._calls.tracer import CallTracer
 from tokenledger._guard import report_invalid
+from tokenledger._state import RUNTIME
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.tokens import MAX_COUNT
 
@@ -39,6 +40,8 @@ _MAX_DIGITS: Final = 18
 _OTHER_ERROR: Final = "_OTHER"
 _TRACER: Final = CallTracer("track")
 _COST_SOURCE: Final = "track"
+_BEFORE_INIT: Final = "a call reported before init()"
+_NO_LEDGER: Final = "no ledger is open; call tokenledger.init() or tokenledger.configure() first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ def record_call(manual_call: ManualCall, *, has_stable_identity: bool = False) -
         attributes[names.ERROR_TYPE] = _OTHER_ERROR
     started = manual_call.started_ns or time.time_ns() - manual_call.duration_ns
     call = _TRACER.start(start, per_call=manual_call.attribution, start_time_ns=started)
+    if RUNTIME.setup.ledger is None and not call.is_traced:
+        report_invalid(_BEFORE_INIT, _NO_LEDGER)
     call.finish(attributes, end_time_ns=started + manual_call.duration_ns)
 
 

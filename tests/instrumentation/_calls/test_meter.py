@@ -78,6 +78,8 @@ def test_without_a_ledger_nothing_has_a_cost() -> None:
     assert counted.cost_usd == Decimal(0)
     assert (counted.calls, counted.calls_without_cost) == (1, 1)
     assert counted.tokens == MeteredTokens(input=1_000, output=100, cached=200)
+    assert _guard.counts() == {"a call reported before init()": 1}
+    _guard.reset()
 
 
 def test_a_new_meter_reports_zero() -> None:
@@ -246,3 +248,17 @@ def test_importing_the_package_does_not_load_decimal() -> None:
     )
     assert program.stdout.strip() == "set()"
     assert tokenledger.meter is meter
+
+
+def test_a_meter_prints_what_it_counted(ledger: LedgerInMemory) -> None:
+    with meter() as spent:
+        assert repr(spent) == "<Meter: $0, 0 calls, 0 tokens>"
+        track_cost(1_000, 100, "gpt-4o")
+        # 1,000 x $2.50 and 100 x $10 per million.
+        assert repr(spent) == "<Meter: $0.0035, 1 call, 1,100 tokens>"
+        track_cost(1, 1, "acme-7b", provider="acme")
+        assert repr(spent) == "<Meter: $0.0035+, 2 calls, 1,102 tokens>"
+    with meter() as unknown:
+        track_cost(1, 1, "acme-7b", provider="acme")
+    assert repr(unknown) == "<Meter: unknown cost, 1 call, 2 tokens>"
+    assert len(ledger.spans) == 3

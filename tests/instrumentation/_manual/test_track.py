@@ -392,3 +392,18 @@ def test_track_cost_with_only_a_status_records_a_failed_call(ledger: LedgerInMem
     book: Any = track_cost
     assert book(model="gpt-4o", status="error") is None
     assert ledger.spans[0].status.status_code is StatusCode.ERROR
+
+
+def test_a_call_reported_before_init_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a ledger and without tracing it would vanish silently."""
+    _guard.reset()
+    for _ in range(3):
+        track("openai", "gpt-4o", 1_000, 100)
+    track_cost(1_000, 100, "gpt-4o")
+    (message,) = [entry.getMessage() for entry in caplog.records]
+    assert message.startswith(
+        "tokenledger: a call reported before init() was ignored: no ledger is open; "
+        "call tokenledger.init() or tokenledger.configure() first"
+    )
+    assert _guard.counts() == {"a call reported before init()": 4}
+    _guard.reset()

@@ -30,6 +30,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAMES: Final = ("agent", "gateway", "kafka", "redaction")
+ADDITION: Final = "add-ledger"
+# A Collector that someone runs already.
+EXISTING: Final = """
+receivers:
+  otlp:
+    protocols:
+      http:
+        endpoint: ${env:OTLP_HTTP_ENDPOINT}
+exporters:
+  otlp_http/tracing:
+    endpoint: ${env:TRACING_ENDPOINT}
+extensions:
+  health_check:
+    endpoint: ${env:HEALTH_ENDPOINT}
+service:
+  extensions: [health_check]
+  telemetry:
+    metrics:
+      level: none
+  pipelines:
+    traces:
+      receivers: [otlp]
+      exporters: [otlp_http/tracing]
+"""
 WITH_FILTER: Final = ("agent", "gateway", "kafka")
 
 # gpt-4o: 1,000 input tokens at $2.50 per million, 100 output tokens at $10.
@@ -68,7 +92,7 @@ def test_the_collector_accepts_the_configuration(name: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, ADDITION])
 def test_a_configuration_starts_with_when_to_use_it(name: str) -> None:
     text = (CONFIGURATIONS / f"{name}.yaml").read_text(encoding="utf-8")
     assert text.startswith("# When to use it: ")
@@ -102,6 +126,24 @@ def test_an_agent_sends_calls_to_the_ledger_and_every_span_to_the_tracing_ui(
     assert _stored(database_url) == (3, 3, 3 * ONE_CALL)
     wanted = {f"{context.span_id:016x}" for span in spans if (context := span.get_span_context())}
     assert {span.span_id for span in tracing.spans} == wanted
+
+
+def test_a_collector_that_runs_already_gets_the_ledger_from_a_second_file(
+    database_url: str, service: Service, tracing: Sink, tmp_path: Path
+) -> None:
+    existing = tmp_path / "existing.yaml"
+    existing.write_text(EXISTING, encoding="utf-8")
+    spans = [*model_calls(3), *requests(2)]
+    both = ("--config", str(existing))
+    collector = Collector(ADDITION, tmp_path, _endpoints(service, tracing), both)
+    collector.start()
+    try:
+        send(spans, collector.endpoint, by="http")
+        wait_until(lambda: _stored(database_url)[0] == len(spans) - 2, "the calls are rows")
+        wait_until(lambda: len(tracing.spans) == len(spans), "its own pipeline stays")
+    finally:
+        collector.stop()
+    assert _stored(database_url) == (3, 3, 3 * ONE_CALL)
 
 
 def test_a_gateway_keeps_calls_on_disk_through_an_outage_of_the_ledger_and_a_crash(

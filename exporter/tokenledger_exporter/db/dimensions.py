@@ -73,15 +73,22 @@ def group(name: str, zone: str = UTC) -> sql.Composable:
         zone_of(zone)
         expression = sql.SQL("pg_catalog.to_char(timestamp AT TIME ZONE {}, {})")
         return expression.format(sql.Literal(zone), shape)
-    key = name.removeprefix(METADATA_DIMENSION_PREFIX)
-    if key != name and key and is_storable(key):
+    if key := _metadata_key(name):
         # The query has parameters, and a single % would start a placeholder.
         return sql.SQL("COALESCE(metadata ->> {}::text, '')").format(
             sql.Literal(key.replace("%", "%%"))
         )
-    raise InvalidRequestError(
-        f"unknown dimension {name!r}; use one of {', '.join(dimension_names())}"
-    )
+    raise _unknown(name, dimension_names())
+
+
+def _metadata_key(name: str) -> str:
+    """The key of `metadata.<key>`; "" for another name."""
+    key = name.removeprefix(METADATA_DIMENSION_PREFIX)
+    return key if key != name and is_storable(key) else ""
+
+
+def _unknown(name: str, names: Sequence[str]) -> InvalidRequestError:
+    return InvalidRequestError(f"unknown dimension {name!r}; use one of {', '.join(names)}")
 
 
 def narrowed(where: Where | None) -> tuple[sql.Composable, dict[str, object]]:
@@ -114,6 +121,8 @@ def _narrowed(
     for number, name in enumerate(where or {}):
         if name in _BUCKETS:
             raise InvalidRequestError(f"cannot filter by {name!r}; use a start and an end instead")
+        if name not in _COLUMNS and not _metadata_key(name):
+            raise _unknown(name, [each for each in dimension_names() if each not in _BUCKETS])
         condition = sql.SQL("AND {} = ANY({}::text[])")
         parts.append(condition.format(column(name), sql.Placeholder(f"where_{number}")))
     return sql.SQL(" ").join(parts), narrowing_values(where)

@@ -10,6 +10,8 @@ import importlib
 import importlib.util
 import os
 import secrets
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from psycopg import sql
@@ -19,7 +21,6 @@ from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import psycopg
 
@@ -35,6 +36,17 @@ _ARROW: Final = {
     "boolean": "bool_",
     "bytea": "binary",
 }
+
+
+def problem_with(folder: Path) -> str:
+    """Why no file can be written to a folder by this user on this machine; "" if one can be."""
+    nearest = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    try:
+        # By trying: permissions alone do not tell a file system that takes no files.
+        Path(tempfile.mkdtemp(dir=nearest)).rmdir()
+    except OSError as error:
+        return f"{nearest}: {error.strerror}"
+    return ""
 
 
 def archive_month(

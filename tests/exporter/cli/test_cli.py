@@ -113,6 +113,10 @@ def test_an_unknown_dimension_is_refused_with_the_list_of_dimensions() -> None:
     assert result.exit_code == 2
     assert "unknown dimension 'nonsense'" in result.stderr
     assert all(dimension.name in result.stderr for dimension in DIMENSIONS)
+    assert "hour, day, month" in result.stderr
+    filtered = run("report", "--where", "nonsense=1")
+    assert "unknown dimension 'nonsense'; use one of" in filtered.stderr
+    assert "hour, day, month" not in filtered.stderr, "a report cannot be filtered by these"
 
 
 @pytest.mark.usefixtures("ledger_url")

@@ -153,6 +153,25 @@ def test_a_month_that_cannot_be_archived_stays(old_calls: str, tmp_path: Path) -
     assert ask(old_calls, HELD) == [(6, 6 * Decimal("0.0035"))]
 
 
+@pytest.mark.parametrize("name", ["file", "file/below", "/proc/nope"])
+def test_a_folder_that_takes_no_archive_is_named_when_it_is_set(
+    database_url: str, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    words = ["retention", "set", "--keep", "5mo", "--archive", str(tmp_path / name)]
+    done = CliRunner().invoke(main, [*words, "--database-url", database_url])
+    assert done.exit_code == 0
+    assert "tokenledger: nothing can be archived from this machine: " in done.stderr
+    assert "where 'tokenledger keep' runs" in done.stderr
+
+
+def test_a_folder_that_takes_archives_stays_as_it_is(database_url: str, tmp_path: Path) -> None:
+    words = ["retention", "set", "--keep", "5mo", "--archive", str(tmp_path / "new" / "folder")]
+    done = CliRunner().invoke(main, [*words, "--database-url", database_url])
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_locked_month_is_dropped_later(old_calls: str, tmp_path: Path) -> None:
     set_retention(old_calls, "5mo", str(tmp_path))
     with psycopg.connect(old_calls) as holder:

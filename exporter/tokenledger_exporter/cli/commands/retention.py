@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
-from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say
+from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say, warn
 from tokenledger_exporter.plain_text import counted
 
 if TYPE_CHECKING:
@@ -37,10 +37,21 @@ def command() -> None:
 @explained
 def set_command(*, keep: str, folder: str, database_url: str | None) -> None:
     """Set how long calls are kept; 'retention run' and 'keep' drop older months."""
+    from pathlib import Path
+
+    from tokenledger_exporter.maintenance.archive import problem_with
     from tokenledger_exporter.maintenance.retention import set_retention
 
     with open_database(database_url) as url:
-        say(_sentence(set_retention(url, keep, folder)))
+        retention = set_retention(url, keep, folder)
+    say(_sentence(retention))
+    # Not an error: months are dropped where 'keep' or 'serve' runs, which may be elsewhere.
+    archive_to = retention.archive_to if retention else ""
+    if archive_to and (problem := problem_with(Path(archive_to))):
+        warn(
+            f"nothing can be archived from this machine: {problem}; the directory must be writable "
+            "where 'tokenledger keep' runs"
+        )
 
 
 @command.command("show")

@@ -39,7 +39,8 @@ def check_ledger(connection: psycopg.Connection[Any], database_url: str) -> Iter
     yield _engine(connection)
     status = migrations.read_status(connection)
     if not status.is_current or status.older_table:
-        yield Check("schema", FAIL, status.sentence, "run 'tokenledger db migrate'")
+        detail, _, remedy = status.sentence.partition(": ")
+        yield Check("schema", FAIL, detail, remedy)
         return
     yield Check("schema", OK, status.sentence)
     yield from database_setup.check_database(connection)

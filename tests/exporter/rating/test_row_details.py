@@ -79,6 +79,7 @@ def test_estimates_are_included_in_sums_and_listed_separately(database_url: str)
         (0, Decimal(0)),
         ("0E-400", Decimal(0)),
         ("12.5", Decimal("12.5")),
+        ("999999.99", Decimal("999999.99")),
     ],
 )
 def test_a_reported_cost_is_kept_as_it_is_written(told: AttributeValue, kept: Decimal) -> None:
@@ -89,7 +90,20 @@ def test_a_reported_cost_is_kept_as_it_is_written(told: AttributeValue, kept: De
 
 @pytest.mark.parametrize(
     "told",
-    ["NaN", "Infinity", "-1", -0.5, math.nan, math.inf, "1e400000", "1e-99", "much", "", True],
+    [
+        "NaN",
+        "Infinity",
+        "-1",
+        -0.5,
+        math.nan,
+        math.inf,
+        "1e400000",
+        "1e6",
+        "1e-99",
+        "much",
+        "",
+        True,
+    ],
     ids=str,
 )
 def test_an_invalid_reported_cost_is_dropped_and_the_row_is_kept(

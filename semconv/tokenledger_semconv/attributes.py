@@ -71,6 +71,9 @@ CONVERSATION_ID: Final = "gen_ai.conversation.id"
 AGENT_ID: Final = "gen_ai.agent.id"
 """The agent that made the call. String. Attribution."""
 
+AGENT_ID_ALIAS: Final = "tokenledger.agent_id"
+"""The agent, if `gen_ai.agent.id` is not set. String. Written by hand."""
+
 INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 """Input tokens **including** cache reads and cache writes. Integer, tokens. Emitter, at the end."""
 
@@ -192,8 +195,14 @@ TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
 USER_ID: Final = "user.id"
 """The user the call was made for, by the app's own id. String. Attribution."""
 
+USER_ID_ALIAS: Final = "tokenledger.user_id"
+"""The user, if `user.id` is not set. String. Written by hand; our instrumentors write `user.id`."""
+
 SESSION_ID: Final = "session.id"
 """The session or conversation the call belongs to. String. Attribution."""
+
+SESSION_ID_ALIAS: Final = "tokenledger.session_id"
+"""The session, if `session.id` is not set. String. Written by hand."""
 
 ORGANIZATION_ID: Final = "tokenledger.organization_id"
 """The tenant the call was made for. String. Attribution."""

@@ -22,6 +22,10 @@ USER: Final = "gen_ai.user"
 REQUEST_USER: Final = "gen_ai.request.user"
 """The `user` of the request. String. OpenLIT."""
 
+END_USER_ID: Final = "enduser.id"
+"""The user of a web request. String. OpenTelemetry's web and security instrumentations (registry of
+the semantic conventions, checked 2026-11-28)."""
+
 OPERATION_TIME_TO_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
 """The time from the request to the first chunk. Float, seconds. Pydantic AI, @ai-sdk/otel."""
 

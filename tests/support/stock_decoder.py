@@ -11,6 +11,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode
 
 from tokenledger_exporter.recorder.encode import encode_span, is_model_call
+from tokenledger_exporter.recorder.inherited import inherited_in
 from tokenledger_exporter.spool.codec import decode_record
 
 if TYPE_CHECKING:
@@ -24,18 +25,20 @@ if TYPE_CHECKING:
 
 def records(body: bytes) -> list[SpanRecord]:
     """The records of a request's model calls."""
-    decoded: list[SpanRecord] = []
+    spans: list[ReadableSpan] = []
     for resource_spans in ExportTraceServiceRequest.FromString(body).resource_spans:
         resource = Resource(attributes(resource_spans.resource.attributes))
         for group in resource_spans.scope_spans:
             scope = InstrumentationScope(
                 group.scope.name, attributes=attributes(group.scope.attributes)
             )
-            for proto_span in group.spans:
-                span = _span(proto_span, resource, scope)
-                if is_model_call(span):
-                    decoded.append(decode_record(encode_span(span)))
-    return decoded
+            spans += [_span(proto_span, resource, scope) for proto_span in group.spans]
+    attribution_above = inherited_in(spans)
+    return [
+        decode_record(encode_span(span, attribution_above(span)))
+        for span in spans
+        if is_model_call(span)
+    ]
 
 
 def attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:

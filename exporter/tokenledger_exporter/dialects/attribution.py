@@ -1,4 +1,8 @@
-"""Attribution of a call: the span's values, then the resource's, then the ledger's defaults."""
+"""Attribution of a call, from the span itself down to the sender's resource.
+
+The first source that names a dimension counts: the span, the spans above it, the ledger's defaults
+(an app's own `configure()`), the resource (`OTEL_RESOURCE_ATTRIBUTES`).
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tokenledger_exporter.dialects.dialect import Dialect, RawFields
-    from tokenledger_exporter.domain.span_record import AttributeValue, SpoolHeader
+    from tokenledger_exporter.domain.span_record import AttributeValue, SpanRecord, SpoolHeader
 
 _EMPTY: Final = {dimension.column: "" for dimension in dimensions.DIMENSIONS if dimension.attribute}
 _COLUMN_OF: Final = {
-    attribute: (name, is_primary)
-    for attribute, (group, name, is_primary) in SHARED.items()
-    if group == COLUMN
+    attribute: name for attribute, (group, name, _) in SHARED.items() if group == COLUMN
 }
 
 # Keys of other emitters' metadata that fill a column of the ledger.
@@ -33,28 +35,27 @@ _COLUMN_OF_KEY: Final = {
 def attribution_columns(
     span_columns: Mapping[str, str],
     metadata: dict[str, str],
-    resource: Mapping[str, str],
+    record: SpanRecord,
     header: SpoolHeader,
 ) -> dict[str, str]:
     """The attribution columns of a call.
 
     Args:
         span_columns: columns that the span fills.
-        metadata: the span's metadata; that of the resource and of the defaults is added.
-        resource: attributes of the app.
+        metadata: the span's metadata; that of the other sources is added.
+        record: the spans above, and the resource.
         header: defaults of the ledger.
     """
     columns = _EMPTY.copy()
-    for source in (header.defaults, resource):
-        for attribute, value in source.items():
+    for column, text in span_columns.items():
+        columns[column] = text[: dimensions.MAX_VALUE_LENGTH]
+    for source in (record.inherited, header.defaults, record.resource):
+        for attribute, value in source.items() if source else ():
             known = _COLUMN_OF.get(attribute)
             if known is not None:
-                if value and (known[1] or not columns[known[0]]):
-                    columns[known[0]] = value[: dimensions.MAX_VALUE_LENGTH]
+                columns[known] = columns[known] or value[: dimensions.MAX_VALUE_LENGTH]
             elif attribute.startswith(attributes.METADATA_PREFIX):
                 metadata.setdefault(attribute[len(attributes.METADATA_PREFIX) :], value)
-    for column, text in span_columns.items():
-        columns[column] = text[: dimensions.MAX_VALUE_LENGTH] or columns[column]
     columns["organization_id"] = header.organization or columns["organization_id"]
     columns["app_name"] = header.app_name or columns["app_name"]
     columns["environment"] = header.environment or columns["environment"]

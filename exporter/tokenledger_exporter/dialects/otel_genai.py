@@ -98,9 +98,16 @@ _COLUMNS: Final = {
         }
     ),
     **columns(
-        session_id=(attributes.SESSION_ID, attributes.CONVERSATION_ID),
-        agent_id=(attributes.AGENT_ID, emitters.AGENT_NAME),
-        user_id=(attributes.USER_ID, emitters.USER, emitters.REQUEST_USER),
+        session_id=(
+            attributes.SESSION_ID,
+            attributes.SESSION_ID_ALIAS,
+            attributes.CONVERSATION_ID,
+        ),
+        agent_id=(attributes.AGENT_ID, attributes.AGENT_ID_ALIAS, emitters.AGENT_NAME),
+        user_id=(
+            *(attributes.USER_ID, attributes.USER_ID_ALIAS, emitters.END_USER_ID),
+            *(emitters.USER, emitters.REQUEST_USER),
+        ),
         environment=(
             attributes.DEPLOYMENT_ENVIRONMENT,
             attributes.DEPLOYMENT_ENVIRONMENT_UNTIL_1_26,

@@ -168,7 +168,7 @@ def _call_facts(
         None if cost is None else _reported_cost(cost),
         geo,
         _details(fields.details, record.resource),
-        attribution_columns(fields.columns, metadata, record.resource, header),
+        attribution_columns(fields.columns, metadata, record, header),
         metadata,
     )
 
@@ -196,11 +196,27 @@ def _read_attributes(dialect: Dialect, span_attributes: Mapping[str, AttributeVa
     return raw
 
 
-def _read_usage(raw: RawFields) -> str | None:
-    """Read the usage objects. The provider's counts override the emitter's."""
+def read_attribution(
+    dialect: Dialect, span_attributes: Mapping[str, AttributeValue]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The dimensions and the metadata of any span, which need not be a call."""
+    raw = _read_attributes(dialect, span_attributes)
+    _add_metadata_object(raw)
+    return (
+        {column: _text(raw.columns, column) for column in raw.columns},
+        {key: metadata_text(value) for key, value in raw.metadata.items()},
+    )
+
+
+def _add_metadata_object(raw: RawFields) -> None:
     for key, value in parsed(_text(raw.usage, "metadata")).items():
         if isinstance(value, str | int | float):
             add_key(raw, key, str(value))
+
+
+def _read_usage(raw: RawFields) -> str | None:
+    """Read the usage objects. The provider's counts override the emitter's."""
+    _add_metadata_object(raw)
     for side in ("input", "output"):
         part = parsed(_text(raw.usage, f"{side}_details"))
         for name, count in counts_of({"input_tokens": None, f"{side}_token_details": part}).items():

@@ -40,7 +40,10 @@ Ancestors = tuple[tuple[int, int], ...]
 
 
 class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One ended span: identity, times in nanoseconds since 1970, and the allowed attributes."""
+    """One ended span: identity, times in nanoseconds since 1970, and the allowed attributes.
+
+    `inherited` is the attribution of the spans above it, for what the span itself does not say.
+    """
 
     trace_id: bytes
     span_id: int
@@ -52,3 +55,4 @@ class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     attributes: dict[str, AttributeValue]
     resource: dict[str, str]
     ancestors: Ancestors = ()
+    inherited: dict[str, str] | None = None

@@ -19,7 +19,7 @@ from tokenledger_exporter.spool.open_calls import START_MARK
 from tokenledger_semconv import attributes, emitters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from opentelemetry.sdk.trace import Event, ReadableSpan
 
@@ -47,11 +47,15 @@ def is_model_call(span: ReadableSpan) -> bool:
     return not MARKS.isdisjoint(attributes_of(span))
 
 
-def encode_span(span: ReadableSpan) -> bytes:
-    """The record of an ended span; runs on the caller's thread."""
-    return _record(
-        span, source_of(span.resource, span.instrumentation_scope), attributes_of(span), ()
-    )
+def encode_span(span: ReadableSpan, inherited: Mapping[str, str] | None = None) -> bytes:
+    """The record of an ended span.
+
+    Args:
+        span: the span.
+        inherited: the attribution of the spans above it.
+    """
+    source = source_of(span.resource, span.instrumentation_scope)
+    return _record(span, source, attributes_of(span), (), inherited)
 
 
 def encode_ended(span: ReadableSpan, ancestors: Ancestors) -> bytes | None:
@@ -73,6 +77,7 @@ def _record(
     source: SpanSource,
     span_attributes: dict[str, object],
     ancestors: Ancestors,
+    inherited: Mapping[str, str] | None = None,
 ) -> bytes:
     failed = span.status.status_code is StatusCode.ERROR
     if failed and attributes.ERROR_TYPE not in span_attributes:
@@ -81,20 +86,19 @@ def _record(
             span_attributes[attributes.ERROR_TYPE] = error
     context, parent = span.context, span.parent
     # In the order of SpanRecord's fields: building the struct would only cost the caller time.
-    return _ENCODER.encode(
-        (
-            (context.trace_id if context else 0).to_bytes(16, "big"),
-            context.span_id if context else 0,
-            parent.span_id if parent else 0,
-            _bounded(span.start_time or 0),
-            _bounded(span.end_time or 0),
-            source.name,
-            failed,
-            allowed_attributes(span_attributes),
-            source.encoded_attributes,
-            ancestors,
-        )
+    fields = (
+        (context.trace_id if context else 0).to_bytes(16, "big"),
+        context.span_id if context else 0,
+        parent.span_id if parent else 0,
+        _bounded(span.start_time or 0),
+        _bounded(span.end_time or 0),
+        source.name,
+        failed,
+        allowed_attributes(span_attributes),
+        source.encoded_attributes,
+        ancestors,
     )
+    return _ENCODER.encode(fields if inherited is None else (*fields, inherited))
 
 
 def encode_started(span: ReadableSpan) -> bytes | None:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from tokenledger_exporter.recorder.encode import encode_span, is_model_call
+from tokenledger_exporter.recorder.inherited import inherited_in
 from tokenledger_exporter.recorder.ledger import PostgresLedger, feeds_installed_ledger
 from tokenledger_exporter.recorder.processor import exit_seconds_left
 from tokenledger_semconv import attributes
 from tokenledger_semconv.settings import SettingsError, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -53,9 +54,10 @@ class LedgerSpanExporter(SpanExporter):
         if settings is None:
             return SpanExportResult.FAILURE
         url = settings.database_url
+        attribution_above = inherited_in(spans)
         for span in calls:
             if not feeds_installed_ledger(span.resource, url):
-                self._take(span, settings)
+                self._take(span, settings, attribution_above(span))
         self._release(older_than_seconds=_WAIT_SECONDS)
         return SpanExportResult.SUCCESS
 
@@ -73,7 +75,9 @@ class LedgerSpanExporter(SpanExporter):
         if self._ledger is not None:
             self._ledger.shutdown(exit_seconds_left())
 
-    def _take(self, span: ReadableSpan, settings: Settings) -> None:
+    def _take(
+        self, span: ReadableSpan, settings: Settings, inherited: Mapping[str, str] | None
+    ) -> None:
         """Spool a span, but delay one that the anthropic SDK made: its parent may be our own span.
 
         A child ends before its parent, so whether both report one call is known a moment later.
@@ -83,11 +87,11 @@ class LedgerSpanExporter(SpanExporter):
         scope = span.instrumentation_scope.name if span.instrumentation_scope else ""
         context, parent = span.get_span_context(), span.parent
         if scope.startswith(attributes.ANTHROPIC_SDK_SCOPE) and parent and not parent.is_remote:
-            self._undecided[parent.span_id] = (time.monotonic(), encode_span(span))
+            self._undecided[parent.span_id] = (time.monotonic(), encode_span(span, inherited))
             return
         if context is not None and scope.startswith(attributes.SCOPE_PREFIX):
             self._undecided.pop(context.span_id, None)
-        self._ledger.append(encode_span(span))
+        self._ledger.append(encode_span(span, inherited))
 
     def _release(self, *, older_than_seconds: float) -> None:
         """Spool the delayed spans without a parent of ours: nothing else reports their calls."""

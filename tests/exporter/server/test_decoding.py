@@ -18,6 +18,7 @@ from support import stock_decoder as stock
 from support.otlp_requests import as_json, deep_json, deep_request, wrapped
 from support.recorded_spans import EMITTERS, calls
 from tokenledger_exporter.dialects.allowlist import ALLOWED_ATTRIBUTES, ALLOWED_PREFIXES, REDUCED
+from tokenledger_exporter.dialects.inheritance import MAX_CARRIERS
 from tokenledger_exporter.dialects.registry import DIALECTS
 from tokenledger_exporter.server.decoding.decoded_request import MalformedError, TooLargeError
 from tokenledger_exporter.server.decoding.otlp_json import decode_json_traces
@@ -63,11 +64,13 @@ _PAIRS = st.lists(
     st.builds(KeyValue, key=_NAMES, value=_VALUES), max_size=12, unique_by=lambda pair: pair.key
 )
 _TIMES = st.integers(0, 2**63 - 1)
+# Few, so that many spans have a parent in the request.
+_SPAN_IDS = st.integers(1, 6).map(lambda number: number.to_bytes(8, "big"))
 _SPANS = st.builds(
     Span,
-    trace_id=st.binary(min_size=16, max_size=16).filter(any),
-    span_id=st.binary(min_size=8, max_size=8).filter(any),
-    parent_span_id=st.one_of(st.just(b""), st.binary(min_size=8, max_size=8).filter(any)),
+    trace_id=st.sampled_from([b"t" * 16, b"u" * 16]),
+    span_id=_SPAN_IDS,
+    parent_span_id=st.one_of(st.just(b""), _SPAN_IDS),
     start_time_unix_nano=_TIMES,
     end_time_unix_nano=_TIMES,
     attributes=_PAIRS,
@@ -114,9 +117,18 @@ def without_ancestors(decoded: DecodedRequest) -> list[SpanRecord]:
 def test_both_decoders_agree_with_the_stock_classes(
     request: ExportTraceServiceRequest, scope: str
 ) -> None:
+    seen: set[tuple[bytes, bytes]] = set()
     for resource in request.resource_spans:
         for group in resource.scope_spans:
             group.scope.name = scope
+            for span in group.spans:
+                # The ids of a span are its own.
+                while (span.trace_id, span.span_id) in seen:
+                    span.span_id = (int.from_bytes(span.span_id, "big") + 1).to_bytes(8, "big")
+                seen.add((span.trace_id, span.span_id))
+                # No span is its own ancestor.
+                if span.parent_span_id <= span.span_id:
+                    span.parent_span_id = b""
     body = request.SerializeToString()
     expected = stock.records(body)
     assert without_ancestors(decode_traces(body)) == expected
@@ -164,6 +176,20 @@ def test_a_call_within_the_span_of_another_has_it_as_an_ancestor() -> None:
         ((int.from_bytes(b"outer678", "big"), 1_000),),
         (),
     ]
+
+
+def test_with_too_many_spans_that_carry_attribution_no_call_inherits_any() -> None:
+    """The nearest one may be among those that are not held, so a farther one would be wrong."""
+    root = span_of({attributes.USER_ID: "far"}, span_id=b"root5678")
+    call = span_of({attributes.OPERATION_NAME: "chat"}, parent=b"root5678")
+    few = [span_of({attributes.USER_ID: "x"}, span_id=n.to_bytes(8, "big")) for n in range(1, 9)]
+    many = [
+        span_of({attributes.USER_ID: "x"}, span_id=n.to_bytes(8, "big"))
+        for n in range(1, MAX_CARRIERS + 2)
+    ]
+    for spans, expected in ((few, {attributes.USER_ID: "far"}), (many, None)):
+        (record,) = decode_traces(request_of(*spans, call, root)).records
+        assert record.inherited == expected
 
 
 @pytest.mark.parametrize("bad", [b"", b"short", bytes(16), b"x" * 17], ids=repr)

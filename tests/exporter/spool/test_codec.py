@@ -26,6 +26,7 @@ RECORD = SpanRecord(
     attributes={"gen_ai.request.model": "gpt-4o"},
     resource={"service.name": "shop"},
     ancestors=((6, 900),),
+    inherited={"user.id": "u1"},
 )
 BYTES = msgspec.msgpack.encode(RECORD)
 
@@ -39,9 +40,12 @@ def test_a_start_is_a_record_without_an_end(mark: bytes) -> None:
     assert decode_record(mark + BYTES) == msgspec.structs.replace(RECORD, end_ns=1_000)
 
 
-def test_a_record_of_an_older_release_has_no_ancestors() -> None:
+def test_a_record_of_an_older_release_has_no_ancestors_and_inherits_nothing() -> None:
     older = msgspec.msgpack.encode(msgspec.msgpack.decode(BYTES)[:-1])
-    assert decode_record(older) == msgspec.structs.replace(RECORD, ancestors=())
+    expected = msgspec.structs.replace(RECORD, inherited=None)
+    assert decode_record(older) == expected
+    oldest = msgspec.msgpack.encode(msgspec.msgpack.decode(BYTES)[:-2])
+    assert decode_record(oldest) == msgspec.structs.replace(expected, ancestors=())
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xc1S", BYTES[1:], b"\xc1X" + BYTES])

@@ -19,7 +19,7 @@ from tokenledger_exporter.dialects.allowlist import (
 from tokenledger_exporter.dialects.attribute_filter import allowed_attributes, is_class_name
 from tokenledger_exporter.dialects.span_source import resource_attributes
 from tokenledger_exporter.domain.span_record import SpanRecord
-from tokenledger_exporter.server.decoding.ancestors import note_ancestors
+from tokenledger_exporter.server.decoding.ancestors import RequestSpans
 from tokenledger_exporter.server.decoding.any_value import MAX_ITEMS
 from tokenledger_exporter.server.decoding.decoded_request import (
     BAD_IDS,
@@ -170,7 +170,7 @@ def decode_request(body: bytes) -> Request:
 def decode_json_traces(body: bytes) -> DecodedRequest:
     """Decode the same request as `decode_traces`, from JSON."""
     decoded = DecodedRequest()
-    parents: dict[bytes, bytes] = {}
+    spans = RequestSpans()
     request = decode_request(body)
     is_large = len(body) > LARGE_BODY
     for resource_data in request.resource_spans or ():
@@ -180,8 +180,8 @@ def decode_json_traces(body: bytes) -> DecodedRequest:
             scope = (group.scope and group.scope.name) or ""
             resource = resource_of(resource_data.resource, group.scope)
             for span in group.spans or ():
-                _add_span(span, (scope, resource), decoded, parents, is_large=is_large)
-    note_ancestors(decoded.records, parents)
+                _add_span(span, (scope, resource), decoded, spans, is_large=is_large)
+    spans.complete(decoded.records)
     return decoded
 
 
@@ -215,19 +215,20 @@ def _add_span(
     span: Span,
     origin: tuple[str, dict[str, str]],
     decoded: DecodedRequest,
-    parents: dict[bytes, bytes],
+    spans: RequestSpans,
     *,
     is_large: bool,
 ) -> None:
     trace_id, span_id = _id(span.trace_id), _id(span.span_id)
     parent = _id(span.parent_span_id)
     if parent:
-        parents[span_id] = parent
+        spans.parents[trace_id + span_id] = trace_id + parent
     scope, resource = origin
     pairs = (span.attributes or ())[:MAX_SPAN_FIELDS]
     values = dict(_values(pairs, lambda key: key in _WANTED or key.startswith(_WANTED_PREFIXES)))
     if not scope.startswith(attributes.SCOPE_PREFIX) and MARKS.isdisjoint(values):
         decoded.dropped += 1
+        spans.add_other(trace_id + span_id, scope, values)
         return
     if len(span.attributes or ()) + len(span.events or ()) > MAX_SPAN_FIELDS:
         decoded.quarantined[TOO_MANY_FIELDS] += 1

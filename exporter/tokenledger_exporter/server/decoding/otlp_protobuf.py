@@ -26,7 +26,7 @@ from tokenledger_exporter.dialects.attribute_filter import (
 from tokenledger_exporter.dialects.span_source import resource_attributes
 from tokenledger_exporter.domain.span_record import SpanRecord
 from tokenledger_exporter.server.decoding import otlp_messages
-from tokenledger_exporter.server.decoding.ancestors import note_ancestors
+from tokenledger_exporter.server.decoding.ancestors import RequestSpans
 from tokenledger_exporter.server.decoding.any_value import (
     NESTED,
     decode_value,
@@ -107,23 +107,28 @@ def decode_traces(body: bytes) -> DecodedRequest:
         TooLargeError: the request has too many elements.
     """
     decoded = DecodedRequest()
-    parents: dict[bytes, bytes] = {}
+    spans = RequestSpans()
     is_large = len(body) > LARGE_BODY
     try:
         for group in groups(body):
             for span in _spans(group, decoded):
-                record = _read(span, group)
-                if record is None:
-                    decoded.dropped += 1
-                elif are_valid_ids(record.trace_id, span.span_id):
-                    decoded.add(record, is_large=is_large)
+                allowed = _wanted(span.attributes)
+                if _is_call(allowed, group.scope):
+                    record = _read(span, group, allowed)
+                    if are_valid_ids(record.trace_id, span.span_id):
+                        decoded.add(record, is_large=is_large)
+                    else:
+                        decoded.quarantined[BAD_IDS] += 1
                 else:
-                    decoded.quarantined[BAD_IDS] += 1
+                    decoded.dropped += 1
+                    if allowed:
+                        spans.add_other(span.trace_id + span.span_id, group.scope, allowed)
                 if parent := span.parent_span_id:
-                    parents[span.span_id] = parent
+                    trace_id = span.trace_id
+                    spans.parents[trace_id + span.span_id] = trace_id + parent
     except DecodeError:
         raise MalformedError("the body is not an OTLP protobuf message") from None
-    note_ancestors(decoded.records, parents)
+    spans.complete(decoded.records)
     return decoded
 
 
@@ -193,16 +198,17 @@ def _attributes(owner: Owner) -> dict[str, object]:
     return read_values(owner.attributes)
 
 
-def _read(span: WireSpan, group: ScopeGroup) -> SpanRecord | None:
-    """The record of a span; `None` if it describes no model call."""
-    allowed = _wanted(span.attributes)
-    scope = group.scope
-    if (
-        _MARK not in allowed
-        and not scope.startswith(attributes.SCOPE_PREFIX)
-        and MARKS.isdisjoint(allowed)
-    ):
-        return None
+def _is_call(allowed: dict[str, AttributeValue], scope: str) -> bool:
+    """Whether a span with these attributes may report a model call."""
+    return (
+        _MARK in allowed
+        or scope.startswith(attributes.SCOPE_PREFIX)
+        or not MARKS.isdisjoint(allowed)
+    )
+
+
+def _read(span: WireSpan, group: ScopeGroup, allowed: dict[str, AttributeValue]) -> SpanRecord:
+    """The record of a span that may report a model call."""
     if not _PLAIN.issuperset(allowed):
         allowed = allowed_attributes(allowed)
     # Nearly every span succeeded and has no status.
@@ -216,7 +222,7 @@ def _read(span: WireSpan, group: ScopeGroup) -> SpanRecord | None:
         int.from_bytes(parent, "big") if parent else 0,
         min(start_ns, _MAX_NS),
         min(end_ns, _MAX_NS),
-        scope,
+        group.scope,
         failed,
         allowed,
         group.resource,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from tokenledger_semconv import attributes
+from tokenledger_semconv import attributes, emitters
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,25 @@ ATTRIBUTION_KEYS: Final[dict[str, str]] = {
     key: dimension.attribute for dimension in DIMENSIONS for key in dimension.keys
 }
 """Keyword of `attribution(...)` -> span attribute, for the keys that have a column."""
+
+RESOURCE_ATTRIBUTES: Final[dict[str, str]] = {
+    **{attribute: attribute for attribute in ATTRIBUTION_KEYS.values()},
+    attributes.USER_ID_ALIAS: attributes.USER_ID,
+    emitters.END_USER_ID: attributes.USER_ID,
+    attributes.SESSION_ID_ALIAS: attributes.SESSION_ID,
+    attributes.AGENT_ID_ALIAS: attributes.AGENT_ID,
+    "team": attributes.TEAM,
+    "team.id": attributes.TEAM,
+    "cost_center": attributes.COST_CENTER,
+    "project": attributes.PROJECT,
+    "feature": attributes.FEATURE,
+    "department": f"{attributes.METADATA_PREFIX}department",
+}
+"""Resource attribute -> the attribute it fills, for calls that do not have it. The first one that
+is set counts. Claude Code's documentation has its users set `department`, `team.id` and
+`cost_center` (page "Monitoring", section on several teams, read in public copies 2026-11-28). A
+bare `user`, `organization`, `agent`, `session` or `endpoint` is not read: on a resource these words
+name machines and tools, not who pays."""
 
 METADATA_DIMENSION_PREFIX: Final = "metadata."
 """`report --by metadata.<key>` groups by a metadata key."""

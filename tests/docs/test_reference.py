@@ -19,7 +19,7 @@ from scripts.reference.python_api import python_api
 from scripts.reference.schema import described
 from scripts.reference.settings import settings_table
 from tokenledger_exporter.cli import main
-from tokenledger_semconv.dimensions import DIMENSIONS
+from tokenledger_semconv.dimensions import DIMENSIONS, RESOURCE_ATTRIBUTES
 from tokenledger_semconv.settings import Settings
 
 DOCS = ROOT / "docs"
@@ -39,6 +39,17 @@ def test_every_option_is_in_the_table_with_its_meaning() -> None:
     rows = [line.split(" | ") for line in settings_table().splitlines()[2:]]
     assert len(rows) == len(fields(Settings))
     assert all(len(row[2]) > len("a word") for row in rows)
+
+
+def test_every_resource_attribute_is_in_the_table_in_order_of_precedence() -> None:
+    text = page("reference/span-attributes.md")
+    rows = re.findall(r"^\| (.+?) \| (`.+`) \|$", text, re.MULTILINE)
+    listed = {subject: re.findall(r"`([\w.]+)`", names) for subject, names in rows}
+    names = {d.attribute: d.name.replace("_", " ") for d in DIMENSIONS if d.keys}
+    expected: dict[str, list[str]] = {}
+    for attribute, filled in RESOURCE_ATTRIBUTES.items():
+        expected.setdefault(names.get(filled, "`metadata.department`"), []).append(attribute)
+    assert {subject: listed.get(subject) for subject in expected} == expected
 
 
 def test_every_command_and_option_is_in_the_reference() -> None:

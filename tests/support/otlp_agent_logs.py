@@ -56,12 +56,12 @@ CLAUDE_COST = (
 ) / 1_000_000
 
 
-def request(*records: LogRecord) -> ExportLogsServiceRequest:
-    resource = Resource(attributes=pairs({"service.name": "agent"}))
+def request(
+    *records: LogRecord, resource: Mapping[str, str] | None = None
+) -> ExportLogsServiceRequest:
+    owner = Resource(attributes=pairs({"service.name": "agent", **(resource or {})}))
     logs = ScopeLogs(log_records=records)
-    return ExportLogsServiceRequest(
-        resource_logs=[ResourceLogs(resource=resource, scope_logs=[logs])]
-    )
+    return ExportLogsServiceRequest(resource_logs=[ResourceLogs(resource=owner, scope_logs=[logs])])
 
 
 def log(fields: Mapping[str, str | int], text: str = "", event_name: str = "") -> LogRecord:

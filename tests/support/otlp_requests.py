@@ -55,11 +55,27 @@ def call(fields: Mapping[str, str | int] | None = None, *, start_ns: int = 0) ->
     )
 
 
-def request_of(*spans: Span, scope: str = "my.app") -> ExportTraceServiceRequest:
+def below(parent: Span, child: Span) -> Span:
+    """The child as a span below the parent, in its trace."""
+    child.trace_id, child.parent_span_id = parent.trace_id, parent.span_id
+    return child
+
+
+def other(fields: Mapping[str, str | int]) -> Span:
+    """A new span that is not a model call."""
+    span = call()
+    del span.attributes[:]
+    span.attributes.extend(pairs(fields))
+    return span
+
+
+def request_of(
+    *spans: Span, scope: str = "my.app", resource: Mapping[str, str | int] | None = None
+) -> ExportTraceServiceRequest:
     group = ScopeSpans(scope=InstrumentationScope(name=scope), spans=spans)
-    resource = Resource(attributes=pairs({"service.name": "shop"}))
+    owner = Resource(attributes=pairs({"service.name": "shop", **(resource or {})}))
     return ExportTraceServiceRequest(
-        resource_spans=[ResourceSpans(resource=resource, scope_spans=[group])]
+        resource_spans=[ResourceSpans(resource=owner, scope_spans=[group])]
     )
 
 

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-_RESOURCE_ATTRIBUTES: Final = (
-    attributes.SERVICE_NAME,
-    attributes.SERVICE_VERSION,
-    attributes.DEPLOYMENT_ENVIRONMENT,
-    attributes.DEPLOYMENT_ENVIRONMENT_UNTIL_1_26,
-)
+# Resource attribute -> the name it is recorded under; the first one that is set counts.
+_RESOURCE_ATTRIBUTES: Final = {
+    attributes.SERVICE_NAME: attributes.SERVICE_NAME,
+    attributes.SERVICE_VERSION: attributes.SERVICE_VERSION,
+    attributes.DEPLOYMENT_ENVIRONMENT: attributes.DEPLOYMENT_ENVIRONMENT,
+    attributes.DEPLOYMENT_ENVIRONMENT_UNTIL_1_26: attributes.DEPLOYMENT_ENVIRONMENT,
+    **dimensions.RESOURCE_ATTRIBUTES,
+}
 _UNNAMED_SERVICE: Final = "unknown_service"
 # A process has few; an app that creates new ones for each request must not fill memory.
 _MAX_SOURCES: Final = 1_024
@@ -71,16 +73,22 @@ def resource_attributes(
     resource: Mapping[str, object], scope: Mapping[str, object]
 ) -> dict[str, str]:
     """The attributes of a span's resource and scope that are recorded."""
-    recorded = {
-        key: encodable(str(resource[key])[: dimensions.MAX_VALUE_LENGTH])
-        for key in _RESOURCE_ATTRIBUTES
-        if key in resource
-    }
+    recorded: dict[str, str] = {}
+    for key, name in _RESOURCE_ATTRIBUTES.items():
+        if key in resource and name not in recorded and (text := _short(resource[key])):
+            recorded[name] = text
     if recorded.get(attributes.SERVICE_NAME, "").startswith(_UNNAMED_SERVICE):
         del recorded[attributes.SERVICE_NAME]
     if version := scope.get(attributes.SDK_VERSION):
-        recorded[attributes.SDK_VERSION] = encodable(str(version)[: dimensions.MAX_VALUE_LENGTH])
+        recorded[attributes.SDK_VERSION] = _short(version)
+    metadata = [key for key in resource if key.startswith(attributes.METADATA_PREFIX)]
+    for key in metadata[: dimensions.MAX_METADATA_KEYS]:
+        recorded[encodable(key)] = _short(resource[key])
     return recorded
+
+
+def _short(value: object) -> str:
+    return encodable(str(value)[: dimensions.MAX_VALUE_LENGTH])
 
 
 def encodable(text: str) -> str:

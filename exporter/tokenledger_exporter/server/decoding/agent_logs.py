@@ -90,7 +90,7 @@ def _add_call(
     decoded: DecodedRequest,
 ) -> None:
     read = _READERS.get(name)
-    call = read(fields) if read is not None else None
+    call = read(fields, resource) if read is not None else None
     if call is None:
         decoded.dropped += 1
         return
@@ -130,7 +130,7 @@ def _add_call(
 _Call = tuple[str, str, dict[str, object]]
 
 
-def _codex(fields: Mapping[str, object]) -> _Call | None:
+def _codex(fields: Mapping[str, object], _resource: Mapping[str, str]) -> _Call | None:
     """A completed response; an event without counts only marks the end of the stream."""
     if fields.get(agent_logs.CODEX_KIND) != agent_logs.CODEX_COMPLETED:
         return None
@@ -156,7 +156,7 @@ def _codex(fields: Mapping[str, object]) -> _Call | None:
     return agent_logs.CODEX_SCOPE, "", call
 
 
-def _claude_code(fields: Mapping[str, object]) -> _Call | None:
+def _claude_code(fields: Mapping[str, object], resource: Mapping[str, str]) -> _Call | None:
     """A request to the API; cache reads and writes are added to its input."""
     uncached = _count(fields, agent_logs.CLAUDE_INPUT)
     if uncached is None:
@@ -164,6 +164,8 @@ def _claude_code(fields: Mapping[str, object]) -> _Call | None:
     read = _count(fields, agent_logs.CLAUDE_CACHE_READ) or 0
     written = _count(fields, agent_logs.CLAUDE_CACHE_WRITTEN) or 0
     request_id = fields.get(agent_logs.CLAUDE_REQUEST_ID)
+    # Its `user.id` is a random id of the installation: a user named on the resource says more.
+    installation = None if attributes.USER_ID in resource else fields.get(attributes.USER_ID)
     call: dict[str, object] = {
         attributes.OPERATION_NAME: "chat",
         attributes.PROVIDER_NAME: "anthropic",
@@ -179,7 +181,7 @@ def _claude_code(fields: Mapping[str, object]) -> _Call | None:
         attributes.SESSION_ID: fields.get(attributes.SESSION_ID),
         attributes.USER_ID: fields.get(agent_logs.USER_EMAIL)
         or fields.get(agent_logs.CLAUDE_ACCOUNT)
-        or fields.get(attributes.USER_ID),
+        or installation,
         attributes.ORGANIZATION_ID: fields.get(agent_logs.CLAUDE_ORGANIZATION),
     }
     call_id = f"{agent_logs.CLAUDE_CODE_SCOPE}:{request_id}" if request_id else ""
@@ -198,7 +200,7 @@ def _count(fields: Mapping[str, object], name: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-_READERS: Final[Mapping[str, Callable[[Mapping[str, object]], _Call | None]]] = {
+_READERS: Final[Mapping[str, Callable[[Mapping[str, object], Mapping[str, str]], _Call | None]]] = {
     agent_logs.CODEX_EVENT: _codex,
     agent_logs.CLAUDE_CODE_EVENT: _claude_code,
     agent_logs.CLAUDE_CODE_BODY: _claude_code,

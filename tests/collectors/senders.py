@@ -38,6 +38,21 @@ def requests(count: int) -> list[ReadableSpan]:
     return _finished_spans(count, "GET /", {"http.request.method": "GET"}, failed=False)
 
 
+def request_with_a_call(user: str) -> list[ReadableSpan]:
+    """A model call, the step above it, and the request above both, which names the user."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(resource=Resource({"service.name": SERVICE}), shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("some.instrumentation")
+    call: dict[str, Any] = dict(chat_attributes())
+    with (
+        tracer.start_as_current_span("POST /ask", attributes={"enduser.id": user}),
+        tracer.start_as_current_span("answer"),
+    ):
+        tracer.start_span("chat gpt-4o", attributes=call).end()
+    return list(exporter.get_finished_spans())
+
+
 def _finished_spans(
     count: int, name: str, attributes: dict[str, Any], *, failed: bool
 ) -> list[ReadableSpan]:

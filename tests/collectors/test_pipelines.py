@@ -16,7 +16,13 @@ from collectors import many
 from collectors.broker import Broker, MockCluster
 from collectors.otelcol import CONFIGURATIONS, Collector, Service, binary
 from collectors.processes import wait_until
-from collectors.senders import RetryingSender, model_calls, requests, send
+from collectors.senders import (
+    RetryingSender,
+    model_calls,
+    request_with_a_call,
+    requests,
+    send,
+)
 from end_to_end.otlp import Sink
 from support import otlp_agent_logs as agents
 from support.ledger_rows import ask
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-NAMES: Final = ("agent", "gateway", "kafka", "redaction")
+NAMES: Final = ("agent", "gateway", "kafka", "redaction", "whole-traces")
 ADDITION: Final = "add-ledger"
 # A Collector that someone runs already.
 EXISTING: Final = """
@@ -302,3 +308,23 @@ def test_spans_are_one_row_each_when_collector_and_ledger_crash(
         counts = many.run(server, tmp_path, 20_000)
     assert (counts.sent, counts.rows, counts.distinct) == (20_000, 20_000, 20_000)
     assert counts.faults == 6
+
+
+def test_a_collector_that_waits_for_the_trace_brings_call_and_parent_together(
+    database_url: str, service: Service, tmp_path: Path
+) -> None:
+    """Each span comes in a request of its own, the call first."""
+    query = "SELECT user_id, cost_usd FROM token_ledger_events ORDER BY user_id"
+    users = ["ada", "bob", "eve"]
+    spans = [request_with_a_call(user) for user in users]
+    environment = {"TOKENLEDGER_ENDPOINT": service.endpoint, "WAIT": "2s"}
+    collector = Collector("whole-traces", tmp_path, environment)
+    collector.start()
+    try:
+        for level in zip(*spans, strict=True):
+            for span in level:
+                send([span], collector.endpoint)
+        wait_until(lambda: len(ask(database_url, query)) == len(users), "the calls are rows")
+    finally:
+        collector.stop()
+    assert ask(database_url, query) == [(user, ONE_CALL) for user in users]

@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: mutants generate ci-long help setup demo docs test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers hostile faults collector broker node-sender phoenix jaeger many-spans grafana lock clean
+.PHONY: mutants generate ci-long help setup demo docs test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers hostile faults collector broker node-sender languages phoenix jaeger many-spans grafana lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -114,6 +114,19 @@ tests/collectors/node/node_modules: tests/collectors/node/package-lock.json
 	@cd tests/collectors/node && npm ci --silent --no-audit --no-fund
 	@touch $@
 
+languages: setup ## Build the examples in Node, Java and Go, as far as these are here, and run them.
+	@for language in node java go; do \
+		command -v $$language >/dev/null || { echo "no $$language here: its example is skipped"; continue; }; \
+		mkdir -p build/languages && rm -rf build/languages/$$language.new && cp -r examples/any-language/$$language build/languages/$$language.new || exit 1; \
+		( cd build/languages/$$language.new && case $$language in \
+			node) npm ci --silent --no-audit --no-fund --ignore-scripts;; \
+			java) mvn -q -B package;; \
+			go) go build -trimpath -o app .;; \
+		esac ) || { echo "the $$language example cannot be built here: it is skipped" >&2; rm -rf build/languages/$$language.new; continue; }; \
+		rm -rf build/languages/$$language && mv build/languages/$$language.new build/languages/$$language; \
+	done
+	$(BIN)/pytest -rs tests/end_to_end/test_languages.py
+
 phoenix: .venv-phoenix/.ready ## Install Arize Phoenix, a tracing UI of the tests, in an environment of its own.
 
 .venv-phoenix/.ready: $(VENV)/.ready tests/collectors/phoenix.lock
@@ -146,7 +159,7 @@ generate: setup ## Write what is generated from code: the sync query client, the
 	$(BIN)/python -m scripts.generate_sync_client
 	$(BIN)/python -m scripts.draw_rooms
 
-ci-long: faults sdk-suites emitters-together mutants many-spans hostile bench ## What CI has no time for: long faults, SDK suites, a million spans, attacks, benchmarks; takes hours.
+ci-long: faults sdk-suites emitters-together languages mutants many-spans hostile bench ## What CI has no time for: long faults, SDK suites, other languages, a million spans, attacks, benchmarks; takes hours.
 
 lock: ## Resolve the locks again; no difference means no drift.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra all --group dev pyproject.toml -o requirements.lock

@@ -52,7 +52,7 @@ _MAX_SECONDS: Final = 86_400.0
 _NAMES: Final = len(TEXTS) - 1
 
 # A reported cost of a million dollars or more cannot be that of one call, whose counts are bounded,
-# too. Whoever sends spans may report one, and it is the cost of a call that has no price.
+# too. Any sender may report one, and it is the cost of a call that has no price.
 _COST_EXPONENTS: Final = range(-30, 6)
 
 # Exceptions of the openai and anthropic SDKs for 4xx responses (3.57 and 2.14, read 2026-11-25).

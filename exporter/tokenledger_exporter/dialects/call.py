@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Operations without output tokens.
 _WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderation"})
-_BEDROCK: Final = "aws"
+_PRICED_BY_REQUEST: Final = frozenset({"aws", "huggingface"})
 _ITERATIONS: Final = "iterations"
 # Iterations that an answer's counts include: anthropic 2.14.0, types/beta/beta_usage.py.
 _TURNS: Final = frozenset({"message", "fallback_message", "compaction"})
@@ -121,12 +121,13 @@ class CallFacts(msgspec.Struct, frozen=True):
 
 
 def name_to_price(provider: str, request_model: str, model: str) -> str:
-    """The model name to look up the price with: the response's model, except on Bedrock.
+    """The model name to look up the price with: the response's model, except where it says less.
 
-    On Bedrock the endpoint determines the price (`global.` costs less than `us.`), and the response
-    names only the model.
+    On Bedrock the endpoint determines the price (`global.` costs less than `us.`), and at Hugging
+    Face's router the suffix that names the provider (`:together`). The response names only the
+    model.
     """
-    return request_model or model if provider == _BEDROCK else model
+    return request_model or model if provider in _PRICED_BY_REQUEST else model
 
 
 def missing_usage(operation: str, tokens: TokenVector) -> str:

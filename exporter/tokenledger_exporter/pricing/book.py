@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.domain.time_range import BEGINNING, END
+from tokenledger_exporter.pricing.list_corrections import doubt_about
 from tokenledger_exporter.pricing.patterns import search
 from tokenledger_exporter.pricing.sheet import Sheet, compute
 from tokenledger_exporter.pricing.spellings import spellings
@@ -80,7 +81,7 @@ class _Candidates:
     def period_around(self, timestamp: datetime) -> tuple[datetime | None, datetime] | None:
         """The period with the same sheets, its start `None` if always; `None` if hours matter."""
         sheets = [*self.custom, *(sheet for group in self.listed for sheet in group)]
-        if any(sheet.first.daily_from is not None for sheet in sheets):
+        if any(sheet.first.daily_from or sheet.first.weekdays for sheet in sheets):
             return None
         days = {day for s in sheets for day in (s.first.valid_from, s.first.valid_to) if day}
         changes = [datetime(day.year, day.month, day.day, tzinfo=timezone.utc) for day in days]
@@ -182,6 +183,7 @@ class PriceBook:
             for sheets in (custom, listed):
                 sheet = next((sheets[name] for name in names if name in sheets), None)
                 if sheet is not None:
+                    sheet = _with_doubt(sheet, provider, model)
                     period = candidates.period_around(moment)
                     if period is not None:
                         self._sheet_cache[provider, model, tier] = (sheet, *period)
@@ -203,6 +205,12 @@ class PriceBook:
         custom = [sheet for group in groups for sheet in group if sheet.first.is_custom]
         listed = [group for group in groups if not group[0].first.is_custom]
         return _Candidates(sorted(custom, key=_order), listed) if groups else None
+
+
+def _with_doubt(sheet: Sheet, provider: str, model: str) -> Sheet:
+    """The sheet, which says so if its price may not be that of the model."""
+    doubt = doubt_about(provider, model) if sheet.first.is_from_list else ""
+    return replace(sheet, doubt=doubt, rates=None) if doubt else sheet
 
 
 def _order(sheet: Sheet) -> tuple[int, str]:

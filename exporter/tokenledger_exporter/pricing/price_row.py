@@ -71,6 +71,7 @@ class PriceRow:
         daily_from: start of its daily interval, UTC; `None` means all day.
         daily_to: end of its daily interval, UTC.
         source: where the price comes from.
+        weekdays: days of the week it applies, UTC, 1 is Monday (`12345`); `None` means every day.
     """
 
     price_id: str
@@ -88,11 +89,17 @@ class PriceRow:
     daily_from: time | None
     daily_to: time | None
     source: str
+    weekdays: str | None = None
 
     @property
     def unit(self) -> str:
         """The unit of `usd`, such as `USD per 1,000,000 tokens`."""
         return f"USD per {self.per:,} {UNITS.get(self.kind, self.kind)}"
+
+    @property
+    def is_from_list(self) -> bool:
+        """Whether it is a list price, with or without a discount."""
+        return self.source.startswith((LISTED, DISCOUNT))
 
     @property
     def is_custom(self) -> bool:

@@ -43,6 +43,9 @@ _LENGTHS: Final[Mapping[str, str]] = {
     "image": "images",
 }
 _UNKNOWN_IMAGES: Final = "how much of the output is images, which have another price, is not known"
+_NO_CACHE_PRICE: Final = (
+    "no price for cached input: the price of other input is too high if it is cheaper"
+)
 _LENGTH_KINDS: Final = frozenset(_LENGTHS)
 _NON_TEXT_KINDS: Final = _LENGTH_KINDS | {"request"}
 
@@ -65,6 +68,7 @@ class _TextRates(NamedTuple):
 
     Args:
         up_to_input_tokens: longest call these rates apply to.
+        prices_cache_reads: whether `cache_read` is certain.
     """
 
     price_id: str
@@ -74,10 +78,11 @@ class _TextRates(NamedTuple):
     cache_write_1h: Decimal
     output: Decimal
     up_to_input_tokens: int
+    prices_cache_reads: bool
 
     def cost(self, tokens: TokenVector) -> Cost | None:
         """The cost of a consistent vector of text; `None` if these rates do not apply."""
-        price_id, in_rate, read_rate, write_rate, hour_rate, out_rate, up_to = self
+        price_id, in_rate, read_rate, write_rate, hour_rate, out_rate, up_to, reads = self
         whole, written, cached, writes, hour, _ = tokens[:TEXT_COUNTS]
         uncached = whole = whole or 0
         written = written or 0
@@ -88,6 +93,8 @@ class _TextRates(NamedTuple):
         total = output_usd = out_rate * written
         cached_usd = writes_usd = _ZERO
         if cached:
+            if not reads:
+                return None
             uncached -= cached
             cached_usd = read_rate * cached
             total += cached_usd
@@ -111,6 +118,7 @@ class Sheet:
         default_factory=dict[str, list[tuple[Decimal, PriceRow]]]
     )
     rates: _TextRates | None = None
+    doubt: str = ""
 
     def add(self, row: PriceRow) -> None:
         """Add a row of the sheet."""
@@ -129,7 +137,17 @@ class Sheet:
         bands = [band for kind in _TEXT_KINDS for band in self.bands.get(kind, ())]
         above = [row.above_input_tokens for _, row in bands if row.above_input_tokens]
         up_to = min(above, default=_EXACT_TOKENS)
-        self.rates = _TextRates(self.first.price_id, up_to_input_tokens=up_to, **rates)
+        self.rates = _TextRates(
+            self.first.price_id,
+            up_to_input_tokens=up_to,
+            prices_cache_reads=self.prices_cache_reads,
+            **rates,
+        )
+
+    @property
+    def prices_cache_reads(self) -> bool:
+        """Whether the price of cached input is certain: a list may leave it out."""
+        return "cache_read" in self.bands or not self.first.is_from_list
 
     @property
     def prices_images_apart(self) -> bool:
@@ -148,6 +166,8 @@ class Sheet:
         """Whether the sheet applies at a UTC timestamp."""
         day, clock, row = moment.date(), moment.time(), self.first
         if (row.valid_from and day < row.valid_from) or (row.valid_to and day >= row.valid_to):
+            return False
+        if row.weekdays and str(day.isoweekday()) not in row.weekdays:
             return False
         if row.daily_from is None or row.daily_to is None:
             return True
@@ -215,10 +235,13 @@ def compute(sheet: Sheet, tokens: TokenVector, lines: list[CostLine] | None = No
 
 
 def _unknown_usage(sheet: Sheet, tokens: TokenVector) -> str:
-    """What decides the price of the output and was not reported."""
+    """What decides the price and is not known: of the list, or of the usage."""
+    unknown = [sheet.doubt]
+    if tokens.cached_tokens and "input" in sheet.bands and not sheet.prices_cache_reads:
+        unknown.append(_NO_CACHE_PRICE)
     if tokens.image_output_tokens is None and tokens.output_tokens and sheet.prices_images_apart:
-        return _UNKNOWN_IMAGES
-    return ""
+        unknown.append(_UNKNOWN_IMAGES)
+    return "; ".join(filter(None, unknown))
 
 
 def _input(price: _Price, tokens: TokenVector) -> Decimal:

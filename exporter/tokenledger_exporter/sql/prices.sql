@@ -9,7 +9,7 @@ CREATE TEMPORARY TABLE token_ledger_prices_staged
 -- One row per kind and band, with the columns of PriceRow.
 COPY token_ledger_prices_staged (
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order, tier,
-    usd, per, valid_from, valid_to, daily_from, daily_to, source
+    usd, per, valid_from, valid_to, daily_from, daily_to, source, weekdays
 ) FROM STDIN
 
 -- name: refresh_known
@@ -50,18 +50,18 @@ ON CONFLICT DO NOTHING
 -- The INSERT that `db sql` prints: price sheets, and the rates of each by its number.
 INSERT INTO token_ledger_prices (
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order, tier,
-    usd, per, valid_from, valid_to, daily_from, daily_to, source
+    usd, per, valid_from, valid_to, daily_from, daily_to, source, weekdays
 )
 SELECT
     sheets.price_id, rates.kind, rates.above_input_tokens, sheets.provider, sheets.model,
     sheets.model_pattern, sheets.match_order, sheets.tier, rates.usd, rates.per,
     sheets.valid_from::date, sheets.valid_to::date, sheets.daily_from::time, sheets.daily_to::time,
-    sheets.source
+    sheets.source, sheets.weekdays
 FROM (VALUES
 {sheets}
 ) AS sheets (
     number, price_id, provider, model, model_pattern, match_order, tier,
-    valid_from, valid_to, daily_from, daily_to, source
+    valid_from, valid_to, daily_from, daily_to, source, weekdays
 )
 INNER JOIN (VALUES
 {rates}
@@ -81,7 +81,7 @@ SELECT
                 CASE WHEN source LIKE 'genai-prices %%' THEN checked_on END DESC
         ) - 1
     ) AS match_order,
-    tier, usd, per, valid_from, valid_to, daily_from, daily_to, source
+    tier, usd, per, valid_from, valid_to, daily_from, daily_to, source, weekdays
 FROM token_ledger_prices
 WHERE provider = %(provider)s
 
@@ -115,7 +115,7 @@ DELETE FROM token_ledger_reported_cost_providers WHERE provider = %(provider)s
 -- Every price of one provider, with the days it was checked and added, latest first.
 SELECT
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order,
-    tier, usd, per, valid_from, valid_to, daily_from, daily_to, source, checked_on, recorded_at
+    tier, usd, per, valid_from, valid_to, daily_from, daily_to, source, weekdays, checked_on, recorded_at
 FROM token_ledger_prices
 WHERE provider = %(provider)s
 ORDER BY valid_from DESC NULLS LAST, recorded_at DESC, price_id, kind, above_input_tokens
@@ -124,7 +124,7 @@ ORDER BY valid_from DESC NULLS LAST, recorded_at DESC, price_id, kind, above_inp
 -- Custom prices at one provider, newest first.
 SELECT
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order,
-    tier, usd, per, valid_from, valid_to, daily_from, daily_to, source
+    tier, usd, per, valid_from, valid_to, daily_from, daily_to, source, weekdays
 FROM token_ledger_prices
 WHERE provider = %(provider)s AND source NOT LIKE 'genai-prices %%'
 ORDER BY recorded_at DESC, price_id, kind, above_input_tokens
@@ -133,11 +133,11 @@ ORDER BY recorded_at DESC, price_id, kind, above_input_tokens
 -- Adds one kind of a custom price sheet.
 INSERT INTO token_ledger_prices (
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order, tier,
-    usd, per, valid_from, valid_to, daily_from, daily_to, source
+    usd, per, valid_from, valid_to, daily_from, daily_to, source, weekdays
 ) VALUES (
     %(price_id)s, %(kind)s, %(above_input_tokens)s, %(provider)s, %(model)s, %(model_pattern)s,
     %(match_order)s, %(tier)s, %(usd)s, %(per)s, %(valid_from)s, %(valid_to)s, %(daily_from)s,
-    %(daily_to)s, %(source)s
+    %(daily_to)s, %(source)s, %(weekdays)s
 )
 
 -- name: book_lock
@@ -184,7 +184,7 @@ ORDER BY provider, source LIKE 'genai-prices %%', match_order, tier, valid_from,
 -- Current and future list prices, for a comparison or a discount.
 SELECT
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order,
-    tier, usd, per, valid_from, valid_to, daily_from, daily_to, source
+    tier, usd, per, valid_from, valid_to, daily_from, daily_to, source, weekdays
 FROM token_ledger_prices
 WHERE
     source LIKE 'genai-prices %%'
@@ -199,7 +199,7 @@ ORDER BY provider, match_order, price_id, kind, above_input_tokens
 -- Models of calls that have no price, most tokens first. Contradictory counts have another remedy.
 SELECT
     provider,
-    CASE WHEN provider = 'aws' AND request_model <> '' THEN request_model ELSE model END AS model,
+    CASE WHEN provider IN ('aws', 'huggingface') AND request_model <> '' THEN request_model ELSE model END AS model,
     count(*) AS calls,
     COALESCE(sum(input_tokens), 0)::bigint AS input_tokens,
     COALESCE(sum(output_tokens), 0)::bigint AS output_tokens,

@@ -353,7 +353,7 @@ WHERE timestamp >= %(since)s AND timestamp < %(until)s {where}
 -- The price sheets with these ids.
 SELECT
     price_id, kind, above_input_tokens, provider, model, model_pattern, match_order, tier,
-    usd, per, valid_from, valid_to, daily_from, daily_to, source
+    usd, per, valid_from, valid_to, daily_from, daily_to, source, weekdays
 FROM token_ledger_prices
 WHERE price_id = ANY(%(price_ids)s::text[])
 

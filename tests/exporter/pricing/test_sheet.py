@@ -240,6 +240,16 @@ def test_the_nearest_price_is_taken(kind: str, priced_as: str) -> None:
         ({"daily_from": time(8), "daily_to": time(8)}, "2026-01-01T08:00", False),
         ({"daily_from": time(8)}, "2026-01-01T07:59", True),
         ({"daily_to": time(8)}, "2026-01-01T09:00", True),
+        # A Friday, a Saturday and a Sunday.
+        ({"weekdays": "12345"}, "2026-11-27T23:59", True),
+        ({"weekdays": "12345"}, "2026-11-28T00:00", False),
+        ({"weekdays": "67"}, "2026-11-29T23:59", True),
+        ({"weekdays": "67"}, "2026-11-30T00:00", False),
+        (
+            {"weekdays": "12345", "daily_from": time(8), "daily_to": time(20)},
+            "2026-11-27T07:59",
+            False,
+        ),
         (
             {"valid_to": date(2026, 7, 1), "daily_from": time(8), "daily_to": time(20)},
             "2026-07-01T09:00",

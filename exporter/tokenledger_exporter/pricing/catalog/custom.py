@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,10 +59,15 @@ class CustomSheet:
     match_order: int = 0
     daily_from: time | None = None
     daily_to: time | None = None
+    weekdays: str | None = field(default=None, repr=False)
+
+    @property
+    def _hours(self) -> tuple[object, ...]:
+        return (self.daily_from, self.daily_to, self.weekdays)
 
     @property
     def _slot(self) -> tuple[object, ...]:
-        return (self.pattern, self.tier, self.daily_from, self.daily_to, self.is_discount)
+        return (self.pattern, self.tier, self._hours, self.is_discount)
 
     @property
     def is_discount(self) -> bool:
@@ -72,6 +77,10 @@ class CustomSheet:
     def has_same_slot(self, other: CustomSheet) -> bool:
         """Whether both price the same models, tier and hours, on any days."""
         return self._slot == other._slot
+
+    def has_same_hours(self, other: CustomSheet) -> bool:
+        """Whether both apply at the same hours of the same days of the week."""
+        return self._hours == other._hours
 
     def overlaps(self, other: CustomSheet) -> bool:
         """Whether there is a day on which both apply."""
@@ -177,6 +186,7 @@ def _sheets(rows: Iterable[PriceRow]) -> dict[str, CustomSheet]:
             match_order=first.match_order,
             daily_from=first.daily_from,
             daily_to=first.daily_to,
+            weekdays=first.weekdays,
         )
         for price_id, group in grouped.items()
         for first in group[:1]
@@ -199,7 +209,8 @@ def _add(
     if current == sheet:
         return Added(current_id, is_new=False)
     # Prices that are set again after others must apply again, so the id includes their number.
-    digest = hashlib.sha256(repr((sheet, len(same_slot))).encode()).hexdigest()[:8]
+    identity = (sheet, len(same_slot), *filter(None, (sheet.weekdays,)))
+    digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:8]
     price_id = f"{sheet.provider}/{sheet.model}/{sheet.tier}/custom-{digest}"
     with connection.cursor() as cursor:
         cursor.executemany(_SQL["add_custom"], [_values(price_id, sheet, rate) for rate in rates])
@@ -213,8 +224,7 @@ def _covers(other: CustomSheet, sheet: CustomSheet) -> bool:
     named = other.pattern == sheet.pattern or (
         not sheet.is_discount and search(other.pattern, sheet.model.lower())
     )
-    hours = (other.daily_from, other.daily_to) == (sheet.daily_from, sheet.daily_to)
-    return same and named and hours and other.overlaps(sheet)
+    return same and named and other.has_same_hours(sheet) and other.overlaps(sheet)
 
 
 def _values(price_id: str, sheet: CustomSheet, rate: Rate) -> dict[str, object]:
@@ -233,6 +243,7 @@ def _values(price_id: str, sheet: CustomSheet, rate: Rate) -> dict[str, object]:
         "valid_to": sheet.valid_to,
         "daily_from": sheet.daily_from,
         "daily_to": sheet.daily_to,
+        "weekdays": sheet.weekdays,
         "source": sheet.source,
     }
 

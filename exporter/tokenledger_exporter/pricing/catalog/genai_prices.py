@@ -29,7 +29,7 @@ from genai_prices.types import (
 from psycopg.sql import Literal
 
 from tokenledger_exporter.pricing.book import STANDARD_TIER, tier_at
-from tokenledger_exporter.pricing.catalog.list_corrections import corrected_rows
+from tokenledger_exporter.pricing.catalog.corrected_list import corrected
 from tokenledger_exporter.pricing.price_row import LISTED, PriceRow
 from tokenledger_exporter.sql import fragment, statements
 
@@ -127,9 +127,7 @@ _BEGINNING: Final = date(2020, 1, 1)
 
 def package_rows() -> Iterator[PriceRow]:
     """Every price of the installed package, and of our corrections, as rows of the price book."""
-    listed = list(_listed_rows())
-    yield from listed
-    yield from corrected_rows(listed)
+    yield from corrected(_listed_rows(), _source())
 
 
 def _listed_rows() -> Iterator[PriceRow]:

@@ -20,7 +20,7 @@ from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import date, time
+    from datetime import date
 
     import psycopg
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _SQL: Final = statements("prices")
 
 _MAX_CLOSE: Final = 3
+_WEEK: Final = "1234567"
+_DAY_NAMES: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 LIST_SHOWN: Final = (
     *("provider", "model", "tier", "input_usd", "output_usd", "cached_usd"),
@@ -176,7 +178,7 @@ def _shown(price: _Dated) -> Row:
         "tier": row.tier,
         "valid_from": _plain(row.valid_from),
         "valid_to": _plain(row.valid_to),
-        "hours": _hours(row.daily_from, row.daily_to),
+        "hours": _hours(row),
         "source": row.source,
         "checked_on": price.checked_on.isoformat(),
         "recorded_at": price.recorded_at.isoformat(),
@@ -184,8 +186,13 @@ def _shown(price: _Dated) -> Row:
     }
 
 
-def _hours(opens: time | None, closes: time | None) -> str | None:
-    return None if opens is None or closes is None else f"{opens:%H:%M}-{closes:%H:%M} UTC"
+def _hours(row: PriceRow) -> str | None:
+    """The hours and days of the week a price applies, in words; `None` if it always does."""
+    opens, closes = row.daily_from, row.daily_to
+    hours = "" if opens is None or closes is None else f"{opens:%H:%M}-{closes:%H:%M} UTC"
+    names = [_DAY_NAMES[int(day) - 1] for day in row.weekdays or ""]
+    days = f"{names[0]}-{names[-1]}" if (row.weekdays or "-") in _WEEK else ", ".join(names)
+    return ", ".join(filter(None, (hours, days))) or None
 
 
 def _unknown(connection: psycopg.Connection[Any], provider: str, model: str) -> InvalidRequestError:

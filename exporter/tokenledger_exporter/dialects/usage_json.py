@@ -19,6 +19,7 @@ import msgspec
 from tokenledger_semconv import dimensions
 from tokenledger_semconv.tokens import TokenVector
 from tokenledger_semconv.usage.anthropic import ITERATIONS, iterations, message_tokens
+from tokenledger_semconv.usage.bedrock import CACHE_DETAILS, cache_details, converse_tokens
 from tokenledger_semconv.usage.counts import count_in, first, object_in, total
 from tokenledger_semconv.usage.gemini import (
     MODALITY_LISTS,
@@ -29,7 +30,7 @@ from tokenledger_semconv.usage.gemini import (
 from tokenledger_semconv.usage.openai import chat_tokens, response_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 JsonObject: TypeAlias = "dict[str, object]"
 
@@ -61,6 +62,11 @@ _READ: Final = (
     "web_search_requests",
 )
 _NESTED: Final = ("usage", "usage_metadata", "usageMetadata")
+# Lists of counts -> what reads their entries.
+_LISTS: Final[Mapping[str, Callable[[object], list[JsonObject]]]] = {
+    **dict.fromkeys(MODALITY_LISTS, modality_entries),
+    CACHE_DETAILS: cache_details,
+}
 _TIER: Final = "serviceTier"
 _INPUTS: Final = frozenset(
     {
@@ -160,8 +166,8 @@ def _numbers(source: JsonObject, depth: int) -> JsonObject:
             numbers[key] = value
         elif key == ITERATIONS and (entries := [*map(_iteration, iterations(source))]):
             numbers[key] = entries
-        elif key in MODALITY_LISTS and (modalities := modality_entries(value)):
-            numbers[key] = modalities
+        elif key in _LISTS and (parts := _LISTS[key](value)):
+            numbers[key] = parts
     return numbers
 
 
@@ -206,20 +212,6 @@ def _langfuse(usage: JsonObject) -> TokenVector:
     )
 
 
-def _bedrock(usage: JsonObject) -> TokenVector:
-    """Bedrock's input leaves out what a cache read or wrote."""
-    reads, writes = (
-        count_in(usage, "cacheReadInputTokens"),
-        count_in(usage, "cacheWriteInputTokens"),
-    )
-    return TokenVector(
-        input_tokens=total(count_in(usage, "inputTokens"), reads, writes),
-        output_tokens=count_in(usage, "outputTokens"),
-        cached_tokens=reads,
-        cache_write_tokens=writes,
-    )
-
-
 def _cohere(usage: JsonObject) -> TokenVector:
     """Cohere bills other counts than those of its tokenizer, and reports both."""
     billed, counted = object_in(usage, "billed_units"), object_in(usage, "tokens")
@@ -246,5 +238,5 @@ _SHAPES: Final[tuple[tuple[str, Callable[[JsonObject], TokenVector]], ...]] = (
     ("promptTokenCount", generate_content_tokens),
     ("total_token_count", generate_content_tokens),
     ("totalTokenCount", generate_content_tokens),
-    ("inputTokens", _bedrock),
+    ("inputTokens", converse_tokens),
 )

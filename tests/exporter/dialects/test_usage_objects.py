@@ -182,11 +182,32 @@ OPENAI_CHAT: JsonObject = {
                 "cache_write_tokens": 300,
             },
         ),
+        (
+            # Its list of cache writes by lifetime: 2,000 for an hour, 500 for five minutes.
+            {
+                "inputTokens": 100,
+                "outputTokens": 200,
+                "cacheReadInputTokens": 600,
+                "cacheWriteInputTokens": 2_500,
+                "cacheDetails": [
+                    {"ttl": "1h", "inputTokens": 2_000},
+                    {"ttl": "5m", "inputTokens": 500},
+                    {"ttl": ["2h"], "inputTokens": 7},
+                ],
+            },
+            {
+                "input_tokens": 3_200,
+                "output_tokens": 200,
+                "cached_tokens": 600,
+                "cache_write_tokens": 2_500,
+                "cache_write_1h_tokens": 2_000,
+            },
+        ),
         ({"tokens": 5}, {}),
     ],
     ids=[
         *("openai-chat", "openai-responses", "anthropic", "compacted", "litellm", "langchain"),
-        *("langfuse", "gemini", "bedrock", "unknown"),
+        *("langfuse", "gemini", "bedrock", "bedrock-lifetimes", "unknown"),
     ],
 )
 def test_every_shape_is_read_with_total_input_and_total_output(

@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: mutants generate ci-long help setup demo docs test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers hostile faults collector broker node-sender languages phoenix jaeger many-spans grafana lock clean
+.PHONY: mutants generate second-list ci-long help setup demo docs test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers hostile faults collector broker node-sender languages phoenix jaeger many-spans grafana lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -159,7 +159,11 @@ generate: setup ## Write what is generated from code: the sync query client, the
 	$(BIN)/python -m scripts.generate_sync_client
 	$(BIN)/python -m scripts.draw_rooms
 
-ci-long: faults sdk-suites emitters-together languages mutants many-spans hostile bench ## What CI has no time for: long faults, SDK suites, other languages, a million spans, attacks, benchmarks; takes hours.
+second-list: setup ## Prices that LiteLLM's newest list disagrees about: each must have been judged; downloads the list.
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --upgrade --target build/second-list litellm
+	@PYTHONPATH=build/second-list $(BIN)/tokenledger prices doubt
+
+ci-long: second-list faults sdk-suites emitters-together languages mutants many-spans hostile bench ## What CI has no time for: long faults, SDK suites, other languages, a million spans, attacks, benchmarks; takes hours.
 
 lock: ## Resolve the locks again; no difference means no drift.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra all --group dev pyproject.toml -o requirements.lock

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from tokenledger_semconv.tokens import TokenVector
 
 STANDARD_TIER: Final = "standard"
-_GEO_SEPARATOR: Final = "@"
-_STANDARD_NAMES: Final = frozenset({"", "default", "auto", "standard", "standard_only", "scale"})
+GEO_SEPARATOR: Final = "@"
+"""What separates a tier from the place of inference."""
+STANDARD_NAMES: Final = frozenset({"", "default", "auto", "standard", "standard_only", "scale"})
+"""Names of the standard tier, in any provider's words."""
 # Tiers that a response names only if they were used, at a price of their own: Anthropic's fast mode
 # (its page "Fast mode", pricing) and OpenAI's ultrafast processing, which has no list price (openai
 # 3.57.0, `service_tier`). Both read 2026-11-26.
@@ -50,7 +52,7 @@ def tier_at(tier: str, geo: str) -> str:
         tier: service tier in the provider's words; "" is standard.
         geo: place of inference in the provider's words; "" is anywhere.
     """
-    return f"{tier}{_GEO_SEPARATOR}{geo}" if geo else tier
+    return f"{tier}{GEO_SEPARATOR}{geo}" if geo else tier
 
 
 def has_own_price(tier: str) -> bool:
@@ -225,8 +227,8 @@ def plain_usd(amount: Decimal) -> str:
 
 def _tiers(tier_and_geo: str) -> tuple[tuple[str, str], ...]:
     """Tier names of the sheets that may apply: the tier's own first, then the standard ones."""
-    reported_tier, at, geo = tier_and_geo.lower().partition(_GEO_SEPARATOR)
-    tier = STANDARD_TIER if reported_tier in _STANDARD_NAMES else reported_tier
+    reported_tier, at, geo = tier_and_geo.lower().partition(GEO_SEPARATOR)
+    tier = STANDARD_TIER if reported_tier in STANDARD_NAMES else reported_tier
     own, standard = (f"{tier}{at}{geo}", tier), (f"{STANDARD_TIER}{at}{geo}", STANDARD_TIER)
     if has_own_price(tier):
         return (own,)

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from tokenledger_exporter.pricing.book import STANDARD_TIER, free_sheet, has_own_price, tier_at
+from tokenledger_exporter.pricing.book import (
+    GEO_SEPARATOR,
+    STANDARD_NAMES,
+    STANDARD_TIER,
+    free_sheet,
+    has_own_price,
+    tier_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -133,6 +140,8 @@ COST_COLUMNS: Final = (
 
 _SEPARATOR: Final = "; "
 _UNKNOWN_LENGTH: Final = UNKNOWN_NOTE + ("whether the price depends on each turn or on their sum")
+# Places of inference that are no region, in Anthropic's words.
+_ANYWHERE: Final = frozenset({"", "global", "not_available"})
 _CLOUDS: Final = frozenset({"google", "aws"})
 _PRIORITY: Final = ("priority", "low", _CLOUDS | {"azure"})
 _FLEX: Final = ("flex", "high", _CLOUDS)
@@ -229,6 +238,27 @@ def tier_doubt(provider: str, model: str, tier: str, priced_tier: str) -> str:
     if providers and provider not in providers:
         return ""
     return f"no {name} price for {model}: the standard rate is too {effect}"
+
+
+def quote_note(provider: str, model: str, asked_tier: str, priced_tier: str) -> str:
+    """What a quote must say if it has another tier's or region's price than it was asked for.
+
+    Args:
+        provider: the ledger's name of the provider.
+        model: the model, as named in the note.
+        asked_tier: tier to quote, as `tier_at` returns it.
+        priced_tier: tier of the sheet that has the price.
+    """
+    tier, _, geo = asked_tier.partition(GEO_SEPARATOR)
+    own_tier, _, own_geo = priced_tier.partition(GEO_SEPARATOR)
+    doubt = tier_doubt(provider, model, tier, priced_tier) or tier_doubt(
+        provider, model, tier.lower(), priced_tier
+    )
+    if not doubt and own_tier == STANDARD_TIER and tier.lower() not in STANDARD_NAMES:
+        doubt = f"no {tier} price for {model}: this is the standard price"
+    place = "" if own_geo or geo.lower() in _ANYWHERE else geo
+    region = f"no price for {model} in {place}: this is the price without a region" if place else ""
+    return _SEPARATOR.join(filter(None, (doubt, region)))
 
 
 def _uncertain_charge(call: Billable, cost: Cost, doubts: Sequence[str]) -> Charge:

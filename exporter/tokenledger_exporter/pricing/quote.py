@@ -11,7 +11,7 @@ from tokenledger_exporter.domain.provider_names import ledger_name
 from tokenledger_exporter.domain.time_expressions import parse_moment
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import plain_usd, tier_at
-from tokenledger_exporter.pricing.charge import tier_doubt
+from tokenledger_exporter.pricing.charge import quote_note
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def read_shape(line: str) -> QuoteRequest:
     return QuoteRequest(
         provider=ledger_name(str(names["provider"])),
         model=str(names["model"]),
-        moment=_moment(str(fields.get("on") or "now")),
+        moment=quoted_moment(str(fields.get("on") or "now")),
         tier=tier_at(tier, str(fields.get("inference_geo") or "")),
         tokens=_tokens(fields),
     )
@@ -101,9 +101,8 @@ def quote(shape: QuoteRequest, prices_of: Callable[[str], PriceBook]) -> Quote:
     missing = f"no price for {', '.join(cost.unpriced_kinds)}" if cost.unpriced_kinds else ""
     if missing and not cost.total_usd:
         return Quote(None, cost.price_id, missing)
-    tier = shape.tier.partition("@")[0]
     sheet = book.sheet(shape.provider, shape.model, shape.moment, shape.tier)
-    doubt = tier_doubt(shape.provider, shape.model, tier, sheet[0].tier if sheet else "")
+    doubt = quote_note(shape.provider, shape.model, shape.tier, sheet[0].tier)
     note = "; ".join(filter(None, (missing, doubt, cost.unknown_usage)))
     return Quote(plain_usd(cost.total_usd), cost.price_id, note)
 
@@ -128,7 +127,8 @@ def _count(fields: dict[str, object], name: str) -> int | None:
     return value
 
 
-def _moment(text: str) -> datetime:
+def quoted_moment(text: str) -> datetime:
+    """The time that a day or a time means; a day means noon UTC: some prices differ by the hour."""
     moment = parse_moment(text)
-    # A date without a time means noon UTC: some prices differ by the hour.
-    return datetime.combine(moment, _NOON) if len(text) == _DAY_LENGTH else moment
+    is_day = len(text) == _DAY_LENGTH or text == "today"
+    return datetime.combine(moment, _NOON) if is_day else moment

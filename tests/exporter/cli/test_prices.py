@@ -85,6 +85,49 @@ def test_a_quote_on_a_tier_without_a_price_says_so_as_the_row_would() -> None:
     assert batch["note"] == "no flex price for gemini-embedding-001: the standard rate is too high"
 
 
+@pytest.mark.parametrize(
+    ("fields", "note"),
+    [
+        # A batch without a batch price: the note of the row.
+        (
+            {"provider": "x-ai", "model": "grok-4.7", "processing": "batch"},
+            "no batch price for grok-4.7: the standard rate is too high",
+        ),
+        (
+            {"provider": "google", "model": "gemini-3.8-flash", "processing": "PRIORITY"},
+            "no priority price for gemini-3.8-flash: the standard rate is too low",
+        ),
+        (
+            {"provider": "openai", "model": "gpt-4o", "processing": "turbo"},
+            "no turbo price for gpt-4o: this is the standard price",
+        ),
+        (
+            {"provider": "openai", "model": "gpt-4o", "inference_geo": "mars"},
+            "no price for gpt-4o in mars: this is the price without a region",
+        ),
+        (
+            {"provider": "aws", "model": "eu.amazon.nova-pro-v1:0"},
+            "the price list has the price of us-east-1 only",
+        ),
+        ({"provider": "openai", "model": "gpt-4o", "processing": "batch"}, ""),
+        ({"provider": "openai", "model": "gpt-4o", "processing": "default"}, ""),
+        ({"provider": "openai", "model": "gpt-5.4", "inference_geo": "eu"}, ""),
+        ({"provider": "anthropic", "model": "claude-opus-4-6", "inference_geo": "global"}, ""),
+    ],
+)
+@pytest.mark.usefixtures("ledger_url")
+def test_a_price_of_another_tier_or_region_than_the_one_asked_for_says_so(
+    fields: dict[str, str], note: str
+) -> None:
+    (answer,) = quote({**fields, "input_tokens": 1_000, "on": "2026-11-27"})
+    assert answer["cost_usd"]
+    assert answer.get("note", "") == note
+    if "inference_geo" not in fields:
+        call = ("prices", "show", fields["provider"], fields["model"])
+        printed = run(*call, "--tier", fields.get("processing", "")).stdout
+        assert f"note: {note}" in printed if note else "note:" not in printed
+
+
 def test_a_quote_of_an_image_model_without_modalities_says_so() -> None:
     usage = {"provider": "google", "model": "gemini-2.5-flash-image", "output_tokens": 1_000}
     unsplit, split = quote(usage, {**usage, "image_output_tokens": 1_000})

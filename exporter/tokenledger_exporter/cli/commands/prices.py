@@ -97,8 +97,7 @@ def show(  # noqa: PLR0913 - one argument per option
     """Show the prices that apply to a call of MODEL at PROVIDER."""
     from tokenledger_exporter.domain.provider_names import ledger_name
     from tokenledger_exporter.domain.time_expressions import parse_moment
-    from tokenledger_exporter.pricing.catalog.lookup import SHOW_COLUMNS, shown
-    from tokenledger_exporter.pricing.charge import tier_doubt
+    from tokenledger_exporter.pricing.catalog.lookup import SHOW_COLUMNS, notes, shown
     from tokenledger_exporter.render.table import render_rows
 
     timestamp = parse_moment(at)
@@ -109,8 +108,8 @@ def show(  # noqa: PLR0913 - one argument per option
         say(*_sheet_lines(rows[0]))
     else:
         click.echo(render_rows(SHOW_COLUMNS, rows, shape), nl=False)
-    if doubt := tier_doubt(ledger_name(provider), model, tier, str(rows[0]["tier"])):
-        say(f"note: {doubt}", err=shape != "table")
+    for note in notes(rows, ledger_name(provider), model, tier):
+        say(f"note: {note}", err=shape != "table")
 
 
 @command.command()
@@ -153,6 +152,56 @@ def diff(*, provider: str | None, shape: str, database_url: str | None) -> None:
         counts = ", ".join(f"{count} {change}" for change, count in change_counts(rows).items())
         fail(f"{counts}; 'tokenledger prices update' loads the package's prices", FINDINGS)
     warn("the ledger has the prices of the installed package")
+
+
+@command.command()
+@click.option(
+    "--against",
+    metavar="FILE",
+    help="The second list, LiteLLM's model_prices_and_context_window.json; default: the one in the "
+    "installed litellm package.",
+)
+@click.option("--provider", help="Only this provider.")
+@click.option("--all", "with_judged", is_flag=True, help="Also differences that were judged.")
+@click.option("--at", default="today", help="Day or time of the prices; a day means noon UTC.")
+@format_option
+@click.option(
+    "--database-url",
+    metavar="URL",
+    help="Ledger to read prices from; default: the installed genai-prices package.",
+)
+@explained
+def doubt(  # noqa: PLR0913 - one argument per option
+    *,
+    against: str | None,
+    provider: str | None,
+    with_judged: bool,
+    at: str,
+    shape: str,
+    database_url: str | None,
+) -> None:
+    """List prices that a second public list disagrees about; exit 1 if one was not judged.
+
+    In US dollars per 1,000,000 tokens, largest difference first. Needs no network. Judged
+    differences are in judged_differences.json of this package, with the reason and its source.
+    """
+    from tokenledger_exporter.domain.provider_names import ledger_name
+    from tokenledger_exporter.pricing.catalog import second_list
+    from tokenledger_exporter.pricing.quote import quoted_moment
+    from tokenledger_exporter.render.table import render_rows
+
+    models, name = second_list.read_list(against), ledger_name(provider) if provider else None
+    with _book(database_url) as prices_of:
+        every = second_list.differences(models, prices_of, quoted_moment(at))
+    rows = [second_list.shown(d) for d in every if name in {None, d.provider}]
+    new = [row for row in rows if row["verdict"] is None]
+    columns, optional = second_list.DIFFERENCE_COLUMNS, ("tier", "above_input_tokens", "verdict")
+    shown = rows if with_judged else new
+    click.echo(render_rows(columns, shown, shape, optional=optional, whole=("model",)), nl=False)
+    counts = f"{counted(len(rows), 'price')} differ{'s' * (len(rows) == 1)}"
+    if new:
+        fail(f"{counts}, and {len(new)} of them {_was(len(new))} not judged", FINDINGS)
+    warn(f"{counts}; every difference was judged" if rows else "no price differs")
 
 
 @command.command()
@@ -220,6 +269,10 @@ def quote(*, file: TextIO, shape: str, database_url: str | None) -> None:
     if unpriced:
         verb = "has" if unpriced == 1 else "have"
         fail(f"{counted(unpriced, 'line')} {verb} no cost; see the field 'note'", FINDINGS)
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _rounded(row: Mapping[str, Cell]) -> dict[str, Cell]:

@@ -14,12 +14,14 @@ from psycopg.rows import class_row, dict_row, tuple_row
 
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import PriceBook, plain_usd
+from tokenledger_exporter.pricing.charge import quote_note
+from tokenledger_exporter.pricing.list_corrections import doubt_about
 from tokenledger_exporter.pricing.patterns import search
-from tokenledger_exporter.pricing.price_row import PriceRow
+from tokenledger_exporter.pricing.price_row import DISCOUNT, LISTED, PriceRow
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import date
 
     import psycopg
@@ -111,6 +113,24 @@ def shown(
         raise _unknown(connection, provider, model)
     dated = _dated(connection, provider, {sheet[0].price_id})
     return [_shown(price) for price in dated]
+
+
+def notes(rows: Iterable[Row], provider: str, model: str, tier: str) -> Iterator[str]:
+    """What must be said about the prices that `shown` returns: why they may not be the right ones.
+
+    Args:
+        rows: the prices.
+        provider: the ledger's name of the provider.
+        model: the model that was asked for.
+        tier: the tier that was asked for.
+    """
+    for row in list(rows)[:1]:
+        is_listed = str(row["source"]).startswith((LISTED, DISCOUNT))
+        doubts = (
+            quote_note(provider, model, tier, str(row["tier"])),
+            doubt_about(provider, model) if is_listed else "",
+        )
+        yield from filter(None, doubts)
 
 
 def history(connection: psycopg.Connection[Any], provider: str, model: str) -> list[Row]:

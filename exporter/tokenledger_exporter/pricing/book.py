@@ -14,7 +14,7 @@ from tokenledger_exporter.domain.time_range import BEGINNING, END
 from tokenledger_exporter.pricing.list_corrections import doubt_about
 from tokenledger_exporter.pricing.patterns import search
 from tokenledger_exporter.pricing.sheet import Sheet, compute
-from tokenledger_exporter.pricing.spellings import spellings
+from tokenledger_exporter.pricing.spellings import is_guess, spellings
 from tokenledger_semconv.bounded_cache import BoundedCache
 from tokenledger_semconv.tokens import TEXT_COUNTS
 
@@ -211,7 +211,10 @@ class PriceBook:
 
 def _with_doubt(sheet: Sheet, provider: str, model: str) -> Sheet:
     """The sheet, which says so if its price may not be that of the model."""
-    doubt = doubt_about(provider, model) if sheet.first.is_from_list else ""
+    first = sheet.first
+    doubt = doubt_about(provider, model) if first.is_from_list else ""
+    if not doubt and first.is_from_list and is_guess(model, first.model, first.model_pattern):
+        doubt = f"the price list has the price of {first.model} only"
     return replace(sheet, doubt=doubt, rates=None) if doubt else sheet
 
 

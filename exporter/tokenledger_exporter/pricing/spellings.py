@@ -33,6 +33,28 @@ _MAKERS: Final = (
     ("ai21", ("jamba-",)),
 )
 
+# What may follow a model's name without making it another model: dates, versions, stages.
+_VERSION: Final = re.compile(
+    r"(?:[-:@./_](?:latest|preview|exp|experimental|beta|default|maas|v?[\d.:-]+[a-z]?)?)*"
+)
+_FINE_TUNED: Final = ("ft:", ".ft-")
+
+
+def is_guess(name: str, model: str, pattern: str) -> bool:
+    """Whether a list prices a name only because it begins like the name of a model.
+
+    Args:
+        name: the name as the call has it.
+        model: the list's id of the model.
+        pattern: the list's pattern, which matches the name.
+    """
+    text, core = name.lower(), model.lower().rpartition("/")[2]
+    before, is_part, after = text.partition(core)
+    if not is_part or re.escape(text) in pattern or any(mark in text for mark in _FINE_TUNED):
+        return False
+    # A lower-case letter directly before it would make it a part of another word.
+    return not _VERSION.fullmatch(after) or before[-1:].isalpha()
+
 
 def spellings(provider: str, name: str) -> Iterator[str]:
     """The name as written, and then the spellings that mean the same model at this provider.

@@ -160,6 +160,9 @@ SELECT
     count(*) AS prices,
     valid_from,
     valid_to,
+    daily_from,
+    daily_to,
+    weekdays,
     source,
     checked_on,
     price_id,
@@ -176,9 +179,10 @@ WHERE
             WHERE newest.source LIKE 'genai-prices %%'
         )
     )
-GROUP BY provider, model, tier, valid_from, valid_to, source, checked_on, price_id,
-    model_pattern, match_order
-ORDER BY provider, source LIKE 'genai-prices %%', match_order, tier, valid_from, price_id
+GROUP BY provider, model, tier, valid_from, valid_to, daily_from, daily_to, weekdays, source,
+    checked_on, price_id, model_pattern, match_order
+ORDER BY provider, source LIKE 'genai-prices %%', match_order, tier, valid_from,
+    daily_from, weekdays, price_id
 
 -- name: listed_rows
 -- Current and future list prices, for a comparison or a discount.

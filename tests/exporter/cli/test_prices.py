@@ -208,6 +208,18 @@ def test_show_says_that_a_tier_has_no_price() -> None:
 
 
 @pytest.mark.usefixtures("ledger_url")
+def test_hours_and_days_of_the_week_are_printed() -> None:
+    call = ("prices", "show", "deepseek", "deepseek-flash", "--at")
+    # A Friday and a Saturday.
+    assert "01:00-04:00 UTC, Mon-Fri" in run(*call, "2026-11-27T02:00").stdout
+    (saturday,) = {row["hours"] for row in rows(*call, "2026-11-28T02:00")}
+    assert saturday == "01:00-04:00 UTC, Sat-Sun"
+    sheets = rows("prices", "list", "--provider", "deepseek", "--model", "deepseek-flash")
+    peak = {row["hours"] for row in sheets if row["input_usd"] == "0.3"}
+    assert peak == {"01:00-04:00 UTC, Mon-Fri", "06:00-10:00 UTC, Mon-Fri"}
+
+
+@pytest.mark.usefixtures("ledger_url")
 def test_show_prints_long_context_prices() -> None:
     prices = rows("prices", "show", "anthropic", "claude-sonnet-4-5")
     bands = [(row["above_input_tokens"], row["usd"]) for row in prices if row["kind"] == "input"]

@@ -22,6 +22,7 @@ from tokenledger_exporter.embedded.binaries import reachable_programs
 from tokenledger_exporter.errors import SchemaError
 from tokenledger_exporter.importers.tokenledger_v0 import ImportResult, import_older_rows
 from tokenledger_exporter.maintenance.install import install_script, migrate
+from tokenledger_exporter.pricing.catalog import genai_prices
 from tokenledger_exporter.store.writer import BatchWriter
 
 CHECKSUMS: Final = Path(__file__).with_name("migration_checksums.txt")
@@ -377,6 +378,8 @@ def test_the_migration_of_reported_costs_keeps_grants_and_counts_earlier_calls(
     with monkeypatch.context() as patch:
         for module in ("db.migrations", "maintenance.install"):
             patch.setattr(f"tokenledger_exporter.{module}.known_migrations", lambda: before)
+        # This release's prices need a later migration.
+        patch.setattr(genai_prices, "import_package_prices", bool)
         migrate(empty_database_url)
     sums = "token_ledger_sums(text, text, timestamptz, timestamptz)"
     run(

@@ -75,7 +75,7 @@ def list_prices(
         rows = listed(connection, name, model, day)
     if shape == "table":
         shown = [{**row, **_rounded(row)} for row in rows]
-        optional = ("valid_from", "valid_to", "source")
+        optional = ("valid_from", "valid_to", "hours", "source")
         click.echo(render_rows(LIST_SHOWN, shown, shape, optional=optional), nl=False)
     else:
         click.echo(render_rows(LIST_COLUMNS, rows, shape), nl=False)

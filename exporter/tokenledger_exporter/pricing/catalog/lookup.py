@@ -22,7 +22,7 @@ from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from datetime import date
+    from datetime import date, time
 
     import psycopg
 
@@ -38,7 +38,7 @@ _DAY_NAMES: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 LIST_SHOWN: Final = (
     *("provider", "model", "tier", "input_usd", "output_usd", "cached_usd"),
-    *("valid_from", "valid_to", "source"),
+    *("valid_from", "valid_to", "hours", "source"),
 )
 LIST_COLUMNS: Final = (*LIST_SHOWN, "prices", "checked_on", "price_id")
 SHOW_COLUMNS: Final = (
@@ -93,11 +93,7 @@ def listed(
     """The sheets that apply on a day, one row each; dollars are per million tokens."""
     cursor = connection.cursor(row_factory=dict_row)
     rows = cursor.execute(_SQL["listing"], {"provider": provider, "day": day}).fetchall()
-    return [
-        {name: _plain(row[name]) for name in LIST_COLUMNS}
-        for row in rows
-        if model is None or _names(row, model.lower())
-    ]
+    return [_listed_sheet(row) for row in rows if model is None or _names(row, model.lower())]
 
 
 def shown(
@@ -198,7 +194,7 @@ def _shown(price: _Dated) -> Row:
         "tier": row.tier,
         "valid_from": _plain(row.valid_from),
         "valid_to": _plain(row.valid_to),
-        "hours": _hours(row),
+        "hours": _hours(row.daily_from, row.daily_to, row.weekdays),
         "source": row.source,
         "checked_on": price.checked_on.isoformat(),
         "recorded_at": price.recorded_at.isoformat(),
@@ -206,12 +202,17 @@ def _shown(price: _Dated) -> Row:
     }
 
 
-def _hours(row: PriceRow) -> str | None:
+def _listed_sheet(row: dict[str, Any]) -> Row:
+    hours = _hours(row["daily_from"], row["daily_to"], row["weekdays"])
+    return {name: hours if name == "hours" else _plain(row[name]) for name in LIST_COLUMNS}
+
+
+def _hours(opens: time | None, closes: time | None, weekdays: str | None) -> str | None:
     """The hours and days of the week a price applies, in words; `None` if it always does."""
-    opens, closes = row.daily_from, row.daily_to
     hours = "" if opens is None or closes is None else f"{opens:%H:%M}-{closes:%H:%M} UTC"
-    names = [_DAY_NAMES[int(day) - 1] for day in row.weekdays or ""]
-    days = f"{names[0]}-{names[-1]}" if (row.weekdays or "-") in _WEEK else ", ".join(names)
+    names = [_DAY_NAMES[int(day) - 1] for day in weekdays or ""]
+    is_range = len(names) > 1 and str(weekdays) in _WEEK
+    days = f"{names[0]}-{names[-1]}" if is_range else ", ".join(names)
     return ", ".join(filter(None, (hours, days))) or None
 
 

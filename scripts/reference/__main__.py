@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Final
 
 from scripts.reference.commands import command_reference, serve_options
-from scripts.reference.constants import ledger_metrics, span_attributes
+from scripts.reference.constants import call_metrics, ledger_metrics, span_attributes
 from scripts.reference.python_api import python_api
 from scripts.reference.rooms import exporter_rooms, instrumentation_rooms
 from scripts.reference.schema import sql_schema
 from scripts.reference.settings import settings_table
 
 PARTS: Final = {
+    "call-metrics.md": call_metrics,
     "cli.md": command_reference,
     "metrics.md": ledger_metrics,
     "python-api.md": python_api,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.reference.markdown import cell, code, table
-from tokenledger_semconv import attributes, dimensions, metrics
+from tokenledger_semconv import attributes, dimensions, genai_metrics, metrics
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -72,3 +72,18 @@ def ledger_metrics() -> str:
         if each.name != "METER"
     ]
     return table(("metric", "kind, unit, meaning"), rows)
+
+
+def call_metrics() -> str:
+    """The conventions' metrics of calls, and which set each belongs to."""
+    latest = ("gen_ai.client.inference.", "gen_ai.client.embeddings.")
+    rows = [
+        (
+            code(each.value),
+            "newest" if each.value.startswith(latest) else "default",
+            cell(each.meaning),
+        )
+        for each in constants(genai_metrics)
+        if each.value.startswith("gen_ai.client.")
+    ]
+    return table(("metric", "set", "kind, unit, meaning"), rows)

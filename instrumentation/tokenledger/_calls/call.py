@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry import baggage, context
 from opentelemetry.trace import StatusCode
 
+from tokenledger._calls.call_metrics import CallMetrics, ChunkClock
 from tokenledger._guard import Guard, report
 from tokenledger._otel_internals import set_attributes
 from tokenledger_semconv.attributes import ERROR_TYPE, HTTP_STATUS_CODE, TIME_TO_FIRST_CHUNK
 from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from opentelemetry.context import Context
@@ -47,7 +48,7 @@ class Call:
             HTTP instrumentation sends baggage to a provider.
         start_attributes: the span's attributes at its start; used only by the meters.
         started_ns: when it began, in nanoseconds since 1970.
-        meters: count the calls around it.
+        meters: count the calls around it, and report its metrics.
         settings: further attributes of its request, added at the end: no sampler uses them.
         finishing: a lock that the first `finish` takes and never releases; stored in `running`.
     """
@@ -71,7 +72,7 @@ class Call:
         running: Context,
         start_attributes: Mapping[str, AttributeValue],
         started_ns: int,
-        meters: Sequence[Meter] = (),
+        meters: Sequence[Meter | CallMetrics] = (),
         settings: Attributes | None = None,
         finishing: Lock | None = None,
     ) -> None:
@@ -119,6 +120,7 @@ class Call:
         error: BaseException | None = None,
         *,
         end_time_ns: int | None = None,
+        abandoned: bool = False,
     ) -> None:
         """End the spans with what was read; only the first finish counts, from any thread.
 
@@ -127,6 +129,7 @@ class Call:
                 itself reports a failure.
             error: what ended the call, if it failed.
             end_time_ns: when the call ended; `None` is now.
+            abandoned: whether the garbage collector may have ended it: its metrics wait then.
         """
         if not self._finishing.acquire(blocking=False):
             return
@@ -150,13 +153,43 @@ class Call:
             except Exception as failure:  # noqa: BLE001 - our failure, not the app's
                 report("ending a span", type(failure).__name__)
         if self._meters:
-            self._meter(attributes, failed)
+            self._meter(attributes, failed, end_time_ns)
+            # A closed coroutine may be garbage too.
+            self._report_unless(abandoned or isinstance(error, GeneratorExit))
 
-    def _meter(self, attributes: Attributes, failed: bool) -> None:
+    def leave_out_metrics(self) -> None:
+        """Report no metrics of this call: how long it took is unknown."""
+        self._meters = [meter for meter in self._meters if not isinstance(meter, CallMetrics)]
+
+    def report_metrics(self) -> None:
+        """Report the metrics of calls that ended."""
+        for meter in self._meters:
+            if isinstance(meter, CallMetrics):
+                meter.report()
+
+    def _report_unless(self, abandoned: bool) -> None:
+        if not abandoned:
+            self.report_metrics()
+
+    def chunk_clock(self, read: Callable[[], Attributes]) -> ChunkClock | None:
+        """A clock for the chunks of this call's stream; `None` if no metric needs it.
+
+        Args:
+            read: returns what was read from the stream so far.
+        """
+        for meter in self._meters:
+            if isinstance(meter, CallMetrics):
+                return ChunkClock(meter, self._start_attributes, read)
+        return None
+
+    def _meter(self, attributes: Attributes, failed: bool, end_time_ns: int | None) -> None:
         with Guard("metering a call"):
             all_attributes = {**self._start_attributes, **attributes}
+            ended_ns = end_time_ns
+            if ended_ns is None and self._spans:
+                ended_ns = getattr(self._spans[0], "end_time", None)
             for meter in self._meters:
-                meter.add(all_attributes, self.started_ns, failed)
+                meter.add(all_attributes, self.started_ns, failed, ended_ns or 0)
 
 
 class Running:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +28,7 @@ from opentelemetry.trace import (
 from tokenledger._attribution.context import ATTRIBUTED, attribution_in
 from tokenledger._attribution.layers import NOTHING
 from tokenledger._calls.call import RUNNING, Call
+from tokenledger._calls.call_metrics import GLOBAL_METER_STATE, find_metrics
 from tokenledger._calls.meter import METERS
 from tokenledger._guard import Guard, report
 from tokenledger._otel_internals import (
@@ -43,10 +44,12 @@ from tokenledger_semconv import attributes as names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import Span, Tracer, TracerProvider
     from opentelemetry.util.types import AttributeValue
 
     from tokenledger._attribution.layers import Layer
+    from tokenledger._calls.call_metrics import CallMetrics
     from tokenledger._ledger import Ledger
     from tokenledger._usage.fields import Attributes
 
@@ -56,15 +59,30 @@ _RATIO_BITS: Final = 64
 _RATIO_MASK: Final = (1 << _RATIO_BITS) - 1
 
 
+class _NoState:
+    """In place of OpenTelemetry's module, for a release that stores the provider elsewhere."""
+
+    _TRACER_PROVIDER: TracerProvider | None = None
+
+
+_TRACING: Final[Any] = trace if hasattr(trace, "_TRACER_PROVIDER") else _NoState()
+
+
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """One provider together with one ledger, and whether its spans reach that ledger."""
+    """One provider together with one ledger, and whether its spans reach that ledger.
+
+    `metrics` is empty if the app has no meter provider; `global_meters` is the one that was looked
+    at.
+    """
 
     provider: TracerProvider
     ledger: Ledger | None
     app_tracer: Tracer
     ledger_tracer: Tracer | None
     reaches_ledger: bool
+    global_meters: object = None
+    metrics: tuple[CallMetrics, ...] = ()
 
 
 class CallTracer:
@@ -74,12 +92,22 @@ class CallTracer:
         scope: name of the instrumentation scope, without our prefix.
         provider: the provider that an instrumentor was given; `None` uses the global one, also if
             the app sets it later.
-        sdk: the SDK that makes the calls; its release is an attribute of the scope.
+        sdk: the SDK that makes the calls; its release is an attribute of the scope. Only such calls
+            have metrics: the time that others took is unknown.
+        meter_provider: the meter provider that an instrumentor was given; `None` uses the global
+            one, also if the app sets it later.
     """
 
-    def __init__(self, scope: str, provider: TracerProvider | None = None, sdk: str = "") -> None:
+    def __init__(
+        self,
+        scope: str,
+        provider: TracerProvider | None = None,
+        sdk: str = "",
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
         self._scope = names.SCOPE_PREFIX + scope
         self._sdk = sdk
+        self._meter_provider = meter_provider
         self._provider = provider or RUNTIME.app_provider.replacement
         self._route: _Route | None = None
 
@@ -163,12 +191,17 @@ class CallTracer:
             started_ns = time_ns()
         route = self._route
         try:
-            provider = self._provider or get_tracer_provider()
+            # The variable first: it costs a third of the function that returns it.
+            provider = self._provider or _TRACING._TRACER_PROVIDER or get_tracer_provider()  # noqa: SLF001
         except Exception as error:  # noqa: BLE001 - whatever the named provider's package raises
             provider = self._provider = RUNTIME.app_provider.note_unloadable(error)
-        if route is None or route.provider is not provider or route.ledger is not setup.ledger:
-            route = _find_route(self._scope, provider, setup.ledger, _sdk_version(self._sdk))
-            self._route = route
+        if (
+            route is None
+            or route.provider is not provider
+            or route.ledger is not setup.ledger
+            or route.global_meters is not GLOBAL_METER_STATE._METER_PROVIDER  # noqa: SLF001
+        ):
+            route = self._route = self._find_route(provider, setup.ledger)
         spans, parent = _begin(route, current, attributes, started_ns, setup.settings.sample_rate)
         finishing = Lock()
         if members is None and parent is not None and SPAN_KEY:
@@ -179,7 +212,21 @@ class CallTracer:
                 running = with_span(running, parent)
             running = Context(running, **{RUNNING: finishing})
         meters: Any = current.get(METERS, ())
+        if route.metrics and not current.get(SUPPRESSED):
+            meters = (*meters, *route.metrics)
         return Call(spans, current, running, attributes, started_ns, meters, settings, finishing)
+
+    def _find_route(self, provider: TracerProvider, ledger: Ledger | None) -> _Route:
+        route = _find_route(self._scope, provider, ledger, _sdk_version(self._sdk))
+        if not self._sdk:
+            return replace(route, global_meters=GLOBAL_METER_STATE._METER_PROVIDER)  # noqa: SLF001
+        metrics = find_metrics(self._scope, _release("tokenledger-otel"), self._meter_provider)
+        # Read afterwards: looking for the provider may have loaded the one that is named.
+        return replace(
+            route,
+            global_meters=GLOBAL_METER_STATE._METER_PROVIDER,  # noqa: SLF001
+            metrics=metrics,
+        )
 
 
 def _begin(

@@ -89,8 +89,11 @@ class Events:
         if text.startswith(_DATA):
             if text.removeprefix(_DATA).strip() == _DONE:
                 self._is_done = True
-            elif (event := event_of(text)) is not None and self._watch.look(event):
-                self._is_hidden = True
+            elif (event := event_of(text)) is not None:
+                if self._watch.clock is not None:
+                    self._watch.clock.tick()
+                if self._watch.look(event):
+                    self._is_hidden = True
         if not self.holds_back:
             return b""
         self._event.append(_NO_USAGE.sub(b"", line) if text.startswith(_DATA) else line)
@@ -125,6 +128,8 @@ class AwsEvents:
         """Take the next bytes."""
         self._watch.call.first_chunk()
         for event in self._events(data):
+            if self._watch.clock is not None:
+                self._watch.clock.tick()
             self._watch.look(event)
         return data
 

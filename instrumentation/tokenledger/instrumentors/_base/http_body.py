@@ -135,7 +135,9 @@ class _Json:
             with Guard("reading a body"):
                 attributes = self._read(read_json(b"".join(self._buffer)))
         self._buffer.clear()
-        self._call.finish(attributes, None if isinstance(error, GeneratorExit) else error)
+        is_closed = isinstance(error, GeneratorExit)
+        abandoned = not whole and (is_closed or error is None)
+        self._call.finish(attributes, None if is_closed else error, abandoned=abandoned)
 
     def __del__(self) -> None:
         self.end()

@@ -11,6 +11,7 @@ from tokenledger._state import RUNTIME
 from tokenledger.instrumentors._base.message_content import is_content_requested
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
     from tokenledger.instrumentors._base.api import Api
@@ -58,7 +59,10 @@ class TableInstrumentor(BaseInstrumentor):
         provider = kwargs.get("tracer_provider")
         self.api.capture_content(enabled=is_content_requested())
         self._tracer = CallTracer(
-            self.scope, cast("TracerProvider | None", provider), sdk=self.scope
+            self.scope,
+            cast("TracerProvider | None", provider),
+            sdk=self.scope,
+            meter_provider=cast("MeterProvider | None", kwargs.get("meter_provider")),
         )
         RUNTIME.note_instrumented(self.scope, is_instrumented=True)
         self.apply()

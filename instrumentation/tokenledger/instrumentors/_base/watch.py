@@ -60,13 +60,24 @@ class Watch:
         request_body: returns the body of the request; called only if the stream broke off.
     """
 
-    __slots__ = ("__weakref__", "_process", "call", "frame", "reader", "request_body", "weight")
+    __slots__ = (
+        "__weakref__",
+        "_process",
+        "call",
+        "clock",
+        "frame",
+        "reader",
+        "request_body",
+        "weight",
+    )
 
     def __init__(self, call: Call, reader: StreamReader, request_body: Callable[[], bytes]) -> None:
         self.call = call
         self.reader = reader
         self.request_body = request_body
         self.weight = 0
+        # Gets a tick with each chunk; `None` if no metric needs it.
+        self.clock = call.chunk_clock(reader.attributes)
         self._process = os.getpid()
         # The frame of the generator that counts: this object may be freed before it.
         self.frame: FrameType | None = None
@@ -75,10 +86,13 @@ class Watch:
         """Read one chunk in full; True hides it from the app. Never raises."""
         try:
             self.weight += self.reader.weigh(chunk)
-            return self.reader.note(chunk)
+            is_hidden = self.reader.note(chunk)
         except Exception as error:  # noqa: BLE001 - our failure; the app gets its chunk
             report("reading a chunk", type(error).__name__)
             return False
+        if is_hidden and self.clock is not None:
+            self.clock.drop()
+        return is_hidden
 
     def empty(self, chunk: object) -> int:
         """Read a chunk without text; the result cancels its count as a chunk of text."""
@@ -114,7 +128,11 @@ class Watch:
                 attributes = {**self.reader.estimated(weight, self.request_body()), **attributes}
         except Exception as failure:  # noqa: BLE001 - our failure; what was read is recorded
             report("reading a stream", type(failure).__name__)
-        self.call.finish(attributes, None if isinstance(error, GeneratorExit) else error)
+        if self.clock is not None:
+            self.clock.end()
+        is_closed = isinstance(error, GeneratorExit)
+        abandoned = not whole and (is_closed or error is None)
+        self.call.finish(attributes, None if is_closed else error, abandoned=abandoned)
 
     def __del__(self) -> None:
         # A stream that was neither read to its end nor closed.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenledger._calls.call_metrics import TimedChunks
 from tokenledger._frames import callers_frame
 from tokenledger._usage.estimate import ONE_CHUNK
 from tokenledger.instrumentors._base.watch import Watch
@@ -40,6 +41,8 @@ def watch_stream(
         hidden: a field to remove from the list of fields that a chat chunk was sent with.
     """
     chunks = getattr(stream, _ITERATOR)
+    if watch.clock is not None:
+        chunks = TimedChunks(chunks, watch.clock)
     watched: object
     if text_of is None:
         watched = (_async_chat if is_async else _chat)(chunks, watch, hidden)
@@ -58,6 +61,8 @@ def end_watch(stream: object) -> None:
     watch = fields.get(_WATCH) or inner.get(_WATCH)
     if isinstance(watch, Watch):
         watch.end_now()
+        # The app closed it, so no garbage is being collected.
+        watch.call.report_metrics()
 
 
 def _chat(chunks: SyncIterator[Any], watch: Watch, hidden: str) -> Generator[Any]:

@@ -24,6 +24,7 @@ from tokenledger_semconv import attributes as names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tokenledger._calls.call import Call
     from tokenledger._calls.tracer import CallTracer
     from tokenledger._usage.fields import Attributes
     from tokenledger.instrumentors._base.api import Api
@@ -123,7 +124,7 @@ class _Session:
             self._record(tracer, response, read_response(response))
         elif kind == _TRANSCRIBED and event.get("usage"):
             start = self._start_attributes("transcription", self._transcriber)
-            tracer.start(start).finish(read_audio(event))
+            _finish(tracer.start(start), read_audio(event))
 
     def _note_session(self, session: Mapping[str, Any]) -> None:
         self._model = session.get("model") or self._model
@@ -145,7 +146,17 @@ class _Session:
     ) -> None:
         started_ns = self._started_ns.pop(str(response.get("id")), 0)
         start = self._start_attributes("chat", response.get("model") or self._model)
-        tracer.start(start, start_time_ns=started_ns).finish(attributes)
+        call = tracer.start(start, start_time_ns=started_ns)
+        if started_ns:
+            call.finish(attributes)
+        else:
+            _finish(call, attributes)
+
+
+def _finish(call: Call, attributes: Attributes) -> None:
+    """Finish a call whose start was not seen."""
+    call.leave_out_metrics()
+    call.finish(attributes)
 
 
 def _read_realtime(response: Mapping[str, Any]) -> Attributes:

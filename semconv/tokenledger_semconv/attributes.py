@@ -51,7 +51,7 @@ REQUEST_SEED: Final = "gen_ai.request.seed"
 """The requested seed. Integer. Set by the emitter at start."""
 
 REQUEST_CHOICE_COUNT: Final = "gen_ai.request.choice.count"
-"""The requested number of choices. Integer. Set by the emitter at start."""
+"""The requested number of choices, if not 1. Integer. Set by the emitter at start."""
 
 REQUEST_REASONING_LEVEL: Final = "gen_ai.request.reasoning.level"
 """The requested reasoning effort (`low`, `high`). String. Set by the emitter at start."""
@@ -59,14 +59,23 @@ REQUEST_REASONING_LEVEL: Final = "gen_ai.request.reasoning.level"
 REQUEST_DIMENSIONS: Final = "gen_ai.embeddings.dimension.count"
 """The requested length of the embedding vectors. Integer. Set by the emitter at start."""
 
+REQUEST_ENCODING_FORMATS: Final = "gen_ai.request.encoding_formats"
+"""The requested encoding of the embedding vectors (`float`, `base64`); OpenAI's SDK requests base64
+if the app names none. String array. Set by the emitter at start."""
+
+REQUEST_PREVIOUS_RESPONSE_ID: Final = "gen_ai.request.previous_response.id"
+"""The earlier response that a request continues. String. Set by the emitter at start."""
+
 OUTPUT_TYPE: Final = "gen_ai.output.type"
 """The requested kind of content: `text`, `json`, `image`, `speech`. String. Emitter."""
 
 FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
-"""Why the model stopped, one per choice. String array. Set by the emitter at the end."""
+"""Why the model stopped, one per choice: `stop`, `length`, `content_filter`, `tool_call`, `error`
+or the provider's own word. String array. Set by the emitter at the end."""
 
 CONVERSATION_ID: Final = "gen_ai.conversation.id"
-"""The conversation a call belongs to; read as a session id. String. Other emitters."""
+"""The conversation a call belongs to (OpenAI's `conversation`); it is the session id of a call that
+has none. String. Set by the emitter at start."""
 
 AGENT_ID: Final = "gen_ai.agent.id"
 """The agent that made the call. String. Attribution."""
@@ -187,7 +196,8 @@ HTTP_RESEND_COUNT: Final = "http.request.resend_count"
 """1 if the request was sent a second time, without our question. Integer. Our instrumentors."""
 
 ERROR_TYPE: Final = "error.type"
-"""The class of the failure, never its text. String. Set by the emitter on an error."""
+"""The class of the failure or the provider's code for it (`rate_limit_exceeded`), never its text.
+String. Set by the emitter on an error."""
 
 TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
 """The time from the request to the first chunk of a stream. Float, seconds. Our instrumentors."""

@@ -189,7 +189,10 @@ class Call:
             if ended_ns is None and self._spans:
                 ended_ns = getattr(self._spans[0], "end_time", None)
             for meter in self._meters:
-                meter.add(all_attributes, self.started_ns, failed, ended_ns or 0)
+                if isinstance(meter, CallMetrics):
+                    meter.add_call(all_attributes, self.started_ns, ended_ns, failed=failed)
+                else:
+                    meter.add(all_attributes, self.started_ns, failed)
 
 
 class Running:

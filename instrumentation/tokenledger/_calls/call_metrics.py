@@ -72,20 +72,21 @@ class CallMetrics:
         self._instruments = instruments
         self._waiting: deque[Callable[[], None]] = deque(maxlen=_MAX_WAITING)
 
-    def add(
+    def add_call(
         self,
         attributes: Mapping[str, AttributeValue],
         start_ns: int,
-        failed: bool,
-        end_ns: int = 0,
+        end_ns: int | None = None,
+        *,
+        failed: bool = False,
     ) -> None:
-        """Note one call that ended; it has the interface of a `Meter`.
+        """Note one call that ended.
 
         Args:
             attributes: the attributes of its span.
             start_ns: when it began, in nanoseconds since 1970.
+            end_ns: when its span ended; `None` is now.
             failed: whether it failed.
-            end_ns: when its span ended; 0 is now.
         """
         seconds = max(0, (end_ns or time.time_ns()) - start_ns) / _NANOSECONDS
         add_call = self._instruments.add_call

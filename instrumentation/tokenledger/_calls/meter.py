@@ -138,22 +138,14 @@ class Meter:
         with Guard("leaving a meter"):
             scope.leave(self)
 
-    def add(
-        self,
-        attributes: Mapping[str, AttributeValue],
-        start_ns: int,
-        failed: bool,
-        end_ns: int = 0,
-    ) -> None:
+    def add(self, attributes: Mapping[str, AttributeValue], start_ns: int, failed: bool) -> None:
         """Count one call that ended.
 
         Args:
             attributes: the attributes of its span.
             start_ns: when it began, in nanoseconds since 1970.
             failed: whether it failed.
-            end_ns: when it ended; no price depends on it.
         """
-        del end_ns
         self._ended.append(_EndedCall(RUNTIME.setup.ledger, attributes, start_ns, failed))
         if len(self._ended) >= _MAX_WAITING_CALLS and self._sum_lock.acquire(blocking=False):
             try:

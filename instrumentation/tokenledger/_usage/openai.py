@@ -97,6 +97,20 @@ _INPUT_FIELDS: Final = frozenset(
 _NO_FIELDS: Final[Mapping[str, Any]] = {}
 _TEXTS: Final = ("content", "refusal", "reasoning_content", "reasoning")
 _UNFINISHED: Final = frozenset({"queued", "in_progress"})
+# Finish reasons in the conventions' words (`FinishReason` in their JSON schemas, 2026-11-28). A
+# response is one generation, so it has one reason. Its statuses: openai 3.57.0.
+_REASONS: Final = names.FINISH_REASONS
+_STOPPED: Final = ("stop",)
+_CALLED_TOOLS: Final = ("tool_call",)
+_ENDINGS: Final = {"completed": "stop", "failed": "error", "cancelled": "error"}
+_INCOMPLETE: Final = {"max_output_tokens": "length"}
+# Calls that wait for the app, unlike those that the provider runs itself.
+_CALLS_OF_APP: Final = frozenset(
+    {
+        *("function_call", "custom_tool_call", "computer_call"),
+        *("local_shell_call", "apply_patch_call"),
+    }
+)
 # The most a request can ask for: `n` is at most 128 (OpenAI's API reference, 2026-11-28).
 _MAX_CHOICES: Final = 128
 
@@ -120,14 +134,13 @@ def read_response(response: object) -> Attributes:
     """An answer of the Responses API, with what its hosted tools used."""
     fields = fields_of(response)
     attributes = head_of(fields, _HEAD)
-    status = fields.get("status")
-    if isinstance(status, str) and status not in _UNFINISHED:
-        attributes[names.FINISH_REASONS] = (status[:MAX_VALUE_LENGTH],)
-        if status == "failed":
-            attributes[names.ERROR_TYPE] = "response.failed"
     usage = fields.get("usage")
+    kinds = [str(fields_of(item).get("type")) for item in fields.get("output") or ()]
+    if fields.get("status") == "completed":
+        attributes[_REASONS] = _STOPPED if _CALLS_OF_APP.isdisjoint(kinds) else _CALLED_TOOLS
+    else:
+        add_ending(attributes, fields, fields.get("incomplete_details"), fields.get("error"))
     if usage is not None:
-        kinds = [str(fields_of(item).get("type")) for item in fields.get("output") or ()]
         has_items = not TOOL_KINDS.isdisjoint(kinds)
         if has_items or fields.get("tool_usage"):
             add_tools(attributes, fields, has_items=has_items)
@@ -135,6 +148,30 @@ def read_response(response: object) -> Attributes:
     if fields.get("background") is True:
         _add_identity(attributes, fields)
     return attributes
+
+
+def add_ending(
+    attributes: Attributes, fields: Mapping[str, Any], details: object, error: object
+) -> None:
+    """Why a response ended that did not complete, in the conventions' words where they have one.
+
+    Args:
+        attributes: gets the reason, and the error's code of a response that failed.
+        fields: the response.
+        details: why it is incomplete.
+        error: why it failed.
+    """
+    status = fields.get("status")
+    if not isinstance(status, str) or not status or status in _UNFINISHED:
+        return
+    reason = _ENDINGS.get(status, status)
+    if status == "incomplete":
+        cause = text(details, "reason") or status
+        reason = _INCOMPLETE.get(cause, cause)
+    attributes[_REASONS] = (reason[:MAX_VALUE_LENGTH],)
+    if status == "failed":
+        code = text(error, "code") or text(error, "type") or "response.failed"
+        attributes[names.ERROR_TYPE] = code[:MAX_VALUE_LENGTH]
 
 
 def read_retrieved(response: object) -> Attributes | None:

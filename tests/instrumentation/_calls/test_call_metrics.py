@@ -441,7 +441,7 @@ def test_tokens_are_split_by_modality_if_the_provider_splits_them(
     monkeypatch.setenv(OPT_IN, "gen_ai_latest_experimental")
     app = AppMetrics()
     [reporting] = call_metrics.find_metrics("tokenledger.test", "1", app.provider)
-    reporting.add({"gen_ai.operation.name": "chat", **counts}, 0, failed=False)
+    reporting.add_call({"gen_ai.operation.name": "chat", **counts}, 0)
     reporting.report()
     assert _sums(app.points()[f"{LATEST}.usage.input_tokens"]) == expected
 

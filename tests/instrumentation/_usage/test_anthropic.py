@@ -65,7 +65,7 @@ def test_a_message_is_read_whole(message: object) -> None:
     assert not token_vector(result).faults()
     assert json.loads(str(result[names.PROVIDER_USAGE])) == _USAGE
     assert (result[names.RESPONSE_ID], result[names.RESPONSE_MODEL]) == ("msg_1", "claude-sonnet-5")
-    assert result[names.FINISH_REASONS] == ("end_turn",)
+    assert result[names.FINISH_REASONS] == ("stop",)
     assert result[names.ANTHROPIC_SERVICE_TIER] == "priority"
     assert result[names.CACHE_WRITE_5M_TOKENS] == 200
 
@@ -92,7 +92,7 @@ def test_a_stream_is_read_from_its_start_and_its_last_delta() -> None:
     stream.note({"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": delta})
     result = stream.attributes()
     assert token_vector(result) == _VECTOR
-    assert result[names.FINISH_REASONS] == ("max_tokens",)
+    assert result[names.FINISH_REASONS] == ("length",)
 
 
 def test_a_stream_that_broke_off_has_its_input_and_no_output() -> None:
@@ -287,3 +287,25 @@ def test_a_late_empty_event_removes_nothing() -> None:
     usage = names.PROVIDER_USAGE
     assert {**result, usage: ""} == {**before, usage: ""}
     assert result[names.RESPONSE_ID] == "msg_1"
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("end_turn", "stop"),
+        ("stop_sequence", "stop"),
+        ("tool_use", "tool_call"),
+        ("max_tokens", "length"),
+        ("model_context_window_exceeded", "length"),
+        # It decides what is billed, and the ledger looks for this word.
+        ("refusal", "refusal"),
+        ("pause_turn", "pause_turn"),
+        ("compaction", "compaction"),
+        ("new_word", "new_word"),
+    ],
+)
+def test_a_message_has_its_finish_reason_in_the_conventions_words(word: str, reason: str) -> None:
+    assert read_message({"stop_reason": word})[names.FINISH_REASONS] == (reason,)
+    stream = MessageStream()
+    stream.note({"type": "message_delta", "delta": {"stop_reason": word}, "usage": {}})
+    assert stream.attributes()[names.FINISH_REASONS] == (reason,)

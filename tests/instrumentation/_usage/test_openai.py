@@ -125,7 +125,7 @@ def test_a_response_counts_its_built_in_tools() -> None:
         file_search_requests=1,
         code_execution_requests=1,
     )
-    assert result[names.FINISH_REASONS] == ("completed",)
+    assert result[names.FINISH_REASONS] == ("stop",)
 
 
 def test_a_failed_response_is_an_error() -> None:
@@ -264,3 +264,52 @@ def test_a_response_that_ends_blank_keeps_the_names_of_its_first_event() -> None
     assert result[names.RESPONSE_MODEL] == "gpt-4o"
     assert result[names.OPENAI_SERVICE_TIER] == "flex"
     assert result[names.INPUT_TOKENS] == 9
+
+
+_CALL = {"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"}
+_TEXT_ITEM = {"type": "message", "role": "assistant"}
+
+
+_ENDED: list[tuple[dict[str, Any], str]] = [
+    ({"status": "completed", "output": [_TEXT_ITEM]}, "stop"),
+    ({"status": "completed", "output": [_TEXT_ITEM, _CALL]}, "tool_call"),
+    ({"status": "completed", "output": [{"type": "custom_tool_call"}]}, "tool_call"),
+    # The provider runs this one itself.
+    ({"status": "completed", "output": [{"type": "web_search_call"}, _TEXT_ITEM]}, "stop"),
+    (
+        {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}},
+        "length",
+    ),
+    (
+        {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}},
+        "content_filter",
+    ),
+    ({"status": "incomplete", "incomplete_details": {"reason": "new_word"}}, "new_word"),
+    ({"status": "incomplete"}, "incomplete"),
+    ({"status": "failed", "error": {"code": "server_error"}}, "error"),
+    ({"status": "cancelled"}, "error"),
+    ({"status": "new_status"}, "new_status"),
+]
+
+
+@pytest.mark.parametrize(("answer", "reason"), _ENDED)
+def test_a_response_has_one_finish_reason_in_the_conventions_words(
+    answer: dict[str, Any], reason: str
+) -> None:
+    assert read_response(answer)[names.FINISH_REASONS] == (reason,)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ({"code": "rate_limit_exceeded", "message": "canary"}, "rate_limit_exceeded"),
+        ({"code": None, "message": "canary"}, "response.failed"),
+        (None, "response.failed"),
+    ],
+)
+def test_a_failed_response_has_the_providers_code_and_not_its_text(
+    error: dict[str, Any] | None, code: str
+) -> None:
+    result = read_response({"status": "failed", "error": error})
+    assert result[names.ERROR_TYPE] == code
+    assert "canary" not in str(result)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from tokenledger._usage.fields import text
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
@@ -19,6 +20,23 @@ if TYPE_CHECKING:
 
 Body = Mapping[str, Any]
 """The JSON body of a request, before it is sent."""
+
+
+class ReadSetting(Protocol):
+    """Reads a request field that holds an object; ignores anything else, and never raises."""
+
+    def __call__(self, value: object, attributes: Attributes, /) -> None:
+        """Add what the object says to the attributes."""
+        ...
+
+
+def add_output_type(output_format: object, attributes: Attributes) -> None:
+    """The kind of output that a format asks for; a format without a known kind adds nothing."""
+    if kind := _OUTPUT_TYPES.get(text(output_format, "type") or ""):
+        attributes[names.OUTPUT_TYPE] = kind
+
+
+_OUTPUT_TYPES: Final = {"text": "text", "json_object": "json", "json_schema": "json"}
 
 COMMON_SETTINGS: Final[Mapping[str, str]] = {
     "max_tokens": names.REQUEST_MAX_TOKENS,
@@ -100,6 +118,7 @@ class Shape:
         text_of: locates the text of its stream's events; `None` for chat chunks.
         user: returns the user id in the provider's own request field.
         settings: request field -> span attribute.
+        objects: request field -> reader of the object that it may hold.
         note: adds further request attributes; `None` adds nothing.
         ask_for_usage: asks its streams for their usage; `None` where they report it anyway.
     """
@@ -110,5 +129,6 @@ class Shape:
     text_of: TextOf | None = None
     user: Callable[[Body], object] = no_user
     settings: Mapping[str, str] = field(default_factory=lambda: COMMON_SETTINGS)
+    objects: Mapping[str, ReadSetting] = field(default_factory=dict[str, ReadSetting])
     note: Callable[[Body, Attributes], None] | None = None
     ask_for_usage: UsageRequester | None = None

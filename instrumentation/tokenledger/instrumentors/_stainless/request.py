@@ -214,16 +214,23 @@ def _template(api: Api, client: Any, url: str, model: object) -> RequestTemplate
 
 def _add_settings(attributes: Attributes, shape: Shape, body: Body) -> None:
     """Add what a request sets in addition to its model."""
-    settings = shape.settings
-    for name in settings.keys() & body.keys():
+    settings, fields = shape.settings, body.keys()
+    for name in settings.keys() & fields:
         value = body[name]
         if isinstance(value, _NUMBERS):
-            attributes[settings[name]] = value
+            # One choice is the default, which the conventions leave out.
+            if value != 1 or name != "n":
+                attributes[settings[name]] = value
         elif value.__class__ is str:
             attributes[settings[name]] = value[:MAX_VALUE_LENGTH]
         elif isinstance(value, str):
             # A subclass may override any method.
             attributes[settings[name]] = clean(value)
+    objects = shape.objects
+    for name in objects.keys() & fields:
+        # An argument that was left out is a marker object of the SDK's own, which is false.
+        if value := body[name]:
+            objects[name](value, attributes)
     if shape.note is not None:
         shape.note(body, attributes)
 

@@ -6,9 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tokenledger._usage.anthropic import MESSAGE_TEXT, MessageStream, read_message
-from tokenledger._usage.fields import fields_of
+from tokenledger._usage.fields import fields_of, part, text
 from tokenledger.instrumentors._base.api import Api
-from tokenledger.instrumentors._base.api_shape import COMMON_SETTINGS, Shape
+from tokenledger.instrumentors._base.api_shape import COMMON_SETTINGS, Shape, add_output_type
 from tokenledger.instrumentors._base.endpoints import Endpoints
 from tokenledger.instrumentors._base.instrumentor import TableInstrumentor
 from tokenledger.instrumentors._base.patch_table import Patch, Patches
@@ -21,6 +21,7 @@ from tokenledger.instrumentors._stainless.request import (
 )
 from tokenledger.instrumentors.anthropic.batches import read_other_answer
 from tokenledger_semconv import attributes as names
+from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -30,14 +31,14 @@ if TYPE_CHECKING:
 
 
 def _user(body: Body) -> object:
-    return fields_of(body["metadata"]).get("user_id") if "metadata" in body else None
+    # If it was left out, a marker object of the SDK's own is in its place, which is false.
+    return fields_of(metadata).get("user_id") if (metadata := body.get("metadata")) else None
 
 
-def _add_effort(body: Body, attributes: Attributes) -> None:
-    if config := body.get("output_config"):
-        effort = fields_of(config).get("effort")
-        if isinstance(effort, str):
-            attributes[names.REQUEST_REASONING_LEVEL] = effort
+def _read_output_config(value: object, attributes: Attributes) -> None:
+    if effort := text(value, "effort"):
+        attributes[names.REQUEST_REASONING_LEVEL] = effort[:MAX_VALUE_LENGTH]
+    add_output_type(part(value, "format"), attributes)
 
 
 _MESSAGE: Final = Shape(
@@ -46,8 +47,12 @@ _MESSAGE: Final = Shape(
     MessageStream,
     MESSAGE_TEXT,
     user=_user,
-    settings={**COMMON_SETTINGS, "service_tier": names.ANTHROPIC_REQUEST_SERVICE_TIER},
-    note=_add_effort,
+    settings={
+        **COMMON_SETTINGS,
+        "service_tier": names.ANTHROPIC_REQUEST_SERVICE_TIER,
+    },
+    # `output_format` is the name before `output_config`.
+    objects={"output_config": _read_output_config, "output_format": add_output_type},
 )
 
 SHAPES: Final[Mapping[str, Shape]] = {

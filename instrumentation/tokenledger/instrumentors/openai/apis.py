@@ -11,7 +11,8 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from tokenledger._usage.fields import fields_of
+from tokenledger._attribution.layers import clean
+from tokenledger._usage.fields import part, text
 from tokenledger._usage.openai import (
     COMPLETION_TEXT,
     ChatStream,
@@ -23,7 +24,7 @@ from tokenledger._usage.openai import (
     read_usage,
 )
 from tokenledger.instrumentors._base.api import Api
-from tokenledger.instrumentors._base.api_shape import COMMON_SETTINGS, Shape
+from tokenledger.instrumentors._base.api_shape import COMMON_SETTINGS, Shape, add_output_type
 from tokenledger.instrumentors._base.endpoints import Endpoints
 from tokenledger.instrumentors._base.instrumentor import TableInstrumentor
 from tokenledger.instrumentors._base.patch_table import Patch, Patches
@@ -48,6 +49,7 @@ from tokenledger.instrumentors.openai.events import (
 )
 from tokenledger.instrumentors.openai.realtime import async_received, received
 from tokenledger_semconv import attributes as names
+from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -55,39 +57,67 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from tokenledger._usage.fields import Attributes
-    from tokenledger.instrumentors._base.api_shape import Body
+    from tokenledger.instrumentors._base.api_shape import Body, ReadSetting
 
 _OPERATION: Final = names.OPERATION_NAME
-_SETTINGS: Final[Mapping[str, str]] = {
-    **COMMON_SETTINGS,
-    "service_tier": names.OPENAI_REQUEST_SERVICE_TIER,
-}
 
 
 def _user(body: Body) -> object:
     return body.get("user") or body.get("safety_identifier")
 
 
-def _add_effort(body: Body, attributes: Attributes) -> None:
-    if reasoning := body.get("reasoning"):
-        effort = fields_of(reasoning).get("effort")
-        if isinstance(effort, str):
-            attributes[names.REQUEST_REASONING_LEVEL] = effort
+def _read_reasoning(value: object, attributes: Attributes) -> None:
+    if effort := text(value, "effort"):
+        attributes[names.REQUEST_REASONING_LEVEL] = effort[:MAX_VALUE_LENGTH]
+
+
+def _read_text(value: object, attributes: Attributes) -> None:
+    add_output_type(part(value, "format"), attributes)
+
+
+def _read_conversation(value: object, attributes: Attributes) -> None:
+    if identity := text(value, "id"):
+        attributes[names.CONVERSATION_ID] = clean(identity)
+
+
+def _add_encoding(body: Body, attributes: Attributes) -> None:
+    if isinstance(encoding := body.get("encoding_format"), str):
+        attributes[names.REQUEST_ENCODING_FORMATS] = (clean(encoding),)
+
+
+def _read_modalities(value: object, attributes: Attributes) -> None:
+    """Sound in addition to text is the more specific request."""
+    if isinstance(value, (list, tuple)) and "audio" in value:
+        attributes[names.OUTPUT_TYPE] = "speech"
 
 
 def _add_characters(body: Body, attributes: Attributes) -> None:
-    if isinstance(text := body.get("input"), str):
-        attributes[names.INPUT_CHARACTERS] = len(text)
+    if isinstance(spoken := body.get("input"), str):
+        attributes[names.INPUT_CHARACTERS] = len(spoken)
 
 
+_SETTINGS: Final[Mapping[str, str]] = {
+    **COMMON_SETTINGS,
+    "service_tier": names.OPENAI_REQUEST_SERVICE_TIER,
+}
+_RESPONSE_SETTINGS: Final[Mapping[str, str]] = {
+    **_SETTINGS,
+    "conversation": names.CONVERSATION_ID,
+    "previous_response_id": names.REQUEST_PREVIOUS_RESPONSE_ID,
+}
+_RESPONSE_OBJECTS: Final[Mapping[str, ReadSetting]] = {
+    "reasoning": _read_reasoning,
+    "text": _read_text,
+    "conversation": _read_conversation,
+}
 _RESPONSE: Final = Shape(
     {_OPERATION: "chat", names.OPENAI_API_TYPE: "responses"},
     read_response,
     response_stream,
     RESPONSE_TEXT,
     user=_user,
-    settings=_SETTINGS,
-    note=_add_effort,
+    settings=_RESPONSE_SETTINGS,
+    objects=_RESPONSE_OBJECTS,
 )
 _COMPACTION: Final = Shape({_OPERATION: "chat", names.OPENAI_API_TYPE: "responses"}, read_usage)
 
@@ -98,6 +128,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
         ChatStream,
         user=_user,
         settings=_SETTINGS,
+        objects={"response_format": add_output_type, "modalities": _read_modalities},
         ask_for_usage=ask_for_usage,
     ),
     "/responses": _RESPONSE,
@@ -114,7 +145,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
         settings=_SETTINGS,
         ask_for_usage=ask_for_usage,
     ),
-    "/embeddings": Shape({_OPERATION: "embeddings"}, read_usage, user=_user),
+    "/embeddings": Shape({_OPERATION: "embeddings"}, read_usage, user=_user, note=_add_encoding),
     "/moderations": Shape({_OPERATION: "moderation"}, read_usage),
     "/images/generations": Shape(
         {_OPERATION: "image_generation", names.OUTPUT_TYPE: "image"},

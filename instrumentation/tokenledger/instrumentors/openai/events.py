@@ -15,7 +15,7 @@ from tokenledger._usage.estimate import (
     estimated_input,
     estimated_output,
 )
-from tokenledger._usage.fields import fields_of
+from tokenledger._usage.fields import fields_of, text
 from tokenledger._usage.openai import (
     RESPONSE_ENDINGS,
     read_audio,
@@ -24,6 +24,7 @@ from tokenledger._usage.openai import (
 )
 from tokenledger.instrumentors._base.http_body import read_events
 from tokenledger_semconv import attributes as names
+from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -58,7 +59,7 @@ class EventStream:
         fields = fields_of(chunk)
         kind = fields.get("type")
         if kind == "error":
-            self._error = {names.ERROR_TYPE: "error"}
+            self._error = {names.ERROR_TYPE: (text(chunk, "code") or "error")[:MAX_VALUE_LENGTH]}
         elif kind == "response.created":
             self._attributes = {**self._attributes, **self._read(fields.get("response"))}
         elif isinstance(kind, str) and kind in self._endings:

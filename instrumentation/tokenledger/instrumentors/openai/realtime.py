@@ -12,9 +12,10 @@ from urllib.parse import parse_qsl
 
 from tokenledger._attribution.layers import clean
 from tokenledger._guard import Guard, report
-from tokenledger._usage.fields import fields_of, read_json
+from tokenledger._usage.fields import fields_of, part, read_json
 from tokenledger._usage.openai import (
     RESPONSE_ENDINGS,
+    add_ending,
     add_response_usage,
     read_audio,
     read_response,
@@ -163,9 +164,7 @@ def _read_realtime(response: Mapping[str, Any]) -> Attributes:
     attributes: Attributes = {}
     if identity := response.get("id"):
         attributes[names.RESPONSE_ID] = clean(identity)
-    if status := response.get("status"):
-        attributes[names.FINISH_REASONS] = (clean(status),)
-        if status == "failed":
-            attributes[names.ERROR_TYPE] = "response.failed"
+    details = response.get("status_details")
+    add_ending(attributes, response, details, part(details, "error"))
     add_response_usage(attributes, response.get("usage"))
     return attributes

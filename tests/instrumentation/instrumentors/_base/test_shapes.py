@@ -217,4 +217,4 @@ def test_the_message_helper_still_gives_its_final_message(
     with send(clients, MESSAGE_HELPER) as stream:
         assert stream.get_final_message().usage.output_tokens == 50
         assert stream.response.status_code == 200
-    assert ledger.only()[attributes.FINISH_REASONS] == ("end_turn",)
+    assert ledger.only()[attributes.FINISH_REASONS] == ("stop",)

@@ -10,6 +10,7 @@ from anthropic import Anthropic
 from openai import OpenAI
 
 from support.anthropic_answers import message
+from support.ledger_in_memory import row_of
 from support.loopback import Loopback, method_of, said
 from support.openai_cases import (
     EMBEDDED,
@@ -21,6 +22,7 @@ from support.openai_cases import (
 )
 from support.sdk_calls import Clients
 from support.sdk_releases import needs_argument
+from tokenledger import attribution
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
@@ -140,7 +142,10 @@ def test_an_embedding_has_its_dimensions(ledger: LedgerInMemory, clients: Client
     create = method_of(clients.openai, "embeddings.create")
     needs_argument(create, "dimensions")
     create(model="text-embedding-3-small", input=PROMPT, dimensions=256, encoding_format="float")
-    assert settings_of(ledger) == {names.REQUEST_DIMENSIONS: 256}
+    assert settings_of(ledger) == {
+        names.REQUEST_DIMENSIONS: 256,
+        names.REQUEST_ENCODING_FORMATS: ("float",),
+    }
 
 
 def test_images_have_the_requested_number(ledger: LedgerInMemory, clients: Clients) -> None:
@@ -221,3 +226,79 @@ def test_a_call_with_texts_whose_own_methods_fail_is_recorded(
     span = ledger.only()
     assert span[names.USER_ID] == "u-1"
     assert span[names.OPENAI_REQUEST_SERVICE_TIER] == "auto"
+
+
+_SCHEMA = {"type": "json_schema", "name": "answer", "schema": {"type": "object", "title": STOP}}
+
+
+@pytest.mark.parametrize(
+    ("output_format", "kind"),
+    [
+        ({"type": "json_object"}, "json"),
+        ({"type": "json_schema", "json_schema": {"name": "answer", "schema": {}}}, "json"),
+        ({"type": "text"}, "text"),
+        ({"type": "grammar"}, None),
+        (STOP, None),
+    ],
+)
+def test_a_chat_has_the_kind_of_output_it_asks_for(
+    ledger: LedgerInMemory, clients: Clients, output_format: object, kind: str | None
+) -> None:
+    create = method_of(clients.openai, "chat.completions.create")
+    create(model="gpt-4o", messages=MESSAGES, response_format=output_format)
+    assert settings_of(ledger) == {}
+    assert ledger.only().get(names.OUTPUT_TYPE) == kind
+
+
+def test_a_chat_that_asks_for_sound_has_speech_as_its_output(
+    ledger: LedgerInMemory, clients: Clients
+) -> None:
+    create = method_of(clients.openai, "chat.completions.create")
+    create(model="gpt-4o", messages=MESSAGES, extra_body={"modalities": ["text", "audio"]})
+    assert ledger.only()[names.OUTPUT_TYPE] == "speech"
+
+
+@pytest.mark.parametrize("conversation", ["conv_1", {"id": "conv_1"}])
+def test_a_response_has_its_conversation_and_its_format(
+    ledger: LedgerInMemory, clients: Clients, conversation: object
+) -> None:
+    create = method_of(clients.openai, "responses.create")
+    create(
+        model="gpt-4o",
+        input=PROMPT,
+        text={"format": _SCHEMA},
+        previous_response_id="resp_0",
+        extra_body={"conversation": conversation},
+    )
+    assert settings_of(ledger) == {names.REQUEST_PREVIOUS_RESPONSE_ID: "resp_0"}
+    span = ledger.only()
+    assert span[names.CONVERSATION_ID] == "conv_1"
+    assert span[names.OUTPUT_TYPE] == "json"
+    assert row_of(ledger.spans[0]).session_id == "conv_1"
+
+
+def test_a_session_that_is_named_wins_over_the_conversation(
+    ledger: LedgerInMemory, clients: Clients
+) -> None:
+    create = method_of(clients.openai, "responses.create")
+    with attribution(session_id="mine"):
+        create(model="gpt-4o", input=PROMPT, extra_body={"conversation": "conv_1"})
+    assert row_of(ledger.spans[0]).session_id == "mine"
+
+
+@pytest.mark.parametrize("field", ["output_config", "output_format"])
+def test_a_message_has_the_kind_of_output_it_asks_for(
+    ledger: LedgerInMemory, clients: Clients, field: str
+) -> None:
+    config = {"format": _SCHEMA} if field == "output_config" else _SCHEMA
+    create = method_of(clients.anthropic, "messages.create")
+    create(model="claude-canary", max_tokens=7, messages=MESSAGES, extra_body={field: config})
+    assert ledger.only()[names.OUTPUT_TYPE] == "json"
+    assert settings_of(ledger) == {names.REQUEST_MAX_TOKENS: 7}
+
+
+def test_one_choice_is_the_default_and_is_left_out(
+    ledger: LedgerInMemory, clients: Clients
+) -> None:
+    method_of(clients.openai, "chat.completions.create")(model="gpt-4o", messages=MESSAGES, n=1)
+    assert settings_of(ledger) == {}

@@ -150,7 +150,7 @@ def check(ledger: LedgerInMemory, platform: Platform) -> None:
     assert span[attributes.PROVIDER_NAME] == platform.provider
     assert span[attributes.REQUEST_MODEL] == platform.model
     assert span[attributes.RESPONSE_MODEL] == MODEL
-    assert span[attributes.FINISH_REASONS] == ("end_turn",)
+    assert span[attributes.FINISH_REASONS] == ("stop",)
     assert PROMPT not in str(span)
     row = row_of(ledger.spans[0])
     assert (row.cost_status, row.cost_usd) == ("priced", platform.cost)
@@ -313,8 +313,8 @@ def test_every_turn_of_a_tool_runner_is_a_call(
     assert len(turns) == 2
     assert [token_vector(attributes_of(span)) for span in ledger.spans] == [COUNTS, COUNTS]
     assert [attributes_of(span)[attributes.FINISH_REASONS] for span in ledger.spans] == [
-        ("tool_use",),
-        ("end_turn",),
+        ("tool_call",),
+        ("stop",),
     ]
 
 

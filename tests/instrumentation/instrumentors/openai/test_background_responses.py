@@ -180,7 +180,7 @@ def test_canceling_a_background_response_records_its_cost(
 ) -> None:
     server.on("/responses/resp_1/cancel", said({**DONE, "status": "cancelled"}))
     client.responses.cancel("resp_1")
-    assert ledger.only()[attributes.FINISH_REASONS] == ("cancelled",)
+    assert ledger.only()[attributes.FINISH_REASONS] == ("error",)
     assert identity(ledger.only()) == IDENTITY
 
 

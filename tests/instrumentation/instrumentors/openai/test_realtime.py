@@ -162,7 +162,7 @@ def test_every_response_of_a_connection_is_a_call(
     assert spans[0][attributes.REQUEST_STREAM] is True
     assert spans[0][attributes.SERVER_ADDRESS] == "127.0.0.1"
     assert spans[0][attributes.SERVER_PORT] == int(url.rpartition(":")[2].partition("/")[0])
-    assert spans[0][attributes.FINISH_REASONS] == ("completed",)
+    assert spans[0][attributes.FINISH_REASONS] == ("stop",)
 
 
 @pytest.mark.parametrize("method", REALTIME)

@@ -14,7 +14,7 @@ import tokenledger
 from docs.conftest import ROOT
 from scripts import draw_rooms
 from scripts.reference.commands import command_reference, serve_options
-from scripts.reference.constants import ledger_metrics, span_attributes
+from scripts.reference.constants import call_metrics, ledger_metrics, span_attributes
 from scripts.reference.python_api import python_api
 from scripts.reference.schema import described
 from scripts.reference.settings import settings_table
@@ -103,6 +103,8 @@ def test_attributes_dimensions_and_metrics_are_listed() -> None:
     for dimension in DIMENSIONS:
         assert f"| `{dimension.name}` |" in listed
     assert ledger_metrics().count("\n| `tokenledger.") == 7
+    assert call_metrics().count("| default |") == 4
+    assert call_metrics().count("| newest |") == 12
 
 
 @pytest.mark.parametrize("package", draw_rooms.packages(), ids=lambda package: package.name)

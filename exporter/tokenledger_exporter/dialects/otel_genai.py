@@ -27,6 +27,8 @@ _DETAILS: Final = (
     attributes.REQUEST_CHOICE_COUNT,
     attributes.REQUEST_REASONING_LEVEL,
     attributes.REQUEST_DIMENSIONS,
+    attributes.REQUEST_ENCODING_FORMATS,
+    attributes.REQUEST_PREVIOUS_RESPONSE_ID,
     attributes.OUTPUT_TYPE,
     attributes.FINISH_REASONS,
     attributes.OPENAI_API_TYPE,

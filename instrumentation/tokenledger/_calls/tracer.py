@@ -42,7 +42,7 @@ from tokenledger._state import RUNTIME
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import Span, Tracer, TracerProvider
@@ -96,6 +96,7 @@ class CallTracer:
             have metrics: the time that others took is unknown.
         meter_provider: the meter provider that an instrumentor was given; `None` uses the global
             one, also if the app sets it later.
+        make_call: makes a call of its parts, instead of `Call` itself.
     """
 
     def __init__(
@@ -104,10 +105,12 @@ class CallTracer:
         provider: TracerProvider | None = None,
         sdk: str = "",
         meter_provider: MeterProvider | None = None,
+        make_call: Callable[..., Call] = Call,
     ) -> None:
         self._scope = names.SCOPE_PREFIX + scope
         self._sdk = sdk
         self._meter_provider = meter_provider
+        self._make_call = make_call
         self._provider = provider or RUNTIME.app_provider.replacement
         self._route: _Route | None = None
 
@@ -214,7 +217,9 @@ class CallTracer:
         meters: Any = current.get(METERS, ())
         if route.metrics and not current.get(SUPPRESSED):
             meters = (*meters, *route.metrics)
-        return Call(spans, current, running, attributes, started_ns, meters, settings, finishing)
+        return self._make_call(
+            spans, current, running, attributes, started_ns, meters, settings, finishing
+        )
 
     def _find_route(self, provider: TracerProvider, ledger: Ledger | None) -> _Route:
         route = _find_route(self._scope, provider, ledger, _sdk_version(self._sdk))

@@ -29,6 +29,7 @@ from tokenledger._usage.fields import (
     parts,
     text,
 )
+from tokenledger._usage.finish_reasons import ANTHROPIC_REASONS
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
 
@@ -47,26 +48,6 @@ _WRITTEN: Final = names.CACHE_WRITE_TOKENS
 _TIER: Final = names.ANTHROPIC_SERVICE_TIER
 _REASONS: Final = names.FINISH_REASONS
 _REFUSED: Final = ("refusal",)
-
-
-class _StopReasons(dict[str, "tuple[str, ...]"]):
-    """Anthropic's word -> the finish reasons of a message; a word without another stays."""
-
-    def __missing__(self, word: str) -> tuple[str, ...]:
-        return (word,)
-
-
-# In the conventions' words (`FinishReason` in their JSON schemas, 2026-11-28), where they have one.
-# A refusal keeps its word: it decides what is billed. Anthropic's words: anthropic 2.14.0.
-_FINISH_REASONS: Final = _StopReasons(
-    {
-        "end_turn": ("stop",),
-        "stop_sequence": ("stop",),
-        "tool_use": ("tool_call",),
-        "max_tokens": ("length",),
-        "model_context_window_exceeded": ("length",),
-    }
-)
 # A handful of models is tried in turn; no provider's answer names more.
 _MAX_REFUSALS: Final = 64
 _FALLBACK: Final = "fallback"
@@ -111,7 +92,7 @@ def read_message(message: object) -> Attributes:
     # As `_head`, whose call costs as much as its work.
     attributes: dict[str, Any] = head_of(fields, _HEAD)
     if _REASONS in attributes:
-        attributes[_REASONS] = _FINISH_REASONS[attributes[_REASONS]]
+        attributes[_REASONS] = ANTHROPIC_REASONS[attributes[_REASONS]]
     usage = fields.get("usage")
     if usage is not None:
         usage_fields = fields_of(usage)
@@ -189,7 +170,7 @@ def _add_refusals(attributes: Attributes, declined: Sequence[str], details: obje
 def _head(fields: Mapping[str, Any]) -> Attributes:
     attributes: dict[str, Any] = head_of(fields, _HEAD)
     if _REASONS in attributes:
-        attributes[_REASONS] = _FINISH_REASONS[attributes[_REASONS]]
+        attributes[_REASONS] = ANTHROPIC_REASONS[attributes[_REASONS]]
     return attributes
 
 
@@ -221,7 +202,7 @@ class MessageStream:
             self._usage = merged(self._usage, mapping_of(fields.get("usage")) or {})
             self._is_counted = "output_tokens" in self._usage
             if reason := text(fields.get("delta"), "stop_reason"):
-                self._head = {**self._head, _REASONS: _FINISH_REASONS[reason]}
+                self._head = {**self._head, _REASONS: ANTHROPIC_REASONS[reason]}
                 self._details = part(fields.get("delta"), "stop_details")
         elif kind == "content_block_start":
             self._note_fallback(fields.get("content_block"))

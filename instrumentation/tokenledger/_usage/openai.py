@@ -29,10 +29,16 @@ from tokenledger._usage.fields import (
     parts,
     text,
 )
+from tokenledger._usage.finish_reasons import (
+    CALLED_TOOLS,
+    CALLS_OF_APP,
+    STOPPED,
+    UNFINISHED,
+    add_ending,
+)
 from tokenledger._usage.openai_compatible import add_compatible_usage
 from tokenledger._usage.openai_tools import TOOL_KINDS, add_svg, add_tools
 from tokenledger_semconv import attributes as names
-from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
 from tokenledger_semconv.tokens import MAX_COUNT
 from tokenledger_semconv.usage.openai import chat_tokens, response_tokens
 
@@ -96,21 +102,7 @@ _INPUT_FIELDS: Final = frozenset(
 )
 _NO_FIELDS: Final[Mapping[str, Any]] = {}
 _TEXTS: Final = ("content", "refusal", "reasoning_content", "reasoning")
-_UNFINISHED: Final = frozenset({"queued", "in_progress"})
-# Finish reasons in the conventions' words (`FinishReason` in their JSON schemas, 2026-11-28). A
-# response is one generation, so it has one reason. Its statuses: openai 3.57.0.
 _REASONS: Final = names.FINISH_REASONS
-_STOPPED: Final = ("stop",)
-_CALLED_TOOLS: Final = ("tool_call",)
-_ENDINGS: Final = {"completed": "stop", "failed": "error", "cancelled": "error"}
-_INCOMPLETE: Final = {"max_output_tokens": "length"}
-# Calls that wait for the app, unlike those that the provider runs itself.
-_CALLS_OF_APP: Final = frozenset(
-    {
-        *("function_call", "custom_tool_call", "computer_call"),
-        *("local_shell_call", "apply_patch_call"),
-    }
-)
 # The most a request can ask for: `n` is at most 128 (OpenAI's API reference, 2026-11-28).
 _MAX_CHOICES: Final = 128
 
@@ -137,7 +129,7 @@ def read_response(response: object) -> Attributes:
     usage = fields.get("usage")
     kinds = [str(fields_of(item).get("type")) for item in fields.get("output") or ()]
     if fields.get("status") == "completed":
-        attributes[_REASONS] = _STOPPED if _CALLS_OF_APP.isdisjoint(kinds) else _CALLED_TOOLS
+        attributes[_REASONS] = STOPPED if CALLS_OF_APP.isdisjoint(kinds) else CALLED_TOOLS
     else:
         add_ending(attributes, fields, fields.get("incomplete_details"), fields.get("error"))
     if usage is not None:
@@ -150,37 +142,13 @@ def read_response(response: object) -> Attributes:
     return attributes
 
 
-def add_ending(
-    attributes: Attributes, fields: Mapping[str, Any], details: object, error: object
-) -> None:
-    """Why a response ended that did not complete, in the conventions' words where they have one.
-
-    Args:
-        attributes: gets the reason, and the error's code of a response that failed.
-        fields: the response.
-        details: why it is incomplete.
-        error: why it failed.
-    """
-    status = fields.get("status")
-    if not isinstance(status, str) or not status or status in _UNFINISHED:
-        return
-    reason = _ENDINGS.get(status, status)
-    if status == "incomplete":
-        cause = text(details, "reason") or status
-        reason = _INCOMPLETE.get(cause, cause)
-    attributes[_REASONS] = (reason[:MAX_VALUE_LENGTH],)
-    if status == "failed":
-        code = text(error, "code") or text(error, "type") or "response.failed"
-        attributes[names.ERROR_TYPE] = code[:MAX_VALUE_LENGTH]
-
-
 def read_retrieved(response: object) -> Attributes | None:
     """A response that was fetched again; `None` unless it ran in the background and is done.
 
     Any other response was recorded when it was created.
     """
     fields = fields_of(response)
-    if fields.get("background") is not True or fields.get("status") in _UNFINISHED:
+    if fields.get("background") is not True or fields.get("status") in UNFINISHED:
         return None
     return read_response(response)
 

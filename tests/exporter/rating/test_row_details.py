@@ -161,6 +161,8 @@ SETTINGS: dict[str, AttributeValue] = {
     attributes.REQUEST_CHOICE_COUNT: 2,
     attributes.REQUEST_REASONING_LEVEL: "high",
     attributes.REQUEST_DIMENSIONS: 256,
+    attributes.REQUEST_ENCODING_FORMATS: ["float"],
+    attributes.REQUEST_PREVIOUS_RESPONSE_ID: "resp_0",
     attributes.OUTPUT_TYPE: "json",
     attributes.FINISH_REASONS: ["stop", "length"],
     attributes.OPENAI_API_TYPE: "chat_completions",

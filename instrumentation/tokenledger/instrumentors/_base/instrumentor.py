@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from tokenledger._attribution.baggage import note_remote_baggage
+from tokenledger._calls.call import Call
 from tokenledger._calls.tracer import CallTracer
 from tokenledger._otel_loading import load_propagators
 from tokenledger._state import RUNTIME
-from tokenledger.instrumentors._base.message_content import is_content_requested
+from tokenledger.instrumentors._base.message_content import requested_capture
+from tokenledger_semconv.attributes import SCOPE_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
@@ -57,12 +62,23 @@ class TableInstrumentor(BaseInstrumentor):
 
     def _instrument(self, **kwargs: object) -> None:
         provider = kwargs.get("tracer_provider")
-        self.api.capture_content(enabled=is_content_requested())
+        capture = requested_capture()
+        self.api.capture_content(enabled=capture.is_on)
+        make_call: Callable[..., Call] = Call
+        if capture.as_events:
+            # Loaded here: nothing else needs OpenTelemetry's logs.
+            from tokenledger._calls.details_event import calls_with_events
+
+            loggers = cast("LoggerProvider | None", kwargs.get("logger_provider"))
+            make_call = calls_with_events(
+                SCOPE_PREFIX + self.scope, loggers, on_spans=capture.on_spans
+            )
         self._tracer = CallTracer(
             self.scope,
             cast("TracerProvider | None", provider),
             sdk=self.scope,
             meter_provider=cast("MeterProvider | None", kwargs.get("meter_provider")),
+            make_call=make_call,
         )
         RUNTIME.note_instrumented(self.scope, is_instrumented=True)
         self.apply()

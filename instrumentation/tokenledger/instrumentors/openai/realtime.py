@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl
 from tokenledger._attribution.layers import clean
 from tokenledger._guard import Guard, report
 from tokenledger._usage.fields import fields_of, part, read_json
+from tokenledger._usage.finish_reasons import add_ending
 from tokenledger._usage.openai import (
     RESPONSE_ENDINGS,
-    add_ending,
     add_response_usage,
     read_audio,
     read_response,

@@ -5,23 +5,42 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import openai
 import pytest
 
 import tokenledger
+from support.app_logs import AppLogs
+from support.fake_provider import Refuse
+from support.genai_schemas import valid_messages, valid_tools
 from support.ledger_in_memory import stored_record
-from support.sdk_calls import CHAT, CHAT_STREAM, MESSAGE, PROMPT, RESPONSE, run, run_async
+from support.sdk_calls import (
+    CHAT,
+    CHAT_STREAM,
+    MESSAGE,
+    PROMPT,
+    RESPONSE,
+    STREAMS,
+    run,
+    run_async,
+)
 from support.spans import attributes_of
-from tokenledger_semconv.content import INPUT_MESSAGES, OUTPUT_MESSAGES, SYSTEM_INSTRUCTIONS
+from tokenledger.instrumentors.anthropic import AnthropicInstrumentor
+from tokenledger.instrumentors.openai import OpenAIInstrumentor
+from tokenledger_semconv.content import (
+    INPUT_MESSAGES,
+    OUTPUT_MESSAGES,
+    SYSTEM_INSTRUCTIONS,
+    TOOL_DEFINITIONS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from support.fake_provider import DemoProvider
     from support.ledger_in_memory import LedgerInMemory
-    from support.sdk_calls import Clients, Shape
+    from support.sdk_calls import Clients, Sdk, Shape
     from support.spans import AppTracing
 
-TEXTS = ("text", "output_text")
 SWITCH = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 ASKED = [{"role": "user", "parts": [{"type": "text", "content": PROMPT}]}]
 
@@ -44,10 +63,9 @@ def test_messages_are_on_the_span_if_the_switch_is_on(
     run(clients, shape)
     app_span = _only_span(app)
     assert json.loads(app_span[INPUT_MESSAGES]) == ASKED
-    answered = json.loads(app_span[OUTPUT_MESSAGES])
-    assert {message["role"] for message in answered} == {"assistant"}
-    parts = [part for message in answered for part in message["parts"]]
-    assert [part["content"] for part in parts if part["type"] in TEXTS]
+    [answered] = valid_messages(app_span[OUTPUT_MESSAGES], output=True)
+    assert [part["content"] for part in answered["parts"] if part["type"] == "text"]
+    assert answered["finish_reason"] == "stop"
     record = stored_record(ledgers[0].spans[0])
     assert PROMPT not in str(record)
     assert INPUT_MESSAGES not in record.attributes
@@ -69,20 +87,132 @@ async def test_instructions_have_an_attribute_of_their_own(
     assert len(ledgers[0].spans) == 1
 
 
-def test_the_answer_of_a_stream_is_not_recorded(
+@pytest.mark.parametrize("shape", STREAMS, ids=str)
+def test_the_answer_of_a_stream_is_the_text_that_the_app_got(
     app: AppTracing,
     ledgers: list[LedgerInMemory],
     clients: Clients,
     monkeypatch: pytest.MonkeyPatch,
+    shape: Shape,
 ) -> None:
     monkeypatch.setenv(SWITCH, "true")
     tokenledger.init()
-    run(clients, CHAT_STREAM)
-    assert OUTPUT_MESSAGES not in _only_span(app)
-    assert len(ledgers[0].spans) == 1
+    chunks = run(clients, shape)
+    span = _only_span(app)
+    [message] = valid_messages(span[OUTPUT_MESSAGES], output=True)
+    [answer] = [part["content"] for part in message["parts"] if part["type"] == "text"]
+    assert answer
+    if shape.arguments.get("stream"):
+        assert answer == "".join(_text_of(chunk) for chunk in chunks)
+    assert span["gen_ai.usage.output_tokens"] == 50
+    assert answer not in str(stored_record(ledgers[0].spans[0]))
 
 
-@pytest.mark.parametrize("word", ["", "false", "event_only"])
+def _text_of(chunk: Sdk) -> str:
+    """The text in a chunk of any stream."""
+    if choices := getattr(chunk, "choices", None):
+        return str(choices[0].delta.content or "")
+    if chunk.type == "response.output_text.delta":
+        return str(chunk.delta)
+    is_text = chunk.type == "content_block_delta" and chunk.delta.type == "text_delta"
+    return str(chunk.delta.text) if is_text else ""
+
+
+def test_the_tools_of_a_request_are_on_its_span(
+    app: AppTracing, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, "true")
+    tokenledger.patch_openai()
+    function = {"name": "weather", "description": "d", "parameters": {"type": "object"}}
+    run(clients, CHAT, tools=[{"type": "function", "function": function}])
+    assert valid_tools(_only_span(app)[TOOL_DEFINITIONS]) == [{"type": "function", **function}]
+
+
+@pytest.fixture
+def logs() -> AppLogs:
+    return AppLogs()
+
+
+@pytest.mark.parametrize("shape", [CHAT, CHAT_STREAM, RESPONSE, MESSAGE], ids=str)
+@pytest.mark.parametrize("word", ["event_only", "SPAN_AND_EVENT"])
+def test_messages_are_in_an_event_if_the_switch_asks_for_it(  # noqa: PLR0913, PLR0917 - fixtures and parameters
+    app: AppTracing,
+    clients: Clients,
+    logs: AppLogs,
+    monkeypatch: pytest.MonkeyPatch,
+    shape: Shape,
+    word: str,
+) -> None:
+    monkeypatch.setenv(SWITCH, word)
+    for instrumentor in (OpenAIInstrumentor(), AnthropicInstrumentor()):
+        instrumentor.instrument(logger_provider=logs.provider)
+    with tokenledger.attribution(user_id="canary-user"):
+        run(clients, shape)
+    [event] = logs.records
+    span = app.spans[0]
+    assert event.event_name == "gen_ai.client.inference.operation.details"
+    assert span.context is not None
+    assert event.span_id == span.context.span_id
+    details: dict[str, Any] = dict(event.attributes or {})
+    [asked] = valid_messages(details[INPUT_MESSAGES])
+    assert asked["parts"][0]["content"] == PROMPT
+    assert valid_messages(details[OUTPUT_MESSAGES], output=True)
+    assert details["gen_ai.usage.output_tokens"] == 50
+    assert details["gen_ai.operation.name"] == "chat"
+    assert "canary-user" not in str(details)
+    assert (INPUT_MESSAGES in _only_span(app)) is (word == "SPAN_AND_EVENT")
+    assert (OUTPUT_MESSAGES in _only_span(app)) is (word == "SPAN_AND_EVENT")
+
+
+def test_a_failed_call_has_an_event_with_its_error(
+    app: AppTracing,
+    clients: Clients,
+    provider: DemoProvider,
+    logs: AppLogs,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(SWITCH, "event_only")
+    OpenAIInstrumentor().instrument(logger_provider=logs.provider)
+    provider.script(Refuse(429))
+    with pytest.raises(openai.RateLimitError):
+        run(clients, CHAT)
+    [event] = logs.records
+    details: dict[str, Any] = dict(event.attributes or {})
+    assert details["error.type"] == "RateLimitError"
+    assert valid_messages(details[INPUT_MESSAGES])
+    assert INPUT_MESSAGES not in _only_span(app)
+
+
+def test_events_without_a_logger_provider_are_one_warning(
+    app: AppTracing,
+    clients: Clients,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv(SWITCH, "event_only")
+    tokenledger.patch_openai()
+    run(clients, CHAT)
+    run(clients, CHAT)
+    warned = [record.message for record in caplog.records if "logger provider" in record.message]
+    assert len(warned) == 1
+    assert warned[0].endswith("because the app has no logger provider; set one, or use span_only")
+    assert len(app.spans) == 2
+
+
+def test_an_unknown_word_captures_nothing_and_is_one_warning(
+    app: AppTracing,
+    clients: Clients,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv(SWITCH, "spans")
+    tokenledger.patch_openai()
+    run(clients, CHAT)
+    assert INPUT_MESSAGES not in _only_span(app)
+    assert len([record for record in caplog.records if SWITCH in record.message]) == 1
+
+
+@pytest.mark.parametrize("word", ["", "false", "no_content"])
 def test_no_message_is_on_the_span_by_default(
     app: AppTracing,
     ledgers: list[LedgerInMemory],

@@ -187,6 +187,8 @@ def test_calls_without_configuration_are_safe(clients: Clients) -> None:
     assert run(clients, CHAT)
     tokenledger.track_cost(1, 1, "gpt-4o")
     assert tokenledger.health()["configured"] is False
+    assert tokenledger.health()["failures"] == {"a call reported before init()": 1}
+    _guard.reset()
 
 
 def test_flush_and_health_ask_the_ledger(ledger: LedgerInMemory, clients: Clients) -> None:

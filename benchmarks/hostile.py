@@ -20,9 +20,9 @@ from benchmarks import children, write_path
 from benchmarks.attacks import BODIES, READY, STRANGERS
 from support.otlp_requests import body, call
 from support.otlp_service import serving
+from tokenledger_exporter.access.tokens import new_token, token_line
 from tokenledger_exporter.embedded.postgres import temporary_postgres
 from tokenledger_exporter.maintenance.install import migrate
-from tokenledger_exporter.server.auth import new_token, token_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

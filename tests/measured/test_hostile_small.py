@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.hostile import meet
 from support.otlp_service import serving
-from tokenledger_exporter.server.auth import new_token, token_line
+from tokenledger_exporter.access.tokens import new_token, token_line
 
 if TYPE_CHECKING:
     from pathlib import Path

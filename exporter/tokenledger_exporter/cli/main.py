@@ -8,6 +8,7 @@ import click
 
 from tokenledger_exporter.cli.commands import (
     calls,
+    dashboard,
     db,
     demo,
     doctor,
@@ -33,6 +34,7 @@ def main() -> None:
 
 _MODULES = (
     calls,
+    dashboard,
     db,
     demo,
     doctor,

@@ -227,6 +227,10 @@ def explain(error: psycopg.Error) -> LedgerError:
         )
     if sentence := _sentence(error):
         return SchemaError(sentence)
+    if isinstance(error, pg_errors.QueryCanceled):
+        return DatabaseUnreachableError(
+            "the statement took too long and was canceled: choose a shorter period, or try again"
+        )
     return DatabaseUnreachableError(f"the statement failed ({type(error).__name__}): try again")
 
 

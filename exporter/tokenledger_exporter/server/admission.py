@@ -35,8 +35,8 @@ from tokenledger_exporter.server.responses import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
+    from tokenledger_exporter.access.tokens import Tokens
     from tokenledger_exporter.domain.span_record import SpoolHeader
-    from tokenledger_exporter.server.auth import Tokens
     from tokenledger_exporter.server.decoding.decoded_request import DecodedRequest
     from tokenledger_exporter.server.decoding.decompress import Inflater
     from tokenledger_exporter.server.ingest.queue import IngestQueue

@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
+from tokenledger_exporter.access.tokens import Tokens
 from tokenledger_exporter.errors import InvalidRequestError
-from tokenledger_exporter.server.auth import Tokens
 from tokenledger_exporter.server.certificates import GRPC_PARTS, PARTS
 
 MIB: Final = 1_048_576

@@ -20,19 +20,19 @@ import msgspec
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from tokenledger_exporter.access.hosts import AllowedHosts
+from tokenledger_exporter.access.tokens import Tokens
 from tokenledger_exporter.db.connection import fingerprint
 from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.maintenance.runner import MaintenanceThread
 from tokenledger_exporter.server.admission import Limits, Service
-from tokenledger_exporter.server.auth import Tokens
 from tokenledger_exporter.server.ingest.cardinality import CardinalityGuard
 from tokenledger_exporter.server.ingest.fair_share import Budget, WorkMeter
 from tokenledger_exporter.server.ingest.queue import IngestQueue
 from tokenledger_exporter.server.options import MIB, ServeOptions
 from tokenledger_exporter.server.readiness import Readiness
 from tokenledger_exporter.server.transport.grpc_service import GrpcService
-from tokenledger_exporter.server.transport.hosts import AllowedHosts
 from tokenledger_exporter.server.transport.http_connection import (
     ANONYMOUS_IDLE_SECONDS,
     TimedProtocol,

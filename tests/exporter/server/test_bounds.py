@@ -17,8 +17,8 @@ from support.ledger_rows import ask
 from support.otlp_requests import body, call
 from support.otlp_service import exporting, serving, unavailable
 from support.stalling_client import StallingClient
+from tokenledger_exporter.access.tokens import new_token, token_line
 from tokenledger_exporter.errors import DatabaseUnreachableError
-from tokenledger_exporter.server.auth import new_token, token_line
 from tokenledger_exporter.server.decoding.any_value import MAX_ITEMS
 from tokenledger_exporter.server.decoding.decoded_request import (
     MAX_RECORDS,

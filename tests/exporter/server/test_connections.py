@@ -12,8 +12,8 @@ import pytest
 
 from support.otlp_requests import body, call
 from support.otlp_service import serving, until
+from tokenledger_exporter.access.tokens import new_token, token_line
 from tokenledger_exporter.server.admission import REQUEST_SECONDS
-from tokenledger_exporter.server.auth import new_token, token_line
 from tokenledger_exporter.server.transport.http_connection import ANONYMOUS_IDLE_SECONDS
 
 if TYPE_CHECKING:

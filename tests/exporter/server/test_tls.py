@@ -22,9 +22,9 @@ from cryptography.x509.oid import NameOID
 from support.ledger_rows import ask
 from support.otlp_requests import body, call
 from support.otlp_service import exporting, serving
+from tokenledger_exporter.access.tokens import new_token, token_line
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.server.admission import REQUEST_SECONDS
-from tokenledger_exporter.server.auth import new_token, token_line
 from tokenledger_exporter.server.options import ServeOptions
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from support.ledger_rows import ask
 from support.otlp_requests import body, call
 from support.otlp_service import exporting, serving, until
+from tokenledger_exporter.access.tokens import Tokens, new_token, token_line
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.errors import InvalidRequestError
-from tokenledger_exporter.server.auth import Tokens, new_token, token_line
 from tokenledger_exporter.server.options import ServeOptions
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def passing_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "file" in request.fixturenames:
-        monkeypatch.setattr("tokenledger_exporter.server.auth.time.monotonic", Clock())
+        monkeypatch.setattr("tokenledger_exporter.access.tokens.time.monotonic", Clock())
 
 
 def write(file: Path, *lines: str) -> None:

@@ -19,7 +19,7 @@ from support.otlp_agent_logs import CLAUDE, CODEX, log
 from support.otlp_agent_logs import request as logs_request
 from support.otlp_requests import COST, as_json, below, body, call, other, request_of
 from support.otlp_service import serving
-from tokenledger_exporter.server.auth import new_token, token_line
+from tokenledger_exporter.access.tokens import new_token, token_line
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -156,7 +156,7 @@ def command(
 
 
 def _print_new_token(organization: str) -> None:
-    from tokenledger_exporter.server.auth import new_token, token_line
+    from tokenledger_exporter.access.tokens import new_token, token_line
 
     token = new_token()
     line = token_line(organization, token)

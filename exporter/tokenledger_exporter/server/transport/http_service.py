@@ -12,6 +12,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenledger_exporter.access.hosts import UNKNOWN_HOST
 from tokenledger_exporter.server.certificates import organization_in_certificate
 from tokenledger_exporter.server.decoding.decoded_request import MalformedError, TooLargeError
 from tokenledger_exporter.server.decoding.decompress import ENCODINGS, Inflater
@@ -21,10 +22,10 @@ from tokenledger_exporter.server.transport.http_connection import CONNECTION
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
+    from tokenledger_exporter.access.hosts import AllowedHosts
     from tokenledger_exporter.server.admission import Service
     from tokenledger_exporter.server.decoding.decoded_request import DecodedRequest
     from tokenledger_exporter.server.readiness import Readiness
-    from tokenledger_exporter.server.transport.hosts import AllowedHosts
     from tokenledger_exporter.server.transport.http_connection import TimedProtocol
 
     Message = MutableMapping[str, Any]
@@ -79,7 +80,7 @@ class HttpService:
         try:
             headers = _headers(scope["headers"])
             content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-            self._hosts.check(headers.get(b"host"))
+            self._check_host(headers.get(b"host"))
             if scope["path"] in _STATE_PATHS and scope["method"] in {"GET", "HEAD"}:
                 await self._send_state(scope["path"], scope["method"], headers, connection, send)
                 return
@@ -164,6 +165,10 @@ class HttpService:
             raise RefusedError(
                 Refusal(413, f"the body has more than {max_bytes} bytes; send smaller batches")
             )
+
+    def _check_host(self, host: bytes | None) -> None:
+        if not self._hosts.allow(host):
+            raise RefusedError(Refusal(421, UNKNOWN_HOST))
 
     async def _send_state(
         self,

@@ -9,10 +9,11 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.server.responses import Refusal, RefusedError
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+UNKNOWN_HOST: Final = "the Host header names an unknown server; allow it with --server-name"
+"""Why a request is refused, with status 421."""
 
 _LOCAL: Final = "localhost"
 _MAX_CACHED: Final = 256
@@ -31,20 +32,16 @@ class AllowedHosts:
         self._is_checked: Final = is_checked
         self._known: Final[set[bytes]] = set()
 
-    def check(self, header: bytes | None) -> None:
-        """Refuse a request for another host; HTTP/1.0 requests may lack the header.
-
-        Raises:
-            RefusedError: the header names another host.
-        """
+    def allow(self, header: bytes | None) -> bool:
+        """Whether a request may name this host; HTTP/1.0 requests may lack the header."""
         if not self._is_checked or header is None or header in self._known:
-            return
+            return True
         host = _without_port(header.decode("latin-1").lower())
         if not (host in self._names or _is_local(host) or _is_address(host)):
-            reason = "the Host header names an unknown server; allow it with --server-name"
-            raise RefusedError(Refusal(421, reason))
+            return False
         if len(self._known) < _MAX_CACHED:
             self._known.add(header)
+        return True
 
 
 def _without_port(host: str) -> str:

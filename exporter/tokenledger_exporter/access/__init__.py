@@ -1,0 +1,1 @@
+"""Who may talk to a service of ours: tokens, and the names that a server goes by."""

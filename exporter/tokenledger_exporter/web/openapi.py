@@ -1,0 +1,80 @@
+"""The OpenAPI document of the API, made from the table of its endpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tokenledger_exporter.web import schemas
+from tokenledger_exporter.web.endpoint import PREFIX
+from tokenledger_exporter.web.endpoints import ENDPOINTS
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.web.endpoint import Endpoint
+
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_ERRORS = {
+    "400": "A parameter is invalid",
+    "401": "The token is missing or unknown",
+    "404": "There is no such path or call",
+    "503": "The database does not answer, or has no ledger",
+}
+
+
+def openapi(version: str) -> dict[str, Any]:
+    """The document, by OpenAPI 3.1.
+
+    Args:
+        version: the release of this package.
+    """
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "TokenLedger",
+            "version": version,
+            "description": "The cost of LLM calls, from the ledger in your own Postgres. "
+            "Money is a string in US dollars; null means that it is not known.",
+        },
+        "paths": {PREFIX + endpoint.path: {"get": _operation(endpoint)} for endpoint in ENDPOINTS},
+        "components": {
+            "schemas": {"Problem": schemas.PROBLEM},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],
+    }
+
+
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = [
+        {
+            "name": parameter.name,
+            "in": "query",
+            "description": parameter.description,
+            "schema": parameter.schema(),
+        }
+        for parameter in endpoint.parameters
+    ]
+    if "{event_id}" in endpoint.path:
+        parameters.insert(0, _EVENT_ID)
+    ok = {
+        "description": endpoint.summary,
+        "content": {"application/json": {"schema": endpoint.schema}},
+    }
+    errors = {
+        status: {"description": description, "content": _PROBLEM}
+        for status, description in _ERRORS.items()
+    }
+    return {
+        "operationId": endpoint.name,
+        "summary": endpoint.summary,
+        "parameters": parameters,
+        "responses": {"200": ok, **errors},
+    }
+
+
+_EVENT_ID = {
+    "name": "event_id",
+    "in": "path",
+    "required": True,
+    "description": "Id of a call, or at least its first eight digits.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+}

@@ -1,0 +1,89 @@
+"""What the parameters of a request mean: a period, filters, a report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tokenledger_exporter.db.dimensions import group, narrowed, zone_of
+from tokenledger_exporter.domain.time_expressions import parse_end, parse_moment, parse_month
+from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.queries import summaries
+from tokenledger_exporter.queries.order import BY_TIME, ORDERS, TOKENS
+from tokenledger_exporter.queries.report import ReportRequest
+from tokenledger_exporter.web.parameters import ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+
+def conditions(texts: list[str]) -> dict[str, list[str]]:
+    """The filters of a request: dimension -> its values.
+
+    Raises:
+        ParameterError: a filter has no equals sign, or its dimension is unknown.
+    """
+    values: dict[str, list[str]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ParameterError("where", f"invalid filter {text!r}: use DIMENSION=VALUE")
+        values.setdefault(name.strip(), []).append(value)
+    checked("where", narrowed, values)
+    return values
+
+
+def period(values: dict[str, Any]) -> tuple[datetime, datetime]:
+    """Start, included, and end, excluded, of a request.
+
+    Raises:
+        ParameterError: a time is invalid, or the period is empty.
+    """
+    zone = checked("timezone", zone_of, values["timezone"])
+    if values["month"]:
+        month: tuple[datetime, datetime] = checked(
+            "month", lambda text: parse_month(text, zone=zone), values["month"]
+        )
+        return month
+    start: datetime = checked("since", lambda text: parse_moment(text, zone=zone), values["since"])
+    if values["until"].strip().lower() == "now":
+        end = summaries.until_now()
+    else:
+        end = checked("until", lambda text: parse_end(text, zone=zone), values["until"])
+    if start >= end:
+        raise ParameterError("since", f"since must be before until, not {start.isoformat()}")
+    return start, end
+
+
+def report_request(values: dict[str, Any]) -> ReportRequest:
+    """The report that the parameters of `/report` name.
+
+    Raises:
+        ParameterError: a parameter is invalid; the message lists what is valid.
+    """
+    names = [name.strip() for name in values["by"].split(",") if name.strip()]
+    for name in names:
+        checked("by", group, name)
+    keys = {"cost": ORDERS[0], "calls": "calls", TOKENS: TOKENS, **{name: name for name in names}}
+    sort = values["sort"]
+    if sort and sort not in keys:
+        one_of = ", ".join(keys)
+        raise ParameterError("sort", f"cannot sort by {sort!r}; use one of {one_of}", tuple(keys))
+    since, until = period(values)
+    return ReportRequest(
+        by=names,
+        since=since,
+        until=until,
+        limit=values["limit"],
+        where=conditions(values["where"]),
+        zone=values["timezone"],
+        order_by=keys[sort] if sort else BY_TIME,
+    )
+
+
+def checked(name: str, read: Callable[[Any], Any], value: object) -> Any:  # noqa: ANN401 - what it reads
+    """What `read` makes of a parameter's value; its error names the parameter."""
+    try:
+        return read(value)
+    except InvalidRequestError as error:
+        raise ParameterError(name, str(error)) from None

@@ -1,0 +1,129 @@
+"""JSON Schemas of the API's documents."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tokenledger_exporter.pricing.catalog.lookup import LIST_COLUMNS
+from tokenledger_exporter.queries.paging import UsageEvent
+
+Schema = dict[str, Any]
+
+_TEXT: Final[Schema] = {"type": "string"}
+_COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+_NUMBER: Final[Schema] = {"type": "number", "minimum": 0}
+_FLAG: Final[Schema] = {"type": "boolean"}
+_MONEY: Final[Schema] = {
+    "type": ["string", "null"],
+    "pattern": r"^-?[0-9]+(\.[0-9]+)?$",
+    "description": "US dollars, exact; null if it is not known",
+}
+_MILLISECONDS: Final[Schema] = {"type": ["number", "null"], "minimum": 0}
+_ANY: Final[Schema] = {}
+
+
+def _object(**properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _list(**properties: Schema) -> Schema:
+    return {"type": "array", "items": _object(**properties)}
+
+
+_FIGURES: Final = {"total_cost": _MONEY, "total_requests": _COUNT}
+_STATES: Final = (
+    *("calls", "priced", "reported", "partial", "estimated", "unpriced", "unmeasured", "lost"),
+    *("not_settled", "cost_differs"),
+)
+_COVERAGE: Final = _object(**dict.fromkeys(_STATES, _COUNT), sentence=_TEXT)
+_PERCENTILES: Final = {
+    **{f"{name}_ms": _MILLISECONDS for name in ("p50", "p90", "p95", "p99", "avg")},
+    "requests": _COUNT,
+}
+_GROUP: Final = {
+    "cost_usd": _MONEY,
+    **dict.fromkeys(("calls", "input_tokens", "output_tokens", "cached_tokens"), _COUNT),
+    "without_cost": _COUNT,
+}
+
+SUMMARY: Final = _object(
+    **_FIGURES,
+    total_tokens=_COUNT,
+    total_input_tokens=_COUNT,
+    total_output_tokens=_COUNT,
+    avg_cost_per_request=_MONEY,
+    avg_tokens_per_request=_TEXT,
+    projected_monthly_cost=_MONEY,
+    coverage=_COVERAGE,
+)
+BY_MODEL: Final = _list(
+    model=_TEXT,
+    provider=_TEXT,
+    **_FIGURES,
+    total_tokens=_COUNT,
+    avg_cost_per_request=_MONEY,
+    percentage_of_total=_NUMBER,
+)
+BY_USER: Final = _list(user_id=_TEXT, **_FIGURES, total_tokens=_COUNT)
+DAILY: Final = _list(date=_TEXT, **_FIGURES, total_tokens=_COUNT)
+HOURLY: Final = _list(hour=_TEXT, **_FIGURES)
+ERRORS: Final = _object(
+    total_requests=_COUNT,
+    errors=_COUNT,
+    error_rate=_NUMBER,
+    status_breakdown=_object(success=_COUNT, error=_COUNT),
+)
+TOP_ERRORS: Final = _list(error_type=_TEXT, provider=_TEXT, model=_TEXT, count=_COUNT)
+LATENCY: Final = _object(**_PERCENTILES, time_to_first_token=_object(**_PERCENTILES))
+REPORT: Final = _object(
+    schema_version={"type": "integer"},
+    by={"type": "array", "items": _TEXT},
+    since=_TEXT,
+    until=_TEXT,
+    rows=_list(**_GROUP),
+    totals=_object(**_GROUP),
+    coverage=_object(**dict.fromkeys(_STATES, _COUNT)),
+)
+SQL: Final = _object(statements={"type": "array", "items": _TEXT})
+EVENTS: Final = _object(
+    events=_list(**dict.fromkeys(UsageEvent._fields, _ANY)),
+    next_cursor={"type": ["string", "null"]},
+    coverage=_COVERAGE,
+)
+EXPLAIN: Final = _object(
+    event_id=_TEXT,
+    timestamp=_TEXT,
+    provider=_TEXT,
+    model=_TEXT,
+    lines=_list(
+        kind=_TEXT,
+        priced_as=_TEXT,
+        units=_COUNT,
+        price_usd=_MONEY,
+        per=_COUNT,
+        cost_usd=_MONEY,
+    ),
+    sum_usd=_MONEY,
+    cost_usd=_MONEY,
+    reported_cost_usd=_MONEY,
+    agrees=_FLAG,
+    verdict=_TEXT,
+    cost_status=_TEXT,
+    cost_note=_TEXT,
+)
+COVERAGE: Final = _object(**_COVERAGE["properties"], notes={"type": "array", "items": _TEXT})
+PRICES: Final = _list(**dict.fromkeys(LIST_COLUMNS, _ANY))
+DIMENSIONS: Final = _object(dimensions={"type": "array", "items": _TEXT})
+PROBLEM: Final = {
+    "type": "object",
+    "properties": {
+        "type": _TEXT,
+        "title": _TEXT,
+        "status": _COUNT,
+        "detail": _TEXT,
+        "parameter": _TEXT,
+        "allowed": {"type": "array", "items": _TEXT},
+    },
+    "required": ["type", "title", "status", "detail"],
+}
+"""An error, by RFC 9457 (read 2026-11-28)."""

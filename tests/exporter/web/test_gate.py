@@ -86,6 +86,7 @@ def test_every_answer_has_the_security_headers_and_none_opens_cors(dashboard: Da
         "Basic " + base64.b64encode(b"\xff:\xff").decode(),
         ANY,
     ],
+    ids=["none", "empty", "wrong", "basic_wrong", "no_base64", "no_utf8", "no_scheme"],
 )
 def test_without_a_known_token_nothing_is_shown(
     opened: Callable[..., Dashboard], authorization: str
@@ -97,7 +98,11 @@ def test_without_a_known_token_nothing_is_shown(
     assert "0.35" not in response.body.decode()
 
 
-@pytest.mark.parametrize("authorization", [f"Bearer {ANY}", f"bearer {ANY}", basic(ANY)])
+@pytest.mark.parametrize(
+    "authorization",
+    [f"Bearer {ANY}", f"bearer {ANY}", basic(ANY)],
+    ids=["bearer", "lower_case", "basic"],
+)
 def test_a_token_of_every_organization_sees_all_by_any_name(
     opened: Callable[..., Dashboard], authorization: str
 ) -> None:

@@ -36,6 +36,8 @@ DASHBOARDS: Final = Path(__file__).parent / "dashboards"
 _SOURCE_TYPE: Final = "grafana-postgresql-datasource"
 _SOURCE: Final = DataSourceRef(type_val=_SOURCE_TYPE, uid="${datasource}")
 _DAYS: Final = "day BETWEEN $__timeFrom()::date AND $__timeTo()::date"
+# Days are those of UTC, whatever the time zone of the database.
+_MIDNIGHT: Final = "day::timestamp AT TIME ZONE 'UTC'"
 _USD, _COUNT, _SHARE, _MILLISECONDS = "currencyUSD", "short", "percentunit", "ms"
 _TOP: Final = 10
 _UNKNOWN: Final = "unknown"
@@ -170,14 +172,14 @@ def _by_day() -> list[timeseries.Panel]:
     return [
         _bars(
             "Cost by model and day",
-            "SELECT day::timestamptz AS time, model AS metric, sum(cost_usd)::float8 AS cost_usd"
+            f"SELECT {_MIDNIGHT} AS time, model AS metric, sum(cost_usd)::float8 AS cost_usd"
             f" {_KNOWN} GROUP BY 1, 2 ORDER BY 1, 2",
             _USD,
             "Known cost in US dollars",
         ),
         _lines(
             "Input read from a cache",
-            "SELECT day::timestamptz AS time, provider AS metric,"
+            f"SELECT {_MIDNIGHT} AS time, provider AS metric,"
             " (sum(cached_tokens) / nullif(sum(input_tokens), 0))::float8 AS share"
             f" {_KNOWN} GROUP BY 1, 2 ORDER BY 1, 2",
             _SHARE,

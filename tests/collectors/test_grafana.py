@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import yaml
 from msgspec.structs import replace
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from collectors.otelcol import CONFIGURATIONS
@@ -136,6 +137,18 @@ def test_the_query_of_every_panel_works(database_url: str) -> None:
     }
     assert [group["error_type"] for group in results["Errors"]] == ["RateLimitError"]
     assert all(results[title] for title in results)
+
+
+def test_days_begin_at_midnight_of_utc_whatever_the_databases_time_zone(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO token_ledger_events (provider, model, cost_status, cost_usd)"
+            " VALUES ('openai', 'gpt-4o', 'priced', 0.1)"
+        )
+    answers = _answers(make_conninfo(database_url, options="-c TimeZone=Asia/Kolkata"), "costs")
+    for title in ("Cost by model and day", "Input read from a cache"):
+        midnight = answers[title][0]["time"].astimezone(timezone.utc)
+        assert (midnight.hour, midnight.minute) == (0, 0), title
 
 
 CALLS: Final = """

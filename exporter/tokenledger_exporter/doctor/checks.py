@@ -22,7 +22,7 @@ from tokenledger_exporter.doctor.environment import (
 )
 from tokenledger_exporter.doctor.installation import check_installation
 from tokenledger_exporter.doctor.probe import check_synthetic_span
-from tokenledger_exporter.errors import LedgerError
+from tokenledger_exporter.errors import DatabaseUnreachableError, LedgerError
 from tokenledger_exporter.rollups.verify import days_of, rebuild, verify, weeks_of
 
 _MAX_NAMED: Final = 20
@@ -37,7 +37,9 @@ def examine(database_url: str) -> list[Check]:
             checks.append(Check("database", OK, f"connected to {describe(database_url)}"))
             checks += check_ledger(connection, database_url)
     except LedgerError as error:
-        checks.append(Check("database", FAIL, str(error), "start Postgres or correct the URL"))
+        is_away = isinstance(error, DatabaseUnreachableError)
+        remedy = "start Postgres or correct the URL" if is_away else ""
+        checks.append(Check("database", FAIL, str(error), remedy))
         return checks
     if not any(check.state == FAIL for check in checks if check.name == "schema"):
         checks.append(check_synthetic_span(database_url))

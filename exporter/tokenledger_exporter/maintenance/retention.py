@@ -75,8 +75,14 @@ class Month:
     waits: str = ""
 
 
-def set_retention(database_url: str, keep: str, archive_to: str = "") -> Retention | None:
+def set_retention(database_url: str, keep: str, archive_to: str | None = None) -> Retention | None:
     """Set the retention period; returns the settings, `None` for "forever".
+
+    Args:
+        database_url: the ledger.
+        keep: one of the `FORMS`.
+        archive_to: folder that months are archived to before they are dropped; "" archives none,
+            and `None` leaves the folder as it is.
 
     Raises:
         InvalidRequestError: `keep` has none of the `FORMS`, or is shorter than a month.
@@ -85,6 +91,9 @@ def set_retention(database_url: str, keep: str, archive_to: str = "") -> Retenti
     interval = _interval(keep)
     with session(database_url) as connection, connection.transaction():
         folder = str(Path(archive_to).expanduser().resolve()) if archive_to else None
+        if archive_to is None and (current := _read(connection)) and _is_owner(connection):
+            # Another user leaves the folder as it is anyway.
+            folder = current.archive_to or None
         connection.execute(_SQL["set"], {"keep": interval, "archive_to": folder})
         log_action(connection, "retention set", {"keep": interval or "forever"})
         return _read(connection)
@@ -128,7 +137,11 @@ def run_retention(database_url: str, *, simulate: bool = False) -> list[Month]:
 def may_run(database_url: str) -> bool:
     """Whether this database user may drop months: only the tables' owner may."""
     with session(database_url) as connection:
-        row = connection.execute(_SQL["is_owner"]).fetchone()
+        return _is_owner(connection)
+
+
+def _is_owner(connection: psycopg.Connection[Any]) -> bool:
+    row = connection.execute(_SQL["is_owner"]).fetchone()
     return bool(row and row[0])
 
 

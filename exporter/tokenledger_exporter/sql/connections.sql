@@ -10,7 +10,9 @@ SET plan_cache_mode = force_generic_plan
 SELECT set_config('statement_timeout', %(timeout)s, true)
 
 -- name: limit_organization
--- Limits what this transaction sees to an organization; false if row-level security does not apply.
+-- Limits what this transaction sees to an organization; false if row-level security does not do that for
+-- this user. It shows every row to owners, writers and keepers.
 SELECT
     row_security_active('token_ledger_events')
+    AND NOT has_table_privilege('token_ledger_events', 'INSERT, UPDATE, DELETE')
     AND set_config('tokenledger.organization', %(organization)s, true) IS NOT NULL

@@ -92,7 +92,7 @@ WHERE EXISTS (
 ORDER BY bound.organization_id
 
 -- name: sees_others
--- Whether the reader sees calls of other organizations, roll-ups or losses.
+-- Whether the reader sees calls or losses of other organizations, or roll-ups.
 SELECT
     EXISTS (
         SELECT
@@ -101,7 +101,11 @@ SELECT
     )
     OR EXISTS (SELECT FROM token_ledger_rollup_hours)
     OR EXISTS (SELECT FROM token_ledger_rollup_days)
-    OR EXISTS (SELECT FROM token_ledger_losses)
+    OR EXISTS (
+        SELECT
+        FROM token_ledger_losses AS seen
+        WHERE seen.organization_id <> ALL(%(organizations)s::text[])
+    )
 
 -- name: bound_readers
 -- Every role that is bound.

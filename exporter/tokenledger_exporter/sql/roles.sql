@@ -154,13 +154,18 @@ GRANT SELECT ON token_ledger_migrations, token_ledger_audit_log, token_ledger_re
 GRANT EXECUTE ON FUNCTION token_ledger_add_partitions(date, date) TO {writer}, {keeper}
 
 -- name: read
--- Tables that reports and views read. Partitions and duplicates are not among them.
+-- Tables that reports and views read. Partitions and duplicates are not among them. Writers and keepers
+-- may read them too: they see every call, and an app asks with the login that it writes with.
 GRANT SELECT ON
 token_ledger_events, token_ledger_prices, token_ledger_reported_cost_providers,
-token_ledger_repricings, token_ledger_losses, token_ledger_migrations, token_ledger_rollup_slices,
+token_ledger_losses, token_ledger_migrations, token_ledger_rollup_slices,
 token_ledger_rollup_hours, token_ledger_rollup_days, token_ledger_rollup_weeks,
 token_ledger_rollup_state, token_ledger_rollup_dirty_slices
-TO {reader}
+TO {writer}, {keeper}, {reader}
+
+-- name: read_repricings
+-- The history of costs.
+GRANT SELECT ON token_ledger_repricings TO {reader}
 
 -- name: read_views
 -- Every view; a view checks the rights of the role that reads it.
@@ -172,7 +177,10 @@ BEGIN
         SELECT viewname FROM pg_views
         WHERE schemaname = pg_catalog.current_schema() AND viewname LIKE 'token\_ledger\_%'
     LOOP
-        EXECUTE pg_catalog.format('GRANT SELECT ON %I TO %I', object.viewname, {reader_name});
+        EXECUTE pg_catalog.format(
+            'GRANT SELECT ON %I TO %I, %I, %I',
+            object.viewname, {writer_name}, {keeper_name}, {reader_name}
+        );
     END LOOP;
 END
 $do$

@@ -446,3 +446,46 @@ def test_a_reader_cannot_take_a_lock_that_writers_need(logins: Logins) -> None:
             busy.execute(f"SELECT pg_advisory_lock({key})".encode())
         with closing(MaintainingWriter(logins.writer)) as writer:
             assert writer.write([CallReport().row]).unsettled == 0
+
+
+@pytest.mark.parametrize("role", ["writer", "keeper"])
+def test_an_app_and_a_keeper_may_ask_what_calls_cost(logins: Logins, role: str) -> None:
+    """An app asks with the login that it writes with; sums and views belong to the answer."""
+    fill(logins.owner)
+    url = getattr(logins, role)
+    with TokenLedgerQueries(url) as queries:
+        assert queries.get_cost_summary().total_cost == 3 * ONE_CALL
+        assert queries.get_costs_by("user", limit=5).totals.calls == 3
+    for (view,) in ask(logins.owner, VIEWS):
+        if view != "token_ledger_suspected_duplicates":
+            ask(url, f"SELECT count(*) FROM {view}")
+    done = CliRunner().invoke(main, ["doctor", "--database-url", url])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_tenant_that_lost_a_record_can_be_bound(logins: Logins) -> None:
+    fill(logins.owner)
+    with psycopg.connect(logins.owner) as connection:
+        connection.execute(
+            "INSERT INTO token_ledger_losses (reason, records, organization_id)"
+            " VALUES ('too_old', 1, 'acme')"
+        )
+    login = f"{logins.prefix}_reader_login"
+    words = ("db", "roles", "--prefix", logins.prefix, "--reader", login, "--organization", "acme")
+    done = CliRunner().invoke(main, [*words, "--database-url", logins.owner])
+    assert done.exit_code == 0, done.output
+    assert ask(logins.reader, "SELECT organization_id FROM token_ledger_losses") == [("acme",)]
+
+
+def test_a_tenant_that_sees_the_losses_of_another_is_not_bound(logins: Logins) -> None:
+    with psycopg.connect(logins.owner) as connection:
+        connection.execute(
+            "INSERT INTO token_ledger_losses (reason, records, organization_id)"
+            " VALUES ('too_old', 1, 'globex')"
+        )
+        connection.execute("ALTER TABLE token_ledger_losses DISABLE ROW LEVEL SECURITY")
+    login = f"{logins.prefix}_reader_login"
+    words = ("db", "roles", "--prefix", logins.prefix, "--reader", login, "--organization", "acme")
+    done = CliRunner().invoke(main, [*words, "--database-url", logins.owner])
+    assert done.exit_code == 2
+    assert "sees more than acme" in done.output

@@ -165,6 +165,30 @@ def test_a_folder_that_takes_no_archive_is_named_when_it_is_set(
     assert "where 'tokenledger keep' runs" in done.stderr
 
 
+def test_another_period_leaves_the_folder_as_it_is(database_url: str, tmp_path: Path) -> None:
+    def retention(*words: str) -> str:
+        done = CliRunner().invoke(main, ["retention", *words, "--database-url", database_url])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    folder = f"archived in {tmp_path}"
+    assert folder in retention("set", "--keep", "13mo", "--archive", str(tmp_path))
+    assert folder in retention("set", "--keep", "12mo")
+    assert folder not in retention("set", "--keep", "12mo", "--no-archive")
+    assert folder not in retention("set", "--keep", "11mo")
+
+
+@pytest.mark.parametrize(
+    "words", [("--archive", ""), ("--archive", " "), ("--archive", "/x", "--no-archive")]
+)
+def test_an_archive_without_a_name_is_refused(database_url: str, words: tuple[str, ...]) -> None:
+    """The variable of a script may be unset; months must not be dropped for that."""
+    command = ["retention", "set", "--keep", "12mo", *words, "--database-url", database_url]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2
+    assert "--archive needs a directory; --no-archive drops months" in done.output
+
+
 def test_a_folder_that_takes_archives_stays_as_it_is(database_url: str, tmp_path: Path) -> None:
     words = ["retention", "set", "--keep", "5mo", "--archive", str(tmp_path / "new" / "folder")]
     done = CliRunner().invoke(main, [*words, "--database-url", database_url])

@@ -133,9 +133,12 @@ def reader_url(filled_url: str) -> Generator[str]:
             " SELECT oid, '', now(), true FROM pg_roles WHERE rolname = %s",
             (login,),
         )
+        connection.execute(
+            f"CREATE ROLE {login}_writes LOGIN PASSWORD 'pw' IN ROLE {names[0]}".encode()
+        )
     yield make_conninfo(filled_url, user=login, password="pw")
     with psycopg.connect(filled_url, autocommit=True) as connection:
-        for name in (login, *names):
+        for name in (login, f"{login}_writes", *names):
             connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}".encode())
 
 
@@ -160,9 +163,12 @@ def test_an_organizations_token_sees_its_calls_alone(
 
 
 def test_an_organizations_token_is_refused_where_row_level_security_does_not_apply(
-    opened: Callable[..., Dashboard],
+    opened: Callable[..., Dashboard], filled_url: str, reader_url: str
 ) -> None:
-    """The owner of the tables sees every row, so a filter of ours would be all that is left."""
-    response = opened(tokens=TOKENS).get("/api/v1/summary", authorization=f"Bearer {ACME}")
-    assert response.status == 503
-    assert "use a login of the role tokenledger_reader" in response.json()["detail"]
+    """Owners and writers see every row, so a filter of ours would be all that is left."""
+    writer_url = make_conninfo(reader_url, user=f"w{os.getpid()}_dashboard_writes")
+    for url in (filled_url, writer_url):
+        dashboard = opened(database_url=url, tokens=TOKENS)
+        response = dashboard.get("/api/v1/summary", authorization=f"Bearer {ACME}")
+        assert response.status == 503
+        assert "use a login of the role tokenledger_reader" in response.json()["detail"]

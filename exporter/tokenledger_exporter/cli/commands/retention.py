@@ -8,6 +8,7 @@ import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
 from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say, warn
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.plain_text import counted
 
 if TYPE_CHECKING:
@@ -29,21 +30,27 @@ def command() -> None:
 @click.option(
     "--archive",
     "folder",
-    default="",
     metavar="DIR",
-    help="Export each month to this directory before it is dropped.",
+    help="Export each month to this directory before it is dropped; default: as set before.",
 )
+@click.option("--no-archive", is_flag=True, help="Drop months without an export.")
 @database_option
 @explained
-def set_command(*, keep: str, folder: str, database_url: str | None) -> None:
+def set_command(
+    *, keep: str, folder: str | None, no_archive: bool, database_url: str | None
+) -> None:
     """Set how long calls are kept; 'retention run' and 'keep' drop older months."""
     from pathlib import Path
 
     from tokenledger_exporter.maintenance.archive import problem_with
     from tokenledger_exporter.maintenance.retention import set_retention
 
+    if folder is not None and (no_archive or not folder.strip()):
+        raise InvalidRequestError(
+            "--archive needs a directory; --no-archive drops months without an export"
+        )
     with open_database(database_url) as url:
-        retention = set_retention(url, keep, folder)
+        retention = set_retention(url, keep, "" if no_archive else folder)
     say(_sentence(retention))
     # Not an error: months are dropped where 'keep' or 'serve' runs, which may be elsewhere.
     archive_to = retention.archive_to if retention else ""

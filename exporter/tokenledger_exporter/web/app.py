@@ -1,4 +1,4 @@
-"""The application of the dashboard: `/health`, the JSON API and its OpenAPI document."""
+"""The application of the dashboard: its pages, the JSON API with its document, and `/health`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.log import warn
@@ -23,16 +24,22 @@ from tokenledger_exporter.web.endpoint import PREFIX
 from tokenledger_exporter.web.endpoints import ENDPOINTS
 from tokenledger_exporter.web.gate import ORGANIZATION, Gate
 from tokenledger_exporter.web.openapi import openapi
+from tokenledger_exporter.web.pages import PAGES, html
 from tokenledger_exporter.web.parameters import read_parameters
 from tokenledger_exporter.web.problems import problem, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from starlette.requests import Request
 
-    from tokenledger_exporter.web.endpoint import Endpoint
+    from tokenledger_exporter.web.endpoint import Connection, Endpoint
     from tokenledger_exporter.web.options import DashboardOptions
+    from tokenledger_exporter.web.pages import Page
+    from tokenledger_exporter.web.parameters import Parameter
+    from tokenledger_exporter.web.problems import ProblemResponse
+
+T = TypeVar("T")
 
 _PACKAGE: Final = "tokenledger-otel"
 # Figures change with every call: a browser may keep an answer, and must ask whether it still holds.
@@ -58,6 +65,8 @@ def create_app(options: DashboardOptions) -> Gate:
         routes=[
             Route("/health", partial(_health, reader)),
             Route(f"{PREFIX}/openapi.json", partial(_openapi, document)),
+            *(Route(page.path, partial(_show, reader, page)) for page in PAGES),
+            Mount("/static", StaticFiles(packages=[("tokenledger_exporter.web", "static")])),
             *(
                 Route(PREFIX + endpoint.path, partial(_answer, reader, endpoint))
                 for endpoint in ENDPOINTS
@@ -73,16 +82,30 @@ def create_app(options: DashboardOptions) -> Gate:
 
 
 async def _answer(reader: Reader, endpoint: Endpoint, request: Request) -> Response:
-    values = read_parameters(endpoint.parameters, request.query_params.multi_items())
+    return _json(await _read(reader, endpoint.parameters, endpoint.answer, request), request)
+
+
+async def _show(reader: Reader, page: Page, request: Request) -> Response:
+    text = await _read(reader, page.parameters, page.answer, request)
+    return Response(text, media_type=page.media_type, headers={"Cache-Control": _CACHE})
+
+
+async def _read(
+    reader: Reader,
+    parameters: tuple[Parameter, ...],
+    answer: Callable[[Connection, dict[str, Any]], T],
+    request: Request,
+) -> T:
+    """What the ledger answers to a request; read in a thread, from one snapshot."""
+    values = read_parameters(parameters, request.query_params.multi_items())
     values |= request.path_params
     organization: str = request.scope[ORGANIZATION]
-    document = await to_thread.run_sync(_read, reader, endpoint, values, organization)
-    return _json(document, request)
 
+    def read() -> T:
+        with reader.snapshot(organization) as connection:
+            return answer(connection, values)
 
-def _read(reader: Reader, endpoint: Endpoint, values: dict[str, Any], organization: str) -> object:
-    with reader.snapshot(organization) as connection:
-        return endpoint.answer(connection, values)
+    return await to_thread.run_sync(read)
 
 
 async def _openapi(document: Mapping[str, Any], request: Request) -> Response:
@@ -127,17 +150,28 @@ async def _http_problem(request: Request, error: Exception) -> Response:
     detail = error.detail
     if error.status_code == HTTPStatus.NOT_FOUND:
         detail = f"there is no {request.url.path}; {PREFIX}/openapi.json lists the paths"
-    return problem(error.status_code, detail, headers=error.headers)
+    return _as_asked(request, problem(error.status_code, detail, headers=error.headers))
 
 
 async def _ledger_problem(request: Request, error: Exception) -> Response:
-    del request
     if not isinstance(error, LedgerError):
         raise error
-    return problem_of(error)
+    return _as_asked(request, problem_of(error))
 
 
 async def _unexpected_problem(request: Request, error: Exception) -> Response:
     # The class alone: the text of an error may hold a value of the ledger.
     warn("dashboard_failed", f"{request.url.path} failed ({type(error).__name__})")
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the dashboard failed; its log has the error")
+    detail = "the dashboard failed; its log has the error"
+    return _as_asked(request, problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail))
+
+
+def _as_asked(request: Request, response: ProblemResponse) -> Response:
+    """The error as a page, unless the API was asked."""
+    if request.url.path.startswith(PREFIX):
+        return response
+    fields: dict[str, Any] = json.loads(bytes(response.body))
+    text = html("problem", title=fields["title"], detail=fields["detail"])
+    retry = response.headers.get("retry-after")
+    headers = {"Retry-After": retry} if retry else None
+    return HTMLResponse(text, response.status_code, headers=headers)

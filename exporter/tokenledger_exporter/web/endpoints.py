@@ -24,6 +24,7 @@ from tokenledger_exporter.web.parameters import NotFoundError, Parameter, Parame
 from tokenledger_exporter.web.request_values import checked, conditions, period, report_request
 
 if TYPE_CHECKING:
+    from tokenledger_exporter.queries.explain import Explanation
     from tokenledger_exporter.queries.report import Report
     from tokenledger_exporter.web.documents import Document
     from tokenledger_exporter.web.endpoint import Connection
@@ -49,12 +50,17 @@ _PERIOD: Final = (
     _ZONE,
     _WHERE,
 )
-_REPORT: Final = (
+_COMPARE: Final = Parameter(
+    "compare", "Compare with the period of equal length before it.", "boolean", default=False
+)
+REPORT_PARAMETERS: Final = (
     Parameter("by", "Dimensions, comma-separated; empty is the total.", default="model"),
     *_PERIOD,
     Parameter("sort", "cost, calls, tokens or a dimension of `by`."),
     _limit(1_000, _MAX_GROUPS),
+    _COMPARE,
 )
+"""The parameters of a report."""
 
 
 def build_report(connection: Connection, values: dict[str, Any]) -> Report:
@@ -91,13 +97,21 @@ def _events(connection: Connection, values: dict[str, Any]) -> Document:
     }
 
 
-def _explain(connection: Connection, values: dict[str, Any]) -> Document:
-    text: str = values["event_id"]
+def found_call(connection: Connection, text: str) -> Explanation:
+    """The call that a path names by its id or the start of it, with its explanation.
+
+    Raises:
+        ParameterError: it is not such a text; `NotFoundError`: no call, or several calls, have it.
+    """
     try:
-        return explain.as_document(explain.explain_event(connection, event_id_of(connection, text)))
+        return explain.explain_event(connection, event_id_of(connection, text))
     except InvalidRequestError as error:
         kind = ParameterError if str(error).startswith("invalid event id") else NotFoundError
         raise kind("event_id", str(error)) from None
+
+
+def _explain(connection: Connection, values: dict[str, Any]) -> Document:
+    return explain.as_document(found_call(connection, values["event_id"]))
 
 
 def _coverage(connection: Connection, values: dict[str, Any]) -> Document:
@@ -119,17 +133,13 @@ def _dimensions(_connection: Connection, _values: dict[str, Any]) -> Document:
     return {"dimensions": list(dimension_names())}
 
 
-_COMPARE: Final = Parameter(
-    "compare", "Compare with the period of equal length before it.", "boolean", default=False
-)
-
 ENDPOINTS: Final = (
     *OLDER_ENDPOINTS,
     Endpoint(
         "/report",
         "report",
         "Cost by any dimensions",
-        (*_REPORT, _COMPARE),
+        REPORT_PARAMETERS,
         _report,
         schemas.REPORT,
     ),
@@ -137,7 +147,7 @@ ENDPOINTS: Final = (
         "/report/sql",
         "report_sql",
         "The SQL of a report, with its values; it runs in psql",
-        (*_REPORT, _COMPARE),
+        REPORT_PARAMETERS,
         _report_sql,
         schemas.SQL,
     ),

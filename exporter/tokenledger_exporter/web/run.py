@@ -34,9 +34,10 @@ def run(options: DashboardOptions, announce: Callable[[str], None]) -> None:
     listener = _listen(options.host, options.port)
     host, port = listener.getsockname()[:2]
     announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    # The application logs its errors itself: a traceback could hold values of the ledger.
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        log_level="critical",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,

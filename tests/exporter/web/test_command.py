@@ -33,7 +33,7 @@ def test_the_command_serves_the_ledger_until_it_is_interrupted(
     ) as process:
         assert process.stdout is not None
         words = process.stdout.readline().split()
-        with urllib.request.urlopen(f"{words[-1]}/summary", timeout=20) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(f"{words[-1]}api/v1/summary", timeout=20) as answer:  # noqa: S310 - loopback
             assert json.load(answer)["total_cost"] == "0.35"
         process.send_signal(ends_with)
         _, errors = process.communicate(timeout=20)

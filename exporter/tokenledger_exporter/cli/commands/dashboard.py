@@ -1,4 +1,4 @@
-"""`tokenledger dashboard`: the JSON API of the ledger."""
+"""`tokenledger dashboard`: the pages and the JSON API of the ledger."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def command(
     server_names: tuple[str, ...],
     database_url: str | None,
 ) -> None:
-    """Serve the ledger's costs as a JSON API, read-only; Ctrl-C ends it.
+    """Serve pages and a JSON API of the ledger's costs, read-only; Ctrl-C ends it.
 
     'tokenledger serve --new-token ORGANIZATION' makes a token. /api/v1/openapi.json describes the
     API.
@@ -60,4 +60,4 @@ def command(
             tokens_file=tokens_file,
             server_names=server_names,
         )
-        run(options, lambda address: say(f"the API is at {address}/api/v1"))
+        run(options, lambda address: say(f"the dashboard is at {address}/"))

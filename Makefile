@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: mutants generate second-list ci-long help setup demo docs test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers hostile faults collector broker node-sender languages phoenix jaeger many-spans grafana lock clean
+.PHONY: mutants generate second-list ci-long help setup demo dashboard docs test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers hostile faults collector broker node-sender languages phoenix jaeger many-spans grafana lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -36,6 +36,9 @@ DEMO_LOCK := $(if $(wildcard .venv/.ready),requirements.lock,requirements.demo.l
 demo: ## Run a sample app against a temporary Postgres and print its cost.
 	@$(MAKE) --no-print-directory setup VENV=$(DEMO_VENV) LOCK=$(DEMO_LOCK)
 	@$(DEMO_VENV)/bin/tokenledger demo
+
+dashboard: setup ## Look at the ledger of TOKENLEDGER_DATABASE_URL in a browser, or at the embedded one.
+	@$(BIN)/tokenledger dashboard
 
 docs: setup ## Build the documentation site into build/site; broken links and stale pictures fail.
 	@$(BIN)/python -m scripts.reference build/reference

@@ -72,5 +72,5 @@ def round_up(value: Decimal) -> Decimal:
 
 
 def share(part: Decimal | None, whole: Decimal) -> float:
-    """The width of a bar beside a figure, in percent of the widest."""
+    """The width of a bar next to a figure, in percent of the widest."""
     return float(_PERCENT * part / whole) if part and whole else 0.0

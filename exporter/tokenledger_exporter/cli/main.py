@@ -23,6 +23,7 @@ from tokenledger_exporter.cli.commands import (
     spool,
     version,
 )
+from tokenledger_exporter.cli.commands.live import runs, tail
 from tokenledger_exporter.cli.group import without_password
 
 
@@ -47,12 +48,15 @@ _MODULES = (
     retention,
     serve,
     spool,
+    tail,
     version,
 )
 
 for _module in _MODULES:
     main.add_command(_module.command)
 main.add_command(purge.erase_command)
+main.add_command(runs.trace)
+main.add_command(runs.session)
 
 
 def start() -> None:

@@ -15,6 +15,7 @@ from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     import psycopg
@@ -33,22 +34,26 @@ CALL_COLUMNS: Final = (
 )
 """What is known of each call, in order."""
 
+FOLLOWED_COLUMNS: Final = (*CALL_COLUMNS, "trace_id", "settled")
+"""What is known of a call that may not be checked for duplicates yet."""
 
-def newest_calls(
+
+def newest_calls(  # noqa: PLR0913, PLR0917 - one argument per part of the statement
     connection: psycopg.Connection[Any],
     since: datetime,
     until: datetime,
     where: Where | None = None,
     limit: int = 20,
+    columns: Sequence[str] = CALL_COLUMNS,
 ) -> list[dict[str, Any]]:
-    """The newest calls of a period, newest first, with `CALL_COLUMNS`.
+    """The newest calls of a period, newest first, with these columns.
 
     Raises:
         InvalidRequestError: a dimension is unknown.
     """
     condition, values = narrowed(where)
     query = sql.SQL(_SQL["newest_calls"]).format(
-        columns=sql.SQL(", ").join(map(sql.Identifier, CALL_COLUMNS)), where=condition
+        columns=sql.SQL(", ").join(map(sql.Identifier, columns)), where=condition
     )
     values |= {"since": since, "until": until, "limit": limit}
     show(connection, query, values)

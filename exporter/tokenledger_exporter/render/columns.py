@@ -63,8 +63,11 @@ def terminal_width() -> int:
     return Console().width
 
 
-def draw_table(columns: Sequence[Column]) -> str:
-    """The columns as text, ending with a line break; a line below names those without room."""
+def draw_table(columns: Sequence[Column], *, other_format: str = "csv") -> str:
+    """The columns as text, ending with a line break.
+
+    A line below names the columns without room, and the format that has them.
+    """
     width = terminal_width()
     stacks_titles = _sum(c.natural_width(stacks_title=False) for c in columns) > width
     shown, hidden = list(columns), list[str]()
@@ -79,7 +82,7 @@ def draw_table(columns: Sequence[Column]) -> str:
     console.print(_table(shown, stacks_titles=stacks_titles))
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     if hidden:
-        note = f"no room for {', '.join(hidden)}: use a wider terminal or --format csv"
+        note = f"no room for {', '.join(hidden)}: use a wider terminal or --format {other_format}"
         lines += textwrap.wrap(note, width)
     return "\n".join([*lines, ""])
 

@@ -29,7 +29,7 @@ _FIGURES: Final = ("cost_usd", "calls", "input_tokens", "output_tokens", "cached
 _NO_COST: Final = "without cost"
 _UNKNOWN: Final = "unknown"
 _MORE: Final = "+"
-_LEGEND: Final = f"{_MORE} the cost is higher: some of these calls have no known cost"
+COST_LEGEND: Final = f"{_MORE} the cost is higher: some of these calls have no known cost"
 _KEPT: Final = frozenset({"cost $", "before $", "change $", "calls"})
 # A table leaves these out if there is no room; the last one goes first.
 _OPTIONAL: Final = frozenset({_NO_COST, "input tokens", "output tokens", "cached tokens"})
@@ -141,7 +141,7 @@ def legend(report: Report) -> list[str]:
     """The line that explains the mark, if a row has it."""
     rows = (*_body(report), report.totals)
     parts = [part for row in rows for part in (row.coverage, row.previous_coverage) if part]
-    return [_LEGEND] if any(part.with_cost and part.without_cost for part in parts) else []
+    return [COST_LEGEND] if any(part.with_cost and part.without_cost for part in parts) else []
 
 
 def _line(cells: list[str]) -> str:

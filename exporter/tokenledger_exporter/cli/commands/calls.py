@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timezone as time_zones
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -55,6 +54,7 @@ def command(  # noqa: PLR0913 - one argument per option
     from tokenledger_exporter.db.connection import reading
     from tokenledger_exporter.db.dimensions import zone_of
     from tokenledger_exporter.queries.calls import CALL_COLUMNS, newest_calls
+    from tokenledger_exporter.render.calls import plain_call
     from tokenledger_exporter.render.columns import terminal_width
     from tokenledger_exporter.render.table import render_rows
 
@@ -69,7 +69,7 @@ def command(  # noqa: PLR0913 - one argument per option
         rows = [_shown(call, zone, is_wide=is_wide) for call in calls]
         text = render_rows(_SHOWN, rows, shape, optional=_OPTIONAL, whole=_WHOLE)
     else:
-        text = render_rows(CALL_COLUMNS, [_plain(call) for call in calls], shape)
+        text = render_rows(CALL_COLUMNS, [plain_call(call) for call in calls], shape)
     click.echo(text, nl=False)
     if not calls:
         warn("no calls match")
@@ -90,16 +90,4 @@ def _shown(call: dict[str, Any], zone: tzinfo, *, is_wide: bool) -> dict[str, Ce
         "tokens": call["total_tokens"],
         "cost $": "unknown" if cost is None else f"{cost:,.6f}",
         "cost status": "" if call["cost_status"] == "priced" else call["cost_status"],
-    }
-
-
-def _plain(call: dict[str, Any]) -> dict[str, Cell]:
-    from tokenledger_exporter.pricing.book import plain_usd
-
-    cost = call["cost_usd"]
-    return {
-        **call,
-        "event_id": str(call["event_id"]),
-        "timestamp": call["timestamp"].astimezone(time_zones.utc).isoformat(),
-        "cost_usd": None if cost is None else plain_usd(cost),
     }

@@ -1,0 +1,108 @@
+"""`tokenledger trace` and `tokenledger session`: what one run or session cost, call by call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tokenledger_exporter.cli.database import database_option, open_database
+from tokenledger_exporter.cli.exit_codes import explained
+from tokenledger_exporter.cli.period import UNTIL_HELP, read_period, timezone_option
+from tokenledger_exporter.cli.waiting import warn_of_waiting_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import ParamSpec
+
+    P = ParamSpec("P")
+
+
+def _options(command: Callable[P, None]) -> Callable[P, None]:
+    """The options that both commands have."""
+    for option in reversed(
+        (
+            click.option("--since", default="30d", help="Start of the period: 30d, 2026-11-01 ..."),
+            click.option("--until", default="now", help=UNTIL_HELP),
+            timezone_option,
+            click.option(
+                "--limit", default=200, type=click.IntRange(min=1), help="Maximum number of calls."
+            ),
+            click.option(
+                "--format",
+                "shape",
+                default="table",
+                type=click.Choice(["table", "json"]),
+                help="Output format.",
+            ),
+            database_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("trace")
+@click.argument("trace_id")
+@_options
+@explained
+def trace(  # noqa: PLR0913 - one argument per option
+    *,
+    trace_id: str,
+    since: str,
+    until: str,
+    timezone: str,
+    limit: int,
+    shape: str,
+    database_url: str | None,
+) -> None:
+    """Show what a trace, such as the run of an agent, cost: its calls by time, and their sum.
+
+    TRACE_ID is an OpenTelemetry trace id, or its first digits if no other trace begins with them.
+    """
+    _show("trace", trace_id, (since, until), timezone, limit, shape, database_url)
+
+
+@click.command("session")
+@click.argument("session_id")
+@_options
+@explained
+def session(  # noqa: PLR0913 - one argument per option
+    *,
+    session_id: str,
+    since: str,
+    until: str,
+    timezone: str,
+    limit: int,
+    shape: str,
+    database_url: str | None,
+) -> None:
+    """Show what a session, such as a conversation, cost: its calls by time, and their sum.
+
+    SESSION_ID is the session_id of the calls, or its beginning if no other session begins so.
+    """
+    _show("session", session_id, (since, until), timezone, limit, shape, database_url)
+
+
+def _show(  # noqa: PLR0913, PLR0917 - the arguments of both commands
+    kind: str,
+    text: str,
+    period: tuple[str, str],
+    timezone: str,
+    limit: int,
+    shape: str,
+    database_url: str | None,
+) -> None:
+    from tokenledger_exporter.db.connection import reading
+    from tokenledger_exporter.db.dimensions import zone_of
+    from tokenledger_exporter.queries.live.runs import find_run
+    from tokenledger_exporter.render.runs import run_json, run_text
+
+    zone = zone_of(timezone)
+    start, end = read_period(*period, zone=zone)
+    with open_database(database_url) as url:
+        with reading(url) as connection, connection.transaction():
+            run = find_run(connection, kind, text, start, end)
+        warn_of_waiting_calls(url)
+    click.echo(run_json(run) if shape == "json" else run_text(run, zone, limit), nl=False)

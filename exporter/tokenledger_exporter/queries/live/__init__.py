@@ -1,0 +1,1 @@
+"""Queries that watch the ledger while calls are written."""

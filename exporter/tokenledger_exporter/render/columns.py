@@ -63,6 +63,12 @@ def terminal_width() -> int:
     return Console().width
 
 
+def room_beside(columns: Sequence[Column]) -> int:
+    """How wide a further column can be if nothing is folded; less than 0 if there is no room."""
+    widths = [column.natural_width(stacks_title=False) for column in columns]
+    return terminal_width() - _sum([*widths, 0])
+
+
 def draw_table(columns: Sequence[Column], *, other_format: str = "csv") -> str:
     """The columns as text, ending with a line break.
 
@@ -89,7 +95,7 @@ def draw_table(columns: Sequence[Column], *, other_format: str = "csv") -> str:
 
 def _table(columns: Sequence[Column], *, stacks_titles: bool) -> Table:
     table = Table(
-        box=box.SIMPLE if _shows_rules() else _ASCII_BOX,
+        box=box.SIMPLE if can_show(_RULE) else _ASCII_BOX,
         show_edge=False,
         pad_edge=False,
         padding=(0, 0, 0, _GAP - 1),
@@ -115,10 +121,10 @@ def _sum(widths: Iterable[int]) -> int:
     return sum(all_widths) + _GAP * (len(all_widths) - 1)
 
 
-def _shows_rules() -> bool:
-    """Whether standard output can hold line drawing, which some encodings of Windows cannot."""
+def can_show(text: str) -> bool:
+    """Whether standard output can hold the text, which some encodings of Windows cannot."""
     try:
-        _RULE.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

@@ -77,7 +77,7 @@ def _compared(report: Report) -> dict[str, Any]:
     return {"compared_with": {**period, "coverage": asdict(report.previous)}}
 
 
-def _body(report: Report) -> tuple[ReportRow, ...]:
+def body(report: Report) -> tuple[ReportRow, ...]:
     """The rows to print; without dimensions, only the total."""
     return report.rows if report.by else (report.totals,)
 
@@ -107,7 +107,7 @@ def _json(report: Report) -> str:
 
 
 def _csv(report: Report) -> str:
-    rows = ([*row.labels, *_plain_figures(row).values()] for row in _body(report))
+    rows = ([*row.labels, *_plain_figures(row).values()] for row in body(report))
     return write_csv([*report.by, *_plain_figures(report.totals)], rows)
 
 
@@ -115,7 +115,7 @@ def _markdown(report: Report) -> str:
     figures = [name.replace("without_cost", _NO_COST) for name in _plain_figures(report.totals)]
     titles = [*map(markdown_cell, report.by), *figures]
     lines = [_line(titles), _line(["---"] * len(report.by) + ["---:"] * len(figures))]
-    for row in _body(report):
+    for row in body(report):
         labels = [markdown_cell(label) or "-" for label in row.labels]
         lines.append(_line([*labels, *_marked_figures(row)]))
     if report.by:
@@ -139,7 +139,7 @@ def _marked_figures(row: ReportRow) -> list[str]:
 
 def legend(report: Report) -> list[str]:
     """The line that explains the mark, if a row has it."""
-    rows = (*_body(report), report.totals)
+    rows = (*body(report), report.totals)
     parts = [part for row in rows for part in (row.coverage, row.previous_coverage) if part]
     return [COST_LEGEND] if any(part.with_cost and part.without_cost for part in parts) else []
 
@@ -149,12 +149,22 @@ def _line(cells: list[str]) -> str:
 
 
 def _table(report: Report) -> str:
-    return table_of(report) + "\n".join([*legend(report), report.coverage.sentence, ""])
+    return table_of(report) + lines_below(report)
+
+
+def lines_below(report: Report) -> str:
+    """What a reader of the table must know: the mark and the coverage."""
+    return "\n".join([*legend(report), report.coverage.sentence, ""])
 
 
 def table_of(report: Report) -> str:
     """The table without the lines below it."""
-    rows = _body(report)
+    return draw_table(columns_of(report))
+
+
+def columns_of(report: Report) -> list[Column]:
+    """The columns of the table: the dimensions, then the figures."""
+    rows = body(report)
     labels = [
         Column(
             title=visible(name),
@@ -176,7 +186,7 @@ def table_of(report: Report) -> str:
         # A column of nothing takes room from those that say something.
         if name in _KEPT or any(row[name] != "0" for row in (*figures, {name: total}))
     ]
-    return draw_table([*labels, *columns])
+    return [*labels, *columns]
 
 
 def _shown_figures(row: ReportRow) -> dict[str, str]:

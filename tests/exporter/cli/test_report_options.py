@@ -105,3 +105,15 @@ def test_calls_that_wait_in_the_spool_are_mentioned(ledger_url: str) -> None:
         "'tokenledger spool drain' writes them to the ledger\n"
     )
     assert "2 calls wait there, 'tokenledger spool drain' writes them" in run("doctor").stdout
+
+
+@pytest.mark.usefixtures("ledger_url")
+def test_a_chart_is_for_people_and_not_in_data() -> None:
+    chart = run("report", "--by", "day", "--month", "2026-10", "--chart").stdout
+    # 5 on October 1, 2 on October 2, and 4 + 0.5 on October 31.
+    assert "|█▄" + " " * 28 + "█|" in chart
+    assert "█" in chart.splitlines()[2]
+    refused = run("report", "--chart", "--format", "csv")
+    assert refused.exit_code == 2
+    assert refused.stderr == "tokenledger: --chart draws a table: leave out --format csv\n"
+    assert refused.stdout == ""

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 @timezone_option
 @click.option("--compare", is_flag=True, help="Compare with the previous period of equal length.")
 @click.option(
+    "--chart", is_flag=True, help="Draw bars, and the costs of hours, days or months over time."
+)
+@click.option(
     "--show-sql", is_flag=True, help="Print the SQL with its values instead of the report."
 )
 @database_option
@@ -65,6 +68,7 @@ def command(  # noqa: PLR0913 - one argument per option
     where: tuple[str, ...],
     timezone: str,
     compare: bool,
+    chart: bool,
     show_sql: bool,
     database_url: str | None,
 ) -> None:
@@ -80,6 +84,8 @@ def command(  # noqa: PLR0913 - one argument per option
         raise InvalidRequestError(
             "--as-of, --as-if and --compare cannot be combined: use one of them"
         )
+    if chart and shape != "table":
+        raise InvalidRequestError(f"--chart draws a table: leave out --format {shape}")
     zone = zone_of(timezone)
     start, end = read_period(since, until, month, zone)
     names = [name.strip() for name in by.split(",") if name.strip()]
@@ -100,7 +106,7 @@ def command(  # noqa: PLR0913 - one argument per option
             click.echo("\n\n".join(statements))
             return
         warn_of_waiting_calls(url)
-    _print(report, shape)
+    _print(report, shape, chart=chart)
 
 
 def _read(
@@ -115,11 +121,12 @@ def _read(
     return run_steps(connection, compared_steps(request) if compare else report_steps(request))
 
 
-def _print(report: Report, shape: str) -> None:
+def _print(report: Report, shape: str, *, chart: bool) -> None:
     """Print the report, and on standard error what its format has no place for."""
+    from tokenledger_exporter.render.chart import render_chart
     from tokenledger_exporter.render.report import render
 
-    click.echo(render(report, shape), nl=False)
+    click.echo(render_chart(report) if chart else render(report, shape), nl=False)
     if shape == "csv":
         warn(report.coverage.sentence)
     for note in report.notes:

@@ -88,9 +88,7 @@ class Run:
     @property
     def ended_at(self) -> datetime:
         """When its last call ended; a call without an end counts with its start."""
-        last: datetime = max(
-            step.call["ended_at"] or step.call["timestamp"] for step in self.steps
-        )
+        last: datetime = max(step.call["ended_at"] or step.call["timestamp"] for step in self.steps)
         return last
 
 

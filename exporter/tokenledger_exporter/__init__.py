@@ -1,9 +1,22 @@
-"""Turns spans into priced rows in Postgres, and rows into reports."""
+"""Turns spans into priced rows in Postgres, and rows into reports.
 
-from tokenledger_exporter.recorder.sdk_import import load_sdk
+`LedgerSpanExporter` is imported on first use: it needs OpenTelemetry's SDK, which takes most of the
+start of a command that only reads the ledger.
+"""
 
-load_sdk()
+from __future__ import annotations
 
-from tokenledger_exporter.recorder.exporter import LedgerSpanExporter  # noqa: E402 - after its SDK
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.recorder.exporter import LedgerSpanExporter
 
 __all__ = ["LedgerSpanExporter"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a class, or no attribute
+    if name != "LedgerSpanExporter":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from tokenledger_exporter.recorder.exporter import LedgerSpanExporter  # noqa: PLC0415
+
+    return LedgerSpanExporter

@@ -31,6 +31,8 @@ def _command(command: click.Command, context: click.Context, level: int) -> Iter
         yield f"{'#' * (level - 1)} {context.command_path}\n"
         yield f"{code(usage)}\n"
         yield f"{escaped(_paragraphs(command.help or ''))}\n"
+        if command.epilog and not isinstance(command, click.Group):
+            yield f"Example: {code(command.epilog.removeprefix('Example: '))}\n"
         if options := _options(command, context):
             yield options
     if isinstance(command, click.Group):

@@ -8,6 +8,7 @@ import click
 
 from tokenledger_exporter.cli.commands import (
     calls,
+    completion,
     dashboard,
     db,
     demo,
@@ -27,7 +28,10 @@ from tokenledger_exporter.cli.commands.live import runs, tail
 from tokenledger_exporter.cli.group import without_password
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    epilog="Example: tokenledger report --by feature --since 7d",
+)
 @click.version_option(version_of("tokenledger-otel"), prog_name="tokenledger")
 def main() -> None:
     """Track what your LLM calls cost, in your own Postgres."""
@@ -35,6 +39,7 @@ def main() -> None:
 
 _MODULES = (
     calls,
+    completion,
     dashboard,
     db,
     demo,

@@ -25,7 +25,7 @@ _OPTIONAL: Final = ("user", "feature")
 _WHOLE: Final = ("id", "time")
 
 
-@click.command("calls")
+@click.command("calls", epilog="Example: tokenledger calls --where user=user_123 --since yesterday")
 @click.option("--since", default="7d", help="Start of the period: 7d, 24h, today, 2026-11-01 ...")
 @click.option("--until", default="now", help=UNTIL_HELP)
 @month_option

@@ -39,7 +39,9 @@ def _rate_options(command: Callable[P, None]) -> Callable[P, None]:
     return command
 
 
-@click.command("set")
+@click.command(
+    "set", epilog="Example: tokenledger prices set openai acme-7b --input 0.5 --output 1.5"
+)
 @click.argument("provider", required=False)
 @click.argument("model", required=False)
 @click.option("--provider", "discount_provider", help="Provider that --discount applies to.")
@@ -94,7 +96,7 @@ def set_price(  # noqa: PLR0913 - one argument per option
         say(f"{added.price_id} {verb} valid from {first}")
 
 
-@click.command("import")
+@click.command("import", epilog="Example: tokenledger prices import prices.csv")
 @click.argument("file", type=click.File("r", encoding="utf-8-sig"))
 @database_option
 @explained
@@ -115,7 +117,7 @@ def import_file(*, file: TextIO, database_url: str | None) -> None:
     say(f"{counted(new, 'new price sheet')}, {len(added) - new} already existed")
 
 
-@click.command("prefer-reported")
+@click.command("prefer-reported", epilog="Example: tokenledger prices prefer-reported openrouter")
 @click.argument("provider", required=False)
 @click.option("--off", is_flag=True, help="Go back to the price list.")
 @database_option

@@ -38,12 +38,12 @@ class _Aliased(click.Group):
         return (command.name if command else None), command, rest
 
 
-@click.group("db", cls=_Aliased)
+@click.group("db", cls=_Aliased, epilog="Example: tokenledger db migrate")
 def command() -> None:
     """Create and check the ledger's tables (aliases: init, upgrade, current, history)."""
 
 
-@command.command()
+@command.command(epilog="Example: tokenledger db migrate")
 @database_option
 @explained
 def migrate(database_url: str | None) -> None:
@@ -72,7 +72,7 @@ def migrate(database_url: str | None) -> None:
         say(f"{status.sentence}; next: record calls, then 'tokenledger report'", *_NEXT)
 
 
-@command.command()
+@command.command(epilog="Example: tokenledger db status")
 @database_option
 @explained
 def status(database_url: str | None) -> None:
@@ -86,7 +86,7 @@ def status(database_url: str | None) -> None:
         fail(schema.sentence, FINDINGS)
 
 
-@command.command("sql")
+@command.command("sql", epilog="Example: tokenledger db sql > ledger.sql")
 @explained
 def print_script() -> None:
     """Print the schema and the list prices as one script for a SQL editor, such as Supabase's."""
@@ -95,7 +95,7 @@ def print_script() -> None:
     click.echo(install.install_script(), nl=False)
 
 
-@command.command("roles")
+@command.command("roles", epilog="Example: tokenledger db roles --prefix tokenledger")
 @click.option("--prefix", default="tokenledger", help="Prefix of the role names.")
 @click.option("--sql", "only_print", is_flag=True, help="Print the SQL without running it.")
 @click.option(
@@ -150,7 +150,7 @@ def make_roles(  # noqa: PLR0913 - one argument per option
     )
 
 
-@command.command("import-v0")
+@command.command("import-v0", epilog="Example: tokenledger db import-v0")
 @database_option
 @explained
 def import_older(database_url: str | None) -> None:

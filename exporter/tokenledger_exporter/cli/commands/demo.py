@@ -7,7 +7,7 @@ import sys
 import click
 
 
-@click.command("demo")
+@click.command("demo", epilog="Example: tokenledger demo")
 def command() -> None:
     """Run a sample app against a temporary Postgres and print what it cost.
 

@@ -12,7 +12,7 @@ from tokenledger_exporter.cli.database import database_option, open_database
 from tokenledger_exporter.cli.exit_codes import FINDINGS, UNREACHABLE, explained, say
 
 
-@click.command("doctor")
+@click.command("doctor", epilog="Example: tokenledger doctor --verify-rollups")
 @click.option(
     "--format",
     "shape",

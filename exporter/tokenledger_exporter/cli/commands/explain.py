@@ -10,7 +10,7 @@ from tokenledger_exporter.cli.database import database_option, ledger_connection
 from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail
 
 
-@click.command("explain")
+@click.command("explain", epilog="Example: tokenledger explain 01a20298-6851")
 @click.argument("event_id")
 @click.option(
     "--format",

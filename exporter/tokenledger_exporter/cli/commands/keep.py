@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.maintenance.runner import Round
 
 
-@click.command("keep")
+@click.command("keep", epilog="Example: tokenledger keep --every 60")
 @click.option(
     "--every",
     "every_seconds",

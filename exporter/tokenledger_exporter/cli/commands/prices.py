@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.render.table import Cell
 
 
-@click.group("prices")
+@click.group("prices", epilog="Example: tokenledger prices list --provider openai --model gpt-4o")
 def command() -> None:
     """Show and set the prices of models: list prices and custom prices."""
 
@@ -35,7 +35,7 @@ command.add_command(custom_prices.import_file)
 command.add_command(custom_prices.prefer_reported)
 
 
-@command.command()
+@command.command(epilog="Example: tokenledger prices update")
 @database_option
 @explained
 def update(database_url: str | None) -> None:
@@ -53,7 +53,7 @@ def update(database_url: str | None) -> None:
         say(f"no new prices: the ledger has those of {package}")
 
 
-@command.command("list")
+@command.command("list", epilog="Example: tokenledger prices list --provider openai --model gpt-4o")
 @click.option("--provider", help="Only this provider.")
 @click.option("--model", help="Only price sheets that match this model name.")
 @click.option("--at", default="now", help="Day to list prices for: today, 2026-11-01 ...")
@@ -83,7 +83,7 @@ def list_prices(
         fail("no price matches; 'tokenledger prices list' without filters lists all", FINDINGS)
 
 
-@command.command()
+@command.command(epilog="Example: tokenledger prices show openai gpt-4o --at 2026-11-01")
 @click.argument("provider")
 @click.argument("model")
 @click.option("--at", default="now", help="Time of the call: now, 2026-11-01T09:30 ...")
@@ -112,7 +112,7 @@ def show(  # noqa: PLR0913 - one argument per option
         say(f"note: {note}", err=shape != "table")
 
 
-@command.command()
+@command.command(epilog="Example: tokenledger prices history openai gpt-4o")
 @click.argument("provider")
 @click.argument("model")
 @format_option
@@ -130,7 +130,7 @@ def history(*, provider: str, model: str, shape: str, database_url: str | None) 
     click.echo(render_rows(columns, rows, shape, optional=("source",)), nl=False)
 
 
-@command.command()
+@command.command(epilog="Example: tokenledger prices diff --provider openai")
 @click.option("--provider", help="Only this provider.")
 @format_option
 @database_option
@@ -154,7 +154,7 @@ def diff(*, provider: str | None, shape: str, database_url: str | None) -> None:
     warn("the ledger has the prices of the installed package")
 
 
-@command.command()
+@command.command(epilog="Example: tokenledger prices doubt --provider openai")
 @click.option(
     "--against",
     metavar="FILE",
@@ -204,7 +204,7 @@ def doubt(  # noqa: PLR0913 - one argument per option
     warn(f"{counts}; every difference was judged" if rows else "no price differs")
 
 
-@command.command()
+@command.command(epilog="Example: tokenledger prices missing --since 30d")
 @click.option("--since", default="2015-01-01", help="Start of the period: 30d, 2026-11-01 ...")
 @click.option("--until", default="now", help=UNTIL_HELP)
 @format_option
@@ -233,7 +233,7 @@ def missing(*, since: str, until: str, shape: str, database_url: str | None) -> 
     warn("every call has a price")
 
 
-@command.command()
+@command.command(epilog="Example: tokenledger prices quote usage.json")
 @click.argument("file", type=click.File("r", encoding="utf-8"), default="-")
 @click.option(
     "--format", "shape", default="json", type=click.Choice(["json"]), help="Output format."

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.maintenance.purge import Purged
 
 
-@click.command("purge")
+@click.command("purge", epilog="Example: tokenledger purge --user user_123 --simulate")
 @click.option("--project", help="Only calls of this project.")
 @click.option("--user", help="Only calls of this user.")
 @click.option("--organization", help="Only calls of this organization.")
@@ -78,7 +78,7 @@ def command(  # noqa: PLR0913 - one argument per option
     say(_summary(purged))
 
 
-@click.command("erase")
+@click.command("erase", epilog="Example: tokenledger erase --user user_123")
 @click.option("--user", required=True, help="User id to replace, exactly as the app sent it.")
 @database_option
 @explained

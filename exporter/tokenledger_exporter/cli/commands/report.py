@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.queries.report import Report, ReportRequest
 
 
-@click.command("report")
+@click.command("report", epilog="Example: tokenledger report --by feature,model --since 7d --chart")
 @click.option("--by", default="model", help="Dimensions, comma-separated.")
 @click.option("--since", default="7d", help="Start of the period: 7d, 24h, today, 2026-11-01 ...")
 @click.option("--until", default="now", help=UNTIL_HELP)

@@ -20,7 +20,9 @@ _STATUSES: Final = ("priced", "reported", "partial", "estimated", "unpriced")
 _COLUMNS: Final = ("provider", "model", "rows", "filled", "old_usd", "new_usd", "difference_usd")
 
 
-@click.command("reprice")
+@click.command(
+    "reprice", epilog="Example: tokenledger reprice --since 30d --status unpriced --dry-run"
+)
 @click.option("--since", required=True, help="Start of the period: 30d, 2026-11-01 ...")
 @click.option("--until", default="now", help=UNTIL_HELP)
 @click.option("--model", "models", multiple=True, help="Only this model; repeatable.")

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from tokenledger_exporter.maintenance.retention import Retention
 
 
-@click.group("retention")
+@click.group("retention", epilog="Example: tokenledger retention set --keep 13mo")
 def command() -> None:
     """Set how long calls are kept and drop older months; by default, calls are kept forever."""
 
 
-@command.command("set")
+@command.command("set", epilog="Example: tokenledger retention set --keep 13mo")
 @click.option(
     "--keep",
     required=True,
@@ -61,7 +61,7 @@ def set_command(
         )
 
 
-@command.command("show")
+@command.command("show", epilog="Example: tokenledger retention show")
 @database_option
 @explained
 def show_command(*, database_url: str | None) -> None:
@@ -72,7 +72,7 @@ def show_command(*, database_url: str | None) -> None:
         say(_sentence(show_retention(url)))
 
 
-@command.command("run")
+@command.command("run", epilog="Example: tokenledger retention run --simulate")
 @click.option("--simulate", is_flag=True, help="List the months without dropping them.")
 @database_option
 @explained

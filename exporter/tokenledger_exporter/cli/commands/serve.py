@@ -11,7 +11,7 @@ from tokenledger_exporter.errors import InvalidRequestError
 _PREFIX = "TOKENLEDGER_SERVER_"
 
 
-@click.command("serve")
+@click.command("serve", epilog="Example: tokenledger serve --port 4318")
 @click.option("--host", default="127.0.0.1", envvar=f"{_PREFIX}HOST", help="Address to listen on.")
 @click.option("--port", default=4318, envvar=f"{_PREFIX}PORT", help="Port for OTLP/HTTP.")
 @click.option(

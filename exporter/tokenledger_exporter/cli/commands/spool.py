@@ -9,12 +9,12 @@ from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say
 from tokenledger_exporter.plain_text import counted
 
 
-@click.group("spool")
+@click.group("spool", epilog="Example: tokenledger spool drain")
 def command() -> None:
     """Manage the spool: calls on this machine that are not in the ledger yet."""
 
 
-@command.command()
+@command.command(epilog="Example: tokenledger spool drain")
 @database_option
 @explained
 def drain(database_url: str | None) -> None:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 import click
 
 
-@click.command("version")
+@click.command("version", epilog="Example: tokenledger version")
 def command() -> None:
     """Print the installed release."""
     click.echo(f"tokenledger {version('tokenledger-otel')}")

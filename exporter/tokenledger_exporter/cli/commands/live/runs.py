@@ -43,7 +43,7 @@ def _options(command: Callable[P, None]) -> Callable[P, None]:
     return command
 
 
-@click.command("trace")
+@click.command("trace", epilog="Example: tokenledger trace 0af76519")
 @click.argument("trace_id")
 @_options
 @explained
@@ -64,7 +64,7 @@ def trace(  # noqa: PLR0913 - one argument per option
     _show("trace", trace_id, (since, until), timezone, limit, shape, database_url)
 
 
-@click.command("session")
+@click.command("session", epilog="Example: tokenledger session conversation-42 --since 90d")
 @click.argument("session_id")
 @_options
 @explained

@@ -27,7 +27,7 @@ _PERIOD: Final = timedelta(days=7)
 _CLOCKS_DIFFER: Final = timedelta(minutes=1)
 
 
-@click.command("tail")
+@click.command("tail", epilog="Example: tokenledger tail -f --where team=ml")
 @click.option("-f", "--follow", is_flag=True, help="Wait for new calls; Ctrl-C ends it.")
 @click.option(
     "-n", "--lines", default=10, type=click.IntRange(min=0), help="How many past calls to print."

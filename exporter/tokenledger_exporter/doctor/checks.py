@@ -6,7 +6,7 @@ for its row and deletes the row.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.db.connection import describe, session
 from tokenledger_exporter.doctor.check import FAIL, OK, Check
@@ -22,8 +22,12 @@ from tokenledger_exporter.doctor.environment import (
 )
 from tokenledger_exporter.doctor.installation import check_installation
 from tokenledger_exporter.doctor.probe import check_synthetic_span
+from tokenledger_exporter.domain.progress import ignore_progress
 from tokenledger_exporter.errors import DatabaseUnreachableError, LedgerError
 from tokenledger_exporter.rollups.verify import days_of, rebuild, verify, weeks_of
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.domain.progress import OnProgress
 
 _MAX_NAMED: Final = 20
 
@@ -46,13 +50,15 @@ def examine(database_url: str) -> list[Check]:
     return checks
 
 
-def compare_rollups(database_url: str, *, repair: bool = False) -> list[Check]:
+def compare_rollups(
+    database_url: str, *, repair: bool = False, on_progress: OnProgress = ignore_progress
+) -> list[Check]:
     """Compare every roll-up with its calls; with `repair`, rebuild the days that differ.
 
     Raises:
         LedgerError: any error of the database.
     """
-    differences = verify(database_url)
+    differences = verify(database_url, on_progress)
     if not differences:
         return [Check("roll-ups", OK, "all roll-ups match their calls")]
     remedy = (

@@ -16,6 +16,7 @@ from uuid import UUID
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from tokenledger_exporter.domain.progress import ignore_progress
 from tokenledger_exporter.pricing.catalog.lookup import books_of
 from tokenledger_exporter.pricing.charge import COST_COLUMNS, charge
 from tokenledger_exporter.pricing.price_row import MONEY
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from tokenledger_exporter.domain.progress import OnProgress
     from tokenledger_exporter.rating.stored_call import StoredCall
 
 _SQL: Final = statements("reprice")
@@ -89,7 +91,12 @@ class Repricing:
 
 
 def reprice(
-    connection: psycopg.Connection[Any], selection: Selection, *, reason: str | None
+    connection: psycopg.Connection[Any],
+    selection: Selection,
+    *,
+    reason: str | None,
+    total: int | None = None,
+    on_progress: OnProgress = ignore_progress,
 ) -> Repricing:
     """Price rows again, one transaction per batch.
 
@@ -97,6 +104,8 @@ def reprice(
         connection: the ledger, with no transaction open.
         selection: which rows.
         reason: reason to record; `None` writes nothing.
+        total: how many rows these are, for `on_progress`.
+        on_progress: called after each batch.
     """
     result = Repricing()
     prices_of = books_of(connection)
@@ -113,7 +122,24 @@ def reprice(
         if reason is not None and changed:
             result.written += _write(connection, changed, reason)
             connection.commit()
+        on_progress(result.looked_at, total)
     return result
+
+
+def count_rows(connection: psycopg.Connection[Any], selection: Selection) -> int:
+    """How many rows a selection has."""
+    [(rows,)] = connection.execute(_SQL["count_candidates"], _filters(selection)).fetchall()
+    return int(rows)
+
+
+def _filters(selection: Selection) -> dict[str, Any]:
+    return {
+        "since": selection.since,
+        "until": selection.until,
+        "models": selection.models,
+        "providers": selection.providers,
+        "statuses": selection.statuses,
+    }
 
 
 def _batches(
@@ -123,11 +149,7 @@ def _batches(
     timestamp, event_id = _START
     while True:
         values = {
-            "since": selection.since,
-            "until": selection.until,
-            "models": selection.models,
-            "providers": selection.providers,
-            "statuses": selection.statuses,
+            **_filters(selection),
             "after_timestamp": timestamp,
             "after_event_id": event_id,
             "limit": BATCH_ROWS,

@@ -14,6 +14,7 @@ from psycopg import IsolationLevel, sql
 from psycopg.rows import class_row
 
 from tokenledger_exporter.db.connection import reading, session
+from tokenledger_exporter.domain.progress import ignore_progress
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.rollups import columns, refresh
 from tokenledger_exporter.sql import fill, fragment, statements
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     import psycopg
+
+    from tokenledger_exporter.domain.progress import OnProgress
 
 _SQL: Final = statements("rollups_verify")
 _DAY: Final = timedelta(days=1)
@@ -72,15 +75,21 @@ class Difference:
         )
 
 
-def verify(database_url: str) -> list[Difference]:
+def verify(database_url: str, on_progress: OnProgress = ignore_progress) -> list[Difference]:
     """Compare every sum with the calls in one snapshot, a day at a time.
+
+    Args:
+        database_url: the ledger.
+        on_progress: called with the days that are done, and all days.
 
     Raises:
         LedgerError: any error of the database.
     """
     differences: list[Difference] = []
     with reading(database_url) as connection, connection.transaction():
-        for (day,) in connection.execute(_SQL["days_to_check"]).fetchall():
+        days = connection.execute(_SQL["days_to_check"]).fetchall()
+        for done, (day,) in enumerate(days):
+            on_progress(done, len(days))
             cursor = connection.cursor(row_factory=class_row(Difference))
             differences += cursor.execute(_COMPARE, {"since": day, "until": day + _DAY})
         differences += wrong_weeks(connection)

@@ -43,6 +43,19 @@ WHERE
 ORDER BY event_id, timestamp
 LIMIT %(limit)s
 
+-- name: count_candidates
+-- How many rows there are to price again.
+SELECT count(*)
+FROM token_ledger_events
+WHERE
+    timestamp >= %(since)s
+    AND timestamp < %(until)s
+    AND (%(models)s::text[] IS NULL OR model = ANY(%(models)s) OR request_model = ANY(%(models)s))
+    AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s))
+    AND (%(statuses)s::text[] IS NULL OR cost_status = ANY(%(statuses)s))
+    AND (cost_status <> 'unmeasured' OR reported_cost_usd IS NOT NULL)
+    AND (cost_usd IS NULL OR price_id <> '')
+
 -- name: reprice
 -- Sets new costs of a batch of rows and records each change. A row that changed meanwhile stays as it is.
 WITH new_costs AS (

@@ -8,6 +8,7 @@ import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
 from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say, warn
+from tokenledger_exporter.cli.progress import Progress
 from tokenledger_exporter.plain_text import counted
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def import_older(database_url: str | None) -> None:
     """Copy the rows of TokenLedger 0.1 (token_ledger_events_v0); safe to run again."""
     from tokenledger_exporter.importers.tokenledger_v0 import import_older_rows
 
-    with open_database(database_url) as url:
+    with open_database(database_url) as url, Progress("copying rows"):
         counts = import_older_rows(url)
     say(f"copied {counted(counts.copied, 'row')} from token_ledger_events_v0")
     if counts.rejected:

@@ -10,6 +10,7 @@ import click
 
 from tokenledger_exporter.cli.database import database_option, open_database
 from tokenledger_exporter.cli.exit_codes import FINDINGS, UNREACHABLE, explained, say
+from tokenledger_exporter.cli.progress import Progress
 
 
 @click.command("doctor", epilog="Example: tokenledger doctor --verify-rollups")
@@ -37,7 +38,11 @@ def command(*, shape: str, verify_rollups: bool, repair: bool, database_url: str
     if repair and not verify_rollups:
         raise InvalidRequestError("--repair needs --verify-rollups")
     with open_database(database_url) as url:
-        checks = compare_rollups(url, repair=repair) if verify_rollups else examine(url)
+        if verify_rollups:
+            with Progress("comparing roll-ups", "days") as progress:
+                checks = compare_rollups(url, repair=repair, on_progress=progress.update)
+        else:
+            checks = examine(url)
     if shape == "json":
         document = {
             "schema_version": SCHEMA_VERSION,

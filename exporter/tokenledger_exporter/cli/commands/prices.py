@@ -15,6 +15,7 @@ from tokenledger_exporter.cli.database import (
 )
 from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, fail, say, warn
 from tokenledger_exporter.cli.period import UNTIL_HELP, read_period
+from tokenledger_exporter.cli.progress import Progress
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.plain_text import counted
 
@@ -44,8 +45,11 @@ def update(database_url: str | None) -> None:
 
     from tokenledger_exporter.pricing.catalog.genai_prices import import_package_prices
 
-    with ledger_connection(database_url) as connection:
-        added = import_package_prices(connection)
+    with (
+        ledger_connection(database_url) as connection,
+        Progress("loading prices", "prices") as progress,
+    ):
+        added = import_package_prices(connection, progress.update)
     package = f"genai-prices {version('genai-prices')}"
     if added:
         say(f"{counted(added, 'new price')} from {package}")

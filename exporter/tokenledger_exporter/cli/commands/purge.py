@@ -9,6 +9,7 @@ import click
 from tokenledger_exporter.cli.database import database_option, open_database
 from tokenledger_exporter.cli.exit_codes import explained, say, warn
 from tokenledger_exporter.cli.filters import conditions
+from tokenledger_exporter.cli.progress import Progress
 from tokenledger_exporter.plain_text import counted
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def erase_command(*, user: str, database_url: str | None) -> None:
 def _erase(database_url: str | None, user: str) -> None:
     from tokenledger_exporter.maintenance.erase import erase
 
-    with open_database(database_url) as url:
+    with open_database(database_url) as url, Progress("replacing the user id"):
         erased = erase(url, user)
     rows = {
         "call": erased.events,

@@ -9,6 +9,7 @@ import click
 from tokenledger_exporter.cli.database import database_option, format_option, ledger_connection
 from tokenledger_exporter.cli.exit_codes import explained, warn
 from tokenledger_exporter.cli.period import UNTIL_HELP, read_period
+from tokenledger_exporter.cli.progress import Progress
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.plain_text import counted
 
@@ -52,7 +53,7 @@ def command(  # noqa: PLR0913 - one argument per option
     keep their cost. A second run changes nothing.
     """
     from tokenledger_exporter.domain.provider_names import ledger_name
-    from tokenledger_exporter.maintenance.reprice import Selection, reprice
+    from tokenledger_exporter.maintenance.reprice import Selection, count_rows, reprice
     from tokenledger_exporter.render.table import render_rows
 
     start, end = read_period(since, until)
@@ -64,7 +65,11 @@ def command(  # noqa: PLR0913 - one argument per option
         statuses=_statuses(status),
     )
     with ledger_connection(database_url) as connection:
-        repricing = reprice(connection, selection, reason=None)
+        with Progress("calculating costs", "rows") as progress:
+            total = count_rows(connection, selection) if progress.is_shown else None
+            repricing = reprice(
+                connection, selection, reason=None, total=total, on_progress=progress.update
+            )
         text = render_rows(
             _COLUMNS,
             _rows(repricing),
@@ -77,7 +82,11 @@ def command(  # noqa: PLR0913 - one argument per option
         connection.rollback()
         if repricing.rows and not dry_run:
             reason = reason or f"tokenledger reprice --since {since}"
-            repricing = reprice(connection, selection, reason=reason)
+            total = repricing.looked_at
+            with Progress("repricing", "rows") as progress:
+                repricing = reprice(
+                    connection, selection, reason=reason, total=total, on_progress=progress.update
+                )
     warn(_sentence(repricing, dry_run=dry_run))
 
 

@@ -28,6 +28,7 @@ from genai_prices.types import (
 )
 from psycopg.sql import Literal
 
+from tokenledger_exporter.domain.progress import ignore_progress
 from tokenledger_exporter.pricing.book import STANDARD_TIER, tier_at
 from tokenledger_exporter.pricing.catalog.corrected_list import corrected
 from tokenledger_exporter.pricing.price_row import LISTED, PriceRow
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
         ModelInfo,
         ModelPrice,
     )
+
+    from tokenledger_exporter.domain.progress import OnProgress
 
     _Rate = tuple[str, int, Decimal, int]
     _Period = tuple[date | None, date | None, time | None, time | None]
@@ -140,13 +143,16 @@ def _listed_rows() -> Iterator[PriceRow]:
                 yield from _model_rows(provider.id, model, position * _RESOLD_ORDER + order)
 
 
-def import_package_prices(connection: psycopg.Connection[Any]) -> int:
+def import_package_prices(
+    connection: psycopg.Connection[Any], on_progress: OnProgress = ignore_progress
+) -> int:
     """Add the package's prices to the connected ledger; returns the number of new rows."""
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute(_SQL["stage"])
         with cursor.copy(_SQL["copy_staged"]) as copy:
-            for row in package_rows():
+            for done, row in enumerate(package_rows(), start=1):
                 copy.write_row(_values(row))
+                on_progress(done, None)
         cursor.execute(_SQL["refresh_known"])
         cursor.execute(_SQL["outdate_unlisted"], {})
         return cursor.execute(_SQL["add_staged"]).rowcount

@@ -24,7 +24,7 @@ from tokenledger_exporter.cli.commands import (
     spool,
     version,
 )
-from tokenledger_exporter.cli.commands.live import runs, tail
+from tokenledger_exporter.cli.commands.live import runs, tail, top
 from tokenledger_exporter.cli.group import without_password
 
 
@@ -54,6 +54,7 @@ _MODULES = (
     serve,
     spool,
     tail,
+    top,
     version,
 )
 

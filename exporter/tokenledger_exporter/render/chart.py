@@ -53,12 +53,18 @@ def render_chart(report: Report) -> str:
     A report by hour, day or month has a line of marks for each of its other groups.
     """
     columns = [column for column in columns_of(report) if column.title not in _LEFT_OUT]
+    table = draw_table(with_bars(report, columns))
+    return "".join((table, *_sparklines(report), lines_below(report)))
+
+
+def with_bars(report: Report, columns: Sequence[Column]) -> list[Column]:
+    """The columns of a report, followed by one with a bar for each group."""
     costs = [row.known_cost_usd for row in body(report)]
+    if not report.by or not any(costs):
+        return list(columns)
     width = min(room_beside(columns), _MAX_BAR_WIDTH)
-    if report.by and any(costs):
-        bars = _bars(costs, max(width, _MIN_BAR_WIDTH))
-        columns.append(Column(title="", cells=bars, is_whole=True))
-    return "".join((draw_table(columns), *_sparklines(report), lines_below(report)))
+    bars = _bars(costs, max(width, _MIN_BAR_WIDTH))
+    return [*columns, Column(title="", cells=bars, is_whole=True)]
 
 
 def _bars(costs: Sequence[_Amount], width: int) -> list[str]:

@@ -189,8 +189,13 @@ def columns_of(report: Report) -> list[Column]:
     return [*labels, *columns]
 
 
+def marked_cost(row: ReportRow) -> str:
+    """The cost of a row as a table shows it."""
+    return _marked(_rounded(row.known_cost_usd), row.coverage)
+
+
 def _shown_figures(row: ReportRow) -> dict[str, str]:
-    figures = {"cost $": _marked(_rounded(row.known_cost_usd), row.coverage)}
+    figures = {"cost $": marked_cost(row)}
     if row.previous_cost_usd is not None:
         before = _rounded(row.known_previous_cost_usd)
         figures["before $"] = _marked(before, row.previous_coverage)

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from importlib.metadata import version as version_of
 
 import click
 
@@ -24,7 +23,7 @@ from tokenledger_exporter.cli.commands import (
     spool,
     version,
 )
-from tokenledger_exporter.cli.commands.live import runs, tail, top
+from tokenledger_exporter.cli.commands.live import runs, statusline, tail, top
 from tokenledger_exporter.cli.group import without_password
 
 
@@ -32,7 +31,7 @@ from tokenledger_exporter.cli.group import without_password
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
     epilog="Example: tokenledger report --by feature --since 7d",
 )
-@click.version_option(version_of("tokenledger-otel"), prog_name="tokenledger")
+@click.version_option(package_name="tokenledger-otel", prog_name="tokenledger")
 def main() -> None:
     """Track what your LLM calls cost, in your own Postgres."""
 
@@ -53,6 +52,7 @@ _MODULES = (
     retention,
     serve,
     spool,
+    statusline,
     tail,
     top,
     version,

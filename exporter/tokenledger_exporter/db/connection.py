@@ -16,7 +16,7 @@ import msgspec
 import psycopg
 from psycopg import errors as pg_errors
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import set_json_loads
 
 from tokenledger_exporter.db.database_url import libpq_url, url_fault
@@ -263,6 +263,15 @@ def _sentence(error: psycopg.Error) -> str:
             "nothing was changed"
         )
     return ""
+
+
+def with_connect_timeout(database_url: str, seconds: int) -> str:
+    """The connection string with another timeout of a connection attempt; at least 2 seconds."""
+    try:
+        return make_conninfo(libpq_url(database_url), connect_timeout=seconds)
+    except psycopg.ProgrammingError:
+        # The attempt itself says what is wrong.
+        return database_url
 
 
 def describe(database_url: str) -> str:

@@ -41,3 +41,7 @@ SELECT {columns}, token_ledger_cost_differs(reported_cost_usd, cost_usd) AS cost
 FROM token_ledger_events
 WHERE timestamp >= %(since)s AND timestamp < %(until)s AND {column} = %(run_id)s
 ORDER BY timestamp, event_id
+
+-- name: limit_statement_time
+-- A prompt waits for these statements: they give up after two seconds.
+SET LOCAL statement_timeout = '2s'

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 import click
 
 
 @click.command("version", epilog="Example: tokenledger version")
 def command() -> None:
     """Print the installed release."""
+    from importlib.metadata import version
+
     click.echo(f"tokenledger {version('tokenledger-otel')}")

@@ -1,4 +1,4 @@
-"""Renders rows as a table, CSV or JSON; money is text with all its digits."""
+"""Renders rows as a table, CSV, JSON or Markdown; money is text with all its digits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger_exporter.plain_text import csv_cell, visible
+from tokenledger_exporter.plain_text import csv_cell, markdown_cell, visible
 from tokenledger_exporter.queries.report import SCHEMA_VERSION
 from tokenledger_exporter.render.columns import Column, draw_table
 
@@ -34,7 +34,7 @@ def render_rows(
     Args:
         columns: what to print of each row, in order.
         rows: the rows; a table shows `None` as a dash and leaves out columns without content.
-        shape: table (empty text if there are no rows), csv or json.
+        shape: table (empty text if there are no rows), csv, json or md.
         optional: columns that a table leaves out if there is no room.
         whole: columns whose text a table never breaks.
         more: more fields of the JSON document.
@@ -48,6 +48,8 @@ def render_rows(
         return json.dumps(document, indent=2) + "\n"
     if shape == "csv":
         return write_csv(columns, ([row[name] for name in columns] for row in rows))
+    if shape == "md":
+        return _markdown(columns, rows)
     return _table(columns, rows, optional, whole) if rows else ""
 
 
@@ -61,6 +63,23 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
             ["" if c is None else csv_cell(c) if isinstance(c, str) else c for c in row]
         )
     return text.getvalue()
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> str:
+    """A Markdown table with every column; what is not known is a dash."""
+    is_number = [
+        any(row[name] for row in rows) and all(_is_number(row[name]) for row in rows)
+        for name in columns
+    ]
+    lines = [
+        [markdown_cell(name) for name in columns],
+        ["---:" if number else "---" for number in is_number],
+        *(
+            ["-" if row[name] in {None, ""} else markdown_cell(str(row[name])) for name in columns]
+            for row in rows
+        ),
+    ]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def _table(

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tokenledger_exporter.cli.database import database_option, format_option, open_database
+from tokenledger_exporter.cli.database import database_option, open_database
 from tokenledger_exporter.cli.exit_codes import explained, warn
 from tokenledger_exporter.cli.filters import conditions, where_option
+from tokenledger_exporter.cli.output import check_output, output_option, write_output
 from tokenledger_exporter.cli.period import UNTIL_HELP, month_option, read_period, timezone_option
 from tokenledger_exporter.cli.waiting import warn_of_waiting_calls
 
@@ -32,7 +33,14 @@ _WHOLE: Final = ("id", "time")
 @where_option
 @timezone_option
 @click.option("--limit", default=20, type=click.IntRange(min=1), help="Maximum number of calls.")
-@format_option
+@click.option(
+    "--format",
+    "shape",
+    default="table",
+    type=click.Choice(["table", "csv", "json", "md", "parquet"]),
+    help="Output format; parquet needs the extra 'archive'.",
+)
+@output_option
 @database_option
 @explained
 def command(  # noqa: PLR0913 - one argument per option
@@ -44,38 +52,48 @@ def command(  # noqa: PLR0913 - one argument per option
     timezone: str,
     limit: int,
     shape: str,
+    output: str | None,
     database_url: str | None,
 ) -> None:
     """List single calls, newest first, with their ids, tokens and costs.
 
-    A table shortens ids; 'tokenledger explain' takes the short form too. CSV and JSON have more
-    columns.
+    A table shortens ids; 'tokenledger explain' takes the short form too. The other formats have
+    more columns.
     """
     from tokenledger_exporter.db.connection import reading
     from tokenledger_exporter.db.dimensions import zone_of
-    from tokenledger_exporter.queries.calls import CALL_COLUMNS, newest_calls
-    from tokenledger_exporter.render.calls import plain_call
-    from tokenledger_exporter.render.columns import terminal_width
-    from tokenledger_exporter.render.table import render_rows
+    from tokenledger_exporter.queries.calls import newest_calls
 
+    check_output(shape, output)
     zone = zone_of(timezone)
     start, end = read_period(since, until, month, zone)
     with open_database(database_url) as url:
         with reading(url) as connection:
             calls = newest_calls(connection, start, end, conditions(where), limit)
         warn_of_waiting_calls(url)
-    if shape == "table":
-        is_wide = terminal_width() >= _WIDE
-        rows = [_shown(call, zone, is_wide=is_wide) for call in calls]
-        text = render_rows(_SHOWN, rows, shape, optional=_OPTIONAL, whole=_WHOLE)
-    else:
-        text = render_rows(CALL_COLUMNS, [plain_call(call) for call in calls], shape)
-    click.echo(text, nl=False)
+    write_output(_content(calls, shape, zone), output)
     if not calls:
         warn("no calls match")
     elif len(calls) == limit:
         subject = "this is the newest call" if limit == 1 else f"these are the newest {limit:,}"
         warn(f"{subject}; --limit shows more")
+
+
+def _content(calls: list[dict[str, Any]], shape: str, zone: tzinfo) -> str | bytes:
+    from tokenledger_exporter.queries.calls import CALL_COLUMNS
+    from tokenledger_exporter.render.calls import plain_call
+    from tokenledger_exporter.render.columns import terminal_width
+    from tokenledger_exporter.render.table import render_rows
+
+    if shape == "parquet":
+        from tokenledger_exporter.render.parquet import calls_parquet
+
+        return calls_parquet(calls)
+    if shape == "table":
+        is_wide = terminal_width() >= _WIDE
+        rows = [_shown(call, zone, is_wide=is_wide) for call in calls]
+        return render_rows(_SHOWN, rows, shape, optional=_OPTIONAL, whole=_WHOLE)
+    return render_rows(CALL_COLUMNS, [plain_call(call) for call in calls], shape)
 
 
 def _shown(call: dict[str, Any], zone: tzinfo, *, is_wide: bool) -> dict[str, Cell]:

@@ -9,6 +9,7 @@ import click
 from tokenledger_exporter.cli.database import database_option, open_database
 from tokenledger_exporter.cli.exit_codes import explained, warn
 from tokenledger_exporter.cli.filters import conditions, where_option
+from tokenledger_exporter.cli.output import check_output, output_option, write_output
 from tokenledger_exporter.cli.period import UNTIL_HELP, month_option, read_period, timezone_option
 from tokenledger_exporter.cli.waiting import warn_of_waiting_calls
 
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
     "--format",
     "shape",
     default="table",
-    type=click.Choice(["table", "csv", "json", "md"]),
-    help="Output format.",
+    type=click.Choice(["table", "csv", "json", "md", "parquet"]),
+    help="Output format; parquet needs the extra 'archive'.",
 )
+@output_option
 @click.option("--as-of", metavar="TIME", help="Report what the ledger contained at TIME.")
 @click.option(
     "--as-if",
@@ -63,6 +65,7 @@ def command(  # noqa: PLR0913 - one argument per option
     sort: str | None,
     limit: int,
     shape: str,
+    output: str | None,
     as_of: str | None,
     as_if: str | None,
     where: tuple[str, ...],
@@ -86,6 +89,7 @@ def command(  # noqa: PLR0913 - one argument per option
         )
     if chart and shape != "table":
         raise InvalidRequestError(f"--chart draws a table: leave out --format {shape}")
+    check_output(shape, output)
     zone = zone_of(timezone)
     start, end = read_period(since, until, month, zone)
     names = [name.strip() for name in by.split(",") if name.strip()]
@@ -106,7 +110,7 @@ def command(  # noqa: PLR0913 - one argument per option
             click.echo("\n\n".join(statements))
             return
         warn_of_waiting_calls(url)
-    _print(report, shape, chart=chart)
+    _print(report, shape, output, chart=chart)
 
 
 def _read(
@@ -121,13 +125,20 @@ def _read(
     return run_steps(connection, compared_steps(request) if compare else report_steps(request))
 
 
-def _print(report: Report, shape: str, *, chart: bool) -> None:
+def _print(report: Report, shape: str, output: str | None, *, chart: bool) -> None:
     """Print the report, and on standard error what its format has no place for."""
     from tokenledger_exporter.render.chart import render_chart
     from tokenledger_exporter.render.report import render
 
-    click.echo(render_chart(report) if chart else render(report, shape), nl=False)
-    if shape == "csv":
+    content: str | bytes
+    if shape == "parquet":
+        from tokenledger_exporter.render.parquet import report_parquet
+
+        content = report_parquet(report)
+    else:
+        content = render_chart(report) if chart else render(report, shape)
+    write_output(content, output)
+    if shape in {"csv", "parquet"}:
         warn(report.coverage.sentence)
     for note in report.notes:
         warn(f"note: {note}")

@@ -7,7 +7,6 @@ import click
 
 from tokenledger_exporter.cli.commands import (
     calls,
-    completion,
     dashboard,
     db,
     demo,
@@ -24,6 +23,7 @@ from tokenledger_exporter.cli.commands import (
     version,
 )
 from tokenledger_exporter.cli.commands.live import runs, statusline, tail, top
+from tokenledger_exporter.cli.commands.setup import completion, init
 from tokenledger_exporter.cli.group import without_password
 
 
@@ -44,6 +44,7 @@ _MODULES = (
     demo,
     doctor,
     explain,
+    init,
     keep,
     prices,
     purge,

@@ -86,7 +86,10 @@ def test_any_format_can_be_written_to_a_file(tmp_path: Path) -> None:
 
 
 def test_parquet_without_pyarrow_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    def find_nothing(_name: str) -> None:
+        return
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_nothing)
     result = run("report", "--format", "parquet")
     assert result.exit_code == 2
     assert result.stderr == (

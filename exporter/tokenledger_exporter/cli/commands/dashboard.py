@@ -11,7 +11,7 @@ from tokenledger_exporter.errors import InvalidRequestError
 _PREFIX = "TOKENLEDGER_DASHBOARD_"
 
 
-@click.command("dashboard")
+@click.command("dashboard", epilog="Example: tokenledger dashboard --port 8765")
 @click.option("--host", default="127.0.0.1", envvar=f"{_PREFIX}HOST", help="Address to listen on.")
 @click.option("--port", default=8765, envvar=f"{_PREFIX}PORT", help="Port; 0 is any free one.")
 @click.option(

@@ -22,7 +22,7 @@ class Progress:
     """A line on standard error: how much is done, how fast, and how long the rest takes.
 
     It is drawn by a thread, so that it moves while one statement runs. Nothing is written if
-    standard error is no terminal, or if the work is done within two seconds.
+    standard error is not a terminal, or if the work is done within two seconds.
 
     Args:
         title: what is done, such as `repricing`.
@@ -50,7 +50,7 @@ class Progress:
 
     @property
     def is_shown(self) -> bool:
-        """Whether somebody can see it; a total that takes time to count is only for them."""
+        """Whether a person can see it; a total that takes time to count is only for a person."""
         return self._stream.isatty()
 
     def __enter__(self) -> Self:

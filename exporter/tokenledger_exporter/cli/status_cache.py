@@ -27,7 +27,7 @@ class CachedStatus:
         month: the cost of the month as shown.
         day: which day is meant, such as 2026-11-28.
         read_at: when both were read, in seconds since 1970.
-        tried_at: when the database was asked last, also in vain.
+        tried_at: when the database was asked last, whether or not it answered.
     """
 
     today: str
@@ -68,7 +68,7 @@ def read_status(file: Path | None) -> CachedStatus | None:
 
 
 def write_status(file: Path | None, status: CachedStatus) -> None:
-    """Replace the last status; a full or read-only disk is no error."""
+    """Replace the last status; a full or read-only disk raises nothing."""
     if file is None:
         return
     try:

@@ -19,7 +19,7 @@ from tokenledger_exporter.render.columns import (
     Column,
     can_show,
     draw_table,
-    room_beside,
+    remaining_room,
     terminal_width,
 )
 from tokenledger_exporter.render.report import body, columns_of, lines_below
@@ -62,7 +62,7 @@ def with_bars(report: Report, columns: Sequence[Column]) -> list[Column]:
     costs = [row.known_cost_usd for row in body(report)]
     if not report.by or not any(costs):
         return list(columns)
-    width = min(room_beside(columns), _MAX_BAR_WIDTH)
+    width = min(remaining_room(columns), _MAX_BAR_WIDTH)
     bars = _bars(costs, max(width, _MIN_BAR_WIDTH))
     return [*columns, Column(title="", cells=bars, is_whole=True)]
 

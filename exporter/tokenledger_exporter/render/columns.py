@@ -63,8 +63,8 @@ def terminal_width() -> int:
     return Console().width
 
 
-def room_beside(columns: Sequence[Column]) -> int:
-    """How wide a further column can be if nothing is folded; less than 0 if there is no room."""
+def remaining_room(columns: Sequence[Column]) -> int:
+    """How wide one more column can be if nothing is folded; less than 0 if there is no room."""
     widths = [column.natural_width(stacks_title=False) for column in columns]
     return terminal_width() - _sum([*widths, 0])
 

@@ -96,7 +96,7 @@ def _columns(run: Run, shown: Sequence[Step]) -> list[Column]:
         "tokens": f"{sum(row['total_tokens'] or 0 for row in all_rows):,}",
         "cost $": _amount(all_rows),
     }
-    kept = ("#", "model", "tokens", "cost $")
+    always = ("#", "model", "tokens", "cost $")
     return [
         Column(
             title=title,
@@ -107,7 +107,7 @@ def _columns(run: Run, shown: Sequence[Step]) -> list[Column]:
             is_optional=title in {"start", "took", "feature", "agent"},
         )
         for title in lines[0]
-        if title in kept or any(line[title] for line in lines)
+        if title in always or any(line[title] for line in lines)
     ]
 
 

@@ -46,7 +46,7 @@ class Step:
 
     Args:
         call: its row.
-        parts: its further rows.
+        parts: its other rows.
         depth: how many calls of the run enclose it.
     """
 

@@ -256,6 +256,13 @@ INPUT_CHARACTERS: Final = "tokenledger.usage.input_characters"
 IMAGES: Final = "tokenledger.usage.images"
 """The number of images in the answer. Integer. Our instrumentors."""
 
+VIDEO_INPUT_TOKENS: Final = "tokenledger.usage.video_input_tokens"
+"""Input tokens that are video, included in the input. Integer, tokens. Our instrumentors."""
+
+UNKNOWN_CACHE_LIFETIMES: Final = "tokenledger.usage.unknown_cache_lifetimes"
+"""True if the emitter does not say how long its cache writes are kept. Boolean. Claude Code's
+logs."""
+
 FURTHER_USAGE: Final = "tokenledger.usage.further"
 """What an answer bills at the rates of other models, in addition to its counts: a list of usage
 objects, each with its `type` and its `model`. String, JSON. Our instrumentors, at the end."""

@@ -219,6 +219,9 @@ PYDANTIC_AUDIO_PROMPT: Final = "gen_ai.usage.details.audio_prompt_tokens"
 PYDANTIC_IMAGE_PROMPT: Final = "gen_ai.usage.details.image_prompt_tokens"
 """Images in Gemini's prompt. Integer, tokens. Pydantic AI."""
 
+PYDANTIC_VIDEO_PROMPT: Final = "gen_ai.usage.details.video_prompt_tokens"
+"""Input tokens that are video. Integer, tokens."""
+
 PYDANTIC_CACHED_AUDIO: Final = "gen_ai.usage.details.cache_audio_read_tokens"
 """Audio in the cache reads. Integer, tokens. Pydantic AI."""
 

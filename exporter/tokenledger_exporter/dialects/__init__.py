@@ -7,7 +7,12 @@ them.
 
 from __future__ import annotations
 
-from tokenledger_exporter.dialects.call import CallFacts, missing_usage, name_to_price
+from tokenledger_exporter.dialects.call import (
+    CallFacts,
+    input_of_other_kinds,
+    missing_usage,
+    name_to_price,
+)
 from tokenledger_exporter.dialects.read import read_call
 
-__all__ = ["CallFacts", "missing_usage", "name_to_price", "read_call"]
+__all__ = ["CallFacts", "input_of_other_kinds", "missing_usage", "name_to_price", "read_call"]

@@ -48,7 +48,8 @@ def attribution_columns(
     """
     columns = _EMPTY.copy()
     for column, text in span_columns.items():
-        columns[column] = text[: dimensions.MAX_VALUE_LENGTH]
+        if not text.isspace():
+            columns[column] = text[: dimensions.MAX_VALUE_LENGTH]
     for source in (record.inherited, header.defaults, record.resource):
         for attribute, value in source.items() if source else ():
             known = _COLUMN_OF.get(attribute)

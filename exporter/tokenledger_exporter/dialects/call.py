@@ -12,6 +12,7 @@ from tokenledger_semconv import attributes
 from tokenledger_semconv.usage.anthropic import iterations
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from decimal import Decimal
 
     from tokenledger_exporter.domain.span_record import AttributeValue
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # Operations without output tokens.
 _WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderation"})
+_NONE: Final[Mapping[str, int]] = {}
 _PRICED_BY_REQUEST: Final = frozenset({"aws", "huggingface"})
 _ITERATIONS: Final = "iterations"
 # Iterations that an answer's counts include: anthropic 2.14.0, types/beta/beta_usage.py.
@@ -118,6 +120,30 @@ class CallFacts(msgspec.Struct, frozen=True):
             if entry["type"] in _TURNS and (entry.get("model") or self.model) == self.model
         ]
         return min(turns) if len(turns) > 1 else None
+
+    @property
+    def input_of_other_kinds(self) -> Mapping[str, int]:
+        """Input tokens that may have another price than the one they get, by price kind."""
+        return input_of_other_kinds(self.details, self.tokens.cache_write_tokens)
+
+
+def input_of_other_kinds(
+    details: Mapping[str, object], cache_write_tokens: int | None
+) -> Mapping[str, int]:
+    """Input tokens that may have another price than the one they get, by price kind.
+
+    Args:
+        details: the details of the call.
+        cache_write_tokens: its cache writes.
+    """
+    if attributes.VIDEO_INPUT_TOKENS not in details and (
+        attributes.UNKNOWN_CACHE_LIFETIMES not in details
+    ):
+        return _NONE
+    video = details.get(attributes.VIDEO_INPUT_TOKENS)
+    written = cache_write_tokens if attributes.UNKNOWN_CACHE_LIFETIMES in details else 0
+    counts = {"input_video": video, "cache_write_1h": written}
+    return {kind: count for kind, count in counts.items() if isinstance(count, int) and count > 0}
 
 
 def name_to_price(provider: str, request_model: str, model: str) -> str:

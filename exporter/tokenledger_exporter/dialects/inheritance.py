@@ -105,7 +105,7 @@ def attribution_of(scope: str, span_attributes: Mapping[str, AttributeValue]) ->
     own = {
         _ATTRIBUTE_OF[column]: text[: dimensions.MAX_VALUE_LENGTH]
         for column, text in columns.items()
-        if text and column in _ATTRIBUTE_OF
+        if text and not text.isspace() and column in _ATTRIBUTE_OF
     }
     for key, text in metadata.items():
         if len(own) >= _MAX_VALUES_PER_CALL:

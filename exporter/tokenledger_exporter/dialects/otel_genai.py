@@ -37,6 +37,8 @@ _DETAILS: Final = (
     attributes.ANTHROPIC_REQUEST_SERVICE_TIER,
     attributes.ANTHROPIC_REFUSALS,
     attributes.SDK_VERSION,
+    attributes.VIDEO_INPUT_TOKENS,
+    attributes.UNKNOWN_CACHE_LIFETIMES,
 )
 
 DETAILS: Final[dict[str, Field]] = {

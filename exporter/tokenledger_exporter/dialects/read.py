@@ -31,13 +31,19 @@ from tokenledger_exporter.dialects.fast_path import read_plain
 from tokenledger_exporter.dialects.operations import BILLABLE_OPERATIONS, billed_operation
 from tokenledger_exporter.dialects.registry import dialect_of
 from tokenledger_exporter.dialects.totals import CallKind, held_to_total
-from tokenledger_exporter.dialects.usage_json import counts_of, parsed, usage_text
+from tokenledger_exporter.dialects.usage_json import (
+    add_cost,
+    add_usage_object,
+    counts_of,
+    parsed,
+    usage_text,
+)
 from tokenledger_exporter.domain.provider_names import ledger_name
 from tokenledger_semconv import attributes
 from tokenledger_semconv.model_providers import provider_of
 from tokenledger_semconv.tokens import TokenVector
-from tokenledger_semconv.usage.reported_cost import reported_cost
-from tokenledger_semconv.usage.totals import total_in
+from tokenledger_semconv.usage.reported_cost import REPORTING_PROVIDERS
+from tokenledger_semconv.usage.unread import joined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,7 +136,7 @@ def _held_to_total(
     tokens, unknown = held_to_total(tokens, fields.total_tokens, kind)
     if unknown:
         known = fields.details.get(attributes.UNKNOWN_USAGE)
-        fields.details[attributes.UNKNOWN_USAGE] = f"{known}; {unknown}" if known else unknown
+        fields.details[attributes.UNKNOWN_USAGE] = joined(known, unknown)
     return tokens
 
 
@@ -149,9 +155,10 @@ def _call_facts(
     _, provider, model, request_model, response_id, error_type, tier, speed, geo, usage = texts
     seconds, estimated, cost = fields.others
     model = model or request_model
+    provider = _provider(dialect, provider, model)
     # Positional arguments, in the order of the fields: keywords take twice as long.
     return CallFacts(
-        _provider(dialect, provider, model),
+        provider,
         model,
         request_model,
         operation,
@@ -165,7 +172,7 @@ def _call_facts(
         _first_chunk_ms(seconds),
         fields.usage or _json_object(usage),
         estimated is True,
-        None if cost is None else _reported_cost(cost),
+        None if cost is None else _reported_cost(cost, provider, fields.details),
         geo,
         _details(fields.details, record.resource),
         attribution_columns(fields.columns, metadata, record, header),
@@ -224,15 +231,7 @@ def _read_usage(raw: RawFields) -> str | None:
     usage = usage_text(_text(raw.usage, "provider"))
     if not usage:
         return None
-    usage_object = parsed(usage)
-    raw.counts.update(counts_of(usage_object))
-    if (total_tokens := total_in(usage_object)) is not None:
-        raw.counts["total_tokens"] = total_tokens
-    if (cost := reported_cost(usage_object)) is not None:
-        _add_cost(raw, cost.usd, cost.source)
-    for word in ("service_tier", "inference_geo", "speed"):
-        if isinstance(value := usage_object.get(word), str):
-            raw.values.setdefault(word, value)
+    add_usage_object(raw, parsed(usage))
     return usage
 
 
@@ -240,14 +239,7 @@ def _add_conventions_cost(raw: RawFields) -> None:
     """Take a cost of the conventions if it was in the provider's response, in US dollars."""
     currency, source = _text(raw.values, "cost_currency"), _text(raw.values, "cost_source")
     if currency.upper() == "USD" and source == "provider":
-        _add_cost(raw, raw.values[COST_AMOUNT], attributes.CONVENTIONS_COST)
-
-
-def _add_cost(raw: RawFields, usd: AttributeValue, source: str) -> None:
-    """Add a reported cost and its source, unless the span has one that our emitters read."""
-    if "reported_cost" not in raw.values:
-        raw.values["reported_cost"] = usd
-        raw.details[attributes.COST_SOURCE] = source
+        add_cost(raw, raw.values[COST_AMOUNT], attributes.CONVENTIONS_COST)
 
 
 def _complete(counts: dict[str, int], *, failed: bool) -> None:
@@ -349,12 +341,24 @@ def _service_tier(tier: str, speed: str) -> str:
     return _FAST if is_fast and tier.lower() != _BATCH else tier
 
 
-def _reported_cost(value: AttributeValue | None) -> Decimal | None:
-    """The exact cost that the provider reports; `None` if the value is not an amount."""
-    if value is None or isinstance(value, bool | list):
+def _reported_cost(
+    value: AttributeValue, provider: str, details: dict[str, AttributeValue]
+) -> Decimal | None:
+    """The exact cost that the provider reports; `None` if it is not an amount, or not its own.
+
+    A proxy can write its own estimate where OpenRouter has its charge.
+    """
+    source = str(details.get(attributes.COST_SOURCE, ""))
+    if source.startswith("usage.") and provider not in REPORTING_PROVIDERS:
+        del details[attributes.COST_SOURCE]
+        return None
+    if isinstance(value, bool | list):
+        return None
+    text = str(value)
+    if not text.isascii() or "_" in text:  # `Decimal` reads both.
         return None
     try:
-        cost = Decimal(str(value))
+        cost = Decimal(text)
     except InvalidOperation:
         return None
     if cost.is_finite() and not cost:

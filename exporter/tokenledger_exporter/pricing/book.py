@@ -14,7 +14,7 @@ from tokenledger_exporter.domain.time_range import BEGINNING, END
 from tokenledger_exporter.pricing.list_corrections import doubt_about
 from tokenledger_exporter.pricing.patterns import search
 from tokenledger_exporter.pricing.sheet import Sheet, compute
-from tokenledger_exporter.pricing.spellings import is_guess, spellings
+from tokenledger_exporter.pricing.spellings import is_customized, is_guess, spellings
 from tokenledger_semconv.bounded_cache import BoundedCache
 from tokenledger_semconv.tokens import TEXT_COUNTS
 
@@ -206,7 +206,9 @@ class PriceBook:
         groups = [g for pattern, g in self._patterns.get(provider, ()) if search(pattern, name)]
         custom = [sheet for group in groups for sheet in group if sheet.first.is_custom]
         listed = [group for group in groups if not group[0].first.is_custom]
-        return _Candidates(sorted(custom, key=_order), listed) if groups else None
+        if is_customized(provider, name):
+            listed = []
+        return _Candidates(sorted(custom, key=_order), listed) if custom or listed else None
 
 
 def _with_doubt(sheet: Sheet, provider: str, model: str) -> Sheet:

@@ -99,6 +99,11 @@ class Billable(Protocol):
         ...
 
     @property
+    def input_of_other_kinds(self) -> Mapping[str, int]:
+        """Input tokens that may have another price than the one they get, by price kind."""
+        ...
+
+    @property
     def missing_usage(self) -> str:
         """Which counts are missing, as a sentence; "" if none is."""
         ...
@@ -140,21 +145,33 @@ COST_COLUMNS: Final = (
 
 _SEPARATOR: Final = "; "
 _UNKNOWN_LENGTH: Final = UNKNOWN_NOTE + ("whether the price depends on each turn or on their sum")
+# Kind of price -> the kind whose price is used instead, and what the note says if they differ.
+_OTHER_KINDS: Final[Mapping[str, tuple[str, str]]] = {
+    "input_video": ("input", "{count:,} input tokens are video, which has another price"),
+    "cache_write_1h": (
+        "cache_write",
+        "how long the {count:,} tokens of cache writes are kept is not known: an hour costs more",
+    ),
+}
 # Places of inference that are no region, in Anthropic's words.
 _ANYWHERE: Final = frozenset({"", "global", "not_available"})
 _CLOUDS: Final = frozenset({"google", "aws"})
-_PRIORITY: Final = ("priority", "low", _CLOUDS | {"azure"})
+_PRIORITY: Final = ("priority", "low", _CLOUDS | {"azure", "x-ai", "fireworks"})
 _FLEX: Final = ("flex", "high", _CLOUDS)
 OTHER_RATES: Final[Mapping[str, tuple[str, str, frozenset[str]]]] = {
     "batch": ("batch", "high", frozenset()),
     **dict.fromkeys(("priority", "PRIORITY", "ON_DEMAND_PRIORITY"), _PRIORITY),
     **dict.fromkeys(("flex", "FLEX", "ON_DEMAND_FLEX"), _FLEX),
+    "PROVISIONED_THROUGHPUT": ("provisioned throughput", "high", frozenset({"google"})),
 }
 """Tier, in a provider's words -> its name, how far off the standard rate is, and the providers this
 is true of; none means all. Every batch costs less. Google's and Bedrock's flex costs half, and
 their priority 75 to 100 % more (ai.google.dev, "Optimization"; AWS, "Service tiers for inference");
-so does Azure's priority (its retail price list). Read 2026-11-28."""
-_REPORTED_SHEET: Final = "reported"
+so does Azure's priority (its retail price list). x.ai bills priority at a premium (docs.x.ai,
+"Priority Processing"), and Fireworks too. Vertex bills provisioned throughput by its size and not
+by tokens. Read 2026-11-28."""
+REPORTED_SHEET: Final = "reported"
+"""`price_id` of every row whose cost is the reported one."""
 _UNKNOWN_AMOUNTS: Final = (None,) * 6
 _ZERO_AMOUNTS: Final = (Decimal(0),) * 6
 
@@ -177,7 +194,7 @@ def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBoo
     if computed.cost_usd is not None and not prices_of(call.provider).prefers_reported:
         return computed
     note = _SEPARATOR.join(filter(None, (REPORTED_NOTE, computed.note)))
-    return Charge((reported, *_UNKNOWN_AMOUNTS[1:]), "reported", _REPORTED_SHEET, note)
+    return Charge((reported, *_UNKNOWN_AMOUNTS[1:]), "reported", REPORTED_SHEET, note)
 
 
 def _computed(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBook]) -> Charge:
@@ -196,7 +213,7 @@ def _computed(call: Billable, moment: datetime, prices_of: Callable[[str], Price
         return _unpriced(call, _no_price_note(call, model))
     doubts: tuple[str, ...] = ()
     shortest = call.shortest_turn
-    if shortest is not None or call.service_tier in OTHER_RATES:
+    if shortest is not None or call.service_tier in OTHER_RATES or call.input_of_other_kinds:
         sheet = prices_of(provider).sheet(provider, model, moment, tier)
         doubts = _uncertainties(call, shortest, sheet)
     if cost.unknown_usage:
@@ -219,7 +236,15 @@ def _uncertainties(
     if call.service_tier in OTHER_RATES:
         priced_tier = sheet[0].tier if sheet else ""
         doubts.append(tier_doubt(call.provider, call.priced_model, call.service_tier, priced_tier))
+    for kind, count in call.input_of_other_kinds.items():
+        plain_kind, reason = _OTHER_KINDS[kind]
+        if (rates := _rates(sheet, kind)) and rates != _rates(sheet, plain_kind):
+            doubts.append(reason.format(count=count))
     return tuple(filter(None, doubts))
+
+
+def _rates(sheet: Sequence[PriceRow], kind: str) -> list[tuple[int, Decimal]]:
+    return [(row.above_input_tokens, row.usd / row.per) for row in sheet if row.kind == kind]
 
 
 def tier_doubt(provider: str, model: str, tier: str, priced_tier: str) -> str:

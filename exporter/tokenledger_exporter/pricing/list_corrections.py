@@ -81,6 +81,18 @@ class CacheReads(_Correction, frozen=True, kw_only=True):
     factor: Decimal
 
 
+class OtherKinds(_Correction, frozen=True, kw_only=True):
+    """Prices of kinds of tokens that the list leaves out of a model that it has.
+
+    Args:
+        models: regular expression for the list's model ids.
+        kinds: by kind, US dollars per million tokens.
+    """
+
+    models: str
+    kinds: dict[str, Decimal]
+
+
 class PeakHours(_Correction, frozen=True, kw_only=True, rename={"since": "from"}):
     """Hours of the day at which models cost more, on some days only.
 
@@ -121,6 +133,7 @@ class Corrections(msgspec.Struct, frozen=True):
     names: tuple[CorrectedNames, ...]
     prices: tuple[CorrectedPrices, ...]
     cache_reads: tuple[CacheReads, ...]
+    other_kinds: tuple[OtherKinds, ...]
     peak_hours: tuple[PeakHours, ...]
     doubts: tuple[Doubt, ...]
 

@@ -37,12 +37,20 @@ _FALL_BACK: Final[Mapping[str, str]] = {
 }
 
 # Kind -> the count it prices, for calls that are billed by length and not by tokens.
+_SECONDS: Final = "audio_second"
 _LENGTHS: Final[Mapping[str, str]] = {
-    "audio_second": "audio_seconds",
+    _SECONDS: "audio_seconds",
     "input_character": "input_characters",
     "image": "images",
 }
-_UNKNOWN_IMAGES: Final = "how much of the output is images, which have another price, is not known"
+_TRANSCRIBES: Final = "transcribe"
+_OUTPUT_MEDIA: Final = {
+    "image": "images, which have",
+    "audio": "audio, which has",
+    "video": "video, which has",
+}
+_UNKNOWN_MEDIA: Final = "how much of the output is {media} another price, is not known"
+_UNKNOWN_AUDIO: Final = "how much of the input is audio, which has another price, is not known"
 _NO_CACHE_PRICE: Final = (
     "no price for cached input: the price of other input is too high if it is cheaper"
 )
@@ -129,7 +137,7 @@ class Sheet:
 
     def compute_text_rates(self) -> None:
         """Compute the rates of text-only calls, if the sheet has them, after the last row."""
-        if self.bands.keys() & _NON_TEXT_KINDS or self.prices_images_apart:
+        if self.bands.keys() & _NON_TEXT_KINDS or self.media_priced_apart:
             return
         rates = {kind: band[0] for kind in _TEXT_KINDS if (band := self.band(kind, 0))}
         if len(rates) < len(_TEXT_KINDS) or not all(map(_is_short, rates.values())):
@@ -150,12 +158,23 @@ class Sheet:
         return "cache_read" in self.bands or not self.first.is_from_list
 
     @property
-    def prices_images_apart(self) -> bool:
-        """Whether images in the output have another price than its text."""
-        images, text = self.bands.get("output_image"), self.bands.get("output")
-        if images is None or text is None:
+    def media_priced_apart(self) -> tuple[str, ...]:
+        """What the output may be besides text at another price: images, audio or video."""
+        text = self.bands.get("output")
+        if text is None:
+            return ()
+        prices = [band[0] for band in text]
+        apart = ((name, self.bands.get(f"output_{name}")) for name in _OUTPUT_MEDIA)
+        return tuple(
+            name for name, bands in apart if bands and [band[0] for band in bands] != prices
+        )
+
+    @property
+    def is_for_audio(self) -> bool:
+        """Whether calls of the model are mostly audio, at another price than text."""
+        if "input_audio" not in self.bands:
             return False
-        return [band[0] for band in images] != [band[0] for band in text]
+        return "output_audio" in self.bands or _TRANSCRIBES in self.first.model
 
     @property
     def rows(self) -> tuple[PriceRow, ...]:
@@ -239,8 +258,14 @@ def _unknown_usage(sheet: Sheet, tokens: TokenVector) -> str:
     unknown = [sheet.doubt]
     if tokens.cached_tokens and "input" in sheet.bands and not sheet.prices_cache_reads:
         unknown.append(_NO_CACHE_PRICE)
-    if tokens.image_output_tokens is None and tokens.output_tokens and sheet.prices_images_apart:
-        unknown.append(_UNKNOWN_IMAGES)
+    if tokens.output_tokens:
+        unknown += [
+            _UNKNOWN_MEDIA.format(media=_OUTPUT_MEDIA[name])
+            for name in sheet.media_priced_apart
+            if getattr(tokens, f"{name}_output_tokens", None) is None
+        ]
+    if tokens.audio_input_tokens is None and tokens.input_tokens and sheet.is_for_audio:
+        unknown.append(_UNKNOWN_AUDIO)
     return "; ".join(filter(None, unknown))
 
 
@@ -284,9 +309,14 @@ def _lengths(sheet: Sheet, price: _Price, tokens: TokenVector) -> Decimal:
     billed = (
         price(kind, getattr(tokens, count) or 0)
         for kind, count in _LENGTHS.items()
-        if without_tokens or kind in sheet.bands
+        if without_tokens or kind in sheet.bands or _is_extra(kind, sheet)
     )
     return sum(billed, _ZERO)
+
+
+def _is_extra(kind: str, sheet: Sheet) -> bool:
+    """Whether a length is billed in addition to tokens, so that its missing price matters."""
+    return kind == _SECONDS and "input_audio" not in sheet.bands
 
 
 def _tools(sheet: Sheet, price: _Price, tokens: TokenVector) -> Decimal:

@@ -37,6 +37,7 @@ _MAKERS: Final = (
 _VERSION: Final = re.compile(
     r"(?:[-:@./_](?:latest|preview|exp|experimental|beta|default|maas|v?[\d.:-]+[a-z]?)?)*"
 )
+_CUSTOM: Final = re.compile(r"(?:^|[:/])(?:custom-model|imported-model|provisioned-model)")
 _FINE_TUNED: Final = ("ft:", ".ft-")
 
 
@@ -54,6 +55,19 @@ def is_guess(name: str, model: str, pattern: str) -> bool:
         return False
     # A lower-case letter directly before it would make it a part of another word.
     return not _VERSION.fullmatch(after) or before[-1:].isalpha()
+
+
+def is_customized(provider: str, name: str) -> bool:
+    """Whether a name is that of a customized model, which has no list price.
+
+    Bedrock's customized and imported models run on capacity of their own, and their ARNs contain
+    the name of their base model (AWS, "Amazon Bedrock pricing", read 2026-11-28).
+
+    Args:
+        provider: price-book name of the provider.
+        name: model name in lower case.
+    """
+    return provider == "aws" and _CUSTOM.search(name) is not None
 
 
 def spellings(provider: str, name: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from tokenledger_exporter.dialects.bounds import MAX_STORED_NAME_LENGTH
 from tokenledger_exporter.domain.ledger_row import COLUMNS, LedgerRow
 from tokenledger_exporter.pricing.charge import charge
 from tokenledger_exporter.rating import anthropic_models, openai_tools
+from tokenledger_exporter.rating.billed_amounts import as_billed
 from tokenledger_exporter.rating.identity import event_id_of, identity_of, span_event_id, usage_hash
 from tokenledger_semconv import attributes
 from tokenledger_semconv.dimensions import DIMENSIONS
@@ -56,6 +57,7 @@ def build_rows(
     call = read_call(record, header)
     if call is None:
         return []
+    call = as_billed(call)
     source = header.source.encode()
     event_id, started_ns = identity_of(record, call.dimensions["organization_id"], source)
     started = _timestamp(started_ns)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
-from tokenledger_exporter.dialects import missing_usage, name_to_price
+from tokenledger_exporter.dialects import input_of_other_kinds, missing_usage, name_to_price
 from tokenledger_exporter.pricing.charge import (
     COST_COLUMNS,
     ESTIMATED_NOTE,
@@ -27,7 +27,7 @@ _COUNTS: Final = TokenVector._fields
 _COLUMNS: Final = (
     *("provider", "model", "request_model", "operation", "service_tier", "inference_geo"),
     *_COUNTS,
-    "reported_cost_usd",
+    *("reported_cost_usd", "details"),
     *COST_COLUMNS,
 )
 COLUMN_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in _COLUMNS)
@@ -53,6 +53,7 @@ class StoredCall:
     inference_geo: str
     tokens: TokenVector
     reported_cost_usd: Decimal | None
+    details: Mapping[str, object]
     cost_usd: Decimal | None
     cost_status: str
     cost_note: str
@@ -80,6 +81,11 @@ class StoredCall:
         return
 
     @property
+    def input_of_other_kinds(self) -> Mapping[str, int]:
+        """Input tokens that may have another price than the one they get, by price kind."""
+        return input_of_other_kinds(self.details, self.tokens.cache_write_tokens)
+
+    @property
     def missing_usage(self) -> str:
         """Which counts are missing, as a sentence."""
         missing = missing_usage(self.operation, self.tokens)
@@ -100,6 +106,7 @@ def stored_call(row: Mapping[str, Any]) -> StoredCall:
         inference_geo=row["inference_geo"],
         tokens=TokenVector(**{name: row[name] for name in _COUNTS}),
         reported_cost_usd=row["reported_cost_usd"],
+        details=row["details"] or {},
         cost_usd=row["cost_usd"],
         cost_status=row["cost_status"],
         cost_note=row["cost_note"],

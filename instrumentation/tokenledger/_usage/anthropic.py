@@ -30,6 +30,7 @@ from tokenledger._usage.fields import (
     text,
 )
 from tokenledger._usage.finish_reasons import ANTHROPIC_REASONS
+from tokenledger._usage.openai_compatible import add_other_usage, plain
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
 
@@ -52,6 +53,7 @@ _REFUSED: Final = ("refusal",)
 _MAX_REFUSALS: Final = 64
 _FALLBACK: Final = "fallback"
 _TURNS: Final = ("message", "fallback_message")
+_LIFETIME: Final = "how long some of the cache writes are kept"
 _HEAD: Final = FieldMap(
     {
         "model": names.RESPONSE_MODEL,
@@ -67,6 +69,13 @@ _COUNTS: Final = CountMap(
         "cache_creation_input_tokens": names.CACHE_WRITE_TOKENS,
     }
 )
+_FIELDS: Final = frozenset(
+    {
+        *_COUNTS.fields,
+        *("cache_creation", "iterations", "output_tokens_details", "server_tool_use"),
+        *("service_tier", "inference_geo", "speed"),
+    }
+)
 _LIFETIMES: Final = CountMap(
     {
         "ephemeral_5m_input_tokens": names.CACHE_WRITE_5M_TOKENS,
@@ -79,6 +88,7 @@ _TOOLS: Final = CountMap(
         "code_execution_requests": names.CODE_EXECUTION_REQUESTS,
     }
 )
+_TOOL_FIELDS: Final = frozenset((*_TOOLS.fields, "web_fetch_requests", "tool_search_requests"))
 _THINKING: Final = CountMap(
     {
         "thinking_tokens": names.REASONING_TOKENS,
@@ -110,6 +120,7 @@ def read_message(message: object) -> Attributes:
 def add_message_usage(attributes: Attributes, fields: Mapping[str, Any]) -> None:
     """The usage object of a message."""
     add_counts(attributes, fields, _COUNTS)
+    is_known = fields.keys() <= _FIELDS
     if (lifetimes := fields.get("cache_creation")) is not None:
         add_counts(attributes, fields_of(lifetimes), _LIFETIMES)
     if (iterations := fields.get("iterations")) is not None:
@@ -120,7 +131,12 @@ def add_message_usage(attributes: Attributes, fields: Mapping[str, Any]) -> None
     if (details := fields.get("output_tokens_details")) is not None:
         add_counts(attributes, fields_of(details), _THINKING)
     if (tools := fields.get("server_tool_use")) is not None:
-        add_counts(attributes, fields_of(tools), _TOOLS)
+        tool_fields = fields_of(tools)
+        add_counts(attributes, tool_fields, _TOOLS)
+        is_known = is_known and tool_fields.keys() <= _TOOL_FIELDS
+    if not is_known:
+        # A host that speaks Anthropic's API adds fields of its own, such as a cost.
+        add_other_usage(attributes, plain(fields))
     # Cut to what a row can hold (MAX_VALUE_LENGTH), in as few steps as possible.
     if tier := fields.get("service_tier"):
         attributes[_TIER] = f"{tier!s:.255}"
@@ -233,7 +249,9 @@ class MessageStream:
             add_message_usage(attributes, with_lifetimes(self._usage))
             add_usage(attributes, self._usage)
             if _has_unknown_lifetimes(attributes):
-                attributes[names.UNKNOWN_USAGE] = "how long some of the cache writes are kept"
+                unknown = attributes.get(names.UNKNOWN_USAGE)
+                text_of_unknown = f"{unknown}; {_LIFETIME}" if unknown else _LIFETIME
+                attributes[names.UNKNOWN_USAGE] = text_of_unknown
         _add_refusals(attributes, self._declined, self._details)
         return attributes
 

@@ -69,6 +69,9 @@ _TOKEN_ATTRIBUTES: Final = (
     ("image_output_tokens", names.IMAGE_OUTPUT_TOKENS),
     ("cached_audio_tokens", names.CACHED_AUDIO_TOKENS),
     ("cached_image_tokens", names.CACHED_IMAGE_TOKENS),
+    ("web_search_requests", names.WEB_SEARCH_REQUESTS),
+    ("code_execution_requests", names.CODE_EXECUTION_REQUESTS),
+    ("audio_seconds", names.AUDIO_SECONDS),
 )
 _encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
 

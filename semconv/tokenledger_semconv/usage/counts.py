@@ -1,5 +1,6 @@
 """Reading counts from the JSON of a usage object. Missing is not zero: `None` means unreported."""
 
+import math
 from typing import TypeAlias, cast
 
 JsonObject: TypeAlias = dict[str, object]
@@ -15,6 +16,14 @@ def count_in(fields: JsonObject, *names: str) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value
     return None
+
+
+def seconds_in(fields: JsonObject, name: str) -> int | None:
+    """A length in whole seconds, rounded up; `None` if the field holds no length."""
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return math.ceil(value) if 0 <= value < math.inf else None
 
 
 def object_in(fields: JsonObject, *names: str) -> JsonObject:

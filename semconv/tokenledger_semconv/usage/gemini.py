@@ -5,10 +5,11 @@ prompt includes cached tokens; the answer leaves thinking out, and the prompt th
 """
 
 import re
+from itertools import chain
 from typing import Final, cast
 
 from tokenledger_semconv.tokens import TokenVector
-from tokenledger_semconv.usage.counts import JsonObject, count_in, largest, total
+from tokenledger_semconv.usage.counts import JsonObject, count_in, largest, object_in, total
 from tokenledger_semconv.usage.totals import total_in, with_total
 
 _PROMPT: Final = ("prompt_tokens_details", "promptTokensDetails", "input_tokens_by_modality")
@@ -28,7 +29,7 @@ MODALITY_LISTS: Final = frozenset((*_PROMPT, *_TOOLS, *_ANSWER, *_CACHE))
 _COUNTS: Final = ("token_count", "tokenCount", "tokens")
 _MAX_ENTRIES: Final = 16
 _WORD: Final = re.compile(r"[A-Za-z_]{1,32}")
-_AUDIO, _IMAGE = "AUDIO", "IMAGE"
+_AUDIO, _IMAGE, _VIDEO = "AUDIO", "IMAGE", "VIDEO"
 
 
 def modality_entries(value: object) -> list[JsonObject]:
@@ -70,6 +71,21 @@ def interaction_tokens(usage: JsonObject) -> TokenVector:
         thoughts=count_in(usage, "total_thought_tokens"),
         cached=count_in(usage, "total_cached_tokens"),
     )
+
+
+def video_tokens(usage: JsonObject) -> int | None:
+    """Input tokens that are video, which are not in the token vector; `None` if not reported.
+
+    Hosts that copy OpenAI's shape count them in the details of the prompt.
+    """
+    lists = [modality_entries(usage.get(name)) for name in (*_PROMPT, *_TOOLS)]
+    counts = [
+        cast("int", entry["token_count"])
+        for entry in chain.from_iterable(lists)
+        if str(entry["modality"]).upper() == _VIDEO
+    ]
+    details = (object_in(usage, name) for name in ("prompt_tokens_details", "input_tokens_details"))
+    return total(*counts, *(count_in(detail, "video_tokens") for detail in details))
 
 
 def _tokens(  # noqa: PLR0913 - the counts of one usage object

@@ -15,6 +15,7 @@ from tokenledger_semconv.usage.counts import (
     count_in,
     largest,
     object_in,
+    seconds_in,
     total,
 )
 from tokenledger_semconv.usage.totals import total_in, with_total
@@ -26,6 +27,9 @@ _HIT, _MISS = "prompt_cache_hit_tokens", "prompt_cache_miss_tokens"
 # Cache reads outside the prompt's details: of LiteLLM, DeepSeek, Moonshot and Together, Mistral.
 _READS: Final = ("cache_read_input_tokens", _HIT, "cached_tokens", "num_cached_tokens")
 
+# LiteLLM keeps Anthropic's count of hosted tools, and adds Gemini's searches to the prompt.
+_TOOLS, _SEARCHES = "server_tool_use", "web_search_requests"
+
 
 def chat_tokens(usage: JsonObject) -> TokenVector:
     """The usage of the chat, completions and embeddings APIs: `prompt_tokens`, `completion_tokens`.
@@ -36,6 +40,7 @@ def chat_tokens(usage: JsonObject) -> TokenVector:
     prompt = object_in(usage, "prompt_tokens_details")
     completion = object_in(usage, "completion_tokens_details")
     cached = object_in(prompt, "cached_tokens_details")
+    tools = object_in(usage, _TOOLS)
     lifetimes = {
         **object_in(usage, "cache_creation"),
         **object_in(prompt, "cache_creation_token_details"),
@@ -59,6 +64,12 @@ def chat_tokens(usage: JsonObject) -> TokenVector:
         image_output_tokens=count_in(completion, "image_tokens"),
         cached_audio_tokens=count_in(cached, "audio_tokens"),
         cached_image_tokens=count_in(cached, "image_tokens"),
+        web_search_requests=largest(
+            count_in(tools, _SEARCHES), count_in(prompt, _SEARCHES), count_in(usage, _SEARCHES)
+        ),
+        code_execution_requests=count_in(tools, "code_execution_requests"),
+        # Mistral's Voxtral bills the audio by its length, and the text by tokens.
+        audio_seconds=seconds_in(usage, "prompt_audio_seconds"),
     )
     return with_total(tokens, total_in(usage))
 
@@ -88,6 +99,7 @@ def response_tokens(usage: JsonObject) -> TokenVector:
     inputs = object_in(usage, "input_tokens_details", "input_token_details")
     outputs = object_in(usage, "output_tokens_details", "output_token_details")
     cached = object_in(inputs, "cached_tokens_details")
+    tools = object_in(usage, _TOOLS)
     tokens = TokenVector(
         input_tokens=count_in(usage, "input_tokens"),
         output_tokens=count_in(usage, "output_tokens"),
@@ -101,5 +113,9 @@ def response_tokens(usage: JsonObject) -> TokenVector:
         image_output_tokens=count_in(outputs, "image_tokens"),
         cached_audio_tokens=count_in(cached, "audio_tokens"),
         cached_image_tokens=count_in(cached, "image_tokens"),
+        web_search_requests=largest(
+            count_in(tools, _SEARCHES), count_in(inputs, _SEARCHES), count_in(usage, _SEARCHES)
+        ),
+        code_execution_requests=count_in(tools, "code_execution_requests"),
     )
     return with_total(tokens, total_in(usage))

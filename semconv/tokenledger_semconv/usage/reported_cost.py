@@ -17,6 +17,11 @@ _MAX_TICKS: Final = 10**20
 _MONEY: Final = Context(prec=50)
 
 
+REPORTING_PROVIDERS: Final = frozenset({"openrouter", "perplexity", "x-ai"})
+"""The ledger's names of the providers whose usage objects have the cost that they charge. Others,
+such as LiteLLM's proxy, write an estimate of their own into the same fields."""
+
+
 class ReportedCost(NamedTuple):
     """A cost as the provider reports it.
 
@@ -40,6 +45,9 @@ def reported_cost(usage: JsonObject) -> ReportedCost | None:
         cost, source = _amount(object_in(usage, "cost").get("total_cost")), "usage.cost.total_cost"
     upstream = _amount(object_in(usage, "cost_details").get("upstream_inference_cost"))
     own_key = usage.get("is_byok")
+    if own_key is True and upstream is None:
+        # OpenRouter's part is known, and what the upstream provider charges is not.
+        return None
     # Without a key of one's own, the cost already includes what the upstream provider charges.
     if upstream is not None and (own_key is True or (not cost and own_key is not False)):
         cost = _MONEY.add(cost or Decimal(0), upstream)

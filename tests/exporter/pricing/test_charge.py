@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +22,8 @@ from tokenledger_exporter.pricing.charge import (
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tokenledger_exporter.pricing.price_row import PriceRow
 
 NOON: Final = datetime(2026, 11, 28, 12, tzinfo=timezone.utc)
@@ -60,6 +62,7 @@ class Call:
     refused: bool = False
     estimated: bool = False
     shortest_turn: int | None = None
+    input_of_other_kinds: Mapping[str, int] = field(default_factory=dict[str, int])
     missing_usage: str = ""
     reported_cost_usd: Decimal | None = None
 

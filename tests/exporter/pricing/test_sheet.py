@@ -393,9 +393,16 @@ def test_a_length_is_billed_if_the_sheet_prices_it(kind: str, count: str) -> Non
     assert cost.unpriced_kinds == ("input",)
 
 
+def test_seconds_of_audio_are_billed_in_addition_to_tokens_unless_audio_tokens_are() -> None:
+    counts = TokenVector(10, 20, audio_input_tokens=0, audio_seconds=7)
+    assert compute(sheet_of(*TEXT), counts).unpriced_kinds == ("audio_second",)
+    by_tokens = sheet_of(*TEXT, price("input_audio", "3"))
+    assert compute(by_tokens, counts).unpriced_kinds == ()
+
+
 def test_a_length_without_a_price_is_unpriced_only_if_there_are_no_tokens() -> None:
     sheet = sheet_of(*TEXT)
-    assert compute(sheet, TokenVector(10, 20, audio_seconds=7)).unpriced_kinds == ()
+    assert compute(sheet, TokenVector(10, 20, input_characters=7)).unpriced_kinds == ()
     assert compute(sheet, TokenVector(audio_seconds=7)).unpriced_kinds == ("audio_second",)
     all_lengths = sheet_of(*(price(k, "1") for k in ("audio_second", "input_character", "image")))
     assert compute(all_lengths, TokenVector(10, 20, audio_seconds=7)).unpriced_kinds == ()

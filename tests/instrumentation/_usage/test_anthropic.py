@@ -309,3 +309,25 @@ def test_a_message_has_its_finish_reason_in_the_conventions_words(word: str, rea
     stream = MessageStream()
     stream.note({"type": "message_delta", "delta": {"stop_reason": word}, "usage": {}})
     assert stream.attributes()[names.FINISH_REASONS] == (reason,)
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["answer", "stream"])
+def test_a_host_that_speaks_anthropics_api_may_report_a_cost(*, is_stream: bool) -> None:
+    usage = {**_USAGE, "cost": 0.0123, "is_byok": False}
+    if is_stream:
+        stream = MessageStream()
+        stream.note({"type": "message_start", "message": {**_MESSAGE, "usage": _USAGE}})
+        stream.note({"type": "message_delta", "delta": {}, "usage": usage})
+        result = stream.attributes()
+    else:
+        result = read_message({**_MESSAGE, "usage": usage})
+    assert (result[names.REPORTED_COST], result[names.COST_SOURCE]) == ("0.0123", "usage.cost")
+    assert token_vector(result) == _VECTOR
+
+
+def test_a_tool_that_is_not_known_is_named() -> None:
+    tools = {"web_search_requests": 2, "tool_search_requests": 1, "maps_requests": 3}
+    result = read_message({**_MESSAGE, "usage": {**_USAGE, "server_tool_use": tools}})
+    assert result[names.UNKNOWN_USAGE] == "usage field server_tool_use.maps_requests"
+    assert result[names.WEB_SEARCH_REQUESTS] == 2
+    assert names.UNKNOWN_USAGE not in read_message(_MESSAGE)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from tokenledger_exporter.dialects.dialect import Dialect, counts
+from tokenledger_exporter.dialects.dialect import DETAIL, Dialect, counts
 from tokenledger_exporter.dialects.otel_genai import SHARED
-from tokenledger_semconv import emitters
+from tokenledger_semconv import attributes, emitters
 
 PYDANTIC_AI: Final = Dialect(
     name="Pydantic AI",
@@ -27,5 +27,6 @@ PYDANTIC_AI: Final = Dialect(
             image_output_tokens=emitters.PYDANTIC_IMAGE_ANSWER,
             text_output_tokens=emitters.PYDANTIC_TEXT_ANSWER,
         ),
+        emitters.PYDANTIC_VIDEO_PROMPT: (DETAIL, attributes.VIDEO_INPUT_TOKENS, True),
     },
 )

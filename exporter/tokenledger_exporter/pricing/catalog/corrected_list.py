@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         CacheReads,
         CorrectedNames,
         CorrectedPrices,
+        OtherKinds,
     )
 
 # Before every pattern of the list.
@@ -40,7 +41,7 @@ def corrected(listed: Iterable[PriceRow], list_source: str) -> Iterator[PriceRow
         listed: the rows of the list, those of one price sheet one after another.
         list_source: the source of rows that only a correction has.
     """
-    rows = [row for sheet in _sheets(listed) for row in _with_cache_reads(sheet)]
+    rows = [row for sheet in _sheets(listed) for row in _completed(sheet)]
     rows = list(with_peak_hours(rows))
     yield from rows
     for row in rows:
@@ -56,25 +57,50 @@ def _sheets(rows: Iterable[PriceRow]) -> Iterator[list[PriceRow]]:
         yield list(group)
 
 
-def _with_cache_reads(sheet: list[PriceRow]) -> Iterator[PriceRow]:
-    first, kinds = sheet[0], {row.kind for row in sheet}
-    reads = next((reads for reads in corrections().cache_reads if _applies(reads, first)), None)
-    if reads is None or "cache_read" in kinds or "input" not in kinds:
-        yield from sheet
-        return
-    # Other content is another sheet: the id of a stored one must not change its meaning.
-    digest = hashlib.sha256(f"{first.price_id} {reads.factor}".encode()).hexdigest()[:8]
+def _completed(sheet: list[PriceRow]) -> list[PriceRow]:
+    """The sheet with the prices that the list leaves out."""
+    first, kinds = sheet[0], {row.kind: row for row in sheet if not row.above_input_tokens}
+    for reads in corrections().cache_reads:
+        if _applies(reads, first) and "input" in kinds and "cache_read" not in kinds:
+            added = [
+                replace(row, kind="cache_read", usd=MONEY.multiply(row.usd, reads.factor))
+                for row in sheet
+                if row.kind == "input"
+            ]
+            return _with_rows(sheet, added, f"{reads.factor}", f"cached input {reads.citation}")
+    for others in corrections().other_kinds:
+        if _applies(others, first) and kinds.keys().isdisjoint(others.kinds):
+            added = [
+                replace(first, kind=kind, above_input_tokens=0, usd=usd, per=_MILLION)
+                for kind, usd in others.kinds.items()
+            ]
+            names = ", ".join(others.kinds)
+            return _with_rows(sheet, added, f"{others.kinds}", f"{names} {others.citation}")
+    return sheet
+
+
+def _with_rows(
+    sheet: list[PriceRow], added: list[PriceRow], content: str, source: str
+) -> list[PriceRow]:
+    """The sheet with more rows, under an id of its own: a stored one must not change its meaning.
+
+    Args:
+        sheet: the rows of the list.
+        added: the rows that the list leaves out.
+        content: what distinguishes this correction from another of the sheet.
+        source: where the added prices are written.
+    """
+    first = sheet[0]
+    digest = hashlib.sha256(f"{first.price_id} {content}".encode()).hexdigest()[:8]
     price_id = f"{first.price_id.rpartition('/')[0]}/{digest}"
-    source = f"{first.source}; cached input {reads.citation}"
-    for row in sheet:
-        yield replace(row, price_id=price_id, source=source)
-        if row.kind == "input":
-            usd = MONEY.multiply(row.usd, reads.factor)
-            yield replace(row, price_id=price_id, source=source, kind="cache_read", usd=usd)
+    source = f"{first.source}; {source}"
+    return [replace(row, price_id=price_id, source=source) for row in (*sheet, *added)]
 
 
-def _applies(reads: CacheReads, row: PriceRow) -> bool:
-    return row.provider == reads.provider and re.search(reads.models, row.model) is not None
+def _applies(correction: CacheReads | OtherKinds, row: PriceRow) -> bool:
+    if row.provider != correction.provider:
+        return False
+    return re.search(correction.models, row.model) is not None
 
 
 def _renamed(row: PriceRow) -> Iterator[PriceRow]:

@@ -18,6 +18,7 @@ from psycopg import sql
 from tokenledger_exporter.db import row_faults
 from tokenledger_exporter.db.connection import explain
 from tokenledger_exporter.maintenance import erase
+from tokenledger_exporter.pricing.charge import REPORTED_NOTE, REPORTED_SHEET
 from tokenledger_exporter.sql import statements
 from tokenledger_exporter.store import duplicates
 from tokenledger_exporter.store.duplicate_rule import group_reports
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.store.duplicate_rule import SpanReport
     from tokenledger_exporter.store.duplicates import StoredRow
+    from tokenledger_semconv.usage.reported_cost import ReportedCost
 
 _SQL: Final = statements("deduplicate")
 
@@ -43,6 +45,8 @@ _MAX_RELATED: Final = 2 * _ROWS
 _METADATA: Final = "metadata."
 _COLUMNS: Final = frozenset(duplicates.ATTRIBUTION)
 _ORGANIZATION: Final = "organization_id"
+_REPORTED_COST: Final = "reported_cost_usd"
+_COST_REASON: Final = "another report of the call has the cost that the provider reports"
 
 _NAMES: Final = [sql.Identifier(name) for name in duplicates.ATTRIBUTION]
 _ATTRIBUTE: Final = sql.SQL(_SQL["attribute"]).format(
@@ -220,6 +224,7 @@ class _Decision:
         row: the row as stored.
         attribution: its new attribution.
         metadata: its new metadata.
+        reported_cost: its new reported cost.
         winner_event_id: the row that it is a duplicate of; `None` if it stands.
         reason: why it is a duplicate.
         copied_fields: fields that the winner copies from it.
@@ -228,6 +233,7 @@ class _Decision:
     row: StoredRow
     attribution: dict[str, str]
     metadata: dict[str, Any]
+    reported_cost: ReportedCost | None
     winner_event_id: UUID | None = None
     reason: str = ""
     copied_fields: list[str] = field(default_factory=list[str])
@@ -269,7 +275,8 @@ def _original(row: StoredRow, copied_by_winner: Mapping[UUID | None, set[str]]) 
     metadata = {
         key: value for key, value in row.metadata.items() if _METADATA + key not in copied_fields
     }
-    return _Decision(row, attribution, metadata)
+    reported_cost = None if _REPORTED_COST in copied_fields else row.reported_cost
+    return _Decision(row, attribution, metadata, reported_cost)
 
 
 def _fill(loser: _Decision, winner: _Decision) -> list[str]:
@@ -291,6 +298,9 @@ def _fill(loser: _Decision, winner: _Decision) -> list[str]:
         if key not in winner.metadata:
             winner.metadata[key] = value
             copied_fields.append(_METADATA + key)
+    if winner.reported_cost is None and loser.reported_cost is not None:
+        winner.reported_cost = loser.reported_cost
+        copied_fields.append(_REPORTED_COST)
     return copied_fields
 
 
@@ -307,6 +317,7 @@ def _apply(
     losing = [decision for decision in decisions if decision.winner_event_id is not None]
     leaving = [d for d in losing if d.row.event_id in related.ledger_rows]
     _attribute(connection, [*winning, *leaving])
+    _report_costs(connection, [*winning, *leaving])
     if leaving:
         values = _loser_values(leaving)
         connection.execute(_SQL["add_conflicts"], values)
@@ -332,6 +343,25 @@ def _attribute(connection: psycopg.Connection[Any], decisions: Sequence[_Decisio
     for name in duplicates.ATTRIBUTION:
         values[name] = [decision.attribution[name] for decision in changed]
     connection.execute(_ATTRIBUTE, values)
+
+
+def _report_costs(connection: psycopg.Connection[Any], decisions: Sequence[_Decision]) -> None:
+    """Write the reported cost of rows where it changed."""
+    changed = [
+        decision for decision in decisions if decision.reported_cost != decision.row.reported_cost
+    ]
+    if not changed:
+        return
+    costs = [decision.reported_cost for decision in changed]
+    values = {
+        **_keys(decision.row for decision in changed),
+        "usd": [None if cost is None else cost.usd for cost in costs],
+        "sources": ["" if cost is None else cost.source for cost in costs],
+        "note": REPORTED_NOTE,
+        "price_id": REPORTED_SHEET,
+        "reason": _COST_REASON,
+    }
+    connection.execute(_SQL["report_cost"], values)
 
 
 def _loser_values(lost: Sequence[_Decision]) -> dict[str, Any]:

@@ -211,6 +211,69 @@ FROM unnest(
 ) AS merged (event_id, started_at, metadata, {names})
 WHERE events.event_id = merged.event_id AND events.timestamp = merged.started_at
 
+-- name: report_cost
+-- Sets the reported cost of rows that copy it from a duplicate, or no longer do. It is the cost of a
+-- row that has no other, and the change is recorded.
+WITH merged AS (
+    SELECT
+        events.event_id,
+        events.timestamp,
+        events.cost_usd,
+        events.cost_status,
+        events.price_id,
+        reports.usd,
+        reports.source,
+        events.cost_status IN ('unpriced', 'reported') AS is_cost
+    FROM unnest(
+        %(event_ids)s::uuid[], %(timestamps)s::timestamptz[], %(usd)s::numeric[],
+        %(sources)s::text[]
+    ) AS reports (event_id, started_at, usd, source)
+    INNER JOIN token_ledger_events AS events
+        ON events.event_id = reports.event_id AND events.timestamp = reports.started_at
+),
+
+changed AS (
+    UPDATE token_ledger_events AS events
+    SET
+        reported_cost_usd = merged.usd,
+        details = CASE
+            WHEN merged.source = '' THEN events.details - 'tokenledger.cost.source'
+            ELSE events.details || jsonb_build_object('tokenledger.cost.source', merged.source)
+        END,
+        cost_usd = CASE WHEN merged.is_cost THEN merged.usd ELSE events.cost_usd END,
+        cost_status = CASE
+            WHEN NOT merged.is_cost THEN events.cost_status
+            WHEN merged.usd IS NULL THEN 'unpriced'
+            ELSE 'reported'
+        END,
+        price_id = CASE
+            WHEN NOT merged.is_cost THEN events.price_id
+            WHEN merged.usd IS NULL THEN ''
+            ELSE %(price_id)s
+        END,
+        cost_note = CASE
+            WHEN events.cost_status = 'unpriced' AND merged.usd IS NOT NULL
+                THEN concat_ws('; ', %(note)s::text, NULLIF(events.cost_note, ''))
+            WHEN events.cost_status = 'reported' AND merged.usd IS NULL
+                THEN ltrim(replace(events.cost_note, %(note)s::text, ''), '; ')
+            ELSE events.cost_note
+        END
+    FROM merged
+    WHERE events.event_id = merged.event_id AND events.timestamp = merged.timestamp
+    RETURNING events.event_id, events.cost_usd, events.cost_status, events.price_id
+)
+
+INSERT INTO token_ledger_repricings (
+    event_id, old_cost_usd, new_cost_usd, old_cost_status, new_cost_status, old_price_id,
+    new_price_id, changed_by, reason
+)
+SELECT
+    merged.event_id, merged.cost_usd, changed.cost_usd, merged.cost_status, changed.cost_status,
+    merged.price_id, changed.price_id, session_user, %(reason)s
+FROM merged
+INNER JOIN changed ON changed.event_id = merged.event_id
+WHERE merged.cost_status <> changed.cost_status
+
 -- name: move_to_duplicates
 -- Moves duplicates out of the ledger. They leave the sums and remain traceable.
 WITH moved AS (

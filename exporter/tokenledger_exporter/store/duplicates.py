@@ -22,8 +22,10 @@ from tokenledger_exporter.store.duplicate_rule import (
     UNIQUE_ID_LENGTH,
     SpanReport,
 )
+from tokenledger_semconv.attributes import COST_SOURCE
 from tokenledger_semconv.dimensions import DIMENSIONS
 from tokenledger_semconv.tokens import TokenVector
+from tokenledger_semconv.usage.reported_cost import ReportedCost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,6 +54,7 @@ _COLUMNS: Final = (
     *("event_id", "timestamp", "ended_at", "scope", "response_id", "model", "request_model"),
     *("ancestors", "cost_status", *COUNTS, *ATTRIBUTION, "metadata"),
     *("token_organization_id", "operation", "service_tier", "cost_usd"),
+    *("reported_cost_usd", "details"),
 )
 _COLUMN_LIST: Final = sql.SQL(", ").join(sql.Identifier(column) for column in _COLUMNS)
 _EVENTS_COLUMN_LIST: Final = sql.SQL(", ").join(
@@ -79,6 +82,7 @@ class StoredRow:
         report: the fields for the rule of `duplicate_rule`.
         attribution: column -> value.
         metadata: more attribution.
+        reported_cost: the cost that the provider reports, and its source; `None` if there is none.
         winner_event_id: the row that it is a duplicate of; `None` if it is in the ledger.
         copied_fields: fields that the winner copied from it.
     """
@@ -86,6 +90,7 @@ class StoredRow:
     report: SpanReport
     attribution: Mapping[str, str]
     metadata: Mapping[str, Any]
+    reported_cost: ReportedCost | None
     winner_event_id: UUID | None
     copied_fields: Sequence[str]
 
@@ -273,6 +278,13 @@ def _known(row: dict[str, Any]) -> StoredRow:
         ),
         attribution={name: row[name] for name in ATTRIBUTION},
         metadata=row["metadata"],
+        reported_cost=_reported_cost(row),
         winner_event_id=row["winner_event_id"],
         copied_fields=row["copied_fields"] or (),
     )
+
+
+def _reported_cost(row: Mapping[str, Any]) -> ReportedCost | None:
+    usd = row["reported_cost_usd"]
+    details = row["details"] or {}
+    return None if usd is None else ReportedCost(str(usd), str(details.get(COST_SOURCE, "")))

@@ -454,3 +454,55 @@ def test_the_outcome_depends_on_the_reports_and_not_on_their_order(
             assert connection.execute(MONEY).fetchall() == [(calls, calls * ONE_CALL, 0)]
             states.append(connection.execute(STATE).fetchall())
     assert states[0] == states[1]
+
+
+REPORTED: Final = {
+    attributes.REPORTED_COST: 0.0161,
+    attributes.COST_SOURCE: "usage.cost",
+    attributes.PROVIDER_NAME: "openrouter",
+}
+COST: Final = (
+    "SELECT cost_usd, cost_status, reported_cost_usd, details ->> 'tokenledger.cost.source',"
+    " price_id FROM token_ledger_events"
+)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["kept first", "moved first"])
+def test_the_kept_row_has_the_cost_that_another_report_has(
+    database_url: str, order: tuple[int, int]
+) -> None:
+    unknown = {attributes.REQUEST_MODEL: "no/such-model"}
+    ours = CallReport(more={**unknown, attributes.PROVIDER_NAME: "openrouter"})
+    other = ours.around(more={**REPORTED, **unknown})
+    told = (ours, other)
+    write(database_url, *[[told[number]] for number in order])
+    cost = Decimal("0.0161")
+    [row] = ask(database_url, COST)
+    assert row == (cost, "reported", cost, "usage.cost", "reported")
+    [(note,)] = ask(database_url, "SELECT cost_note FROM token_ledger_events")
+    assert note == (
+        "the cost is the one that the provider reports; no price for no/such-model at openrouter"
+    )
+    write(database_url, [ours], [other])
+    assert ask(database_url, COST) == [row]
+
+
+def test_a_priced_row_keeps_its_cost_and_has_the_reported_one_too(database_url: str) -> None:
+    ours = CallReport()
+    other = ours.around(more={attributes.REPORTED_COST: 0.0161})
+    write(database_url, [ours], [other])
+    [(cost, status, reported, *_)] = ask(database_url, COST)
+    assert (cost, status, reported) == (ONE_CALL, "priced", Decimal("0.0161"))
+
+
+def test_a_cost_of_another_report_goes_with_it(database_url: str) -> None:
+    """A better report comes late; the first one was kept until then, with the cost of another."""
+    unknown = {attributes.REQUEST_MODEL: "no/such-model", attributes.PROVIDER_NAME: "openrouter"}
+    middle = CallReport(scope=THIRD, more=unknown)
+    outer = middle.around(scope=OTHER, more={**unknown, **REPORTED})
+    ours = CallReport(more=unknown)
+    write(database_url, [middle], [outer], [ours])
+    [row] = ask(database_url, "SELECT scope, cost_status, cost_usd FROM token_ledger_events")
+    assert row == (OURS, "reported", Decimal("0.0161"))
+    moved = "SELECT event ->> 'scope', event ->> 'cost_status' FROM token_ledger_duplicates"
+    assert set(ask(database_url, moved)) == {(THIRD, "unpriced"), (OTHER, "reported")}

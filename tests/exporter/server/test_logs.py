@@ -66,3 +66,41 @@ def test_the_event_name_may_be_a_field_of_the_record_or_its_body(
 def test_a_malformed_logs_request_is_refused(service: Running) -> None:
     assert service.ask("/v1/logs", b"\x0a\xff").status == 400
     assert service.ask("/v1/logs", b"[]", {"content-type": "application/json"}).status == 400
+
+
+def test_cache_writes_of_unknown_lifetime_make_a_row_of_claude_code_partial(
+    service: Running, ledger_url: str
+) -> None:
+    uncached = {**CLAUDE, "cache_creation_tokens": 0, "request_id": "req_021"}
+    written = {**CLAUDE, "request_id": "req_022"}
+    sent = request(
+        log(uncached, "claude_code.api_request"), log(written, "claude_code.api_request")
+    )
+    assert service.ask("/v1/logs", sent.SerializeToString()).status == 200
+    query = (
+        "SELECT cost_status, cost_note, reported_cost_usd FROM token_ledger_events"
+        " WHERE scope = 'claude_code' AND cache_write_tokens = {} LIMIT 1"
+    )
+    reported = Decimal("0.0456")
+    note = "how long the 4,000 tokens of cache writes are kept is not known: an hour costs more"
+    assert ask(ledger_url, query.format(0)) == [("priced", "", reported)]
+    assert ask(ledger_url, query.format(4_000)) == [("partial", note, reported)]
+
+
+def test_a_cost_of_zero_in_claude_codes_logs_is_not_a_reported_cost(
+    service: Running, ledger_url: str
+) -> None:
+    for zero in ("0", "0.0"):
+        unknown = {
+            **CLAUDE,
+            "model": "no-such-model",
+            "cost_usd": zero,
+            "request_id": f"req_{zero}",
+        }
+        sent = request(log(unknown, "claude_code.api_request"))
+        assert service.ask("/v1/logs", sent.SerializeToString()).status == 200
+    query = (
+        "SELECT cost_usd, cost_status, reported_cost_usd FROM token_ledger_events"
+        " WHERE model = 'no-such-model'"
+    )
+    assert ask(ledger_url, query) == [(None, "unpriced", None)] * 2

@@ -127,6 +127,8 @@ def _add_call(
     )
 
 
+_CLAUDE_COST_SOURCE: Final = f"{agent_logs.CLAUDE_CODE_BODY} {agent_logs.CLAUDE_COST}"
+
 _Call = tuple[str, str, dict[str, object]]
 
 
@@ -163,6 +165,8 @@ def _claude_code(fields: Mapping[str, object], resource: Mapping[str, str]) -> _
         return None
     read = _count(fields, agent_logs.CLAUDE_CACHE_READ) or 0
     written = _count(fields, agent_logs.CLAUDE_CACHE_WRITTEN) or 0
+    # A model that the agent does not know costs 0 there.
+    cost = _positive(fields.get(agent_logs.CLAUDE_COST))
     request_id = fields.get(agent_logs.CLAUDE_REQUEST_ID)
     # Its `user.id` is a random id of the installation: a user named on the resource says more.
     installation = None if attributes.USER_ID in resource else fields.get(attributes.USER_ID)
@@ -175,9 +179,10 @@ def _claude_code(fields: Mapping[str, object], resource: Mapping[str, str]) -> _
         attributes.OUTPUT_TOKENS: _count(fields, agent_logs.CLAUDE_OUTPUT),
         attributes.CACHE_READ_TOKENS: read,
         attributes.CACHE_WRITE_TOKENS: written,
+        attributes.UNKNOWN_CACHE_LIFETIMES: True if written else None,
         attributes.ANTHROPIC_SPEED: fields.get(agent_logs.CLAUDE_SPEED),
-        attributes.REPORTED_COST: fields.get(agent_logs.CLAUDE_COST),
-        attributes.COST_SOURCE: f"{agent_logs.CLAUDE_CODE_BODY} {agent_logs.CLAUDE_COST}",
+        attributes.REPORTED_COST: cost,
+        attributes.COST_SOURCE: None if cost is None else _CLAUDE_COST_SOURCE,
         attributes.SESSION_ID: fields.get(attributes.SESSION_ID),
         attributes.USER_ID: fields.get(agent_logs.USER_EMAIL)
         or fields.get(agent_logs.CLAUDE_ACCOUNT)
@@ -186,6 +191,14 @@ def _claude_code(fields: Mapping[str, object], resource: Mapping[str, str]) -> _
     }
     call_id = f"{agent_logs.CLAUDE_CODE_SCOPE}:{request_id}" if request_id else ""
     return agent_logs.CLAUDE_CODE_SCOPE, call_id, call
+
+
+def _positive(amount: object) -> object:
+    """The amount, a number or text, unless it is 0."""
+    try:
+        return amount if isinstance(amount, str | int | float) and float(amount) else None
+    except ValueError:
+        return None
 
 
 def _count(fields: Mapping[str, object], name: str) -> int | None:

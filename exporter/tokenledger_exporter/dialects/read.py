@@ -344,10 +344,7 @@ def _service_tier(tier: str, speed: str) -> str:
 def _reported_cost(
     value: AttributeValue, provider: str, details: dict[str, AttributeValue]
 ) -> Decimal | None:
-    """The exact cost that the provider reports; `None` if it is not an amount, or not its own.
-
-    A proxy can write its own estimate where OpenRouter has its charge.
-    """
+    """The exact cost that the provider reports; `None` if it is no amount or a proxy's estimate."""
     source = str(details.get(attributes.COST_SOURCE, ""))
     if source.startswith("usage.") and provider not in REPORTING_PROVIDERS:
         del details[attributes.COST_SOURCE]

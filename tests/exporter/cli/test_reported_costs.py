@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 OURS = Decimal("0.0035")
 """1,000 gpt-4o input tokens at $2.50 and 100 output tokens at $10 per million."""
 
+SOURCE = attributes.CONVENTIONS_COST
+
 
 @pytest.fixture
 def ledger_url(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -47,7 +49,7 @@ def write(database_url: str, *calls: dict[str, AttributeValue], scope: str = "")
 
 
 def reported(usd: str, **more: AttributeValue) -> dict[str, AttributeValue]:
-    costs = {attributes.REPORTED_COST: usd, attributes.COST_SOURCE: "usage.cost"}
+    costs = {attributes.REPORTED_COST: usd, attributes.COST_SOURCE: SOURCE}
     return chat_attributes(**more) | costs
 
 
@@ -72,12 +74,12 @@ def test_a_report_says_how_many_costs_differ_and_a_view_names_them(ledger_url: s
         "FROM token_ledger_cost_differences"
     )
     difference = Decimal("0.0126")
-    expected = (other.event_id, OURS, Decimal("0.0161"), difference, "usage.cost")
+    expected = (other.event_id, OURS, Decimal("0.0161"), difference, SOURCE)
     assert ask(ledger_url, question) == [expected]
     explained = output("explain", str(other.event_id))
-    line = "report  $0.0161 by the provider, usage.cost (differs from the cost: +$0.0126)"
+    line = f"report  $0.0161 by the provider, {SOURCE} (differs from the cost: +$0.0126)"
     assert line in explained.splitlines()
-    assert "report  $0.0035 by the provider, usage.cost" in output("explain", str(same.event_id))
+    assert f"report  $0.0035 by the provider, {SOURCE}" in output("explain", str(same.event_id))
     assert "report " not in output("explain", str(none.event_id))
 
 
@@ -235,7 +237,11 @@ def test_a_cost_of_the_conventions_counts_if_the_provider_reported_it_in_dollars
 
 def test_the_cost_in_a_usage_object_that_an_emitter_hands_on_is_read() -> None:
     usage = {"prompt_tokens": 1_000, "completion_tokens": 100, "cost": 0.0161}
-    call = chat_attributes() | {emitters.LOGFIRE_USAGE: json.dumps(usage)}
+    call = chat_attributes() | {
+        attributes.PROVIDER_NAME: "openrouter",
+        attributes.REQUEST_MODEL: "openai/gpt-4o",
+        emitters.LOGFIRE_USAGE: json.dumps(usage),
+    }
     span = replace(record(call), scope="opentelemetry.util.genai")
     (row,) = build_rows(span, HEADER, package_book)
     assert (row.cost_usd, row.reported_cost_usd) == (OURS, Decimal("0.0161"))

@@ -265,11 +265,11 @@ changed AS (
 
 INSERT INTO token_ledger_repricings (
     event_id, old_cost_usd, new_cost_usd, old_cost_status, new_cost_status, old_price_id,
-    new_price_id, changed_by, reason
+    new_price_id, reason
 )
 SELECT
     merged.event_id, merged.cost_usd, changed.cost_usd, merged.cost_status, changed.cost_status,
-    merged.price_id, changed.price_id, session_user, %(reason)s
+    merged.price_id, changed.price_id, %(reason)s
 FROM merged
 INNER JOIN changed ON changed.event_id = merged.event_id
 WHERE merged.cost_status <> changed.cost_status

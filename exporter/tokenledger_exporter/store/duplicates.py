@@ -286,5 +286,5 @@ def _known(row: dict[str, Any]) -> StoredRow:
 
 def _reported_cost(row: Mapping[str, Any]) -> ReportedCost | None:
     usd = row["reported_cost_usd"]
-    details = row["details"] or {}
+    details: Mapping[str, Any] = row["details"] or {}
     return None if usd is None else ReportedCost(str(usd), str(details.get(COST_SOURCE, "")))

@@ -163,6 +163,28 @@ def test_a_writer_may_not(logins: Logins, statement: str) -> None:
     assert is_refused(logins.writer, statement)
 
 
+def test_a_keeper_gives_a_row_the_reported_cost_of_its_duplicate_and_records_why(
+    logins: Logins,
+) -> None:
+    unknown = {
+        attributes.REQUEST_MODEL: "no/such-model",
+        attributes.PROVIDER_NAME: "openrouter",
+    }
+    ours = CallReport(more=unknown)
+    reported = {attributes.REPORTED_COST: "0.25", attributes.COST_SOURCE: "usage.cost"}
+    writer = MaintainingWriter(logins.writer)
+    writer.write([ours.row])
+    assert writer.write([ours.around(more={**unknown, **reported}).row]).unsettled == 1
+    writer.close()
+    with psycopg.connect(logins.keeper) as connection:
+        assert deduplicate_marked(connection).moved == 1
+    costs = "SELECT cost_usd, cost_status FROM token_ledger_events"
+    assert ask(logins.owner, costs) == [(Decimal("0.25"), "reported")]
+    reason = "another report of the call has the cost that the provider reports"
+    changes = "SELECT old_cost_status, new_cost_status, reason FROM token_ledger_repricings"
+    assert ask(logins.owner, changes) == [("unpriced", "reported", reason)]
+
+
 def test_a_keeper_can_do_all_the_work_of_a_keeper(logins: Logins) -> None:
     fill(logins.owner)
     writer = MaintainingWriter(logins.writer)

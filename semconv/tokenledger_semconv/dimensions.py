@@ -14,7 +14,8 @@ class Dimension:
         name: its name in `report --by`.
         column: its column in `token_ledger_events`.
         attribute: its span attribute and baggage key; "" if a reader derives it.
-        keys: keywords that fill it in `attribution`, `default_metadata`, `tags`, `track_cost`.
+        keys: keywords that fill it in `attribution`, `default_metadata`, `tags`, `track_cost`, the
+            usual one first. Its name is such a keyword too.
     """
 
     name: str
@@ -32,7 +33,7 @@ DIMENSIONS: Final = (
     Dimension("organization", "organization_id", attributes.ORGANIZATION_ID, ("organization_id",)),
     Dimension("project", "project", attributes.PROJECT, ("project",)),
     Dimension("feature", "feature", attributes.FEATURE, ("feature",)),
-    Dimension("team", "team", attributes.TEAM, ("team",)),
+    Dimension("team", "team", attributes.TEAM, ("team", "team_id")),
     Dimension("cost_center", "cost_center", attributes.COST_CENTER, ("cost_center",)),
     Dimension("agent", "agent_id", attributes.AGENT_ID, ("agent_id",)),
     Dimension("endpoint", "endpoint", attributes.ENDPOINT, ("endpoint",)),
@@ -49,9 +50,21 @@ ROLLUP_DIMENSIONS: Final = tuple(
 provider and model anyway. There are nearly as many sessions as calls."""
 
 ATTRIBUTION_KEYS: Final[dict[str, str]] = {
-    key: dimension.attribute for dimension in DIMENSIONS for key in dimension.keys
+    key: dimension.attribute
+    for dimension in DIMENSIONS
+    if dimension.keys
+    for key in (*dimension.keys, dimension.name)
 }
 """Keyword of `attribution(...)` -> span attribute, for the keys that have a column."""
+
+USUAL_KEYS: Final = frozenset(dimension.keys[0] for dimension in DIMENSIONS if dimension.keys)
+"""The keywords that win over another spelling: `user_id` over `user`."""
+
+_NAMES: Final[dict[str, str]] = {
+    spelling: dimension.name
+    for dimension in DIMENSIONS
+    for spelling in (dimension.name, dimension.column, *dimension.keys)
+}
 
 RESOURCE_ATTRIBUTES: Final[dict[str, str]] = {
     **{attribute: attribute for attribute in ATTRIBUTION_KEYS.values()},
@@ -71,6 +84,12 @@ is set counts. Claude Code's documentation has its users set `department`, `team
 `cost_center` (page "Monitoring", section on several teams, read in public copies 2026-11-28). A
 bare `user`, `organization`, `agent`, `session` or `endpoint` is not read: on a resource these words
 name machines and tools, not who pays."""
+
+
+def dimension_name(spelling: str) -> str:
+    """The dimension's name in reports: `user` for `user_id` too. Other text is unchanged."""
+    return _NAMES.get(spelling, spelling)
+
 
 METADATA_DIMENSION_PREFIX: Final = "metadata."
 """`report --by metadata.<key>` groups by a metadata key."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_semconv.dimensions import dimension_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,5 +38,5 @@ def conditions(filters: tuple[str, ...]) -> dict[str, list[str]]:
         name, equals, value = text.partition("=")
         if not equals:
             raise InvalidRequestError(f"invalid filter {text!r}: use DIMENSION=VALUE")
-        values.setdefault(name.strip(), []).append(value)
+        values.setdefault(dimension_name(name.strip()), []).append(value)
     return values

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from psycopg import sql
 
 from tokenledger_exporter.errors import InvalidRequestError
-from tokenledger_semconv.dimensions import DIMENSIONS, METADATA_DIMENSION_PREFIX
+from tokenledger_semconv.dimensions import DIMENSIONS, METADATA_DIMENSION_PREFIX, dimension_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,6 +66,7 @@ def group(name: str, zone: str = UTC) -> sql.Composable:
     Raises:
         InvalidRequestError: the dimension or zone is unknown.
     """
+    name = dimension_name(name)
     if name in _COLUMNS:
         return sql.Identifier(_COLUMNS[name])
     if name in _BUCKETS:
@@ -89,6 +90,21 @@ def _metadata_key(name: str) -> str:
 
 def _unknown(name: str, names: Sequence[str]) -> InvalidRequestError:
     return InvalidRequestError(f"unknown dimension {name!r}; use one of {', '.join(names)}")
+
+
+def by_name(where: Where | None) -> dict[str, str | Sequence[str]]:
+    """The filters by the names of their dimensions: `user` for `user_id` too.
+
+    Raises:
+        InvalidRequestError: a dimension is there under both names.
+    """
+    filters: dict[str, str | Sequence[str]] = {}
+    for spelling, values in (where or {}).items():
+        name = dimension_name(spelling)
+        if name in filters:
+            raise InvalidRequestError(f"the filter {name!r} is there twice, as {spelling!r} too")
+        filters[name] = values
+    return filters
 
 
 def narrowed(where: Where | None) -> tuple[sql.Composable, dict[str, object]]:
@@ -118,7 +134,7 @@ def _narrowed(
     where: Where | None, column: Callable[[str], sql.Composable]
 ) -> tuple[sql.Composable, dict[str, object]]:
     parts: list[sql.Composable] = [sql.SQL("")]
-    for number, name in enumerate(where or {}):
+    for number, name in enumerate(map(dimension_name, where or {})):
         if name in _BUCKETS:
             raise InvalidRequestError(f"cannot filter by {name!r}; use a start and an end instead")
         if name not in _COLUMNS and not _metadata_key(name):

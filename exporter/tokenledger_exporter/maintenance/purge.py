@@ -18,7 +18,7 @@ from psycopg.rows import dict_row
 
 from tokenledger_exporter.db.audit_log import log_action
 from tokenledger_exporter.db.connection import reading, session
-from tokenledger_exporter.db.dimensions import is_storable, narrowed, narrowed_event
+from tokenledger_exporter.db.dimensions import by_name, is_storable, narrowed, narrowed_event
 from tokenledger_exporter.domain.time_range import BEGINNING, END, with_zone
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.rollups import refresh
@@ -142,7 +142,7 @@ def purge(  # noqa: PLR0913 - one argument per filter
 def _merge_filters(where: Where | None, named: Mapping[str, str | None]) -> Where:
     """All conditions; raises if there is none or one has an empty value."""
     filters = {
-        **(where or {}),
+        **by_name(where),
         **{name: value for name, value in named.items() if value is not None},
     }
     if not filters:

@@ -13,6 +13,7 @@ from psycopg import sql
 from tokenledger_exporter.db.dimensions import (
     BUCKETS,
     UTC,
+    by_name,
     group,
     label_columns,
     narrowed,
@@ -26,6 +27,7 @@ from tokenledger_exporter.pricing.price_row import MONEY
 from tokenledger_exporter.queries.order import BY_TIME, ORDERS, check_order, order_terms
 from tokenledger_exporter.rollups.source import ROWS, source_of
 from tokenledger_exporter.sql import fragment, statements
+from tokenledger_semconv.dimensions import dimension_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -149,6 +151,13 @@ class ReportRequest:
     where: Where | None = None
     zone: str = UTC
     order_by: str = ORDERS[0]
+
+    def __post_init__(self) -> None:
+        names = [dimension_name(name) for name in self.by]
+        object.__setattr__(self, "by", names)
+        object.__setattr__(self, "where", by_name(self.where) if self.where else None)
+        order_by = self.order_by if self.order_by in ORDERS else dimension_name(self.order_by)
+        object.__setattr__(self, "order_by", order_by)
 
 
 def build_report(connection: psycopg.Connection[Any], request: ReportRequest) -> Report:

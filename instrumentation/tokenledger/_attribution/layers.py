@@ -16,6 +16,7 @@ from tokenledger_semconv.dimensions import (
     ATTRIBUTION_KEYS,
     MAX_METADATA_KEYS,
     MAX_VALUE_LENGTH,
+    USUAL_KEYS,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ def keyword_layer(keywords: Mapping[str, object]) -> dict[str, str]:
     for key, value in keywords.items():
         if value is not None:
             name = clean(key)
-            layer[ATTRIBUTION_KEYS.get(name) or METADATA_PREFIX + name] = clean(value)
+            attribute = ATTRIBUTION_KEYS.get(name) or METADATA_PREFIX + name
+            if attribute not in layer or name in USUAL_KEYS:
+                layer[attribute] = clean(value)
     return layer
 
 
@@ -85,7 +88,8 @@ def metadata_layer(metadata: Mapping[str, object]) -> dict[str, str]:
             continue
         name, text = clean(key), clean(value)
         layer[METADATA_PREFIX + name] = text
-        if attribute := ATTRIBUTION_KEYS.get(name):
+        attribute = ATTRIBUTION_KEYS.get(name)
+        if attribute and (attribute not in layer or name in USUAL_KEYS):
             layer[attribute] = text
     return layer
 

@@ -59,6 +59,18 @@ def test_months_and_days_are_in_order_and_their_groups_by_cost() -> None:
 
 
 @pytest.mark.usefixtures("ledger_url")
+def test_a_dimension_may_be_named_by_its_column() -> None:
+    result = run("report", "--by", "user_id,team_id", "--month", "2026-10", "--format", "json")
+    document = json.loads(result.stdout)
+    assert document["by"] == ["user", "team"]
+    # u1 and u3 of the team web: 2 + 4 + 0.5
+    where = ("--where", "team_id=web", "--where", "user_id=u1", "--where", "user=u3")
+    assert costs("--by", "user", "--month", "2026-10", *where) == {("u3",): "4.5", ("u1",): "2"}
+    sorted_by_user = costs("--by", "user_id", "--sort", "user_id", "--month", "2026-10")
+    assert list(sorted_by_user) == [("u1",), ("u2",), ("u3",)]
+
+
+@pytest.mark.usefixtures("ledger_url")
 @pytest.mark.parametrize(
     ("key", "users"),
     [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from tokenledger import _guard
 from tokenledger._state import RUNTIME, SHUTDOWN_TIMEOUT_SECONDS
-from tokenledger_semconv.settings import read_settings
+from tokenledger_semconv.settings import IGNORED_OPTIONS, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +25,8 @@ FLUSH_TIMEOUT_SECONDS: Final = 5.0
 
 
 def configure(  # noqa: PLR0913 - one keyword per option
-    *,
     database_url: str | None = None,
+    *,
     embedded: bool | None = None,
     app_name: str | None = None,
     environment: str | None = None,
@@ -49,6 +49,11 @@ def configure(  # noqa: PLR0913 - one keyword per option
     circuit_breaker_threshold: int | None = None,
     circuit_breaker_timeout: float | None = None,
     flush_batch_size: int | None = None,
+    table_name: str | None = None,
+    schema_name: str | None = None,
+    max_queue_size: int | None = None,
+    pool_min_size: int | None = None,
+    pool_max_size: int | None = None,
 ) -> None:
     """Open the ledger. Call it again to change options.
 
@@ -85,10 +90,25 @@ def configure(  # noqa: PLR0913 - one keyword per option
         circuit_breaker_threshold: consecutive failures after which writing stops for a while.
         circuit_breaker_timeout: how long it stops, in seconds.
         flush_batch_size: another name for `batch_size`.
+        table_name: no effect, like the four below: options of TokenLedger 0.1, which are accepted
+            with one log line each.
+        schema_name: no effect.
+        max_queue_size: no effect.
+        pool_min_size: no effect.
+        pool_max_size: no effect.
 
     Raises:
         tokenledger_semconv.settings.SettingsError: an option has an invalid value.
     """
+    _note_ignored(
+        {
+            "table_name": table_name,
+            "schema_name": schema_name,
+            "max_queue_size": max_queue_size,
+            "pool_min_size": pool_min_size,
+            "pool_max_size": pool_max_size,
+        }
+    )
     RUNTIME.start(
         read_settings(
             {
@@ -122,6 +142,7 @@ def configure(  # noqa: PLR0913 - one keyword per option
 
 def init(**options: object) -> None:
     """Call `configure(**options)`, then patch every supported SDK that is installed."""
+    _note_ignored(options)
     RUNTIME.start(read_settings(options))
     for sdk in _INSTRUMENTORS:
         if find_spec(sdk) is not None:
@@ -198,6 +219,12 @@ def shutdown(timeout: float = SHUTDOWN_TIMEOUT_SECONDS) -> None:
     nothing.
     """
     RUNTIME.shutdown(timeout)
+
+
+def _note_ignored(options: Mapping[str, object]) -> None:
+    for option, reason in IGNORED_OPTIONS.items():
+        if options.get(option) is not None:
+            _guard.warn_once(f"configure({option}=) has no effect: {reason}")
 
 
 def _patch(sdk: str) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LOGGER: Final = logging.getLogger("tokenledger")
 
 _counts: Final[Counter[str]] = Counter()
+_warnings: Final[set[str]] = set()
 _lock: Final = Lock()
 
 
@@ -52,6 +53,15 @@ def report_invalid(argument: str, problem: str) -> None:
         )
 
 
+def warn_once(text: str) -> None:
+    """Log one line about how the app uses TokenLedger, the first time only. It is no failure."""
+    with _lock:
+        is_first = text not in _warnings
+        _warnings.add(text)
+    if is_first:
+        LOGGER.warning("tokenledger: %s", text)
+
+
 def _count(place: str) -> bool:
     """Whether it is the first failure of its place."""
     with _lock:
@@ -69,6 +79,7 @@ def reset() -> None:
     """Forget all counts; the next failure of each place is logged again."""
     with _lock:
         _counts.clear()
+        _warnings.clear()
 
 
 class Guard:

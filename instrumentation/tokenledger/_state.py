@@ -31,12 +31,16 @@ SHUTDOWN_TIMEOUT_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The active configuration. Without a ledger, calls are spans of the app's tracing only."""
+    """The active configuration. Without a ledger, calls are spans of the app's tracing only.
+
+    `configured` is true after `configure()`, also if its ledger could not be opened.
+    """
 
     settings: Settings = field(default_factory=Settings)
     ledger: Ledger | None = None
     defaults: Layer = field(default_factory=lambda: NOTHING)
     recording: bool = True
+    configured: bool = False
 
 
 class Runtime:
@@ -56,13 +60,14 @@ class Runtime:
         with self._changing:
             if not _is_wanted(settings):
                 self._stop(SHUTDOWN_TIMEOUT_SECONDS)
-                self.setup = Setup(settings=settings, recording=False)
+                self.setup = Setup(settings=settings, recording=False, configured=True)
                 return
             note_remote_baggage()
             self.setup = Setup(
                 settings=settings,
                 ledger=_open_ledger(settings, self.app_provider),
                 defaults=_defaults(settings),
+                configured=True,
             )
 
     def shutdown(self, timeout: float) -> None:

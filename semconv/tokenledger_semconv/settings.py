@@ -109,6 +109,15 @@ class Settings:
 ALIASES: Final[Mapping[str, str]] = {"flush_batch_size": "batch_size"}
 """Another tracker's names for an option; the option's own name wins."""
 
+IGNORED_OPTIONS: Final[Mapping[str, str]] = {
+    "table_name": "the table is token_ledger_events",
+    "schema_name": "the schema is that of the connection, see options=-csearch_path in the URL",
+    "max_queue_size": "calls wait in the spool on disk; see buffer_size",
+    "pool_min_size": "a process writes over one connection",
+    "pool_max_size": "a process writes over one connection",
+}
+"""Options of TokenLedger 0.1 that are accepted and have no effect -> the reason."""
+
 OPTIONS: Final = tuple(option.name for option in fields(Settings))
 """The option names, in the order of `Settings`."""
 
@@ -136,7 +145,11 @@ def read_settings(
         SettingsError: an option is unknown or has an invalid value.
     """
     environ = os.environ if environ is None else environ
-    passed = {name: value for name, value in (arguments or {}).items() if value is not None}
+    passed = {
+        name: value
+        for name, value in (arguments or {}).items()
+        if value is not None and name not in IGNORED_OPTIONS
+    }
     for alias, option in ALIASES.items():
         if alias in passed:
             value = passed.pop(alias)

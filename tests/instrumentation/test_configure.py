@@ -15,9 +15,17 @@ from opentelemetry import trace
 import tokenledger
 from support.sdk_calls import CHAT, MESSAGE, run
 from tokenledger import _guard, _ledger, _state
-from tokenledger_semconv.settings import ALIASES, OPTIONS, Settings, SettingsError
+from tokenledger_semconv.settings import (
+    ALIASES,
+    IGNORED_OPTIONS,
+    OPTIONS,
+    Settings,
+    SettingsError,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from support.ledger_in_memory import LedgerInMemory
     from support.sdk_calls import Clients
     from support.spans import AppTracing
@@ -49,10 +57,56 @@ _GIVEN: dict[str, Any] = {
 
 
 def test_every_option_is_a_keyword_and_reaches_the_ledger(ledgers: list[LedgerInMemory]) -> None:
-    assert tuple(inspect.signature(tokenledger.configure).parameters) == (*OPTIONS, *ALIASES)
+    options = (*OPTIONS, *ALIASES, *IGNORED_OPTIONS)
+    assert tuple(inspect.signature(tokenledger.configure).parameters) == options
     assert _GIVEN.keys() == set(OPTIONS)
     tokenledger.configure(**_GIVEN)
     assert ledgers[0].settings == Settings(**_GIVEN)
+
+
+def test_a_url_may_be_the_first_argument(ledgers: list[LedgerInMemory]) -> None:
+    tokenledger.configure("postgresql://u@h/d")
+    assert ledgers[0].settings.database_url == "postgresql://u@h/d"
+
+
+@pytest.mark.parametrize("configure", [tokenledger.configure, tokenledger.init])
+def test_an_option_without_effect_is_one_log_line(
+    ledgers: list[LedgerInMemory], caplog: pytest.LogCaptureFixture, configure: Callable[..., None]
+) -> None:
+    for _ in range(2):
+        configure(table_name="costs", pool_max_size=20)
+    assert ledgers[0].settings == Settings()
+    table, pool = caplog.messages
+    assert "configure(table_name=) has no effect: the table is token_ledger_events" in table
+    assert "configure(pool_max_size=) has no effect: a process writes over one" in pool
+
+
+_NO_LEDGER = (
+    "tokenledger: OpenAI is patched but no ledger is open: call tokenledger.configure() or init(). "
+    "Until then its calls are not recorded"
+)
+
+
+def test_a_call_that_is_recorded_nowhere_says_so_once(
+    clients: Clients, caplog: pytest.LogCaptureFixture, ledgers: list[LedgerInMemory]
+) -> None:
+    tokenledger.patch_openai()
+    run(clients, CHAT)
+    run(clients, CHAT)
+    assert caplog.messages == [_NO_LEDGER]
+    tokenledger.configure()
+    run(clients, CHAT)
+    assert len(ledgers[0].spans) == 1
+    assert caplog.messages == [_NO_LEDGER]
+
+
+@pytest.mark.usefixtures("app")
+def test_without_a_ledger_the_apps_own_tracing_is_enough(
+    clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenledger.patch_openai()
+    run(clients, CHAT)
+    assert caplog.messages == []
 
 
 def test_configure_leaves_the_global_provider_alone(

@@ -11,12 +11,20 @@ from tokenledger._attribution import scope
 from tokenledger._attribution.context import enter
 from tokenledger._attribution.generators import under_async_generator, under_generator
 from tokenledger._attribution.layers import layer_of
-from tokenledger._guard import Guard
+from tokenledger._guard import Guard, warn_once
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from tokenledger._attribution.layers import Layer
+
+_PERSISTENT: Final = (
+    "attribution(persistent=) does nothing: a stream that starts inside the block keeps its "
+    "attribution, calls made after the block have none"
+)
+_APP: Final = (
+    "attribution({}=) is stored as metadata; name the app with tokenledger.configure(app_name=)"
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,7 +50,8 @@ def attribution(  # noqa: PLR0913 - one keyword per column that costs can be gro
     means not set.
 
     Args:
-        user_id: the user the call is made for, by the app's own id.
+        user_id: the user the call is made for, by the app's own id. `user`, `session`,
+            `organization`, `agent` and `team_id` fill the same columns as the arguments here.
         session_id: the session or conversation.
         organization_id: the tenant.
         feature: the product feature.
@@ -66,8 +75,20 @@ def attribution(  # noqa: PLR0913 - one keyword per column that costs can be gro
         "endpoint": endpoint,
     }
     with Guard("reading attribution"):
+        if any_other:
+            _check_keywords(any_other)
         return Attribution(layer_of({**known, **any_other}, metadata))
     return Attribution({})
+
+
+def _check_keywords(keywords: dict[str, object]) -> None:
+    """Warn of keywords that are no metadata; `persistent` of TokenLedger 0.1 is left out."""
+    if isinstance(keywords.get("persistent"), bool):
+        warn_once(_PERSISTENT)
+        del keywords["persistent"]
+    for name in ("app", "app_name"):
+        if name in keywords:
+            warn_once(_APP.format(name))
 
 
 class Attribution:
@@ -85,6 +106,12 @@ class Attribution:
     def __exit__(self, *_error: object) -> None:
         with Guard("leaving attribution"):
             scope.leave(self)
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(self, *error: object) -> None:
+        self.__exit__(*error)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a function, coroutine function, generator or async generator function."""

@@ -19,6 +19,8 @@ from opentelemetry.trace import (
     INVALID_SPAN,
     NonRecordingSpan,
     NoOpTracer,
+    NoOpTracerProvider,
+    ProxyTracerProvider,
     SpanContext,
     SpanKind,
     TraceFlags,
@@ -30,7 +32,7 @@ from tokenledger._attribution.layers import NOTHING
 from tokenledger._calls.call import RUNNING, Call
 from tokenledger._calls.call_metrics import GLOBAL_METER_STATE, find_metrics
 from tokenledger._calls.meter import METERS
-from tokenledger._guard import Guard, report
+from tokenledger._guard import Guard, report, warn_once
 from tokenledger._otel_internals import (
     SPAN_KEY,
     SUPPRESSED,
@@ -55,6 +57,13 @@ if TYPE_CHECKING:
 
 _OPERATION: Final = names.OPERATION_NAME
 _MODEL: Final = names.REQUEST_MODEL
+_NO_LEDGER: Final = (
+    "{} is patched but no ledger is open: call tokenledger.configure() or init(). "
+    "Until then its calls are not recorded"
+)
+_SDK_NAMES: Final = {"openai": "OpenAI", "anthropic": "Anthropic"}
+# The providers of OpenTelemetry's API alone.
+_RECORDS_NOTHING: Final = (NoOpTracerProvider, ProxyTracerProvider)
 _RATIO_BITS: Final = 64
 _RATIO_MASK: Final = (1 << _RATIO_BITS) - 1
 
@@ -226,6 +235,8 @@ class CallTracer:
         if not self._sdk:
             return replace(route, global_meters=GLOBAL_METER_STATE._METER_PROVIDER)  # noqa: SLF001
         metrics = find_metrics(self._scope, _release("tokenledger-otel"), self._meter_provider)
+        if not (metrics or RUNTIME.setup.configured) and isinstance(provider, _RECORDS_NOTHING):
+            warn_once(_NO_LEDGER.format(_SDK_NAMES.get(self._sdk, self._sdk)))
         # Read afterwards: looking for the provider may have loaded the one that is named.
         return replace(
             route,

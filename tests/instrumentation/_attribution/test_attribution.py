@@ -16,7 +16,15 @@ import tokenledger
 from support.spans import attributes_of
 from tokenledger import _guard, attribution, track_cost, track_llm
 from tokenledger._attribution import context as carrier
-from tokenledger_semconv.attributes import FEATURE, METADATA_PREFIX, TEAM, USER_ID
+from tokenledger_semconv.attributes import (
+    AGENT_ID,
+    FEATURE,
+    METADATA_PREFIX,
+    ORGANIZATION_ID,
+    SESSION_ID,
+    TEAM,
+    USER_ID,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
@@ -39,6 +47,67 @@ def test_calls_inside_are_attributed_and_calls_outside_are_not(ledger: LedgerInM
     _call()
     assert _said(ledger) == [None, "u1", None]
     assert _said(ledger, METADATA_PREFIX + "any_other") == [None, "x", None]
+
+
+@pytest.mark.parametrize(
+    ("spelling", "attribute"),
+    [
+        ("user", USER_ID),
+        ("session", SESSION_ID),
+        ("organization", ORGANIZATION_ID),
+        ("agent", AGENT_ID),
+        ("team_id", TEAM),
+    ],
+)
+def test_both_spellings_of_a_dimension_fill_its_column(
+    ledger: LedgerInMemory, spelling: str, attribute: str
+) -> None:
+    keywords: dict[str, Any] = {spelling: "x"}
+    with attribution(**keywords):
+        _call()
+    with attribution(metadata={spelling: "x"}):
+        _call()
+    assert _said(ledger, attribute) == ["x", "x"]
+
+
+def test_the_usual_spelling_wins_in_any_order(ledger: LedgerInMemory) -> None:
+    with attribution(user="other", user_id="u1"):
+        _call()
+    with attribution(metadata={"user_id": "u1", "user": "other"}):
+        _call()
+    with attribution(metadata={"user": "other", "user_id": "u1"}):
+        _call()
+    assert _said(ledger) == ["u1", "u1", "u1"]
+
+
+def test_an_apps_name_is_metadata_and_says_where_it_belongs(
+    ledger: LedgerInMemory, caplog: pytest.LogCaptureFixture
+) -> None:
+    with attribution(app_name="shop"):
+        _call()
+    assert _said(ledger, METADATA_PREFIX + "app_name") == ["shop"]
+    assert caplog.text.count("name the app with tokenledger.configure(app_name=)") == 1
+
+
+def test_persistent_attribution_says_once_that_it_ends_with_its_block(
+    ledger: LedgerInMemory, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        with attribution(user_id="u1", persistent=True):
+            _call()
+        _call()
+    assert _said(ledger) == ["u1", None, "u1", None]
+    assert _said(ledger, METADATA_PREFIX + "persistent") == [None] * 4
+    assert caplog.text.count("attribution(persistent=) does nothing") == 1
+
+
+@pytest.mark.asyncio
+async def test_async_with_attributes_the_calls_inside(ledger: LedgerInMemory) -> None:
+    async with attribution(user_id="u1"):
+        await asyncio.sleep(0)
+        _call()
+    _call()
+    assert _said(ledger) == ["u1", None]
 
 
 def test_scopes_nest_and_merge_and_the_inner_wins(ledger: LedgerInMemory) -> None:

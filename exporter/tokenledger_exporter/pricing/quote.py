@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime, time, timezone
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, cast
 
 from tokenledger_exporter.domain.provider_names import ledger_name
@@ -15,12 +16,20 @@ from tokenledger_exporter.pricing.charge import quote_note
 from tokenledger_semconv.tokens import TokenVector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tokenledger_exporter.pricing.book import PriceBook
 
 _VECTOR: Final = TokenVector._fields
 _READ, _WRITE_5M, _WRITE_1H = "cache_read", "cache_write_5m", "cache_write_1h"
+_FIELDS: Final = (
+    *("provider", "model", "on", "processing", "service_tier", "inference_geo"),
+    *("input_tokens", _READ, _WRITE_5M, _WRITE_1H),
+    *(name for name in _VECTOR if name != "input_tokens"),
+)
+_LABELS: Final = frozenset({"id", "label", "shape", "cost_usd"})
+# As providers call them.
+_OTHER_NAMES: Final = {"prompt_tokens": ["input_tokens"], "completion_tokens": ["output_tokens"]}
 _NOON: Final = time(12, tzinfo=timezone.utc)
 _DAY_LENGTH: Final = len("2026-11-22")
 
@@ -55,10 +64,11 @@ def read_shape(line: str) -> QuoteRequest:
 
     Fields: `provider`, `model`, `on` (a day or a time, UTC; default: now), `processing` (the tier),
     `input_tokens` (cached ones included), `cache_read`, `cache_write_5m`, `cache_write_1h`,
-    `output_tokens`, and every other count of the token vector. Other fields are ignored.
+    `output_tokens`, and every other count of the token vector. `service_tier` is another name for
+    `processing`. Labels of your own (`id`, `label`, `shape`, an expected `cost_usd`) are ignored.
 
     Raises:
-        InvalidRequestError: the line is not such an object.
+        InvalidRequestError: the line is not such an object, or has another field.
     """
     try:
         document: object = json.loads(line, parse_float=str, parse_constant=str)
@@ -69,6 +79,7 @@ def read_shape(line: str) -> QuoteRequest:
     if not isinstance(document, dict):
         raise InvalidRequestError("not a JSON object")
     fields = cast("dict[str, object]", document)
+    _check_names(fields)
     names = {name: fields.get(name) for name in ("provider", "model")}
     for name, value in names.items():
         if not isinstance(value, str) or not value:
@@ -105,6 +116,15 @@ def quote(shape: QuoteRequest, prices_of: Callable[[str], PriceBook]) -> Quote:
     doubt = quote_note(shape.provider, shape.model, shape.tier, sheet[0].tier)
     note = "; ".join(filter(None, (missing, doubt, cost.unknown_usage)))
     return Quote(plain_usd(cost.total_usd), cost.price_id, note)
+
+
+def _check_names(fields: Mapping[str, object]) -> None:
+    """Refuse a field that is not known: a count under a wrong name would be missing in the cost."""
+    for name in fields:
+        if name not in _FIELDS and name not in _LABELS:
+            close = _OTHER_NAMES.get(name) or get_close_matches(name, _FIELDS, 1)
+            remedy = f"did you mean {close[0]}?" if close else f"use {', '.join(_FIELDS)}"
+            raise InvalidRequestError(f"unknown field {name!r}; {remedy}")
 
 
 def _tokens(fields: dict[str, object]) -> TokenVector:

@@ -155,6 +155,15 @@ def test_a_quote_without_a_price_says_why_and_exits_1() -> None:
         ('{"model": "gpt-4o"}', "provider is missing"),
         ('{"provider": "openai", "model": "gpt-4o", "input_tokens": 1.5}', "input_tokens"),
         ('{"provider": "openai", "model": "gpt-4o", "on": "soon"}', "invalid time"),
+        (
+            '{"provider": "openai", "model": "gpt-4o", "inputtokens": 9}',
+            "unknown field 'inputtokens'; did you mean input_tokens?",
+        ),
+        (
+            '{"provider": "openai", "model": "gpt-4o", "prompt_tokens": 9}',
+            "unknown field 'prompt_tokens'; did you mean input_tokens?",
+        ),
+        ('{"provider": "openai", "model": "gpt-4o", "xyz": 9}', "'xyz'; use provider, model, on"),
     ],
 )
 def test_an_invalid_line_is_refused_with_its_number(line: str, why: str) -> None:

@@ -252,8 +252,8 @@ def quote(*, file: TextIO, shape: str, database_url: str | None) -> None:
     """Compute the cost of token counts: reads and prints one JSON object per line.
 
     FILE '-' reads standard input. Fields: provider, model, on, processing, input_tokens (includes
-    cached tokens), cache_read, cache_write_5m, cache_write_1h, output_tokens. Exit 1 if a line has
-    no price.
+    cached tokens), cache_read, cache_write_5m, cache_write_1h, output_tokens. A label of yours goes
+    into id or label. Exit 1 if a line has no price.
     """
     del shape  # There is only one format; scripts may name it.
     from tokenledger_exporter.pricing.quote import quote as answer

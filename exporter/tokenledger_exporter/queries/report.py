@@ -25,6 +25,7 @@ from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.pricing.price_row import MONEY
 from tokenledger_exporter.queries.order import BY_TIME, ORDERS, check_order, order_terms
+from tokenledger_exporter.queries.results import cost_text
 from tokenledger_exporter.rollups.source import ROWS, source_of
 from tokenledger_exporter.sql import fragment, statements
 from tokenledger_semconv.dimensions import dimension_name
@@ -78,6 +79,11 @@ class ReportRow:
     def known_cost_usd(self) -> Decimal | None:
         """Its cost; `None` if it has calls and the cost of none is known."""
         return None if self.coverage.knows_no_cost else self.cost_usd
+
+    @property
+    def cost_text(self) -> str:
+        """The cost to print: `$0.0016`, `$0.0016+` if calls are missing from it, or `unknown`."""
+        return cost_text(self.cost_usd, self.coverage)
 
     @property
     def known_previous_cost_usd(self) -> Decimal | None:

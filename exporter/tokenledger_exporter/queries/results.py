@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from tokenledger_exporter.pricing.book import plain_usd
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date, datetime
@@ -13,15 +15,36 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.coverage import Coverage
 
 
+def cost_text(cost_usd: Decimal, coverage: Coverage) -> str:
+    """A sum of costs to print: a `+` if calls have no known cost, `unknown` if none has one."""
+    if coverage.knows_no_cost:
+        return "unknown"
+    return f"${plain_usd(cost_usd)}{'+' * (coverage.without_cost > 0)}"
+
+
 @dataclass(frozen=True, slots=True)
 class CostSummary:
-    """Cost and counts of a period; `coverage` says what `total_cost` leaves out."""
+    """Cost and counts of a period; `coverage` says what `total_cost` leaves out.
+
+    `total_cost` is 0 if no call has a known cost; `known_cost` is `None` then, and `cost_text` says
+    `unknown`.
+    """
 
     total_cost: Decimal
     total_requests: int
     total_input_tokens: int
     total_output_tokens: int
     coverage: Coverage
+
+    @property
+    def known_cost(self) -> Decimal | None:
+        """The cost; `None` if there are calls and the cost of none is known."""
+        return None if self.coverage.knows_no_cost else self.total_cost
+
+    @property
+    def cost_text(self) -> str:
+        """The cost to print: `$0.0016`, `$0.0016+` if calls are missing from it, or `unknown`."""
+        return cost_text(self.total_cost, self.coverage)
 
     @property
     def total_tokens(self) -> int:
@@ -184,6 +207,11 @@ class ProjectedMonth:
     cost_usd: Decimal
     method: str
     based_on: CostSummary
+
+    @property
+    def cost_text(self) -> str:
+        """The cost to print, to a millionth of a dollar; see `CostSummary.cost_text`."""
+        return cost_text(round(self.cost_usd, 6), self.coverage)
 
     @property
     def coverage(self) -> Coverage:

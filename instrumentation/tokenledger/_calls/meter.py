@@ -32,6 +32,7 @@ METERS: Final = context.create_key("tokenledger-meters")
 
 # A meter that is never read, like one around a worker's whole life, must not store every call.
 _MAX_WAITING_CALLS: Final = 1_000
+_UNKNOWN: Final = "unknown"
 # Nor the identity of every batch result and background response.
 _MAX_IDENTITIES: Final = 10_000
 
@@ -122,11 +123,18 @@ class Meter:
 
     def __repr__(self) -> str:
         """What was counted so far, in one line; a `+` says that calls are missing from the cost."""
+        cost, calls = self.cost_text, self.calls
+        plural = "" if calls == 1 else "s"
+        cost = "unknown cost" if cost == _UNKNOWN else cost
+        return f"<Meter: {cost}, {calls:,} call{plural}, {self._tokens.total:,} tokens>"
+
+    @property
+    def cost_text(self) -> str:
+        """The cost to print: `$0.0016`, `$0.0016+` if calls are missing from it, or `unknown`."""
         cost, calls = f"${self.cost_usd.normalize(_money()):f}", self.calls
         if self._without_cost:
-            cost = f"{cost}+" if self._without_cost < calls else "unknown cost"
-        plural = "" if calls == 1 else "s"
-        return f"<Meter: {cost}, {calls:,} call{plural}, {self._tokens.total:,} tokens>"
+            return f"{cost}+" if self._without_cost < calls else _UNKNOWN
+        return cost
 
     def __enter__(self) -> Self:
         """Count the calls from here on."""

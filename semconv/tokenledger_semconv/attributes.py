@@ -291,6 +291,10 @@ CONVENTIONS_COST_CURRENCY: Final = "gen_ai.usage.cost.currency"
 CONVENTIONS_COST_SOURCE: Final = "gen_ai.usage.cost.source"
 """Who computed the cost: `provider`, if it was in the response, or `local`. String."""
 
+NOT_SENT: Final = "tokenledger.request.not_sent"
+"""True if no connection was made, so that no request reached the provider. Boolean. Our
+instrumentors."""
+
 SDK_VERSION: Final = "tokenledger.sdk.version"
 """The SDK that made the call and its release (`openai 3.54.0`). String. Our instrumentors."""
 

@@ -33,7 +33,8 @@ class CallFacts(msgspec.Struct, frozen=True):
     Args:
         tokens: counts in the contract's shape.
         missing_usage: which counts are missing; "" if none.
-        refused: the provider refused the call before any work (4xx), so it costs nothing.
+        refused: the provider refused the call before any work (4xx), or never got it, so it costs
+            nothing.
         dimensions: ledger column -> value; "" if the call has none.
         metadata: more attribution keys.
         usage: the provider's usage object, as JSON text.
@@ -62,6 +63,11 @@ class CallFacts(msgspec.Struct, frozen=True):
     details: dict[str, AttributeValue]
     dimensions: dict[str, str]
     metadata: dict[str, str]
+
+    @property
+    def not_sent(self) -> bool:
+        """Whether no request reached the provider."""
+        return self.refused and attributes.NOT_SENT in self.details
 
     @property
     def priced_model(self) -> str:

@@ -140,16 +140,17 @@ _OURS: Final[dict[str, Field]] = {
     attributes.COST_SOURCE: (DETAIL, attributes.COST_SOURCE, True),
 }
 
-# Additional billed usage becomes separate rows, so only our own emitters may report it.
-_ADDITIONAL_USAGE: Final[dict[str, Field]] = {
+# Additional billed usage becomes separate rows, and a call that was not sent costs nothing, so only
+# our own emitters may report these.
+_OURS_ALONE: Final[dict[str, Field]] = {
     attribute: (DETAIL, attribute, True)
-    for attribute in (attributes.FURTHER_USAGE, attributes.UNKNOWN_USAGE)
+    for attribute in (attributes.FURTHER_USAGE, attributes.UNKNOWN_USAGE, attributes.NOT_SENT)
 }
 
 OURS: Final = Dialect(
     name="TokenLedger",
     scopes=(attributes.SCOPE_PREFIX,),
-    fields={**_OURS, **_ADDITIONAL_USAGE},
+    fields={**_OURS, **_OURS_ALONE},
     trusted=True,
     gemini_surplus=THINKING,
 )

@@ -120,7 +120,7 @@ def _read_any(dialect: Dialect, record: SpanRecord) -> SpanFields:
         raw.details,
         {key: metadata_text(value) for key, value in raw.metadata.items()},
         usage,
-        record.failed and not counts and _is_refusal(values, error_type),
+        record.failed and not counts and _is_refusal(raw, error_type),
         total_tokens,
     )
 
@@ -365,8 +365,10 @@ def _reported_cost(
     return cost if fits else None
 
 
-def _is_refusal(values: Mapping[str, AttributeValue], error_type: str) -> bool:
-    status = values.get("status")
+def _is_refusal(raw: RawFields, error_type: str) -> bool:
+    if attributes.NOT_SENT in raw.details:
+        return True
+    status = raw.values.get("status")
     if not isinstance(status, int):
         if not error_type.isdigit():
             return error_type.rpartition(".")[2] in _REFUSALS

@@ -37,7 +37,10 @@ UNKNOWN_NOTE: Final = "unknown: "
 """Prefix of a part of `cost_note` that names billed usage without a count or a price."""
 
 REFUSED_NOTE: Final = "the provider rejected the request"
-"""`cost_note` of a call that costs nothing because no work was done."""
+"""`cost_note` of a call that costs nothing because the provider did no work."""
+
+NOT_SENT_NOTE: Final = "no connection; nothing was sent"
+"""`cost_note` of a call that costs nothing because the provider never got it."""
 
 
 def unknown_notes(note: str) -> list[str]:
@@ -80,7 +83,12 @@ class Billable(Protocol):
 
     @property
     def refused(self) -> bool:
-        """Whether the provider refused it before any work."""
+        """Whether the provider refused it before any work, or never got it."""
+        ...
+
+    @property
+    def not_sent(self) -> bool:
+        """Whether no request reached the provider."""
         ...
 
     @property
@@ -189,7 +197,7 @@ def charge(call: Billable, moment: datetime, prices_of: Callable[[str], PriceBoo
     """
     computed = _computed(call, moment, prices_of)
     reported = call.reported_cost_usd
-    if reported is None or computed.note == REFUSED_NOTE:
+    if reported is None or call.refused:
         return computed
     if computed.cost_usd is not None and not prices_of(call.provider).prefers_reported:
         return computed
@@ -202,7 +210,8 @@ def _computed(call: Billable, moment: datetime, prices_of: Callable[[str], Price
     provider, tokens = call.provider, call.tokens
     free = free_sheet(provider, call.operation)
     if free or call.refused:
-        return Charge(_ZERO_AMOUNTS, "priced", free, REFUSED_NOTE if call.refused else "")
+        note = NOT_SENT_NOTE if call.not_sent else REFUSED_NOTE
+        return Charge(_ZERO_AMOUNTS, "priced", free, note if call.refused else "")
     if not tokens.is_measured:
         return Charge(_UNKNOWN_AMOUNTS, "unmeasured", "", call.missing_usage)
     if faults := tokens.faults():

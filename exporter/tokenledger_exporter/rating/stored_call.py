@@ -11,6 +11,7 @@ from tokenledger_exporter.dialects import input_of_other_kinds, missing_usage, n
 from tokenledger_exporter.pricing.charge import (
     COST_COLUMNS,
     ESTIMATED_NOTE,
+    NOT_SENT_NOTE,
     REFUSED_NOTE,
     unknown_notes,
 )
@@ -67,8 +68,13 @@ class StoredCall:
 
     @property
     def refused(self) -> bool:
-        """Whether the provider refused it before any work."""
-        return self.cost_note == REFUSED_NOTE
+        """Whether the provider refused it before any work, or never got it."""
+        return self.cost_note in {REFUSED_NOTE, NOT_SENT_NOTE}
+
+    @property
+    def not_sent(self) -> bool:
+        """Whether no request reached the provider."""
+        return self.cost_note == NOT_SENT_NOTE
 
     @property
     def estimated(self) -> bool:

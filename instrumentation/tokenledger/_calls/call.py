@@ -17,7 +17,12 @@ from opentelemetry.trace import StatusCode
 from tokenledger._calls.call_metrics import CallMetrics, ChunkClock
 from tokenledger._guard import Guard, report
 from tokenledger._otel_internals import set_attributes
-from tokenledger_semconv.attributes import ERROR_TYPE, HTTP_STATUS_CODE, TIME_TO_FIRST_CHUNK
+from tokenledger_semconv.attributes import (
+    ERROR_TYPE,
+    HTTP_RESEND_COUNT,
+    HTTP_STATUS_CODE,
+    TIME_TO_FIRST_CHUNK,
+)
 from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
 
 if TYPE_CHECKING:
@@ -90,6 +95,16 @@ class Call:
     def is_finished(self) -> bool:
         """Whether the call was finished, or is being finished right now."""
         return self._finishing.locked()
+
+    @property
+    def key(self) -> Lock:
+        """What the context of its request holds under `RUNNING`."""
+        return self._finishing
+
+    @property
+    def was_resent(self) -> bool:
+        """Whether we sent its request a second time."""
+        return HTTP_RESEND_COUNT in (self._settings or {})
 
     @property
     def is_traced(self) -> bool:

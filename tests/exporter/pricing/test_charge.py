@@ -60,6 +60,7 @@ class Call:
     service_tier: str = ""
     inference_geo: str = ""
     refused: bool = False
+    not_sent: bool = False
     estimated: bool = False
     shortest_turn: int | None = None
     input_of_other_kinds: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -98,6 +99,11 @@ def test_a_free_operation_costs_nothing() -> None:
 def test_a_refused_call_costs_nothing() -> None:
     expected = Charge((Decimal(0),) * 6, "priced", "", "the provider rejected the request")
     assert charged(refused=True) == expected
+
+
+def test_a_call_that_was_not_sent_costs_nothing() -> None:
+    expected = Charge((Decimal(0),) * 6, "priced", "", "no connection; nothing was sent")
+    assert charged(refused=True, not_sent=True) == expected
 
 
 def test_a_call_without_counts_is_unmeasured() -> None:

@@ -141,6 +141,15 @@ def test_a_call_the_provider_refused_costs_nothing(status: int) -> None:
     assert (made.cost_usd, made.cost_status, made.status) == (Decimal(0), "priced", "error")
 
 
+def test_a_call_that_found_no_connection_costs_nothing() -> None:
+    told = chat_attributes(error__type="APIConnectionError")
+    told[attributes.NOT_SENT] = True
+    del told[attributes.INPUT_TOKENS], told[attributes.OUTPUT_TOKENS]
+    made = row(told, failed=True)
+    assert (made.cost_usd, made.cost_status, made.status) == (Decimal(0), "priced", "error")
+    assert made.cost_note == "no connection; nothing was sent"
+
+
 @pytest.mark.parametrize("status", [408, 500, 503, None])
 def test_a_call_that_failed_after_it_was_sent_is_unmeasured(status: int | None) -> None:
     told = chat_attributes(error__type="APITimeoutError")

@@ -17,6 +17,7 @@ from tokenledger._attribution.layers import NOTHING, clean
 from tokenledger._calls.call import without_baggage
 from tokenledger._guard import report
 from tokenledger._state import RUNTIME
+from tokenledger.instrumentors._stainless.attempts import failure
 from tokenledger.instrumentors._stainless.call_keywords import CARRIER, pop_attribution
 from tokenledger.instrumentors._stainless.pending import Pending, finish_with
 from tokenledger.instrumentors._stainless.stream import end_watch
@@ -68,7 +69,7 @@ def sync_request(api: Api, host: Host, method: Method) -> Method:
                 answer = pending.send(partial(method, client, *args, **kwargs))
         except BaseException as error:
             attach(call.before)
-            call.finish(error=error)
+            call.finish(failure(call, error), error)
             raise
         attach(call.before)
         if pending is None:
@@ -102,7 +103,7 @@ def async_request(api: Api, host: Host, method: Method) -> Method:
                 answer = await pending.send_async(partial(method, client, *args, **kwargs))
         except BaseException as error:
             call.leave()
-            call.finish(error=error)
+            call.finish(failure(call, error), error)
             raise
         call.leave()
         if pending is None:

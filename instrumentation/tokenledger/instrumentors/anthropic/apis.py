@@ -12,6 +12,7 @@ from tokenledger.instrumentors._base.api_shape import COMMON_SETTINGS, Shape, ad
 from tokenledger.instrumentors._base.endpoints import Endpoints
 from tokenledger.instrumentors._base.instrumentor import TableInstrumentor
 from tokenledger.instrumentors._base.patch_table import Patch, Patches
+from tokenledger.instrumentors._stainless.attempts import notes_attempt
 from tokenledger.instrumentors._stainless.call_keywords import takes_attribution
 from tokenledger.instrumentors._stainless.request import (
     async_close,
@@ -91,6 +92,12 @@ _METHODS_WITH_KEYWORDS: Final = (
 TABLE: Final = (
     Patch(_CLIENTS, "SyncAPIClient", "request", partial(sync_request, API)),
     Patch(_CLIENTS, "AsyncAPIClient", "request", partial(async_request, API)),
+    # `_retry_request` is the older one.
+    *(
+        Patch(_CLIENTS, owner, method, notes_attempt, optional=True)
+        for owner in ("SyncAPIClient", "AsyncAPIClient")
+        for method in ("_sleep_for_retry", "_retry_request")
+    ),
     # The SDK defines none here. If another tool adds one, its calls would bypass the two above.
     Patch("anthropic._client", "Anthropic", "request", partial(sync_request, API), optional=True),
     Patch(

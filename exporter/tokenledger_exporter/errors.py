@@ -15,6 +15,9 @@ A message says what happened, to what, and what to do. None contains a connectio
 class LedgerError(Exception):
     """Base class of the ledger's errors."""
 
+    is_safe_to_log = True
+    """Its text has no secret; `tokenledger` asks for this, because it cannot import the class."""
+
 
 class DatabaseUnreachableError(LedgerError):
     """Postgres cannot be reached."""

@@ -117,11 +117,12 @@ def _open_ledger(settings: Settings, app_provider: AppProvider) -> Ledger | None
     except SettingsError:
         raise
     except Exception as error:  # noqa: BLE001 - the app must start even if its ledger does not
-        # No traceback: it could quote the database's URL.
+        # No traceback, and no text of any other error: it could quote the database's URL.
+        is_safe = getattr(error, "is_safe_to_log", False) is True
         _guard.LOGGER.error(
             "tokenledger: the ledger could not be opened (%s): calls are not recorded. "
             "Run 'tokenledger doctor' to find the cause.",
-            type(error).__name__,
+            error if is_safe else type(error).__name__,
         )
         return None
 

@@ -15,7 +15,8 @@ def warn_of_waiting_calls(database_url: str) -> None:
     folder = spool_folder(read_settings().spool_dir, fingerprint(database_url))
     if calls := waiting_calls(folder):
         subject = "1 call waits" if calls == 1 else f"{calls:,} calls wait"
+        them = "it" if calls == 1 else "them"
         warn(
             f"{subject} in this machine's spool and cannot be seen here yet; "
-            "'tokenledger spool drain' writes them to the ledger"
+            f"'tokenledger spool drain' writes {them} to the ledger"
         )

@@ -363,10 +363,24 @@ def _unreachable(database_url: str, error: Exception) -> DatabaseUnreachableErro
             f"cannot connect to {place} (the database does not exist): create it with "
             f"'{command}', then run 'tokenledger db migrate'"
         )
+    reason = _reason(text)
     return DatabaseUnreachableError(
-        f"cannot connect to {place} ({_reason(text)}): "
-        "check that Postgres runs there and that TOKENLEDGER_DATABASE_URL is correct"
+        f"cannot connect to {place} ({reason}): "
+        + _REMEDIES.get(
+            reason, "check that Postgres runs there and that TOKENLEDGER_DATABASE_URL is correct"
+        )
     )
+
+
+_CREDENTIALS: Final = "check user and password in the database URL"
+_REMEDIES: Final = {
+    "password authentication failed": _CREDENTIALS,
+    "a password is required": _CREDENTIALS,
+    "the user does not exist": _CREDENTIALS,
+    "the server has too many connections": "close some, or raise max_connections",
+    "the server is starting up": "try again in a moment",
+}
+"""What to do for a reason where the server did answer."""
 
 
 def _reason(text: str) -> str:

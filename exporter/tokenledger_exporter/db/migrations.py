@@ -63,7 +63,7 @@ class SchemaStatus:
         unknown: names of migrations that have run and are not in this release.
         changed: names of migrations that have run with different content.
         older_table: `token_ledger_events` is the table of TokenLedger 0.1.
-        older_renamed: that table was renamed to `token_ledger_events_v0`.
+        older_renamed: that table, or a view of it, is here as `token_ledger_events_v0`.
     """
 
     applied: tuple[Applied, ...]
@@ -188,6 +188,6 @@ def apply_migrations(connection: psycopg.Connection[Any]) -> None:
         ) from None
     except pg_errors.InsufficientPrivilege as error:
         raise SchemaError(
-            f"{name} was refused ({error.diag.message_primary}) and nothing was changed: migrate "
-            "as a user who may create tables in this schema"
+            f"{name or 'creating the tables'} was refused ({error.diag.message_primary}) and "
+            "nothing was changed: migrate as a user who may create tables in this schema"
         ) from None

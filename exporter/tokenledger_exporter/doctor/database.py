@@ -13,6 +13,7 @@ from tokenledger_exporter.db.connection import describe
 from tokenledger_exporter.db.database_url import libpq_url
 from tokenledger_exporter.doctor import database_setup
 from tokenledger_exporter.doctor.check import FAIL, OK, WARN, Check
+from tokenledger_exporter.plain_text import counted
 from tokenledger_exporter.queries.report import OLD_PRICES
 from tokenledger_exporter.sql import statements
 
@@ -126,17 +127,35 @@ def _losses(connection: psycopg.Connection[Any]) -> Check:
     }
     losses = connection.execute(_QUERIES["losses"], period).fetchone()
     lost = int(losses[0]) if losses else 0
+    tenants = connection.execute(_SQL["lost_of_tenants"]).fetchone()
+    lost_of_tenants = int(tenants[0]) if tenants else 0
     rejected = connection.execute(_SQL["rejected"]).fetchone()
-    quarantined = f", {rejected[0]} rows were quarantined" if rejected and rejected[0] else ""
-    if not lost and not quarantined:
+    rows = int(rejected[0]) if rejected else 0
+    verb = "was" if rows == 1 else "were"
+    quarantined = f", {counted(rows, 'row')} {verb} quarantined" if rows else ""
+    if not lost and not lost_of_tenants and not quarantined:
         return Check("losses", OK, "no records were lost")
     remedy = (
         "see the reasons in token_ledger_losses; give the spool a writable disk with free space"
     )
     if not lost:
-        remedy = "see the reasons in token_ledger_rejected"
-    detail = f"{lost} records were lost" if lost else "no records were lost"
-    return Check("losses", WARN, detail + quarantined, remedy)
+        table = "token_ledger_organization_losses" if lost_of_tenants else "token_ledger_rejected"
+        remedy = f"see {table}"
+    parts = [_were_lost(lost, "record")] if lost or not lost_of_tenants else []
+    parts += [_were_lost(lost_of_tenants, "record of a tenant", "records of tenants")] * (
+        lost_of_tenants > 0
+    )
+    return Check("losses", WARN, ", ".join(parts) + quarantined, remedy)
+
+
+def _were_lost(number: int, noun: str, plural: str = "") -> str:
+    if not number:
+        return "no records were lost"
+    return f"{counted(number, noun, plural)} {'was' if number == 1 else 'were'} lost"
+
+
+def _minutes(duration: timedelta) -> str:
+    return counted(int(duration.total_seconds()) // 60, "minute")
 
 
 def _deduplication(connection: psycopg.Connection[Any]) -> Check:
@@ -145,7 +164,7 @@ def _deduplication(connection: psycopg.Connection[Any]) -> Check:
         return Check(
             "deduplication",
             WARN,
-            f"rows have waited {oldest} to be checked for duplicates",
+            f"rows have waited {_minutes(oldest)} to be checked for duplicates",
             "run 'tokenledger keep' from cron, as a user who may UPDATE and DELETE",
         )
     if suspected:
@@ -165,7 +184,7 @@ def _rollups(connection: psycopg.Connection[Any]) -> Check:
         return Check(
             "roll-ups",
             WARN,
-            f"roll-ups lag by {lag}: reports are exact but slow",
+            f"roll-ups are {_minutes(lag)} old: reports are exact but slow",
             "run 'tokenledger keep --every 2' as the tables' owner or with the keeper role",
         )
     return Check("roll-ups", OK, "up to date except for the last minutes")

@@ -90,7 +90,8 @@ def unbound(connection: psycopg.Connection[Any]) -> Check:
         return Check(
             "unbound readers",
             WARN,
-            f"{', '.join(names)} may read but are not bound to an organization and see no calls",
+            f"{', '.join(names)} may read but {'is' if len(names) == 1 else 'are'} not bound to an "
+            f"organization and {'sees' if len(names) == 1 else 'see'} no calls",
             "bind each: 'tokenledger db roles --reader NAME --organization ID', or --all",
         )
     return Check("unbound readers", OK, "all readers are bound")

@@ -53,8 +53,8 @@ def _check_patch(sdk: str, release: str, name: str) -> Check:
         detail = f"{sdk} {release} cannot be patched: {type(error).__name__}"
         return Check(sdk, FAIL, detail, remedy)
     if not patched:
-        return Check(sdk, FAIL, f"{sdk} {release} is not patched", remedy)
-    return Check(sdk, OK, f"{sdk} {release} is patched")
+        return Check(sdk, FAIL, f"{sdk} {release} cannot be patched", remedy)
+    return Check(sdk, OK, f"{sdk} {release} can be patched")
 
 
 def check_other_instrumentors() -> Iterator[Check]:
@@ -147,7 +147,8 @@ def check_spool(database_url: str) -> Iterator[Check]:
     detail = f"{folder} is writable, {waiting:,} bytes in use"
     if calls := waiting_calls(folder):
         subject = "1 call waits" if calls == 1 else f"{calls:,} calls wait"
-        detail += f"; {subject} there, 'tokenledger spool drain' writes them"
+        them = "it" if calls == 1 else "them"
+        detail += f"; {subject} there, 'tokenledger spool drain' writes {them} to the ledger"
     yield Check("spool", OK, detail)
     faults = [f"{p.name}: {why}" for p in folder.glob(f"*{SUFFIX}") if (why := file_fault(p))]
     if faults:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.db.connection import session
+from tokenledger_exporter.db.migrations import IMPORT_HINT
 from tokenledger_exporter.errors import SchemaError
 from tokenledger_exporter.sql import statements
+
+if TYPE_CHECKING:
+    import psycopg
 
 _SQL: Final = statements("tokenledger_v0")
 
@@ -23,6 +27,21 @@ class ImportResult:
 
     copied: int
     rejected: int
+
+
+def import_notice(connection: psycopg.Connection[Any]) -> str:
+    """What became of the older tracker's table, and how to copy its rows; "" if none is left."""
+    exists = connection.execute(_SQL["exists"]).fetchone()
+    left = connection.execute(_SQL["left_to_import"]).fetchone() if exists and exists[0] else None
+    if left is None:
+        return ""
+    what = (
+        "the table of TokenLedger 0.1 is in the schema token_ledger and is not changed; the view "
+        "token_ledger_events_v0 reads it"
+        if left[0]
+        else "the table of TokenLedger 0.1 was renamed to token_ledger_events_v0"
+    )
+    return f"{what}; copy its rows into the ledger with '{IMPORT_HINT}'"
 
 
 def import_older_rows(database_url: str) -> ImportResult:

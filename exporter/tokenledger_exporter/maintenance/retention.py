@@ -24,6 +24,7 @@ from tokenledger_exporter.db.audit_log import log_action
 from tokenledger_exporter.db.connection import session
 from tokenledger_exporter.errors import InvalidRequestError, LedgerError
 from tokenledger_exporter.maintenance.archive import archive_month
+from tokenledger_exporter.plain_text import counted
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.sql import statements
 
@@ -33,6 +34,7 @@ _NOTHING: Final = Decimal(0)
 FORMS: Final = "400d, 13mo, 2y or forever"
 """Examples of retention periods, for error messages and help."""
 
+_PRINTED: Final = re.compile(r"(\d+) (years?|mons?|days?)")
 _KEEP: Final = re.compile(r"^(\d{1,4})\s*(d|mo|y)$")
 _UNITS: Final = {"d": "days", "mo": "months", "y": "years"}
 _MIN_DAYS: Final = 31
@@ -235,4 +237,12 @@ def _interval(keep: str) -> str | None:
 def _read(connection: psycopg.Connection[Any]) -> Retention | None:
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(_SQL["show"]).fetchone()
-    return Retention(**row) if row else None
+    return Retention(**{**row, "keep": _in_words(row["keep"])}) if row else None
+
+
+def _in_words(interval: str) -> str:
+    """An interval as Postgres prints it, as it was set: `13 months` for `1 year 1 mon`."""
+    numbers = {unit[:3]: int(number) for number, unit in _PRINTED.findall(interval)}
+    if "yea" in numbers and "mon" in numbers:
+        return counted(12 * numbers["yea"] + numbers["mon"], "month")
+    return _PRINTED.sub(lambda match: match[0].replace("mon", "month"), interval)

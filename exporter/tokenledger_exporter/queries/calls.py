@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("queries")
 _START: Final = re.compile(r"[0-9a-f]{8,32}", re.ASCII)
+_HEX: Final = frozenset("0123456789abcdef")
 _DIGITS: Final = 32
 _MAX_SHOWN: Final = 5
 
@@ -68,8 +69,11 @@ def event_id_of(connection: psycopg.Connection[Any], text: str) -> UUID:
     """
     digits = text.strip().lower().replace("-", "")
     if not _START.fullmatch(digits):
+        is_short = bool(digits) and set(digits) <= _HEX
+        remedy = "give at least eight digits" if is_short and len(digits) < _DIGITS else ""
         raise InvalidRequestError(
-            f"invalid event id {text!r}; 'tokenledger calls' lists the ids of calls"
+            f"invalid event id {text!r}; "
+            + (remedy or "'tokenledger calls' lists the ids of calls")
         )
     if len(digits) == _DIGITS:
         return UUID(digits)

@@ -163,12 +163,19 @@ def as_text(explanation: Explanation) -> str:
         f"{call.event_id}  {call.timestamp:%Y-%m-%d %H:%M:%S%z}",
         f"{call.model} at {call.provider}, {call.operation}{tier}",
         "",
-        *_bill(explanation),
     ]
-    lines += ["", f"cost    {_dollars(call.cost_usd)} ({explanation.verdict})"]
+    if bill := _bill(explanation):
+        lines += [*bill, ""]
+    if call.cost_usd is None:
+        lines.append("cost    unknown")
+    else:
+        lines.append(f"cost    {_dollars(call.cost_usd)} ({explanation.verdict})")
     lines.append(f"status  {call.cost_status}: {document['why']}")
-    if call.cost_note:
-        lines.append(f"note    {call.cost_note}")
+    # The status says the part of the note that every such row has.
+    common = _STATUS_EXPLANATIONS[call.cost_status]
+    notes = [part for part in call.cost_note.split("; ") if part and part != common]
+    if notes:
+        lines.append(f"note    {'; '.join(notes)}")
     if call.reported_cost_usd is not None:
         lines.append(f"report  {_reported(explanation)}")
     if explanation.sheet:
@@ -204,7 +211,7 @@ def _verdict(
         return "none", True
     if call.cost_status == "reported":
         listed = "no price" if cost is None else _dollars(cost.total_usd)
-        return f"as the provider reports it; by the price list: {listed}", True
+        return f"by the price list: {listed}", True
     if cost is not None and cost.total_usd == call.cost_usd:
         return "equals the sum exactly", True
     if call.refused or call.price_id.startswith("free:"):

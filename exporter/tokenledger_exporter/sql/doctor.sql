@@ -119,6 +119,10 @@ FROM (SELECT) AS one_row
 LEFT JOIN pg_extension ON extname IN ('citus', 'timescaledb')
 ORDER BY extname
 
+-- name: lost_of_tenants
+-- Records that tenants' senders lost.
+SELECT COALESCE(sum(lost), 0)::bigint FROM token_ledger_organization_losses
+
 -- name: rejected
 -- Rows that the ledger could not store.
 SELECT count(*) FROM token_ledger_rejected

@@ -5,6 +5,25 @@
 -- Whether an older tracker's table is here.
 SELECT to_regclass('token_ledger_events_v0') IS NOT NULL
 
+-- name: left_to_import
+-- Whether the older table is a view of another schema, if it has rows that are neither in the ledger
+-- nor rejected.
+SELECT relkind = 'v'
+FROM pg_class
+WHERE
+    oid = to_regclass('token_ledger_events_v0')::oid
+    AND EXISTS (
+        SELECT
+        FROM (SELECT (to_jsonb(v0) ->> 'event_id')::uuid AS event_id FROM token_ledger_events_v0 AS v0) AS older
+        WHERE
+            NOT EXISTS (
+                SELECT FROM token_ledger_events AS events WHERE events.event_id = older.event_id
+            )
+            AND NOT EXISTS (
+                SELECT FROM token_ledger_rejected AS rejected WHERE rejected.event_id = older.event_id
+            )
+    )
+
 -- name: read_as_utc
 -- Reads timestamps without a zone as UTC, in this transaction only.
 SELECT set_config('TimeZone', 'UTC', true)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+import psycopg
 from click.testing import CliRunner
+from psycopg.conninfo import make_conninfo
 
 from tokenledger_exporter.cli import main
 from tokenledger_exporter.plain_text import counted
@@ -12,6 +15,9 @@ from tokenledger_exporter.plain_text import counted
 if TYPE_CHECKING:
     import pytest
     from click.testing import Result
+
+
+_UNPRICED = "no price is known, so there is no cost; see 'tokenledger prices missing'"
 
 
 def run(*words: str) -> Result:
@@ -45,6 +51,63 @@ def test_what_matches_nothing_is_said(database_url: str, monkeypatch: pytest.Mon
     )
     repriced = run("reprice", "--since", "30d", "--model", "x")
     assert repriced.stderr == "tokenledger: nothing matched: no call was repriced\n"
+
+
+def test_a_short_id_and_a_misspelled_provider_name_the_remedy(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)
+    assert "'01a2'; give at least eight digits" in run("explain", "01a2").stderr
+    preferred = run("prices", "prefer-reported", "openroutr").stderr
+    assert preferred.endswith("; did you mean openrouter?\n")
+
+
+def test_a_price_that_was_set_names_the_command_for_recorded_calls(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)
+    words = ("prices", "set", "acme", "acme-7b", "--input", "1", "--from", "2026-11-01")
+    hint = "recorded calls: tokenledger reprice --provider acme --model acme-7b --since 2026-11-01"
+    assert run(*words).stdout.splitlines()[-1] == hint
+    assert "recorded calls" not in run(*words).stdout
+
+
+def test_an_unpriced_call_is_explained_without_empty_lines_or_repetition(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", database_url)
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO token_ledger_events (event_id, timestamp, provider, model, operation,"
+            " input_tokens, cost_status, cost_note) VALUES"
+            " ('01a20000-0000-4000-8000-000000000001', '2026-11-28 12:00Z', 'openai', 'acme-7b',"
+            " 'chat', 9, 'unpriced', 'no price for acme-7b at openai')"
+        )
+    assert run("explain", "01a20000").stdout.splitlines() == [
+        "01a20000-0000-4000-8000-000000000001  2026-11-28 12:00:00+0000",
+        "acme-7b at openai, chat",
+        "",
+        "cost    unknown",
+        f"status  unpriced: {_UNPRICED}",
+        "note    no price for acme-7b at openai",
+    ]
+
+
+def test_a_user_that_may_not_create_tables_and_a_wrong_password_are_explained(
+    empty_database_url: str,
+) -> None:
+    role = f"guest_{os.getpid()}"
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+    try:
+        url = make_conninfo(empty_database_url, user=role, password="x")
+        refused = run("db", "migrate", "--database-url", url)
+        assert refused.stderr.startswith("tokenledger: creating the tables was refused (")
+    finally:
+        with psycopg.connect(empty_database_url, autocommit=True) as connection:
+            connection.execute(f"DROP ROLE {role}")
+    unknown = run("report", "--database-url", make_conninfo(empty_database_url, user="nobody_x"))
+    assert "check user and password in the database URL" in unknown.stderr
 
 
 def test_an_unknown_provider_is_answered_with_the_close_ones(

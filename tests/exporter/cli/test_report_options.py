@@ -106,13 +106,15 @@ def test_what_cannot_be_is_refused(words: tuple[str, ...], message: str) -> None
 
 
 def test_calls_that_wait_in_the_spool_are_mentioned(ledger_url: str) -> None:
-    assert run("report").stderr == ""
+    empty = run("report")
+    assert (empty.exit_code, empty.stderr) == (0, "tokenledger: no calls match\n")
+    assert run("report", "--format", "json").stderr == ""
     folder = spool_folder(read_settings().spool_dir, fingerprint(ledger_url))
     spool = Spool(folder, HEADER)
     spool.append(b"a call")
     spool.append(b"another call")
     spool.close()
-    assert run("report").stderr == (
+    assert run("report", "--format", "json").stderr == (
         "tokenledger: 2 calls wait in this machine's spool and cannot be seen here yet; "
         "'tokenledger spool drain' writes them to the ledger\n"
     )

@@ -128,7 +128,7 @@ def test_a_call_without_a_price_costs_what_the_provider_reports(ledger_url: str)
     assert document["coverage"]["reported"] == 1
     assert document["totals"]["cost_usd"] == "0.25"
     explained = output("explain", str(row.event_id))
-    assert "cost    $0.25 (as the provider reports it; by the price list: no price)" in explained
+    assert "cost    $0.25 (by the price list: no price)" in explained
     assert (
         "0 of 1 calls priced" in TokenLedgerQueries(ledger_url).get_cost_summary().coverage.sentence
     )
@@ -160,7 +160,7 @@ def test_a_preferred_provider_is_billed_as_it_reports(ledger_url: str) -> None:
     assert output("prices", "prefer-reported") == "no provider's reported cost is preferred\n"
     said = output("prices", "prefer-reported", "OpenAI")
     assert said.splitlines() == [
-        "a call of openai costs the cost that openai reports",
+        "calls of openai now cost what openai reports",
         "recorded calls: tokenledger reprice --provider openai --since 30d",
     ]
     assert output("prices", "prefer-reported") == "openai\n"
@@ -171,7 +171,7 @@ def test_a_preferred_provider_is_billed_as_it_reports(ledger_url: str) -> None:
         (OURS, "priced"),
         (Decimal("0.02"), "reported"),
     ]
-    listed = "cost    $0.02 (as the provider reports it; by the price list: $0.0035)"
+    listed = "cost    $0.02 (by the price list: $0.0035)"
     assert listed in output("explain", str(later.event_id))
     output("reprice", "--provider", "openai", "--since", "7d")
     assert costs(ledger_url) == [

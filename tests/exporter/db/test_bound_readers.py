@@ -42,7 +42,7 @@ def test_an_unbound_reader_is_refused(roles: Roles) -> None:
         assert "bound to no organization" in refusal(url, statement), statement
     for words in (["db", "migrate"], ["doctor"]):
         output = CliRunner().invoke(main, [*words, "--database-url", roles.owner]).output
-        assert f"{roles.logins[-1]} may read but are not bound to an organization" in output, words
+        assert f"{roles.logins[-1]} may read but is not bound to an organization" in output, words
     done = CliRunner().invoke(main, ["report", "--by", "model", "--database-url", url])
     assert done.exit_code == 1
     assert "is bound to no organization" in done.stderr

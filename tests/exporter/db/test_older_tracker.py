@@ -11,7 +11,11 @@ import pytest
 from support.ledger_rows import ask
 from tokenledger_exporter.db import migrations
 from tokenledger_exporter.errors import SchemaError
-from tokenledger_exporter.importers.tokenledger_v0 import ImportResult, import_older_rows
+from tokenledger_exporter.importers.tokenledger_v0 import (
+    ImportResult,
+    import_notice,
+    import_older_rows,
+)
 from tokenledger_exporter.maintenance.install import install_script, migrate
 
 if TYPE_CHECKING:
@@ -79,6 +83,11 @@ def _older_tracker(database_url: str, schema: str) -> None:
     )
 
 
+def _notice(database_url: str) -> str:
+    with psycopg.connect(database_url) as connection:
+        return import_notice(connection)
+
+
 def _install_by_script(database_url: str) -> None:
     _run(database_url, install_script())
 
@@ -94,7 +103,12 @@ def test_a_database_of_tokenledger_0_1_1_is_migrated_and_its_rows_are_imported_w
     assert migrations.status(empty_database_url).older_renamed
     # Saved queries on the old views need a new name, and give what they gave.
     assert ask(empty_database_url, _SUMS) == [(3, Decimal("0.00360000"))]
+    notice = _notice(empty_database_url)
+    assert notice.endswith("copy its rows into the ledger with 'tokenledger db import-v0'")
+    assert ("was renamed" in notice) == (schema == "public")
+    assert ("is not changed; the view" in notice) == (schema == "token_ledger")
     assert import_older_rows(empty_database_url) == ImportResult(copied=3, rejected=0)
+    assert not _notice(empty_database_url)
     assert import_older_rows(empty_database_url) == ImportResult(copied=0, rejected=0)
     assert ask(
         empty_database_url,

@@ -59,6 +59,17 @@ def test_known_losses_are_a_warning(database_url: str) -> None:
     assert states(database_url)["losses"] == "warn"
 
 
+def test_the_losses_of_tenants_are_counted(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO token_ledger_losses (reason, records, organization_id)"
+            " VALUES ('x', 1, 'acme')"
+        )
+    results = {check.name: check for check in checks.examine(database_url)}
+    assert results["losses"].state == "warn"
+    assert results["losses"].detail == "1 record of a tenant was lost"
+
+
 def test_an_untested_engine_is_a_warning(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         # Citus is not in the wheel; doctor only looks at the name in the catalog.

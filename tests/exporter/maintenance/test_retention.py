@@ -225,7 +225,7 @@ def test_the_commands_print_the_retention_period(
         return CliRunner().invoke(main, ["retention", *words]).stdout
 
     assert run("show") == "calls are kept forever\n"
-    assert run("set", "--keep", "5mo").startswith("calls are kept for 5 mons, now from ")
+    assert run("set", "--keep", "5mo").startswith("calls are kept for 5 months, now from ")
     assert "set by postgres" in run("show")
     name = leaf(months_ago(6))
     assert run("run", "--simulate") == f"{name}: would drop, 1 call ($0.0035)\n"

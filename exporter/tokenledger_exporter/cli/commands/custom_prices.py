@@ -94,6 +94,9 @@ def set_price(  # noqa: PLR0913 - one argument per option
     for added in _add([sheet], database_url):
         verb = "is" if added.is_new else "already exists,"
         say(f"{added.price_id} {verb} valid from {first}")
+        if added.is_new:
+            scope = f"--provider {sheet.provider} --model {sheet.model}"
+            say(f"recorded calls: tokenledger reprice {scope} --since {first}")
 
 
 @click.command("import", epilog="Example: tokenledger prices import prices.csv")
@@ -141,9 +144,8 @@ def prefer_reported(*, provider: str | None, off: bool, database_url: str | None
     name = ledger_name(provider)
     with ledger_connection(database_url) as connection:
         changed = reported_costs.prefer_reported(connection, name, preferred=not off)
-    cost = "its price on the list" if off else f"the cost that {name} reports"
-    already = "" if changed else "already "
-    say(f"a call of {name} {already}costs {cost}")
+    cost = "their list price" if off else f"what {name} reports"
+    say(f"calls of {name} {'now' if changed else 'already'} cost {cost}")
     if changed:
         say(f"recorded calls: tokenledger reprice --provider {name} --since 30d")
 
@@ -164,6 +166,9 @@ def _set_discount(provider: str, discount: str, first: date, database_url: str |
         f"{counted(new, 'new price sheet')} of {ledger_name(provider)} with {discount}% off "
         f"from {first}, {len(added) - new} already existed"
     )
+    if new:
+        name = ledger_name(provider)
+        say(f"recorded calls: tokenledger reprice --provider {name} --since {first}")
 
 
 def _add(sheets: list[CustomSheet], database_url: str | None) -> list[Added]:

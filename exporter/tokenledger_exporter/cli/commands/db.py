@@ -52,6 +52,7 @@ def migrate(database_url: str | None) -> None:
     from tokenledger_exporter.db import migrations
     from tokenledger_exporter.db.connection import session
     from tokenledger_exporter.doctor import database_setup
+    from tokenledger_exporter.importers.tokenledger_v0 import import_notice
     from tokenledger_exporter.maintenance import install
 
     with open_database(database_url) as url:
@@ -59,16 +60,14 @@ def migrate(database_url: str | None) -> None:
         status = install.migrate(url)
         with session(url) as connection:
             warnings = database_setup.warnings(connection)
+            older = import_notice(connection) if status.older_renamed else ""
     done = [name for name in before.missing if name not in status.missing]
     for name in done:
         say(f"{name}  applied")
     for warning in warnings:
         warn(f"warning: {warning}")
-    if status.older_renamed:
-        warn(
-            "the table of TokenLedger 0.1 was renamed to token_ledger_events_v0; copy its rows "
-            f"into the ledger with '{migrations.IMPORT_HINT}'"
-        )
+    if older:
+        warn(older)
     if done:
         say(f"{status.sentence}; next: record calls, then 'tokenledger report'", *_NEXT)
 

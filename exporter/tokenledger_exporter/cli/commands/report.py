@@ -140,6 +140,8 @@ def _print(report: Report, shape: str, output: str | None, *, chart: bool) -> No
     write_output(content, output)
     if shape in {"csv", "parquet"}:
         warn(report.coverage.sentence)
+    if shape == "table" and not report.totals.calls:
+        warn("no calls match")
     for note in report.notes:
         warn(f"note: {note}")
 

@@ -40,9 +40,11 @@ def prefer_reported(
     with connection.transaction():
         known = [name for (name,) in connection.execute(_SQL["known_providers"], values)]
         if provider not in known:
-            close = ", ".join(get_close_matches(provider, known)) or "'prices list' has their names"
+            close = " or ".join(get_close_matches(provider, known))
+            remedy = f"did you mean {close}?" if close else "'prices list' has the names"
             raise InvalidRequestError(
-                f"unknown provider {provider!r}; the ledger has no price and no call of it: {close}"
+                f"unknown provider {provider!r}: the ledger has no price and no call of it; "
+                f"{remedy}"
             )
         statement = _SQL["prefer_reported" if preferred else "prefer_prices"]
         changed = connection.execute(statement, values).rowcount > 0

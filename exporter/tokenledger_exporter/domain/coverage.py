@@ -46,6 +46,11 @@ class Coverage:
         return self.unpriced + self.unmeasured
 
     @property
+    def is_uncertain(self) -> bool:
+        """Whether a cost among them is known only in part, or from estimated counts."""
+        return self.partial > 0 or self.estimated > 0
+
+    @property
     def knows_no_cost(self) -> bool:
         """Whether there are calls and none has a known cost: their sum is unknown, not 0."""
         return self.without_cost > 0 and self.with_cost == 0
@@ -57,13 +62,13 @@ class Coverage:
             return "coverage: no calls yet"
         share = _percent(self.priced, self.calls) if self.calls else "0%"
         states = ("reported", "partial", "estimated", "unpriced", "unmeasured", "lost")
-        others = [f"{getattr(self, state)} {state}" for state in states if getattr(self, state)]
-        others += [f"{self.not_settled} not settled"] if self.not_settled else []
+        others = [f"{getattr(self, state):,} {state}" for state in states if getattr(self, state)]
+        others += [f"{self.not_settled:,} not settled"] if self.not_settled else []
         if self.cost_differs:
             verb = "differs" if self.cost_differs == 1 else "differ"
-            others.append(f"{self.cost_differs} {verb} from the reported cost")
+            others.append(f"{self.cost_differs:,} {verb} from the reported cost")
         tail = ", " + ", ".join(others) if others else ""
-        return f"coverage: {self.priced} of {self.calls} calls priced ({share}){tail}"
+        return f"coverage: {self.priced:,} of {self.calls:,} calls priced ({share}){tail}"
 
 
 def _percent(part: int, whole: int) -> str:

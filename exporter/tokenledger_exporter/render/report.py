@@ -30,6 +30,8 @@ _NO_COST: Final = "without cost"
 _UNKNOWN: Final = "unknown"
 _MORE: Final = "+"
 COST_LEGEND: Final = f"{_MORE} the cost is higher: some of these calls have no known cost"
+_ABOUT: Final = "~"
+_LEGEND_ABOUT: Final = f"{_ABOUT} the cost is not exact: some calls are partial or estimated"
 _KEPT: Final = frozenset({"cost $", "before $", "change $", "calls"})
 # A table leaves these out if there is no room; the last one goes first.
 _OPTIONAL: Final = frozenset({_NO_COST, "input tokens", "output tokens", "cached tokens"})
@@ -99,7 +101,8 @@ def _marked(text: str | None, *parts: Coverage | None) -> str:
     """An amount for people: whether it is known, and whether all of it is."""
     if text is None:
         return _UNKNOWN
-    return text + (_MORE if any(part and part.without_cost for part in parts) else "")
+    more = _MORE if any(part and part.without_cost for part in parts) else ""
+    return text + more + (_ABOUT if any(part and part.is_uncertain for part in parts) else "")
 
 
 def _json(report: Report) -> str:
@@ -141,7 +144,8 @@ def legend(report: Report) -> list[str]:
     """The line that explains the mark, if a row has it."""
     rows = (*body(report), report.totals)
     parts = [part for row in rows for part in (row.coverage, row.previous_coverage) if part]
-    return [COST_LEGEND] if any(part.with_cost and part.without_cost for part in parts) else []
+    lines = [COST_LEGEND] if any(part.with_cost and part.without_cost for part in parts) else []
+    return lines + [_LEGEND_ABOUT] * any(part.is_uncertain for part in parts)
 
 
 def _line(cells: list[str]) -> str:

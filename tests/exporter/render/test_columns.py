@@ -42,12 +42,28 @@ def test_without_room_the_last_optional_columns_are_left_out_and_named(
     monkeypatch.setenv("COLUMNS", "60")
     text = draw_table([LABELS, COST, *TOKENS])
     assert text.splitlines()[-2:] == [
-        "no room for output tokens, cached tokens: use a wider",
-        "terminal or --format csv",
+        "no room for input tokens, output tokens, cached tokens: use",
+        "a wider terminal or --format csv",
     ]
-    assert "123,456,789,012" in text
     monkeypatch.setenv("COLUMNS", "140")
     assert "no room" not in draw_table([LABELS, COST, *TOKENS])
+
+
+def test_figures_that_can_be_left_out_go_before_a_name_is_folded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    text = draw_table([LABELS, COST, *TOKENS])
+    assert "claude-sonnet-4-5-20250929 " in text
+    assert "no room for input tokens" in text
+
+
+def test_a_long_name_is_folded_after_a_hyphen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    model = Column("model", ["claude-haiku-4-5-20251001", "a" * 40])
+    lines = draw_table([model, Column("feature", ["summarize/nightly", "chat"])]).splitlines()
+    assert lines[2:4] == ["claude-haiku-   summarize/", "4-5-20251001    nightly"]
+    assert "".join(line.split()[0] for line in lines[4:]).startswith("a" * 30)
 
 
 def test_titles_are_stacked_before_text_is_folded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _WIDE: Final = 120
 _SHORT_ID: Final = len("01a20298-6851")
 _SHOWN: Final = ("id", "time", "model", "user", "feature", "tokens", "cost $", "cost status")
-_OPTIONAL: Final = ("user", "feature")
+_OPTIONAL: Final = ("user",)
 _WHOLE: Final = ("id", "time")
 
 

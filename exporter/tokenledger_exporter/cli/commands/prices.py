@@ -190,6 +190,7 @@ def doubt(  # noqa: PLR0913 - one argument per option
     differences are in judged_differences.json of this package, with the reason and its source.
     """
     from tokenledger_exporter.domain.provider_names import ledger_name
+    from tokenledger_exporter.pricing.book import STANDARD_TIER
     from tokenledger_exporter.pricing.catalog import second_list
     from tokenledger_exporter.pricing.quote import quoted_moment
     from tokenledger_exporter.render.table import render_rows
@@ -199,9 +200,20 @@ def doubt(  # noqa: PLR0913 - one argument per option
         every = second_list.differences(models, prices_of, quoted_moment(at))
     rows = [second_list.shown(d) for d in every if name in {None, d.provider}]
     new = [row for row in rows if row["verdict"] is None]
-    columns, optional = second_list.DIFFERENCE_COLUMNS, ("tier", "above_input_tokens", "verdict")
+    columns, optional = second_list.DIFFERENCE_COLUMNS, ("above_input_tokens",)
     shown = rows if with_judged else new
-    click.echo(render_rows(columns, shown, shape, optional=optional, whole=("model",)), nl=False)
+    reasons: dict[Cell, str] = {}
+    if shape == "table":
+        # A reason is a sentence that many rows share: it stands once, below the table. Nearly
+        # every tier is the standard one.
+        columns = tuple(name for name in columns if name != "tier")
+        for row in shown:
+            if row["tier"] != STANDARD_TIER:
+                row["kind"] = f"{row['kind']} {row['tier']}"
+            if row["verdict"] is not None:
+                row["verdict"] = reasons.setdefault(row["verdict"], f"[{len(reasons) + 1}]")
+    click.echo(render_rows(columns, shown, shape, optional=optional), nl=False)
+    say(*(f"{number} {reason}" for reason, number in reasons.items()))
     counts = f"{counted(len(rows), 'price')} differ{'s' * (len(rows) == 1)}"
     if new:
         fail(f"{counts}, and {len(new)} of them {_was(len(new))} not judged", FINDINGS)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -12,6 +13,8 @@ from tokenledger_exporter.cli.commands.serve import command as serve_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_DEFAULT: Final = re.compile(r"\[(?:[^\[\]]*; )?default: ([^;\[\]]*)[^\[\]]*\]$")
 
 
 def command_reference() -> str:
@@ -59,8 +62,8 @@ def _options(command: click.Command, context: click.Context) -> str:
 
 
 def _default(option: click.Option, context: click.Context) -> str:
+    """The default that click adds to the help in brackets; one in words is in the help itself."""
     record = option.get_help_record(context)
-    if record is None or "default: " not in record[1]:
-        return ""
-    text = record[1].rpartition("default: ")[2].rstrip("]").split(";")[0]
+    match = _DEFAULT.search(record[1]) if record else None
+    text = match[1] if match else ""
     return "" if text in {'""', "False"} else text

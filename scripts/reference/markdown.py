@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 import re
 from typing import TYPE_CHECKING, Final
@@ -12,16 +13,14 @@ if TYPE_CHECKING:
 _SECTIONS: Final = ("Args", "Returns", "Yields", "Raises", "Attributes")
 _TITLES: Final = {"Args": "Arguments"}
 _ITEM: Final = re.compile(r"^ {4}(\*{0,2}[\w.]+):\s*(.*)$")
+_MARKUP: Final = re.compile(r"([<*\[\]]|(?<![^\W_])_|_(?![^\W_]))")
 _BACKTICKED: Final = re.compile(r"(`[^`]*`)")
 
 
 def escaped(text: str) -> str:
     """Text in which nothing but code spans is Markdown or HTML."""
     parts = _BACKTICKED.split(text)
-    return "".join(
-        part if part.startswith("`") else re.sub(r"([<*\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", part)
-        for part in parts
-    )
+    return "".join(part if part.startswith("`") else _MARKUP.sub(r"\\\1", part) for part in parts)
 
 
 def cell(text: str) -> str:
@@ -31,7 +30,10 @@ def cell(text: str) -> str:
 
 def code(text: str) -> str:
     """A code span that may stand in a table."""
-    return f"`{text}`".replace("|", "\\|") if text else ""
+    if "|" in text:
+        # Renderers differ in what a backslash before a pipe means within backticks.
+        return f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>"
+    return f"`{text}`" if text else ""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

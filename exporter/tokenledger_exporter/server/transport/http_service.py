@@ -232,6 +232,8 @@ def _authorizations(headers: dict[bytes, bytes]) -> list[str]:
 
 def _signal(method: str, path: str) -> str:
     signal = _SIGNALS.get(path)
+    if path == "/v1/metrics":
+        raise RefusedError(Refusal(404, "metrics are not read; set OTEL_METRICS_EXPORTER=none"))
     if signal is None:
         raise RefusedError(Refusal(404, "unknown path; use /v1/traces or /v1/logs"))
     if method != "POST":

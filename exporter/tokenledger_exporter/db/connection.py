@@ -380,7 +380,6 @@ _REMEDIES: Final = {
     "the server has too many connections": "close some, or raise max_connections",
     "the server is starting up": "try again in a moment",
 }
-"""What to do for a reason where the server did answer."""
 
 
 def _reason(text: str) -> str:

@@ -159,11 +159,9 @@ class ReportRequest:
     order_by: str = ORDERS[0]
 
     def __post_init__(self) -> None:
-        names = [dimension_name(name) for name in self.by]
-        object.__setattr__(self, "by", names)
+        object.__setattr__(self, "by", [dimension_name(name) for name in self.by])
         object.__setattr__(self, "where", by_name(self.where) if self.where else None)
-        order_by = self.order_by if self.order_by in ORDERS else dimension_name(self.order_by)
-        object.__setattr__(self, "order_by", order_by)
+        object.__setattr__(self, "order_by", dimension_name(self.order_by))
 
 
 def build_report(connection: psycopg.Connection[Any], request: ReportRequest) -> Report:

@@ -8,7 +8,7 @@ The roll-ups of a dropped month stay; the same transaction brings them up to dat
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -46,7 +46,7 @@ class Retention:
     """The retention settings.
 
     Args:
-        keep: the retention period, as Postgres prints it.
+        keep: the retention period in words: `13 months`.
         archive_to: folder for archives of dropped months; "" means no archives.
         horizon: start of the oldest month that is stored.
     """
@@ -237,7 +237,10 @@ def _interval(keep: str) -> str | None:
 def _read(connection: psycopg.Connection[Any]) -> Retention | None:
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(_SQL["show"]).fetchone()
-    return Retention(**{**row, "keep": _in_words(row["keep"])}) if row else None
+    if row is None:
+        return None
+    retention = Retention(**row)
+    return replace(retention, keep=_in_words(retention.keep))
 
 
 def _in_words(interval: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from click.testing import CliRunner
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tokenledger_exporter.cli import main
@@ -98,14 +99,16 @@ def test_a_user_that_may_not_create_tables_and_a_wrong_password_are_explained(
 ) -> None:
     role = f"guest_{os.getpid()}"
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+        connection.execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(sql.Identifier(role))
+        )
     try:
         url = make_conninfo(empty_database_url, user=role, password="x")
         refused = run("db", "migrate", "--database-url", url)
         assert refused.stderr.startswith("tokenledger: creating the tables was refused (")
     finally:
         with psycopg.connect(empty_database_url, autocommit=True) as connection:
-            connection.execute(f"DROP ROLE {role}")
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
     unknown = run("report", "--database-url", make_conninfo(empty_database_url, user="nobody_x"))
     assert "check user and password in the database URL" in unknown.stderr
 

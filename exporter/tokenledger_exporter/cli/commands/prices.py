@@ -200,7 +200,8 @@ def doubt(  # noqa: PLR0913 - one argument per option
         every = second_list.differences(models, prices_of, quoted_moment(at))
     rows = [second_list.shown(d) for d in every if name in {None, d.provider}]
     new = [row for row in rows if row["verdict"] is None]
-    columns, optional = second_list.DIFFERENCE_COLUMNS, ("above_input_tokens",)
+    columns: tuple[str, ...] = second_list.DIFFERENCE_COLUMNS
+    optional = ("above_input_tokens",)
     shown = rows if with_judged else new
     reasons: dict[Cell, str] = {}
     if shape == "table":

@@ -366,12 +366,11 @@ def _reported_cost(
 
 
 def _is_refusal(raw: RawFields, error_type: str) -> bool:
-    if attributes.NOT_SENT in raw.details:
-        return True
     status = raw.values.get("status")
     if not isinstance(status, int):
         if not error_type.isdigit():
-            return error_type.rpartition(".")[2] in _REFUSALS
+            is_refusal = error_type.rpartition(".")[2] in _REFUSALS
+            return is_refusal or attributes.NOT_SENT in raw.details
         status = int(error_type)
     return _REFUSED_FROM <= status <= _REFUSED_TO and status != _REQUEST_TIMED_OUT
 

@@ -28,11 +28,11 @@ def main() -> None:
             stream=True,
         )
         print("".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices))
-    print(f"this run: {spent.cost_text} for {spent.calls} calls, {spent.tokens.total} tokens")
+    print(f"this run: {spent.cost_text}, calls: {spent.calls}, tokens: {spent.tokens.total}")
 
     tokenledger.flush()
     for model in TokenLedgerQueries().get_costs_by_model(days=1):
-        print(f"{model.model}: {model.cost_text} for {model.total_requests} calls today")
+        print(f"{model.model}: {model.cost_text}, calls today: {model.total_requests}")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def main() -> None:
 
     tokenledger.flush()
     for row in TokenLedgerQueries().get_costs_by("agent", days=1).rows:
-        print(f"{row.labels[0]}: {row.cost_text} for {row.calls} calls")
+        print(f"{row.labels[0]}: {row.cost_text}, calls: {row.calls}")
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def main() -> None:
     queries = TokenLedgerQueries()
     for row in queries.get_costs_by("organization", "metadata.plan", days=30).rows:
         organization, plan = row.labels
-        print(f"{organization} ({plan}): {row.cost_text} for {row.calls} calls")
+        print(f"{organization} ({plan}): {row.cost_text}, calls: {row.calls}")
     bill = queries.get_costs_by("user", days=30, where={"organization": "acme"})
     for row in bill.rows:
         print(f"acme / {row.labels[0]}: {row.cost_text}")

@@ -300,6 +300,7 @@ def test_an_unusable_comparison_model_is_reported(words: tuple[str, ...], why: s
 
 
 def test_an_old_price_book_is_reported(ledger_url: str) -> None:
+    store(ledger_url, chat_attributes())
     assert run("report").stderr == ""
     with psycopg.connect(ledger_url) as connection:
         connection.execute("UPDATE token_ledger_prices SET checked_on = CURRENT_DATE - 31")

@@ -114,8 +114,9 @@ def _text_of(chunk: Sdk) -> str:
         return str(choices[0].delta.content or "")
     if chunk.type == "response.output_text.delta":
         return str(chunk.delta)
-    is_text = chunk.type == "content_block_delta" and chunk.delta.type == "text_delta"
-    return str(chunk.delta.text) if is_text else ""
+    # The oldest releases leave a part that they do not know as a dict.
+    kind = getattr(getattr(chunk, "delta", None), "type", "")
+    return str(chunk.delta.text) if kind == "text_delta" else ""
 
 
 def test_the_tools_of_a_request_are_on_its_span(

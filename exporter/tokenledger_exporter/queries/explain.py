@@ -84,11 +84,12 @@ def explain_event(connection: psycopg.Connection[Any], event_id: UUID) -> Explan
     call = stored_call(row)
     show(connection, _SQL["repricings_of"], values)
     changes = cursor.execute(_SQL["repricings_of"], values).fetchall()
-    price_id = {"price_id": _sheet_of(connection, call)}
-    show(connection, _SQL["sheet"], price_id)
-    sheet = cursor.execute(_SQL["sheet"], price_id).fetchone() or {}
+    price_id = _sheet_of(connection, call)
+    sheet_values = {"price_id": price_id}
+    show(connection, _SQL["sheet"], sheet_values)
+    sheet = cursor.execute(_SQL["sheet"], sheet_values).fetchone() or {}
     book = load_book(connection, sheet["provider"]) if sheet else None
-    bill = book.bill(price_id["price_id"], call.tokens) if book else None
+    bill = book.bill(price_id, call.tokens) if book else None
     cost, lines = bill or (None, ())
     verdict, agrees = _verdict(call, cost, changes)
     return Explanation(

@@ -118,7 +118,8 @@ class RawPage:
     Args:
         events: the calls.
         next_cursor: cursor of the next page; `None` after the last.
-        coverage: coverage of this page's calls; lost records are in no row.
+        coverage: coverage of this page's calls; lost records are in no row, and costs that differ
+            from the reported one are not counted.
     """
 
     events: tuple[UsageEvent, ...]

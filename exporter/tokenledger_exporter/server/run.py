@@ -31,7 +31,7 @@ from tokenledger_exporter.server.ingest.cardinality import CardinalityGuard
 from tokenledger_exporter.server.ingest.fair_share import Budget, WorkMeter
 from tokenledger_exporter.server.ingest.queue import IngestQueue
 from tokenledger_exporter.server.options import MIB, ServeOptions
-from tokenledger_exporter.server.readiness import Readiness
+from tokenledger_exporter.server.readiness import readiness
 from tokenledger_exporter.server.transport.grpc_service import GrpcService
 from tokenledger_exporter.server.transport.http_connection import (
     ANONYMOUS_IDLE_SECONDS,
@@ -93,7 +93,7 @@ class Worker:
         self._service: Final = Service(self._queue, tokens, header, limits)
         has_no_credentials = not tokens and not options.tls_client_ca
         hosts = AllowedHosts((options.host, *options.server_names), is_checked=has_no_credentials)
-        self._http: Final = HttpService(self._service, hosts, Readiness(options.database_url))
+        self._http: Final = HttpService(self._service, hosts, readiness(options.database_url))
         self._grpc: GrpcService | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from tokenledger_exporter.db.availability import Availability
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.log import warn
 from tokenledger_exporter.queries.reader import Reader
@@ -63,7 +64,7 @@ def create_app(options: DashboardOptions) -> Gate:
     app = Starlette(
         lifespan=closing_reader,
         routes=[
-            Route("/health", partial(_health, reader)),
+            Route("/health", partial(_health, Availability(partial(_why_unreadable, reader)))),
             Route(f"{PREFIX}/openapi.json", partial(_openapi, document)),
             *(Route(page.path, partial(_show, reader, page)) for page in PAGES),
             Mount("/static", StaticFiles(packages=[("tokenledger_exporter.web", "static")])),
@@ -112,22 +113,25 @@ async def _openapi(document: Mapping[str, Any], request: Request) -> Response:
     return _json(document, request)
 
 
-async def _health(reader: Reader, request: Request) -> Response:
+async def _health(availability: Availability, request: Request) -> Response:
     """Whether the ledger can be read; the same fields as TokenLedger 0.1.1's."""
     del request
-    status, database = HTTPStatus.OK, "connected"
-    try:
-        await to_thread.run_sync(_probe, reader)
-    except LedgerError:
-        status, database = HTTPStatus.SERVICE_UNAVAILABLE, "unreachable"
-    words = {HTTPStatus.OK: "healthy", HTTPStatus.SERVICE_UNAVAILABLE: "unhealthy"}
-    fields = {"status": words[status], "database": database, "version": version(_PACKAGE)}
+    is_away = bool(await availability.reason())
+    fields = {
+        "status": "unhealthy" if is_away else "healthy",
+        "database": "unreachable" if is_away else "connected",
+        "version": version(_PACKAGE),
+    }
+    status = HTTPStatus.SERVICE_UNAVAILABLE if is_away else HTTPStatus.OK
     return JSONResponse(fields, status, headers={"Cache-Control": "no-store"})
 
 
-def _probe(reader: Reader) -> None:
-    with reader.snapshot():
-        return
+def _why_unreadable(reader: Reader) -> str:
+    try:
+        with reader.snapshot():
+            return ""
+    except LedgerError as error:
+        return str(error)
 
 
 def _json(document: object, request: Request) -> Response:

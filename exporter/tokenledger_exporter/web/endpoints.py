@@ -90,10 +90,13 @@ def _events(connection: Connection, values: dict[str, Any]) -> Document:
         if cursor is not None and "cursor" in str(error):
             raise ParameterError("cursor", str(error)) from None
         raise
+    coverage = coverage_document(page.coverage)
+    # A page does not compare the costs with the reported ones.
+    del coverage["cost_differs"]
     return {
         "events": [record(event._asdict()) for event in page.events],
         "next_cursor": page.next_cursor,
-        "coverage": coverage_document(page.coverage),
+        "coverage": coverage,
     }
 
 

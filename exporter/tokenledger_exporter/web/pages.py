@@ -20,7 +20,12 @@ from tokenledger_exporter.plain_text import visible
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.queries import explain, summaries
 from tokenledger_exporter.queries.calls import newest_calls
-from tokenledger_exporter.queries.report import ReportRequest, compared_steps, report_steps
+from tokenledger_exporter.queries.report import (
+    EVERYTHING,
+    ReportRequest,
+    compared_steps,
+    report_steps,
+)
 from tokenledger_exporter.render.report import render as render_report
 from tokenledger_exporter.web.charts import bar_chart, share
 from tokenledger_exporter.web.endpoints import REPORT_PARAMETERS, build_report, found_call
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from tokenledger_exporter.queries.report import Report, ReportRow
+    from tokenledger_exporter.queries.report import ReportRow
     from tokenledger_exporter.web.endpoint import Connection
 
 _PERIODS: Final = (
@@ -123,9 +128,10 @@ def html(name: str, **values: object) -> str:
 
 
 def _period(values: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    """The period of the overview. This month ends now, and so does its comparison."""
     name = values["period"]
     is_month = name in {"this", "last"}
-    return period(
+    since, until = period(
         {
             "since": "" if is_month else name,
             "until": "now",
@@ -133,27 +139,25 @@ def _period(values: Mapping[str, Any]) -> tuple[datetime, datetime]:
             "timezone": values["timezone"],
         }
     )
+    return since, min(until, summaries.until_now())
 
 
 def _overview(connection: Connection, values: dict[str, Any]) -> str:
     since, until = _period(values)
     where, zone = conditions(values["where"]), values["timezone"]
 
-    def report(*by: str, limit: int = _TOP_ROWS) -> Report:
-        request = ReportRequest(by, since, until, limit=limit, where=where, zone=zone)
-        return run_steps(connection, compared_steps(request))
+    def request(*by: str, limit: int = EVERYTHING) -> ReportRequest:
+        return ReportRequest(by, since, until, limit=limit, where=where, zone=zone)
 
-    total = report()
-    by_day = ReportRequest(["day"], since, until, where=where, zone=zone)
-    known = {
-        row.labels[0]: row.known_cost_usd
-        for row in run_steps(connection, report_steps(by_day)).rows
-    }
+    total = run_steps(connection, compared_steps(request()))
+    by_day = run_steps(connection, report_steps(request("day")))
+    known = {row.labels[0]: row.known_cost_usd for row in by_day.rows}
     days = [(day, known.get(day, Decimal(0))) for day in _days(since, until, zone)]
+    errors = run_steps(connection, summaries.errors_steps(request()))
+    tops = [
+        (name, run_steps(connection, report_steps(request(name, limit=_TOP_ROWS)))) for name in _TOP
+    ]
     month = run_steps(connection, summaries.month_steps(where))
-    errors = run_steps(
-        connection, summaries.errors_steps(ReportRequest((), since, until, where=where))
-    )
     return html(
         "overview",
         values=values,
@@ -164,16 +168,16 @@ def _overview(connection: Connection, values: dict[str, Any]) -> str:
         month=None if month.coverage.knows_no_cost else month.cost_usd,
         month_method=month.method,
         errors=errors,
-        tops=[(name, report(name)) for name in _TOP],
+        tops=tops,
         blank=_BLANK,
     )
 
 
 def _days(since: datetime, until: datetime, zone: str) -> list[str]:
-    """Every day of a period up to today, as a report names it."""
+    """Every day of a period, as a report names it."""
     zone_info = zone_of(zone)
     first = since.astimezone(zone_info).date()
-    last = min(until, summaries.until_now()).astimezone(zone_info) - timedelta(microseconds=1)
+    last = until.astimezone(zone_info) - timedelta(microseconds=1)
     return [str(first + timedelta(days=n)) for n in range((last.date() - first).days + 1)]
 
 

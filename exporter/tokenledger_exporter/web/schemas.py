@@ -36,6 +36,10 @@ _STATES: Final = (
     *("not_settled", "cost_differs"),
 )
 _COVERAGE: Final = _object(**dict.fromkeys(_STATES, _COUNT), sentence=_TEXT)
+_PAGE_COVERAGE: Final = _object(
+    **dict.fromkeys(_STATES[:-1], _COUNT),
+    sentence=_TEXT,
+)
 _PERCENTILES: Final = {
     **{f"{name}_ms": _MILLISECONDS for name in ("p50", "p90", "p95", "p99", "avg")},
     "requests": _COUNT,
@@ -88,7 +92,7 @@ SQL: Final = _object(statements={"type": "array", "items": _TEXT})
 EVENTS: Final = _object(
     events=_list(**dict.fromkeys(UsageEvent._fields, _ANY)),
     next_cursor={"type": ["string", "null"]},
-    coverage=_COVERAGE,
+    coverage=_PAGE_COVERAGE,
 )
 EXPLAIN: Final = _object(
     event_id=_TEXT,

@@ -188,17 +188,15 @@ class CallTracer:
         setup = RUNTIME.setup
         members: Any = baggage_in(current)
         if members or user or per_call or setup.defaults or not ATTRIBUTED.isdisjoint(current):
+            attribution = attribution_in(
+                current,
+                members or NOTHING,
+                provider_user=user,
+                per_call=per_call,
+                defaults=setup.defaults,
+            )
             # Last, so that a limit on a span's attributes drops ours last.
-            attributes = {
-                **attributes,
-                **attribution_in(
-                    current,
-                    members or NOTHING,
-                    provider_user=user,
-                    per_call=per_call,
-                    defaults=setup.defaults,
-                ),
-            }
+            attributes = {**attributes, **attribution}
         if not started_ns:
             started_ns = time_ns()
         route = self._route
@@ -219,10 +217,7 @@ class CallTracer:
         if members is None and parent is not None and SPAN_KEY:
             running = Context(current, **{SPAN_KEY: parent, RUNNING: finishing})
         else:
-            running = without_baggage(current)
-            if parent is not None:
-                running = with_span(running, parent)
-            running = Context(running, **{RUNNING: finishing})
+            running = _running_context(current, parent, finishing)
         meters: Any = current.get(METERS, ())
         if route.metrics and not current.get(SUPPRESSED):
             meters = (*meters, *route.metrics)
@@ -243,6 +238,14 @@ class CallTracer:
             global_meters=GLOBAL_METER_STATE._METER_PROVIDER,  # noqa: SLF001
             metrics=metrics,
         )
+
+
+def _running_context(current: Context, parent: Span | None, finishing: Lock) -> Context:
+    """The context of a request: under its span if it has one, and without baggage."""
+    running = without_baggage(current)
+    if parent is not None:
+        running = with_span(running, parent)
+    return Context(running, **{RUNNING: finishing})
 
 
 def _begin(

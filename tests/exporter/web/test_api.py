@@ -11,6 +11,7 @@ import pytest
 
 from support.dashboard import Dashboard
 from support.ledger_rows import ask
+from tokenledger_exporter.queries.reader import Reader
 from tokenledger_exporter.web.endpoint import PREFIX
 from tokenledger_exporter.web.endpoints import ENDPOINTS
 from tokenledger_exporter.web.options import DashboardOptions
@@ -30,7 +31,20 @@ def test_every_endpoint_answers_by_its_schema(dashboard: Dashboard, filled_url: 
     [(event_id,)] = ask(filled_url, "SELECT min(event_id::text) FROM token_ledger_events")
     for endpoint in ENDPOINTS:
         document = dashboard.json(endpoint.path.replace("{event_id}", event_id))
-        jsonschema.validate(document, endpoint.schema)
+        assert schema_faults(document, endpoint.schema) == [], endpoint.path
+
+
+def schema_faults(document: object, schema: dict[str, Any]) -> list[str]:
+    return [
+        fault.message for fault in jsonschema.Draft202012Validator(schema).iter_errors(document)
+    ]
+
+
+def test_a_schema_says_that_money_is_text_and_that_each_field_is_there() -> None:
+    [summary] = [endpoint.schema for endpoint in ENDPOINTS if endpoint.path == "/summary"]
+    faults = schema_faults({"total_cost": 0.35}, summary)
+    assert any(fault.startswith("0.35 is not of type 'string', 'null'") for fault in faults)
+    assert "'coverage' is a required property" in faults
 
 
 def test_the_summary_is_exact_and_an_average_leaves_nothing_out(dashboard: Dashboard) -> None:
@@ -115,7 +129,9 @@ def test_calls_come_page_by_page_each_once(dashboard: Dashboard, filled_url: str
         path = f"/events?limit=2&cursor={cursor}" if cursor else ""
     stored = ask(filled_url, "SELECT event_id::text FROM token_ledger_events ORDER BY timestamp")
     assert seen == [event_id for (event_id,) in stored]
-    [ann] = (dashboard.json("/events?where=team=ml"))["events"]
+    page = dashboard.json("/events?where=team=ml")
+    assert "cost_differs" not in page["coverage"], "a page does not compare costs"
+    [ann] = page["events"]
     assert (ann["cost_usd"], ann["metadata"]) == ("0.1", {"tier": "gold"})
 
 
@@ -220,6 +236,25 @@ def test_the_connection_comes_back_with_the_database(dashboard: Dashboard, fille
     statuses = [(dashboard.get("/api/v1/errors")).status for _ in range(3)]
     assert statuses[-1] == 200
     assert set(statuses) <= {200, 503}
+
+
+def test_many_who_ask_for_health_share_one_answer_of_the_database(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strangers may ask, so they must not take the connections of those who may look."""
+    snapshots: list[str] = []
+    snapshot = Reader.snapshot
+
+    def counted(reader: Reader, organization: str = "") -> Any:  # noqa: ANN401 - a context manager
+        snapshots.append(organization)
+        return snapshot(reader, organization)
+
+    monkeypatch.setattr(Reader, "snapshot", counted)
+    with ThreadPoolExecutor(20) as threads:
+        answers = [threads.submit(dashboard.get, "/health") for _ in range(200)]
+    assert {answer.result().status for answer in answers} == {200}
+    # At most one a second: 200 requests take few seconds, also on a busy machine.
+    assert 1 <= len(snapshots) < 20
 
 
 def test_a_statement_that_takes_too_long_is_ended(

@@ -120,6 +120,43 @@ def test_a_figure_leads_to_its_calls_and_a_call_to_its_arithmetic(dashboard: Das
     assert "0.1" in call.values
 
 
+def test_a_figure_of_a_month_leads_to_the_calls_of_that_month(
+    dashboard: Dashboard, filled_url: str
+) -> None:
+    with psycopg.connect(filled_url) as connection:
+        connection.execute("SELECT token_ledger_add_partitions('2026-01-01', '2026-03-01')")
+        connection.execute(
+            "INSERT INTO token_ledger_events"
+            " (timestamp, provider, model, team, cost_status, cost_usd)"
+            " VALUES ('2026-02-03Z', 'openai', 'gpt-4o', 'ml', 'priced', 7)"
+        )
+    page = read(dashboard, "/explore?by=team&month=2026-02")
+    [link] = next(row[0].links for row in page.rows if row and row[0].text.strip() == "ml")
+    [row] = [row for row in read(dashboard, link).rows if row]
+    assert (row[0].text, row[7].value) == ("2026-02-03 00:00:00", "7")
+
+
+def test_this_month_is_compared_with_a_time_of_its_length_so_far(
+    dashboard: Dashboard, filled_url: str
+) -> None:
+    """The whole month before would make every month look cheap until its end."""
+    with psycopg.connect(filled_url) as connection:
+        connection.execute("DELETE FROM token_ledger_events")
+        connection.execute(
+            "SELECT token_ledger_add_partitions((now() - interval '3 months')::date, now()::date)"
+        )
+        connection.execute(
+            "INSERT INTO token_ledger_events (timestamp, provider, model, cost_status, cost_usd)"
+            " SELECT start + share * (now() - start) - apart, 'openai', 'gpt-4o', 'priced', cost"
+            " FROM date_trunc('month', now(), 'UTC') AS start,"
+            " (VALUES (0.5, interval '0', 3), (-0.5, '0', 2), (-1, '5 minutes', 100))"
+            " AS calls (share, apart, cost)"
+        )
+    page = read(dashboard, "/?period=this")
+    assert page.values[:2] == ["3", "2"]
+    assert "+50% against the period before" in page.text
+
+
 def test_csv_is_the_report_and_json_the_api(dashboard: Dashboard) -> None:
     response = dashboard.get("/explore.csv?by=team")
     assert response.headers["content-type"] == "text/csv; charset=utf-8"

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     from tokenledger_exporter.access.hosts import AllowedHosts
+    from tokenledger_exporter.db.availability import Availability
     from tokenledger_exporter.server.admission import Service
     from tokenledger_exporter.server.decoding.decoded_request import DecodedRequest
-    from tokenledger_exporter.server.readiness import Readiness
     from tokenledger_exporter.server.transport.http_connection import TimedProtocol
 
     Message = MutableMapping[str, Any]
@@ -66,7 +66,7 @@ class HttpService:
         readiness: asks the database whether it takes rows.
     """
 
-    def __init__(self, service: Service, hosts: AllowedHosts, readiness: Readiness) -> None:
+    def __init__(self, service: Service, hosts: AllowedHosts, readiness: Availability) -> None:
         self._service: Final = service
         self._readiness: Final = readiness
         self._hosts: Final = hosts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -14,7 +14,7 @@ from tokenledger_exporter.cli.waiting import warn_of_waiting_calls
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from typing_extensions import ParamSpec
+    from typing_extensions import ParamSpec, Unpack
 
     P = ParamSpec("P")
 
@@ -43,66 +43,52 @@ def _options(command: Callable[P, None]) -> Callable[P, None]:
     return command
 
 
+class _RunOptions(TypedDict):
+    """The values of `_options`."""
+
+    since: str
+    until: str
+    timezone: str
+    limit: int
+    shape: str
+    database_url: str | None
+
+
 @click.command("trace", epilog="Example: tokenledger trace 0af76519")
 @click.argument("trace_id")
 @_options
 @explained
-def trace(  # noqa: PLR0913 - one argument per option
-    *,
-    trace_id: str,
-    since: str,
-    until: str,
-    timezone: str,
-    limit: int,
-    shape: str,
-    database_url: str | None,
-) -> None:
+def trace(*, trace_id: str, **options: Unpack[_RunOptions]) -> None:
     """Show what a trace, such as the run of an agent, cost: its calls by time, and their sum.
 
     TRACE_ID is an OpenTelemetry trace id, or its first digits if no other trace begins with them.
     """
-    _show("trace", trace_id, (since, until), timezone, limit, shape, database_url)
+    _show("trace", trace_id, options)
 
 
 @click.command("session", epilog="Example: tokenledger session conversation-42 --since 90d")
 @click.argument("session_id")
 @_options
 @explained
-def session(  # noqa: PLR0913 - one argument per option
-    *,
-    session_id: str,
-    since: str,
-    until: str,
-    timezone: str,
-    limit: int,
-    shape: str,
-    database_url: str | None,
-) -> None:
+def session(*, session_id: str, **options: Unpack[_RunOptions]) -> None:
     """Show what a session, such as a conversation, cost: its calls by time, and their sum.
 
     SESSION_ID is the session_id of the calls, or its beginning if no other session begins so.
     """
-    _show("session", session_id, (since, until), timezone, limit, shape, database_url)
+    _show("session", session_id, options)
 
 
-def _show(  # noqa: PLR0913, PLR0917 - the arguments of both commands
-    kind: str,
-    text: str,
-    period: tuple[str, str],
-    timezone: str,
-    limit: int,
-    shape: str,
-    database_url: str | None,
-) -> None:
+def _show(kind: str, text: str, options: _RunOptions) -> None:
     from tokenledger_exporter.db.connection import reading
     from tokenledger_exporter.db.dimensions import zone_of
     from tokenledger_exporter.queries.live.runs import find_run
     from tokenledger_exporter.render.runs import run_json, run_text
 
-    zone = zone_of(timezone)
-    start, end = read_period(*period, zone=zone)
-    with open_database(database_url) as url:
+    zone = zone_of(options["timezone"])
+    start, end = read_period(options["since"], options["until"], zone=zone)
+    with open_database(options["database_url"]) as url:
         with reading(url) as connection, connection.transaction():
             run = find_run(connection, kind, text, start, end)
         warn_of_waiting_calls(url)
-    click.echo(run_json(run) if shape == "json" else run_text(run, zone, limit), nl=False)
+    is_json = options["shape"] == "json"
+    click.echo(run_json(run) if is_json else run_text(run, zone, options["limit"]), nl=False)

@@ -21,11 +21,12 @@ from tokenledger_exporter.db.availability import Availability
 from tokenledger_exporter.errors import LedgerError
 from tokenledger_exporter.log import warn
 from tokenledger_exporter.queries.reader import Reader
-from tokenledger_exporter.web.endpoint import PREFIX
-from tokenledger_exporter.web.endpoints import ENDPOINTS
+from tokenledger_exporter.web.api.endpoint import PREFIX
+from tokenledger_exporter.web.api.endpoints import ENDPOINTS
+from tokenledger_exporter.web.api.openapi import openapi
 from tokenledger_exporter.web.gate import ORGANIZATION, Gate
-from tokenledger_exporter.web.openapi import openapi
-from tokenledger_exporter.web.pages import PAGES, html
+from tokenledger_exporter.web.pages.all_pages import PAGES
+from tokenledger_exporter.web.pages.template import html
 from tokenledger_exporter.web.parameters import read_parameters
 from tokenledger_exporter.web.problems import problem, problem_of
 
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from tokenledger_exporter.web.endpoint import Connection, Endpoint
+    from tokenledger_exporter.web.api.endpoint import Connection, Endpoint
     from tokenledger_exporter.web.options import DashboardOptions
-    from tokenledger_exporter.web.pages import Page
+    from tokenledger_exporter.web.pages.page import Page
     from tokenledger_exporter.web.parameters import Parameter
     from tokenledger_exporter.web.problems import ProblemResponse
 
@@ -175,7 +176,7 @@ def _as_asked(request: Request, response: ProblemResponse) -> Response:
     if request.url.path.startswith(PREFIX):
         return response
     fields: dict[str, Any] = json.loads(bytes(response.body))
-    text = html("problem", title=fields["title"], detail=fields["detail"])
+    text = html("problem", "", title=fields["title"], detail=fields["detail"])
     retry = response.headers.get("retry-after")
     headers = {"Retry-After": retry} if retry else None
     return HTMLResponse(text, response.status_code, headers=headers)

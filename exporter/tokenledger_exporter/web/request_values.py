@@ -5,16 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tokenledger_exporter.db.dimensions import group, narrowed, zone_of
+from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.domain.time_expressions import parse_end, parse_moment, parse_month
 from tokenledger_exporter.errors import InvalidRequestError
-from tokenledger_exporter.queries import summaries
+from tokenledger_exporter.queries import explain, summaries
+from tokenledger_exporter.queries.calls import event_id_of
 from tokenledger_exporter.queries.order import BY_TIME, ORDERS, TOKENS
-from tokenledger_exporter.queries.report import ReportRequest
-from tokenledger_exporter.web.parameters import ParameterError
+from tokenledger_exporter.queries.report import ReportRequest, compared_steps, report_steps
+from tokenledger_exporter.web.parameters import NotFoundError, ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+
+    import psycopg
+
+    from tokenledger_exporter.queries.explain import Explanation
+    from tokenledger_exporter.queries.report import Report
 
 
 def conditions(texts: list[str]) -> dict[str, list[str]]:
@@ -79,6 +86,26 @@ def report_request(values: dict[str, Any]) -> ReportRequest:
         zone=values["timezone"],
         order_by=keys[sort] if sort else BY_TIME,
     )
+
+
+def build_report(connection: psycopg.Connection[Any], values: dict[str, Any]) -> Report:
+    """The report of a request, compared with the period before if it says so."""
+    request = report_request(values)
+    steps = compared_steps(request) if values["compare"] else report_steps(request)
+    return run_steps(connection, steps)
+
+
+def find_call(connection: psycopg.Connection[Any], text: str) -> Explanation:
+    """The call that a path names by its id or the start of it, with its explanation.
+
+    Raises:
+        ParameterError: it is not such a text; `NotFoundError`: no call, or several calls, have it.
+    """
+    try:
+        return explain.explain_event(connection, event_id_of(connection, text))
+    except InvalidRequestError as error:
+        kind = ParameterError if str(error).startswith("invalid event id") else NotFoundError
+        raise kind("event_id", str(error)) from None
 
 
 def checked(name: str, read: Callable[[Any], Any], value: object) -> Any:  # noqa: ANN401 - what it reads

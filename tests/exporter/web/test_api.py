@@ -12,8 +12,8 @@ import pytest
 from support.dashboard import Dashboard
 from support.ledger_rows import ask
 from tokenledger_exporter.queries.reader import Reader
-from tokenledger_exporter.web.endpoint import PREFIX
-from tokenledger_exporter.web.endpoints import ENDPOINTS
+from tokenledger_exporter.web.api.endpoint import PREFIX
+from tokenledger_exporter.web.api.endpoints import ENDPOINTS
 from tokenledger_exporter.web.options import DashboardOptions
 
 if TYPE_CHECKING:

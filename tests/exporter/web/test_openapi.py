@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tokenledger_exporter.web.endpoint import PREFIX
-from tokenledger_exporter.web.endpoints import ENDPOINTS
+from tokenledger_exporter.web.api.endpoint import PREFIX
+from tokenledger_exporter.web.api.endpoints import ENDPOINTS
 
 if TYPE_CHECKING:
     from support.dashboard import Dashboard

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger_exporter.db.dimensions import UTC, dimension_names
+from tokenledger_exporter.db.dimensions import dimension_names
 from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.domain.provider_names import ledger_name
@@ -12,62 +12,35 @@ from tokenledger_exporter.domain.time_expressions import parse_moment
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.catalog.lookup import listed
 from tokenledger_exporter.queries import explain
-from tokenledger_exporter.queries.calls import event_id_of
 from tokenledger_exporter.queries.paging import CallFilter, page_steps
-from tokenledger_exporter.queries.report import ReportRequest, compared_steps, report_steps
+from tokenledger_exporter.queries.report import ReportRequest, report_steps
+from tokenledger_exporter.render.documents import coverage_document, record
 from tokenledger_exporter.render.report import as_document as report_document
-from tokenledger_exporter.web import schemas
-from tokenledger_exporter.web.documents import coverage_document, record
-from tokenledger_exporter.web.endpoint import Endpoint
-from tokenledger_exporter.web.older_api import OLDER_ENDPOINTS
-from tokenledger_exporter.web.parameters import NotFoundError, Parameter, ParameterError
-from tokenledger_exporter.web.request_values import checked, conditions, period, report_request
+from tokenledger_exporter.web.api import schemas
+from tokenledger_exporter.web.api.endpoint import Endpoint
+from tokenledger_exporter.web.api.older_api import OLDER_ENDPOINTS
+from tokenledger_exporter.web.ledger_parameters import (
+    limit_parameter,
+    period_parameters,
+    report_parameters,
+)
+from tokenledger_exporter.web.parameters import Parameter, ParameterError
+from tokenledger_exporter.web.request_values import (
+    build_report,
+    checked,
+    conditions,
+    find_call,
+    period,
+)
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.queries.explain import Explanation
-    from tokenledger_exporter.queries.report import Report
-    from tokenledger_exporter.web.documents import Document
-    from tokenledger_exporter.web.endpoint import Connection
+    from tokenledger_exporter.render.documents import Document
+    from tokenledger_exporter.web.api.endpoint import Connection
 
-_MAX_GROUPS: Final = 10_000
 _MAX_EVENTS: Final = 1_000
-
-
-def _limit(default: int, maximum: int) -> Parameter:
-    return Parameter("limit", "Maximum number of entries.", "integer", default, maximum=maximum)
-
-
-_WHERE: Final = Parameter(
-    "where",
-    "Filter DIMENSION=VALUE; repeatable. Values of one dimension are alternatives.",
-    "array",
-)
-_ZONE: Final = Parameter("timezone", "Time zone of hours, days and months.", default=UTC)
-_PERIOD: Final = (
-    Parameter("since", "Start: 7d, 24h, today, 2026-11-01 ...", default="7d"),
-    Parameter("until", "End, in the same forms; a named day is included.", default="now"),
-    Parameter("month", "A whole month instead: 2026-10, last or this."),
-    _ZONE,
-    _WHERE,
-)
-_COMPARE: Final = Parameter(
-    "compare", "Compare with the period of equal length before it.", "boolean", default=False
-)
-REPORT_PARAMETERS: Final = (
-    Parameter("by", "Dimensions, comma-separated; empty is the total.", default="model"),
-    *_PERIOD,
-    Parameter("sort", "cost, calls, tokens or a dimension of `by`."),
-    _limit(1_000, _MAX_GROUPS),
-    _COMPARE,
-)
-"""The parameters of a report."""
-
-
-def build_report(connection: Connection, values: dict[str, Any]) -> Report:
-    """The report of a request, compared with the period before if it says so."""
-    request = report_request(values)
-    steps = compared_steps(request) if values["compare"] else report_steps(request)
-    return run_steps(connection, steps)
+_SINCE: Final = "7d"
+_PERIOD: Final = period_parameters(_SINCE)
+_REPORT: Final = report_parameters(_SINCE)
 
 
 def _report(connection: Connection, values: dict[str, Any]) -> Document:
@@ -100,21 +73,8 @@ def _events(connection: Connection, values: dict[str, Any]) -> Document:
     }
 
 
-def found_call(connection: Connection, text: str) -> Explanation:
-    """The call that a path names by its id or the start of it, with its explanation.
-
-    Raises:
-        ParameterError: it is not such a text; `NotFoundError`: no call, or several calls, have it.
-    """
-    try:
-        return explain.explain_event(connection, event_id_of(connection, text))
-    except InvalidRequestError as error:
-        kind = ParameterError if str(error).startswith("invalid event id") else NotFoundError
-        raise kind("event_id", str(error)) from None
-
-
 def _explain(connection: Connection, values: dict[str, Any]) -> Document:
-    return explain.as_document(found_call(connection, values["event_id"]))
+    return explain.as_document(find_call(connection, values["event_id"]))
 
 
 def _coverage(connection: Connection, values: dict[str, Any]) -> Document:
@@ -142,7 +102,7 @@ ENDPOINTS: Final = (
         "/report",
         "report",
         "Cost by any dimensions",
-        REPORT_PARAMETERS,
+        _REPORT,
         _report,
         schemas.REPORT,
     ),
@@ -150,7 +110,7 @@ ENDPOINTS: Final = (
         "/report/sql",
         "report_sql",
         "The SQL of a report, with its values; it runs in psql",
-        REPORT_PARAMETERS,
+        _REPORT,
         _report_sql,
         schemas.SQL,
     ),
@@ -160,7 +120,7 @@ ENDPOINTS: Final = (
         "Single calls, oldest first, page by page",
         (
             *_PERIOD,
-            _limit(100, _MAX_EVENTS),
+            limit_parameter(100, _MAX_EVENTS),
             Parameter("cursor", "`next_cursor` of the page before."),
         ),
         _events,

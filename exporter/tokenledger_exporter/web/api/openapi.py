@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tokenledger_exporter.web import schemas
-from tokenledger_exporter.web.endpoint import PREFIX
-from tokenledger_exporter.web.endpoints import ENDPOINTS
+from tokenledger_exporter.web.api import schemas
+from tokenledger_exporter.web.api.endpoint import PREFIX
+from tokenledger_exporter.web.api.endpoints import ENDPOINTS
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.web.endpoint import Endpoint
+    from tokenledger_exporter.web.api.endpoint import Endpoint
 
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _ERRORS = {

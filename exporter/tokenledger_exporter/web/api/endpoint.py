@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from tokenledger_exporter.web.documents import Document
+    from tokenledger_exporter.render.documents import Document
     from tokenledger_exporter.web.parameters import Parameter
 
     Connection = psycopg.Connection[Any]

@@ -12,14 +12,14 @@ from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.queries import summaries, trends
 from tokenledger_exporter.queries.report import EVERYTHING
-from tokenledger_exporter.web import schemas
-from tokenledger_exporter.web.documents import coverage_document, known_average, known_cost
-from tokenledger_exporter.web.endpoint import Endpoint
+from tokenledger_exporter.render.documents import coverage_document, known_average, known_cost
+from tokenledger_exporter.web.api import schemas
+from tokenledger_exporter.web.api.endpoint import Endpoint
 from tokenledger_exporter.web.parameters import Parameter
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.web.documents import Document
-    from tokenledger_exporter.web.endpoint import Connection
+    from tokenledger_exporter.render.documents import Document
+    from tokenledger_exporter.web.api.endpoint import Connection
 
 _MAX_DAYS: Final = 3_660
 _MAX_GROUPS: Final = 10_000

@@ -13,7 +13,6 @@ _WIDTH: Final = 720
 _HEIGHT: Final = 180
 _GAP_SHARE: Final = Decimal("0.2")
 _STEPS: Final = (Decimal(1), Decimal(2), Decimal(5), Decimal(10))
-_PERCENT: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +68,3 @@ def round_up(value: Decimal) -> Decimal:
         return Decimal(0)
     unit = Decimal(1).scaleb(value.adjusted())
     return next(unit * step for step in _STEPS if unit * step >= value)
-
-
-def share(part: Decimal | None, whole: Decimal) -> float:
-    """The width of a bar next to a figure, in percent of the widest."""
-    return float(_PERCENT * part / whole) if part and whole else 0.0

@@ -1,0 +1,49 @@
+"""Renders the templates of the pages. Texts of senders are escaped and made visible."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import jinja2
+
+from tokenledger_exporter.plain_text import visible
+from tokenledger_exporter.web.pages import figures
+from tokenledger_exporter.web.pages.navigation import NAVIGATION
+from tokenledger_exporter.web.pages.view import PRESETS
+
+if TYPE_CHECKING:
+    from tokenledger_exporter.web.pages.view import View
+
+_TEMPLATES: Final = jinja2.Environment(
+    loader=jinja2.PackageLoader("tokenledger_exporter.web"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_FILTERS: Final = {
+    "money": figures.money,
+    "exact": figures.exact,
+    "count": figures.count,
+    "change": figures.change,
+    "visible": visible,
+}
+_TEMPLATES.filters.update(_FILTERS)
+_GLOBALS: Final[dict[str, Any]] = _TEMPLATES.globals
+_GLOBALS.update(
+    share=figures.share, presets=PRESETS, navigation=NAVIGATION, blank="(none)", view=None
+)
+
+
+def html(template: str, entry: str, view: View | None = None, **values: object) -> str:
+    """The text of a page.
+
+    Args:
+        template: name of its template, without the ending.
+        entry: name of the navigation's entry that is marked; "" for none.
+        view: the period and filters that its links carry along.
+        values: what the template shows.
+    """
+    if view is not None:
+        values["view"] = view
+    return _TEMPLATES.get_template(f"{template}.html").render(entry=entry, **values)

@@ -2,99 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from decimal import Decimal
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from typing_extensions import override
 
-from support.ledger_rows import ask
-from tokenledger_exporter.web.pages.charts import bar_chart, round_up
-from tokenledger_exporter.web.pages.figures import money
+from support.page_reader import PageReader, read
 
 if TYPE_CHECKING:
     from support.dashboard import Dashboard
 
 PAGES = ("/", "/?since=7d", "/explore", "/explore?by=team,model&compare=true", "/calls")
 HOSTILE = "<script>alert(1)</script>\u202e\x1b[31m"
-
-
-@dataclass
-class Cell:
-    """One table cell: its text, the exact value in it, and where it links to."""
-
-    text: str = ""
-    value: str | None = None
-    links: list[str] = field(default_factory=list[str])
-
-
-class PageReader(HTMLParser):
-    """The tables, tags and links of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.rows: list[list[Cell]] = []
-        self.values: list[str] = []
-        self.text = ""
-        self._cell: Cell | None = None
-        self.feed(text)
-
-    @override
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = dict(attrs)
-        self.tags.append((tag, attributes))
-        if tag == "tr":
-            self.rows.append([])
-        if tag == "td":
-            self._cell = Cell()
-            self.rows[-1].append(self._cell)
-        if tag == "data":
-            self.values.append(str(attributes["value"]))
-            if self._cell is not None:
-                self._cell.value = attributes["value"]
-        if tag == "a" and self._cell is not None:
-            self._cell.links.append(str(attributes["href"]))
-
-    @override
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "td":
-            self._cell = None
-
-    @override
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self._cell is not None:
-            self._cell.text += data
-
-
-def read(dashboard: Dashboard, path: str) -> PageReader:
-    response = dashboard.get(path)
-    assert response.status == 200, response.body
-    return PageReader(response.body.decode())
-
-
-def test_the_overview_shows_the_cost_of_the_ledger(dashboard: Dashboard, filled_url: str) -> None:
-    page = read(dashboard, "/?since=7d")
-    [(total,)] = ask(filled_url, "SELECT sum(cost_usd) FROM token_ledger_events")
-    assert page.values[0] == str(total) == "0.35"
-    assert "coverage: 2 of 3 calls priced (66.6%), 1 unpriced" in page.text
-    models = {row[0].text.strip(): row[2].value for row in page.rows if len(row) == 4}
-    expected = ask(filled_url, "SELECT model, cost_usd::text FROM token_ledger_events")
-    for model, cost in expected:
-        assert models[model] == (cost or "")
-    days = {row[0].text: Decimal(row[1].value or 0) for row in page.rows if len(row) == 2}
-    stored = ask(
-        filled_url,
-        "SELECT timestamp::date::text, sum(cost_usd) FROM token_ledger_events GROUP BY 1",
-    )
-    assert len(days) == 8
-    for day, cost in stored:
-        assert days[day] == (cost or 0)
-    assert sum(days.values()) == Decimal("0.35")
 
 
 def test_explore_shows_what_its_own_sql_gives(dashboard: Dashboard, filled_url: str) -> None:
@@ -134,27 +53,6 @@ def test_a_figure_of_a_month_leads_to_the_calls_of_that_month(
     [link] = next(row[0].links for row in page.rows if row and row[0].text.strip() == "ml")
     [row] = [row for row in read(dashboard, link).rows if row]
     assert (row[0].text, row[7].value) == ("2026-02-03 00:00:00", "7")
-
-
-def test_this_month_is_compared_with_a_time_of_its_length_so_far(
-    dashboard: Dashboard, filled_url: str
-) -> None:
-    """The whole month before would make every month look cheap until its end."""
-    with psycopg.connect(filled_url) as connection:
-        connection.execute("DELETE FROM token_ledger_events")
-        connection.execute(
-            "SELECT token_ledger_add_partitions((now() - interval '3 months')::date, now()::date)"
-        )
-        connection.execute(
-            "INSERT INTO token_ledger_events (timestamp, provider, model, cost_status, cost_usd)"
-            " SELECT start + share * (now() - start) - apart, 'openai', 'gpt-4o', 'priced', cost"
-            " FROM date_trunc('month', now(), 'UTC') AS start,"
-            " (VALUES (0.5, interval '0', 3), (-0.5, '0', 2), (-1, '5 minutes', 100))"
-            " AS calls (share, apart, cost)"
-        )
-    page = read(dashboard, "/?month=this")
-    assert page.values[:2] == ["3", "2"]
-    assert "+50% against the period before" in page.text
 
 
 def test_csv_is_the_report_and_json_the_api(dashboard: Dashboard) -> None:
@@ -227,34 +125,3 @@ def test_an_error_is_a_page_that_says_what_to_do(
 def test_an_empty_period_says_so(dashboard: Dashboard) -> None:
     assert "No calls match." in read(dashboard, "/explore?month=2019-01").text
     assert "No calls match." in read(dashboard, "/calls?where=user=nobody").text
-
-
-@pytest.mark.parametrize(
-    ("usd", "text"),
-    [
-        (None, "unknown"),
-        ("0", "$0.00"),
-        ("0.000123456", "$0.000123"),
-        ("0.0105", "$0.0105"),
-        ("19.479212", "$19.4792"),
-        ("1234567.891", "$1,234,567.89"),
-    ],
-)
-def test_money_has_digits_that_suit_its_size(usd: str | None, text: str) -> None:
-    assert money(usd) == text
-
-
-def test_a_chart_has_a_bar_for_each_known_value() -> None:
-    chart = bar_chart([("a", Decimal("0.3")), ("b", None), ("c", Decimal("0.5"))])
-    assert chart.top == Decimal("0.5")
-    assert [bar.height for bar in chart.bars] == [108, 0, 180]  # Of 180: 3/5, none, all.
-    assert [bar.value for bar in chart.bars] == [Decimal("0.3"), None, Decimal("0.5")]
-    assert bar_chart([]).bars == ()
-
-
-@pytest.mark.parametrize(
-    ("value", "top"),
-    [("0", "0"), ("0.0031", "0.005"), ("1", "1"), ("1.01", "2"), ("7", "10"), ("99", "100")],
-)
-def test_the_top_of_a_scale_is_1_2_or_5_times_a_power_of_ten(value: str, top: str) -> None:
-    assert round_up(Decimal(value)) == Decimal(top)

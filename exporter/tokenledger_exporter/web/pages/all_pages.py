@@ -8,5 +8,5 @@ from tokenledger_exporter.web.pages.calls import CALLS
 from tokenledger_exporter.web.pages.explore import EXPLORE
 from tokenledger_exporter.web.pages.overview import OVERVIEW
 
-PAGES: Final = (OVERVIEW, *EXPLORE, *CALLS)
+PAGES: Final = (*OVERVIEW, *EXPLORE, *CALLS)
 """Routes of the pages; `navigation` says which of them have a link on every page."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tokenledger_exporter.pricing.book import plain_usd
 
 if TYPE_CHECKING:
+    from tokenledger_exporter.domain.coverage import Coverage
     from tokenledger_exporter.queries.report import ReportRow
 
 _CENT, _THOUSAND = Decimal("0.01"), Decimal(1_000)
 _PERCENT: Final = 100
+_THREE_DIGITS: Final = Context(prec=3)
+_UNITS: Final = ("", "k", "M", "B")
+_STATES: Final = ("priced", "reported", "partial", "estimated", "unpriced", "unmeasured")
+_NARROWEST: Final = 0.6
 
 
 def money(value: Decimal | str | None) -> str:
@@ -35,6 +40,13 @@ def count(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
+def compact(value: int) -> str:
+    """A count of three digits, in thousands, millions or billions."""
+    rounded = _THREE_DIGITS.create_decimal(value)
+    power = max(0, min(rounded.adjusted() // 3, len(_UNITS) - 1))
+    return f"{rounded.scaleb(-3 * power).normalize():,f}{_UNITS[power]}"
+
+
 def change(row: ReportRow) -> str:
     """How a cost differs from the period before, in percent; empty if that says nothing."""
     now, before = row.known_cost_usd, row.known_previous_cost_usd
@@ -46,3 +58,25 @@ def change(row: ReportRow) -> str:
 def share(part: Decimal | int | None, whole: Decimal | int) -> float:
     """The width of a bar next to a figure, in percent of the whole."""
     return float(_PERCENT * part / whole) if part and whole else 0.0
+
+
+class Segment(NamedTuple):
+    """One state in a bar of all calls: its place and width in percent."""
+
+    state: str
+    calls: int
+    x: float
+    width: float
+
+
+def segments(coverage: Coverage) -> list[Segment]:
+    """The states of calls as parts of one bar; a rare state stays wide enough to be seen."""
+    counts = [(state, getattr(coverage, state)) for state in _STATES if getattr(coverage, state)]
+    widths = [max(share(calls, coverage.calls), _NARROWEST) for _, calls in counts]
+    scale = _PERCENT / sum(widths) if widths else 0.0
+    bar: list[Segment] = []
+    x = 0.0
+    for (state, calls), width in zip(counts, widths, strict=True):
+        bar.append(Segment(state, calls, round(x, 2), round(width * scale, 2)))
+        x += width * scale
+    return bar

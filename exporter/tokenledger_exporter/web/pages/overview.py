@@ -1,63 +1,144 @@
-"""The overview: cost of a period against the one before, by day, and its highest parts."""
+"""The overview: cost against the period before, by day, the month, and the highest parts."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tokenledger_exporter.db.dimensions import zone_of
+from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.db.steps import run_steps
-from tokenledger_exporter.queries import summaries
+from tokenledger_exporter.pricing.price_row import MONEY
+from tokenledger_exporter.queries import month, summaries
 from tokenledger_exporter.queries.report import compared_steps, report_steps
-from tokenledger_exporter.web.pages.charts import bar_chart
+from tokenledger_exporter.queries.speed import reads_rollups
 from tokenledger_exporter.web.pages.page import Page
 from tokenledger_exporter.web.pages.template import html
+from tokenledger_exporter.web.pages.timeline import stacked
 from tokenledger_exporter.web.pages.view import VIEW_PARAMETERS, View
+from tokenledger_exporter.web.parameters import Parameter
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date
 
+    from tokenledger_exporter.queries.month import MonthToDate
+    from tokenledger_exporter.queries.report import Report
     from tokenledger_exporter.web.pages.page import Connection
 
 _PATH: Final = "/"
-_TOP: Final = ("model", "feature", "user", "team")
+_TOP_PATH: Final = "/top"
+_TOP: Final = ["model", "feature", "user", "team", "organization", "agent", "endpoint", "app"]
 _TOP_ROWS: Final = 5
+_ZERO: Final = Decimal(0)
+
+
+class _Top(NamedTuple):
+    """One panel of highest costs.
+
+    Args:
+        dimension: what it groups by.
+        report: its rows; `None` if it reads every call, so that the page shows it later.
+    """
+
+    dimension: str
+    report: Report | None
+
+
+class _MonthDay(NamedTuple):
+    """One line of the month's table: cost from the start of a month to the end of a day."""
+
+    day: int
+    this: Decimal | None
+    before: Decimal | None
+    projected: Decimal | None
 
 
 def _overview(connection: Connection, values: dict[str, Any]) -> str:
     view = View.of(_PATH, values)
     total = run_steps(connection, compared_steps(view.report()))
-    by_day = run_steps(connection, report_steps(view.report("day")))
-    known = {row.labels[0]: row.known_cost_usd for row in by_day.rows}
-    days = [(day, known.get(day, Decimal(0))) for day in _days(view.since, view.until, view.zone)]
-    tops = [
-        (name, run_steps(connection, report_steps(view.report(name, limit=_TOP_ROWS))))
-        for name in _TOP
-    ]
-    month = run_steps(connection, summaries.month_steps(dict(view.where)))
+    tops = [_top(connection, view, dimension) for dimension in _TOP]
+    to_date = run_steps(connection, month.month_to_date_steps(dict(view.where), view.zone))
     return html(
         "overview",
         "overview",
         view,
         total=total.totals,
-        coverage=total.coverage,
-        notes=total.notes,
-        chart=bar_chart(days),
-        month=None if month.coverage.knows_no_cost else month.cost_usd,
-        month_method=month.method,
+        report=total,
+        timeline=stacked(connection, view, "model"),
+        month=to_date,
+        month_days=_month_days(to_date),
+        month_method=month.METHOD,
         errors=run_steps(connection, summaries.errors_steps(view.report())),
-        tops=tops,
+        # A dimension that no call names is not shown; the model is always there.
+        tops=[each for each in tops if not _is_blank(each)],
     )
 
 
-def _days(since: datetime, until: datetime, zone: str) -> list[str]:
-    """Every day of a period, as a report names it."""
-    zone_info = zone_of(zone)
-    first = since.astimezone(zone_info).date()
-    last = until.astimezone(zone_info) - timedelta(microseconds=1)
-    return [str(first + timedelta(days=n)) for n in range((last.date() - first).days + 1)]
+def _top(connection: Connection, view: View, dimension: str) -> _Top:
+    request = view.report(dimension, limit=_TOP_ROWS)
+    if not reads_rollups(request):
+        return _Top(dimension, None)
+    return _Top(dimension, run_steps(connection, report_steps(request)))
 
 
-OVERVIEW: Final = Page(_PATH, VIEW_PARAMETERS, _overview)
-"""The first page."""
+def _is_blank(top: _Top) -> bool:
+    if top.dimension == "model" or top.report is None:
+        return False
+    return not any(row.labels[0] for row in top.report.rows)
+
+
+def _top_alone(connection: Connection, values: dict[str, Any]) -> str:
+    """A panel that the overview loads once it is shown, because it reads every call."""
+    view = View.of(_PATH, {name: values[name] for name in values if name != "dimension"})
+    dimension = values["dimension"]
+    report = run_steps(connection, report_steps(view.report(dimension, limit=_TOP_ROWS)))
+    return html("top", "", view, top=_Top(dimension, report))
+
+
+def _month_days(to_date: MonthToDate) -> list[_MonthDay]:
+    """The running sums of both months, and the line to the projected end."""
+    first = to_date.month
+    following = (first + timedelta(days=31)).replace(day=1)
+    last_day = (following - timedelta(days=1)).day
+    before_first = (first - timedelta(days=1)).replace(day=1)
+    today = last_day - to_date.remaining.days
+    this = _running(first, today, {day: row.cost_usd for day, row in to_date.days.items()})
+    before_days = (first - before_first).days
+    before = _running(
+        before_first, before_days, {day: row.cost_usd for day, row in to_date.before_days.items()}
+    )
+    projected: dict[int, Decimal] = {}
+    if to_date.projected_usd is not None:
+        projected = {today: this[today], last_day: to_date.projected_usd}
+    return [
+        _MonthDay(day, this.get(day), before.get(day), projected.get(day))
+        for day in range(1, max(last_day, before_days) + 1)
+    ]
+
+
+def _running(first: date, days: int, costs: dict[date, Decimal]) -> dict[int, Decimal]:
+    """The sum up to the end of each day of a month."""
+    total = _ZERO
+    sums: dict[int, Decimal] = {}
+    for day in range(1, days + 1):
+        total = MONEY.add(total, costs.get(first.replace(day=day), _ZERO))
+        sums[day] = total
+    return sums
+
+
+def _sql(connection: Connection, values: dict[str, Any]) -> str:
+    with collect_sql() as statements:
+        _overview(connection, values)
+    return "\n\n".join(f"{statement};" for statement in statements) + "\n"
+
+
+OVERVIEW: Final = (
+    Page(_PATH, VIEW_PARAMETERS, _overview),
+    Page(
+        _TOP_PATH,
+        (Parameter("dimension", "What to group by.", choices=tuple(_TOP)), *VIEW_PARAMETERS),
+        _top_alone,
+    ),
+    Page("/overview.sql", VIEW_PARAMETERS, _sql, "text/plain; charset=utf-8"),
+)
+"""The first page, one panel of it, and its SQL."""

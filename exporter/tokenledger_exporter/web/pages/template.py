@@ -25,13 +25,19 @@ _FILTERS: Final = {
     "money": figures.money,
     "exact": figures.exact,
     "count": figures.count,
+    "compact": figures.compact,
     "change": figures.change,
     "visible": visible,
 }
 _TEMPLATES.filters.update(_FILTERS)
 _GLOBALS: Final[dict[str, Any]] = _TEMPLATES.globals
 _GLOBALS.update(
-    share=figures.share, presets=PRESETS, navigation=NAVIGATION, blank="(none)", view=None
+    share=figures.share,
+    segments=figures.segments,
+    presets=PRESETS,
+    navigation=NAVIGATION,
+    blank="(none)",
+    view=None,
 )
 
 

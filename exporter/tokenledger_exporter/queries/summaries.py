@@ -153,15 +153,27 @@ def latency_steps(request: ReportRequest) -> Steps[Latency]:
     )
 
 
-def period_statement(name: str, request: ReportRequest, **values: object) -> Statement:
-    """A statement of queries.sql over a period."""
+def period_statement(
+    name: str,
+    request: ReportRequest,
+    braces: Mapping[str, sql.Composable] | None = None,
+    **values: object,
+) -> Statement:
+    """A statement of queries.sql over a period.
+
+    Args:
+        name: its name.
+        request: period, filters and limit.
+        braces: what else its braces take.
+        values: its further parameters.
+    """
     where, conditions = narrowed(request.where)
     statement: LiteralString = _SQL[name]
     names = {*(request.where or ()), _BUCKETS.get(name, "")} - {""}
     source = ROWS
     if name not in _ROW_QUERIES:
         source = source_of(names, request.since, request.until, request.zone)
-    query = sql.SQL(statement).format(where=where, **source.braces)
+    query = sql.SQL(statement).format(where=where, **source.braces, **(braces or {}))
     bounds = {"since": request.since, "until": request.until, "limit": request.limit}
     values = {**bounds, **conditions, **values}
     return Statement(query, values, caches_plan=source.is_rolled_up)

@@ -313,6 +313,7 @@ WHERE timestamp >= %(since)s AND timestamp < %(until)s {where}
 -- name: cached_by_sheet
 -- Cached tokens by the price sheet of their calls, and by the band of the sheet that applies.
 SELECT
+    {labels}
     events.price_id,
     COALESCE(band.above_input_tokens, 0) AS above_input_tokens,
     sum(
@@ -337,8 +338,8 @@ WHERE
     events.timestamp >= %(since)s
     AND events.timestamp < %(until)s
     AND events.cached_tokens > 0 {where}
-GROUP BY 1, 2
-ORDER BY 1, 2
+GROUP BY {groups} events.price_id, COALESCE(band.above_input_tokens, 0)
+ORDER BY {groups} events.price_id, COALESCE(band.above_input_tokens, 0)
 
 -- name: cache_totals
 -- All input tokens, and how many of them came from a cache.

@@ -34,17 +34,18 @@ def limit_parameter(default: int, maximum: int) -> Parameter:
     return Parameter("limit", "Maximum number of entries.", "integer", default, maximum=maximum)
 
 
-def report_parameters(since: str) -> tuple[Parameter, ...]:
+def report_parameters(since: str, limit: int) -> tuple[Parameter, ...]:
     """The parameters of a report.
 
     Args:
         since: the default start.
+        limit: the default number of groups.
     """
     return (
         Parameter("by", "Dimensions, comma-separated; empty is the total.", default="model"),
         *period_parameters(since),
         Parameter("sort", "cost, calls, tokens or a dimension of `by`."),
-        limit_parameter(1_000, _MAX_GROUPS),
+        limit_parameter(limit, _MAX_GROUPS),
         Parameter(
             "compare",
             "Compare with the period of equal length before it.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from support.dashboard import Dashboard
     from support.page_reader import Cell, PageReader
 
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
 DAY_COLUMNS = 4
 """Day, total, and a series for each of two models."""
 
@@ -42,7 +44,7 @@ def test_each_day_has_its_cost_and_the_parts_sum_to_it(
 ) -> None:
     """Eight days: seven times 24 hours touch eight of them. One model has no known cost."""
     page = read(dashboard, "/?since=7d&where=model=gpt-4o&where=model=claude-opus-5")
-    days = {day: row for day, row in costs_by(page, DAY_COLUMNS).items() if "-" in day}
+    days = {day: row for day, row in costs_by(page, DAY_COLUMNS).items() if DAY.fullmatch(day)}
     stored = ask(
         filled_url,
         "SELECT timestamp::date::text, sum(cost_usd) FROM token_ledger_events"

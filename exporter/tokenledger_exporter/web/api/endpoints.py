@@ -18,6 +18,7 @@ from tokenledger_exporter.render.documents import coverage_document, record
 from tokenledger_exporter.render.report import as_document as report_document
 from tokenledger_exporter.web.api import schemas
 from tokenledger_exporter.web.api.endpoint import Endpoint
+from tokenledger_exporter.web.api.measures import MEASURES_ENDPOINT
 from tokenledger_exporter.web.api.older_api import OLDER_ENDPOINTS
 from tokenledger_exporter.web.ledger_parameters import (
     limit_parameter,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 _MAX_EVENTS: Final = 1_000
 _SINCE: Final = "7d"
 _PERIOD: Final = period_parameters(_SINCE)
-_REPORT: Final = report_parameters(_SINCE)
+_REPORT: Final = report_parameters(_SINCE, 1_000)
 
 
 def _report(connection: Connection, values: dict[str, Any]) -> Document:
@@ -114,6 +115,7 @@ ENDPOINTS: Final = (
         _report_sql,
         schemas.SQL,
     ),
+    MEASURES_ENDPOINT,
     Endpoint(
         "/events",
         "events",

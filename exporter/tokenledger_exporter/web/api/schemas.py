@@ -88,6 +88,16 @@ REPORT: Final = _object(
     totals=_object(**_GROUP),
     coverage=_object(**dict.fromkeys(_STATES, _COUNT)),
 )
+MEASURES: Final = _object(
+    measure=_TEXT,
+    by={"type": "array", "items": _TEXT},
+    since=_TEXT,
+    until=_TEXT,
+    rows={"type": "array", "items": {"type": "object"}},
+    totals={"type": "object"},
+    coverage=_COVERAGE,
+)
+
 SQL: Final = _object(statements={"type": "array", "items": _TEXT})
 EVENTS: Final = _object(
     events=_list(**dict.fromkeys(UsageEvent._fields, _ANY)),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _CENT, _THOUSAND = Decimal("0.01"), Decimal(1_000)
 _PERCENT: Final = 100
+_SECOND_MS: Final = 1_000
 _THREE_DIGITS: Final = Context(prec=3)
 _UNITS: Final = ("", "k", "M", "B")
 _STATES: Final = ("priced", "reported", "partial", "estimated", "unpriced", "unmeasured")
@@ -45,6 +46,33 @@ def compact(value: int) -> str:
     rounded = _THREE_DIGITS.create_decimal(value)
     power = max(0, min(rounded.adjusted() // 3, len(_UNITS) - 1))
     return f"{rounded.scaleb(-3 * power).normalize():,f}{_UNITS[power]}"
+
+
+def figure(value: Decimal | float | None, name: str) -> str:
+    """A figure of a measure, by the ending of its name; `-` if nothing was measured.
+
+    Args:
+        value: milliseconds, a rate of 0 to 1, US dollars or a count.
+        name: `..._ms`, `..._rate`, `..._usd`, or anything else for a count.
+    """
+    if value is None:
+        return "-"
+    if name.endswith("_ms"):
+        return f"{value:,.0f} ms" if value < _SECOND_MS else f"{float(value) / 1_000:,.2f} s"
+    if name.endswith("_rate"):
+        return f"{value:.1%}"
+    return money(Decimal(value)) if name.endswith("_usd") else f"{value:,}"
+
+
+def title_of(name: str) -> str:
+    """The title of a figure's column: `hit_rate` is `Hit rate`, `p50_ms` is `p50`."""
+    words = name.removesuffix("_ms").removesuffix("_usd").replace("_", " ")
+    return words if words[1:].isdigit() else words.capitalize()
+
+
+def plain(value: Decimal | float | None) -> str:
+    """All digits of a figure; empty if nothing was measured."""
+    return "" if value is None else exact(value) if isinstance(value, Decimal) else repr(value)
 
 
 def change(row: ReportRow) -> str:

@@ -21,11 +21,14 @@ _TEMPLATES: Final = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_FILTERS: Final = {
+_FILTERS: Final[dict[str, Any]] = {
     "money": figures.money,
     "exact": figures.exact,
     "count": figures.count,
     "compact": figures.compact,
+    "figure": figures.figure,
+    "plain": figures.plain,
+    "title_of": figures.title_of,
     "change": figures.change,
     "visible": visible,
 }

@@ -69,9 +69,18 @@ class Timeline:
     buckets: tuple[Bucket, ...]
 
 
-def stacked(connection: Connection, view: View, dimension: str) -> Timeline:
-    """The costs of a view over time, split by the highest values of a dimension."""
-    unit = unit_of(view)
+def stacked(
+    connection: Connection, view: View, dimension: str, unit: str | None = None
+) -> Timeline:
+    """The costs of a view over time, split by the highest values of a dimension.
+
+    Args:
+        connection: to the ledger.
+        view: period and filters.
+        dimension: what to split by.
+        unit: hour, day or month; by default what suits the period.
+    """
+    unit = unit or unit_of(view)
     report = run_steps(connection, report_steps(view.report(unit, dimension)))
     names = _highest(report)
     by_label: dict[str, list[ReportRow]] = {}

@@ -150,5 +150,5 @@ class View:
         return {
             name: value
             for name, value in self.values.items()
-            if name not in _DEFAULTS and value is not None and value != ""
+            if name not in _DEFAULTS and value is not None and value != "" and value is not False
         }

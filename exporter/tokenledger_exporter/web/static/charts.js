@@ -141,6 +141,8 @@ function shortLabel(label) {
 }
 
 function short(value, unit) {
+  if (unit === "ms" && Math.abs(value) >= 1000) return short(value / 1000, "s");
+  if (unit === "%") return `${Math.round(value * 1000) / 10}%`;
   const digits = Math.abs(value) < 1 && value ? { maximumSignificantDigits: 2 } : {};
   const shape = { notation: "compact", maximumFractionDigits: 2, ...digits };
   const text = new Intl.NumberFormat("en-US", shape).format(value);

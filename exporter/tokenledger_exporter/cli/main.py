@@ -22,6 +22,7 @@ from tokenledger_exporter.cli.commands import (
     spool,
     version,
 )
+from tokenledger_exporter.cli.commands.answers import why
 from tokenledger_exporter.cli.commands.live import runs, statusline, tail, top
 from tokenledger_exporter.cli.commands.setup import completion, init
 from tokenledger_exporter.cli.group import without_password
@@ -57,6 +58,7 @@ _MODULES = (
     tail,
     top,
     version,
+    why,
 )
 
 for _module in _MODULES:

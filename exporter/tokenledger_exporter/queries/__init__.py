@@ -19,13 +19,16 @@ from tokenledger_exporter.queries.results import (
     UserCost,
 )
 from tokenledger_exporter.queries.sync_client import TokenLedgerQueries
+from tokenledger_exporter.queries.why import Cause, Driver, WhyReport
 
 __all__ = [
     "Aggregate",
     "AsyncTokenLedgerQueries",
     "CacheSavings",
+    "Cause",
     "CostSummary",
     "DailyCost",
+    "Driver",
     "ErrorRate",
     "HourlyCost",
     "Latency",
@@ -38,5 +41,6 @@ __all__ = [
     "Trend",
     "UsageEvent",
     "UserCost",
+    "WhyReport",
     "as_records",
 ]

@@ -15,6 +15,7 @@ from tokenledger_exporter.queries.paging import CallFilter, aggregate_steps, pag
 from tokenledger_exporter.queries.report import EVERYTHING, compared_steps, report_steps
 from tokenledger_exporter.queries.savings import savings_steps
 from tokenledger_exporter.queries.target import known_database_url
+from tokenledger_exporter.queries.why import WhyRequest, why_steps
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Sequence
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         Trend,
         UserCost,
     )
+    from tokenledger_exporter.queries.why import WhyReport
 
     T = TypeVar("T")
 
@@ -181,6 +183,27 @@ class AsyncTokenLedgerQueries:
         """Costs compared with the preceding `days`, as `previous_cost_usd` and `change_usd`."""
         request = summaries.last_days(days, *dimensions, where=where, limit=limit)
         return await self._run(compared_steps(request))
+
+    async def why(
+        self,
+        by: str = "feature",
+        days: int = 7,
+        *,
+        where: Where | None = None,
+        detail: bool | None = None,
+    ) -> WhyReport:
+        """Why the cost of the last `days` days differs from that of the preceding ones.
+
+        Args:
+            by: dimension whose values are compared: new and lost ones are causes of their own.
+            days: length of both periods.
+            where: filters.
+            detail: whether to read single calls, which splits the cost per token into output share,
+                cache share, service tier and price; by default if there are at most 100,000.
+        """
+        request = summaries.last_days(days, where=where)
+        question = WhyRequest(by, request.since, request.until, request.where, detail)
+        return await self._run(why_steps(question))
 
     async def get_error_rate(self, days: int = 7, *, where: Where | None = None) -> ErrorRate:
         """How many calls failed."""

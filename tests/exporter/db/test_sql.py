@@ -105,6 +105,7 @@ BRACES: Final[dict[str, list[dict[str, str]]]] = {
         {**query_braces(source), "grouping": part("queries", "aggregate_grouping")}
         for source in ("rows", "sums")
     ],
+    "why": [query_braces("rows"), query_braces("sums")],
     "live": [{**query_braces("rows"), "column": "session_id"}],
     "rollups_refresh": [SUMS],
     "rollups_verify": [{**SUMS, "both_sides": part("rollups_verify", "both_sides")}],

@@ -1,0 +1,1 @@
+"""Commands that explain costs: why they changed, and what a coding agent asks."""

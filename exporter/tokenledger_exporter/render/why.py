@@ -179,9 +179,16 @@ def driver_text(report: WhyReport, cause: Cause, driver: Driver) -> str:
     text = f"{', '.join(names)} {driver.change_usd:+,.4f}"
     if driver.before is None or driver.after is None:
         return text
-    unit = UNITS[cause.kind]
-    figures = [_figure(figure, unit) for figure in (driver.before, driver.after)]
+    figures = driver_figures(cause, driver)
     return f"{text} ({' to '.join(figures)})" if figures[0] != figures[1] else text
+
+
+def driver_figures(cause: Cause, driver: Driver) -> tuple[str, str]:
+    """The figure that changed, in the preceding period and in the period; empty without one."""
+    if driver.before is None or driver.after is None:
+        return "", ""
+    unit = UNITS[cause.kind]
+    return _figure(driver.before, unit), _figure(driver.after, unit)
 
 
 def _figure(figure: Decimal, unit: str) -> str:

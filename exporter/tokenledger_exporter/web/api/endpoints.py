@@ -20,6 +20,7 @@ from tokenledger_exporter.web.api import schemas
 from tokenledger_exporter.web.api.endpoint import Endpoint
 from tokenledger_exporter.web.api.measures import MEASURES_ENDPOINT
 from tokenledger_exporter.web.api.older_api import OLDER_ENDPOINTS
+from tokenledger_exporter.web.api.why import WHY_ENDPOINT
 from tokenledger_exporter.web.ledger_parameters import (
     limit_parameter,
     period_parameters,
@@ -116,6 +117,7 @@ ENDPOINTS: Final = (
         schemas.SQL,
     ),
     MEASURES_ENDPOINT,
+    WHY_ENDPOINT,
     Endpoint(
         "/events",
         "events",

@@ -88,6 +88,22 @@ REPORT: Final = _object(
     totals=_object(**_GROUP),
     coverage=_object(**dict.fromkeys(_STATES, _COUNT)),
 )
+WHY: Final = _object(
+    by=_TEXT,
+    since=_TEXT,
+    until=_TEXT,
+    compared_since=_TEXT,
+    cost_usd=_MONEY,
+    previous_cost_usd=_MONEY,
+    change_usd=_MONEY,
+    calls=_COUNT,
+    previous_calls=_COUNT,
+    is_detailed=_FLAG,
+    causes=_list(cause=_TEXT, label=_TEXT, change_usd=_MONEY, more_drivers=_COUNT),
+    coverage=_COVERAGE,
+    previous_coverage=_COVERAGE,
+    notes={"type": "array", "items": _TEXT},
+)
 MEASURES: Final = _object(
     measure=_TEXT,
     by={"type": "array", "items": _TEXT},

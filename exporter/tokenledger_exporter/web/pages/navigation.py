@@ -24,6 +24,7 @@ NAVIGATION: Final = (
         "Costs",
         (
             Entry("overview", "/", "Overview"),
+            Entry("why", "/why", "Why it changed"),
             Entry("explore", "/explore", "Explore"),
             Entry("calls", "/calls", "Calls"),
         ),

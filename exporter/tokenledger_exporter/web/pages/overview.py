@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.db.steps import run_steps
+from tokenledger_exporter.domain.time_range import BEGINNING, END
 from tokenledger_exporter.pricing.price_row import MONEY
 from tokenledger_exporter.queries import month, summaries
+from tokenledger_exporter.queries.calls import newest_calls
 from tokenledger_exporter.queries.report import compared_steps, report_steps
 from tokenledger_exporter.queries.speed import reads_rollups
 from tokenledger_exporter.web.pages.page import Page
@@ -19,7 +21,7 @@ from tokenledger_exporter.web.pages.view import VIEW_PARAMETERS, View
 from tokenledger_exporter.web.parameters import Parameter
 
 if TYPE_CHECKING:
-    from datetime import date
+    from datetime import date, datetime
 
     from tokenledger_exporter.queries.month import MonthToDate
     from tokenledger_exporter.queries.report import Report
@@ -29,6 +31,7 @@ _PATH: Final = "/"
 _TOP_PATH: Final = "/top"
 _TOP: Final = ["model", "feature", "user", "team", "organization", "agent", "endpoint", "app"]
 _TOP_ROWS: Final = 5
+_MODEL: Final = "model"
 _ZERO: Final = Decimal(0)
 
 
@@ -56,7 +59,8 @@ class _MonthDay(NamedTuple):
 def _overview(connection: Connection, values: dict[str, Any]) -> str:
     view = View.of(_PATH, values)
     total = run_steps(connection, compared_steps(view.report()))
-    tops = [_top(connection, view, dimension) for dimension in _TOP]
+    dimensions = [name for name in _TOP if name == _MODEL or name not in view.where]
+    tops = [_top(connection, view, dimension) for dimension in dimensions]
     to_date = run_steps(connection, month.month_to_date_steps(dict(view.where), view.zone))
     return html(
         "overview",
@@ -64,10 +68,11 @@ def _overview(connection: Connection, values: dict[str, Any]) -> str:
         view,
         total=total.totals,
         report=total,
-        timeline=stacked(connection, view, "model"),
+        timeline=stacked(connection, view, _MODEL),
         month=to_date,
         month_days=_month_days(to_date),
         month_method=month.METHOD,
+        newest=None if total.totals.calls else _newest(connection),
         errors=run_steps(connection, summaries.errors_steps(view.report())),
         # A dimension that no call names is not shown; the model is always there.
         tops=[each for each in tops if not _is_blank(each)],
@@ -81,8 +86,14 @@ def _top(connection: Connection, view: View, dimension: str) -> _Top:
     return _Top(dimension, run_steps(connection, report_steps(request)))
 
 
+def _newest(connection: Connection) -> datetime | None:
+    """The time of the newest call of the ledger; `None` if there is none."""
+    calls = newest_calls(connection, BEGINNING, END, {}, 1)
+    return calls[0]["timestamp"] if calls else None
+
+
 def _is_blank(top: _Top) -> bool:
-    if top.dimension == "model" or top.report is None:
+    if top.dimension == _MODEL or top.report is None:
         return False
     return not any(row.labels[0] for row in top.report.rows)
 

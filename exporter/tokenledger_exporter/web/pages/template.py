@@ -25,6 +25,7 @@ _FILTERS: Final[dict[str, Any]] = {
     "money": figures.money,
     "exact": figures.exact,
     "count": figures.count,
+    "abs": abs,
     "compact": figures.compact,
     "figure": figures.figure,
     "plain": figures.plain,

@@ -212,7 +212,7 @@ def questions() -> dict[str, ReportRequest]:
 def _questions_under_load(name: str, url: str, seconds: float) -> dict[str, Answered]:
     """Ask in turn while calls are written and rolled up."""
     taken: dict[str, list[float]] = {question: [] for question in questions()}
-    with _load(url, rate=2_000, batch=200, seconds=seconds + 10), reading(url) as connection:
+    with load(url, rate=2_000, batch=200, seconds=seconds + 10), reading(url) as connection:
         cache_plans(connection)
         # The first seconds fill the caches, and the first plans of each question are its own.
         for measured, until in ((False, 5.0), (True, seconds)):
@@ -256,8 +256,8 @@ def _from_rows(url: str) -> dict[str, Answered]:
 
 
 @contextmanager
-def _load(url: str, rate: int, batch: int, seconds: float) -> Generator[subprocess.Popen[str]]:
-    """A writer and a keeper, each a process of its own."""
+def load(url: str, rate: int, batch: int, seconds: float) -> Generator[subprocess.Popen[str]]:
+    """A writer and a keeper, each a process of its own, for the benchmarks of reading."""
     words = ("-m", "benchmarks.stream_of_calls", url, str(rate), str(batch), str(seconds))
     command = Path(sys.executable).parent / "tokenledger"
     keep = (str(command), "keep", "--every", "1", "--database-url", url)
@@ -303,7 +303,7 @@ def _print_burst(url: str, seconds: float) -> None:
         " FROM token_ledger_rollup_dirty_slices"
     )
     with (
-        _load(url, rate=10_000, batch=2_000, seconds=seconds) as writer,
+        load(url, rate=10_000, batch=2_000, seconds=seconds) as writer,
         psycopg.connect(url, autocommit=True) as connection,
     ):
         ended = None

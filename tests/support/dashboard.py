@@ -40,6 +40,11 @@ class Dashboard:
         self._server: Final = uvicorn.Server(config)
         self._thread: Final = threading.Thread(target=self._server.run)
 
+    @property
+    def url(self) -> str:
+        """Its address, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
     def __enter__(self) -> Self:
         self._thread.start()
         while not self._server.started:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -74,6 +76,7 @@ def create_app(options: DashboardOptions) -> Gate:
                 for endpoint in ENDPOINTS
             ),
         ],
+        middleware=[Middleware(GZipMiddleware)],
         exception_handlers={
             HTTPException: _http_problem,
             LedgerError: _ledger_problem,

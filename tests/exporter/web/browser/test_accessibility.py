@@ -1,0 +1,85 @@
+"""Every page by the rules of WCAG 2.2 AA: light and dark, desktop and phone; nothing overflows."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from exporter.web.browser.conftest import PHONE, WIDE
+from support.ledger_rows import ask
+from tokenledger_exporter.web.pages.all_pages import PAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Page
+
+    from support.dashboard import Dashboard
+
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+VIEWS = [
+    *("/explore?by=team&compare=true", "/explore?measure=latency&by=day"),
+    *("/?where=team=support", "/?where=team=nobody", "/nothing", "/explore?by=mood"),
+]
+
+
+def paths_of(url: str) -> list[str]:
+    """Every page, with the ids of one call where a path needs them, and some of their states."""
+    columns = "event_id::text, trace_id, session_id"
+    rows = ask(
+        url,
+        f"SELECT {columns} FROM token_ledger_events"
+        " WHERE session_id <> '' AND trace_id <> '' ORDER BY timestamp DESC, event_id LIMIT 1",
+    )
+    event_id, trace_id, _ = rows[0]
+    ids = {"event_id": event_id, "run_id": trace_id}
+    pages = [page.path for page in PAGES if page.media_type.startswith("text/html")]
+    named = [re.sub(r"\{(\w+)(:\w+)?\}", lambda match: ids[match[1]], path) for path in pages]
+    # A panel is a part of a page.
+    return [path for path in named if path != "/top" and not path.endswith("/panel")] + VIEWS
+
+
+def violations(page: Page) -> list[str]:
+    response: Any = Axe().run(page, options=RULES).response
+    return [
+        f"{each['id']}: {node['html'][:200]} {node.get('failureSummary', '')[:300]}"
+        for each in response["violations"]
+        for node in each["nodes"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme"), [(WIDE, "light"), (WIDE, "dark"), (PHONE, "light"), (PHONE, "dark")]
+)
+def test_no_page_breaks_a_rule(
+    sample: Dashboard,
+    database_url: str,
+    opened: Callable[..., Page],
+    size: tuple[int, int],
+    scheme: str,
+) -> None:
+    problems: dict[str, list[str]] = {}
+    page = opened(sample.url, size, scheme)
+    for path in paths_of(database_url):
+        page.goto(sample.url + path, wait_until="networkidle")
+        if found := violations(page):
+            problems[path] = found
+    assert problems == {}
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE])
+def test_names_of_any_kind_stay_text_and_inside_the_page(
+    hostile: Dashboard, database_url: str, opened: Callable[..., Page], size: tuple[int, int]
+) -> None:
+    """Nothing runs, which `opened` checks, and the page cannot be scrolled sideways."""
+    page = opened(hostile.url, size)
+    wide: list[str] = []
+    for path in paths_of(database_url):
+        page.goto(hostile.url + path, wait_until="networkidle")
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            wide.append(path)
+        assert page.locator("main img, main script").count() == 0
+    assert wide == []

@@ -33,9 +33,9 @@ def test_cost_and_coverage_are_those_of_the_ledger(dashboard: Dashboard, filled_
 
 
 def test_a_cost_that_is_higher_has_a_plus(dashboard: Dashboard) -> None:
-    page = read(dashboard, "/?since=7d")
+    assert "$0.3500+" in read(dashboard, "/?since=7d").text
+    page = read(dashboard, "/tops?since=7d")
     costs = {row[0].text.strip(): row[2].text.strip() for row in page.rows if len(row) == 4}
-    assert "$0.3500+" in page.text
     assert (costs["web"], costs["ml"]) == ("$0.2500+", "$0.1000")
 
 
@@ -65,7 +65,7 @@ def test_a_day_without_a_known_cost_is_unknown_and_not_0(dashboard: Dashboard) -
 
 
 def test_the_highest_of_each_dimension_narrows_the_page(dashboard: Dashboard) -> None:
-    page = read(dashboard, "/?since=7d")
+    page = read(dashboard, "/tops?since=7d")
     rows = costs_by(page, 4)
     assert rows["claude-opus-5"][2].value == "0.25"
     assert rows["acme-7b"][2].text == "unknown"
@@ -76,7 +76,7 @@ def test_the_highest_of_each_dimension_narrows_the_page(dashboard: Dashboard) ->
 
 def test_a_panel_that_reads_every_call_comes_after_the_page(dashboard: Dashboard) -> None:
     """Sums are kept by one dimension at a time: those of a team by feature are not."""
-    page = read(dashboard, "/?since=7d&where=team=ml")
+    page = read(dashboard, "/tops?since=7d&where=team=ml")
     panels = [tag["hx-get"] for _, tag in page.tags if "hx-get" in tag]
     assert "/top?since=7d&where=team%3Dml&dimension=user" in panels
     alone = read(dashboard, "/top?since=7d&where=team%3Dml&dimension=user")

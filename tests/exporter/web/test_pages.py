@@ -80,7 +80,7 @@ def test_names_of_senders_are_inert_text(dashboard: Dashboard, filled_url: str) 
         assert "\u202e" not in body
     [link] = {
         cell.links[0]
-        for row in read(dashboard, "/?since=7d").rows
+        for row in read(dashboard, "/tops?since=7d").rows
         for cell in row[:1]
         if cell.links and "model%3D" in cell.links[0]
     }

@@ -59,8 +59,6 @@ class _MonthDay(NamedTuple):
 def _overview(connection: Connection, values: dict[str, Any]) -> str:
     view = View.of(_PATH, values)
     total = run_steps(connection, compared_steps(view.report()))
-    dimensions = [name for name in _TOP if name == _MODEL or name not in view.where]
-    tops = [_top(connection, view, dimension) for dimension in dimensions]
     to_date = run_steps(connection, month.month_to_date_steps(dict(view.where), view.zone))
     return html(
         "overview",
@@ -74,9 +72,16 @@ def _overview(connection: Connection, values: dict[str, Any]) -> str:
         month_method=month.METHOD,
         newest=None if total.totals.calls else _newest(connection),
         errors=run_steps(connection, summaries.errors_steps(view.report())),
-        # A dimension that no call names is not shown; the model is always there.
-        tops=[each for each in tops if not _is_blank(each)],
     )
+
+
+def _tops(connection: Connection, values: dict[str, Any]) -> str:
+    """The panels below the charts, which a browser loads when they come into view."""
+    view = View.of(_PATH, values)
+    dimensions = [name for name in _TOP if name == _MODEL or name not in view.where]
+    tops = [_top(connection, view, dimension) for dimension in dimensions]
+    # A dimension that no call names is not shown; the model is always there.
+    return html("tops", "", view, tops=[each for each in tops if not _is_blank(each)])
 
 
 def _top(connection: Connection, view: View, dimension: str) -> _Top:
@@ -140,11 +145,13 @@ def _running(first: date, days: int, costs: dict[date, Decimal]) -> dict[int, De
 def _sql(connection: Connection, values: dict[str, Any]) -> str:
     with collect_sql() as statements:
         _overview(connection, values)
+        _tops(connection, values)
     return "\n\n".join(f"{statement};" for statement in statements) + "\n"
 
 
 OVERVIEW: Final = (
     Page(_PATH, VIEW_PARAMETERS, _overview),
+    Page("/tops", VIEW_PARAMETERS, _tops),
     Page(
         _TOP_PATH,
         (Parameter("dimension", "What to group by.", choices=tuple(_TOP)), *VIEW_PARAMETERS),
@@ -152,4 +159,4 @@ OVERVIEW: Final = (
     ),
     Page("/overview.sql", VIEW_PARAMETERS, _sql, "text/plain; charset=utf-8"),
 )
-"""The first page, one panel of it, and its SQL."""
+"""The first page, the panels it loads later, and its SQL."""

@@ -37,6 +37,7 @@ def test_a_total_leads_to_its_call_and_the_call_to_its_arithmetic(
     sample: Dashboard, database_url: str, opened: Callable[..., Page]
 ) -> None:
     page = opened(sample.url)
+    page.locator("[aria-busy]").last.scroll_into_view_if_needed()
     page.locator(".panel", has_text="By team").get_by_role("link", name="research").click()
     expect(page.locator(".chip")).to_contain_text("team=research")
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Calls").click()

@@ -46,14 +46,18 @@ def ledger_connection(database_url: str | None) -> Generator[psycopg.Connection[
         yield connection
 
 
+def configured_url(database_url: str | None) -> str:
+    """The connection string that an option or the environment sets; "" if none does."""
+    try:
+        return read_settings({"database_url": database_url}).database_url
+    except SettingsError as error:
+        raise InvalidRequestError(str(error)) from None
+
+
 @contextmanager
 def open_database(database_url: str | None) -> Generator[str]:
     """The connection string to use; starts the embedded Postgres if none is set."""
-    try:
-        url = read_settings({"database_url": database_url}).database_url
-    except SettingsError as error:
-        raise InvalidRequestError(str(error)) from None
-    if url:
+    if url := configured_url(database_url):
         yield url
         return
     from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, default_home

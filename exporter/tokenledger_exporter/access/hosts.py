@@ -44,6 +44,12 @@ class AllowedHosts:
         return True
 
 
+def is_local_host(header: str) -> bool:
+    """Whether a Host header names this machine: `localhost`, or an address of the loopback."""
+    host = _without_port(header.lower())
+    return _is_local(host) or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
 def _without_port(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]

@@ -63,7 +63,7 @@ def token_line(organization: str, token: str) -> str:
             "an organization must have 1 to 255 characters without whitespace, comma, colon or #; "
             f"use {ANY_ORGANIZATION} for any organization"
         )
-    return f"{organization}:{_hash(token)}"
+    return f"{organization}:{token_hash(token)}"
 
 
 class Tokens:
@@ -98,11 +98,15 @@ class Tokens:
 
     def bearer_of(self, authorization: str) -> Bearer | None:
         """The holder of the token in an Authorization header; `None` for an unknown token."""
-        self._reload_if_changed()
         if authorization[: len(_SCHEME)].lower() != _SCHEME:
             return None
+        return self.bearer_of_hash(token_hash(authorization[len(_SCHEME) :].strip()))
+
+    def bearer_of_hash(self, hashed: str) -> Bearer | None:
+        """The holder of the token with this hash; `None` for an unknown token."""
+        self._reload_if_changed()
         # The lookup is by hash, so that its timing reveals nothing about a token.
-        return self._bearers.get(_hash(authorization[len(_SCHEME) :].strip()))
+        return self._bearers.get(hashed)
 
     def _reload_if_changed(self) -> None:
         now = time.monotonic()
@@ -169,5 +173,6 @@ def _line_error(number: int, origin: str) -> str:
     )
 
 
-def _hash(token: str) -> str:
+def token_hash(token: str) -> str:
+    """The SHA-256 of a token, as in the tokens file."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

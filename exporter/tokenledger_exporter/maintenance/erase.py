@@ -49,6 +49,7 @@ class ErasureResult:
 
     Args:
         repricings: reasons of repricings that contained the id.
+        views: entries of who looked at whom in the dashboard.
         remains: places that still contain the id -> rows; it is not a user's id there.
     """
 
@@ -58,6 +59,7 @@ class ErasureResult:
     conflicts: int
     rejected: int
     repricings: int = 0
+    views: int = 0
     remains: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
@@ -78,7 +80,7 @@ def erase(database_url: str, user: str) -> ErasureResult:
         refresh.lock(connection)
         ids = {"ids": bytea_array(map(id_bytes, spellings))}
         [(pseudonym,)] = connection.execute(_SQL["add_erasure"], ids).fetchall()
-        counts: dict[str, int] = dict.fromkeys(("events", *_JSON_TABLES, "repricings"), 0)
+        counts: dict[str, int] = dict.fromkeys(("events", *_JSON_TABLES, "repricings", "views"), 0)
         for spelling in spellings:
             _replace(connection, spelling, pseudonym, counts)
         log_action(connection, "erase", counts, {"user": ""})
@@ -132,6 +134,8 @@ def _replace(
     # Only as a whole word: as part of a longer word it is another id.
     word = {"word": rf"(?<![\w@.-]){re.escape(user)}(?![\w@-]|\.\w)", "pseudonym": pseudonym}
     counts["repricings"] += connection.execute(_SQL["erase_reasons"], word).rowcount
+    [(views,)] = connection.execute(_SQL["erase_views"], values).fetchall()
+    counts["views"] += views
     # Sums of dropped months cannot be computed from calls again.
     refresh.rename_user(connection, user, pseudonym)
 

@@ -130,6 +130,10 @@ UPDATE token_ledger_repricings
 SET reason = pg_catalog.regexp_replace(reason, %(word)s::text, %(pseudonym)s::text, 'g')
 WHERE reason OPERATOR(pg_catalog.~) %(word)s::text
 
+-- name: erase_views
+-- Replaces the id in the log of who looked at whom; returns the number of entries.
+SELECT token_ledger_erase_views(%(id)s::text, %(pseudonym)s::text)
+
 -- name: remains_in_column
 -- Counts the id in one column.
 pg_catalog.count(*) FILTER (WHERE {column} = ANY(%(ids)s::text[])) AS {place},

@@ -142,7 +142,8 @@ GRANT UPDATE (reason) ON token_ledger_repricings TO {keeper}
 GRANT EXECUTE ON FUNCTION
 token_ledger_log_action(text, jsonb, timestamptz, timestamptz, jsonb),
 token_ledger_set_retention(interval, text),
-token_ledger_add_erasure(bytea[])
+token_ledger_add_erasure(bytea[]),
+token_ledger_erase_views(text, text)
 TO {keeper}
 
 -- name: keeper_reads
@@ -192,6 +193,11 @@ token_ledger_period_edges(timestamptz, timestamptz),
 token_ledger_stored_sums(text, text, timestamptz, timestamptz),
 token_ledger_unsummed_calls(text, text, timestamptz, timestamptz),
 token_ledger_sums(text, text, timestamptz, timestamptz)
+TO {writer}, {keeper}, {reader}
+
+-- name: log_views
+-- The function that logs who looked at whom. Any of the roles may be the dashboard's.
+GRANT EXECUTE ON FUNCTION token_ledger_audit_view(text, text, text, text, text, text)
 TO {writer}, {keeper}, {reader}
 
 -- name: read_bound
@@ -244,7 +250,8 @@ BEGIN
             AND relname LIKE 'token\_ledger\_%' AND relkind IN ('r', 'p') AND NOT relispartition
             -- Only the owner reads these.
             AND relname NOT IN (
-                'token_ledger_erasures', 'token_ledger_erasure_key', 'token_ledger_reader_organizations'
+                'token_ledger_erasures', 'token_ledger_erasure_key', 'token_ledger_reader_organizations',
+                'token_ledger_person_views'
             )
     LOOP
         EXECUTE pg_catalog.format('DROP POLICY IF EXISTS %I ON %s', policy, object.name);

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from anyio import to_thread
 from starlette.applications import Starlette
@@ -26,56 +26,83 @@ from tokenledger_exporter.queries.reader import Reader
 from tokenledger_exporter.web.api.endpoint import PREFIX
 from tokenledger_exporter.web.api.endpoints import ENDPOINTS
 from tokenledger_exporter.web.api.openapi import openapi
+from tokenledger_exporter.web.audit import Audit
 from tokenledger_exporter.web.gate import ORGANIZATION, Gate
 from tokenledger_exporter.web.pages.all_pages import PAGES
 from tokenledger_exporter.web.pages.template import html
 from tokenledger_exporter.web.parameters import read_parameters
 from tokenledger_exporter.web.problems import problem, problem_of
+from tokenledger_exporter.web.sign_in.access import Access
+from tokenledger_exporter.web.sign_in.routes import sign_in_routes
+from tokenledger_exporter.web.sign_in.viewer import viewer_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from starlette.requests import Request
+    from starlette.routing import BaseRoute
 
     from tokenledger_exporter.web.api.endpoint import Connection, Endpoint
+    from tokenledger_exporter.web.mounted import MountedApp
     from tokenledger_exporter.web.options import DashboardOptions
     from tokenledger_exporter.web.pages.page import Page
     from tokenledger_exporter.web.parameters import Parameter
     from tokenledger_exporter.web.problems import ProblemResponse
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class _Answering(Protocol[T_co]):
+    """What a page and an endpoint have in common."""
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]: ...
+    @property
+    def answer(self) -> Callable[[Connection, dict[str, Any]], T_co]: ...
+
 
 _PACKAGE: Final = "tokenledger-otel"
 # Figures change with every call: a browser may keep an answer, and must ask whether it still holds.
 _CACHE: Final = "private, no-cache"
 
 
-def create_app(options: DashboardOptions) -> Gate:
+class _Ledger(NamedTuple):
+    """What reads the ledger, and logs who looked at whom."""
+
+    reader: Reader
+    audit: Audit
+
+
+def create_app(options: DashboardOptions, mounted: Sequence[MountedApp] = ()) -> Gate:
     """The ASGI application.
 
+    Args:
+        options: what it shows and who may look.
+        mounted: further applications behind the same gate.
+
     Raises:
-        InvalidRequestError: a token's line is invalid.
+        InvalidRequestError: a token's line, the key file or an address of the proxy is invalid.
     """
-    reader = Reader(options.database_url, timeout_seconds=options.timeout_seconds)
-    document = openapi(version(_PACKAGE))
+    access = Access(options)
+    ledger = _Ledger(
+        Reader(options.database_url, timeout_seconds=options.timeout_seconds),
+        Audit(options.database_url),
+    )
 
     @asynccontextmanager
-    async def closing_reader(_app: Starlette) -> AsyncGenerator[None]:
-        yield
-        reader.close()
+    async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            for each in mounted:
+                if each.lifespan is not None:
+                    await stack.enter_async_context(each.lifespan())
+            yield
+        ledger.reader.close()
+        ledger.audit.close()
 
     app = Starlette(
-        lifespan=closing_reader,
-        routes=[
-            Route("/health", partial(_health, Availability(partial(_why_unreadable, reader)))),
-            Route(f"{PREFIX}/openapi.json", partial(_openapi, document)),
-            *(Route(page.path, partial(_show, reader, page)) for page in PAGES),
-            Mount("/static", StaticFiles(packages=[("tokenledger_exporter.web", "static")])),
-            *(
-                Route(PREFIX + endpoint.path, partial(_answer, reader, endpoint))
-                for endpoint in ENDPOINTS
-            ),
-        ],
+        lifespan=lifespan,
+        routes=[*_routes(ledger), *sign_in_routes(access)],
         middleware=[Middleware(GZipMiddleware)],
         exception_handlers={
             HTTPException: _http_problem,
@@ -83,32 +110,44 @@ def create_app(options: DashboardOptions) -> Gate:
             Exception: _unexpected_problem,
         },
     )
-    return Gate(app, options)
+    return Gate(app, access, mounted, options.notice)
 
 
-async def _answer(reader: Reader, endpoint: Endpoint, request: Request) -> Response:
-    return _json(await _read(reader, endpoint.parameters, endpoint.answer, request), request)
+def _routes(ledger: _Ledger) -> list[BaseRoute]:
+    document = openapi(version(_PACKAGE))
+    health = partial(_health, Availability(partial(_why_unreadable, ledger.reader)))
+    return [
+        Route("/health", health),
+        Route(f"{PREFIX}/openapi.json", partial(_openapi, document)),
+        *(Route(page.path, partial(_show, ledger, page)) for page in PAGES),
+        Mount("/static", StaticFiles(packages=[("tokenledger_exporter.web", "static")])),
+        *(
+            Route(PREFIX + endpoint.path, partial(_answer, ledger, endpoint))
+            for endpoint in ENDPOINTS
+        ),
+    ]
 
 
-async def _show(reader: Reader, page: Page, request: Request) -> Response:
-    text = await _read(reader, page.parameters, page.answer, request)
+async def _answer(ledger: _Ledger, endpoint: Endpoint, request: Request) -> Response:
+    return _json(await _read(ledger, PREFIX + endpoint.path, endpoint, request), request)
+
+
+async def _show(ledger: _Ledger, page: Page, request: Request) -> Response:
+    text = await _read(ledger, page.path, page, request)
     return Response(text, media_type=page.media_type, headers={"Cache-Control": _CACHE})
 
 
-async def _read(
-    reader: Reader,
-    parameters: tuple[Parameter, ...],
-    answer: Callable[[Connection, dict[str, Any]], T],
-    request: Request,
-) -> T:
+async def _read(ledger: _Ledger, path: str, answering: _Answering[T], request: Request) -> T:
     """What the ledger answers to a request; read in a thread, from one snapshot."""
-    values = read_parameters(parameters, request.query_params.multi_items())
+    values = read_parameters(answering.parameters, request.query_params.multi_items())
     values |= request.path_params
     organization: str = request.scope[ORGANIZATION]
+    viewer = viewer_of(request.scope)
 
     def read() -> T:
-        with reader.snapshot(organization) as connection:
-            return answer(connection, values)
+        ledger.audit.note(viewer, path, values)
+        with ledger.reader.snapshot(organization) as connection:
+            return answering.answer(connection, values)
 
     return await to_thread.run_sync(read)
 

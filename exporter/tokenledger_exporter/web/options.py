@@ -24,10 +24,17 @@ class DashboardOptions:
         tokens_file: file with such lines.
         server_names: allowed Host headers, in addition to addresses and `localhost`; checked if no
             token is required.
+        proxy_addresses: addresses or networks of the proxy in front of it, whose headers are
+            believed.
+        proxy_user_header: header in which that proxy names the user it signed in.
+        proxy_organization_header: header in which it names the user's only organization.
+        session_hours: how long a browser stays signed in.
+        session_key_file: file with the key that signs sessions; "" for a key of this process.
         timeout_seconds: the longest time that one statement may run.
+        notice: what every page says at its top; "" for nothing.
 
     Raises:
-        InvalidRequestError: another machine could look without a token.
+        InvalidRequestError: another machine could look without saying who it is.
     """
 
     database_url: str
@@ -36,15 +43,24 @@ class DashboardOptions:
     tokens: str = ""
     tokens_file: str = ""
     server_names: tuple[str, ...] = ()
+    proxy_addresses: tuple[str, ...] = ()
+    proxy_user_header: str = ""
+    proxy_organization_header: str = ""
+    session_hours: float = 12.0
+    session_key_file: str = ""
     timeout_seconds: float = 10.0
+    notice: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse an address that others can reach, unless they need a token."""
-        if not (self.tokens or self.tokens_file or is_loopback(self.host)):
+        """Refuse an address that others can reach, unless they must say who they are."""
+        is_guarded = self.tokens or self.tokens_file or self.proxy_user_header
+        if not (is_guarded or is_loopback(self.host)):
             raise InvalidRequestError(
-                f"anyone who reaches {self.host} could read the ledger: use --tokens-file, or "
-                "listen on 127.0.0.1"
+                f"anyone who reaches {self.host} could read the ledger: use --tokens-file or "
+                "--proxy-user-header, or listen on 127.0.0.1"
             )
+        if self.session_hours <= 0:
+            raise InvalidRequestError("--session-hours must be more than 0")
 
 
 def is_loopback(host: str) -> bool:

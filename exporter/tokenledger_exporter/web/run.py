@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
@@ -12,42 +12,63 @@ from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.web.app import create_app
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from tokenledger_exporter.web.mounted import MountedApp
     from tokenledger_exporter.web.options import DashboardOptions
 
 _BACKLOG: Final = 256
 _GRACE_SECONDS: Final = 3
 
+SETTINGS: Final[dict[str, Any]] = {
+    # The application logs its errors itself: a traceback could hold values of the ledger.
+    "log_level": "critical",
+    "access_log": False,
+    "server_header": False,
+    # uvicorn would believe X-Forwarded-For of this machine, and so change who sent a request.
+    "proxy_headers": False,
+    "ws": "none",
+    "timeout_graceful_shutdown": _GRACE_SECONDS,
+}
+"""How uvicorn serves the dashboard."""
 
-def run(options: DashboardOptions, announce: Callable[[str], None]) -> None:
+
+def run(
+    options: DashboardOptions,
+    announce: Callable[[str], None],
+    mounted: Sequence[MountedApp] = (),
+) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Args:
         options: what to serve.
         announce: gets the address, once it is open.
+        mounted: further applications of the same service.
 
     Raises:
         InvalidRequestError: the address is in use, or a token's line is invalid.
     """
-    app = create_app(options)
-    listener = _listen(options.host, options.port)
-    host, port = listener.getsockname()[:2]
-    announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-    # The application logs its errors itself: a traceback could hold values of the ledger.
-    config = uvicorn.Config(
-        app,
-        log_level="critical",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
+    app = create_app(options, mounted)
+    listener = listen(options.host, options.port)
+    announce(address_of(listener))
+    config = uvicorn.Config(app, **SETTINGS)
     # uvicorn raises the signal that ended it again, which is no error here.
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def address_of(listener: socket.socket) -> str:
+    """The address of an open port, as a browser takes it."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the dashboard's port.
+
+    Raises:
+        InvalidRequestError: the address is in use, or is not one of this machine.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)

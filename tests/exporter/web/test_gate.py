@@ -30,7 +30,9 @@ def basic(token: str) -> str:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "ledger.example.com", ""])  # noqa: S104 - refused
 def test_an_address_that_others_reach_needs_tokens(host: str) -> None:
-    with pytest.raises(InvalidRequestError, match="use --tokens-file, or listen on 127"):
+    with pytest.raises(
+        InvalidRequestError, match="use --tokens-file or --proxy-user-header, or listen"
+    ):
         DashboardOptions(database_url="", host=host)
     assert DashboardOptions(database_url="", host=host, tokens=TOKENS)
 
@@ -71,7 +73,7 @@ def test_every_answer_has_the_security_headers_and_none_opens_cors(dashboard: Da
         headers = dashboard.get(path, origin="https://evil.example.com").headers
         assert headers["content-security-policy"].startswith("default-src 'self'")
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
         assert "access-control-allow-origin" not in headers
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 
 from tokenledger_exporter.plain_text import visible
+from tokenledger_exporter.web.frame import current_frame
 from tokenledger_exporter.web.pages import figures
 from tokenledger_exporter.web.pages.navigation import NAVIGATION
 from tokenledger_exporter.web.pages.view import PRESETS
@@ -38,6 +39,7 @@ _GLOBALS: Final[dict[str, Any]] = _TEMPLATES.globals
 _GLOBALS.update(
     share=figures.share,
     segments=figures.segments,
+    frame=current_frame,
     presets=PRESETS,
     navigation=NAVIGATION,
     blank="(none)",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from support.dashboard import Dashboard
+from tokenledger_exporter.db.roles import create_roles
 from tokenledger_exporter.web.options import DashboardOptions
 
 if TYPE_CHECKING:
@@ -43,8 +46,9 @@ def opened(filled_url: str) -> Generator[Callable[..., Dashboard]]:
 
         def open_dashboard(**more: Any) -> Dashboard:  # noqa: ANN401 - fields of the options
             more.setdefault("database_url", filled_url)
+            mounted = more.pop("mounted", ())
             options = DashboardOptions(**more)
-            return stack.enter_context(Dashboard(options))
+            return stack.enter_context(Dashboard(options, mounted))
 
         yield open_dashboard
 
@@ -52,3 +56,25 @@ def opened(filled_url: str) -> Generator[Callable[..., Dashboard]]:
 @pytest.fixture
 def dashboard(opened: Callable[..., Dashboard]) -> Dashboard:
     return opened()
+
+
+@pytest.fixture
+def reader_url(filled_url: str) -> Generator[str]:
+    """A login of the reader role that may see every organization."""
+    prefix = f"w{os.getpid()}"
+    names = create_roles(filled_url, prefix)
+    login = f"{prefix}_dashboard"
+    with psycopg.connect(filled_url) as connection:
+        connection.execute(f"CREATE ROLE {login} LOGIN PASSWORD 'pw' IN ROLE {names[2]}".encode())
+        connection.execute(
+            "INSERT INTO token_ledger_reader_organizations"
+            " SELECT oid, '', now(), true FROM pg_roles WHERE rolname = %s",
+            (login,),
+        )
+        connection.execute(
+            f"CREATE ROLE {login}_writes LOGIN PASSWORD 'pw' IN ROLE {names[0]}".encode()
+        )
+    yield make_conninfo(filled_url, user=login, password="pw")
+    with psycopg.connect(filled_url, autocommit=True) as connection:
+        for name in (login, f"{login}_writes", *names):
+            connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}".encode())

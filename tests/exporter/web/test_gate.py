@@ -6,17 +6,15 @@ import base64
 import os
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
 from tokenledger_exporter.access.tokens import new_token, token_line
-from tokenledger_exporter.db.roles import create_roles
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.web.options import DashboardOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from support.dashboard import Dashboard
 
@@ -120,28 +118,6 @@ def test_health_needs_no_token_and_says_nothing_of_the_ledger(
 ) -> None:
     response = opened(tokens=TOKENS).get("/health")
     assert (response.status, sorted(response.json())) == (200, ["database", "status", "version"])
-
-
-@pytest.fixture
-def reader_url(filled_url: str) -> Generator[str]:
-    """A login of the reader role that may see every organization."""
-    prefix = f"w{os.getpid()}"
-    names = create_roles(filled_url, prefix)
-    login = f"{prefix}_dashboard"
-    with psycopg.connect(filled_url) as connection:
-        connection.execute(f"CREATE ROLE {login} LOGIN PASSWORD 'pw' IN ROLE {names[2]}".encode())
-        connection.execute(
-            "INSERT INTO token_ledger_reader_organizations"
-            " SELECT oid, '', now(), true FROM pg_roles WHERE rolname = %s",
-            (login,),
-        )
-        connection.execute(
-            f"CREATE ROLE {login}_writes LOGIN PASSWORD 'pw' IN ROLE {names[0]}".encode()
-        )
-    yield make_conninfo(filled_url, user=login, password="pw")
-    with psycopg.connect(filled_url, autocommit=True) as connection:
-        for name in (login, f"{login}_writes", *names):
-            connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}".encode())
 
 
 def test_an_organizations_token_sees_its_calls_alone(

@@ -67,7 +67,7 @@ def test_it_needs_the_credentials_of_the_dashboard(opened: Callable[..., Dashboa
     # A cookie would be sent by other pages, too.
     signed_in = dashboard.post("/sign-in", {"token": ACME})
     cookie = signed_in.headers["set-cookie"].partition(";")[0]
-    assert dashboard.get("/api/v1/dimensions", cookie=cookie).status == 200
+    assert dashboard.get("/api/v1/openapi.json", cookie=cookie).status == 200
     assert dashboard.send("/mcp", "POST", [("Cookie", cookie)], body=b"{}").status == 401
 
 
@@ -88,6 +88,7 @@ def test_a_page_of_another_server_cannot_post_to_it_on_this_machine(
     assert dashboard.send("/mcp", "POST", headers, body=b"{}").status == status
 
 
+@pytest.mark.asyncio
 async def test_what_it_needs_is_open_while_the_service_runs(database_url: str) -> None:
     events: list[str] = []
 
@@ -116,6 +117,7 @@ async def test_what_it_needs_is_open_while_the_service_runs(database_url: str) -
     assert events == ["opened", "closed"]
 
 
+@pytest.mark.asyncio
 async def test_a_websocket_is_closed(database_url: str) -> None:
     app = create_app(DashboardOptions(database_url=database_url), MOUNTED)
     sent: list[dict[str, object]] = []

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import click
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
+import click
+from click.core import ParameterSource
+
+from tokenledger_exporter.cli.commands import dashboard
 from tokenledger_exporter.cli.database import database_option, open_database
-from tokenledger_exporter.cli.exit_codes import explained
+from tokenledger_exporter.cli.exit_codes import explained, warn
 from tokenledger_exporter.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 _PREFIX = "TOKENLEDGER_SERVER_"
 
@@ -118,10 +126,33 @@ _PREFIX = "TOKENLEDGER_SERVER_"
     default=True,
     help="Also run the tasks of `tokenledger keep`.",
 )
+@click.option(
+    "--dashboard/--no-dashboard",
+    "has_dashboard",
+    default=False,
+    envvar=f"{_PREFIX}DASHBOARD",
+    help="Also run `tokenledger dashboard`, in a process of its own; the variables "
+    "TOKENLEDGER_DASHBOARD_... set its other options.",
+)
+@click.option(
+    "--dashboard-port",
+    default=None,
+    type=int,
+    help="Port of the dashboard; default: TOKENLEDGER_DASHBOARD_PORT or 8765.",
+)
 @database_option
+@click.pass_context
 @explained
-def command(
-    *, new_token: str | None, database_url: str | None, max_body_mib: int, **arguments: object
+def command(  # noqa: PLR0913 - each is an option that does not belong to the service itself
+    context: click.Context,
+    /,
+    *,
+    new_token: str | None,
+    database_url: str | None,
+    max_body_mib: int,
+    has_dashboard: bool,
+    dashboard_port: int | None,
+    **arguments: object,
 ) -> None:
     """Run an OTLP endpoint for SDKs in any language, Collectors and coding agents.
 
@@ -152,7 +183,39 @@ def command(
             "max_body_bytes": max_body_mib * MIB,
         }
         options = msgspec.convert(values, ServeOptions)
-        serve(options, lambda line: click.echo(f"tokenledger: {line}", err=True))
+        is_asked = context.get_parameter_source("has_dashboard") != ParameterSource.DEFAULT_MAP
+        with _dashboard(url, dashboard_port, is_asked=is_asked) if has_dashboard else nullcontext():
+            serve(options, warn)
+
+
+@contextmanager
+def _dashboard(database_url: str, port: int | None, *, is_asked: bool) -> Generator[None]:
+    """The dashboard of the same ledger, with the options that its variables set.
+
+    Args:
+        database_url: the ledger.
+        port: its port; by default the variable's.
+        is_asked: whether an option or a variable asks for it; otherwise the service runs without
+            it if it is not installed.
+    """
+    try:
+        from tokenledger_exporter.web.options import DashboardOptions
+        from tokenledger_exporter.web.process import dashboard_process
+    except ModuleNotFoundError as error:
+        sentence = f"the dashboard needs {error.name}: pip install 'tokenledger-otel[dashboard]'"
+        if is_asked:
+            raise InvalidRequestError(sentence) from None
+        warn(sentence)
+        yield
+        return
+    words = [] if port is None else ["--port", str(port)]
+    parameters = dashboard.command.make_context("dashboard", words).params
+    for name in ("is_sample", "database_url"):
+        del parameters[name]
+    options = DashboardOptions(database_url=database_url, **dashboard.web_arguments(parameters))
+    with dashboard_process(options) as address:
+        warn(f"the dashboard is at {address}/")
+        yield
 
 
 def _print_new_token(organization: str) -> None:

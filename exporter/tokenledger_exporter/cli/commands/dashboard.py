@@ -22,6 +22,14 @@ _PREFIX = "TOKENLEDGER_DASHBOARD_"
 @click.option("--host", default="127.0.0.1", envvar=f"{_PREFIX}HOST", help="Address to listen on.")
 @click.option("--port", default=8765, envvar=f"{_PREFIX}PORT", help="Port; 0 is any free one.")
 @click.option(
+    "--published-on",
+    default="",
+    metavar="ADDRESS",
+    envvar=f"{_PREFIX}PUBLISHED_ON",
+    help="In a container: the address at which its port is published. Unless that is this machine, "
+    "viewers must say who they are.",
+)
+@click.option(
     "--tokens-file",
     default="",
     metavar="FILE",

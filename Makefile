@@ -37,7 +37,7 @@ demo: ## Run a sample app against a temporary Postgres and print its cost.
 	@$(MAKE) --no-print-directory setup VENV=$(DEMO_VENV) LOCK=$(DEMO_LOCK)
 	@$(DEMO_VENV)/bin/tokenledger demo
 
-dashboard: setup ## Look at the ledger of TOKENLEDGER_DATABASE_URL in a browser, or at the embedded one.
+dashboard: setup ## Look at the ledger of TOKENLEDGER_DATABASE_URL in a browser, or at sample data.
 	@$(BIN)/tokenledger dashboard
 
 docs: setup ## Build the documentation site into build/site; broken links and stale pictures fail.

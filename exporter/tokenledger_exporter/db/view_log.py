@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from psycopg import errors as pg_errors
 
 from tokenledger_exporter.db.connection import ReusableSession
 from tokenledger_exporter.db.dimensions import is_storable
+from tokenledger_exporter.errors import SchemaError
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    import psycopg
 
 _SQL: Final = statements("audit_log")
 _SECONDS: Final = 5
@@ -62,9 +67,19 @@ class ViewLog:
             for view in views:
                 value = view.value if is_storable(view.value) else ascii(view.value)
                 entry = {**who, "dimension": view.dimension, "value": value}
-                connection.execute(_SQL["log_view"], entry)
+                _execute(connection, entry)
 
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
             self._session.close()
+
+
+def _execute(connection: psycopg.Connection[Any], entry: Mapping[str, str]) -> None:
+    try:
+        connection.execute(_SQL["log_view"], entry)
+    except pg_errors.InsufficientPrivilege:
+        raise SchemaError(
+            "the dashboard's login may not log views: run 'tokenledger db roles' again as the "
+            "tables' owner"
+        ) from None

@@ -170,7 +170,7 @@ def _request(source: random.Random, day: datetime, ago: int) -> _Request:
     return _Request(
         feature,
         organization,
-        # Work of the night is for a customer, and for nobody in particular.
+        # Work of the night is for a customer, and not for one of its users.
         "" if feature.tier == "batch" else user,
         _moment_ns(source, day, hour),
         ago < RELEASE_DAYS_AGO,

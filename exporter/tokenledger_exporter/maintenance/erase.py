@@ -49,7 +49,7 @@ class ErasureResult:
 
     Args:
         repricings: reasons of repricings that contained the id.
-        views: entries of who looked at whom in the dashboard.
+        views: entries of the log of views.
         remains: places that still contain the id -> rows; it is not a user's id there.
     """
 

@@ -1,4 +1,4 @@
--- Statements of the audit log, and of the log of who looked at whom.
+-- Statements of the audit log, and of the log of views of people.
 
 -- name: log_action
 -- Adds an entry; the database fills in who and when.
@@ -8,7 +8,7 @@ SELECT token_ledger_log_action(
 )
 
 -- name: log_view
--- Adds an entry to the log of who looked at whom.
+-- Adds an entry to the log of views of people.
 SELECT token_ledger_audit_view(
     %(kind)s, %(viewer)s, %(organization)s, %(page)s, %(dimension)s, %(value)s
 )

@@ -131,7 +131,7 @@ SET reason = pg_catalog.regexp_replace(reason, %(word)s::text, %(pseudonym)s::te
 WHERE reason OPERATOR(pg_catalog.~) %(word)s::text
 
 -- name: erase_views
--- Replaces the id in the log of who looked at whom; returns the number of entries.
+-- Replaces the id in the log of views of people; returns the number of entries.
 SELECT token_ledger_erase_views(%(id)s::text, %(pseudonym)s::text)
 
 -- name: remains_in_column

@@ -196,7 +196,7 @@ token_ledger_sums(text, text, timestamptz, timestamptz)
 TO {writer}, {keeper}, {reader}
 
 -- name: log_views
--- The function that logs who looked at whom. Any of the roles may be the dashboard's.
+-- The function that logs views of people. Any of the roles may be the dashboard's.
 GRANT EXECUTE ON FUNCTION token_ledger_audit_view(text, text, text, text, text, text)
 TO {writer}, {keeper}, {reader}
 

@@ -68,7 +68,7 @@ _CACHE: Final = "private, no-cache"
 
 
 class _Ledger(NamedTuple):
-    """What reads the ledger, and logs who looked at whom."""
+    """What reads the ledger, and logs views of people."""
 
     reader: Reader
     audit: Audit

@@ -119,7 +119,7 @@ class Gate:
 
     def _who_are_you(self, scope: Scope, headers: Headers, mounted: MountedApp | None) -> Response:
         if not self._access.tokens:
-            detail = "the proxy that signs people in did not send this request, or names nobody"
+            detail = "the proxy that signs people in did not send this request, or names no user"
             return problem(HTTPStatus.FORBIDDEN, detail)
         path: str = scope["path"]
         is_page = not path.startswith(PREFIX) and mounted is None

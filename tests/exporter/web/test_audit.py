@@ -111,6 +111,18 @@ def test_a_view_that_cannot_be_logged_is_not_shown(
     assert dashboard.get("/calls", authorization=bearer(ACME)).status == 200
 
 
+def test_the_error_for_a_login_of_an_earlier_release_names_the_remedy(
+    opened: Callable[..., Dashboard], filled_url: str, reader_url: str
+) -> None:
+    function = "token_ledger_audit_view(text, text, text, text, text, text)"
+    with psycopg.connect(filled_url) as connection:
+        connection.execute(f"REVOKE ALL ON FUNCTION {function} FROM w{os.getpid()}_reader".encode())
+    dashboard = opened(database_url=reader_url, tokens=TOKENS)
+    response = dashboard.get("/api/v1/summary?user_id=ann", authorization=bearer(ACME))
+    assert response.status == 503
+    assert "run 'tokenledger db roles' again" in response.json()["detail"]
+
+
 def test_on_this_machine_it_is_shown_and_the_log_says_so(
     opened: Callable[..., Dashboard], filled_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -136,7 +148,7 @@ def test_the_reader_can_add_and_neither_read_nor_change(reader_url: str) -> None
                 connection.execute(statement.encode())
 
 
-def test_a_keeper_cannot_change_the_trail_by_erasing_nobody(
+def test_a_keeper_cannot_change_the_trail_without_an_erasure(
     filled_url: str, reader_url: str
 ) -> None:
     prefix = f"w{os.getpid()}"

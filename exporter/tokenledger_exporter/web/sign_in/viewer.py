@@ -35,7 +35,7 @@ class Viewer:
 
 
 THIS_MACHINE: Final = Viewer(MACHINE)
-"""The viewer of a dashboard that asks nobody who they are."""
+"""The viewer of a dashboard that asks for no sign-in."""
 
 
 def token_viewer(token_hash: str, organization: str, *, has_session: bool = False) -> Viewer:

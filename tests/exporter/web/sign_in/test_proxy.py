@@ -90,7 +90,7 @@ def test_the_proxy_may_limit_a_user_to_an_organization(
     assert cost((ORGANIZATION, "acme"), (ORGANIZATION, "globex")) == (403, "None")
 
 
-def test_tokens_work_beside_the_proxy(opened: Callable[..., Dashboard]) -> None:
+def test_tokens_work_together_with_the_proxy(opened: Callable[..., Dashboard]) -> None:
     token = new_token()
     dashboard = opened(
         proxy_addresses=(PROXY,),

@@ -292,7 +292,7 @@ def test_addresses_of_one_ipv6_network_count_as_one() -> None:
     assert limited.wait_seconds("::ffff:192.0.2.2") == 0
 
 
-def test_a_form_that_is_too_large_signs_nobody_in(guarded: Dashboard) -> None:
+def test_a_form_that_is_too_large_begins_no_session(guarded: Dashboard) -> None:
     response = guarded.post("/sign-in", {"token": ANY, "padding": "x" * 9_000})
     assert (response.status, "set-cookie" in response.headers) == (403, False)
 

@@ -17,7 +17,7 @@ from tokenledger_exporter.web.options import DashboardOptions
 from tokenledger_exporter.web.sign_in.viewer import viewer_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, MutableMapping
 
     from support.dashboard import Dashboard
 
@@ -120,10 +120,13 @@ async def test_what_it_needs_is_open_while_the_service_runs(database_url: str) -
 @pytest.mark.asyncio
 async def test_a_websocket_is_closed(database_url: str) -> None:
     app = create_app(DashboardOptions(database_url=database_url), MOUNTED)
-    sent: list[dict[str, object]] = []
+    sent: list[MutableMapping[str, Any]] = []
 
-    async def send(message: dict[str, object]) -> None:
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
-    await app({"type": "websocket", "path": "/mcp", "headers": []}, None, send)
+    await app({"type": "websocket", "path": "/mcp", "headers": []}, receive, send)
     assert [message["type"] for message in sent] == ["websocket.close"]

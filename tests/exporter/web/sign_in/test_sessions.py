@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -45,6 +46,10 @@ def sign_in(dashboard: Dashboard, token: str = ANY, following: str = "/") -> str
     response = dashboard.post("/sign-in", {"token": token, "next": following})
     assert (response.status, response.headers["location"]) == (303, following)
     return cookie_of(response)
+
+
+def _ago(seconds: int) -> int:
+    return int(time.time()) - seconds
 
 
 def is_asked(dashboard: Dashboard, cookie: str) -> bool:
@@ -142,8 +147,7 @@ def test_a_forged_cookie_is_worth_nothing(guarded: Dashboard, filled_url: str) -
 def test_an_old_session_has_ended(guarded: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
     for age, has_ended in ((12 * 3_600 - 60, False), (12 * 3_600 + 60, True)):
         with monkeypatch.context() as patched:
-            made_at = int(time.time()) - age
-            patched.setattr(TimestampSigner, "get_timestamp", lambda _self, at=made_at: at)
+            patched.setattr(TimestampSigner, "get_timestamp", partial(_ago, age))
             cookie = sign_in(guarded)
         assert is_asked(guarded, cookie) == has_ended
 

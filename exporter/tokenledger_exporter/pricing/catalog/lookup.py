@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg.rows import class_row, dict_row, tuple_row
 
+from tokenledger_exporter.db.shown_sql import show
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import PriceBook, plain_usd
 from tokenledger_exporter.pricing.charge import quote_note
@@ -69,6 +70,8 @@ class _Dated:
 def load_book(connection: psycopg.Connection[Any], provider: str) -> PriceBook:
     """One provider's price book from the connected ledger."""
     name = {"provider": provider}
+    show(connection, _SQL["prefers_reported"], name)
+    show(connection, _SQL["load"], name)
     preferred = connection.cursor(row_factory=tuple_row).execute(_SQL["prefers_reported"], name)
     prefers_reported = preferred.fetchone() == (True,)
     cursor = connection.cursor(row_factory=class_row(PriceRow))
@@ -92,7 +95,9 @@ def listed(
 ) -> list[Row]:
     """The sheets that apply on a day, one row each; dollars are per million tokens."""
     cursor = connection.cursor(row_factory=dict_row)
-    rows = cursor.execute(_SQL["listing"], {"provider": provider, "day": day}).fetchall()
+    values = {"provider": provider, "day": day}
+    show(connection, _SQL["listing"], values)
+    rows = cursor.execute(_SQL["listing"], values).fetchall()
     return [_listed_sheet(row) for row in rows if model is None or _names(row, model.lower())]
 
 
@@ -176,6 +181,7 @@ def _names(row: dict[str, Any], model: str) -> bool:
 
 def _dated(connection: psycopg.Connection[Any], provider: str, price_ids: set[str]) -> list[_Dated]:
     cursor = connection.cursor(row_factory=dict_row)
+    show(connection, _SQL["dated_rows"], {"provider": provider})
     prices: list[_Dated] = []
     for row in cursor.execute(_SQL["dated_rows"], {"provider": provider}):
         checked_on, recorded_at = row.pop("checked_on"), row.pop("recorded_at")

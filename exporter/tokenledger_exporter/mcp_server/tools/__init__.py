@@ -1,0 +1,1 @@
+"""The tools: costs, single calls, prices."""

@@ -90,7 +90,8 @@ class Argument:
             )
         if self.kind == "array":
             return self._texts(cast("list[object]", value))
-        return self._text(cast("object", value)) if self.kind == "string" else cast("Any", value)
+        checked = cast("Any", value)
+        return self._text(checked) if self.kind == "string" else checked
 
     def _texts(self, values: list[object]) -> list[str]:
         if len(values) > _MAX_VALUES:

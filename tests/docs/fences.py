@@ -40,7 +40,7 @@ class Fence:
     @property
     def place(self) -> str:
         """Its file and line."""
-        return f"{self.file.name}:{self.line}"
+        return f"{self.file.parent.name}/{self.file.name}:{self.line}"
 
 
 def fences(file: Path) -> list[Fence]:

@@ -34,10 +34,11 @@ PRICES = {
 
 
 def test_every_example_has_a_test_and_a_line_in_the_table() -> None:
-    tests = Path(__file__).read_text(encoding="utf-8")
+    files = (Path(__file__), Path(__file__).with_name("test_notebook.py"))
+    tests = "".join(file.read_text(encoding="utf-8") for file in files)
     table = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     names = sorted(path.name for path in EXAMPLES.glob("*.py"))
-    assert len(names) == 5
+    assert len(names) == 6
     for name in names:
         assert f'"{name}"' in tests
         assert f"[{name}]" in table

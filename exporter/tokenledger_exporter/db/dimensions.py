@@ -107,6 +107,14 @@ def by_name(where: Where | None) -> dict[str, str | Sequence[str]]:
     return filters
 
 
+def plain_where(where: Where | None) -> dict[str, tuple[str, ...]]:
+    """The conditions with every value as a tuple of values."""
+    return {
+        name: (values,) if isinstance(values, str) else tuple(values)
+        for name, values in (where or {}).items()
+    }
+
+
 def narrowed(where: Where | None) -> tuple[sql.Composable, dict[str, object]]:
     """Conditions for a statement's WHERE clause, and their parameters.
 

@@ -25,6 +25,7 @@ from tokenledger_exporter.db.steps import Statement
 from tokenledger_exporter.domain.coverage import Coverage, coverage_of
 from tokenledger_exporter.domain.time_range import BEGINNING, END, with_zone
 from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.queries.notebook import NotebookResult
 from tokenledger_exporter.queries.results import Aggregate
 from tokenledger_exporter.rollups.source import source_of
 from tokenledger_exporter.sql import fragment, statements
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.db.dimensions import Where
     from tokenledger_exporter.db.steps import Steps
+    from tokenledger_exporter.queries.notebook import Record
 
 _SQL: Final = statements("queries")
 
@@ -112,7 +114,7 @@ _COLUMN_LIST: Final = sql.SQL(", ").join(map(sql.Identifier, UsageEvent._fields)
 
 
 @dataclass(frozen=True, slots=True)
-class RawPage:
+class RawPage(NotebookResult):
     """Some calls, oldest first.
 
     Args:
@@ -129,6 +131,10 @@ class RawPage:
     def __iter__(self) -> Iterator[Any]:
         """The calls and the cursor, for `events, cursor = queries.fetch_raw()`."""
         return iter((self.events, self.next_cursor))
+
+    def to_records(self) -> list[Record]:
+        """One flat dict for each call."""
+        return [event._asdict() for event in self.events]
 
 
 @dataclass(frozen=True, slots=True)

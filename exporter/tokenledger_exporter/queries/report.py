@@ -18,12 +18,14 @@ from tokenledger_exporter.db.dimensions import (
     label_columns,
     narrowed,
     narrowing_values,
+    plain_where,
 )
 from tokenledger_exporter.db.steps import Statement, run_steps
 from tokenledger_exporter.domain.coverage import Coverage, coverage_of, sum_coverage
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.pricing.price_row import MONEY
+from tokenledger_exporter.queries.notebook import NotebookResult, group_record
 from tokenledger_exporter.queries.order import BY_TIME, ORDERS, check_order, order_terms
 from tokenledger_exporter.queries.results import cost_text
 from tokenledger_exporter.rollups.source import ROWS, source_of
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.db.dimensions import Where
     from tokenledger_exporter.db.steps import Steps
+    from tokenledger_exporter.queries.notebook import Record
     from tokenledger_exporter.rollups.source import Source
 
 _SQL: Final = statements("queries")
@@ -99,7 +102,7 @@ class ReportRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Report(NotebookResult):
     """Groups, highest cost first, and their total over the period.
 
     Args:
@@ -131,6 +134,10 @@ class Report:
     def coverage(self) -> Coverage:
         """Coverage of every call in the period."""
         return self.totals.coverage
+
+    def to_records(self) -> list[Record]:
+        """One flat dict for each row; without rows, the total."""
+        return [group_record(self.by, row) for row in self.rows or (self.totals,)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,14 +281,6 @@ def checked_groups(request: ReportRequest) -> tuple[tuple[str, ...], list[sql.Co
     names = tuple(dict.fromkeys(request.by))
     check_order(request.order_by, names)
     return names, [group(name, request.zone) for name in names]
-
-
-def plain_where(where: Where | None) -> dict[str, tuple[str, ...]]:
-    """The conditions with every value as a tuple of values."""
-    return {
-        name: (values,) if isinstance(values, str) else tuple(values)
-        for name, values in (where or {}).items()
-    }
 
 
 def losses_steps(since: datetime, until: datetime) -> Steps[int]:

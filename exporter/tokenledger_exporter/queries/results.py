@@ -7,12 +7,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tokenledger_exporter.pricing.book import plain_usd
+from tokenledger_exporter.queries.notebook import NotebookResult, flat_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date, datetime
 
     from tokenledger_exporter.domain.coverage import Coverage
+    from tokenledger_exporter.queries.notebook import Record
 
 
 def cost_text(cost_usd: Decimal, coverage: Coverage) -> str:
@@ -23,7 +25,7 @@ def cost_text(cost_usd: Decimal, coverage: Coverage) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class CostSummary:
+class CostSummary(NotebookResult):
     """Cost and counts of a period; `coverage` says what `total_cost` leaves out.
 
     `total_cost` is 0 if no call has a known cost; `known_cost` is `None` then, and `cost_text` says
@@ -96,7 +98,7 @@ Bucket = TypeVar("Bucket", DailyCost, HourlyCost)
 
 
 @dataclass(frozen=True, slots=True)
-class Trend(Generic[Bucket]):
+class Trend(NotebookResult, Generic[Bucket]):
     """Days or hours without gaps, oldest first.
 
     Args:
@@ -112,6 +114,10 @@ class Trend(Generic[Bucket]):
 
     def __len__(self) -> int:
         return len(self.buckets)
+
+    def to_records(self) -> list[Record]:
+        """One flat dict for each day or hour, oldest first."""
+        return [flat_record(bucket) for bucket in self.buckets]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +172,7 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
-class CacheSavings:
+class CacheSavings(NotebookResult):
     """What the provider's cache saved, by the price sheets the calls were priced from.
 
     Args:
@@ -196,7 +202,7 @@ class CacheSavings:
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectedMonth:
+class ProjectedMonth(NotebookResult):
     """The projected cost of a month of 30 days.
 
     Args:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
-from tokenledger_exporter.db.dimensions import UTC, narrowed
+from tokenledger_exporter.db.dimensions import UTC, narrowed, plain_where
 from tokenledger_exporter.db.steps import Statement
 from tokenledger_exporter.domain.coverage import coverage_of
 from tokenledger_exporter.domain.time_expressions import days_before
@@ -15,7 +15,6 @@ from tokenledger_exporter.queries.report import (
     EVERYTHING,
     ReportRequest,
     losses_steps,
-    plain_where,
     report_steps,
 )
 from tokenledger_exporter.queries.results import (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tokenledger_exporter.db.dimensions import label_columns, narrowed
+from tokenledger_exporter.db.dimensions import label_columns, narrowed, plain_where
 from tokenledger_exporter.db.shown_sql import show
 from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.domain.coverage import Coverage
@@ -31,7 +31,6 @@ from tokenledger_exporter.queries.report import (
     checked_groups,
     losses_steps,
     notes_steps,
-    plain_where,
 )
 from tokenledger_exporter.rating.stored_call import COLUMN_LIST, stored_call
 from tokenledger_exporter.sql import statements

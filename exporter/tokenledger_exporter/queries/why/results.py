@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from tokenledger_exporter.queries.notebook import NotebookResult
 from tokenledger_exporter.queries.why.cells import EXACT
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from tokenledger_exporter.domain.coverage import Coverage
+    from tokenledger_exporter.queries.notebook import Record
 
 LABELS: Final[Mapping[str, str]] = {
     "new": "new in this period",
@@ -89,7 +91,7 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class WhyReport:
+class WhyReport(NotebookResult):
     """The difference of two periods, and causes that add up to it exactly.
 
     Args:
@@ -139,3 +141,32 @@ class WhyReport:
         """The difference of the known costs; `None` if one of the periods has none."""
         now, before = self.known_cost_usd, self.known_previous_cost_usd
         return None if now is None or before is None else EXACT.subtract(now, before)
+
+    def to_records(self) -> list[Record]:
+        """One flat dict for each driver of each cause, largest cause first."""
+        return [
+            {"cause": cause.label, self.by: driver.value} | _record(driver)
+            for cause in self.causes
+            for driver in cause.drivers
+        ]
+
+    def _shown_records(self) -> list[Record]:
+        """One row for each cause, with its largest driver."""
+        return [
+            {
+                "cause": cause.label,
+                "mostly": ", ".join(filter(None, (cause.drivers[0].value, cause.drivers[0].model))),
+                "change_usd": cause.change_usd,
+            }
+            for cause in self.causes
+        ]
+
+    def _sentences(self) -> list[str]:
+        before = self.previous_coverage.sentence.removeprefix("coverage: ")
+        return [self.coverage.sentence, f"preceding period: {before}", *self.notes]
+
+
+def _record(driver: Driver) -> Record:
+    """The columns of a driver that its value does not say."""
+    names = ("provider", "model", "service_tier", "change_usd", "before", "after")
+    return {name: getattr(driver, name) for name in names}

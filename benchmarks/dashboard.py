@@ -234,4 +234,5 @@ def _written(url: str, seconds: float) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    main(*(kind(word) for kind, word in zip((int, float), sys.argv[1:], strict=False)))
+    words = sys.argv[1:]
+    main(int(words[0]) if words else 3_000_000, *map(float, words[1:]))

@@ -11,10 +11,11 @@ from tokenledger_exporter.db.connection import reading
 from tokenledger_exporter.db.dimensions import UTC
 from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.db.steps import cache_plans, run_steps
-from tokenledger_exporter.queries import summaries, trends
+from tokenledger_exporter.queries import summaries
+from tokenledger_exporter.queries.measures.savings import savings_steps
+from tokenledger_exporter.queries.over_time import trends
 from tokenledger_exporter.queries.paging import CallFilter, aggregate_steps, page_steps
 from tokenledger_exporter.queries.report import EVERYTHING, compared_steps, report_steps
-from tokenledger_exporter.queries.savings import savings_steps
 from tokenledger_exporter.queries.target import known_database_url
 from tokenledger_exporter.queries.why import WhyRequest, why_steps
 

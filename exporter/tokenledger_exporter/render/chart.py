@@ -14,7 +14,7 @@ from rich.cells import cell_len, set_cell_size
 
 from tokenledger_exporter.db.dimensions import BUCKETS, zone_of
 from tokenledger_exporter.plain_text import counted, visible
-from tokenledger_exporter.queries.trends import hour_starts
+from tokenledger_exporter.queries.over_time.trends import hour_starts
 from tokenledger_exporter.render.columns import (
     Column,
     can_show,

@@ -10,7 +10,7 @@ from tokenledger_exporter.render.table import write_csv
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tokenledger_exporter.queries.measures import Measured, MeasureRow
+    from tokenledger_exporter.queries.measures.measure import Measured, MeasureRow
 
 
 def plain_row(by: Sequence[str], row: MeasureRow) -> dict[str, Any]:

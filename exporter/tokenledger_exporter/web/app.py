@@ -32,6 +32,7 @@ from tokenledger_exporter.web.pages.all_pages import PAGES
 from tokenledger_exporter.web.pages.template import html
 from tokenledger_exporter.web.parameters import read_parameters
 from tokenledger_exporter.web.problems import problem, problem_of
+from tokenledger_exporter.web.shared_reads import SharedReads
 from tokenledger_exporter.web.sign_in.access import Access
 from tokenledger_exporter.web.sign_in.routes import sign_in_routes
 from tokenledger_exporter.web.sign_in.viewer import viewer_of
@@ -72,6 +73,7 @@ class _Ledger(NamedTuple):
 
     reader: Reader
     audit: Audit
+    shared: SharedReads[Any]
 
 
 def create_app(options: DashboardOptions, mounted: Sequence[MountedApp] = ()) -> Gate:
@@ -88,6 +90,7 @@ def create_app(options: DashboardOptions, mounted: Sequence[MountedApp] = ()) ->
     ledger = _Ledger(
         Reader(options.database_url, timeout_seconds=options.timeout_seconds),
         Audit(options.database_url),
+        SharedReads(),
     )
 
     @asynccontextmanager
@@ -138,18 +141,23 @@ async def _show(ledger: _Ledger, page: Page, request: Request) -> Response:
 
 
 async def _read(ledger: _Ledger, path: str, answering: _Answering[T], request: Request) -> T:
-    """What the ledger answers to a request; read in a thread, from one snapshot."""
+    """What the ledger answers to a request; read in a thread, from one snapshot.
+
+    Requests for the same thing by viewers of the same organization share a reading.
+    """
     values = read_parameters(answering.parameters, request.query_params.multi_items())
     values |= request.path_params
     organization: str = request.scope[ORGANIZATION]
     viewer = viewer_of(request.scope)
 
     def read() -> T:
-        ledger.audit.note(viewer, path, values)
         with ledger.reader.snapshot(organization) as connection:
             return answering.answer(connection, values)
 
-    return await to_thread.run_sync(read)
+    await to_thread.run_sync(ledger.audit.note, viewer, path, values)
+    key = path, organization, repr(sorted(values.items()))
+    answer: T = await ledger.shared.read(key, partial(to_thread.run_sync, read))
+    return answer
 
 
 async def _openapi(document: Mapping[str, Any], request: Request) -> Response:

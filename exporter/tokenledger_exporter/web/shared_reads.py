@@ -57,6 +57,6 @@ class SharedReads(Generic[T]):
 
 
 def _note_error(task: asyncio.Task[T]) -> None:
-    """Mark the error as seen: if every viewer has left, nobody else does."""
+    """Mark the error as seen: no viewer may be left who sees it."""
     if not task.cancelled():
         task.exception()

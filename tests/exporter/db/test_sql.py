@@ -13,7 +13,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tokenledger_exporter.queries import paging, report, summaries, trends
+from tokenledger_exporter.queries import paging, report, summaries
+from tokenledger_exporter.queries.over_time import trends
 from tokenledger_exporter.queries.report import ReportRequest
 from tokenledger_exporter.rollups import columns
 from tokenledger_exporter.sql import fragment, migration_files, statements
@@ -97,6 +98,16 @@ def query_braces(of: str) -> dict[str, str]:
     }
 
 
+def measure_braces(of: str) -> dict[str, str]:
+    """Braces of the measures' statements, for rows or for sums."""
+    return {
+        **query_braces(of),
+        "level": "GROUPING(provider)",
+        "order": "count(*) DESC",
+        "grouping": part("measures", "grouping"),
+    }
+
+
 # Values for the braces of each file's statements, in all variants.
 BRACES: Final[dict[str, list[dict[str, str]]]] = {
     "queries": [query_braces("rows"), query_braces("sums")],
@@ -105,6 +116,9 @@ BRACES: Final[dict[str, list[dict[str, str]]]] = {
         {**query_braces(source), "grouping": part("queries", "aggregate_grouping")}
         for source in ("rows", "sums")
     ],
+    "queries.cached_by_sheet": [{**query_braces("rows"), "groups": "provider,"}],
+    "measures": [measure_braces("rows")],
+    "measures.errors": [measure_braces("rows"), measure_braces("sums")],
     "why": [query_braces("rows"), query_braces("sums")],
     "live": [{**query_braces("rows"), "column": "session_id"}],
     "rollups_refresh": [SUMS],

@@ -16,8 +16,8 @@ from support.ledger_rows import ask, chat_attributes, row
 from support.otlp_service import until
 from tokenledger_exporter.errors import DatabaseUnreachableError, InvalidRequestError
 from tokenledger_exporter.queries import AsyncTokenLedgerQueries, TokenLedgerQueries
+from tokenledger_exporter.queries.over_time.trends import hour_starts
 from tokenledger_exporter.queries.paging import METRICS
-from tokenledger_exporter.queries.trends import hour_starts
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 from tokenledger_semconv.dimensions import DIMENSIONS

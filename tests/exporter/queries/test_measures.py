@@ -11,11 +11,11 @@ from support.ledger_rows import ask
 from tokenledger_exporter.db.connection import session
 from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.errors import InvalidRequestError
-from tokenledger_exporter.queries.measures import MEASURES, measure_steps
+from tokenledger_exporter.queries.measures.measure import MEASURES, measure_steps
 from tokenledger_exporter.queries.summaries import last_days
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.queries.measures import Measured
+    from tokenledger_exporter.queries.measures.measure import Measured
 
 CALLS = """
 INSERT INTO token_ledger_events

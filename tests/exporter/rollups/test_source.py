@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tokenledger_exporter.db.connection import reading
 from tokenledger_exporter.db.steps import run_steps
-from tokenledger_exporter.queries import paging, report, summaries, trends
+from tokenledger_exporter.queries import paging, report, summaries
+from tokenledger_exporter.queries.over_time import trends
 from tokenledger_exporter.queries.report import ReportRequest, report_steps
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.rollups.source import ROWS, source_of

@@ -11,7 +11,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from support.page_reader import read
-from tokenledger_exporter.queries.measures import MEASURES
+from tokenledger_exporter.queries.measures.measure import MEASURES
 
 if TYPE_CHECKING:
     from support.dashboard import Dashboard
@@ -57,8 +57,8 @@ def sql_of(dashboard: Dashboard, path: str) -> list[str]:
 
 
 def run(url: str, statement: str) -> list[dict[str, Any]]:
-    with psycopg.connect(url, row_factory=dict_row) as connection:
-        return connection.execute(statement.encode()).fetchall()
+    with psycopg.connect(url) as connection, connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement.encode()).fetchall()
 
 
 @pytest.mark.parametrize("by", ["model", "day", "team,feature", "metadata.plan"])

@@ -89,7 +89,9 @@ def test_without_a_ledger_every_page_says_that_it_shows_sample_data(folder: Path
     with dashboard(folder) as process:
         address = address_of(process)
         for each in PAGES:
-            if "{" not in each.path and each.media_type.startswith("text/html"):
+            if "{" in each.path or each.is_part:
+                continue
+            if each.media_type.startswith("text/html"):
                 assert SAMPLE_NOTICE in page(address, each.path.lstrip("/")), each.path
         assert SAMPLE_NOTICE in page(address, "no-such-page")
         assert "claude-opus-4-5" in page(address, "?since=30d")

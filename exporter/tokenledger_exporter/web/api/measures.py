@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.db.dimensions import group
 from tokenledger_exporter.db.steps import run_steps
-from tokenledger_exporter.queries.measures import MEASURES, measure_steps
+from tokenledger_exporter.queries.measures.measure import MEASURES, measure_steps
 from tokenledger_exporter.queries.report import ReportRequest
 from tokenledger_exporter.render.documents import coverage_document
 from tokenledger_exporter.render.measures import plain_row

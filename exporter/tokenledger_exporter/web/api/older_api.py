@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenledger_exporter.db.dimensions import UTC
 from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.pricing.book import plain_usd
-from tokenledger_exporter.queries import summaries, trends
+from tokenledger_exporter.queries import summaries
+from tokenledger_exporter.queries.over_time import trends
 from tokenledger_exporter.queries.report import EVERYTHING
 from tokenledger_exporter.render.documents import coverage_document, known_average, known_cost
 from tokenledger_exporter.web.api import schemas

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenledger_exporter.db.dimensions import BUCKETS, dimension_names, group
 from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.db.steps import run_steps
-from tokenledger_exporter.queries.measures import MEASURES, measure_steps
+from tokenledger_exporter.queries.measures.measure import MEASURES, measure_steps
 from tokenledger_exporter.queries.speed import reads_rollups
 from tokenledger_exporter.render.measures import as_csv
 from tokenledger_exporter.render.report import render as render_report
@@ -21,7 +21,7 @@ from tokenledger_exporter.web.parameters import Parameter
 from tokenledger_exporter.web.request_values import build_report, checked
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.queries.measures import Measured
+    from tokenledger_exporter.queries.measures.measure import Measured
     from tokenledger_exporter.web.pages.page import Connection
     from tokenledger_exporter.web.pages.timeline import Timeline
 

@@ -10,8 +10,9 @@ from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.domain.time_range import BEGINNING, END
 from tokenledger_exporter.pricing.price_row import MONEY
-from tokenledger_exporter.queries import month, summaries
+from tokenledger_exporter.queries import summaries
 from tokenledger_exporter.queries.calls import newest_calls
+from tokenledger_exporter.queries.over_time import month
 from tokenledger_exporter.queries.report import compared_steps, report_steps
 from tokenledger_exporter.queries.speed import reads_rollups
 from tokenledger_exporter.web.pages.page import Page
@@ -23,7 +24,7 @@ from tokenledger_exporter.web.parameters import Parameter
 if TYPE_CHECKING:
     from datetime import date, datetime
 
-    from tokenledger_exporter.queries.month import MonthToDate
+    from tokenledger_exporter.queries.over_time.month import MonthToDate
     from tokenledger_exporter.queries.report import Report
     from tokenledger_exporter.web.pages.page import Connection
 
@@ -32,6 +33,7 @@ _TOP_PATH: Final = "/top"
 _TOP: Final = ["model", "feature", "user", "team", "organization", "agent", "endpoint", "app"]
 _TOP_ROWS: Final = 5
 _MODEL: Final = "model"
+_DIMENSION: Final = Parameter("dimension", "What to group by.", default=_MODEL, choices=tuple(_TOP))
 _ZERO: Final = Decimal(0)
 
 
@@ -151,11 +153,12 @@ def _sql(connection: Connection, values: dict[str, Any]) -> str:
 
 OVERVIEW: Final = (
     Page(_PATH, VIEW_PARAMETERS, _overview),
-    Page("/tops", VIEW_PARAMETERS, _tops),
+    Page("/tops", VIEW_PARAMETERS, _tops, is_part=True),
     Page(
         _TOP_PATH,
-        (Parameter("dimension", "What to group by.", choices=tuple(_TOP)), *VIEW_PARAMETERS),
+        (_DIMENSION, *VIEW_PARAMETERS),
         _top_alone,
+        is_part=True,
     ),
     Page("/overview.sql", VIEW_PARAMETERS, _sql, "text/plain; charset=utf-8"),
 )

@@ -24,9 +24,11 @@ class Page:
         parameters: its query parameters.
         answer: makes its text from a connection and the values.
         media_type: type of that text.
+        is_part: whether it is a part of another page, which loads it.
     """
 
     path: str
     parameters: tuple[Parameter, ...]
     answer: Callable[[Connection, dict[str, Any]], str]
     media_type: str = "text/html; charset=utf-8"
+    is_part: bool = False

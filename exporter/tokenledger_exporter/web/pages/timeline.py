@@ -11,8 +11,8 @@ from tokenledger_exporter.db.dimensions import zone_of
 from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.domain.coverage import sum_coverage
 from tokenledger_exporter.pricing.price_row import MONEY
+from tokenledger_exporter.queries.over_time.trends import hour_starts
 from tokenledger_exporter.queries.report import report_steps
-from tokenledger_exporter.queries.trends import hour_starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -67,7 +67,7 @@ def _csv(connection: Connection, values: dict[str, Any]) -> str:
 
 WHY: Final = (
     Page(_PATH, _PARAMETERS, _page),
-    Page("/why/panel", _PARAMETERS, _panel),
+    Page("/why/panel", _PARAMETERS, _panel, is_part=True),
     Page("/why.csv", _PARAMETERS, _csv, "text/csv; charset=utf-8"),
 )
 """The page, the panel and the causes as CSV."""

@@ -62,8 +62,9 @@ def hostile(database_url: str) -> Generator[Dashboard]:
             "INSERT INTO token_ledger_events (timestamp, provider, model, user_id, team, feature,"
             " organization_id, agent_id, session_id, endpoint, app_name, trace_id, cost_status,"
             " cost_usd, input_tokens, output_tokens)"
-            " VALUES (now() - interval '1 hour', 'openai', %(n)s, %(n)s, %(n)s, %(n)s, %(n)s, %(n)s,"
-            " %(n)s, %(n)s, %(n)s, md5(%(n)s), 'priced', 123456789.123456789, 1000000000, 1)",
+            " VALUES (now() - interval '1 hour', 'openai', %(n)s, %(n)s, %(n)s, %(n)s, %(n)s,"
+            " %(n)s, %(n)s, %(n)s, %(n)s, md5(%(n)s), 'priced', 123456789.123456789, 1000000000,"
+            " 1)",
             [{"n": name} for name in names],
         )
     with Dashboard(DashboardOptions(database_url=database_url)) as dashboard:

@@ -6,7 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import (  # pyright: ignore[reportMissingTypeStubs]
+    Axe,
+)
 from playwright.sync_api import expect
 
 from exporter.web.browser.conftest import PHONE, WIDE
@@ -51,7 +53,8 @@ def show(page: Page, url: str) -> None:
 
 
 def violations(page: Page) -> list[str]:
-    response: Any = Axe().run(page, options=RULES).response
+    axe: Any = Axe()
+    response = axe.run(page, options=RULES).response
     return [
         f"{each['id']}: {node['html'][:200]} {node.get('failureSummary', '')[:300]}"
         for each in response["violations"]

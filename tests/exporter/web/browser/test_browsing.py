@@ -108,16 +108,18 @@ def test_nothing_moves_while_a_page_loads(
 def test_the_first_page_transfers_little(sample: Dashboard, opened: Callable[..., Page]) -> None:
     sizes: dict[str, int] = {}
     page = opened(f"{sample.url}/health")
-    session = page.context.new_cdp_session(page)
+    session: Any = page.context.new_cdp_session(page)
     session.send("Network.enable")
     urls: dict[str, str] = {}
-    session.on(
-        "Network.responseReceived", lambda e: urls.update({e["requestId"]: e["response"]["url"]})
-    )
-    session.on(
-        "Network.loadingFinished",
-        lambda e: sizes.update({urls.get(e["requestId"], "?"): int(e["encodedDataLength"])}),
-    )
+
+    def on_response(event: dict[str, Any]) -> None:
+        urls[event["requestId"]] = event["response"]["url"]
+
+    def on_end(event: dict[str, Any]) -> None:
+        sizes[urls.get(event["requestId"], "?")] = int(event["encodedDataLength"])
+
+    session.on("Network.responseReceived", on_response)
+    session.on("Network.loadingFinished", on_end)
     page.goto(sample.url, wait_until="networkidle")
     assert any(url.endswith("/charts.js") for url in sizes)
     assert sum(sizes.values()) <= FIRST_PAGE_BYTES, sizes

@@ -11,8 +11,8 @@ from tokenledger_exporter.db.dimensions import BUCKETS, group, label_columns, na
 from tokenledger_exporter.db.steps import Statement
 from tokenledger_exporter.domain.coverage import Coverage, coverage_of
 from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.queries.measures.savings import NO_SAVING, savings_by_labels_steps
 from tokenledger_exporter.queries.report import checked_groups, losses_steps
-from tokenledger_exporter.queries.savings import NO_SAVING, savings_by_labels_steps
 from tokenledger_exporter.rollups.source import ROWS, source_of
 from tokenledger_exporter.sql import fragment, statements
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from typing_extensions import LiteralString
 
     from tokenledger_exporter.db.steps import Steps
+    from tokenledger_exporter.queries.measures.savings import Saving
     from tokenledger_exporter.queries.report import ReportRequest
-    from tokenledger_exporter.queries.savings import Saving
     from tokenledger_exporter.rollups.source import Source
 
     Figure = Decimal | int | float | None

@@ -1,0 +1,1 @@
+"""Errors, latency, tokens and the cache by any dimensions."""

@@ -1,0 +1,1 @@
+"""Costs over time: trends without gaps, and the current month."""

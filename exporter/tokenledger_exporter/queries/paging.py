@@ -181,7 +181,7 @@ def page_steps(calls: CallFilter, limit: int, cursor: str | None) -> Steps[RawPa
     # A generic plan for two bounds expects few rows between them, so it reads and sorts them all.
     caches_plan = len(bounds) <= 1
     if cursor is not None:
-        timestamp, event_id = _place(cursor)
+        timestamp, event_id = place_of(cursor)
         values |= {"after_timestamp": timestamp, "after_event_id": event_id}
         values["since"] = max(calls.since, timestamp)
         bounds.append("page_after")
@@ -190,9 +190,10 @@ def page_steps(calls: CallFilter, limit: int, cursor: str | None) -> Steps[RawPa
     events = tuple(rows[:limit])
     states = Counter(map(_COST_STATUS, events))
     not_settled = len(events) - sum(map(_SETTLED, events))
+    has_more = len(rows) > limit
     return RawPage(
         events=events,
-        next_cursor=_cursor(events[-1]) if len(rows) > limit else None,
+        next_cursor=cursor_of(events[-1].timestamp, events[-1].event_id) if has_more else None,
         coverage=Coverage(**states, not_settled=not_settled),
     )
 
@@ -215,14 +216,20 @@ def _page_statement(names: tuple[str, ...], limit: int, bounds: tuple[str, ...])
     return query.as_bytes(None)
 
 
-def _cursor(event: UsageEvent) -> str:
+def cursor_of(timestamp: datetime, event_id: UUID) -> str:
+    """The position of a call as text."""
     # JSON written manually: nothing in it needs escaping, and every page needs one.
-    timestamp = event.timestamp.astimezone(timezone.utc).isoformat()
-    place = f'["{timestamp}", "{event.event_id.hex}"]'
+    moment = timestamp.astimezone(timezone.utc).isoformat()
+    place = f'["{moment}", "{event_id.hex}"]'
     return base64.urlsafe_b64encode(place.encode()).decode()
 
 
-def _place(cursor: str) -> tuple[datetime, UUID]:
+def place_of(cursor: str) -> tuple[datetime, UUID]:
+    """The position that a cursor names: when a call began, and its id.
+
+    Raises:
+        InvalidRequestError: it is not a cursor.
+    """
     try:
         timestamp, event_id = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
         place = datetime.fromisoformat(timestamp), UUID(hex=event_id)

@@ -113,6 +113,7 @@ def create_app(options: DashboardOptions, mounted: Sequence[MountedApp] = ()) ->
             Exception: _unexpected_problem,
         },
     )
+    app.state.trace_url = options.trace_url
     return Gate(app, access, mounted, options.notice)
 
 
@@ -125,7 +126,7 @@ def _routes(ledger: _Ledger) -> list[BaseRoute]:
         *(Route(page.path, partial(_show, ledger, page)) for page in PAGES),
         Mount("/static", StaticFiles(packages=[("tokenledger_exporter.web", "static")])),
         *(
-            Route(PREFIX + endpoint.path, partial(_answer, ledger, endpoint))
+            Route(PREFIX + endpoint.route, partial(_answer, ledger, endpoint))
             for endpoint in ENDPOINTS
         ),
     ]
@@ -147,6 +148,7 @@ async def _read(ledger: _Ledger, path: str, answering: _Answering[T], request: R
     """
     values = read_parameters(answering.parameters, request.query_params.multi_items())
     values |= request.path_params
+    values["trace_url"] = request.app.state.trace_url
     organization: str = request.scope[ORGANIZATION]
     viewer = viewer_of(request.scope)
 

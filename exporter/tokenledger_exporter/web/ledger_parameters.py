@@ -29,6 +29,10 @@ def period_parameters(since: str) -> tuple[Parameter, ...]:
     )
 
 
+PAGE: Final = Parameter("page", "Number of the page.", "integer", default=1, maximum=100_000)
+"""The parameter that turns pages."""
+
+
 def limit_parameter(default: int, maximum: int) -> Parameter:
     """How many entries an answer may have."""
     return Parameter("limit", "Maximum number of entries.", "integer", default, maximum=maximum)

@@ -34,9 +34,12 @@ class DashboardOptions:
         session_key_file: file with the key that signs sessions; "" for a key of this process.
         timeout_seconds: the longest time that one statement may run.
         notice: what every page says at its top; "" for nothing.
+        trace_url: address of a trace in the user's tracing system, with `{trace_id}` in it; "" has
+            no link.
 
     Raises:
-        InvalidRequestError: another machine could look without saying who it is.
+        InvalidRequestError: another machine could look without saying who it is, or an option is
+            invalid.
     """
 
     database_url: str
@@ -53,6 +56,7 @@ class DashboardOptions:
     session_key_file: str = ""
     timeout_seconds: float = 10.0
     notice: str = ""
+    trace_url: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an address that others can reach, unless they must say who they are."""
@@ -65,6 +69,12 @@ class DashboardOptions:
             )
         if self.session_hours <= 0:
             raise InvalidRequestError("--session-hours must be more than 0")
+        is_web = self.trace_url.startswith(("https://", "http://"))
+        if self.trace_url and not (is_web and "{trace_id}" in self.trace_url):
+            raise InvalidRequestError(
+                f"invalid address of traces {self.trace_url!r}: use one such as "
+                "https://jaeger.example/trace/{trace_id}"
+            )
 
 
 def is_loopback(host: str) -> bool:

@@ -108,6 +108,19 @@ def measure_braces(of: str) -> dict[str, str]:
     }
 
 
+def list_braces(of: str, position: str) -> dict[str, str]:
+    """Braces of the lists' statements, for rows or for sums."""
+    return {
+        **query_braces(of),
+        "position": part("lists", position),
+        "errors": part("lists", f"errors_of_{of}"),
+        "sums": part("queries", "figures_of_sums"),
+        "states_of_sums": part("queries", "states_of_sums"),
+        "column": "team",
+        "direction": "DESC",
+    }
+
+
 # Values for the braces of each file's statements, in all variants.
 BRACES: Final[dict[str, list[dict[str, str]]]] = {
     "queries": [query_braces("rows"), query_braces("sums")],
@@ -121,6 +134,7 @@ BRACES: Final[dict[str, list[dict[str, str]]]] = {
     "measures.errors": [measure_braces("rows"), measure_braces("sums")],
     "why": [query_braces("rows"), query_braces("sums")],
     "live": [{**query_braces("rows"), "column": "session_id"}],
+    "lists": [list_braces("rows", "older_than"), list_braces("sums", "newer_than")],
     "rollups_refresh": [SUMS],
     "rollups_verify": [{**SUMS, "both_sides": part("rollups_verify", "both_sides")}],
     "roles": [ROLES],

@@ -88,6 +88,14 @@ _PREFIX = "TOKENLEDGER_DASHBOARD_"
     is_flag=True,
     help="Show sample data in a temporary Postgres, as without any ledger.",
 )
+@click.option(
+    "--trace-url",
+    default="",
+    metavar="URL",
+    envvar=f"{_PREFIX}TRACE_URL",
+    help="Where your tracing system shows a trace, for links from calls: "
+    "https://jaeger.example/trace/{trace_id}.",
+)
 @database_option
 @explained
 def command(

@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from tokenledger_exporter.db.dimensions import is_storable
+from tokenledger_exporter.db.shown_sql import show
 from tokenledger_exporter.domain.coverage import Coverage
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.price_row import MONEY
@@ -123,6 +124,7 @@ def find_run(
         columns=sql.SQL(", ").join(map(sql.Identifier, RUN_COLUMNS)), column=column
     )
     values = {**period, "run_id": run_id}
+    show(connection, query, values)
     rows = connection.cursor(row_factory=dict_row).execute(query, values).fetchall()
     not_settled = sum(not row["settled"] for row in rows)
     states = Counter(row["cost_status"] for row in rows)

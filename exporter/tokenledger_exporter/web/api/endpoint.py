@@ -39,3 +39,8 @@ class Endpoint:
     parameters: tuple[Parameter, ...]
     answer: Callable[[Connection, dict[str, Any]], Answer]
     schema: dict[str, Any]
+
+    @property
+    def route(self) -> str:
+        """The path as the router takes it: an id of a run is any text, also with slashes."""
+        return self.path.replace("{run_id}", "{run_id:path}")

@@ -18,6 +18,7 @@ from tokenledger_exporter.render.documents import coverage_document, record
 from tokenledger_exporter.render.report import as_document as report_document
 from tokenledger_exporter.web.api import schemas
 from tokenledger_exporter.web.api.endpoint import Endpoint
+from tokenledger_exporter.web.api.lists import LIST_ENDPOINTS
 from tokenledger_exporter.web.api.measures import MEASURES_ENDPOINT
 from tokenledger_exporter.web.api.older_api import OLDER_ENDPOINTS
 from tokenledger_exporter.web.api.why import WHY_ENDPOINT
@@ -100,6 +101,7 @@ def _dimensions(_connection: Connection, _values: dict[str, Any]) -> Document:
 
 ENDPOINTS: Final = (
     *OLDER_ENDPOINTS,
+    *LIST_ENDPOINTS,
     Endpoint(
         "/report",
         "report",

@@ -53,8 +53,9 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         }
         for parameter in endpoint.parameters
     ]
-    if "{event_id}" in endpoint.path:
-        parameters.insert(0, _EVENT_ID)
+    for name, description in _IN_PATH.items():
+        if f"{{{name}}}" in endpoint.path:
+            parameters.insert(0, _in_path(name, description))
     ok = {
         "description": endpoint.summary,
         "content": {"application/json": {"schema": endpoint.schema}},
@@ -71,10 +72,17 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-_EVENT_ID = {
-    "name": "event_id",
-    "in": "path",
-    "required": True,
-    "description": "Id of a call, or at least its first eight digits.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+def _in_path(name: str, description: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    }
+
+
+_IN_PATH = {
+    "event_id": "Id of a call, or at least its first eight digits.",
+    "run_id": "Id of a trace or session, or its beginning.",
 }

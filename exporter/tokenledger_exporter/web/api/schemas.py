@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.pricing.catalog.lookup import LIST_COLUMNS
 from tokenledger_exporter.queries.paging import UsageEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Schema = dict[str, Any]
 
@@ -144,6 +147,63 @@ EXPLAIN: Final = _object(
 COVERAGE: Final = _object(**_COVERAGE["properties"], notes={"type": "array", "items": _TEXT})
 PRICES: Final = _list(**dict.fromkeys(LIST_COLUMNS, _ANY))
 DIMENSIONS: Final = _object(dimensions={"type": "array", "items": _TEXT})
+_MAYBE_TEXT: Final[Schema] = {"type": ["string", "null"]}
+
+
+def _row(columns: Sequence[str]) -> Schema:
+    """A row of a list: money as text, the rest as its column is."""
+    return _object(**{name: _MONEY if name.endswith("cost_usd") else _ANY for name in columns})
+
+
+def calls(columns: Sequence[str]) -> Schema:
+    """A page of single calls with these columns."""
+    return _object(
+        calls={"type": "array", "items": _row(columns)}, newer=_MAYBE_TEXT, older=_MAYBE_TEXT
+    )
+
+
+def runs(columns: Sequence[str]) -> Schema:
+    """A page of runs with these columns."""
+    rows: Schema = {"type": "array", "items": _row(columns)}
+    return _object(
+        kind=_TEXT,
+        since=_TEXT,
+        is_cut=_FLAG,
+        count=_COUNT,
+        runs=rows,
+        total=_row(columns),
+        coverage=_COVERAGE,
+    )
+
+
+def spenders(columns: Sequence[str]) -> Schema:
+    """A page of users or organizations with these columns."""
+    rows: Schema = {"type": "array", "items": _row(columns)}
+    return _object(
+        dimension=_TEXT,
+        compared_since=_TEXT,
+        count=_COUNT,
+        rows=rows,
+        total=_row(columns),
+        coverage=_COVERAGE,
+    )
+
+
+RUN: Final = _object(
+    kind=_TEXT,
+    run_id=_TEXT,
+    since=_TEXT,
+    until=_TEXT,
+    cost_usd=_MONEY,
+    calls=_list(
+        event_id=_TEXT,
+        depth=_COUNT,
+        cost_usd=_MONEY,
+        total_cost_usd=_MONEY,
+        parts={"type": "array", "items": {"type": "object"}},
+    ),
+    coverage=_object(**dict.fromkeys(_STATES, _COUNT)),
+)
 PROBLEM: Final = {
     "type": "object",
     "properties": {

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from tokenledger_exporter.web.pages.calls import CALLS
+from tokenledger_exporter.web.pages.activity.call import CALL
+from tokenledger_exporter.web.pages.activity.calls import CALLS
+from tokenledger_exporter.web.pages.activity.runs import RUNS
+from tokenledger_exporter.web.pages.activity.spenders import SPENDERS
 from tokenledger_exporter.web.pages.explore import EXPLORE
 from tokenledger_exporter.web.pages.overview import OVERVIEW
 from tokenledger_exporter.web.pages.why import WHY
 
-PAGES: Final = (*OVERVIEW, *WHY, *EXPLORE, *CALLS)
+PAGES: Final = (
+    *OVERVIEW,
+    *WHY,
+    *EXPLORE,
+    *SPENDERS,
+    *RUNS,
+    *CALLS,
+    *CALL,
+)
 """Routes of the pages; `navigation` says which of them have a link on every page."""

@@ -77,7 +77,11 @@ def plain(value: Decimal | float | None) -> str:
 
 def change(row: ReportRow) -> str:
     """How a cost differs from the period before, in percent; empty if that says nothing."""
-    now, before = row.known_cost_usd, row.known_previous_cost_usd
+    return percent_change(row.known_cost_usd, row.known_previous_cost_usd)
+
+
+def percent_change(now: Decimal | None, before: Decimal | None) -> str:
+    """How an amount differs from an earlier one, in percent; empty if that says nothing."""
     if now is None or not before:
         return ""
     return f"{_PERCENT * (now - before) / before:+,.0f}%"

@@ -26,7 +26,22 @@ NAVIGATION: Final = (
             Entry("overview", "/", "Overview"),
             Entry("why", "/why", "Why it changed"),
             Entry("explore", "/explore", "Explore"),
+            Entry("users", "/users", "Users"),
+            Entry("tenants", "/tenants", "Tenants"),
+        ),
+    ),
+    (
+        "Activity",
+        (
+            Entry("runs", "/runs", "Runs"),
             Entry("calls", "/calls", "Calls"),
+        ),
+    ),
+    (
+        "Ledger",
+        (
+            Entry("prices", "/prices", "Prices"),
+            Entry("health", "/ledger", "Health"),
         ),
     ),
     ("Reference", (Entry("api", "/api/v1/openapi.json", "API"),)),

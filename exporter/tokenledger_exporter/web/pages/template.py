@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 
-from tokenledger_exporter.plain_text import visible
+from tokenledger_exporter.plain_text import counted, visible
 from tokenledger_exporter.web.frame import current_frame
-from tokenledger_exporter.web.pages import figures
+from tokenledger_exporter.web.pages import figures, times
+from tokenledger_exporter.web.pages.listing import path_of
 from tokenledger_exporter.web.pages.navigation import NAVIGATION
 from tokenledger_exporter.web.pages.view import PRESETS
 
@@ -33,6 +34,7 @@ _FILTERS: Final[dict[str, Any]] = {
     "title_of": figures.title_of,
     "change": figures.change,
     "visible": visible,
+    "took": times.took,
 }
 _TEMPLATES.filters.update(_FILTERS)
 _GLOBALS: Final[dict[str, Any]] = _TEMPLATES.globals
@@ -40,6 +42,10 @@ _GLOBALS.update(
     share=figures.share,
     segments=figures.segments,
     frame=current_frame,
+    percent_change=figures.percent_change,
+    counted=counted,
+    local=times.local,
+    path_of=path_of,
     presets=PRESETS,
     navigation=NAVIGATION,
     blank="(none)",

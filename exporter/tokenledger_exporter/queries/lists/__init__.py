@@ -1,0 +1,1 @@
+"""Lists that people page through: calls, runs, and who spends most."""

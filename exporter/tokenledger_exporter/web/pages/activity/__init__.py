@@ -1,0 +1,1 @@
+"""Pages of what was done: runs, single calls, users and tenants."""

@@ -1,0 +1,29 @@
+"""The SQL that a page shows, and what it gives when somebody runs it."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from support.page_reader import PageReader
+
+if TYPE_CHECKING:
+    from support.dashboard import Dashboard
+
+
+def page_with_answers(
+    dashboard: Dashboard, path: str, database_url: str
+) -> tuple[PageReader, list[list[dict[str, Any]]]]:
+    """A page, and the rows of each statement that is shown on it."""
+    response = dashboard.get(path)
+    assert response.status == 200, response.body
+    body = response.body.decode()
+    statements = [html.unescape(text) for text in re.findall(r"<pre[^>]*>(.*?)</pre>", body, re.S)]
+    assert statements
+    with psycopg.connect(database_url, row_factory=dict_row) as connection:
+        answers = [connection.execute(each.encode()).fetchall() for each in statements]
+    return PageReader(body), answers

@@ -22,8 +22,12 @@ def page_with_answers(
     response = dashboard.get(path)
     assert response.status == 200, response.body
     body = response.body.decode()
-    statements = [html.unescape(text) for text in re.findall(r"<pre[^>]*>(.*?)</pre>", body, re.S)]
+    statements = [
+        html.unescape(text)
+        for text in re.findall(r'<pre[^>]*="SQL,[^>]*>(.*?)</pre>', body, re.DOTALL)
+    ]
     assert statements
-    with psycopg.connect(database_url, row_factory=dict_row) as connection:
-        answers = [connection.execute(each.encode()).fetchall() for each in statements]
+    with psycopg.connect(database_url) as connection:
+        cursor = connection.cursor(row_factory=dict_row)
+        answers = [cursor.execute(each.encode()).fetchall() for each in statements]
     return PageReader(body), answers

@@ -214,6 +214,70 @@ WHERE
     cost_status = 'unpriced'
     AND cost_note !~ '(\) exceed | is negative)'
     AND timestamp >= %(since)s
-    AND timestamp < %(until)s
+    AND timestamp < %(until)s {where}
 GROUP BY 1, 2
 ORDER BY COALESCE(sum(input_tokens), 0) + COALESCE(sum(output_tokens), 0) DESC, 1, 2
+
+-- name: changed_between
+-- Prices that differ between two days; NULL where a day has none. Of several sheets for the same calls
+-- the one that is preferred counts: custom prices, then discounts, the newest first.
+WITH valid AS (
+    SELECT DISTINCT ON (
+        days.number, prices.provider, prices.model, prices.tier, prices.kind,
+        prices.above_input_tokens, hours
+    )
+        days.number,
+        prices.provider,
+        prices.model,
+        prices.tier,
+        prices.kind,
+        prices.above_input_tokens,
+        concat_ws(' ', prices.daily_from, prices.daily_to, prices.weekdays) AS hours,
+        prices.usd,
+        prices.per,
+        prices.source,
+        prices.price_id
+    FROM token_ledger_prices AS prices
+    CROSS JOIN (VALUES (1, %(before)s::date), (2, %(after)s::date)) AS days (number, day)
+    WHERE
+        (%(provider)s::text IS NULL OR prices.provider = %(provider)s)
+        AND (prices.valid_from IS NULL OR prices.valid_from <= days.day)
+        AND (prices.valid_to IS NULL OR prices.valid_to > days.day)
+        AND (
+            prices.source NOT LIKE 'genai-prices %%'
+            OR prices.checked_on = (
+                SELECT max(newest.checked_on) FROM token_ledger_prices AS newest
+                WHERE newest.source LIKE 'genai-prices %%'
+            )
+        )
+    ORDER BY
+        days.number, prices.provider, prices.model, prices.tier, prices.kind,
+        prices.above_input_tokens, hours, prices.source LIKE 'genai-prices %%',
+        prices.source LIKE 'discount %%', prices.recorded_at DESC, prices.price_id
+),
+
+changes AS (
+    SELECT
+        provider,
+        model,
+        tier,
+        kind,
+        above_input_tokens,
+        hours,
+        earlier.usd AS before_usd,
+        later.usd AS after_usd,
+        per,
+        COALESCE(later.source, earlier.source) AS source,
+        COALESCE(later.price_id, earlier.price_id) AS price_id
+    FROM (SELECT * FROM valid WHERE number = 1) AS earlier
+    FULL JOIN (SELECT * FROM valid WHERE number = 2) AS later
+        USING (provider, model, tier, kind, above_input_tokens, hours, per)
+    WHERE earlier.usd IS DISTINCT FROM later.usd
+)
+
+SELECT
+    changes.*,
+    count(*) OVER () AS changes
+FROM changes
+ORDER BY provider, model, tier, kind, above_input_tokens, hours, per
+LIMIT %(limit)s OFFSET %(skipped)s

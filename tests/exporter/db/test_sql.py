@@ -155,6 +155,7 @@ BRACES: Final[dict[str, list[dict[str, str]]]] = {
         {
             "sheets": "(0, 'id', 'p', 'm', 'm', 1, 't', NULL, NULL, NULL, NULL, '', NULL)",
             "rates": "(0, 'input', 0, 1, 1)",
+            "where": "AND team = ANY('{}'::text[])",
         }
     ],
     "purge": [

@@ -27,13 +27,17 @@ OLDER_PATHS = (
 )
 
 
+NEEDED = {"prices_history": "?provider=openai&model=gpt-4o"}
+"""Operation id -> the parameters without which an endpoint has no answer."""
+
+
 def test_every_endpoint_answers_by_its_schema(dashboard: Dashboard, filled_url: str) -> None:
     with psycopg.connect(filled_url) as connection:
         connection.execute("UPDATE token_ledger_events SET trace_id = repeat('a', 32)")
     [(event_id,)] = ask(filled_url, "SELECT min(event_id::text) FROM token_ledger_events")
     for endpoint in ENDPOINTS:
         path = endpoint.path.replace("{event_id}", event_id).replace("{run_id}", "a" * 32)
-        document = dashboard.json(path)
+        document = dashboard.json(f"{path}{NEEDED.get(endpoint.name, '')}")
         assert schema_faults(document, endpoint.schema) == [], endpoint.path
 
 

@@ -9,11 +9,12 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from support.page_reader import PageReader, read
+from support.page_reader import read
 from support.page_sql import page_with_answers
 
 if TYPE_CHECKING:
     from support.dashboard import Dashboard
+    from support.page_reader import PageReader
 
 NAMES = ("a/b c?d#e", "محمد علي", "🦊", "x" * 255, "%2F", "<b>", "")
 

@@ -10,8 +10,10 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
+from psycopg import sql
 from psycopg.rows import class_row, dict_row, tuple_row
 
+from tokenledger_exporter.db.dimensions import narrowed
 from tokenledger_exporter.db.shown_sql import show
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import PriceBook, plain_usd
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from datetime import date, time
 
     import psycopg
+
+    from tokenledger_exporter.db.dimensions import Where
 
     Cell = str | int | None
 
@@ -55,6 +59,10 @@ MISSING_COLUMNS: Final = (
     *("provider", "model", "calls", "input_tokens", "output_tokens", "first_seen", "last_seen"),
     "remedy",
 )
+CHANGED_COLUMNS: Final = (
+    *("provider", "model", "tier", "kind", "above_input_tokens", "hours", "before_usd"),
+    *("after_usd", "per", "source", "price_id"),
+)
 DIFF_COLUMNS: Final = ("change", "provider", "model", "tier", "kind", "book", "package", "price_id")
 
 
@@ -75,6 +83,7 @@ def load_book(connection: psycopg.Connection[Any], provider: str) -> PriceBook:
     preferred = connection.cursor(row_factory=tuple_row).execute(_SQL["prefers_reported"], name)
     prefers_reported = preferred.fetchone() == (True,)
     cursor = connection.cursor(row_factory=class_row(PriceRow))
+    show(connection, _SQL["load"], name)
     return PriceBook(cursor.execute(_SQL["load"], name), prefers_reported=prefers_reported)
 
 
@@ -146,10 +155,22 @@ def history(connection: psycopg.Connection[Any], provider: str, model: str) -> l
     return [_shown(price) for price in _dated(connection, provider, set(sheets))]
 
 
-def missing(connection: psycopg.Connection[Any], since: datetime, until: datetime) -> list[Row]:
-    """Models of calls that have no price, with the command that sets one."""
-    cursor = connection.cursor(row_factory=dict_row)
-    rows = cursor.execute(_SQL["missing"], {"since": since, "until": until}).fetchall()
+def missing(
+    connection: psycopg.Connection[Any],
+    since: datetime,
+    until: datetime,
+    where: Where | None = None,
+) -> list[Row]:
+    """Models of calls that have no price, with the command that sets one.
+
+    Raises:
+        InvalidRequestError: a dimension of `where` is unknown.
+    """
+    condition, conditions = narrowed(where)
+    query = sql.SQL(_SQL["missing"]).format(where=condition)
+    values = {"since": since, "until": until, **conditions}
+    show(connection, query, values)
+    rows = connection.cursor(row_factory=dict_row).execute(query, values).fetchall()
     prices_of = books_of(connection)
     return [
         {name: _plain(value) for name, value in row.items()}
@@ -168,6 +189,30 @@ def difference(
     changes = [("only in the ledger", row) for key, row in known.items() if key not in new]
     changes += [("only in the package", row) for key, row in new.items() if key not in known]
     return [_changed(change, row) for change, row in sorted(changes, key=_change_order)]
+
+
+def changed_between(  # noqa: PLR0913 - one argument per part of the statement
+    connection: psycopg.Connection[Any],
+    before: date,
+    after: date,
+    provider: str | None,
+    *,
+    limit: int,
+    skipped: int = 0,
+) -> tuple[list[Row], int]:
+    """Prices that differ between two days, and how many there are; dollars for `per` units."""
+    values = {
+        "before": before,
+        "after": after,
+        "provider": provider,
+        "limit": limit,
+        "skipped": skipped,
+    }
+    show(connection, _SQL["changed_between"], values)
+    cursor = connection.cursor(row_factory=dict_row)
+    rows = cursor.execute(_SQL["changed_between"], values).fetchall()
+    count = rows[0]["changes"] if rows else 0
+    return [{name: _plain(row[name]) for name in CHANGED_COLUMNS} for row in rows], count
 
 
 def change_counts(rows: Iterable[Row]) -> dict[str, int]:

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenledger_exporter.db.dimensions import dimension_names
 from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.db.steps import run_steps
-from tokenledger_exporter.domain.provider_names import ledger_name
-from tokenledger_exporter.domain.time_expressions import parse_moment
 from tokenledger_exporter.errors import InvalidRequestError
-from tokenledger_exporter.pricing.catalog.lookup import listed
 from tokenledger_exporter.queries import explain
+from tokenledger_exporter.queries.live.ledger_state import read_state
 from tokenledger_exporter.queries.paging import CallFilter, page_steps
 from tokenledger_exporter.queries.report import ReportRequest, report_steps
 from tokenledger_exporter.render.documents import coverage_document, record
@@ -21,6 +19,7 @@ from tokenledger_exporter.web.api.endpoint import Endpoint
 from tokenledger_exporter.web.api.lists import LIST_ENDPOINTS
 from tokenledger_exporter.web.api.measures import MEASURES_ENDPOINT
 from tokenledger_exporter.web.api.older_api import OLDER_ENDPOINTS
+from tokenledger_exporter.web.api.price_endpoints import PRICE_ENDPOINTS
 from tokenledger_exporter.web.api.why import WHY_ENDPOINT
 from tokenledger_exporter.web.ledger_parameters import (
     limit_parameter,
@@ -30,7 +29,6 @@ from tokenledger_exporter.web.ledger_parameters import (
 from tokenledger_exporter.web.parameters import Parameter, ParameterError
 from tokenledger_exporter.web.request_values import (
     build_report,
-    checked,
     conditions,
     find_call,
     period,
@@ -88,11 +86,22 @@ def _coverage(connection: Connection, values: dict[str, Any]) -> Document:
     return {**coverage_document(report.coverage), "notes": list(report.notes)}
 
 
-def _prices(connection: Connection, values: dict[str, Any]) -> list[Document]:
-    provider = values["provider"]
-    day = checked("at", parse_moment, values["at"]).date()
-    name = ledger_name(provider) if provider else None
-    return [record(row) for row in listed(connection, name, values["model"], day)]
+def _ledger(connection: Connection, _values: dict[str, Any]) -> Document:
+    state = read_state(connection)
+    return {
+        "state": state.worst,
+        "asked_at": state.asked_at.isoformat(),
+        "newest_call_at": state.newest_at and state.newest_at.isoformat(),
+        "findings": [
+            {
+                "name": finding.name,
+                "state": finding.state,
+                "detail": finding.detail,
+                "remedy": finding.remedy,
+            }
+            for finding in state.findings
+        ],
+    }
 
 
 def _dimensions(_connection: Connection, _values: dict[str, Any]) -> Document:
@@ -148,17 +157,14 @@ ENDPOINTS: Final = (
         _coverage,
         schemas.COVERAGE,
     ),
+    *PRICE_ENDPOINTS,
     Endpoint(
-        "/prices",
-        "prices",
-        "Price sheets that are valid on a day, US dollars per million tokens",
-        (
-            Parameter("provider", "Only this provider."),
-            Parameter("model", "Only sheets that match this model name."),
-            Parameter("at", "The day: today, 2026-11-01 ...", default="now"),
-        ),
-        _prices,
-        schemas.PRICES,
+        "/ledger",
+        "ledger",
+        "The state of the ledger: what is well, what is not, and what to do",
+        (),
+        _ledger,
+        schemas.LEDGER,
     ),
     Endpoint(
         "/dimensions",

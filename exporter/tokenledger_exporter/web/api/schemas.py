@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger_exporter.pricing.catalog.lookup import LIST_COLUMNS
+from tokenledger_exporter.pricing.catalog.lookup import (
+    CHANGED_COLUMNS,
+    HISTORY_COLUMNS,
+    LIST_COLUMNS,
+    MISSING_COLUMNS,
+)
 from tokenledger_exporter.queries.paging import UsageEvent
 
 if TYPE_CHECKING:
@@ -146,6 +151,14 @@ EXPLAIN: Final = _object(
 )
 COVERAGE: Final = _object(**_COVERAGE["properties"], notes={"type": "array", "items": _TEXT})
 PRICES: Final = _list(**dict.fromkeys(LIST_COLUMNS, _ANY))
+PRICE_HISTORY: Final = _list(**dict.fromkeys(HISTORY_COLUMNS, _ANY))
+PRICES_MISSING: Final = _list(**dict.fromkeys(MISSING_COLUMNS, _ANY))
+PRICE_CHANGES: Final = _object(
+    before=_TEXT,
+    after=_TEXT,
+    count=_COUNT,
+    rows=_list(**dict.fromkeys(CHANGED_COLUMNS, _ANY)),
+)
 DIMENSIONS: Final = _object(dimensions={"type": "array", "items": _TEXT})
 _MAYBE_TEXT: Final[Schema] = {"type": ["string", "null"]}
 
@@ -203,6 +216,17 @@ RUN: Final = _object(
         parts={"type": "array", "items": {"type": "object"}},
     ),
     coverage=_object(**dict.fromkeys(_STATES, _COUNT)),
+)
+LEDGER: Final = _object(
+    state={"enum": ["ok", "warn", "fail"]},
+    asked_at=_TEXT,
+    newest_call_at=_MAYBE_TEXT,
+    findings=_list(
+        name=_TEXT,
+        state={"enum": ["ok", "warn", "fail", "unknown"]},
+        detail=_TEXT,
+        remedy=_TEXT,
+    ),
 )
 PROBLEM: Final = {
     "type": "object",

@@ -9,6 +9,8 @@ from tokenledger_exporter.web.pages.activity.calls import CALLS
 from tokenledger_exporter.web.pages.activity.runs import RUNS
 from tokenledger_exporter.web.pages.activity.spenders import SPENDERS
 from tokenledger_exporter.web.pages.explore import EXPLORE
+from tokenledger_exporter.web.pages.ledger.health import HEALTH
+from tokenledger_exporter.web.pages.ledger.prices import PRICES
 from tokenledger_exporter.web.pages.overview import OVERVIEW
 from tokenledger_exporter.web.pages.why import WHY
 
@@ -20,5 +22,7 @@ PAGES: Final = (
     *RUNS,
     *CALLS,
     *CALL,
+    *PRICES,
+    *HEALTH,
 )
 """Routes of the pages; `navigation` says which of them have a link on every page."""

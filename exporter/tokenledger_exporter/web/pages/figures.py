@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _CENT, _THOUSAND = Decimal("0.01"), Decimal(1_000)
 _PERCENT: Final = 100
 _SECOND_MS: Final = 1_000
+_PRICE_DIGITS: Final = 9
 _THREE_DIGITS: Final = Context(prec=3)
 _UNITS: Final = ("", "k", "M", "B")
 _STATES: Final = ("priced", "reported", "partial", "estimated", "unpriced", "unmeasured")
@@ -34,6 +35,11 @@ def money(value: Decimal | str | None) -> str:
 def exact(value: Decimal | str | None) -> str:
     """All digits of an amount, for the `value` of an element; empty if it is not known."""
     return "" if value is None else plain_usd(Decimal(value))
+
+
+def price(usd: Decimal | str) -> str:
+    """A price, without the digits that a list computed with floats leaves behind."""
+    return f"${plain_usd(round(Decimal(usd), _PRICE_DIGITS))}"
 
 
 def count(value: int | None) -> str:

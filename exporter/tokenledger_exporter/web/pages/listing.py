@@ -43,6 +43,15 @@ def changed(values: Mapping[str, Any], parameters: Sequence[Parameter]) -> dict[
     }
 
 
+def fields_of(view: View) -> list[tuple[str, str]]:
+    """The view's own parameters that differ from their defaults, for hidden fields of a form."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in changed(view.values, VIEW_PARAMETERS).items():
+        texts = value if isinstance(value, list) else [value]
+        pairs += [(name, str(text)) for text in cast("list[object]", texts)]
+    return pairs
+
+
 def path_of(folder: str, name: str) -> str:
     """The path of the page of a name that somebody chose.
 

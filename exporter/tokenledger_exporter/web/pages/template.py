@@ -9,7 +9,7 @@ import jinja2
 from tokenledger_exporter.plain_text import counted, visible
 from tokenledger_exporter.web.frame import current_frame
 from tokenledger_exporter.web.pages import figures, times
-from tokenledger_exporter.web.pages.listing import path_of
+from tokenledger_exporter.web.pages.listing import fields_of, path_of
 from tokenledger_exporter.web.pages.navigation import NAVIGATION
 from tokenledger_exporter.web.pages.view import PRESETS
 
@@ -35,6 +35,7 @@ _FILTERS: Final[dict[str, Any]] = {
     "change": figures.change,
     "visible": visible,
     "took": times.took,
+    "price": figures.price,
 }
 _TEMPLATES.filters.update(_FILTERS)
 _GLOBALS: Final[dict[str, Any]] = _TEMPLATES.globals
@@ -46,6 +47,7 @@ _GLOBALS.update(
     counted=counted,
     local=times.local,
     path_of=path_of,
+    fields_of=fields_of,
     presets=PRESETS,
     navigation=NAVIGATION,
     blank="(none)",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.db.dimensions import zone_of
-from tokenledger_exporter.plain_text import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,11 +29,13 @@ def took(seconds: float | None) -> str:
 
 
 def age(seconds: float) -> str:
-    """How long ago, in whole units: `5 seconds`, `3 hours`, `12 days`."""
-    for length, noun in ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):
+    """How long ago, in whole units: `5 s`, `3 min`, `12 h`, `40 days`."""
+    if seconds >= 2 * _DAY:
+        return f"{seconds // _DAY:,.0f} days"
+    for length, unit in ((_HOUR, "h"), (_MINUTE, "min")):
         if seconds >= length:
-            return counted(int(seconds // length), noun)
-    return counted(max(int(seconds), 0), "second")
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
 
 
 def local(moment: datetime | None, zone: str) -> str:

@@ -1,0 +1,1 @@
+"""Pages of what the figures rest on: prices, and the state of the ledger."""

@@ -46,6 +46,11 @@ def visible(text: str) -> str:
     return "".join(map(_escaped, text))
 
 
+def visible_lines(text: str) -> str:
+    """The text with its line breaks, and escapes for other characters that nobody sees."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def csv_cell(text: str) -> str:
     """Text that a spreadsheet shows and does not run, with any cell separator."""
     if _NUMBER.fullmatch(text):

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 MORE = """
 INSERT INTO token_ledger_events (timestamp, provider, model, trace_id, cost_status, cost_usd)
-SELECT now() - interval '1 minute' * number, 'openai', 'm' || number, repeat('a', 32), 'priced', 0.01
+SELECT
+    now() - interval '1 minute' * number, 'openai', 'm' || number, repeat('a', 32), 'priced', 0.01
 FROM generate_series(1, 4) AS number
 """
 

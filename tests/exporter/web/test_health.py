@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
     from support.dashboard import Dashboard
 
-TROUBLE = (
-    "INSERT INTO token_ledger_rejected (event_id, reason, event)"
-    " SELECT gen_random_uuid(), 'a count is negative', '{}' FROM generate_series(1, 3)",
-    "INSERT INTO token_ledger_losses (reason, records) VALUES ('the disk is full', 7)",
-    "INSERT INTO token_ledger_conflicts (event_id, usage_hash, event)"
-    " VALUES (gen_random_uuid(), '', '{}')",
-    "INSERT INTO token_ledger_dirty_minutes (minute, recorded_at)"
-    " VALUES (now() - interval '1 hour', now() - interval '1 hour')",
-    "INSERT INTO token_ledger_rollup_dirty_slices (bucket, recorded_at)"
-    " VALUES (token_ledger_slice(now() - interval '2 hours'), now() - interval '2 hours')",
-    "INSERT INTO token_ledger_audit_log (action, counts)"
-    """ VALUES ('purge', '{"token_ledger_events": 12}')""",
-)
+TROUBLE = """
+INSERT INTO token_ledger_rejected (event_id, reason, event)
+SELECT gen_random_uuid(), 'a count is negative', '{}' FROM generate_series(1, 3);
+INSERT INTO token_ledger_losses (reason, records) VALUES ('the disk is full', 7);
+INSERT INTO token_ledger_conflicts (event_id, usage_hash, event)
+VALUES (gen_random_uuid(), '', '{}');
+INSERT INTO token_ledger_dirty_minutes (minute, recorded_at)
+VALUES (now() - interval '1 hour', now() - interval '1 hour');
+INSERT INTO token_ledger_rollup_dirty_slices (bucket, recorded_at)
+VALUES (token_ledger_slice(now() - interval '2 hours'), now() - interval '2 hours');
+INSERT INTO token_ledger_audit_log (action, counts)
+VALUES ('purge', '{"token_ledger_events": 12}');
+"""
 
 
 def states_of(dashboard: Dashboard) -> dict[str, tuple[str, str]]:
@@ -50,8 +50,7 @@ def test_a_ledger_that_is_well_says_so(dashboard: Dashboard) -> None:
 
 def test_what_is_wrong_is_counted_and_has_a_remedy(dashboard: Dashboard, filled_url: str) -> None:
     with psycopg.connect(filled_url) as connection:
-        for statement in TROUBLE:
-            connection.execute(statement.encode())
+        connection.execute(TROUBLE.encode())
     page, answers = page_with_answers(dashboard, "/ledger", filled_url)
     assert "Some things need your attention." in page.text
     states = states_of(dashboard)

@@ -19,12 +19,16 @@ SHEETS = """
 INSERT INTO token_ledger_prices
     (price_id, kind, provider, model, model_pattern, match_order, usd, per, valid_from, valid_to,
      source)
-VALUES
-    ('acme/a/1', 'input', 'acme', 'acme-7b', '^acme-7b$', 0, 2, 1000000, NULL, '2026-03-01', 'ours'),
-    ('acme/a/1', 'output', 'acme', 'acme-7b', '^acme-7b$', 0, 4, 1000000, NULL, '2026-03-01', 'ours'),
-    ('acme/a/2', 'input', 'acme', 'acme-7b', '^acme-7b$', 0, 1.5, 1000000, '2026-03-01', NULL, 'ours'),
-    ('acme/a/2', 'output', 'acme', 'acme-7b', '^acme-7b$', 0, 4, 1000000, '2026-03-01', NULL, 'ours'),
-    ('acme/b/1', 'input', 'acme', 'acme-9b', '^acme-9b$', 0, 9, 1000000, '2026-04-01', NULL, 'ours')
+SELECT
+    price_id, kind, 'acme', model, '^' || model || '$', 0, usd, 1000000, since::date, until::date,
+    'ours'
+FROM (VALUES
+    ('acme/a/1', 'input', 'acme-7b', 2, NULL, '2026-03-01'),
+    ('acme/a/1', 'output', 'acme-7b', 4, NULL, '2026-03-01'),
+    ('acme/a/2', 'input', 'acme-7b', 1.5, '2026-03-01', NULL),
+    ('acme/a/2', 'output', 'acme-7b', 4, '2026-03-01', NULL),
+    ('acme/b/1', 'input', 'acme-9b', 9, '2026-04-01', NULL)
+) AS sheets (price_id, kind, model, usd, since, until)
 """
 
 

@@ -1,4 +1,4 @@
-"""Runs: what a trace or session cost, in a list and step by step; each figure is that of the SQL."""
+"""Runs: what a trace or session cost, in a list and step by step, as the shown SQL says."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ FROM (VALUES
     -- A part of the second call, billed at another rate.
     (3, interval '1 second', 'ann', 'talk/1', '{HIGH}', 's2', 'unpriced', NULL, 'success', NULL,
      '{{00000000-0000-0000-0000-000000000001}}'),
-    (4, interval '10 minutes', 'bob', 'talk/1', '{LOW}', 's3', 'priced', 0.1, 'success', 100, '{{}}'),
+    (4, interval '10 minutes', 'bob', 'talk/1', '{LOW}', 's3', 'priced', 0.1, 'success', 100,
+     '{{}}'),
     (5, interval '20 minutes', '', '', '{FAILED}', 's4', 'unmeasured', NULL, 'error', 100, '{{}}')
 ) AS calls (
     number, start, user_id, session_id, trace_id, span_id, status_of_cost, cost, status, took,

@@ -10,10 +10,9 @@ from tokenledger_exporter.render.documents import coverage_document, record
 from tokenledger_exporter.render.runs import run_document
 from tokenledger_exporter.web.api import schemas
 from tokenledger_exporter.web.api.endpoint import Endpoint
-from tokenledger_exporter.web.call_list import CALL_PARAMETERS, read_calls
 from tokenledger_exporter.web.ledger_parameters import period_parameters
-from tokenledger_exporter.web.request_values import period
-from tokenledger_exporter.web.run_list import (
+from tokenledger_exporter.web.lists.calls import CALL_PARAMETERS, read_calls
+from tokenledger_exporter.web.lists.runs import (
     RUN_COLUMNS,
     RUN_LIST_PARAMETERS,
     RUN_PARAMETERS,
@@ -21,12 +20,13 @@ from tokenledger_exporter.web.run_list import (
     read_runs,
     run_row,
 )
-from tokenledger_exporter.web.spender_list import (
+from tokenledger_exporter.web.lists.spenders import (
     SPENDER_COLUMNS,
     SPENDER_PARAMETERS,
     read_spenders,
     spender_row,
 )
+from tokenledger_exporter.web.request_values import period
 
 if TYPE_CHECKING:
     from tokenledger_exporter.queries.live.runs import Run

@@ -9,8 +9,7 @@ from tokenledger_exporter.render.documents import record
 from tokenledger_exporter.web.api import schemas
 from tokenledger_exporter.web.api.endpoint import Endpoint
 from tokenledger_exporter.web.ledger_parameters import period_parameters
-from tokenledger_exporter.web.parameters import Parameter
-from tokenledger_exporter.web.price_list import (
+from tokenledger_exporter.web.lists.prices import (
     CHANGE_PARAMETERS,
     MODEL,
     MODEL_PARAMETERS,
@@ -21,6 +20,7 @@ from tokenledger_exporter.web.price_list import (
     read_history,
     read_missing,
 )
+from tokenledger_exporter.web.parameters import Parameter
 
 if TYPE_CHECKING:
     from tokenledger_exporter.render.documents import Document

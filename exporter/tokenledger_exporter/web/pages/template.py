@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 
-from tokenledger_exporter.plain_text import counted, visible
+from tokenledger_exporter.plain_text import counted, visible, visible_lines
 from tokenledger_exporter.web.frame import current_frame
 from tokenledger_exporter.web.pages import figures, times
 from tokenledger_exporter.web.pages.listing import fields_of, path_of
@@ -34,6 +34,7 @@ _FILTERS: Final[dict[str, Any]] = {
     "title_of": figures.title_of,
     "change": figures.change,
     "visible": visible,
+    "visible_lines": visible_lines,
     "took": times.took,
     "price": figures.price,
 }

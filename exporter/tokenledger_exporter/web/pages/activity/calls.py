@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.queries.lists.calls import LISTED_COLUMNS
-from tokenledger_exporter.web.call_list import CALL_PARAMETERS, COST_STATUSES, read_calls
+from tokenledger_exporter.web.lists.calls import CALL_PARAMETERS, COST_STATUSES, read_calls
 from tokenledger_exporter.web.pages.listing import CSV, changed, csv_of, view_of
 from tokenledger_exporter.web.pages.page import Page
 from tokenledger_exporter.web.pages.template import html

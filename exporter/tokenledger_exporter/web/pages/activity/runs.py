@@ -10,11 +10,7 @@ from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.pricing.price_row import MONEY
 from tokenledger_exporter.queries.lists.runs import MAX_CALLS
 from tokenledger_exporter.queries.live.runs import known_cost
-from tokenledger_exporter.web.pages.listing import CSV, changed, csv_of, path_of, view_of
-from tokenledger_exporter.web.pages.page import Page
-from tokenledger_exporter.web.pages.template import html
-from tokenledger_exporter.web.pages.view import VIEW_PARAMETERS, link
-from tokenledger_exporter.web.run_list import (
+from tokenledger_exporter.web.lists.runs import (
     RUN_COLUMNS,
     RUN_LIST_PARAMETERS,
     RUN_PARAMETERS,
@@ -22,6 +18,10 @@ from tokenledger_exporter.web.run_list import (
     read_runs,
     run_row,
 )
+from tokenledger_exporter.web.pages.listing import CSV, changed, csv_of, path_of, view_of
+from tokenledger_exporter.web.pages.page import Page
+from tokenledger_exporter.web.pages.template import html
+from tokenledger_exporter.web.pages.view import VIEW_PARAMETERS, link
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -10,16 +10,16 @@ from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.queries.lists.calls import CallSearch, call_page_steps
 from tokenledger_exporter.queries.report import compared_steps, report_steps
 from tokenledger_exporter.queries.summaries import errors_steps
-from tokenledger_exporter.web.pages.listing import CSV, changed, csv_of, path_of, view_of
-from tokenledger_exporter.web.pages.page import Page
-from tokenledger_exporter.web.pages.template import html
-from tokenledger_exporter.web.pages.view import VIEW_PARAMETERS
-from tokenledger_exporter.web.spender_list import (
+from tokenledger_exporter.web.lists.spenders import (
     SPENDER_COLUMNS,
     SPENDER_PARAMETERS,
     read_spenders,
     spender_row,
 )
+from tokenledger_exporter.web.pages.listing import CSV, changed, csv_of, path_of, view_of
+from tokenledger_exporter.web.pages.page import Page
+from tokenledger_exporter.web.pages.template import html
+from tokenledger_exporter.web.pages.view import VIEW_PARAMETERS
 
 if TYPE_CHECKING:
     from tokenledger_exporter.web.pages.page import Connection

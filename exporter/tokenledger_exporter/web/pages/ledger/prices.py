@@ -14,12 +14,7 @@ from tokenledger_exporter.pricing.catalog.lookup import (
     notes,
 )
 from tokenledger_exporter.web.ledger_parameters import PAGE, limit_parameter
-from tokenledger_exporter.web.pages.listing import CSV, changed, csv_of, view_of
-from tokenledger_exporter.web.pages.page import Page
-from tokenledger_exporter.web.pages.template import html
-from tokenledger_exporter.web.pages.view import VIEW_PARAMETERS, link
-from tokenledger_exporter.web.parameters import NotFoundError, Parameter
-from tokenledger_exporter.web.price_list import (
+from tokenledger_exporter.web.lists.prices import (
     CHANGE_PARAMETERS,
     MODEL,
     MODEL_PARAMETERS,
@@ -31,6 +26,11 @@ from tokenledger_exporter.web.price_list import (
     read_missing,
     read_sheet,
 )
+from tokenledger_exporter.web.pages.listing import CSV, changed, csv_of, view_of
+from tokenledger_exporter.web.pages.page import Page
+from tokenledger_exporter.web.pages.template import html
+from tokenledger_exporter.web.pages.view import VIEW_PARAMETERS, link
+from tokenledger_exporter.web.parameters import NotFoundError, Parameter
 
 if TYPE_CHECKING:
     from tokenledger_exporter.pricing.catalog.lookup import Row

@@ -1,0 +1,1 @@
+"""Lists that pages and endpoints share: their parameters, and how they read them."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SQL: Final = statements("lists")
 _QUERIES: Final = statements("queries")
 
-MAX_CALLS: Final = 200_000
+MAX_CALLS: Final = 100_000
 """Most calls that one list reads."""
 
 COLUMNS: Final = {"trace": "trace_id", "session": "session_id"}

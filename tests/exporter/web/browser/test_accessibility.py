@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import (  # pyright: ignore[reportMissingTypeStubs]
@@ -25,24 +26,27 @@ if TYPE_CHECKING:
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 VIEWS = [
     *("/explore?by=team&compare=true", "/explore?measure=latency&by=day"),
+    *("/runs?kind=session", "/users?search=nobody", "/calls?status=error&limit=5"),
+    *("/prices/model?provider=openai&model=gpt-4o", "/prices?limit=5&page=2"),
     *("/?where=team=support", "/?where=team=nobody", "/nothing", "/explore?by=mood"),
 ]
 
 
 def paths_of(url: str) -> list[str]:
     """Every page, with the ids of one call where a path needs them, and some of their states."""
-    columns = "event_id::text, trace_id, session_id"
+    columns = "event_id::text, trace_id, session_id, user_id"
     rows = ask(
         url,
         f"SELECT {columns} FROM token_ledger_events"
         " WHERE session_id <> '' AND trace_id <> '' ORDER BY timestamp DESC, event_id LIMIT 1",
     )
-    event_id, trace_id, _ = rows[0]
-    ids = {"event_id": event_id, "run_id": trace_id}
+    event_id, trace_id, session_id, user_id = rows[0]
+    ids = {"event_id": event_id, "run_id": trace_id, "name": quote(user_id, safe="")}
     pages = [page.path for page in PAGES if page.media_type.startswith("text/html")]
     named = [re.sub(r"\{(\w+)(:\w+)?\}", lambda match: ids[match[1]], path) for path in pages]
     panels = {"/top", "/tops", "/why/panel"}
-    return [*(path for path in named if path not in panels), *VIEWS]
+    whole = [path for path in named if path not in panels]
+    return [*whole, f"/runs/{quote(session_id, safe='')}?kind=session", *VIEWS]
 
 
 def show(page: Page, url: str) -> None:

@@ -44,7 +44,7 @@ def test_a_total_leads_to_its_call_and_the_call_to_its_arithmetic(
     expect(page.locator(".chip")).to_contain_text("team=research")
     page.locator("tbody tr").first.get_by_role("link").first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Call")
-    event_id = page.url.rpartition("/")[2]
+    event_id = page.url.rpartition("/")[2].partition("?")[0]
     [(cost,)] = ask(
         database_url, f"SELECT cost_usd FROM token_ledger_events WHERE event_id = '{event_id}'"
     )

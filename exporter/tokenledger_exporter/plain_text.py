@@ -47,7 +47,7 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """The text with its line breaks, and escapes for other characters that nobody sees."""
+    """The text with its line breaks, and escapes for other characters that are not visible."""
     return "\n".join(map(visible, text.split("\n")))
 
 

@@ -1,4 +1,4 @@
-"""The SQL that a page shows, and what it gives when somebody runs it."""
+"""The SQL that a page shows, and what it gives when it is run."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_a_ledger_without_a_call_for_a_day_is_pointed_out(
     assert detail.endswith("more than a day ago")
 
 
-def test_a_reader_sees_what_it_may_and_is_told_what_it_may_not(
+def test_a_reader_sees_what_it_may_and_the_rest_is_not_visible(
     opened: Callable[..., Dashboard], filled_url: str
 ) -> None:
     _, _, reader = create_roles(filled_url, "health")

@@ -83,7 +83,6 @@ def load_book(connection: psycopg.Connection[Any], provider: str) -> PriceBook:
     preferred = connection.cursor(row_factory=tuple_row).execute(_SQL["prefers_reported"], name)
     prefers_reported = preferred.fetchone() == (True,)
     cursor = connection.cursor(row_factory=class_row(PriceRow))
-    show(connection, _SQL["load"], name)
     return PriceBook(cursor.execute(_SQL["load"], name), prefers_reported=prefers_reported)
 
 

@@ -1,6 +1,6 @@
 """The state of the ledger: what is well, what is not, and what to do about it.
 
-A database user who may not read a table gets no finding about it, and is told so: that is no fault.
+What a database user may not read is `UNKNOWN`, which is no fault.
 """
 
 from __future__ import annotations

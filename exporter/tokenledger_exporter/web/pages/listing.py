@@ -53,7 +53,7 @@ def fields_of(view: View) -> list[tuple[str, str]]:
 
 
 def path_of(folder: str, name: str) -> str:
-    """The path of the page of a name that somebody chose.
+    """The path of the page of a name that a sender chose.
 
     A browser takes `.` and `..` for folders, so these two have no page of their own.
     """

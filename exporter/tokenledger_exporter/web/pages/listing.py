@@ -47,8 +47,8 @@ def fields_of(view: View) -> list[tuple[str, str]]:
     """The view's own parameters that differ from their defaults, for hidden fields of a form."""
     pairs: list[tuple[str, str]] = []
     for name, value in changed(view.values, VIEW_PARAMETERS).items():
-        texts = value if isinstance(value, list) else [value]
-        pairs += [(name, str(text)) for text in cast("list[object]", texts)]
+        texts = cast("list[object]", value) if isinstance(value, list) else [value]
+        pairs += [(name, str(text)) for text in texts]
     return pairs
 
 

@@ -39,6 +39,9 @@ def views_of(values: Mapping[str, Any]) -> list[PersonView]:
         for name, dimension in _DIMENSIONS.items()
         if values.get(name)
     ]
+    # A run is a trace or a session, as its kind says.
+    if values.get("run_id"):
+        views.append(PersonView(str(values["kind"]), str(values["run_id"])))
     for text in values.get(_WHERE) or ():
         name, _, value = str(text).partition("=")
         dimension = dimension_name(name.strip())

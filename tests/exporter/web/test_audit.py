@@ -39,6 +39,8 @@ def bearer(token: str) -> str:
         ({}, []),
         ({"where": ["team=ml", "model=gpt-4o"]}, []),
         ({"where": ["user=ann"]}, [("user", "ann")]),
+        ({"run_id": "abc", "kind": "trace"}, [("trace", "abc")]),
+        ({"run_id": "abc", "kind": "session"}, [("session", "abc")]),
         (
             {"where": ["user_id=ann", "user=ann", " user = bob"]},
             [("user", "ann"), ("user", " bob")],

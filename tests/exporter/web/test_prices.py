@@ -77,7 +77,8 @@ def test_a_model_shows_the_price_of_a_time_and_its_history(
         ("2026-03-01", "1.5"),
         ("2026-03-01", "4"),
     ]
-    assert {row["usd"] for row in answers[0] if row["model"] == "acme-7b"} == {
+    rows = [row for answer in answers for row in answer if row.get("model") == "acme-7b"]
+    assert {row["usd"] for row in rows} == {
         Decimal(2),
         Decimal(4),
         Decimal("1.5"),

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from support.ledger_rows import ask
 from support.page_reader import read
 from support.page_sql import page_with_answers
 
@@ -116,3 +117,9 @@ def test_a_user_without_calls_has_a_page_that_says_so(dashboard: Dashboard) -> N
     page = read(dashboard, "/users/nobody")
     assert "No calls in this period." in page.text
     assert dashboard.get("/users?search=%00").status == 400
+
+
+def test_who_looks_at_one_user_is_logged(dashboard: Dashboard, filled_url: str) -> None:
+    read(dashboard, "/users/ann")
+    rows = ask(filled_url, "SELECT page, dimension, value FROM token_ledger_person_views")
+    assert rows == [("/users/{user_id:path}", "user", "ann")]

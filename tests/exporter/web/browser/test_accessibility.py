@@ -41,7 +41,12 @@ def paths_of(url: str) -> list[str]:
         " WHERE session_id <> '' AND trace_id <> '' ORDER BY timestamp DESC, event_id LIMIT 1",
     )
     event_id, trace_id, session_id, user_id = rows[0]
-    ids = {"event_id": event_id, "run_id": trace_id, "name": quote(user_id, safe="")}
+    ids = {
+        "event_id": event_id,
+        "run_id": trace_id,
+        "user_id": quote(user_id, safe=""),
+        "organization_id": "none",
+    }
     pages = [page.path for page in PAGES if page.media_type.startswith("text/html")]
     named = [re.sub(r"\{(\w+)(:\w+)?\}", lambda match: ids[match[1]], path) for path in pages]
     panels = {"/top", "/tops", "/why/panel"}

@@ -38,7 +38,7 @@ class _Kind(NamedTuple):
         entry: its entry of the navigation.
         title: its heading.
         noun: one of them.
-        setting: the keyword with which an app sets it.
+        setting: the keyword with which an app sets it; it is in the path of its page.
     """
 
     folder: str
@@ -81,7 +81,7 @@ def _list_csv(kind: _Kind, connection: Connection, values: dict[str, Any]) -> st
 
 
 def _one(kind: _Kind, connection: Connection, values: dict[str, Any]) -> str:
-    name = str(values["name"])
+    name = str(values[kind.setting])
     view = view_of(path_of(kind.folder, name), values)
     others = [text for text in view.filters if text.partition("=")[0] != kind.dimension]
     inside = view_of(kind.folder, {**values, "where": [*others, f"{kind.dimension}={name}"]})
@@ -121,7 +121,7 @@ def _pages_of(kind: _Kind) -> tuple[Page, ...]:
     return (
         Page(kind.folder, _LIST, partial(_list, kind)),
         Page(f"{kind.folder}.csv", _LIST, partial(_list_csv, kind), CSV),
-        Page(f"{kind.folder}/{{name:path}}", VIEW_PARAMETERS, partial(_one, kind)),
+        Page(f"{kind.folder}/{{{kind.setting}:path}}", VIEW_PARAMETERS, partial(_one, kind)),
     )
 
 

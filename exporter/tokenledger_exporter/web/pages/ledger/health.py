@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.domain.time_expressions import days_before
-from tokenledger_exporter.queries import summaries, trends
+from tokenledger_exporter.queries import summaries
 from tokenledger_exporter.queries.live.ledger_state import read_state
+from tokenledger_exporter.queries.over_time import trends
 from tokenledger_exporter.queries.report import ReportRequest, report_steps
 from tokenledger_exporter.web.pages.listing import CSV, csv_of, view_of
 from tokenledger_exporter.web.pages.page import Page

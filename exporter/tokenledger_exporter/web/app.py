@@ -27,6 +27,7 @@ from tokenledger_exporter.web.api.endpoint import PREFIX
 from tokenledger_exporter.web.api.endpoints import ENDPOINTS
 from tokenledger_exporter.web.api.openapi import openapi
 from tokenledger_exporter.web.audit import Audit
+from tokenledger_exporter.web.frame import FRAME
 from tokenledger_exporter.web.gate import ORGANIZATION, Gate
 from tokenledger_exporter.web.pages.all_pages import PAGES
 from tokenledger_exporter.web.pages.template import html
@@ -144,7 +145,7 @@ async def _show(ledger: _Ledger, page: Page, request: Request) -> Response:
 async def _read(ledger: _Ledger, path: str, answering: _Answering[T], request: Request) -> T:
     """What the ledger answers to a request; read in a thread, from one snapshot.
 
-    Requests for the same thing by viewers of the same organization share a reading.
+    Requests of one viewer for the same thing share a reading, in one tab or in fifty.
     """
     values = read_parameters(answering.parameters, request.query_params.multi_items())
     values |= request.path_params
@@ -157,7 +158,8 @@ async def _read(ledger: _Ledger, path: str, answering: _Answering[T], request: R
             return answering.answer(connection, values)
 
     await to_thread.run_sync(ledger.audit.note, viewer, path, values)
-    key = path, organization, repr(sorted(values.items()))
+    # The frame is part of a page: it names who is signed in.
+    key = path, organization, FRAME.get(), repr(sorted(values.items()))
     answer: T = await ledger.shared.read(key, partial(to_thread.run_sync, read))
     return answer
 

@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from tokenledger_exporter.web.options import DashboardOptions
+
 App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application."""
 
@@ -33,3 +35,7 @@ class MountedApp:
     def answers(self, path: str) -> bool:
         """Whether it answers a path."""
         return path == self.path or path.startswith(f"{self.path}/")
+
+
+Mount: TypeAlias = Callable[[DashboardOptions], MountedApp]
+"""Makes an application of the options of the service."""

@@ -22,10 +22,11 @@ from tokenledger_exporter.web.run import SETTINGS, address_of, listen
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from contextlib import AbstractContextManager
     from multiprocessing.process import BaseProcess
 
+    from tokenledger_exporter.web.mounted import Mount
     from tokenledger_exporter.web.options import DashboardOptions
 
 _STOP_SECONDS: Final = 10.0
@@ -33,19 +34,20 @@ _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 1.0, 60.0
 
 
 @contextmanager
-def dashboard_process(options: DashboardOptions) -> Generator[str]:
+def dashboard_process(options: DashboardOptions, mounts: Sequence[Mount] = ()) -> Generator[str]:
     """The dashboard's address; the process ends with the block, and with this process.
 
     Args:
         options: what it shows and who may look.
+        mounts: functions of modules that make further applications of the same service.
 
     Raises:
         InvalidRequestError: the address is in use, or a token's line is invalid.
     """
     # What is wrong with the options is an error here and not in a log.
-    create_app(options)
+    create_app(options, [mount(options) for mount in mounts])
     with listen(options.host, options.port) as listener:
-        supervisor = _Supervisor(options, listener)
+        supervisor = _Supervisor(options, listener, mounts)
         supervisor.start()
         try:
             yield address_of(listener)
@@ -56,8 +58,11 @@ def dashboard_process(options: DashboardOptions) -> Generator[str]:
 class _Supervisor:
     """A thread that starts the process again if it ends."""
 
-    def __init__(self, options: DashboardOptions, listener: socket.socket) -> None:
+    def __init__(
+        self, options: DashboardOptions, listener: socket.socket, mounts: Sequence[Mount]
+    ) -> None:
         self._options: Final = options
+        self._mounts: Final = tuple(mounts)
         self._listener: Final = listener
         self._stopping: Final = threading.Event()
         self._thread: Final = threading.Thread(target=self._run, name="tokenledger-dashboard")
@@ -91,7 +96,7 @@ class _Supervisor:
     def _started(self) -> BaseProcess:
         # A forked process would share the connections and locks of this one.
         process = multiprocessing.get_context("spawn").Process(
-            target=_serve, args=(self._options, self._listener), daemon=True
+            target=_serve, args=(self._options, self._listener, self._mounts), daemon=True
         )
         process.start()
         return process
@@ -104,9 +109,10 @@ class _Server(uvicorn.Server):
         return nullcontext()
 
 
-def _serve(options: DashboardOptions, listener: socket.socket) -> None:
+def _serve(options: DashboardOptions, listener: socket.socket, mounts: Sequence[Mount]) -> None:
     """Serve until the parent process asks for the end, or has ended itself."""
-    server = _Server(uvicorn.Config(create_app(options), **SETTINGS))
+    app = create_app(options, [mount(options) for mount in mounts])
+    server = _Server(uvicorn.Config(app, **SETTINGS))
 
     def end(*_args: object) -> None:
         server.should_exit = True

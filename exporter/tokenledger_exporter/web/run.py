@@ -14,7 +14,7 @@ from tokenledger_exporter.web.app import create_app
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tokenledger_exporter.web.mounted import MountedApp
+    from tokenledger_exporter.web.mounted import Mount
     from tokenledger_exporter.web.options import DashboardOptions
 
 _BACKLOG: Final = 256
@@ -36,19 +36,19 @@ SETTINGS: Final[dict[str, Any]] = {
 def run(
     options: DashboardOptions,
     announce: Callable[[str], None],
-    mounted: Sequence[MountedApp] = (),
+    mounts: Sequence[Mount] = (),
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Args:
         options: what to serve.
         announce: gets the address, once it is open.
-        mounted: further applications of the same service.
+        mounts: make further applications of the same service.
 
     Raises:
         InvalidRequestError: the address is in use, or a token's line is invalid.
     """
-    app = create_app(options, mounted)
+    app = create_app(options, [mount(options) for mount in mounts])
     listener = listen(options.host, options.port)
     announce(address_of(listener))
     config = uvicorn.Config(app, **SETTINGS)

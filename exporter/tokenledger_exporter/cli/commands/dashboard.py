@@ -10,10 +10,13 @@ import click
 
 from tokenledger_exporter.cli.database import configured_url, database_option, open_database
 from tokenledger_exporter.cli.exit_codes import explained, say, warn
+from tokenledger_exporter.cli.mounted_mcp import mounted_mcp
 from tokenledger_exporter.errors import InvalidRequestError, SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+
+    from tokenledger_exporter.web.mounted import Mount
 
 _PREFIX = "TOKENLEDGER_DASHBOARD_"
 
@@ -83,6 +86,13 @@ _PREFIX = "TOKENLEDGER_DASHBOARD_"
     help="File with the key that signs sessions; without it, sessions end with the process.",
 )
 @click.option(
+    "--mcp",
+    "has_mcp",
+    is_flag=True,
+    envvar=f"{_PREFIX}MCP",
+    help="Also answer coding agents at /mcp (Model Context Protocol), as 'tokenledger mcp' does.",
+)
+@click.option(
     "--sample",
     "is_sample",
     is_flag=True,
@@ -101,6 +111,7 @@ _PREFIX = "TOKENLEDGER_DASHBOARD_"
 def command(
     *,
     is_sample: bool,
+    has_mcp: bool,
     database_url: str | None,
     **arguments: Any,  # noqa: ANN401 - the options of DashboardOptions
 ) -> None:
@@ -118,7 +129,14 @@ def command(
         ) from None
     with _open_ledger(database_url, is_sample=is_sample) as (url, notice):
         options = DashboardOptions(database_url=url, notice=notice, **web_arguments(arguments))
-        run(options, lambda address: say(f"the dashboard is at {address}/"))
+        run(
+            options, lambda address: say(f"the dashboard is at {address}/"), mounts(has_mcp=has_mcp)
+        )
+
+
+def mounts(*, has_mcp: bool) -> tuple[Mount, ...]:
+    """What else the service of the dashboard answers."""
+    return (mounted_mcp,) if has_mcp else ()
 
 
 def web_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:

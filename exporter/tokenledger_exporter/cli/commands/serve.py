@@ -212,8 +212,9 @@ def _dashboard(database_url: str, port: int | None, *, is_asked: bool) -> Genera
     parameters = dashboard.command.make_context("dashboard", words).params
     for name in ("is_sample", "database_url"):
         del parameters[name]
+    mounts = dashboard.mounts(has_mcp=parameters.pop("has_mcp"))
     options = DashboardOptions(database_url=database_url, **dashboard.web_arguments(parameters))
-    with dashboard_process(options) as address:
+    with dashboard_process(options, mounts) as address:
         warn(f"the dashboard is at {address}/")
         yield
 

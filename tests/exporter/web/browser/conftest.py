@@ -28,7 +28,8 @@ WIDE, PHONE = (1280, 900), (390, 844)
 SAMPLE_DAYS = 35
 
 
-@pytest.fixture(scope="session")
+# Playwright runs an event loop, which tests of asyncio in the same process must not find.
+@pytest.fixture(scope="module")
 def browser() -> Generator[Browser]:
     path = next((path for name in NAMES if (path := shutil.which(name))), None)
     if path is None:

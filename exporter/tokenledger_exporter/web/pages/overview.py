@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.domain.time_range import BEGINNING, END
+from tokenledger_exporter.plain_text import visible_lines
 from tokenledger_exporter.pricing.price_row import MONEY
 from tokenledger_exporter.queries import summaries
 from tokenledger_exporter.queries.calls import newest_calls
@@ -148,7 +149,7 @@ def _sql(connection: Connection, values: dict[str, Any]) -> str:
     with collect_sql() as statements:
         _overview(connection, values)
         _tops(connection, values)
-    return "\n\n".join(f"{statement};" for statement in statements) + "\n"
+    return "\n\n".join(f"{visible_lines(statement)};" for statement in statements) + "\n"
 
 
 OVERVIEW: Final = (

@@ -17,7 +17,6 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
 from tokenledger_exporter.db.availability import Availability
 from tokenledger_exporter.errors import LedgerError
@@ -37,6 +36,7 @@ from tokenledger_exporter.web.shared_reads import SharedReads
 from tokenledger_exporter.web.sign_in.access import Access
 from tokenledger_exporter.web.sign_in.routes import sign_in_routes
 from tokenledger_exporter.web.sign_in.viewer import viewer_of
+from tokenledger_exporter.web.static_files import VersionedFiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -125,7 +125,7 @@ def _routes(ledger: _Ledger) -> list[BaseRoute]:
         Route("/health", health),
         Route(f"{PREFIX}/openapi.json", partial(_openapi, document)),
         *(Route(page.path, partial(_show, ledger, page)) for page in PAGES),
-        Mount("/static", StaticFiles(packages=[("tokenledger_exporter.web", "static")])),
+        Mount("/static", VersionedFiles()),
         *(
             Route(PREFIX + endpoint.route, partial(_answer, ledger, endpoint))
             for endpoint in ENDPOINTS

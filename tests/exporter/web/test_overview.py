@@ -129,7 +129,7 @@ def test_the_month_is_projected_from_its_cost_and_the_last_seven_days(
             "SELECT extract(epoch FROM date_trunc('month', now(), 'UTC') + interval '1 month'"
             " - now()) / 86400"
         ).fetchall()
-    page = read(dashboard, "/")
+    page = read(dashboard, "/month")
     assert "Projected for the whole month" in page.text
     in_text = page.text.partition("Projected for the whole month: ")[2].partition(" ")[0]
     assert abs(Decimal(in_text.strip("$\n")) - (7 + days)) < Decimal("0.02")

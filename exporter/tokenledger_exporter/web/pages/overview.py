@@ -62,7 +62,6 @@ class _MonthDay(NamedTuple):
 def _overview(connection: Connection, values: dict[str, Any]) -> str:
     view = View.of(_PATH, values)
     total = run_steps(connection, compared_steps(view.report()))
-    to_date = run_steps(connection, month.month_to_date_steps(dict(view.where), view.zone))
     return html(
         "overview",
         "overview",
@@ -70,12 +69,17 @@ def _overview(connection: Connection, values: dict[str, Any]) -> str:
         total=total.totals,
         report=total,
         timeline=stacked(connection, view, _MODEL),
-        month=to_date,
-        month_days=_month_days(to_date),
-        month_method=month.METHOD,
         newest=None if total.totals.calls else _newest(connection),
         errors=run_steps(connection, summaries.errors_steps(view.report())),
     )
+
+
+def _month(connection: Connection, values: dict[str, Any]) -> str:
+    """The panel of the current month, which a browser loads after the page."""
+    view = View.of(_PATH, values)
+    to_date = run_steps(connection, month.month_to_date_steps(dict(view.where), view.zone))
+    days = _month_days(to_date)
+    return html("month", "", view, month=to_date, month_days=days, month_method=month.METHOD)
 
 
 def _tops(connection: Connection, values: dict[str, Any]) -> str:
@@ -148,12 +152,14 @@ def _running(first: date, days: int, costs: dict[date, Decimal]) -> dict[int, De
 def _sql(connection: Connection, values: dict[str, Any]) -> str:
     with collect_sql() as statements:
         _overview(connection, values)
+        _month(connection, values)
         _tops(connection, values)
     return "\n\n".join(f"{visible_lines(statement)};" for statement in statements) + "\n"
 
 
 OVERVIEW: Final = (
     Page(_PATH, VIEW_PARAMETERS, _overview),
+    Page("/month", VIEW_PARAMETERS, _month, is_part=True),
     Page("/tops", VIEW_PARAMETERS, _tops, is_part=True),
     Page(
         _TOP_PATH,

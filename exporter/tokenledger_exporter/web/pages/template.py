@@ -12,6 +12,7 @@ from tokenledger_exporter.web.pages import figures, times
 from tokenledger_exporter.web.pages.listing import fields_of, path_of
 from tokenledger_exporter.web.pages.navigation import NAVIGATION
 from tokenledger_exporter.web.pages.view import PRESETS
+from tokenledger_exporter.web.static_files import address_of
 
 if TYPE_CHECKING:
     from tokenledger_exporter.web.pages.view import View
@@ -51,6 +52,7 @@ _GLOBALS.update(
     fields_of=fields_of,
     presets=PRESETS,
     navigation=NAVIGATION,
+    static=address_of,
     blank="(none)",
     view=None,
 )

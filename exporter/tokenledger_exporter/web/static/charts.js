@@ -9,7 +9,21 @@ const HEIGHT = 220;
 const COLORS = 6;
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 
-for (const figure of document.querySelectorAll("figure[data-chart]")) draw(figure);
+const drawn = new WeakSet();
+drawAll();
+// Panels come after the page.
+new MutationObserver(drawAll).observe(document.getElementById("main"), {
+  childList: true,
+  subtree: true,
+});
+
+function drawAll() {
+  for (const figure of document.querySelectorAll("figure[data-chart]")) {
+    if (drawn.has(figure)) continue;
+    drawn.add(figure);
+    draw(figure);
+  }
+}
 
 function draw(figure) {
   const chart = read(figure);

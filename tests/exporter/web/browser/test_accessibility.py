@@ -49,7 +49,7 @@ def paths_of(url: str) -> list[str]:
     }
     pages = [page.path for page in PAGES if page.media_type.startswith("text/html")]
     named = [re.sub(r"\{(\w+)(:\w+)?\}", lambda match: ids[match[1]], path) for path in pages]
-    panels = {"/top", "/tops", "/why/panel"}
+    panels = {page.path for page in PAGES if page.is_part}
     whole = [path for path in named if path not in panels]
     return [*whole, f"/runs/{quote(session_id, safe='')}?kind=session", *VIEWS]
 

@@ -156,9 +156,14 @@ def _new_page(browser: Browser) -> Page:
 
 
 def _load_page(page: Page, url: str) -> float:
-    """Milliseconds from the start of the navigation until the page is usable."""
+    """Milliseconds from the start of the navigation until the page is usable.
+
+    The next page is opened when the panels of this one are there, as by a person who reads it.
+    """
     page.goto(url, wait_until="commit")
-    return float(page.wait_for_function(_USABLE, polling="raf").json_value())
+    took = float(page.wait_for_function(_USABLE, polling="raf").json_value())
+    page.wait_for_load_state("networkidle")
+    return took
 
 
 def _print_api(address: str) -> None:

@@ -93,7 +93,7 @@ def test_python_and_a_notebook_say_the_same(database_url: str, event_id: str) ->
         assert list(report.to_pandas()["cost_usd"]) == [COST]
         assert report.to_polars()["cost_usd"].to_list() == [COST]
         html = report._repr_html_()  # pyright: ignore[reportPrivateUsage] - what Jupyter calls
-        assert f">{TEXT}<" in html
+        assert f'title="{TEXT}"' in html
 
 
 def test_an_agent_is_answered_the_same(database_url: str, event_id: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import closing
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -98,10 +99,10 @@ def test_python_and_a_notebook_say_the_same(database_url: str, event_id: str) ->
 
 def test_an_agent_is_answered_the_same(database_url: str, event_id: str) -> None:
     async def answers() -> tuple[dict[str, Any], dict[str, Any]]:
-        reader = Reader(database_url)
-        async with Client(create_server(reader.snapshot, lambda _request: "")) as client:
-            one = await answer_of(client, "explain_call", event_id=event_id)
-            return one, await answer_of(client, "cost_report", by=["feature"], since="1d")
+        with closing(Reader(database_url)) as reader:
+            async with Client(create_server(reader.snapshot, lambda _request: "")) as client:
+                one = await answer_of(client, "explain_call", event_id=event_id)
+                return one, await answer_of(client, "cost_report", by=["feature"], since="1d")
 
     one, report = asyncio.run(answers())
     assert one["data"]["cost_usd"] == TEXT

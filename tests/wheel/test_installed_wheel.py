@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -141,3 +144,25 @@ def test_the_demo_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "coverage: 42 of 43 calls priced (97.6%), 1 unpriced" in done.stdout
+
+
+@pytest.mark.wheel
+@pytest.mark.integration
+def test_the_dashboard_shows_its_sample(installed: Path, tmp_path: Path) -> None:
+    """Templates, styles and scripts are in the wheel, and so is the sample."""
+    command = (installed / "tokenledger", "dashboard", "--sample", "--port", "0")
+    environment = {"PATH": f"{installed}{os.pathsep}{os.defpath}", "HOME": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            lines = process.stdout or ()
+            address = next(line.split()[-1] for line in lines if "http://" in line)
+            with urllib.request.urlopen(address, timeout=60) as response:  # noqa: S310 - loopback
+                page = response.read().decode()
+            assert "Sample data" in page
+            for path in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):
+                url = address.rstrip("/") + path
+                with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310 - loopback
+                    assert response.read()
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert process.returncode == 0

@@ -20,6 +20,11 @@ _LONGEST_MONTH: Final = 31
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
+def until_now() -> datetime:
+    """The end of a range up to now, with a margin for clocks that differ."""
+    return datetime.now(timezone.utc) + timedelta(minutes=1)
+
+
 def parse_moment(text: str, now: datetime | None = None, zone: tzinfo = timezone.utc) -> datetime:
     """The timestamp of a time expression.
 

@@ -19,9 +19,11 @@ from tokenledger_exporter.db.dimensions import (
     narrowed,
     narrowing_values,
     plain_where,
+    zone_of,
 )
 from tokenledger_exporter.db.steps import Statement, run_steps
 from tokenledger_exporter.domain.coverage import Coverage, coverage_of, sum_coverage
+from tokenledger_exporter.domain.preceding import preceding_period
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_exporter.pricing.price_row import MONEY
@@ -112,8 +114,8 @@ class Report(NotebookResult):
         zone: time zone of hours, days and months.
         where: its filters. `lost` counts all losses of the operator's own sources, because lost
             calls have no attribution, and the losses of the requested tenants.
-        compared_since: start of the preceding period, which ends at `since`; `None` without a
-            comparison.
+        compared_since: start of the preceding period; `None` without a comparison.
+        compared_until: its end.
         previous: coverage of the preceding period.
     """
 
@@ -128,6 +130,7 @@ class Report(NotebookResult):
     zone: str = UTC
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     compared_since: datetime | None = None
+    compared_until: datetime | None = None
     previous: Coverage | None = None
 
     @property
@@ -210,7 +213,7 @@ def report_steps(request: ReportRequest) -> Steps[Report]:
 
 
 def compared_steps(request: ReportRequest) -> Steps[Report]:
-    """A report that compares each cost with that of the preceding period of the same length.
+    """A report that compares each cost with that of the preceding period.
 
     A group that only had calls in the preceding period has a cost of 0.
     """
@@ -222,13 +225,8 @@ def compared_steps(request: ReportRequest) -> Steps[Report]:
             "dimension"
         )
     now = yield from report_steps(request)
-    try:
-        since = request.since - (request.until - request.since)
-    except OverflowError:
-        raise InvalidRequestError(
-            "the preceding period begins before the year 1; choose a shorter period"
-        ) from None
-    earlier = replace(request, since=since, until=request.since, limit=EVERYTHING)
+    since, until = preceding_period(request.since, request.until, zone_of(request.zone))
+    earlier = replace(request, since=since, until=until, limit=EVERYTHING)
     before = yield from report_steps(earlier)
     earlier_rows = {row.labels: row for row in before.rows}
     rows = [_compared(row, earlier_rows.pop(row.labels, None)) for row in now.rows]
@@ -240,6 +238,7 @@ def compared_steps(request: ReportRequest) -> Steps[Report]:
         rows=tuple(rows),
         totals=_compared(now.totals, before.totals),
         compared_since=since,
+        compared_until=until,
         previous=before.coverage,
     )
 

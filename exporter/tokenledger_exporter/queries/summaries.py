@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
@@ -10,7 +10,7 @@ from psycopg import sql
 from tokenledger_exporter.db.dimensions import UTC, narrowed, plain_where
 from tokenledger_exporter.db.steps import Statement
 from tokenledger_exporter.domain.coverage import coverage_of
-from tokenledger_exporter.domain.time_expressions import days_before
+from tokenledger_exporter.domain.time_expressions import days_before, until_now
 from tokenledger_exporter.queries.report import (
     EVERYTHING,
     ReportRequest,
@@ -70,11 +70,6 @@ def last_days(
     until = until_now()
     since = days_before(until, days)
     return ReportRequest(by, since, until, limit=limit, where=where, zone=zone, order_by=order_by)
-
-
-def until_now() -> datetime:
-    """The end of a range up to now, with a margin for clocks that differ."""
-    return datetime.now(timezone.utc) + timedelta(minutes=1)
 
 
 def with_filters(where: Where | None, **filters: str | None) -> dict[str, tuple[str, ...]]:

@@ -73,9 +73,10 @@ def as_document(report: Report) -> dict[str, Any]:
 
 
 def _compared(report: Report) -> dict[str, Any]:
-    if report.compared_since is None or report.previous is None:
+    since, until = report.compared_since, report.compared_until
+    if since is None or until is None or report.previous is None:
         return {}
-    period = {"since": report.compared_since.isoformat(), "until": report.since.isoformat()}
+    period = {"since": since.isoformat(), "until": until.isoformat()}
     return {"compared_with": {**period, "coverage": asdict(report.previous)}}
 
 

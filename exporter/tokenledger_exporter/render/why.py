@@ -56,6 +56,7 @@ def why_document(report: WhyReport, *, limit: int = 100) -> dict[str, Any]:
         "since": report.since.isoformat(),
         "until": report.until.isoformat(),
         "compared_since": report.compared_since.isoformat(),
+        "compared_until": report.compared_until.isoformat(),
         **({"where": {k: list(v) for k, v in report.where.items()}} if report.where else {}),
         "cost_usd": _plain(report.known_cost_usd),
         "previous_cost_usd": _plain(report.known_previous_cost_usd),
@@ -147,10 +148,11 @@ def _markdown(report: WhyReport) -> str:
 def _heading(report: WhyReport) -> list[str]:
     now = _dollars(report.known_cost_usd, report.coverage)
     before = _dollars(report.known_previous_cost_usd, report.previous_coverage)
-    since, until, start = map(_moment, (report.since, report.until, report.compared_since))
+    since, until = _moment(report.since), _moment(report.until)
+    start, end = _moment(report.compared_since), _moment(report.compared_until)
     return [
         f"{since} to {until}: {now}, {counted(report.calls, 'call')}",
-        f"{start} to {since}: {before}, {counted(report.previous_calls, 'call')}",
+        f"{start} to {end}: {before}, {counted(report.previous_calls, 'call')}",
     ]
 
 

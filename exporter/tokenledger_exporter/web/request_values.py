@@ -6,9 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from tokenledger_exporter.db.dimensions import group, narrowed, zone_of
 from tokenledger_exporter.db.steps import run_steps
-from tokenledger_exporter.domain.time_expressions import parse_end, parse_moment, parse_month
+from tokenledger_exporter.domain.time_expressions import (
+    parse_end,
+    parse_moment,
+    parse_month,
+    until_now,
+)
 from tokenledger_exporter.errors import InvalidRequestError
-from tokenledger_exporter.queries import explain, summaries
+from tokenledger_exporter.queries import explain
 from tokenledger_exporter.queries.calls import event_id_of
 from tokenledger_exporter.queries.order import BY_TIME, ORDERS, TOKENS
 from tokenledger_exporter.queries.report import ReportRequest, compared_steps, report_steps
@@ -32,7 +37,13 @@ def conditions(texts: list[str]) -> dict[str, list[str]]:
     """
     values: dict[str, list[str]] = {}
     for text in texts:
+        if not text.strip():
+            # The field of a form that was left empty.
+            continue
         name, equals, value = text.partition("=")
+        if name.endswith(" "):
+            # Typed as `user = ann`.
+            value = value.strip()
         if not equals:
             raise ParameterError("where", f"invalid filter {text!r}: use DIMENSION=VALUE")
         values.setdefault(name.strip(), []).append(value)
@@ -54,7 +65,7 @@ def period(values: dict[str, Any]) -> tuple[datetime, datetime]:
         return month
     start: datetime = checked("since", lambda text: parse_moment(text, zone=zone), values["since"])
     if values["until"].strip().lower() == "now":
-        end = summaries.until_now()
+        end = until_now()
     else:
         end = checked("until", lambda text: parse_end(text, zone=zone), values["until"])
     if start >= end:

@@ -94,7 +94,7 @@ def test_the_sql_of_the_page_runs_and_gives_its_total(
     assert any(Decimal("0.35") in row for row in rows)
 
 
-def test_this_month_is_compared_with_a_time_of_its_length_so_far(
+def test_this_month_is_compared_with_the_month_before_up_to_the_same_time(
     dashboard: Dashboard, filled_url: str
 ) -> None:
     """The whole month before would make every month look cheap until its end."""
@@ -105,14 +105,21 @@ def test_this_month_is_compared_with_a_time_of_its_length_so_far(
         )
         connection.execute(
             "INSERT INTO token_ledger_events (timestamp, provider, model, cost_status, cost_usd)"
-            " SELECT start + share * (now() - start) - apart, 'openai', 'gpt-4o', 'priced', cost"
+            " SELECT start - months * interval '1 month' + share * (now() - start) - apart,"
+            " 'openai', 'gpt-4o', 'priced', cost"
             " FROM date_trunc('month', now(), 'UTC') AS start,"
-            " (VALUES (0.5, interval '0', 3), (-0.5, '0', 2), (-1, '5 minutes', 100))"
-            " AS calls (share, apart, cost)"
+            " (VALUES (0, 0.5, interval '0', 3), (1, 0.5, '0', 2), (1, 0, '5 minutes', 100))"
+            " AS calls (months, share, apart, cost)"
         )
     page = read(dashboard, "/?month=this")
     assert page.values[:2] == ["3", "2"]
-    assert "+50% against the period before" in page.text
+    assert "+50%" in page.text
+    report = dashboard.json("/report?month=this&compare=true&by=")
+    assert report["totals"]["previous_cost_usd"] == "2"
+    assert dashboard.json("/why?month=this")["previous_cost_usd"] == "2"
+    assert "against $2.00 at this time last month" in read(dashboard, "/month").text
+    [user] = dashboard.json("/users?month=this")["users"]
+    assert user["previous_cost_usd"] == "2"
 
 
 def test_the_month_is_projected_from_its_cost_and_the_last_seven_days(

@@ -80,7 +80,7 @@ def _data(document: dict[str, Any], rows: list[Any], report: Report) -> dict[str
     if report.compared_since is not None and report.previous is not None:
         data["compared_with"] = {
             "since": utc(report.compared_since),
-            "until": utc(report.since),
+            "until": utc(report.compared_until or report.since),
             "coverage": report.previous.sentence,
         }
     return data
@@ -101,7 +101,7 @@ def _why_changed(connection: Connection, values: Mapping[str, Any]) -> Answer:
             **{name: document[name] for name in names},
             "compared_with": {
                 "since": utc(report.compared_since),
-                "until": utc(since),
+                "until": utc(report.compared_until),
                 "coverage": report.previous_coverage.sentence,
             },
             "is_detailed": report.is_detailed,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
-from tokenledger_exporter.db.dimensions import group, is_storable, narrowed
+from tokenledger_exporter.db.dimensions import UTC, group, is_storable, narrowed, zone_of
 from tokenledger_exporter.db.steps import Statement
 from tokenledger_exporter.domain.coverage import coverage_of
+from tokenledger_exporter.domain.preceding import preceding_period
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.rollups.source import source_of
 from tokenledger_exporter.sql import fragment, statements
@@ -48,6 +49,7 @@ class SpenderRequest:
         order: a key of `SPENDER_ORDERS`.
         limit: maximum number of values.
         skipped: how many values come before this page.
+        zone: time zone of months: a month is compared with the month before.
     """
 
     dimension: str
@@ -58,6 +60,7 @@ class SpenderRequest:
     order: str = "cost"
     limit: int = 50
     skipped: int = 0
+    zone: str = UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,27 +102,24 @@ class SpenderPage:
         spenders: the values of this page.
         total: all values of the list.
         count: their number.
-        compared_since: start of the time before, which ends where the period begins.
+        compared_since: start of the preceding period.
+        compared_until: its end.
     """
 
     spenders: Sequence[Spender]
     total: Spender
     count: int
     compared_since: datetime
+    compared_until: datetime
 
 
 def spender_page_steps(request: SpenderRequest) -> Steps[SpenderPage]:
-    """The values of a dimension, compared with the period of equal length before.
+    """The values of a dimension, compared with the preceding period.
 
     Raises:
         InvalidRequestError: a dimension is unknown, or the time before begins before the year 1.
     """
-    try:
-        before = request.since - (request.until - request.since)
-    except OverflowError:
-        raise InvalidRequestError(
-            "the preceding period begins before the year 1; choose a shorter period"
-        ) from None
+    before, end = preceding_period(request.since, request.until, zone_of(request.zone))
     if not is_storable(request.search):
         raise InvalidRequestError("invalid search: it has characters that no name has")
     values = {"search": request.search, "limit": request.limit, "skipped": request.skipped}
@@ -128,12 +128,12 @@ def spender_page_steps(request: SpenderRequest) -> Steps[SpenderPage]:
     names = [row["name"] for row in page]
     earlier = {}
     if names:
-        statement = _statement("spenders_by_name", request, before, request.since, {"names": names})
+        statement = _statement("spenders_by_name", request, before, end, {"names": names})
         earlier = {row["name"]: row for row in (yield statement)}
     spenders = [_compared(_spender(row), earlier.get(row["name"])) for row in page]
     if names and not request.where:
         spenders = yield from _seen_steps(request, spenders)
-    return SpenderPage(spenders, _spender(total), total["names"], before)
+    return SpenderPage(spenders, _spender(total), total["names"], before, end)
 
 
 def _seen_steps(request: SpenderRequest, spenders: Sequence[Spender]) -> Steps[list[Spender]]:

@@ -8,10 +8,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.db.dimensions import UTC, zone_of
-from tokenledger_exporter.domain.time_expressions import days_before, parse_month
+from tokenledger_exporter.domain.time_expressions import days_before, parse_month, until_now
 from tokenledger_exporter.pricing.price_row import MONEY
 from tokenledger_exporter.queries.report import ReportRequest, report_steps
-from tokenledger_exporter.queries.summaries import until_now
 
 if TYPE_CHECKING:
     from tokenledger_exporter.db.dimensions import Where

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.db.dimensions import zone_of
 from tokenledger_exporter.domain.coverage import Coverage, sum_coverage
+from tokenledger_exporter.domain.time_expressions import until_now
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.queries.report import ReportRequest, losses_steps
 from tokenledger_exporter.queries.results import DailyCost, HourlyCost, Trend
-from tokenledger_exporter.queries.summaries import figures_of, period_statement, until_now
+from tokenledger_exporter.queries.summaries import figures_of, period_statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -98,7 +98,8 @@ class WhyReport(NotebookResult):
         by: the dimension whose values are compared.
         since: start of the period, included.
         until: its end, excluded.
-        compared_since: start of the preceding period of the same length, which ends at `since`.
+        compared_since: start of the preceding period.
+        compared_until: its end.
         cost_usd: the known costs of the period; see `known_cost_usd`.
         previous_cost_usd: the known costs of the preceding period.
         calls: calls of the period, with and without a known cost.
@@ -115,6 +116,7 @@ class WhyReport(NotebookResult):
     since: datetime
     until: datetime
     compared_since: datetime
+    compared_until: datetime
     cost_usd: Decimal
     previous_cost_usd: Decimal
     calls: int

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from tokenledger_exporter.db.dimensions import (
     BUCKETS,
+    UTC,
     by_name,
     dimension_names,
     group,
@@ -64,11 +65,12 @@ class WhyRequest:
     Args:
         by: the dimension whose values are compared, or `metadata.<key>`.
         since: start of the period, included, with a time zone.
-        until: its end, excluded; the preceding period has the same length.
+        until: its end, excluded; `preceding_period` says what it is compared with.
         where: filters.
         detail: whether to read single calls, which splits the cost per token into output share,
             cache share, service tier and price; `None` means if there are at most
             `MOST_CALLS_TO_READ`, or if the roll-ups do not have the answer.
+        zone: time zone of months: a month is compared with the month before.
     """
 
     by: str
@@ -76,6 +78,7 @@ class WhyRequest:
     until: datetime
     where: Where | None = None
     detail: bool | None = None
+    zone: str = UTC
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by", dimension_name(self.by))
@@ -90,10 +93,10 @@ def why_steps(request: WhyRequest) -> Steps[WhyReport]:
     """
     _check(request)
     totals = yield from compared_steps(
-        ReportRequest((), request.since, request.until, where=request.where)
+        ReportRequest((), request.since, request.until, where=request.where, zone=request.zone)
     )
     periods = (
-        (totals.compared_since or request.since, request.since),
+        (totals.compared_since or request.since, totals.compared_until or request.since),
         (request.since, request.until),
     )
     is_detailed, before, after = yield from _both_periods(request, totals, periods)
@@ -108,6 +111,7 @@ def why_steps(request: WhyRequest) -> Steps[WhyReport]:
         since=request.since,
         until=request.until,
         compared_since=periods[0][0],
+        compared_until=periods[0][1],
         cost_usd=totals.totals.cost_usd,
         previous_cost_usd=before_usd,
         calls=totals.totals.calls,

@@ -69,6 +69,7 @@ def _spenders(dimension: str, connection: Connection, values: dict[str, Any]) ->
     return {
         "dimension": dimension,
         "compared_since": page.compared_since.isoformat(),
+        "compared_until": page.compared_until.isoformat(),
         "count": page.count,
         "rows": [record(spender_row(spender)) for spender in page.spenders],
         "total": record(spender_row(page.total)),

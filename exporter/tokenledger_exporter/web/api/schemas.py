@@ -101,6 +101,7 @@ WHY: Final = _object(
     since=_TEXT,
     until=_TEXT,
     compared_since=_TEXT,
+    compared_until=_TEXT,
     cost_usd=_MONEY,
     previous_cost_usd=_MONEY,
     change_usd=_MONEY,
@@ -195,6 +196,7 @@ def spenders(columns: Sequence[str]) -> Schema:
     return _object(
         dimension=_TEXT,
         compared_since=_TEXT,
+        compared_until=_TEXT,
         count=_COUNT,
         rows=rows,
         total=_row(columns),

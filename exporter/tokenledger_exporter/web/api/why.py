@@ -25,7 +25,8 @@ _MAX_DRIVERS: Final = 1_000
 def _why(connection: Connection, values: dict[str, Any]) -> Document:
     since, until = period(values)
     checked("by", group, values["by"])
-    request = WhyRequest(values["by"], since, until, where=conditions(values["where"]))
+    where = conditions(values["where"])
+    request = WhyRequest(values["by"], since, until, where=where, zone=values["timezone"])
     try:
         report = run_steps(connection, why_steps(request))
     except InvalidRequestError as error:

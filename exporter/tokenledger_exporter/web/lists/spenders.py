@@ -56,6 +56,7 @@ def read_spenders(
         order=values["sort"],
         limit=values["limit"],
         skipped=values["limit"] * (values["page"] - 1),
+        zone=values["timezone"],
     )
     page: SpenderPage = checked(
         "search", lambda each: run_steps(connection, spender_page_steps(each)), request

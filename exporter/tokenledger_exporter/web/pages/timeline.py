@@ -97,7 +97,7 @@ def stacked(
 
 def unit_of(view: View) -> str:
     """The unit that suits the length of the period."""
-    length = view.until - view.since
+    length = view.end - view.since
     if length <= _MAX_HOURS:
         return "hour"
     return "day" if length <= _MAX_DAYS else "month"
@@ -108,14 +108,14 @@ def bucket_labels(view: View, unit: str) -> Iterator[tuple[str, str, str]]:
     zone = zone_of(view.zone)
     if unit == "hour":
         seen: set[str] = set()
-        for start in hour_starts(view.since, view.until - timedelta(microseconds=1), zone):
+        for start in hour_starts(view.since, view.end - timedelta(microseconds=1), zone):
             label = start.astimezone(zone).strftime("%Y-%m-%d %H:00")
             # A clock that is turned back shows an hour twice; a report names both alike.
             if label not in seen:
                 seen.add(label)
                 yield label, start.isoformat(), (start + timedelta(hours=1)).isoformat()
         return
-    seen_labels = dict.fromkeys(_days(view.since, view.until, zone, unit))
+    seen_labels = dict.fromkeys(_days(view.since, view.end, zone, unit))
     for label in seen_labels:
         yield (label, label, label) if unit == "day" else (label, "", "")
 

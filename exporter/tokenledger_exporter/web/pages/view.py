@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlencode
 
 from tokenledger_exporter.db.dimensions import zone_of
-from tokenledger_exporter.queries import summaries
+from tokenledger_exporter.domain.time_expressions import until_now
 from tokenledger_exporter.queries.report import EVERYTHING, ReportRequest
 from tokenledger_exporter.web.ledger_parameters import period_parameters
 from tokenledger_exporter.web.request_values import conditions, period
@@ -34,7 +34,6 @@ PRESETS: Final = (
 
 _DEFAULTS: Final = {each.name: each.default for each in VIEW_PARAMETERS}
 _PERIOD: Final = ("since", "until", "month")
-_THIS: Final = "this"
 
 
 def link(path: str, values: Mapping[str, Any]) -> str:
@@ -58,7 +57,7 @@ class View:
         path: path of the page.
         values: all parameters of the page.
         since: start of the period, included.
-        until: its end, excluded. The current month ends now, and so does its comparison.
+        until: its end, excluded; it may be in the future, as that of the current month.
         where: dimension -> its values.
     """
 
@@ -76,8 +75,6 @@ class View:
             ParameterError: a time, the time zone or a filter is invalid.
         """
         since, until = period(dict(values))
-        if values["month"] == _THIS:
-            until = min(until, summaries.until_now())
         return cls(path, values, since, until, conditions(values["where"]))
 
     @property
@@ -86,19 +83,24 @@ class View:
         return str(self.values["timezone"])
 
     @property
+    def end(self) -> datetime:
+        """The end of what can have calls: a month that is not over ends now."""
+        return max(self.since, min(self.until, until_now()))
+
+    @property
     def since_text(self) -> str:
         """Start of the period in its time zone, to the minute."""
         return self._in_zone(self.since)
 
     @property
     def until_text(self) -> str:
-        """End of the period in its time zone, to the minute, with the zone's name."""
-        return f"{self._in_zone(self.until)} {self.zone}"
+        """Its end, or now, in its time zone, to the minute, with the zone's name."""
+        return f"{self._in_zone(self.end)} {self.zone}"
 
     @property
     def filters(self) -> list[str]:
         """The filters as the address has them."""
-        return list(self.values["where"])
+        return [text for text in self.values["where"] if text.strip()]
 
     def report(self, *by: str, limit: int = EVERYTHING) -> ReportRequest:
         """A report of this view by dimensions."""
@@ -140,11 +142,12 @@ class View:
         return moment.astimezone(zone_of(self.zone)).strftime("%Y-%m-%d %H:%M")
 
     def _shared(self) -> dict[str, Any]:
-        return {
+        shared = {
             name: self.values[name]
             for name, default in _DEFAULTS.items()
             if self.values[name] != default
         }
+        return {**shared, **({"where": self.filters} if "where" in shared else {})}
 
     def _own(self) -> dict[str, Any]:
         return {

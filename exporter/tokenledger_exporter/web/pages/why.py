@@ -31,7 +31,7 @@ _PARAMETERS: Final = (
 
 def _report(connection: Connection, view: View, by: str) -> WhyReport:
     checked("by", group, by)
-    request = WhyRequest(by, view.since, view.until, where=dict(view.where))
+    request = WhyRequest(by, view.since, view.until, where=dict(view.where), zone=view.zone)
     try:
         return run_steps(connection, why_steps(request))
     except InvalidRequestError as error:

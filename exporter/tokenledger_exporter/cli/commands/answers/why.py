@@ -59,7 +59,7 @@ def command(  # noqa: PLR0913 - one argument per option
     show_sql: bool,
     database_url: str | None,
 ) -> None:
-    """Say why the cost differs from that of the preceding period of equal length.
+    """Say why the cost differs from that of the preceding period.
 
     The causes add up to the difference exactly, and each names the value that drives it.
     """
@@ -71,7 +71,7 @@ def command(  # noqa: PLR0913 - one argument per option
     from tokenledger_exporter.render.why import render_why
 
     start, end = read_period(since, until, month, zone_of(timezone))
-    request = WhyRequest(by.strip(), start, end, conditions(where), detail)
+    request = WhyRequest(by.strip(), start, end, conditions(where), detail, timezone)
     with open_database(database_url) as url:
         with reading(url) as connection, connection.transaction(), collect_sql() as statements:
             report = run_steps(connection, why_steps(request))

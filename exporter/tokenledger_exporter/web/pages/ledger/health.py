@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.db.steps import run_steps
-from tokenledger_exporter.domain.time_expressions import days_before
-from tokenledger_exporter.queries import summaries
+from tokenledger_exporter.domain.time_expressions import days_before, until_now
 from tokenledger_exporter.queries.live.ledger_state import read_state
 from tokenledger_exporter.queries.over_time import trends
 from tokenledger_exporter.queries.report import ReportRequest, report_steps
@@ -31,7 +30,7 @@ def _health(connection: Connection, values: dict[str, Any]) -> str:
     with collect_sql() as statements:
         state = read_state(connection)
         hours = run_steps(connection, trends.hourly_steps(_HOURS, view.zone, None))
-        until = summaries.until_now()
+        until = until_now()
         week = ReportRequest((), days_before(until, 7), until)
         report = run_steps(connection, report_steps(week))
     newest_age = None

@@ -14,10 +14,12 @@ class Frame:
     Args:
         notice: what stands at its top; "" for nothing.
         signed_in_as: who may end a session of this browser; "" if there is none.
+        organization: the only organization that is shown; "" if it is not limited to one.
     """
 
     notice: str = ""
     signed_in_as: str = ""
+    organization: str = ""
 
 
 FRAME: Final[ContextVar[Frame]] = ContextVar("tokenledger_frame")

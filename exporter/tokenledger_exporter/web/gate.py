@@ -115,7 +115,8 @@ class Gate:
 
     def _set_frame(self, viewer: Viewer | None) -> None:
         name = viewer.text if viewer and viewer.has_session else ""
-        FRAME.set(Frame(self._notice, name))
+        organization = viewer.organization if viewer else ""
+        FRAME.set(Frame(self._notice, name, organization))
 
     def _who_are_you(self, scope: Scope, headers: Headers, mounted: MountedApp | None) -> Response:
         if not self._access.tokens:

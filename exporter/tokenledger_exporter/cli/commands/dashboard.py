@@ -162,11 +162,13 @@ def _open_ledger(database_url: str | None, *, is_sample: bool) -> Generator[tupl
                 yield url, ""
             return
         if EmbeddedPostgres(default_home()).has_data:
-            with open_database(None) as url:
-                if _has_calls(url):
-                    yield url, ""
+            with EmbeddedPostgres(default_home()) as server:
+                if _has_calls(server.database_url):
+                    warn(f"no database URL is set: using the embedded Postgres in {server.home}")
+                    yield server.database_url, ""
                     return
     with sample_database(warn) as url:
+        warn(f"ask the sample from another terminal: export TOKENLEDGER_DATABASE_URL='{url}'")
         yield url, SAMPLE_NOTICE
 
 

@@ -224,5 +224,5 @@ def _print_new_token(organization: str) -> None:
 
     token = new_token()
     line = token_line(organization, token)
-    click.echo(f"token for the sender, shown only once:  {token}")
-    click.echo(f"line for the tokens file:              {line}")
+    click.echo(f"token for the sender or viewer, shown only once:  {token}")
+    click.echo(f"line for the tokens file:                         {line}")

@@ -32,6 +32,11 @@ def money(value: Decimal | str | None) -> str:
     return f"{sign}${size:,.4f}" if size >= _CENT else f"{sign}${size:,.6f}"
 
 
+def cents(value: Decimal) -> str:
+    """An amount that is no exact figure, such as a projection, to a cent."""
+    return f"${value:,.2f}"
+
+
 def exact(value: Decimal | str | None) -> str:
     """All digits of an amount, for the `value` of an element; empty if it is not known."""
     return "" if value is None else plain_usd(Decimal(value))

@@ -29,6 +29,7 @@ _FILTERS: Final[dict[str, Any]] = {
     "exact": figures.exact,
     "count": figures.count,
     "abs": abs,
+    "cents": figures.cents,
     "compact": figures.compact,
     "figure": figures.figure,
     "plain": figures.plain,

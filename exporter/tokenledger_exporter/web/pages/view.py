@@ -118,11 +118,11 @@ class View:
             values = {name: value for name, value in values.items() if name not in _PERIOD}
         return link(self.path, {**values, **changes})
 
-    def narrowed(self, dimension: str, value: str, path: str = "") -> str:
-        """A link with one more filter: to this page, or to another one."""
+    def narrowed(self, dimension: str, value: str, path: str = "", **more: object) -> str:
+        """A link with one more filter: to this page, or to another one with more parameters."""
         text = f"{dimension}={value}"
         filters = [each for each in self.filters if each != text]
-        changes = {"where": [*filters, text]}
+        changes = {"where": [*filters, text], **more}
         return self.link(path, **changes) if path else self.here(**changes)
 
     def without(self, text: str) -> str:

@@ -24,6 +24,16 @@ document.addEventListener("keydown", (event) => {
   if (step && moveRow(active, step)) event.preventDefault();
 });
 
+// A month is the whole period: a typed start or end replaces it.
+document.addEventListener("input", (event) => {
+  const form = event.target.form;
+  if (form && form.month && ["since", "until"].includes(event.target.name)) form.month.value = "";
+});
+
+// On a narrow screen the navigation is one row: show the page that is open.
+const current = document.querySelector("header nav [aria-current]");
+if (current) current.parentElement.parentElement.scrollLeft = current.offsetLeft - 40;
+
 // Moves from a row's link to the next one of the same table; from elsewhere, to the first row.
 function moveRow(active, step) {
   const table = active && active.closest("table");

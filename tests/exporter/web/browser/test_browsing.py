@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from exporter.web.browser.conftest import PHONE, WIDE
 from support.ledger_rows import ask
+from tokenledger_exporter.web.pages.all_pages import PAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,3 +145,25 @@ def test_without_the_database_no_figure_is_shown_and_they_come_back(
             connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
     page.reload(wait_until="networkidle")
     expect(page.locator(".figure").first).to_contain_text("$")
+
+
+def test_every_form_can_be_sent_as_it_is(sample: Dashboard, opened: Callable[..., Page]) -> None:
+    """A form sends its empty fields, too: that is the page it is on."""
+    page = opened(sample.url)
+    for each in PAGES:
+        if "{" in each.path or each.is_part or not each.media_type.startswith("text/html"):
+            continue
+        page.goto(f"{sample.url}{each.path}?month=this&where=team=research")
+        button = page.locator("main form button").first
+        if button.count():
+            button.click()
+            expect(page.get_by_role("alert")).to_have_count(0)
+            assert page.url.startswith(f"{sample.url}{each.path}?"), each.path
+
+
+def test_a_typed_start_replaces_the_month(sample: Dashboard, opened: Callable[..., Page]) -> None:
+    page = opened(f"{sample.url}/?month=this")
+    page.get_by_role("textbox", name="Since").fill("2d")
+    page.get_by_role("button", name="Show").click()
+    assert "since=2d" in page.url
+    assert "month=this" not in page.url

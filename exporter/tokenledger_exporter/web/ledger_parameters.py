@@ -52,7 +52,7 @@ def report_parameters(since: str, limit: int) -> tuple[Parameter, ...]:
         limit_parameter(limit, _MAX_GROUPS),
         Parameter(
             "compare",
-            "Compare with the period of equal length before it.",
+            "Compare with the preceding period: of a month, the month before.",
             "boolean",
             default=False,
         ),

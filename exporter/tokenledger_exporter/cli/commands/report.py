@@ -47,7 +47,11 @@ if TYPE_CHECKING:
 )
 @where_option
 @timezone_option
-@click.option("--compare", is_flag=True, help="Compare with the previous period of equal length.")
+@click.option(
+    "--compare",
+    is_flag=True,
+    help="Compare with the preceding period: of a month, the month before.",
+)
 @click.option(
     "--chart", is_flag=True, help="Draw bars, and the costs of hours, days or months over time."
 )

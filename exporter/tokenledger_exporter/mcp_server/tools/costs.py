@@ -40,7 +40,7 @@ _BY: Final = Argument(
     default=["model"],
 )
 _COMPARE: Final = Argument(
-    "compare", "Compare with the period of equal length before it.", "boolean", default=False
+    "compare", "Compare with the preceding period.", "boolean", default=False
 )
 _DETAIL: Final = Argument(
     "detail",
@@ -152,7 +152,7 @@ COST_TOOLS: Final = (
     LedgerTool(
         "why_changed",
         "Why the cost changed",
-        "Why the cost of a period differs from the period of equal length before it: causes that "
+        "Why the cost of a period differs from the preceding period of equal length: causes that "
         "add up to the difference exactly (number of calls, model mix, tokens per call, price "
         "...), largest first, each with the values that drive it.",
         (

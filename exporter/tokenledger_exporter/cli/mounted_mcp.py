@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.errors import InvalidRequestError
-from tokenledger_exporter.queries.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -30,6 +29,7 @@ def mounted_mcp(options: DashboardOptions) -> MountedApp:
         raise InvalidRequestError(
             f"--mcp needs {error.name}: pip install 'tokenledger-otel[mcp]'"
         ) from None
+    from tokenledger_exporter.queries.reader import Reader
     from tokenledger_exporter.web.gate import ORGANIZATION
     from tokenledger_exporter.web.mounted import MountedApp
 

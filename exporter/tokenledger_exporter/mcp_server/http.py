@@ -10,7 +10,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from tokenledger_exporter.mcp_server.server import create_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 
     from tokenledger_exporter.mcp_server.server import Snapshot
 
@@ -32,13 +32,23 @@ class McpApp:
         snapshot: a read-only connection that sees an organization only, or all with "":
             `Reader.snapshot`.
         organization_of: the organization of a request's ASGI scope; "" is all.
+        note: logs what a request is about to read, before it is read.
     """
 
-    def __init__(self, snapshot: Snapshot, organization_of: Callable[[Scope], str]) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        organization_of: Callable[[Scope], str],
+        note: Callable[[Scope, str, Mapping[str, object]], None] | None = None,
+    ) -> None:
         def of_request(request: Any) -> str:  # noqa: ANN401 - Starlette's request
             return organization_of(request.scope)
 
-        self._server: Final = create_server(snapshot, of_request)
+        def note_request(request: Any, tool: str, arguments: Mapping[str, object]) -> None:  # noqa: ANN401 - Starlette's request
+            if note is not None:
+                note(request.scope, tool, arguments)
+
+        self._server: Final = create_server(snapshot, of_request, note_request)
         self._manager: StreamableHTTPSessionManager | None = None
 
     @asynccontextmanager

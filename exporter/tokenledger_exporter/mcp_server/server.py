@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     Snapshot = Callable[[str], AbstractContextManager[psycopg.Connection[Any]]]
     OrganizationOf = Callable[[Any], str]
+    Note = Callable[[Any, str, Mapping[str, object]], None]
 
 TOOLS: Final = {tool.name: tool for tool in (*COST_TOOLS, *CALL_TOOLS, *PRICE_TOOLS)}
 """Every tool by its name."""
@@ -45,12 +46,16 @@ _INSTRUCTIONS: Final = (
 )
 
 
-def create_server(snapshot: Snapshot, organization_of: OrganizationOf) -> Server[Any]:
+def create_server(
+    snapshot: Snapshot, organization_of: OrganizationOf, note: Note | None = None
+) -> Server[Any]:
     """The server.
 
     Args:
         snapshot: a read-only connection that sees an organization only, or all with "".
         organization_of: the organization of a request, as the transport passes it.
+        note: logs what a request is about to read; it gets the request, the tool's name and its
+            arguments. An error of the ledger that it raises is the answer.
     """
     return Server(
         "tokenledger",
@@ -58,7 +63,7 @@ def create_server(snapshot: Snapshot, organization_of: OrganizationOf) -> Server
         title="TokenLedger",
         instructions=_INSTRUCTIONS,
         on_list_tools=_list_tools,
-        on_call_tool=partial(_call_tool, snapshot, organization_of),
+        on_call_tool=partial(_call_tool, snapshot, organization_of, note),
     )
 
 
@@ -85,12 +90,15 @@ async def _list_tools(
 async def _call_tool(
     snapshot: Snapshot,
     organization_of: OrganizationOf,
+    note: Note | None,
     context: ServerRequestContext[Any],
     params: CallToolRequestParams,
 ) -> CallToolResult:
     try:
         tool = _tool(params.name)
         organization = organization_of(context.request)
+        if note is not None:
+            await to_thread.run_sync(note, context.request, tool.name, params.arguments or {})
         document = await to_thread.run_sync(
             _answer, snapshot, organization, tool, params.arguments or {}
         )

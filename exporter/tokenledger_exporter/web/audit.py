@@ -42,6 +42,9 @@ def views_of(values: Mapping[str, Any]) -> list[PersonView]:
     # A run is a trace or a session, as its kind says.
     if values.get("run_id"):
         views.append(PersonView(str(values["kind"]), str(values["run_id"])))
+    # The search of users finds one user as a filter does.
+    if values.get("search"):
+        views.append(PersonView("user", str(values["search"])))
     for text in values.get(_WHERE) or ():
         name, _, value = str(text).partition("=")
         dimension = dimension_name(name.strip())

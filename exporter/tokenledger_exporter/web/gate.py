@@ -97,12 +97,12 @@ class Gate:
         if len(hosts) > 1 or not self._access.hosts.allow(hosts[0] if hosts else None):
             return problem(HTTPStatus.MISDIRECTED_REQUEST, UNKNOWN_HOST)
         is_form = scope["path"] in _FORMS and scope["method"] == "POST"
-        if scope["method"] not in _METHODS and not is_form:
-            if mounted is None:
-                return _only_reads()
-            if comes_from_elsewhere(headers):
-                detail = "a page of another server may not send requests here"
-                return problem(HTTPStatus.FORBIDDEN, detail)
+        reads = scope["method"] in _METHODS
+        if not reads and not is_form and mounted is None:
+            return _only_reads()
+        if not is_form and _is_foreign(headers, reads=reads):
+            detail = "a page of another server may not send requests here"
+            return problem(HTTPStatus.FORBIDDEN, detail)
         # A session is for pages: a mounted application takes what only its own client can send.
         viewer = self._access.viewer_of(peer_of(scope), headers, takes_cookies=mounted is None)
         self._set_frame(viewer)
@@ -144,3 +144,16 @@ def _only_reads() -> Response:
     allow = {"Allow": ", ".join(sorted(_METHODS))}
     detail = "the dashboard only reads: use GET"
     return problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, headers=allow)
+
+
+def _is_foreign(headers: Headers, *, reads: bool) -> bool:
+    """Whether a page of another server asks, as with a picture in it.
+
+    A link to a page may be followed from anywhere; what it shows, the other page cannot read.
+    """
+    if not comes_from_elsewhere(headers):
+        return False
+    if not reads:
+        return True
+    mode = headers.get(b"sec-fetch-mode", [b""])[0]
+    return b"sec-fetch-site" in headers and mode != b"navigate"

@@ -11,6 +11,9 @@ from tokenledger_exporter.errors import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+MAX_ITEMS: Final = 50
+"""Maximum number of times that a parameter may be repeated."""
+
 MAX_TEXT: Final = 1_024
 """Maximum length of a parameter, in characters."""
 
@@ -70,7 +73,11 @@ class Parameter:
         if any(len(text) > MAX_TEXT for text in texts):
             raise ParameterError(self.name, f"{self.name} is longer than {MAX_TEXT:,} characters")
         if self.kind == "array":
+            if len(texts) > MAX_ITEMS:
+                raise ParameterError(self.name, f"{self.name} is there more than {MAX_ITEMS} times")
             return texts
+        if any("\0" in text for text in texts):
+            raise ParameterError(self.name, f"{self.name} has a NUL character")
         if len(texts) > 1:
             raise ParameterError(self.name, f"{self.name} is given {len(texts)} times: use one")
         [text] = texts
@@ -87,7 +94,11 @@ class Parameter:
     def schema(self) -> dict[str, Any]:
         """Its JSON Schema."""
         if self.kind == "array":
-            return {"type": "array", "items": {"type": "string", "maxLength": MAX_TEXT}}
+            return {
+                "type": "array",
+                "maxItems": MAX_ITEMS,
+                "items": {"type": "string", "maxLength": MAX_TEXT},
+            }
         schema: dict[str, Any] = {"type": self.kind}
         if self.kind == "integer":
             schema |= {"minimum": self.minimum, "maximum": self.maximum}

@@ -160,3 +160,26 @@ def test_what_the_cache_saved_is_by_the_price_sheet_of_the_calls(
     [row] = document["rows"]
     assert (row["hit_rate"], row["savings_usd"]) == (0.5, "0.003")
     assert read(filled, "/explore?measure=cache&by=team").values.count("0.003") == 2
+
+
+def test_a_period_of_centuries_has_no_chart_and_is_answered(filled: Dashboard) -> None:
+    """17 million hours are no chart; the table has the hours with calls."""
+    page = read(filled, "/explore?by=hour&since=0002-01-01")
+    assert "figure" not in [name for name, _ in page.tags]
+    assert len([row for row in page.rows if row and row[0].text.startswith("20")]) == 40
+    assert "too long for a chart" in read(filled, "/?since=1700-01-01").text
+
+
+def test_csv_has_the_groups_that_the_page_leaves_out(filled: Dashboard, filled_url: str) -> None:
+    with psycopg.connect(filled_url) as connection:
+        connection.execute(
+            "INSERT INTO token_ledger_events (timestamp, provider, model, user_id, cost_status,"
+            " cost_usd) SELECT now(), 'openai', 'm', 'user-' || n, 'priced', 1"
+            " FROM generate_series(1, 120) AS n"
+        )
+    page = read(filled, "/explore?by=user")
+    links = [tag["href"] or "" for name, tag in page.tags if name == "a"]
+    [csv] = [link for link in links if link.startswith("/explore.csv")]
+    lines = filled.get(csv).body.decode().splitlines()
+    # 120 users, one line for the calls without a user, and the head.
+    assert len(lines) == 122

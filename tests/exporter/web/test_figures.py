@@ -18,6 +18,7 @@ from tokenledger_exporter.web.pages.figures import compact, money, segments
         ("19.479212", "$19.4792"),
         ("1234567.891", "$1,234,567.89"),
         ("-0.5", "-$0.5000"),
+        ("0.0000000012", "<$0.000001"),
     ],
 )
 def test_money_has_digits_that_suit_its_size(usd: str | None, text: str) -> None:

@@ -10,6 +10,7 @@ import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from support.ledger_rows import ask as select
 from support.mcp_answers import answer_of
 from tokenledger_exporter.access.tokens import new_token, token_line
 from tokenledger_exporter.cli.mounted_mcp import mounted_mcp
@@ -60,3 +61,19 @@ def test_without_a_token_an_agent_gets_401(
     options = DashboardOptions(database_url=reader_url, tokens=TOKENS)
     dashboard = opened(database_url=reader_url, tokens=TOKENS, mounted=[mounted_mcp(options)])
     assert dashboard.send("/mcp", "POST", [], body=b"{}").status == 401
+
+
+def test_what_an_agent_reads_about_a_person_is_logged(
+    opened: Callable[..., Dashboard], reader_url: str, filled_url: str
+) -> None:
+    options = DashboardOptions(database_url=reader_url, tokens=TOKENS)
+    dashboard = opened(database_url=reader_url, tokens=TOKENS, mounted=[mounted_mcp(options)])
+
+    async def ask() -> None:
+        async with agent(dashboard) as client:
+            await answer_of(client, "find_calls", where={"user": "ann"}, since="7d")
+            await answer_of(client, "cost_report", by=["team"], since="7d")
+
+    asyncio.run(ask())
+    rows = select(filled_url, "SELECT page, dimension, value FROM token_ledger_person_views")
+    assert rows == [("/mcp find_calls", "user", "ann")]

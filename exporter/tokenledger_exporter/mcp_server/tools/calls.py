@@ -46,7 +46,8 @@ def _find_calls(connection: Connection, values: Mapping[str, Any]) -> Answer:
         where=where,
         is_cut=len(calls) > limit,
         notes=("the coverage is that of the calls in this answer",),
-        narrow="set 'until' to the timestamp of the last call for older ones, or add a filter",
+        narrow="for older calls set 'until' just after the timestamp of the last call, which comes "
+        "again, or raise 'limit' or add a filter",
     )
 
 

@@ -15,7 +15,7 @@ from tokenledger_exporter.render.report import render as render_report
 from tokenledger_exporter.web.ledger_parameters import report_parameters
 from tokenledger_exporter.web.pages.page import Page
 from tokenledger_exporter.web.pages.template import html
-from tokenledger_exporter.web.pages.timeline import stacked, unit_of
+from tokenledger_exporter.web.pages.timeline import is_drawable, stacked, unit_of
 from tokenledger_exporter.web.pages.view import DEFAULT_SINCE, View
 from tokenledger_exporter.web.parameters import Parameter
 from tokenledger_exporter.web.request_values import build_report, checked
@@ -88,12 +88,14 @@ def _own(values: dict[str, Any], by: list[str]) -> dict[str, Any]:
 
 
 def _timeline(connection: Connection, view: View, by: list[str]) -> Timeline | None:
-    """Costs over time by the one dimension of the report; `None` if that would be slow."""
+    """Costs over time by the one dimension of the report; `None` if that is slow or too long."""
     units = [name for name in by if name in _UNITS]
     others = [name for name in by if name not in _UNITS]
     if len(units) > 1 or len(others) > 1:
         return None
     unit, dimension = (units or [unit_of(view)])[0], (others or _DEFAULT_BY)[0]
+    if not is_drawable(view, unit):
+        return None
     if not reads_rollups(view.report(unit, dimension)) and not (units and others):
         return None
     return stacked(connection, view, dimension, unit)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.queries.report import ReportRow
 
 _CENT, _THOUSAND = Decimal("0.01"), Decimal(1_000)
+_SMALLEST: Final = Decimal("0.000001")
 _PERCENT: Final = 100
 _SECOND_MS: Final = 1_000
 _PRICE_DIGITS: Final = 9
@@ -29,6 +30,8 @@ def money(value: Decimal | str | None) -> str:
     sign, size = "-" if usd < 0 else "", abs(usd)
     if size >= _THOUSAND or not size:
         return f"{sign}${size:,.2f}"
+    if size < _SMALLEST:
+        return f"{sign}<${_SMALLEST}"
     return f"{sign}${size:,.4f}" if size >= _CENT else f"{sign}${size:,.6f}"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.db.steps import run_steps
+from tokenledger_exporter.domain.coverage import Coverage, sum_coverage
 from tokenledger_exporter.domain.time_range import BEGINNING, END
 from tokenledger_exporter.plain_text import visible_lines
 from tokenledger_exporter.pricing.price_row import MONEY
@@ -18,15 +19,16 @@ from tokenledger_exporter.queries.report import compared_steps, report_steps
 from tokenledger_exporter.queries.speed import reads_rollups
 from tokenledger_exporter.web.pages.page import Page
 from tokenledger_exporter.web.pages.template import html
-from tokenledger_exporter.web.pages.timeline import stacked
+from tokenledger_exporter.web.pages.timeline import is_drawable, stacked, unit_of
 from tokenledger_exporter.web.pages.view import VIEW_PARAMETERS, View
 from tokenledger_exporter.web.parameters import Parameter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date, datetime
 
     from tokenledger_exporter.queries.over_time.month import MonthToDate
-    from tokenledger_exporter.queries.report import Report
+    from tokenledger_exporter.queries.report import Report, ReportRow
     from tokenledger_exporter.web.pages.page import Connection
 
 _PATH: Final = "/"
@@ -68,7 +70,7 @@ def _overview(connection: Connection, values: dict[str, Any]) -> str:
         view,
         total=total.totals,
         report=total,
-        timeline=stacked(connection, view, _MODEL),
+        timeline=stacked(connection, view, _MODEL) if is_drawable(view, unit_of(view)) else None,
         newest=None if total.totals.calls else _newest(connection),
         errors=run_steps(connection, summaries.errors_steps(view.report())),
     )
@@ -125,12 +127,10 @@ def _month_days(to_date: MonthToDate) -> list[_MonthDay]:
     last_day = (following - timedelta(days=1)).day
     before_first = (first - timedelta(days=1)).replace(day=1)
     today = last_day - to_date.remaining.days
-    this = _running(first, today, {day: row.cost_usd for day, row in to_date.days.items()})
+    this = _running(first, today, to_date.days)
     before_days = (first - before_first).days
-    before = _running(
-        before_first, before_days, {day: row.cost_usd for day, row in to_date.before_days.items()}
-    )
-    projected: dict[int, Decimal] = {}
+    before = _running(before_first, before_days, to_date.before_days)
+    projected: dict[int, Decimal | None] = {}
     if to_date.projected_usd is not None:
         projected = {today: this[today], last_day: to_date.projected_usd}
     return [
@@ -139,13 +139,16 @@ def _month_days(to_date: MonthToDate) -> list[_MonthDay]:
     ]
 
 
-def _running(first: date, days: int, costs: dict[date, Decimal]) -> dict[int, Decimal]:
-    """The sum up to the end of each day of a month."""
-    total = _ZERO
-    sums: dict[int, Decimal] = {}
+def _running(first: date, days: int, rows: Mapping[date, ReportRow]) -> dict[int, Decimal | None]:
+    """The sum up to the end of each day of a month; `None` while no call has a known cost."""
+    total, coverage = _ZERO, Coverage()
+    sums: dict[int, Decimal | None] = {}
     for day in range(1, days + 1):
-        total = MONEY.add(total, costs.get(first.replace(day=day), _ZERO))
-        sums[day] = total
+        row = rows.get(first.replace(day=day))
+        if row is not None:
+            total = MONEY.add(total, row.cost_usd)
+            coverage = sum_coverage([coverage, row.coverage])
+        sums[day] = None if coverage.knows_no_cost else total
     return sums
 
 

@@ -28,6 +28,12 @@ SERIES: Final = 5
 
 _MAX_HOURS: Final = timedelta(hours=49)
 _MAX_DAYS: Final = timedelta(days=185)
+_LENGTHS: Final = {
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "month": timedelta(days=30),
+}
+_MAX_BUCKETS: Final = 1_000
 _ZERO: Final = Decimal(0)
 
 
@@ -93,6 +99,11 @@ def stacked(
         for label, since, until in bucket_labels(view, unit)
     )
     return Timeline(unit, dimension, series, buckets)
+
+
+def is_drawable(view: View, unit: str) -> bool:
+    """Whether a chart of a period by a unit has a number of buckets that can be looked at."""
+    return (view.end - view.since) / _LENGTHS[unit] <= _MAX_BUCKETS
 
 
 def unit_of(view: View) -> str:

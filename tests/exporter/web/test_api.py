@@ -84,7 +84,9 @@ def test_models_users_days_and_hours_are_those_of_the_ledger(dashboard: Dashboar
     days = dashboard.json("/costs/daily?days=7&user_id=ann")
     assert [row["total_cost"] for row in days] == ["0.1", None]
     hours = dashboard.json("/costs/hourly?hours=24")
-    assert (len(hours), hours[-1]["total_cost"]) == (24, "0.1")
+    assert len(hours) == 24
+    # The last hour begins up to a minute early.
+    assert [hour["total_cost"] for hour in hours[-2:]].count("0.1") == 1
 
 
 def test_errors_and_latency(dashboard: Dashboard) -> None:

@@ -62,8 +62,8 @@ def test_csv_is_the_report_and_json_the_api(dashboard: Dashboard) -> None:
     hrefs = [
         tag[1].get("href") for tag in read(dashboard, "/explore?by=team").tags if tag[0] == "a"
     ]
-    assert "/explore.csv?by=team" in hrefs
-    assert "/api/v1/report?since=30d&by=team" in hrefs
+    assert "/explore.csv?limit=10000&by=team" in hrefs
+    assert "/api/v1/report?since=30d&limit=10000&by=team" in hrefs
 
 
 def test_names_of_senders_are_inert_text(dashboard: Dashboard, filled_url: str) -> None:

@@ -26,7 +26,7 @@ from tokenledger_exporter.web.api.endpoint import PREFIX
 from tokenledger_exporter.web.api.endpoints import ENDPOINTS
 from tokenledger_exporter.web.api.openapi import openapi
 from tokenledger_exporter.web.audit import Audit
-from tokenledger_exporter.web.frame import FRAME
+from tokenledger_exporter.web.frame import FRAME, Frame
 from tokenledger_exporter.web.gate import ORGANIZATION, Gate
 from tokenledger_exporter.web.pages.all_pages import PAGES
 from tokenledger_exporter.web.pages.template import html
@@ -114,8 +114,8 @@ def create_app(options: DashboardOptions, mounted: Sequence[MountedApp] = ()) ->
             Exception: _unexpected_problem,
         },
     )
-    app.state.trace_url = options.trace_url
-    return Gate(app, access, mounted, options.notice)
+    frame = Frame(notice=options.notice, trace_url=options.trace_url)
+    return Gate(app, access, mounted, frame)
 
 
 def _routes(ledger: _Ledger) -> list[BaseRoute]:
@@ -149,7 +149,6 @@ async def _read(ledger: _Ledger, path: str, answering: _Answering[T], request: R
     """
     values = read_parameters(answering.parameters, request.query_params.multi_items())
     values |= request.path_params
-    values["trace_url"] = request.app.state.trace_url
     organization: str = request.scope[ORGANIZATION]
     viewer = viewer_of(request.scope)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenledger_exporter.db.view_log import PersonView, ViewLog
 from tokenledger_exporter.errors import DatabaseUnreachableError, LedgerError
 from tokenledger_exporter.log import warn
+from tokenledger_exporter.web.request_values import conditions
 from tokenledger_exporter.web.sign_in.viewer import MACHINE
 from tokenledger_semconv.dimensions import dimension_name
 
@@ -33,6 +34,9 @@ def views_of(values: Mapping[str, Any]) -> list[PersonView]:
 
     Args:
         values: its parameters, those of the path included.
+
+    Raises:
+        ParameterError: a filter is invalid.
     """
     views = [
         PersonView(dimension, str(values[name]))
@@ -45,11 +49,10 @@ def views_of(values: Mapping[str, Any]) -> list[PersonView]:
     # The search of users finds one user as a filter does.
     if values.get("search"):
         views.append(PersonView("user", str(values["search"])))
-    for text in values.get(_WHERE) or ():
-        name, _, value = str(text).partition("=")
-        dimension = dimension_name(name.strip())
+    for name, texts in conditions(list(values.get(_WHERE) or ())).items():
+        dimension = dimension_name(name)
         if dimension in _PERSONAL:
-            views.append(PersonView(dimension, value))
+            views += [PersonView(dimension, text) for text in texts]
     return list(dict.fromkeys(views))
 
 

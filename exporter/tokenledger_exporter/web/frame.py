@@ -15,19 +15,23 @@ class Frame:
         notice: what stands at its top; "" for nothing.
         signed_in_as: who may end a session of this browser; "" if there is none.
         organization: the only organization that is shown; "" if it is not limited to one.
+        trace_url: address of a trace in the user's tracing system, with `{trace_id}` in it; "" has
+            no such links.
     """
 
     notice: str = ""
     signed_in_as: str = ""
     organization: str = ""
+    trace_url: str = ""
 
 
 FRAME: Final[ContextVar[Frame]] = ContextVar("tokenledger_frame")
 """The frame of the request that is answered; threads that answer it see it, too."""
 
-_EMPTY: Final = Frame()
+EMPTY: Final = Frame()
+"""Nothing around a page."""
 
 
 def current_frame() -> Frame:
     """The frame of this request; an empty one outside of a request."""
-    return FRAME.get(_EMPTY)
+    return FRAME.get(EMPTY)

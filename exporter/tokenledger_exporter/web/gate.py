@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -10,7 +11,7 @@ from starlette.responses import RedirectResponse
 
 from tokenledger_exporter.access.hosts import UNKNOWN_HOST
 from tokenledger_exporter.web.api.endpoint import PREFIX
-from tokenledger_exporter.web.frame import FRAME, Frame
+from tokenledger_exporter.web.frame import EMPTY, FRAME
 from tokenledger_exporter.web.headers import comes_from_elsewhere, headers_of, single
 from tokenledger_exporter.web.problems import problem
 from tokenledger_exporter.web.sign_in.access import peer_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
+    from tokenledger_exporter.web.frame import Frame
     from tokenledger_exporter.web.headers import Headers
     from tokenledger_exporter.web.mounted import App, MountedApp
     from tokenledger_exporter.web.sign_in.access import Access
@@ -61,16 +63,16 @@ class Gate:
         app: the application behind it; it only reads.
         access: who may look.
         mounted: applications that answer below a path of their own, with any method.
-        notice: what every page says at its top.
+        frame: what stands on every page, for all viewers.
     """
 
     def __init__(
-        self, app: App, access: Access, mounted: Sequence[MountedApp] = (), notice: str = ""
+        self, app: App, access: Access, mounted: Sequence[MountedApp] = (), frame: Frame = EMPTY
     ) -> None:
         self._app: Final = app
         self._access: Final = access
         self._mounted: Final = tuple(mounted)
-        self._notice: Final = notice
+        self._frame: Final = frame
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -116,7 +118,7 @@ class Gate:
     def _set_frame(self, viewer: Viewer | None) -> None:
         name = viewer.text if viewer and viewer.has_session else ""
         organization = viewer.organization if viewer else ""
-        FRAME.set(Frame(self._notice, name, organization))
+        FRAME.set(replace(self._frame, signed_in_as=name, organization=organization))
 
     def _who_are_you(self, scope: Scope, headers: Headers, mounted: MountedApp | None) -> Response:
         if not self._access.tokens:

@@ -7,7 +7,8 @@ from typing import Final
 from tokenledger_exporter.db.dimensions import UTC
 from tokenledger_exporter.web.parameters import Parameter
 
-_MAX_GROUPS: Final = 10_000
+MAX_GROUPS: Final = 10_000
+"""The most groups of one answer."""
 
 
 def period_parameters(since: str) -> tuple[Parameter, ...]:
@@ -49,7 +50,7 @@ def report_parameters(since: str, limit: int) -> tuple[Parameter, ...]:
         Parameter("by", "Dimensions, comma-separated; empty is the total.", default="model"),
         *period_parameters(since),
         Parameter("sort", "cost, calls, tokens or a dimension of `by`."),
-        limit_parameter(limit, _MAX_GROUPS),
+        limit_parameter(limit, MAX_GROUPS),
         Parameter(
             "compare",
             "Compare with the preceding period: of a month, the month before.",

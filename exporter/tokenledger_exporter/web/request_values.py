@@ -15,8 +15,10 @@ from tokenledger_exporter.domain.time_expressions import (
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.queries import explain
 from tokenledger_exporter.queries.calls import event_id_of
+from tokenledger_exporter.queries.measures.measure import measure_steps
 from tokenledger_exporter.queries.order import BY_TIME, ORDERS, TOKENS
 from tokenledger_exporter.queries.report import ReportRequest, compared_steps, report_steps
+from tokenledger_exporter.queries.why import WhyRequest, why_steps
 from tokenledger_exporter.web.parameters import NotFoundError, ParameterError
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     import psycopg
 
     from tokenledger_exporter.queries.explain import Explanation
+    from tokenledger_exporter.queries.measures.measure import Measured
     from tokenledger_exporter.queries.report import Report
+    from tokenledger_exporter.queries.why import WhyReport
 
 
 def conditions(texts: list[str]) -> dict[str, list[str]]:
@@ -37,18 +41,25 @@ def conditions(texts: list[str]) -> dict[str, list[str]]:
     """
     values: dict[str, list[str]] = {}
     for text in texts:
-        if not text.strip():
-            # The field of a form that was left empty.
-            continue
-        name, equals, value = text.partition("=")
-        if name.endswith(" "):
-            # Typed as `user = ann`.
-            value = value.strip()
-        if not equals:
-            raise ParameterError("where", f"invalid filter {text!r}: use DIMENSION=VALUE")
-        values.setdefault(name.strip(), []).append(value)
+        # The field of a form may have been left empty.
+        if text.strip():
+            name, value = filter_of(text)
+            values.setdefault(name, []).append(value)
     checked("where", narrowed, values)
     return values
+
+
+def filter_of(text: str) -> tuple[str, str]:
+    """The dimension and the value of one filter.
+
+    Raises:
+        ParameterError: it has no equals sign.
+    """
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ParameterError("where", f"invalid filter {text!r}: use DIMENSION=VALUE")
+    # Typed as `user = ann`; the links of pages have no such spaces.
+    return name.strip(), value.strip() if name.endswith(" ") else value
 
 
 def period(values: dict[str, Any]) -> tuple[datetime, datetime]:
@@ -79,9 +90,7 @@ def report_request(values: dict[str, Any]) -> ReportRequest:
     Raises:
         ParameterError: a parameter is invalid; the message lists what is valid.
     """
-    names = [name.strip() for name in values["by"].split(",") if name.strip()]
-    for name in names:
-        checked("by", group, name)
+    names = dimensions_of(values["by"])
     keys = {"cost": ORDERS[0], "calls": "calls", TOKENS: TOKENS, **{name: name for name in names}}
     sort = values["sort"]
     if sort and sort not in keys:
@@ -104,6 +113,49 @@ def build_report(connection: psycopg.Connection[Any], values: dict[str, Any]) ->
     request = report_request(values)
     steps = compared_steps(request) if values["compare"] else report_steps(request)
     return run_steps(connection, steps)
+
+
+def build_why(connection: psycopg.Connection[Any], values: dict[str, Any]) -> WhyReport:
+    """Why the cost of the period differs, by the dimension `by`.
+
+    Raises:
+        ParameterError: a parameter is invalid, or the dimension cannot be compared.
+    """
+    since, until = period(values)
+    where = conditions(values["where"])
+    request = WhyRequest(values["by"], since, until, where=where, zone=values["timezone"])
+    why: WhyReport = checked("by", lambda each: run_steps(connection, why_steps(each)), request)
+    return why
+
+
+def build_measured(connection: psycopg.Connection[Any], values: dict[str, Any]) -> Measured:
+    """The measure that the parameter `measure` names, by the dimensions of `by`.
+
+    Raises:
+        ParameterError: a parameter is invalid.
+    """
+    since, until = period(values)
+    request = ReportRequest(
+        dimensions_of(values["by"]),
+        since,
+        until,
+        limit=values["limit"],
+        where=conditions(values["where"]),
+        zone=values["timezone"],
+    )
+    return run_steps(connection, measure_steps(request, values["measure"]))
+
+
+def dimensions_of(text: str) -> list[str]:
+    """The dimensions that a text with commas names.
+
+    Raises:
+        ParameterError: one is unknown; the message lists the valid ones.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        checked("by", group, name)
+    return names
 
 
 def find_call(connection: psycopg.Connection[Any], text: str) -> Explanation:

@@ -42,10 +42,10 @@ def bearer(token: str) -> str:
         ({"run_id": "abc", "kind": "trace"}, [("trace", "abc")]),
         ({"run_id": "abc", "kind": "session"}, [("session", "abc")]),
         (
-            {"where": ["user_id=ann", "user=ann", " user = bob"]},
-            [("user", "ann"), ("user", " bob")],
+            {"where": ["user_id=ann", "user_id=ann", " user_id = bob"]},
+            [("user", "ann"), ("user", "bob")],
         ),
-        ({"where": ["session=s1", "session_id=s2"]}, [("session", "s1"), ("session", "s2")]),
+        ({"where": ["session=s1", "session=s2"]}, [("session", "s1"), ("session", "s2")]),
         ({"where": ["user=a=b", "user="]}, [("user", "a=b"), ("user", "")]),
         ({"user_id": "ann", "where": None}, [("user", "ann")]),
         ({"user": "ann", "user_id": None}, [("user", "ann")]),

@@ -183,3 +183,11 @@ def test_csv_has_the_groups_that_the_page_leaves_out(filled: Dashboard, filled_u
     lines = filled.get(csv).body.decode().splitlines()
     # 120 users, one line for the calls without a user, and the head.
     assert len(lines) == 122
+
+
+def test_the_files_of_a_measure_take_its_parameters_alone(filled: Dashboard) -> None:
+    """A form that was sorted by cost sends that, too, when another measure is chosen."""
+    page = read(filled, "/explore?measure=latency&by=team&sort=calls&compare=true")
+    links = [tag["href"] or "" for name, tag in page.tags if name == "a"]
+    [api] = [link for link in links if link.startswith("/api/v1/measures")]
+    assert filled.get(api).status == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from support.page_reader import PageReader, read
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from support.dashboard import Dashboard
 
 PAGES = ("/", "/?since=7d", "/explore", "/explore?by=team,model&compare=true", "/calls")
@@ -62,8 +65,8 @@ def test_csv_is_the_report_and_json_the_api(dashboard: Dashboard) -> None:
     hrefs = [
         tag[1].get("href") for tag in read(dashboard, "/explore?by=team").tags if tag[0] == "a"
     ]
-    assert "/explore.csv?limit=10000&by=team" in hrefs
-    assert "/api/v1/report?since=30d&limit=10000&by=team" in hrefs
+    assert "/explore.csv?by=team&limit=10000" in hrefs
+    assert "/api/v1/report?since=30d&by=team&limit=10000" in hrefs
 
 
 def test_names_of_senders_are_inert_text(dashboard: Dashboard, filled_url: str) -> None:
@@ -125,3 +128,28 @@ def test_an_error_is_a_page_that_says_what_to_do(
 def test_an_empty_period_says_so(dashboard: Dashboard) -> None:
     assert "No calls match." in read(dashboard, "/explore?month=2019-01").text
     assert "No calls match." in read(dashboard, "/calls?where=user=nobody").text
+
+
+def test_an_option_of_the_dashboard_is_in_no_link(opened: Callable[..., Dashboard]) -> None:
+    """A page answers every link on it: an unknown parameter would be an error."""
+    dashboard = opened(trace_url="https://jaeger.example/trace/{trace_id}")
+    for path in ("/", "/why", "/explore", "/users", "/runs", "/calls", "/prices/missing"):
+        links = [tag.get("href") or "" for name, tag in read(dashboard, path).tags if name == "a"]
+        for link in {link for link in links if link.startswith(f"{path}?")}:
+            assert dashboard.get(link).status == 200, link
+
+
+def test_a_form_keeps_a_filter_whose_name_is_shown_with_escapes(
+    dashboard: Dashboard, filled_url: str
+) -> None:
+    name = "a\u202eb"
+    with psycopg.connect(filled_url) as connection:
+        connection.execute("UPDATE token_ledger_events SET team = %s WHERE user_id = 'bob'", [name])
+    page = read(dashboard, f"/?where=team={quote(name)}")
+    hidden = [
+        tag["value"]
+        for tag_name, tag in page.tags
+        if tag_name == "input" and tag.get("type") == "hidden" and tag["name"] == "where"
+    ]
+    assert hidden == [f"team={name}"]
+    assert page.values[0] == "0.25"

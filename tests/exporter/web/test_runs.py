@@ -126,6 +126,8 @@ def test_the_name_of_a_session_may_have_slashes(dashboard: Dashboard) -> None:
     )
     assert link.startswith("/runs/talk%2F1?kind=session&after=")
     assert "Session talk/1" in read(dashboard, link).text
+    # One of its calls has no known cost.
+    assert "$0.8500+" in read(dashboard, link).text
     document = dashboard.json("/runs/talk%2F1?kind=session")
     assert (document["run_id"], document["cost_usd"]) == ("talk/1", "0.85")
 

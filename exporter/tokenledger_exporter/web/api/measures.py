@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger_exporter.db.dimensions import group
-from tokenledger_exporter.db.steps import run_steps
-from tokenledger_exporter.queries.measures.measure import MEASURES, measure_steps
-from tokenledger_exporter.queries.report import ReportRequest
+from tokenledger_exporter.queries.measures.measure import MEASURES
 from tokenledger_exporter.render.documents import coverage_document
 from tokenledger_exporter.render.measures import plain_row
 from tokenledger_exporter.web.api import schemas
 from tokenledger_exporter.web.api.endpoint import Endpoint
-from tokenledger_exporter.web.ledger_parameters import limit_parameter, period_parameters
+from tokenledger_exporter.web.ledger_parameters import (
+    MAX_GROUPS,
+    limit_parameter,
+    period_parameters,
+)
 from tokenledger_exporter.web.parameters import Parameter
-from tokenledger_exporter.web.request_values import checked, conditions, period
+from tokenledger_exporter.web.request_values import build_measured, period
 
 if TYPE_CHECKING:
     from tokenledger_exporter.render.documents import Document
     from tokenledger_exporter.web.api.endpoint import Connection
 
-_MAX_GROUPS: Final = 10_000
-
 
 def _measures(connection: Connection, values: dict[str, Any]) -> Document:
-    names = [name.strip() for name in values["by"].split(",") if name.strip()]
-    for name in names:
-        checked("by", group, name)
+    result = build_measured(connection, values)
     since, until = period(values)
-    where = conditions(values["where"])
-    request = ReportRequest(
-        names, since, until, limit=values["limit"], where=where, zone=values["timezone"]
-    )
-    result = run_steps(connection, measure_steps(request, values["measure"]))
     return {
         "measure": result.measure,
         "by": list(result.by),
@@ -52,7 +44,7 @@ MEASURES_ENDPOINT: Final = Endpoint(
         Parameter("measure", "What to measure.", default="latency", choices=MEASURES),
         Parameter("by", "Dimensions, comma-separated; empty is the total.", default="model"),
         *period_parameters("7d"),
-        limit_parameter(1_000, _MAX_GROUPS),
+        limit_parameter(1_000, MAX_GROUPS),
     ),
     _measures,
     schemas.MEASURES,

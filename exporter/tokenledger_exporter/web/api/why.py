@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger_exporter.db.dimensions import group
-from tokenledger_exporter.db.steps import run_steps
-from tokenledger_exporter.errors import InvalidRequestError
-from tokenledger_exporter.queries.why import WhyRequest, why_steps
 from tokenledger_exporter.render.why import why_document
 from tokenledger_exporter.web.api import schemas
 from tokenledger_exporter.web.api.endpoint import Endpoint
 from tokenledger_exporter.web.ledger_parameters import limit_parameter, period_parameters
-from tokenledger_exporter.web.parameters import Parameter, ParameterError
-from tokenledger_exporter.web.request_values import checked, conditions, period
+from tokenledger_exporter.web.parameters import Parameter
+from tokenledger_exporter.web.request_values import build_why
 
 if TYPE_CHECKING:
     from tokenledger_exporter.render.documents import Document
@@ -23,15 +19,7 @@ _MAX_DRIVERS: Final = 1_000
 
 
 def _why(connection: Connection, values: dict[str, Any]) -> Document:
-    since, until = period(values)
-    checked("by", group, values["by"])
-    where = conditions(values["where"])
-    request = WhyRequest(values["by"], since, until, where=where, zone=values["timezone"])
-    try:
-        report = run_steps(connection, why_steps(request))
-    except InvalidRequestError as error:
-        raise ParameterError("by", str(error)) from None
-    return why_document(report, limit=values["limit"])
+    return why_document(build_why(connection, values), limit=values["limit"])
 
 
 WHY_ENDPOINT: Final = Endpoint(

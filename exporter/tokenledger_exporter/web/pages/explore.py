@@ -5,23 +5,22 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger_exporter.db.dimensions import BUCKETS, dimension_names, group
+from tokenledger_exporter.db.dimensions import BUCKETS, dimension_names
 from tokenledger_exporter.db.shown_sql import collect_sql
-from tokenledger_exporter.db.steps import run_steps
-from tokenledger_exporter.queries.measures.measure import MEASURES, measure_steps
+from tokenledger_exporter.queries.measures.measure import MEASURES
 from tokenledger_exporter.queries.speed import reads_rollups
 from tokenledger_exporter.render.measures import as_csv
 from tokenledger_exporter.render.report import render as render_report
-from tokenledger_exporter.web.ledger_parameters import report_parameters
+from tokenledger_exporter.web.ledger_parameters import MAX_GROUPS, report_parameters
+from tokenledger_exporter.web.pages.listing import changed
 from tokenledger_exporter.web.pages.page import Page
 from tokenledger_exporter.web.pages.template import html
-from tokenledger_exporter.web.pages.timeline import is_drawable, stacked, unit_of
+from tokenledger_exporter.web.pages.timeline import stacked, unit_of
 from tokenledger_exporter.web.pages.view import DEFAULT_SINCE, View
 from tokenledger_exporter.web.parameters import Parameter
-from tokenledger_exporter.web.request_values import build_report, checked
+from tokenledger_exporter.web.request_values import build_measured, build_report, dimensions_of
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.queries.measures.measure import Measured
     from tokenledger_exporter.web.pages.page import Connection
     from tokenledger_exporter.web.pages.timeline import Timeline
 
@@ -36,23 +35,34 @@ _PARAMETERS: Final = (
     Parameter(_BY, "Dimension; repeatable, and commas separate several.", "array"),
     *(parameter for name, parameter in _REPORT.items() if name != _BY),
 )
+# The parameters, in addition to period and filters, that the files of a measure take.
+_FILE_PARAMETERS: Final = {
+    is_cost: tuple(each for each in _PARAMETERS if each.name in names)
+    for is_cost, names in ((True, {"sort", "compare"}), (False, {"measure"}))
+}
 _UNITS: Final = frozenset(BUCKETS)
 
 
 def _explore(connection: Connection, values: dict[str, Any]) -> str:
     by = _dimensions(values)
     view = View.of(_PATH, {**values, _BY: by})
+    is_cost = values["measure"] == _COST
     shared: dict[str, Any] = {
         "by": by,
         "dimensions": dimension_names()[:-1],
         "measures": (_COST, *MEASURES),
         "values": values,
-        "own": _own(values, by),
+        "own": {
+            **changed(values, _FILE_PARAMETERS[is_cost]),
+            _BY: ",".join(by),
+            "limit": MAX_GROUPS,
+        },
+        "max_groups": MAX_GROUPS,
         "units": _UNITS,
     }
-    if values["measure"] != _COST:
+    if not is_cost:
         with collect_sql() as statements:
-            measured = _measured(connection, view, values)
+            measured = build_measured(connection, {**values, _BY: ",".join(by)})
         return html("measures", "explore", view, **shared, result=measured, statements=statements)
     with collect_sql() as statements:
         report = build_report(connection, {**values, _BY: ",".join(by)})
@@ -72,19 +82,7 @@ def _explore(connection: Connection, values: dict[str, Any]) -> str:
 
 def _dimensions(values: dict[str, Any]) -> list[str]:
     """What to group by, from `by=a&by=b` and `by=a,b`; the model if the address names nothing."""
-    names = [name.strip() for text in values[_BY] for name in text.split(",") if name.strip()]
-    names = list(dict.fromkeys(names)) or ([] if values[_BY] else _DEFAULT_BY)
-    for name in names:
-        checked(_BY, group, name)
-    return names
-
-
-def _own(values: dict[str, Any], by: list[str]) -> dict[str, Any]:
-    """The parameters of this page that are not their default, for links to its other forms."""
-    own = {"measure": values["measure"], "sort": values["sort"], "compare": values["compare"]}
-    defaults = {"measure": _COST, "sort": None, "compare": False}
-    changed = {name: value for name, value in own.items() if value != defaults[name]}
-    return {**changed, _BY: ",".join(by)}
+    return list(dict.fromkeys(dimensions_of(",".join(values[_BY] or _DEFAULT_BY))))
 
 
 def _timeline(connection: Connection, view: View, by: list[str]) -> Timeline | None:
@@ -94,23 +92,16 @@ def _timeline(connection: Connection, view: View, by: list[str]) -> Timeline | N
     if len(units) > 1 or len(others) > 1:
         return None
     unit, dimension = (units or [unit_of(view)])[0], (others or _DEFAULT_BY)[0]
-    if not is_drawable(view, unit):
-        return None
     if not reads_rollups(view.report(unit, dimension)) and not (units and others):
         return None
     return stacked(connection, view, dimension, unit)
 
 
-def _measured(connection: Connection, view: View, values: dict[str, Any]) -> Measured:
-    request = view.report(*view.values[_BY], limit=values["limit"])
-    return run_steps(connection, measure_steps(request, values["measure"]))
-
-
 def _csv(connection: Connection, values: dict[str, Any]) -> str:
-    by = _dimensions(values)
+    values = {**values, _BY: ",".join(_dimensions(values))}
     if values["measure"] != _COST:
-        return as_csv(_measured(connection, View.of(_PATH, {**values, _BY: by}), values))
-    return render_report(build_report(connection, {**values, _BY: ",".join(by)}), "csv")
+        return as_csv(build_measured(connection, values))
+    return render_report(build_report(connection, values), "csv")
 
 
 EXPLORE: Final = (

@@ -19,7 +19,7 @@ from tokenledger_exporter.queries.report import compared_steps, report_steps
 from tokenledger_exporter.queries.speed import reads_rollups
 from tokenledger_exporter.web.pages.page import Page
 from tokenledger_exporter.web.pages.template import html
-from tokenledger_exporter.web.pages.timeline import is_drawable, stacked, unit_of
+from tokenledger_exporter.web.pages.timeline import stacked
 from tokenledger_exporter.web.pages.view import VIEW_PARAMETERS, View
 from tokenledger_exporter.web.parameters import Parameter
 
@@ -70,7 +70,7 @@ def _overview(connection: Connection, values: dict[str, Any]) -> str:
         view,
         total=total.totals,
         report=total,
-        timeline=stacked(connection, view, _MODEL) if is_drawable(view, unit_of(view)) else None,
+        timeline=stacked(connection, view, _MODEL),
         newest=None if total.totals.calls else _newest(connection),
         errors=run_steps(connection, summaries.errors_steps(view.report())),
     )

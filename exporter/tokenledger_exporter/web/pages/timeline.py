@@ -47,7 +47,7 @@ class Bucket:
         until: the same of `until`.
         cost_usd: its cost; `None` if it has calls and the cost of none is known.
         parts: the costs of the series; `None` as above.
-        coverage: how much of its cost is known.
+        coverage: how much of its cost is known, for the marks of its total.
     """
 
     label: str
@@ -77,8 +77,10 @@ class Timeline:
 
 def stacked(
     connection: Connection, view: View, dimension: str, unit: str | None = None
-) -> Timeline:
+) -> Timeline | None:
     """The costs of a view over time, split by the highest values of a dimension.
+
+    `None` if the period has more buckets than can be looked at.
 
     Args:
         connection: to the ledger.
@@ -87,6 +89,8 @@ def stacked(
         unit: hour, day or month; by default what suits the period.
     """
     unit = unit or unit_of(view)
+    if (view.end - view.since) / _LENGTHS[unit] > _MAX_BUCKETS:
+        return None
     report = run_steps(connection, report_steps(view.report(unit, dimension)))
     names = _highest(report)
     by_label: dict[str, list[ReportRow]] = {}
@@ -99,11 +103,6 @@ def stacked(
         for label, since, until in bucket_labels(view, unit)
     )
     return Timeline(unit, dimension, series, buckets)
-
-
-def is_drawable(view: View, unit: str) -> bool:
-    """Whether a chart of a period by a unit has a number of buckets that can be looked at."""
-    return (view.end - view.since) / _LENGTHS[unit] <= _MAX_BUCKETS
 
 
 def unit_of(view: View) -> str:

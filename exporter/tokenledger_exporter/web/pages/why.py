@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenledger_exporter.db.dimensions import BUCKETS, dimension_names, group
+from tokenledger_exporter.db.dimensions import BUCKETS, dimension_names
 from tokenledger_exporter.db.shown_sql import collect_sql
-from tokenledger_exporter.db.steps import run_steps
-from tokenledger_exporter.errors import InvalidRequestError
-from tokenledger_exporter.queries.why import WhyRequest, why_steps
 from tokenledger_exporter.queries.why.results import UNITS
 from tokenledger_exporter.render.why import driver_figures, driver_text, render_why
 from tokenledger_exporter.web.pages.page import Page
 from tokenledger_exporter.web.pages.template import html
 from tokenledger_exporter.web.pages.view import VIEW_PARAMETERS, View
-from tokenledger_exporter.web.parameters import Parameter, ParameterError
-from tokenledger_exporter.web.request_values import checked
+from tokenledger_exporter.web.parameters import Parameter
+from tokenledger_exporter.web.request_values import build_why
 
 if TYPE_CHECKING:
-    from tokenledger_exporter.queries.why import WhyReport
     from tokenledger_exporter.web.pages.page import Connection
 
 _PATH: Final = "/why"
@@ -29,19 +25,10 @@ _PARAMETERS: Final = (
 )
 
 
-def _report(connection: Connection, view: View, by: str) -> WhyReport:
-    checked("by", group, by)
-    request = WhyRequest(by, view.since, view.until, where=dict(view.where), zone=view.zone)
-    try:
-        return run_steps(connection, why_steps(request))
-    except InvalidRequestError as error:
-        raise ParameterError("by", str(error)) from None
-
-
 def _page(connection: Connection, values: dict[str, Any]) -> str:
     view = View.of(_PATH, values)
     with collect_sql() as statements:
-        report = _report(connection, view, values["by"])
+        report = build_why(connection, values)
     return html(
         "why",
         "why",
@@ -57,12 +44,12 @@ def _page(connection: Connection, values: dict[str, Any]) -> str:
 
 def _panel(connection: Connection, values: dict[str, Any]) -> str:
     view = View.of("/", {name: values[name] for name in values if name != "by"})
-    report = _report(connection, view, values["by"])
+    report = build_why(connection, values)
     return html("why_panel", "", view, report=report, driver_text=driver_text)
 
 
 def _csv(connection: Connection, values: dict[str, Any]) -> str:
-    return render_why(_report(connection, View.of(_PATH, values), values["by"]), "csv")
+    return render_why(build_why(connection, values), "csv")
 
 
 WHY: Final = (

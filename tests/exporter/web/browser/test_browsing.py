@@ -150,6 +150,7 @@ def test_without_the_database_no_figure_is_shown_and_they_come_back(
 def test_every_form_can_be_sent_as_it_is(sample: Dashboard, opened: Callable[..., Page]) -> None:
     """A form sends its empty fields, too: that is the page it is on."""
     page = opened(sample.url)
+    sent: list[str] = []
     for each in PAGES:
         if "{" in each.path or each.is_part or not each.media_type.startswith("text/html"):
             continue
@@ -159,6 +160,8 @@ def test_every_form_can_be_sent_as_it_is(sample: Dashboard, opened: Callable[...
             button.click()
             expect(page.get_by_role("alert")).to_have_count(0)
             assert page.url.startswith(f"{sample.url}{each.path}?"), each.path
+            sent.append(each.path)
+    assert {"/", "/why", "/explore", "/users", "/tenants", "/runs", "/calls"} <= {*sent}
 
 
 def test_a_typed_start_replaces_the_month(sample: Dashboard, opened: Callable[..., Page]) -> None:

@@ -9,6 +9,7 @@ from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.queries import explain
 from tokenledger_exporter.queries.lists.calls import call_steps, neighbors_steps
+from tokenledger_exporter.web.frame import current_frame
 from tokenledger_exporter.web.pages.listing import CSV, csv_of, view_of
 from tokenledger_exporter.web.pages.page import Page
 from tokenledger_exporter.web.pages.template import html
@@ -83,7 +84,7 @@ def _call(connection: Connection, values: dict[str, Any]) -> str:
         counts=_counts(call),
         neighbors=neighbors if len(neighbors) > 1 else [],
         day=_DAY,
-        trace_url=_trace_url(values["trace_url"], call["trace_id"]),
+        trace_url=_trace_url(current_frame().trace_url, call["trace_id"]),
         statements=statements,
         files=(f"/csv/calls/{event_id}", f"/api/v1/events/{event_id}/explain"),
     )

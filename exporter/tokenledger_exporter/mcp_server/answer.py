@@ -13,7 +13,7 @@ from datetime import timezone
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tokenledger_exporter.errors import InvalidRequestError
-from tokenledger_exporter.plain_text import visible
+from tokenledger_exporter.plain_text import visible, visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,7 +98,7 @@ def _document(
         "truncated": {"shown": len(entries), "narrow": answer.narrow} if is_cut else None,
         "data_note": DATA_NOTE,
         "data": shown(data),
-        "sql": [_lines(statement) for statement in statements],
+        "sql": [visible_lines(statement) for statement in statements],
     }
 
 
@@ -123,8 +123,3 @@ def shown(value: object) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(value, list | tuple):
         return [shown(inner) for inner in cast("Sequence[object]", value)]
     return value
-
-
-def _lines(statement: str) -> str:
-    """SQL keeps its line breaks; its values may hold other control characters."""
-    return "\n".join(map(visible, statement.split("\n")))

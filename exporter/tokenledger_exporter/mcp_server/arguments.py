@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta, timezone
+from datetime import timezone
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tokenledger_exporter.db.dimensions import BUCKETS, dimension_names, group, narrowed
-from tokenledger_exporter.domain.time_expressions import FORMS, parse_end, parse_moment
+from tokenledger_exporter.domain.time_expressions import FORMS, parse_end, parse_moment, until_now
 from tokenledger_exporter.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -148,10 +148,8 @@ def period_of(values: Mapping[str, Any]) -> tuple[datetime, datetime]:
         ArgumentError: a time has no known form, or the period is empty.
     """
     start = _moment("since", values["since"])
-    until = _moment("until", values["until"])
-    if values["until"].strip().lower() == "now":
-        # The clocks of the app and of this machine may differ; include the latest calls.
-        until += timedelta(minutes=1)
+    is_now = values["until"].strip().lower() == "now"
+    until = until_now() if is_now else _moment("until", values["until"])
     if start >= until:
         raise ArgumentError(
             "since", f"{start.isoformat()} is not before the end {until.isoformat()}"

@@ -12,26 +12,13 @@ FROM {calls} {where}
 {grouping}
 
 -- name: latency
--- Milliseconds until the end of a call.
+-- Milliseconds until the end of a call, or until the first token of a stream.
 SELECT
     {labels} {level} AS level,
     count(*) AS calls,
-    count(duration_ms) AS measured,
-    avg(duration_ms) AS average,
-    percentile_cont(ARRAY[0.5, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ms) AS percentiles,
-    {states}
-FROM {calls} {where}
-{grouping}
-
--- name: first_token
--- Milliseconds until the first token of a stream.
-SELECT
-    {labels} {level} AS level,
-    count(*) AS calls,
-    count(time_to_first_token_ms) AS measured,
-    avg(time_to_first_token_ms) AS average,
-    percentile_cont(ARRAY[0.5, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY time_to_first_token_ms)
-        AS percentiles,
+    count({milliseconds}) AS measured,
+    avg({milliseconds}) AS average,
+    percentile_cont(ARRAY[0.5, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY {milliseconds}) AS percentiles,
     {states}
 FROM {calls} {where}
 {grouping}

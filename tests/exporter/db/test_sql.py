@@ -104,6 +104,7 @@ def measure_braces(of: str) -> dict[str, str]:
         **query_braces(of),
         "level": "GROUPING(provider)",
         "order": "count(*) DESC",
+        "milliseconds": "duration_ms",
         "grouping": part("measures", "grouping"),
     }
 

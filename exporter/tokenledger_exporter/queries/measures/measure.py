@@ -34,6 +34,10 @@ _SQL: Final = statements("measures")
 
 _PERCENTILES: Final = ("p50_ms", "p90_ms", "p95_ms", "p99_ms")
 _LATENCY: Final = ("measured", "average_ms", *_PERCENTILES)
+_MEASURED_COLUMNS: Final = {
+    "latency": "duration_ms",
+    "first_token": "time_to_first_token_ms",
+}
 _TOKENS: Final = (
     "input_tokens",
     "cached_tokens",
@@ -58,8 +62,8 @@ MEASURES: Final = tuple(COLUMNS)
 _ORDERS: Final[Mapping[str, LiteralString]] = {
     "tokens": "sum(input_tokens) + sum(output_tokens)",
     "errors": "errors",
-    "latency": "count(duration_ms)",
-    "first_token": "count(time_to_first_token_ms)",
+    "latency": "measured",
+    "first_token": "measured",
     "cache": "sum(cached_tokens)",
 }
 
@@ -141,7 +145,11 @@ def _statement(request: ReportRequest, by: tuple[str, ...], measure: str) -> Sta
         "limit": request.limit + 1,
         **conditions,
     }
-    query = sql.SQL(_SQL[measure]).format(**braces)
+    name = measure
+    if measure in _MEASURED_COLUMNS:
+        name = "latency"
+        braces["milliseconds"] = sql.Identifier(_MEASURED_COLUMNS[measure])
+    query = sql.SQL(_SQL[name]).format(**braces)
     return Statement(query, values, caches_plan=source.is_rolled_up)
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.db.dimensions import UTC, zone_of
+from tokenledger_exporter.domain.preceding import preceding_period
 from tokenledger_exporter.domain.time_expressions import days_before, parse_month, until_now
 from tokenledger_exporter.pricing.price_row import MONEY
 from tokenledger_exporter.queries.report import ReportRequest, report_steps
@@ -62,8 +63,7 @@ def month_to_date_steps(where: Where | None = None, zone: str = UTC) -> Steps[Mo
     zone_info = zone_of(zone)
     now = until_now()
     start, end = parse_month("this", zone=zone_info)
-    before_start, _ = parse_month("last", zone=zone_info)
-    same_time = min(before_start + (now - start), start)
+    before_start, same_time = preceding_period(start, end, zone_info)
 
     def request(since: datetime, until: datetime, *by: str) -> ReportRequest:
         return ReportRequest(by, since, until, where=where, zone=zone)

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tokenledger_exporter.demo.sample_ledger import fill_sample_ledger
 from tokenledger_exporter.embedded.postgres import temporary_postgres
 from tokenledger_exporter.maintenance.install import migrate
 
@@ -76,6 +77,20 @@ def migrated_template(postgres_server: str) -> str:
 def database_url(postgres_server: str, migrated_template: str) -> Generator[str]:
     """A migrated ledger for one test."""
     yield from _database(postgres_server, migrated_template)
+
+
+@pytest.fixture(scope="session")
+def sample_template(postgres_server: str, migrated_template: str) -> str:
+    """Name of a database with 35 days of the sample ledger, copied for each test."""
+    name = "sample_template"
+    fill_sample_ledger(_create(postgres_server, name, migrated_template), days=35)
+    return name
+
+
+@pytest.fixture
+def sample_copy(postgres_server: str, sample_template: str) -> Generator[str]:
+    """The sample ledger for one test."""
+    yield from _database(postgres_server, sample_template)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tokenledger_exporter.db.database_url import libpq_url
 from tokenledger_exporter.doctor import database_setup
 from tokenledger_exporter.doctor.check import FAIL, OK, WARN, Check
 from tokenledger_exporter.plain_text import counted
-from tokenledger_exporter.queries.report import OLD_PRICES
+from tokenledger_exporter.queries.live import ledger_state
 from tokenledger_exporter.sql import statements
 
 if TYPE_CHECKING:
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from tokenledger_exporter.queries.live.ledger_state import Finding
+
 
 _SQL: Final = statements("doctor")
 _QUERIES: Final = statements("queries")
-_ROLLUPS: Final = statements("rollups_refresh")
-_MAX_LAG: Final = timedelta(minutes=5)
+_WEEK: Final = timedelta(days=7)
 _LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "::1")
 _EXTENSIONS: Final = {"citus": "Citus", "timescaledb": "TimescaleDB"}
 
@@ -46,7 +47,7 @@ def check_ledger(connection: psycopg.Connection[Any], database_url: str) -> Iter
         return
     yield Check("schema", OK, status.sentence)
     yield from database_setup.check_database(connection)
-    yield _prices(connection)
+    yield _as_check("prices", ledger_state.check_prices(connection))
     for name, check in (
         ("losses", _losses),
         ("deduplication", _deduplication),
@@ -108,16 +109,8 @@ def _engine(connection: psycopg.Connection[Any]) -> Check:
     )
 
 
-def _prices(connection: psycopg.Connection[Any]) -> Check:
-    row = connection.execute(_QUERIES["price_age"]).fetchone()
-    remedy = "upgrade genai-prices and run 'tokenledger prices update'"
-    if not row or row[0] is None:
-        return Check("prices", FAIL, "the price book is empty: every call is unpriced", remedy)
-    age = datetime.now(timezone.utc).date() - row[0]
-    detail = f"prices were last checked on {row[0]}, {age.days} days ago"
-    return (
-        Check("prices", OK, detail) if age <= OLD_PRICES else Check("prices", WARN, detail, remedy)
-    )
+def _as_check(name: str, finding: Finding) -> Check:
+    return Check(name, finding.state, finding.detail, finding.remedy)
 
 
 def _losses(connection: psycopg.Connection[Any]) -> Check:
@@ -154,37 +147,15 @@ def _were_lost(number: int, noun: str, plural: str = "") -> str:
     return f"{counted(number, noun, plural)} {'was' if number == 1 else 'were'} lost"
 
 
-def _minutes(duration: timedelta) -> str:
-    return counted(int(duration.total_seconds()) // 60, "minute")
-
-
 def _deduplication(connection: psycopg.Connection[Any]) -> Check:
-    oldest, suspected = connection.execute(_SQL["settling"]).fetchone() or (None, 0)
-    if oldest is not None and oldest > _MAX_LAG:
-        return Check(
-            "deduplication",
-            WARN,
-            f"rows have waited {_minutes(oldest)} to be checked for duplicates",
-            "run 'tokenledger keep' from cron, as a user who may UPDATE and DELETE",
-        )
-    if suspected:
-        return Check(
-            "deduplication",
-            OK,
-            f"up to date; {suspected} response ids of the last week have rows that differ in time "
-            "or counts, see token_ledger_suspected_duplicates",
-        )
-    return Check("deduplication", OK, "up to date")
+    waiting = ledger_state.check_duplicates(connection)
+    if waiting.state != OK:
+        return _as_check("deduplication", waiting)
+    now = datetime.now(timezone.utc)
+    suspects = ledger_state.check_suspects(connection, now - _WEEK, now)
+    see = f"; see {suspects.remedy.removeprefix('see ')}" if suspects.remedy else ""
+    return Check("deduplication", OK, f"up to date; {suspects.detail}{see}")
 
 
 def _rollups(connection: psycopg.Connection[Any]) -> Check:
-    """Warn if roll-ups lag: reports stay exact but get slower."""
-    [(lag,)] = connection.execute(_ROLLUPS["lag"]).fetchall()
-    if lag is not None and lag > _MAX_LAG:
-        return Check(
-            "roll-ups",
-            WARN,
-            f"roll-ups are {_minutes(lag)} old: reports are exact but slow",
-            "run 'tokenledger keep --every 2' as the tables' owner or with the keeper role",
-        )
-    return Check("roll-ups", OK, "up to date except for the last minutes")
+    return _as_check("roll-ups", ledger_state.check_sums(connection))

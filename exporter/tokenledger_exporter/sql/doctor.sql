@@ -96,22 +96,6 @@ SELECT cost_usd, cost_status FROM token_ledger_events WHERE trace_id = %(trace_i
 -- Deletes the probe call.
 DELETE FROM token_ledger_events WHERE trace_id = %(trace_id)s
 
--- name: settling
--- How long the oldest dirty minute has waited for a keeper, and how many response ids of the last week
--- more than one row has.
-SELECT
-    (SELECT date_trunc('second', now() - min(recorded_at)) FROM token_ledger_dirty_minutes),
-    (
-        SELECT count(*)
-        FROM (
-            SELECT response_id
-            FROM token_ledger_events
-            WHERE response_id <> '' AND timestamp >= now() - interval '7 days'
-            GROUP BY response_id
-            HAVING count(*) > 1
-        ) AS shared_ids
-    )
-
 -- name: engine
 -- The server's version, and which known extensions change how it plans.
 SELECT version(), extname::text

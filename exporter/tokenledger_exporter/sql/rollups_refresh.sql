@@ -411,10 +411,6 @@ ORDER BY bucket
 DELETE FROM token_ledger_rollup_slices
 WHERE bucket >= %(since)s AND bucket < %(until)s
 
--- name: lag
--- How long the oldest dirty slice has waited.
-SELECT now() - min(recorded_at) AS waited FROM token_ledger_rollup_dirty_slices
-
 -- name: may_refresh
 -- Whether this user may refresh the roll-ups.
 SELECT bool_and(has_table_privilege(name, privilege)) AS may

@@ -93,7 +93,7 @@ def read_state(connection: psycopg.Connection[Any]) -> LedgerState:
     findings = [
         schema,
         _newest(newest["newest_at"], asked_at),
-        _prices(connection),
+        check_prices(connection),
         _allowed(connection, "Duplicates", "waiting_minutes", {}, _waiting),
         _allowed(connection, "Sums", "waiting_slices", {}, _sums),
         _allowed(connection, "Quarantine", "quarantined", {}, _quarantined),
@@ -158,17 +158,33 @@ def _newest(newest_at: datetime | None, asked_at: datetime) -> Finding:
     return Finding(name, WARN, f"{detail}, more than a day ago", remedy)
 
 
-def _prices(connection: psycopg.Connection[Any]) -> Finding:
+def check_prices(connection: psycopg.Connection[Any]) -> Finding:
+    """Whether the price book was checked lately."""
     name, remedy = "Prices", "upgrade genai-prices and run 'tokenledger prices update'"
     show(connection, _QUERIES["price_age"], {})
     row = connection.execute(_QUERIES["price_age"]).fetchone()
     if row is None or row[0] is None:
         return Finding(name, FAIL, "the price book is empty: every call is unpriced", remedy)
     age = datetime.now(timezone.utc).date() - row[0]
-    detail = f"they were last checked on {row[0]}"
-    if age <= OLD_PRICES:
-        return Finding(name, OK, detail)
-    return Finding(name, WARN, f"{detail}, {age.days:,} days ago", remedy)
+    detail = f"prices were last checked on {row[0]}, {counted(age.days, 'day')} ago"
+    return Finding(name, OK, detail) if age <= OLD_PRICES else Finding(name, WARN, detail, remedy)
+
+
+def check_duplicates(connection: psycopg.Connection[Any]) -> Finding:
+    """Whether calls wait to be checked for duplicates; needs the rights of a keeper."""
+    return _waiting(_rows(connection, "waiting_minutes"))
+
+
+def check_sums(connection: psycopg.Connection[Any]) -> Finding:
+    """Whether the roll-ups are up to date; needs the rights of a keeper."""
+    return _sums(_rows(connection, "waiting_slices"))
+
+
+def check_suspects(
+    connection: psycopg.Connection[Any], since: datetime, until: datetime
+) -> Finding:
+    """Whether a response id of a period is in several rows."""
+    return _suspects(_rows(connection, "suspects", {"since": since, "until": until}))
 
 
 def _waiting(rows: Rows) -> Finding:
@@ -257,12 +273,12 @@ def _conflicts(rows: Rows) -> Finding:
 def _suspects(rows: Rows) -> Finding:
     name, [row] = "Suspected duplicates", rows
     if not row["response_ids"]:
-        return Finding(name, OK, "no response id of the last day is in two rows")
+        return Finding(name, OK, "no response id is in two rows")
     return Finding(
         name,
         OK,
-        f"{counted(row['response_ids'], 'response id')} of the last day are in several rows, which "
-        "differ in time or counts",
+        f"{counted(row['response_ids'], 'response id')} with several rows, which differ in time or "
+        "counts",
         "see token_ledger_suspected_duplicates",
     )
 

@@ -10,7 +10,6 @@ import pytest
 from playwright.sync_api import Error, sync_playwright
 
 from support.dashboard import Dashboard
-from tokenledger_exporter.demo.sample_ledger import fill_sample_ledger
 from tokenledger_exporter.web.options import DashboardOptions
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ ARGUMENTS = [
     *("--disable-background-networking", "--disable-component-update"),
 ]
 WIDE, PHONE = (1280, 900), (390, 844)
-SAMPLE_DAYS = 35
 
 
 # Playwright runs an event loop, which tests of asyncio in the same process must not find.
@@ -41,10 +39,9 @@ def browser() -> Generator[Browser]:
 
 
 @pytest.fixture
-def sample(database_url: str) -> Generator[Dashboard]:
+def sample(sample_copy: str) -> Generator[Dashboard]:
     """A dashboard of the sample ledger."""
-    fill_sample_ledger(database_url, days=SAMPLE_DAYS)
-    with Dashboard(DashboardOptions(database_url=database_url)) as dashboard:
+    with Dashboard(DashboardOptions(database_url=sample_copy)) as dashboard:
         yield dashboard
 
 

@@ -35,7 +35,7 @@ OBSERVE = """
 
 
 def test_a_total_leads_to_its_call_and_the_call_to_its_arithmetic(
-    sample: Dashboard, database_url: str, opened: Callable[..., Page]
+    sample: Dashboard, sample_copy: str, opened: Callable[..., Page]
 ) -> None:
     page = opened(sample.url)
     page.locator("[aria-busy]").last.scroll_into_view_if_needed()
@@ -47,7 +47,7 @@ def test_a_total_leads_to_its_call_and_the_call_to_its_arithmetic(
     expect(page.get_by_role("heading", level=1)).to_contain_text("Call")
     event_id = page.url.rpartition("/")[2].partition("?")[0]
     [(cost,)] = ask(
-        database_url, f"SELECT cost_usd FROM token_ledger_events WHERE event_id = '{event_id}'"
+        sample_copy, f"SELECT cost_usd FROM token_ledger_events WHERE event_id = '{event_id}'"
     )
     values = [data.get_attribute("value") for data in page.locator("tfoot data").all()]
     assert Decimal(values[0] or 0) == cost
@@ -127,11 +127,11 @@ def test_the_first_page_transfers_little(sample: Dashboard, opened: Callable[...
 
 
 def test_without_the_database_no_figure_is_shown_and_they_come_back(
-    sample: Dashboard, database_url: str, opened: Callable[..., Page]
+    sample: Dashboard, sample_copy: str, opened: Callable[..., Page]
 ) -> None:
     page = opened(sample.url)
     expect(page.locator(".figure").first).to_contain_text("$")
-    server, _, name = database_url.rpartition("/")
+    server, _, name = sample_copy.rpartition("/")
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
         try:

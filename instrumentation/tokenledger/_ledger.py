@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from decimal import Decimal
 
     from opentelemetry.trace import TracerProvider
     from opentelemetry.util.types import AttributeValue
 
+    from tokenledger_semconv.budgets import BudgetGuard
     from tokenledger_semconv.settings import Settings
 
 ENTRY_POINT_GROUP: Final = "tokenledger_ledger"
@@ -57,6 +58,16 @@ class Ledger(Protocol):
 
         Returns:
             `None` if the call has no price or reported no usage.
+        """
+        ...
+
+    def enforce_budgets(self, changed: Callable[[BudgetGuard | None], None]) -> None:
+        """Report the budgets that may refuse calls, from now on.
+
+        Args:
+            changed: called from any thread with a guard whenever such budgets come into force, and
+                with `None` when there are none. It replaces the function of an earlier call, and is
+                called at once if budgets are in force already.
         """
         ...
 

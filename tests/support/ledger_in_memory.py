@@ -23,7 +23,7 @@ from tokenledger_exporter.recorder.encode import encode_span
 from tokenledger_exporter.spool.codec import FORMAT_VERSION, decode_record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from decimal import Decimal
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from tokenledger_exporter.domain.span_record import SpanRecord
+    from tokenledger_semconv.budgets import BudgetGuard
     from tokenledger_semconv.settings import Settings
 
 __all__ = ["LedgerInMemory", "LedgerRow", "ledger_name", "row_of", "rows_of", "stored_record"]
@@ -57,6 +58,7 @@ class LedgerInMemory:
         self.spans: list[ReadableSpan] = []
         self.attached: list[AnyTracerProvider] = []
         self.shutdowns = 0
+        self.budgets_changed: Callable[[BudgetGuard | None], None] | None = None
         self._provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
         self._provider.add_span_processor(_OnlyOurs(self.spans))
 
@@ -86,6 +88,9 @@ class LedgerInMemory:
             header=SpoolHeader(format_version=FORMAT_VERSION, ledger=""),
             prices_of=lambda _provider: package_prices(),
         )
+
+    def enforce_budgets(self, changed: Callable[[BudgetGuard | None], None]) -> None:
+        self.budgets_changed = changed
 
     def health(self) -> dict[str, object]:
         return {"waiting": 0}

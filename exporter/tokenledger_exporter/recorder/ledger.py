@@ -41,7 +41,7 @@ from tokenledger_semconv import attributes, dimensions
 from tokenledger_semconv.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from decimal import Decimal
 
     from opentelemetry.sdk.resources import Resource
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from tokenledger_exporter.pricing.book import PriceBook
+    from tokenledger_semconv.budgets import BudgetGuard
     from tokenledger_semconv.settings import Settings
 
 _COMMIT_SECONDS: Final = 5.0
@@ -88,6 +89,7 @@ class PostgresLedger:
             settings.database_url, self.folder, self._spool, self._drainer
         )
         self._stopped = False
+        self._budgets_changed: Callable[[BudgetGuard | None], None] | None = None
         # Created now: at interpreter exit the SDK cannot create one, and calls would be lost.
         self._private: Final = PrivateProvider(resource)
         self._private.add_span_processor(LedgerProcessor(self))
@@ -175,6 +177,10 @@ class PostgresLedger:
 
     def _known_prices(self, provider: str) -> PriceBook:
         return self._drainer.known_prices.get(provider) or package_prices()
+
+    def enforce_budgets(self, changed: Callable[[BudgetGuard | None], None]) -> None:
+        """Call a function whenever budgets that may refuse calls change; none do so far."""
+        self._budgets_changed = changed
 
     def health(self) -> dict[str, object]:
         """Counts of waiting, committed and lost calls, and the last error as a sentence."""

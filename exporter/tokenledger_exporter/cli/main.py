@@ -25,6 +25,7 @@ from tokenledger_exporter.cli.commands import (
 from tokenledger_exporter.cli.commands.answers import mcp, why
 from tokenledger_exporter.cli.commands.live import runs, statusline, tail, top
 from tokenledger_exporter.cli.commands.setup import completion, init
+from tokenledger_exporter.cli.commands.spending import budget
 from tokenledger_exporter.cli.group import without_password
 
 
@@ -38,6 +39,7 @@ def main() -> None:
 
 
 _MODULES = (
+    budget,
     calls,
     completion,
     dashboard,

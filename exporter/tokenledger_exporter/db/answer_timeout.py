@@ -7,7 +7,7 @@ this timeout the ledger would wait forever.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import psycopg
 from psycopg.waiting import Ready
@@ -25,14 +25,19 @@ _Answer = TypeVar("_Answer")
 
 
 class TimedConnection(psycopg.Connection[Any]):
-    """Raises `OperationalError` after `ANSWER_SECONDS` without data from the server."""
+    """Raises `OperationalError` without data from the server for `answer_seconds`.
+
+    If that is `None`, it is `ANSWER_SECONDS`.
+    """
+
+    answer_seconds: ClassVar[float | None] = None
 
     @override
     def wait(self, gen: PQGen[_Answer], *limits: Any, **named: Any) -> _Answer:
-        return super().wait(_bounded(gen), *limits, **named)
+        return super().wait(_bounded(gen, self.answer_seconds or ANSWER_SECONDS), *limits, **named)
 
 
-def _bounded(gen: PQGen[_Answer]) -> Generator[Any, Any, _Answer]:
+def _bounded(gen: PQGen[_Answer], answer_seconds: float) -> Generator[Any, Any, _Answer]:
     """The same waits with a timeout; psycopg reports `Ready.NONE` every 0.2 s without data."""
     last_data_at = time.monotonic()
     try:
@@ -41,7 +46,7 @@ def _bounded(gen: PQGen[_Answer]) -> Generator[Any, Any, _Answer]:
             ready = yield wait_for
             if ready != Ready.NONE:
                 last_data_at = time.monotonic()
-            elif time.monotonic() - last_data_at > ANSWER_SECONDS:
+            elif time.monotonic() - last_data_at > answer_seconds:
                 gen.close()
                 raise psycopg.OperationalError("no answer in time")
             wait_for = gen.send(ready)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("purge")
 _JSON_TABLES: Final = ("duplicates", "conflicts", "rejected")
+_COUNTED: Final = ("events", *_JSON_TABLES, "repricings", "views", "budgets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class ErasureResult:
     Args:
         repricings: reasons of repricings that contained the id.
         views: entries of the log of views.
+        budgets: budgets, and their accounts and refusals.
         remains: places that still contain the id -> rows; it is not a user's id there.
     """
 
@@ -60,6 +62,7 @@ class ErasureResult:
     rejected: int
     repricings: int = 0
     views: int = 0
+    budgets: int = 0
     remains: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
@@ -80,7 +83,7 @@ def erase(database_url: str, user: str) -> ErasureResult:
         refresh.lock(connection)
         ids = {"ids": bytea_array(map(id_bytes, spellings))}
         [(pseudonym,)] = connection.execute(_SQL["add_erasure"], ids).fetchall()
-        counts: dict[str, int] = dict.fromkeys(("events", *_JSON_TABLES, "repricings", "views"), 0)
+        counts: dict[str, int] = dict.fromkeys(_COUNTED, 0)
         for spelling in spellings:
             _replace(connection, spelling, pseudonym, counts)
         log_action(connection, "erase", counts, {"user": ""})
@@ -136,6 +139,8 @@ def _replace(
     counts["repricings"] += connection.execute(_SQL["erase_reasons"], word).rowcount
     [(views,)] = connection.execute(_SQL["erase_views"], values).fetchall()
     counts["views"] += views
+    [(budgets,)] = connection.execute(_SQL["erase_budgets"], values).fetchall()
+    counts["budgets"] += budgets
     # Sums of dropped months cannot be computed from calls again.
     refresh.rename_user(connection, user, pseudonym)
 

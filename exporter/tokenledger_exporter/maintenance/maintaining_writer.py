@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.store.batch import WriteResult
+    from tokenledger_exporter.store.budget_charges import Reservations
 
 _ROLLUP_SECONDS: Final = 2.0
 
@@ -24,8 +25,14 @@ class MaintainingWriter(BatchWriter):
     An app that runs without the maintenance command keeps its own ledger right this way.
     """
 
-    def __init__(self, database_url: str, *, waits_for_lock: bool = False) -> None:
-        super().__init__(database_url, waits_for_lock=waits_for_lock)
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        waits_for_lock: bool = False,
+        reservations: Reservations | None = None,
+    ) -> None:
+        super().__init__(database_url, waits_for_lock=waits_for_lock, reservations=reservations)
         self._needs_deduplication = False
         self._needs_refresh = False
         self._refreshed_at = 0.0

@@ -1,4 +1,4 @@
-"""Maintenance of one ledger: partitions, deduplication, roll-ups and retention, in rounds.
+"""Maintenance of one ledger: partitions, deduplication, roll-ups, budgets and retention.
 
 `tokenledger keep` runs one round or many, and `tokenledger serve` runs them in a thread. It is safe
 to run several at once: each step is done by the process that gets its lock first.
@@ -21,6 +21,7 @@ from tokenledger_exporter.maintenance.deduplicate import (
 )
 from tokenledger_exporter.maintenance.retention import may_run, run_retention
 from tokenledger_exporter.rollups.refresh import RefreshResult, may_refresh, refresh
+from tokenledger_exporter.store.budget_recount import Recount, may_recount, recount_due
 from tokenledger_exporter.store.partitions import make_months_ahead
 
 if TYPE_CHECKING:
@@ -56,12 +57,14 @@ class Round:
     Args:
         deduplicated: rows that were compared with other reports of their calls.
         rolled_up: sums that were recomputed.
+        recounted: budgets that were compared with their calls.
         months: months that retention dropped.
         troubles: what could not be done and is tried again in a later round, a sentence each.
     """
 
     deduplicated: DeduplicationResult = field(default_factory=DeduplicationResult)
     rolled_up: RefreshResult = field(default_factory=RefreshResult)
+    recounted: Recount = field(default_factory=Recount)
     months: list[Month] = field(default_factory=list["Month"])
     troubles: list[str] = field(default_factory=list[str])
 
@@ -111,11 +114,15 @@ class MaintenanceRunner:
                 # Each portion is a transaction of its own, so that writers wait for one at most.
                 done.deduplicated = deduplicate_marked(connection)
             may_refresh_rollups = may_refresh(connection)
+            may_recount_budgets = may_recount(connection)
             connection.commit()
             if may_refresh_rollups:
                 done.rolled_up = refresh(connection, build=build_past)
             elif not self._is_optional:
                 done.troubles.append(_MAY_NOT_REFRESH)
+            if may_recount_budgets:
+                # After the duplicates are removed, which count in no budget.
+                done.recounted = recount_due(connection)
         for subject, skipped in (
             ("calls of minute", done.deduplicated.skipped),
             ("sums of", done.rolled_up.skipped),

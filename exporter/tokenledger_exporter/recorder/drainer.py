@@ -10,7 +10,6 @@ import contextlib
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -23,6 +22,7 @@ from tokenledger_exporter.plain_text import visible
 from tokenledger_exporter.pricing.book import PriceBook, plain_usd
 from tokenledger_exporter.rating.build_rows import build_rows, unmeasured
 from tokenledger_exporter.recorder.circuit_breaker import CircuitBreaker
+from tokenledger_exporter.recorder.drain_state import DrainState
 from tokenledger_exporter.recorder.second_reports import SecondReports
 from tokenledger_exporter.spool.codec import decode_record
 from tokenledger_exporter.spool.open_calls import is_start
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import SpoolHeader
     from tokenledger_exporter.maintenance.maintaining_writer import MaintainingWriter
+    from tokenledger_exporter.recorder.budgets.guard import LeaseGuard
     from tokenledger_exporter.spool.spool import Spool
     from tokenledger_exporter.spool.stats import Batch
     from tokenledger_semconv.settings import Settings
@@ -45,36 +46,7 @@ _ROWS_BETWEEN_PAUSES: Final = 8
 _PAUSE_SECONDS: Final = 20e-6
 _MAX_BOOKS: Final = 256
 _MAX_REFUSALS: Final = 7
-
-
-@dataclass(slots=True)
-class DrainState:
-    """What the drainer has done so far, for `health`.
-
-    Args:
-        committed_rows: rows in the ledger.
-        failures: attempts that failed.
-        last_error: why the last attempt failed; "" if it succeeded.
-        last_commit_at: when rows were committed last.
-        unreadable: records that are not a valid span; they are quarantined in the ledger.
-        rejected: rows that the ledger refused; they are quarantined too.
-        dropped: spans that are not a call of their own, such as an agent's or a tool's.
-        dropped_example: a description of the last of those.
-    """
-
-    committed_rows: int = 0
-    failures: int = 0
-    last_error: str = ""
-    last_commit_at: datetime | None = None
-    unreadable: int = 0
-    rejected: int = 0
-    dropped: int = 0
-    dropped_example: str = ""
-
-    @property
-    def quarantined(self) -> int:
-        """Calls of this process in `token_ledger_rejected`, with their reasons."""
-        return self.unreadable + self.rejected
+_FOREVER: Final = 1e6
 
 
 class Drainer:
@@ -92,12 +64,14 @@ class Drainer:
         spool: Spool,
         writer: MaintainingWriter,
         settings: Settings,
+        guard: LeaseGuard,
     ) -> None:
         self.state: Final = DrainState()
         self.known_prices: Final[dict[str, PriceBook]] = {}
         self._spool: Final = spool
         self._writer: Final = writer
         self._settings: Final = settings
+        self._guard: Final = guard
         self._batch_size: Final = settings.batch_size
         self._second_reports: Final = SecondReports()
         self._refusals = 0
@@ -127,6 +101,13 @@ class Drainer:
     def is_pausing(self) -> bool:
         """Whether the last attempt failed or hangs, so that other calls do not wait for it."""
         return self.breaker.failures > 0 or self._attempt_overdue
+
+    def start(self) -> None:
+        """Start the thread, or wake it, so that it checks the budgets now."""
+        if self._thread is None:
+            self._start()
+        else:
+            self._request()
 
     def drain_now(self, timeout_seconds: float) -> int:
         """Request one attempt and wait for its end; returns the rows committed meanwhile."""
@@ -191,12 +172,17 @@ class Drainer:
             return self._last_request
 
     def _run(self) -> None:
+        due_at = time.monotonic() + self._pause
         while True:
+            if self._guard.seconds_to_check == 0 and not self.breaker.failures:
+                self._check_budgets()
             with self._wake:
-                self._wake.wait_for(
+                is_requested = self._wake.wait_for(
                     lambda: self._last_request > self._finished_request,
-                    self.breaker.pause_seconds or self._settings.flush_interval_seconds,
+                    min(self._guard.seconds_to_check or _FOREVER, due_at - time.monotonic()),
                 )
+                if not is_requested and time.monotonic() < due_at:
+                    continue
                 self._full_batch_noticed = False
                 request, last = self._last_request, self._stopping
                 is_awaited, self._has_waiter = self._has_waiter or last, False
@@ -206,8 +192,29 @@ class Drainer:
                 self._attempt_overdue = False
                 self._wake.notify_all()
             if last:
+                self._give_back_leases()
                 self._writer.close()
                 return
+            due_at = time.monotonic() + self._pause
+
+    @property
+    def _pause(self) -> float:
+        return self.breaker.pause_seconds or self._settings.flush_interval_seconds
+
+    def _check_budgets(self) -> None:
+        """Look for changed budgets. A failure is reported by the next write, which fails too."""
+        try:
+            self._guard.check(self._writer, has_waiting=bool(self._spool.waiting))
+        except LedgerError:
+            self._guard.note_failed_check()
+        except Exception as error:  # noqa: BLE001 - the thread must survive
+            self._note_failure(f"unexpected {type(error).__name__} while checking budgets")
+
+    def _give_back_leases(self) -> None:
+        try:
+            self._guard.close(self._writer)
+        except Exception as error:  # noqa: BLE001 - the process is exiting; its leases expire
+            self._note_failure(f"{type(error).__name__} while giving back what budgets had leased")
 
     def _attempt(self, *, is_awaited: bool, last: bool) -> None:
         """Write all waiting records, of this process and of dead ones. Never raises.
@@ -249,7 +256,8 @@ class Drainer:
     def _recover(self, *, is_awaited: bool) -> None:
         if not is_awaited and time.monotonic() < self._next_recovery:
             return
-        for batch in self._spool.recovered_batches(self._batch_size):
+        recovered = self._writer.release_reservations
+        for batch in self._spool.recovered_batches(self._batch_size, recovered):
             self._write(batch, own=False)
         self._next_recovery = time.monotonic() + _RECOVER_SECONDS
 

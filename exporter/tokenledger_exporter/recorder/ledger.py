@@ -22,6 +22,7 @@ from tokenledger_exporter.installed import PROCESS
 from tokenledger_exporter.log import fail, warn
 from tokenledger_exporter.maintenance.maintaining_writer import MaintainingWriter
 from tokenledger_exporter.rating.live_price import price_of
+from tokenledger_exporter.recorder.budgets.guard import LeaseGuard
 from tokenledger_exporter.recorder.drainer import Drainer, package_prices
 from tokenledger_exporter.recorder.greenlets import REMEDY, warning
 from tokenledger_exporter.recorder.health import HealthMonitor, register_metrics
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from tokenledger_semconv.settings import Settings
 
 _COMMIT_SECONDS: Final = 5.0
+_COMMIT_AT_LIMIT_SECONDS: Final = 2.0
 
 
 class PostgresLedger:
@@ -82,8 +84,9 @@ class PostgresLedger:
         self.folder: Final = spool_folder(settings.spool_dir, identity)
         self._header: Final = header
         self._spool: Final = Spool(self.folder, header, settings.buffer_size)
-        self._writer: Final = MaintainingWriter(settings.database_url)
-        self._drainer: Final = Drainer(self._spool, self._writer, settings)
+        self._guard: Final = self._make_guard(settings.database_url, resource)
+        self._writer: Final = MaintainingWriter(settings.database_url, reservations=self._guard)
+        self._drainer: Final = Drainer(self._spool, self._writer, settings, self._guard)
         self._fsync_thread: Final = FsyncThread(self._spool.sync)
         self.monitor: Final = HealthMonitor(
             settings.database_url, self.folder, self._spool, self._drainer
@@ -175,12 +178,28 @@ class PostgresLedger:
             attributes, start_ns, failed=failed, header=self._header, prices_of=self._known_prices
         )
 
+    def _make_guard(self, database_url: str, resource: Resource | None) -> LeaseGuard:
+        known: Mapping[str, object] = resource.attributes if resource else {}
+        return LeaseGuard(
+            database_url=database_url,
+            app_name=self._header.app_name,
+            holder=lambda: self._spool.writer,
+            of_process={
+                "app": self._header.app_name,
+                "environment": self._header.environment,
+                "release": str(known.get(attributes.SERVICE_VERSION, "")),
+            },
+            header=self._header,
+            start=lambda: self._drainer.start(),  # noqa: PLW0108 - it does not exist yet
+            commit=lambda: self.flush(_COMMIT_AT_LIMIT_SECONDS),
+        )
+
     def _known_prices(self, provider: str) -> PriceBook:
         return self._drainer.known_prices.get(provider) or package_prices()
 
     def enforce_budgets(self, changed: Callable[[BudgetGuard | None], None]) -> None:
-        """Call a function whenever budgets that may refuse calls change; none do so far."""
-        self._budgets_changed = changed
+        """Call a function now, and whenever there are budgets that may refuse calls, or no more."""
+        self._guard.enforce(changed)
 
     def health(self) -> dict[str, object]:
         """Counts of waiting, committed and lost calls, and the last error as a sentence."""
@@ -200,6 +219,7 @@ class PostgresLedger:
         self._spool.after_fork()
         self._writer.after_fork()
         self._drainer.after_fork()
+        self._guard.after_fork()
         self._fsync_thread.after_fork()
 
     def _successor(self) -> PostgresLedger | None:

@@ -43,9 +43,21 @@ def writer_of(path: Path) -> str:
 
 
 def recovered_batches(
-    folder: Path, own_writer: str, state: SpoolStats, limit: int
+    folder: Path,
+    own_writer: str,
+    state: SpoolStats,
+    limit: int,
+    recovered: Callable[[str], object],
 ) -> Generator[Batch]:
-    """The records of dead processes; a batch counts as committed when the next one is requested."""
+    """The records of dead processes; a batch counts as committed when the next one is requested.
+
+    Args:
+        folder: the spool of one ledger.
+        own_writer: the id of this process.
+        state: counts damaged records.
+        limit: the most records of a batch.
+        recovered: called with the id of each process whose records are all committed.
+    """
     if not permissions.is_own(folder):
         return
     paths = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: (writer_of(path), path.name))
@@ -65,6 +77,7 @@ def recovered_batches(
                 taken.append((path, fd))
             else:
                 yield from dead_writer.batches(taken)
+                recovered(writer)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,7 +32,7 @@ from tokenledger_exporter.spool.segment import (
 from tokenledger_exporter.spool.stats import SpoolStats
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from tokenledger_exporter.domain.span_record import SpoolHeader
@@ -49,6 +49,10 @@ MAX_MEMORY_RECORDS: Final = 10_000
 
 _HEALTH_WAIT_SECONDS: Final = 0.1
 _CLOSE_WAIT_SECONDS: Final = 1.0
+
+
+def _ignore(_writer: str) -> None:
+    """For callers that need not know which processes were recovered."""
 
 
 class Spool:
@@ -177,9 +181,21 @@ class Spool:
                 return
             yield batch
 
-    def recovered_batches(self, limit: int) -> Generator[Batch]:
-        """The records that dead processes left, in batches; drained segments are deleted."""
-        yield from recovered_batches(self._folder, self._writer, self.state, limit)
+    @property
+    def writer(self) -> str:
+        """The id of this process, which is in the names of its segments."""
+        return self._writer
+
+    def recovered_batches(
+        self, limit: int, recovered: Callable[[str], object] = _ignore
+    ) -> Generator[Batch]:
+        """The records that dead processes left, in batches; drained segments are deleted.
+
+        Args:
+            limit: the most records of a batch.
+            recovered: called with the id of each process whose records are all committed.
+        """
+        yield from recovered_batches(self._folder, self._writer, self.state, limit, recovered)
 
     def after_fork(self) -> None:
         """In a forked child: leave the parent's records to the parent and start empty."""

@@ -134,6 +134,10 @@ WHERE reason OPERATOR(pg_catalog.~) %(word)s::text
 -- Replaces the id in the log of views of people; returns the number of entries.
 SELECT token_ledger_erase_views(%(id)s::text, %(pseudonym)s::text)
 
+-- name: erase_budgets
+-- Replaces the id in budgets and their sums; returns the number of rows.
+SELECT token_ledger_erase_budgets(%(id)s::text, %(pseudonym)s::text)
+
 -- name: remains_in_column
 -- Counts the id in one column.
 pg_catalog.count(*) FILTER (WHERE {column} = ANY(%(ids)s::text[])) AS {place},

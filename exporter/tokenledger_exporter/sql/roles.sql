@@ -97,6 +97,37 @@ token_ledger_duplicates, token_ledger_prices, token_ledger_reported_cost_provide
 token_ledger_migrations
 TO {writer}
 
+-- name: spend
+-- A writer reserves money in budgets and spends it through functions.
+GRANT EXECUTE ON FUNCTION
+token_ledger_reserve(text, jsonb, numeric, boolean, text, interval, boolean, text),
+token_ledger_charge_budgets(
+    integer [], text [], timestamptz [], numeric [], numeric [], numeric [], bigint [], bigint [],
+    bigint [], text, integer [], text [], numeric [], text []
+),
+token_ledger_keep_leases(text, integer [], text [], numeric [], interval),
+token_ledger_settle(text, numeric, text, text),
+token_ledger_release(text)
+TO {writer}, {keeper}
+
+-- name: keep_budgets
+-- A keeper sets budgets and corrects their sums. A trigger records the changes.
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+token_ledger_budgets, token_ledger_budget_accounts, token_ledger_budget_buckets,
+token_ledger_budget_holds
+TO {keeper}
+
+-- name: note_releases
+-- A keeper records that it freed reservations; the database fills in who and when.
+GRANT INSERT (budget, action, definition) ON token_ledger_budget_changes TO {keeper}
+
+-- name: read_budgets
+-- Budgets and their sums; a reader that is bound to organizations sees none of them.
+GRANT SELECT ON
+token_ledger_budgets, token_ledger_budget_changes, token_ledger_budget_accounts,
+token_ledger_budget_buckets, token_ledger_budget_holds, token_ledger_refusals
+TO {writer}, {keeper}, {reader}
+
 -- name: horizon
 -- How long calls are stored, but not the archive folder.
 GRANT SELECT (is_set, keep) ON token_ledger_retention TO {writer}, {reader}
@@ -143,7 +174,8 @@ GRANT EXECUTE ON FUNCTION
 token_ledger_log_action(text, jsonb, timestamptz, timestamptz, jsonb),
 token_ledger_set_retention(interval, text),
 token_ledger_add_erasure(bytea[]),
-token_ledger_erase_views(text, text)
+token_ledger_erase_views(text, text),
+token_ledger_erase_budgets(text, text)
 TO {keeper}
 
 -- name: keeper_reads
@@ -192,7 +224,10 @@ GRANT EXECUTE ON FUNCTION
 token_ledger_period_edges(timestamptz, timestamptz),
 token_ledger_stored_sums(text, text, timestamptz, timestamptz),
 token_ledger_unsummed_calls(text, text, timestamptz, timestamptz),
-token_ledger_sums(text, text, timestamptz, timestamptz)
+token_ledger_sums(text, text, timestamptz, timestamptz),
+token_ledger_budget_bucket(text, text, timestamptz),
+token_ledger_budget_window(text, integer, text, timestamptz),
+token_ledger_budget_sums(integer, text, timestamptz, timestamptz)
 TO {writer}, {keeper}, {reader}
 
 -- name: log_views
@@ -260,8 +295,13 @@ BEGIN
             policy, object.name, {writer_name}, {keeper_name}
         );
         EXECUTE pg_catalog.format('DROP POLICY IF EXISTS %I ON %s', {reader_name}, object.name);
-        IF object.relname LIKE 'token\_ledger\_rollup\_%' THEN
-            -- A reader that is bound to organizations sees no roll-up; its reports read the calls.
+        IF
+            object.relname LIKE 'token\_ledger\_rollup\_%'
+            OR object.relname LIKE 'token\_ledger\_budget%'
+            OR object.relname = 'token_ledger_refusals'
+        THEN
+            -- A reader that is bound to organizations sees no roll-up and no budget; its reports read the
+            -- calls.
             EXECUTE pg_catalog.format(
                 'CREATE POLICY %I ON %s FOR SELECT TO %I USING ('
                 '(SELECT token_ledger_readable_organizations(current_user::text)) IS NULL '

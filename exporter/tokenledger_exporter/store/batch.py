@@ -94,7 +94,10 @@ class WriteResult:
 
 
 class Batch:
-    """One batch that is written inside one transaction."""
+    """One batch that is written inside one transaction.
+
+    `stored_rows` are the rows that were new, once they are written.
+    """
 
     def __init__(
         self,
@@ -104,6 +107,7 @@ class Batch:
         waits_for_lock: bool = False,
     ) -> None:
         self.result: Final = WriteResult()
+        self.stored_rows: Final[list[LedgerRow]] = []
         self._is_patient: Final = waits_for_lock
         self._horizon: Final = horizon
         self._connection: Final = connection
@@ -171,6 +175,7 @@ class Batch:
                 self._bisect(month, rows, error)
                 return
             else:
+                self.stored_rows.extend(rows)
                 self.result.stored += len(rows)
                 self.result.unsettled += sum(
                     row.event_id.int in self._unsettled for row in rows if self._unsettled

@@ -22,15 +22,19 @@ from tokenledger_exporter.pricing.book import PriceBook
 from tokenledger_exporter.pricing.catalog.lookup import load_book
 from tokenledger_exporter.rollups import refresh
 from tokenledger_exporter.sql import statements
-from tokenledger_exporter.store import partitions, quarantine, tombstones
+from tokenledger_exporter.store import budget_charges, partitions, quarantine, tombstones
 from tokenledger_exporter.store.batch import EARLIEST, Batch, WriteResult
+from tokenledger_exporter.store.budget_charges import BudgetCharges
 from tokenledger_semconv.tokens import MAX_COUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
+    from datetime import timedelta
+    from decimal import Decimal
 
     from tokenledger_exporter.domain.ledger_row import LedgerRow
     from tokenledger_exporter.domain.span_record import SpoolHeader
+    from tokenledger_exporter.store.budget_charges import Account, Reservations
 
 _SQL: Final = statements("store")
 _PRICES: Final = statements("prices")
@@ -50,9 +54,16 @@ class BatchWriter:
         database_url: the ledger.
         waits_for_lock: wait for the deduplication lock, so that rows are deduplicated as they are
             stored; for a writer whose rows are too many to deduplicate afterwards.
+        reservations: what the calls of this process have reserved in budgets; `None` if nothing.
     """
 
-    def __init__(self, database_url: str, *, waits_for_lock: bool = False) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        waits_for_lock: bool = False,
+        reservations: Reservations | None = None,
+    ) -> None:
         self._database_url: Final = database_url
         self._is_patient: Final = waits_for_lock
         self._connection: psycopg.Connection[Any] | None = None
@@ -60,6 +71,7 @@ class BatchWriter:
         self._providers: frozenset[str] = frozenset()
         self._providers_at = -inf
         self._horizon = EARLIEST
+        self._budgets: Final = BudgetCharges(reservations)
 
     def prices_of(self, provider: str) -> PriceBook:
         """One provider's price book, read again after a minute; empty for an unknown provider.
@@ -132,6 +144,7 @@ class BatchWriter:
                 doubtful.append((rows[0], error))
         else:
             result.add(written)
+            self._budgets.free(rows)
 
     def _write_batch(
         self, connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]
@@ -147,6 +160,8 @@ class BatchWriter:
         for month, group in months:
             batch.write_month(month, [*map(erased.row, group)] if erased else group)
         batch.write_quarantine(erased)
+        # Last, because it locks the budgets until the commit.
+        self._budgets.charge(connection, batch.stored_rows)
         return batch.result
 
     def _quarantine(
@@ -162,6 +177,28 @@ class BatchWriter:
             quarantine.quarantine_row(connection, erased.row(row) if erased else row, reason)
         result.rejected += 1
         result.refusals[row.event_id] = reason
+
+    def refresh_budgets(self) -> None:
+        """Read the budgets again if one has changed; raises as `write`."""
+        with self._transaction() as connection:
+            self._budgets.refresh(connection)
+
+    def keep_leases(
+        self, holder: str, leases: Mapping[Account, Decimal], lifetime: timedelta
+    ) -> None:
+        """As `budget_charges.keep_leases`; raises as `write`."""
+        with self._transaction() as connection:
+            budget_charges.keep_leases(connection, holder, leases, lifetime)
+
+    def past_costs(self, quantile: float) -> list[tuple[str, str, Decimal]]:
+        """As `budget_charges.past_costs`; raises as `write`."""
+        with self._transaction() as connection:
+            return budget_charges.past_costs(connection, quantile)
+
+    def release_reservations(self, holder: str) -> None:
+        """Free what a dead process has reserved: all its calls are committed. Raises as `write`."""
+        with self._transaction() as connection:
+            budget_charges.release(connection, holder)
 
     def count_loss(self, app_name: str, reason: str, records: int, organization: str = "") -> None:
         """Count lost records in `token_ledger_losses`; raises as `write`.

@@ -285,6 +285,7 @@ def test_a_bound_reader_sees_only_its_organization(logins: Logins) -> None:
         if view not in {
             *("token_ledger_suspected_duplicates", "token_ledger_rollup_stale"),
             *("token_ledger_organization_losses", "token_ledger_cost_differences"),
+            "token_ledger_budget_status",
         }:
             assert ask(logins.bound, f"SELECT sum(calls) FROM {view}") == [(1,)], view
     # Neither assuming the role that all readers share nor a setting shows more.

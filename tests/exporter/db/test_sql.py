@@ -152,6 +152,9 @@ BRACES: Final[dict[str, list[dict[str, str]]]] = {
             "names": "team",
         }
     ],
+    "budgets": [
+        {"value": "user_id", "has_value": "true", "where": "", "moment": "%(since)s::timestamptz"}
+    ],
     "prices": [
         {
             "sheets": "(0, 'id', 'p', 'm', 'm', 1, 't', NULL, NULL, NULL, NULL, '', NULL)",
@@ -253,7 +256,7 @@ def test_every_view_can_be_read(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         views = connection.execute("SELECT viewname FROM pg_views WHERE schemaname = 'public'")
         names = [name for (name,) in views]
-        assert len(names) == 15
+        assert len(names) == 16
         for name in names:
             connection.execute(f"SELECT * FROM {name}".encode())
 

@@ -64,5 +64,12 @@ def _print_round(done: Round, *, is_brief: bool) -> None:
             f"sums updated: {counted(sums.slices, 'slice')}, {counted(sums.hours, 'hour')}, "
             f"{counted(sums.days, 'past day')}"
         )
+    if done.recounted.accounts:
+        from tokenledger_exporter.pricing.book import plain_usd
+
+        say(
+            f"budgets corrected: {counted(done.recounted.accounts, 'sum')} differed from the calls "
+            f"by ${plain_usd(done.recounted.wrong_usd)} in all"
+        )
     for month in done.months:
         say(f"{month.name} dropped, {counted(month.rows, 'call')}")

@@ -1,0 +1,395 @@
+"""Sets, lists, pauses and deletes budgets, and reads what is spent, reserved and left.
+
+The same from SQL: `token_ledger_budgets` is a table that may be written, and
+`token_ledger_budget_status` is a view.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from tokenledger_exporter.budgets import definition
+from tokenledger_exporter.db.connection import session
+from tokenledger_exporter.domain.budget import Budget
+from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.sql import statements
+from tokenledger_exporter.store.budget_charges import read_budgets, release
+from tokenledger_exporter.store.budget_recount import recount
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    import psycopg
+
+_SQL: Final = statements("budgets")
+_BARRIER_SECONDS: Final = 5.0
+_BARRIER_PAUSE: Final = 0.02
+MAX_ROWS: Final = 10_000
+"""The most accounts, changes or refusals of one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStatus:
+    """One account of a budget in its current period; amounts in US dollars.
+
+    Args:
+        budget: name of the budget.
+        value: value of the dimension that it is split by; "" without one.
+        limit_usd: what may be spent.
+        spent_usd: known cost of the committed calls.
+        unconfirmed_usd: estimates of calls that were sent and whose usage is unknown.
+        reserved_usd: reserved by calls in flight and by leases.
+        left_usd: what is left; negative if the limit was exceeded.
+        calls: committed calls.
+        unpriced_calls: those of them without a known cost.
+        unreserved_calls: those of them that no app reserved before.
+        unreserved_usd: known cost of those.
+        starts_at: start of the period.
+        resets_at: end of the period; `None` is never.
+        action: block or alert.
+        is_paused: whether it counts without refusing or reporting.
+    """
+
+    budget: str
+    value: str
+    limit_usd: Decimal
+    spent_usd: Decimal
+    unconfirmed_usd: Decimal
+    reserved_usd: Decimal
+    left_usd: Decimal
+    calls: int
+    unpriced_calls: int
+    unreserved_calls: int
+    unreserved_usd: Decimal
+    starts_at: datetime
+    resets_at: datetime | None
+    action: str
+    is_paused: bool
+
+    @property
+    def used_percent(self) -> Decimal:
+        """Share of the limit that is spent, unconfirmed or reserved, in percent."""
+        return (self.limit_usd - self.left_usd) * 100 / self.limit_usd
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetChange:
+    """One change of a budget: when, by which database user, and what it was afterwards."""
+
+    recorded_at: datetime
+    changed_by: str
+    budget: str
+    action: str
+    definition: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Calls that one budget refused in a period; `needed_usd` is their estimate, US dollars."""
+
+    budget: str
+    value: str
+    app_name: str
+    reason: str
+    refused_calls: int
+    needed_usd: Decimal
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """Money that a dead process or reservation may have spent, in US dollars."""
+
+    holder: str
+    budget: str
+    value: str
+    usd: Decimal
+    app_name: str
+    created_at: datetime
+    expires_at: datetime
+
+
+def set_budget(  # noqa: PLR0913 - one keyword per option
+    database_url: str,
+    name: str,
+    *,
+    limit: str | Decimal | int | None = None,
+    where: Mapping[str, str | Sequence[str]] | None = None,
+    each: str | None = None,
+    per: str | None = None,
+    timezone: str | None = None,
+    action: str | None = None,
+    warn: str | Sequence[int] | None = None,
+    unpriced: str | None = None,
+    on_outage: str | None = None,
+) -> Budget:
+    """Create a budget, or change what is given of an existing one. Apps follow within 5 seconds.
+
+    Args:
+        database_url: the ledger, as its owner or keeper.
+        name: its name.
+        limit: what may be spent per period, in US dollars: text, int or Decimal.
+        where: dimension -> value or values; all dimensions must match. `{}` is every call.
+        each: dimension that has one limit per value, such as `user`; "" for one limit in all.
+        per: hour, day, week, month, total, a number of days such as `30d`, or session, run or
+            trace for one limit per value, without end. Default: month.
+        timezone: IANA name of the zone in which periods start. Default: UTC.
+        action: block or alert. Default: block.
+        warn: percentages of the limit that are reported, such as `50,80,100`.
+        unpriced: allow, refuse or estimate calls without a price. Default: allow.
+        on_outage: allow or refuse calls while the database cannot be reached. Default: allow.
+
+    Raises:
+        InvalidRequestError: an argument is invalid, or a new budget has no limit.
+        LedgerError: the database reported an error; nothing was changed.
+    """
+    definition.read_name(name)
+    with session(database_url) as connection:
+        with connection.transaction():
+            known = next((b for b in read_budgets(connection) if b.name == name), None)
+            if known is None and limit is None:
+                raise InvalidRequestError(
+                    f"budget {name!r} is new and needs a limit, such as --limit 500"
+                )
+            before = known or Budget(name=name, limit_usd=Decimal(1))
+            after = definition.check(
+                _changed(before, limit, where, each, per, warn, timezone, action)
+            )
+            after = definition.check(
+                replace(
+                    after,
+                    unpriced=unpriced or after.unpriced,
+                    on_outage=on_outage or after.on_outage,
+                )
+            )
+            connection.execute(_SQL["set"], _values(after))
+            [(transaction,)] = connection.execute(_SQL["transaction"]).fetchall()
+        _wait_for_older_writers(connection, transaction)
+        stored = find(connection, name)
+        recount(connection, stored, is_new=True)
+    return stored
+
+
+def list_budgets(database_url: str) -> list[Budget]:
+    """Every budget, by name."""
+    with session(database_url) as connection:
+        return list(read_budgets(connection))
+
+
+def show_budget(database_url: str, name: str) -> Budget:
+    """One budget.
+
+    Raises:
+        InvalidRequestError: there is no such budget.
+    """
+    with session(database_url) as connection:
+        return find(connection, name)
+
+
+def pause_budget(database_url: str, name: str, *, is_paused: bool = True) -> Budget:
+    """Pause a budget, or resume it; it goes on counting.
+
+    Raises:
+        InvalidRequestError: there is no such budget.
+    """
+    with session(database_url) as connection, connection.transaction():
+        find(connection, name)
+        connection.execute(_SQL["pause"], {"name": name, "is_paused": is_paused})
+        return find(connection, name)
+
+
+def delete_budget(database_url: str, name: str) -> None:
+    """Delete a budget and its sums; its history and its refusals stay.
+
+    Raises:
+        InvalidRequestError: there is no such budget.
+    """
+    with session(database_url) as connection, connection.transaction():
+        find(connection, name)
+        connection.execute(_SQL["delete"], {"name": name})
+
+
+def budget_status(
+    database_url: str, name: str | None = None, *, value: str | None = None, limit: int = 100
+) -> list[BudgetStatus]:
+    """The accounts of one budget, or of all, those with the smallest share left first.
+
+    Args:
+        database_url: the ledger.
+        name: a budget; `None` is every one.
+        value: a value of its dimension; `None` is every one.
+        limit: the most accounts, 1 to 10,000.
+
+    Raises:
+        InvalidRequestError: there is no such budget, or the limit is out of range.
+    """
+    with session(database_url) as connection:
+        return read_status(connection, name, value=value, limit=limit)
+
+
+def read_status(
+    connection: psycopg.Connection[Any],
+    name: str | None = None,
+    *,
+    value: str | None = None,
+    limit: int = 100,
+) -> list[BudgetStatus]:
+    """As `budget_status`, over an open connection."""
+    values = _limited(connection, name, limit) | {"value": value}
+    with connection.cursor(row_factory=class_row(BudgetStatus)) as cursor:
+        return cursor.execute(_SQL["status"], values).fetchall()
+
+
+def budget_history(
+    database_url: str, name: str | None = None, *, limit: int = 100
+) -> list[BudgetChange]:
+    """The changes of one budget, or of all, newest first; also those of deleted budgets."""
+    with (
+        session(database_url) as connection,
+        connection.cursor(row_factory=class_row(BudgetChange)) as cursor,
+    ):
+        return cursor.execute(_SQL["history"], {"name": name, "limit": _checked(limit)}).fetchall()
+
+
+def refusals(
+    database_url: str,
+    since: datetime,
+    until: datetime,
+    name: str | None = None,
+    *,
+    limit: int = 100,
+) -> list[Refusals]:
+    """The calls that budgets refused in a period, most calls first."""
+    values = {"since": since, "until": until, "name": name, "limit": _checked(limit)}
+    with (
+        session(database_url) as connection,
+        connection.cursor(row_factory=class_row(Refusals)) as cursor,
+    ):
+        return cursor.execute(_SQL["refusals"], values).fetchall()
+
+
+def unconfirmed(
+    database_url: str, name: str | None = None, *, limit: int = 100
+) -> list[Unconfirmed]:
+    """What dead processes may have spent, newest first."""
+    with (
+        session(database_url) as connection,
+        connection.cursor(row_factory=class_row(Unconfirmed)) as cursor,
+    ):
+        return cursor.execute(_SQL["unconfirmed"], _limited(connection, name, limit)).fetchall()
+
+
+def release_unconfirmed(database_url: str, name: str) -> list[Unconfirmed]:
+    """Free what dead processes may have spent of a budget: the operator knows that they did not.
+
+    Returns:
+        What was freed. A process's reservations in other budgets are freed, too.
+
+    Raises:
+        InvalidRequestError: there is no such budget.
+    """
+    freed = unconfirmed(database_url, name, limit=MAX_ROWS)
+    with session(database_url) as connection, connection.transaction():
+        for holder in {each.holder for each in freed}:
+            release(connection, holder)
+        if freed:
+            connection.execute(_SQL["note_release"], {"name": name, "holds": len(freed)})
+    return freed
+
+
+def find(connection: psycopg.Connection[Any], name: str) -> Budget:
+    """One budget.
+
+    Raises:
+        InvalidRequestError: there is no such budget.
+    """
+    budgets = read_budgets(connection)
+    for budget in budgets:
+        if budget.name == name:
+            return budget
+    known = ", ".join(budget.name for budget in budgets)
+    raise InvalidRequestError(
+        f"unknown budget {name!r}; "
+        + (f"use one of {known}" if known else "no budget is set: run 'tokenledger budget set'")
+    )
+
+
+def _changed(  # noqa: PLR0913, PLR0917 - one argument per option
+    before: Budget,
+    limit: str | Decimal | int | None,
+    where: Mapping[str, str | Sequence[str]] | None,
+    each: str | None,
+    per: str | None,
+    warn: str | Sequence[int] | None,
+    timezone: str | None,
+    action: str | None,
+) -> Budget:
+    after = replace(before, timezone=timezone or before.timezone, action=action or before.action)
+    if limit is not None:
+        after = replace(after, limit_usd=definition.read_limit(limit))
+    if where is not None:
+        after = replace(after, filters=definition.read_filters(where))
+    if warn is not None:
+        after = replace(after, warn_percents=definition.read_warnings(warn))
+    if each is not None:
+        after = replace(after, each=definition.read_each(each))
+    if per is not None:
+        period, days, implied = definition.read_period(per)
+        if implied and each and definition.read_each(each) != implied:
+            raise InvalidRequestError(f"--per {per} has one limit per {implied}; omit --each")
+        after = replace(after, period=period, days=days, each=implied or after.each)
+    return after
+
+
+def _values(budget: Budget) -> dict[str, object]:
+    return {
+        "name": budget.name,
+        "filters": Jsonb({name: list(values) for name, values in budget.filters.items()}),
+        "each": budget.each,
+        "limit_usd": budget.limit_usd,
+        "period": budget.period,
+        "days": budget.days,
+        "timezone": budget.timezone,
+        "action": budget.action,
+        "warn_percents": list(budget.warn_percents),
+        "unpriced": budget.unpriced,
+        "on_outage": budget.on_outage,
+    }
+
+
+def _wait_for_older_writers(connection: psycopg.Connection[Any], transaction: str) -> None:
+    """Wait until every transaction that may not know the budget has ended, for a few seconds.
+
+    The calls of a longer one are added by the next recount.
+    """
+    deadline = time.monotonic() + _BARRIER_SECONDS
+    while time.monotonic() < deadline:
+        with connection.transaction():
+            [(is_over,)] = connection.execute(
+                _SQL["older_are_over"], {"transaction": transaction}
+            ).fetchall()
+        if is_over:
+            return
+        time.sleep(_BARRIER_PAUSE)
+
+
+def _limited(
+    connection: psycopg.Connection[Any], name: str | None, limit: int
+) -> dict[str, object]:
+    if name is not None:
+        find(connection, name)
+    return {"name": name, "limit": _checked(limit)}
+
+
+def _checked(limit: int) -> int:
+    if not 1 <= limit <= MAX_ROWS:
+        raise InvalidRequestError(f"limit must be 1 to {MAX_ROWS:,}, not {limit}")
+    return limit

@@ -1,0 +1,1 @@
+"""Commands about what may be spent."""

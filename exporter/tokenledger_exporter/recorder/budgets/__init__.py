@@ -1,0 +1,1 @@
+"""Refuses calls that a budget has no room for, before they are sent."""

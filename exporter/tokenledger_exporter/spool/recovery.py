@@ -47,7 +47,7 @@ def recovered_batches(
     own_writer: str,
     state: SpoolStats,
     limit: int,
-    recovered: Callable[[str], object],
+    recovered: Callable[[str], object] | None,
 ) -> Generator[Batch]:
     """The records of dead processes; a batch counts as committed when the next one is requested.
 
@@ -77,7 +77,8 @@ def recovered_batches(
                 taken.append((path, fd))
             else:
                 yield from dead_writer.batches(taken)
-                recovered(writer)
+                if recovered is not None:
+                    recovered(writer)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -51,12 +51,10 @@ _HEALTH_WAIT_SECONDS: Final = 0.1
 _CLOSE_WAIT_SECONDS: Final = 1.0
 
 
-def _ignore(_writer: str) -> None:
-    """For callers that need not know which processes were recovered."""
-
-
 class Spool:
     """What this process writes to the spool: callers append, the drainer reads with `reader`.
+
+    `writer` is the id of this process, which is in the names of its segments.
 
     Invariants, under `_lock`:
 
@@ -84,7 +82,7 @@ class Spool:
         self._reset()
 
     def _reset(self) -> None:
-        self._writer = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self.writer = f"{os.getpid()}-{secrets.token_hex(8)}"
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._lock_wait = LockWait(self._lock, __file__)
@@ -181,21 +179,14 @@ class Spool:
                 return
             yield batch
 
-    @property
-    def writer(self) -> str:
-        """The id of this process, which is in the names of its segments."""
-        return self._writer
-
     def recovered_batches(
-        self, limit: int, recovered: Callable[[str], object] = _ignore
+        self, limit: int, recovered: Callable[[str], object] | None = None
     ) -> Generator[Batch]:
         """The records that dead processes left, in batches; drained segments are deleted.
 
-        Args:
-            limit: the most records of a batch.
-            recovered: called with the id of each process whose records are all committed.
+        `recovered` is called with the id of each process whose records are all committed.
         """
-        yield from recovered_batches(self._folder, self._writer, self.state, limit, recovered)
+        yield from recovered_batches(self._folder, self.writer, self.state, limit, recovered)
 
     def after_fork(self) -> None:
         """In a forked child: leave the parent's records to the parent and start empty."""
@@ -223,7 +214,7 @@ class Spool:
                 self._current_segment, self._older_bytes = None, 0
                 self._unchecked_limit = 0
                 # Later records belong to another writer id, so that these can be taken over.
-                self._writer = f"{os.getpid()}-{secrets.token_hex(8)}"
+                self.writer = f"{os.getpid()}-{secrets.token_hex(8)}"
             finally:
                 self._lock.release()
             self.reader.close(segments)
@@ -303,7 +294,7 @@ class Spool:
         """Create another segment of this process; raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         permissions.require_own(self._folder)
-        name = f"{self._writer}-{next(self._numbers):06}{SUFFIX}"
+        name = f"{self.writer}-{next(self._numbers):06}{SUFFIX}"
         return Segment(self._folder / name, encode_header(self.header))
 
     def oldest_in_memory(self, limit: int) -> list[bytes]:

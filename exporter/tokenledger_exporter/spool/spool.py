@@ -54,20 +54,17 @@ _CLOSE_WAIT_SECONDS: Final = 1.0
 class Spool:
     """What this process writes to the spool: callers append, the drainer reads with `reader`.
 
-    `writer` is the id of this process, which is in the names of its segments.
+    Segments are named after `writer`, the id of this process. Invariants, under `_lock`:
 
-    Invariants, under `_lock`:
-
-    - `_segments`, oldest first, hold every record on disk that is not committed. The last one is
-      `_current_segment`, which records are appended to; the others hold
-      `_older_bytes` together.
+    - `_segments`, oldest first, hold every record on disk that is not committed. Records are
+      appended to the last one, `_current_segment`; the others hold `_older_bytes` together.
     - Up to a size of `_unchecked_limit`, a record is appended to `_current_segment` without
       further checks. It is 0 after anything changed or failed.
     - `_memory` holds the records that the disk refused.
     - The work under the lock is a few system calls, however many records wait or calls are open.
 
-    A record whose caller found the lock taken goes to `_deferred_records`. The thread that
-    holds the lock then writes it, or the next one.
+    A record whose caller found the lock taken goes to `_deferred_records`, which the next owner of
+    the lock writes.
     """
 
     def __init__(
@@ -89,8 +86,7 @@ class Spool:
         self._segments: deque[Segment] = deque()
         self._current_segment: Segment | None = None
         self._has_new_file = False
-        self._older_bytes = 0
-        self._unchecked_limit = 0
+        self._older_bytes = self._unchecked_limit = 0
         self._memory: deque[bytes] = deque()
         self._deferred_records: deque[tuple[bytes, bool]] = deque()
         self.reader = SpoolReader(self)
@@ -182,10 +178,7 @@ class Spool:
     def recovered_batches(
         self, limit: int, recovered: Callable[[str], object] | None = None
     ) -> Generator[Batch]:
-        """The records that dead processes left, in batches; drained segments are deleted.
-
-        `recovered` is called with the id of each process whose records are all committed.
-        """
+        """The records of dead processes; `recovered` is called for each that is committed."""
         yield from recovered_batches(self._folder, self.writer, self.state, limit, recovered)
 
     def after_fork(self) -> None:

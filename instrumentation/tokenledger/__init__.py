@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tokenledger._attribution.decorator import attribution
+    from tokenledger._budgets.errors import BudgetExceeded
     from tokenledger._calls.meter import meter
     from tokenledger._configure import (
         aflush,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "BudgetExceeded",
     "aflush",
     "atrack",
     "atrack_many",
@@ -53,6 +55,7 @@ __all__ = [
 
 # Each part loads on first use: an app that only attributes does not load the rest.
 _MODULES = {
+    "BudgetExceeded": "tokenledger._budgets.errors",
     "attribution": "tokenledger._attribution.decorator",
     "meter": "tokenledger._calls.meter",
     "track_llm": "tokenledger._manual.track_llm",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tokenledger import _guard
 from tokenledger._attribution.baggage import note_remote_baggage
 from tokenledger._attribution.layers import NOTHING, keyword_layer, metadata_layer
+from tokenledger._budget_switch import SWITCH
 from tokenledger._ledger import find_install
 from tokenledger._otel_loading import AppProvider
 from tokenledger_semconv.settings import Settings, SettingsError, not_text
@@ -63,12 +64,11 @@ class Runtime:
                 self.setup = Setup(settings=settings, recording=False, configured=True)
                 return
             note_remote_baggage()
+            ledger = _open_ledger(settings, self.app_provider)
             self.setup = Setup(
-                settings=settings,
-                ledger=_open_ledger(settings, self.app_provider),
-                defaults=_defaults(settings),
-                configured=True,
+                settings=settings, ledger=ledger, defaults=_defaults(settings), configured=True
             )
+            _follow_budgets(ledger)
 
     def shutdown(self, timeout: float) -> None:
         """Stop the ledger, if one is open, and forget the settings."""
@@ -86,9 +86,15 @@ class Runtime:
         """Whether an SDK's calls are recorded. It is named by its top-level package."""
         return sdk in self._instrumented
 
+    @property
+    def has_instrumented(self) -> bool:
+        """Whether the calls of any SDK are recorded."""
+        return bool(self._instrumented)
+
     def _stop(self, timeout: float) -> None:
         ledger = self.setup.ledger
         self.setup = Setup(settings=self.setup.settings)
+        _follow_budgets(None)
         if ledger is not None:
             with _guard.Guard("shutting the ledger down"):
                 ledger.shutdown(timeout)
@@ -125,6 +131,14 @@ def _open_ledger(settings: Settings, app_provider: AppProvider) -> Ledger | None
             error if is_safe else type(error).__name__,
         )
         return None
+
+
+def _follow_budgets(ledger: Ledger | None) -> None:
+    """Enforce the budgets of a ledger, and of no other."""
+    changed = SWITCH.follow()
+    if ledger is not None:
+        with _guard.Guard("asking the ledger for its budgets"):
+            ledger.enforce_budgets(changed)
 
 
 def _defaults(settings: Settings) -> Layer:

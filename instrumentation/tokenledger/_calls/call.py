@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from tokenledger._calls.meter import Meter
     from tokenledger._usage.fields import Attributes
+    from tokenledger_semconv.budgets import Hold
 
 _NANOSECONDS: Final = 1_000_000_000
 RUNNING: Final = context.create_key("tokenledger-running")
@@ -77,7 +78,7 @@ class Call:
         running: Context,
         start_attributes: Mapping[str, AttributeValue],
         started_ns: int,
-        meters: Sequence[Meter | CallMetrics] = (),
+        meters: Sequence[Meter | CallMetrics | _HoldMeter] = (),
         settings: Attributes | None = None,
         finishing: Lock | None = None,
     ) -> None:
@@ -123,6 +124,14 @@ class Call:
     def note(self, name: str, value: AttributeValue) -> None:
         """Add an attribute while the request is in flight; it reaches the span with the answer."""
         self._settings = {**(self._settings or {}), name: value}
+
+    def settle_with(self, hold: Hold) -> None:
+        """Settle what budgets hold for this call when it is finished."""
+        self._meters = (_HoldMeter(hold), *self._meters)
+        with Guard("binding a call to its budgets"):
+            for span in self._spans:
+                identity = span.get_span_context()
+                hold.bind(identity.trace_id, identity.span_id)
 
     def first_chunk(self) -> None:
         """Note the time of a stream's first chunk; later calls change nothing."""
@@ -208,6 +217,18 @@ class Call:
                     meter.add_call(all_attributes, self.started_ns, ended_ns, failed=failed)
                 else:
                     meter.add(all_attributes, self.started_ns, failed)
+
+
+class _HoldMeter:
+    """Settles a call, among its meters: a call without a budget does not pay for it."""
+
+    __slots__ = ("_hold",)
+
+    def __init__(self, hold: Hold) -> None:
+        self._hold = hold
+
+    def add(self, attributes: Mapping[str, AttributeValue], _start_ns: int, failed: bool) -> None:
+        self._hold.finish(attributes, failed=failed)
 
 
 class Running:

@@ -7,13 +7,13 @@ docs/concepts/estimates.md. Their results are marked as estimates everywhere.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from tokenledger._usage.fields import read_json
 from tokenledger_semconv import attributes as names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Sequence
 
     from tokenledger._usage.fields import Attributes
 
@@ -24,7 +24,8 @@ ONE_CHUNK: Final = 1 << 32
 _ONE_TOKEN_CHARACTERS: Final = 8
 _TOKENS_PER_CHARACTER: Final = 0.21
 _TOKENS_PER_CHUNK: Final = 0.41
-_INPUT_CHARACTERS_PER_TOKEN: Final = 4
+INPUT_CHARACTERS_PER_TOKEN: Final = 4
+"""Characters of a request for each token of its input."""
 
 OPENAI_TOOL_CALL: Final = 7 * ONE_CHUNK
 """What a tool call adds to a weight in addition to its text: its envelope is billed too."""
@@ -63,10 +64,41 @@ def estimated_long_output(weight: int) -> int:
 def estimated_input(request_body: bytes) -> int:
     """Input tokens of a request, by the length of all text in its body; 0 if it is not JSON."""
     try:
-        characters = sum(len(text) for text in _texts(read_json(request_body)) if _is_text(text))
+        characters = input_characters(read_json(request_body))
     except RecursionError:
         return 0
-    return round(characters / _INPUT_CHARACTERS_PER_TOKEN)
+    return round(characters / INPUT_CHARACTERS_PER_TOKEN)
+
+
+def input_characters(body: object, encoded_file: int = 0) -> int:
+    """The length of all text in a request's body; a token id counts as a token's characters.
+
+    Args:
+        body: the body, or a part of it.
+        encoded_file: what to count for an encoded file.
+
+    Raises:
+        RecursionError: the body is nested too deeply.
+    """
+    if isinstance(body, str):
+        return len(body) if _is_text(body) else encoded_file
+    if isinstance(body, dict):
+        items: Iterable[object] = cast("dict[str, object]", body).values()
+    elif isinstance(body, (list, tuple)):
+        parts = cast("Sequence[object]", body)
+        if parts and type(parts[0]) is int:
+            return len(parts) * INPUT_CHARACTERS_PER_TOKEN
+        items = parts
+    else:
+        return 0
+    characters = 0
+    for item in items:
+        # Here, not in a call of its own: every request that has a budget is measured.
+        if isinstance(item, str):
+            characters += len(item) if _is_text(item) else encoded_file
+        else:
+            characters += input_characters(item, encoded_file)
+    return characters
 
 
 def estimate(output_tokens: int, input_tokens: int | None = None) -> Attributes:
@@ -84,14 +116,3 @@ def estimate(output_tokens: int, input_tokens: int | None = None) -> Attributes:
 
 def _is_text(text: str) -> bool:
     return len(text) <= _LONGEST_WORD or " " in text[:_LONGEST_WORD]
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for item in cast("dict[str, Any]", value).values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in cast("list[object]", value):
-            yield from _texts(item)

@@ -6,22 +6,30 @@ Sync and async differ only by the `await`.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tokenledger._guard import report
 from tokenledger.instrumentors._base.http_body import holds_events, request_body_of, watch_body
 from tokenledger.instrumentors._base.watch import Watch
 from tokenledger.instrumentors._stainless.stream import watch_stream
-from tokenledger_semconv.attributes import HTTP_RESEND_COUNT
+from tokenledger_semconv.attributes import HTTP_RESEND_COUNT, REQUEST_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from typing_extensions import Self
+
     from tokenledger._calls.call import Call
     from tokenledger._usage.fields import Attributes
+    from tokenledger.instrumentors._base.api import RequestTemplate
     from tokenledger.instrumentors._base.api_shape import Shape, UsageRequest
     from tokenledger.instrumentors._base.endpoints import Endpoint
     from tokenledger.instrumentors._base.watch import StreamReader
+
+Recorded: TypeAlias = "tuple[Call, Callable[[object], Attributes] | None, Pending | None]"
+"""A request that is a model call: the call, the reader of its answer, and the handler of a stream,
+of a bare response or of a parser (`None` for a plain answer). A named tuple would cost each call
+eight more bytecodes."""
 
 
 def finish_with(call: Call, read: Callable[[object], Attributes] | None, answer: object) -> None:
@@ -62,6 +70,20 @@ class Pending:
         self._stream = stream
         self._raw = raw
         self._usage_request = None
+
+    @classmethod
+    def prepared(
+        cls,
+        call: Call,
+        template: RequestTemplate,
+        options: Any,  # noqa: ANN401
+        stream: bool,
+        raw: str,
+    ) -> Self:
+        """One that is ready to be sent."""
+        pending = cls(call, template.shape, options, stream, raw)
+        pending.prepare(template.endpoint, template.start_attributes.get(REQUEST_MODEL))
+        return pending
 
     def prepare(self, endpoint: Endpoint, model: object) -> None:
         """Decide whether to ask for a stream's usage; read an answer before it is parsed."""

@@ -9,42 +9,36 @@ through, since SDKs and apps store bound methods.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import attach, get_current
 
 from tokenledger._attribution.layers import NOTHING, clean
+from tokenledger._budget_switch import SWITCH
 from tokenledger._calls.call import without_baggage
 from tokenledger._guard import report
 from tokenledger._state import RUNTIME
 from tokenledger.instrumentors._stainless.attempts import failure
 from tokenledger.instrumentors._stainless.call_keywords import CARRIER, pop_attribution
+from tokenledger.instrumentors._stainless.gated import GatedRequest, gated
 from tokenledger.instrumentors._stainless.pending import Pending, finish_with
 from tokenledger.instrumentors._stainless.stream import end_watch
 from tokenledger_semconv import attributes as names
 from tokenledger_semconv.dimensions import MAX_VALUE_LENGTH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tokenledger._calls.call import Call
     from tokenledger._calls.tracer import CallTracer
     from tokenledger._usage.fields import Attributes
     from tokenledger.instrumentors._base.api import Api, RequestTemplate
     from tokenledger.instrumentors._base.api_shape import Body, Shape
     from tokenledger.instrumentors._base.patch_table import Host, Method
+    from tokenledger.instrumentors._stainless.pending import Recorded
 
 RAW_RESPONSE_HEADER: Final = "X-Stainless-Raw-Response"
 """Set by `with_raw_response` and `with_streaming_response` of these SDKs."""
 
 _NO_BODY: Final[Body] = {}
 _NUMBERS: Final = (int, float)
-
-
-Recorded: TypeAlias = "tuple[Call, Callable[[object], Attributes] | None, Pending | None]"
-"""A request that is a model call: the call, the reader of its answer, and the handler of a stream,
-of a bare response or of a parser (`None` for a plain answer). A named tuple would cost each call
-eight more bytecodes."""
 
 
 def sync_request(api: Api, host: Host, method: Method) -> Method:
@@ -55,6 +49,8 @@ def sync_request(api: Api, host: Host, method: Method) -> Method:
         if tracer is None:
             return method(client, *args, **kwargs)
         recorded = _begin(api, tracer, client, args, kwargs)
+        if isinstance(recorded, GatedRequest):
+            recorded = recorded.admit()
         if recorded is None:
             with without_baggage():
                 answer = method(client, *args, **kwargs)
@@ -89,6 +85,8 @@ def async_request(api: Api, host: Host, method: Method) -> Method:
         if tracer is None:
             return await method(client, *args, **kwargs)
         recorded = _begin(api, tracer, client, args, kwargs)
+        if isinstance(recorded, GatedRequest):
+            recorded = await recorded.admit_async()
         if recorded is None:
             with without_baggage():
                 answer = await method(client, *args, **kwargs)
@@ -145,10 +143,11 @@ def _begin(
     client: Any,  # noqa: ANN401 - of any release of the SDK
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-) -> Recorded | None:
+) -> Recorded | GatedRequest | None:
     """Start the call of a request; `None` passes the request through. Never raises.
 
-    A request passes through if it is not a model call, or if it could not be read.
+    A request passes through if it is not a model call, or if it could not be read. One that budgets
+    may refuse is read, and not started yet.
     """
     try:
         options: Any = args[1] if len(args) > 1 else kwargs["options"]
@@ -171,6 +170,10 @@ def _begin(
         stream = kwargs.get("stream") is True
         if stream:
             attributes[names.REQUEST_STREAM] = True
+        if SWITCH.is_on and (
+            request := gated(tracer, template, options, body, per_call, attributes, stream, raw)
+        ):
+            return request
         call = tracer.begin(
             template.start_attributes,
             get_current(),
@@ -180,12 +183,10 @@ def _begin(
         )
         if not (stream or raw or callable(options.post_parser)):
             return call, shape.read, None
-        pending = Pending(call, shape, options, stream, raw)
-        pending.prepare(template.endpoint, template.start_attributes.get(names.REQUEST_MODEL))
+        return call, shape.read, Pending.prepared(call, template, options, stream, raw)
     except Exception as error:  # noqa: BLE001 - the app's call goes on unrecorded
         report("reading a request", type(error).__name__)
         return None
-    return call, shape.read, pending
 
 
 def _body_sent(options: Any) -> Body | None:  # noqa: ANN401 - of any release of the SDK

@@ -2,7 +2,8 @@
 
 `configure` opens the ledger. `patch_openai` and `patch_anthropic` record calls. `attribution`
 attributes them. `track` and `track_llm` record calls that no patch sees. `meter` sums the calls of
-a block. Importing this loads no database driver, no SDK and no web framework.
+a block, and `budget` stops them at a limit. Importing this loads no database driver, no SDK and no
+web framework.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokenledger._attribution.decorator import attribution
     from tokenledger._budgets.errors import BudgetExceeded
+    from tokenledger._budgets.run_budget import budget
     from tokenledger._calls.meter import meter
     from tokenledger._configure import (
         aflush,
@@ -37,6 +39,7 @@ __all__ = [
     "atrack",
     "atrack_many",
     "attribution",
+    "budget",
     "configure",
     "flush",
     "health",
@@ -57,6 +60,7 @@ __all__ = [
 _MODULES = {
     "BudgetExceeded": "tokenledger._budgets.errors",
     "attribution": "tokenledger._attribution.decorator",
+    "budget": "tokenledger._budgets.run_budget",
     "meter": "tokenledger._calls.meter",
     "track_llm": "tokenledger._manual.track_llm",
     **dict.fromkeys(

@@ -1,6 +1,7 @@
 """The Python query API, with the method names of earlier trackers."""
 
 from tokenledger_exporter.queries.async_client import AsyncTokenLedgerQueries
+from tokenledger_exporter.queries.forecast import Backtest, MonthForecast, PastForecast
 from tokenledger_exporter.queries.paging import RawPage, UsageEvent
 from tokenledger_exporter.queries.records import as_records
 from tokenledger_exporter.queries.results import (
@@ -24,6 +25,7 @@ from tokenledger_exporter.queries.why import Cause, Driver, WhyReport
 __all__ = [
     "Aggregate",
     "AsyncTokenLedgerQueries",
+    "Backtest",
     "CacheSavings",
     "Cause",
     "CostSummary",
@@ -33,6 +35,8 @@ __all__ = [
     "HourlyCost",
     "Latency",
     "ModelCost",
+    "MonthForecast",
+    "PastForecast",
     "Percentiles",
     "ProjectedMonth",
     "RawPage",

@@ -11,6 +11,12 @@ from tokenledger_exporter.db.dimensions import UTC
 from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.db.steps import acache_plans, arun_steps
 from tokenledger_exporter.queries import summaries
+from tokenledger_exporter.queries.forecast import (
+    SEASONAL,
+    ForecastRequest,
+    backtest_steps,
+    forecast_steps,
+)
 from tokenledger_exporter.queries.measures.savings import savings_steps
 from tokenledger_exporter.queries.over_time import trends
 from tokenledger_exporter.queries.paging import CallFilter, aggregate_steps, page_steps
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.db.dimensions import Where
     from tokenledger_exporter.db.steps import Steps
+    from tokenledger_exporter.queries.forecast import Backtest, MonthForecast
     from tokenledger_exporter.queries.paging import RawPage
     from tokenledger_exporter.queries.report import Report
     from tokenledger_exporter.queries.results import (
@@ -205,6 +212,36 @@ class AsyncTokenLedgerQueries:
         request = summaries.last_days(days, where=where)
         question = WhyRequest(by, request.since, request.until, request.where, detail)
         return await self._run(why_steps(question))
+
+    async def forecast(
+        self,
+        month: str = "this",
+        *,
+        method: str = SEASONAL,
+        timezone: str = UTC,
+        where: Where | None = None,
+    ) -> MonthForecast:
+        """What a month will have cost at its end, with an 80 % interval.
+
+        Args:
+            month: `this`, `last` or `2026-10`; one that is over has its exact cost.
+            method: `seasonal` (hour of the week, day of the month, level and trend), or `mean30`,
+                the average of the last 7 days x 30. Less than 14 days of calls use `mean30`.
+            timezone: time zone of the month, by its IANA name.
+            where: filters.
+        """
+        return await self._run(forecast_steps(ForecastRequest(month, method, where, timezone)))
+
+    async def backtest_forecast(
+        self, *, timezone: str = UTC, where: Where | None = None
+    ) -> Backtest:
+        """How good `forecast` would have been on days of the last twelve months.
+
+        Args:
+            timezone: time zone of the months, by its IANA name.
+            where: filters.
+        """
+        return await self._run(backtest_steps(where, timezone))
 
     async def get_error_rate(self, days: int = 7, *, where: Where | None = None) -> ErrorRate:
         """How many calls failed."""

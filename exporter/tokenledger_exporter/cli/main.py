@@ -22,7 +22,7 @@ from tokenledger_exporter.cli.commands import (
     spool,
     version,
 )
-from tokenledger_exporter.cli.commands.answers import mcp, why
+from tokenledger_exporter.cli.commands.answers import forecast, mcp, why
 from tokenledger_exporter.cli.commands.live import runs, statusline, tail, top
 from tokenledger_exporter.cli.commands.setup import completion, init
 from tokenledger_exporter.cli.commands.spending import budget
@@ -47,6 +47,7 @@ _MODULES = (
     demo,
     doctor,
     explain,
+    forecast,
     init,
     keep,
     mcp,

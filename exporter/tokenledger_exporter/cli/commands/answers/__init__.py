@@ -1,1 +1,1 @@
-"""Commands that explain costs: why they changed, and what a coding agent asks."""
+"""Commands that explain costs: why they changed, where they lead, and what a coding agent asks."""

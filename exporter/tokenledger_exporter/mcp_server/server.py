@@ -18,6 +18,7 @@ from tokenledger_exporter.mcp_server.answer import DATA_NOTE, document_of
 from tokenledger_exporter.mcp_server.arguments import ArgumentError
 from tokenledger_exporter.mcp_server.tools.calls import CALL_TOOLS
 from tokenledger_exporter.mcp_server.tools.costs import COST_TOOLS
+from tokenledger_exporter.mcp_server.tools.forecast import FORECAST_TOOL
 from tokenledger_exporter.mcp_server.tools.prices import PRICE_TOOLS
 from tokenledger_exporter.plain_text import visible
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     OrganizationOf = Callable[[Any], str]
     Note = Callable[[Any, str, Mapping[str, object]], None]
 
-TOOLS: Final = {tool.name: tool for tool in (*COST_TOOLS, *CALL_TOOLS, *PRICE_TOOLS)}
+TOOLS: Final = {tool.name: tool for tool in (*COST_TOOLS, FORECAST_TOOL, *CALL_TOOLS, *PRICE_TOOLS)}
 """Every tool by its name."""
 
 _PACKAGE: Final = "tokenledger-otel"

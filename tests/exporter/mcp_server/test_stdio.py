@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     Start = Callable[..., AbstractAsyncContextManager[Client]]
 
 TOOLS: Final = [
-    *("cost_report", "why_changed", "coverage", "find_calls", "explain_call", "prices"),
-    "what_would_it_cost",
+    *("cost_report", "why_changed", "coverage", "forecast", "find_calls", "explain_call"),
+    *("prices", "what_would_it_cost"),
 ]
 
 
@@ -135,6 +135,22 @@ def test_the_causes_of_a_change_add_up(stdio: Start) -> None:
         parts = [Decimal(cause["change_usd"]) for cause in data["causes"]]
         assert sum(parts) == Decimal("-0.05")
         assert data["compared_with"]["coverage"].startswith("coverage: 1 of 1")
+
+    in_session(stdio, steps)
+
+
+def test_a_month_is_forecast_and_a_short_past_is_named(stdio: Start) -> None:
+    async def steps(client: Client) -> None:
+        answer = await answer_of(client, "forecast")
+        assert answer["data"]["method"] == "mean30"
+        assert answer["data"]["low_usd"] is None
+        assert "too few for 'seasonal'" in answer["notes"][0]
+        assert "argument 'method': unknown method 'x'; use one of seasonal" in await error_of(
+            client, "forecast", method="x"
+        )
+        assert "argument 'month': invalid month 'May'" in await error_of(
+            client, "forecast", month="May"
+        )
 
     in_session(stdio, steps)
 

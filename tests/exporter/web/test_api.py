@@ -100,6 +100,29 @@ def test_errors_and_latency(dashboard: Dashboard) -> None:
     assert latency["time_to_first_token"]["p50_ms"] is None
 
 
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("/forecast?month=2999-01", "month"),
+        ("/forecast?method=x", "method"),
+        ("/forecast?timezone=Mars", "timezone"),
+        ("/forecast/backtest?where=x=1", "where"),
+    ],
+)
+def test_an_invalid_parameter_of_a_forecast_is_named(
+    dashboard: Dashboard, query: str, parameter: str
+) -> None:
+    answer = dashboard.get(PREFIX + query)
+    assert (answer.status, answer.json()["parameter"]) == (400, parameter)
+
+
+def test_a_month_is_forecast(dashboard: Dashboard) -> None:
+    forecast = dashboard.json("/forecast?where=team=ml")
+    assert (forecast["spent_usd"], forecast["method"]) == ("0.1", "mean30")
+    assert forecast["where"] == {"team": ["ml"]}
+    assert dashboard.json("/forecast/backtest")["forecasts"] == []
+
+
 def test_a_report_by_any_dimension_filter_and_period(dashboard: Dashboard) -> None:
     report = dashboard.json("/report?by=team,model&where=user=ann&sort=team")
     assert [(row["team"], row["model"], row["cost_usd"]) for row in report["rows"]] == [

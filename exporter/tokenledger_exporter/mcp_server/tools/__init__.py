@@ -1,1 +1,1 @@
-"""The tools: costs, single calls, prices."""
+"""The tools: costs, forecasts, single calls, prices."""

@@ -16,6 +16,7 @@ from tokenledger_exporter.render.documents import coverage_document, record
 from tokenledger_exporter.render.report import as_document as report_document
 from tokenledger_exporter.web.api import schemas
 from tokenledger_exporter.web.api.endpoint import Endpoint
+from tokenledger_exporter.web.api.forecast import FORECAST_ENDPOINTS
 from tokenledger_exporter.web.api.lists import LIST_ENDPOINTS
 from tokenledger_exporter.web.api.measures import MEASURES_ENDPOINT
 from tokenledger_exporter.web.api.older_api import OLDER_ENDPOINTS
@@ -129,6 +130,7 @@ ENDPOINTS: Final = (
     ),
     MEASURES_ENDPOINT,
     WHY_ENDPOINT,
+    *FORECAST_ENDPOINTS,
     Endpoint(
         "/events",
         "events",

@@ -113,6 +113,48 @@ WHY: Final = _object(
     previous_coverage=_COVERAGE,
     notes={"type": "array", "items": _TEXT},
 )
+FORECAST: Final = _object(
+    month=_TEXT,
+    timezone=_TEXT,
+    since=_TEXT,
+    until=_TEXT,
+    as_of=_TEXT,
+    spent_usd=_MONEY,
+    expected_usd=_MONEY,
+    low_usd=_MONEY,
+    high_usd=_MONEY,
+    method=_TEXT,
+    days_learned=_COUNT,
+    coverage=_COVERAGE,
+    learned_coverage=_COVERAGE,
+    notes={"type": "array", "items": _TEXT},
+)
+_SHARE: Final[Schema] = {
+    "type": ["string", "null"],
+    "pattern": r"^-?[0-9]+(\.[0-9]+)?$",
+    "description": "a share: 0.05 is 5 %; null if it is not known",
+}
+BACKTEST: Final = _object(
+    timezone=_TEXT,
+    error=_SHARE,
+    mean30_error=_SHARE,
+    inside=_SHARE,
+    forecasts=_list(
+        month=_TEXT,
+        as_of=_TEXT,
+        days_learned=_COUNT,
+        actual_usd=_MONEY,
+        expected_usd=_MONEY,
+        low_usd=_MONEY,
+        high_usd=_MONEY,
+        error=_SHARE,
+        is_inside=_FLAG,
+        mean30_usd=_MONEY,
+        mean30_error=_SHARE,
+    ),
+    coverage=_COVERAGE,
+    notes={"type": "array", "items": _TEXT},
+)
 MEASURES: Final = _object(
     measure=_TEXT,
     by={"type": "array", "items": _TEXT},

@@ -43,6 +43,7 @@ class Argument:
         is_required: whether it must be there.
         minimum: the smallest integer.
         maximum: the largest integer.
+        choices: the allowed texts; empty allows any.
     """
 
     name: str
@@ -52,12 +53,15 @@ class Argument:
     is_required: bool = False
     minimum: int = 1
     maximum: int = 1_000
+    choices: tuple[str, ...] = ()
 
     def schema(self) -> dict[str, Any]:
         """Its JSON Schema."""
         schema: dict[str, Any] = {"type": self.kind, "description": self.description}
         if self.kind == "string":
             schema["maxLength"] = MAX_TEXT
+        if self.choices:
+            schema["enum"] = list(self.choices)
         if self.kind == "integer":
             schema |= {"minimum": self.minimum, "maximum": self.maximum}
         if self.kind == "array":
@@ -103,6 +107,9 @@ class Argument:
             raise ArgumentError(self.name, f"it must be text, not {value!r:.100}")
         if len(value) > MAX_TEXT:
             raise ArgumentError(self.name, f"it is longer than {MAX_TEXT:,} characters")
+        if self.choices and value not in self.choices:
+            one_of = ", ".join(self.choices)
+            raise ArgumentError(self.name, f"unknown value {value!r:.100}; use one of {one_of}")
         return value
 
 

@@ -31,7 +31,7 @@ _MAX_SHOWN: Final = 5
 CALL_COLUMNS: Final = (
     *("event_id", "timestamp", "provider", "model", "operation", "user_id", "session_id"),
     *("feature", "team", "input_tokens", "output_tokens", "cached_tokens", "total_tokens"),
-    *("cost_usd", "cost_status", "cost_note", "status", "error_type"),
+    *("cost_usd", "cost_status", "cost_note", "status", "error_type", "duration_ms"),
 )
 """What is known of each call, in order."""
 

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from functools import lru_cache, partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from psycopg import sql
@@ -230,14 +230,43 @@ def place_of(cursor: str) -> tuple[datetime, UUID]:
     Raises:
         InvalidRequestError: it is not a cursor.
     """
+    return place_in(cursor_parts(cursor))
+
+
+def cursor_parts(cursor: str) -> list[object]:
+    """What a cursor consists of.
+
+    Raises:
+        InvalidRequestError: it is not a cursor.
+    """
     try:
-        timestamp, event_id = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+        parts: object = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+    except (ValueError, RecursionError, binascii.Error):
+        raise invalid_cursor() from None
+    if not isinstance(parts, list):
+        raise invalid_cursor()
+    return cast("list[object]", parts)
+
+
+def place_in(parts: Sequence[object]) -> tuple[datetime, UUID]:
+    """The position that two parts of a cursor name.
+
+    Raises:
+        InvalidRequestError: they are not such parts.
+    """
+    try:
+        timestamp, event_id = map(str, parts)
         place = datetime.fromisoformat(timestamp), UUID(hex=event_id)
-    except (ValueError, TypeError, AttributeError, binascii.Error):
-        raise InvalidRequestError("invalid cursor; omit it to start from the first page") from None
+    except ValueError:
+        raise invalid_cursor() from None
     if place[0].tzinfo is None:
-        raise InvalidRequestError("invalid cursor; omit it to start from the first page")
+        raise invalid_cursor()
     return place
+
+
+def invalid_cursor() -> InvalidRequestError:
+    """The error for a text that is not a cursor."""
+    return InvalidRequestError("invalid cursor; omit it to start from the first page")
 
 
 _GROUPS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _COUNTS: Final = frozenset({"calls", "without_cost"})
 _TIMES: Final = frozenset({"timestamp"})
+_DURATIONS: Final = frozenset({"duration_ms"})
 _METADATA: Final = b"tokenledger"
 
 
@@ -76,6 +77,8 @@ def _file(
 
 
 def _type(arrow: Any, name: str) -> Any:  # noqa: ANN401 - pyarrow has no types
+    if name in _DURATIONS:
+        return arrow.float64()
     if name in _TIMES:
         return arrow.timestamp("us", tz="UTC")
     return arrow.int64() if name in _COUNTS or name.endswith("_tokens") else arrow.string()
@@ -85,4 +88,4 @@ def _value(value: object) -> object:
     """A value as its column takes it; a lone surrogate, which UTF-8 cannot hold, is escaped."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
-    return value if value is None or isinstance(value, (int, datetime)) else str(value)
+    return value if value is None or isinstance(value, (int, float, datetime)) else str(value)

@@ -178,5 +178,5 @@ def _plain(usd: Decimal | None) -> str | None:
 
 def _plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
     values = plain_call(row)
-    names = (*CALL_COLUMNS, "trace_id", "span_id", "agent_id", "duration_ms", "settled")
+    names = (*CALL_COLUMNS, "trace_id", "span_id", "agent_id", "settled")
     return {name: values[name] for name in names}

@@ -15,7 +15,7 @@ from tokenledger_exporter.render.columns import Column, draw_table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    Cell = str | int | None
+    Cell = str | int | float | None
 
 _NUMBER: Final = re.compile(r"[+-]?[\d,]+(\.\d+)?[+]?|unknown", re.ASCII)
 
@@ -110,4 +110,4 @@ def _is_number(cell: Cell) -> bool:
 def _cell_text(cell: Cell) -> str:
     if cell is None or cell == "":
         return "-"
-    return f"{cell:,}" if isinstance(cell, int) else visible(cell)
+    return visible(cell) if isinstance(cell, str) else f"{cell:,}"

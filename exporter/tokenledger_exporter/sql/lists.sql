@@ -1,10 +1,11 @@
 -- Statements of lists that people page through: calls, runs, and who spends most.
 --
 -- `{columns}` are columns of the calls, `{column}` is the one that a list is about, `{where}` conditions
--- over parameters. `{calls}`, `{figures}`, `{states}`, `{errors}` and `{having}` are as in queries.sql.
+-- over parameters, `{rank}` is what calls are sorted by, and `{ranking}` the same with its direction. `{calls}`,
+-- `{figures}`, `{states}`, `{errors}` and `{having}` are as in queries.sql.
 
 -- name: calls_page
--- Single calls from a position on, newest first or oldest first.
+-- Single calls from a position on, in either direction of an order; by time, `{ranking}` is empty.
 SELECT {columns}
 FROM token_ledger_events
 WHERE
@@ -12,8 +13,24 @@ WHERE
     AND timestamp < %(until)s
     AND (%(status)s::text = '' OR status = %(status)s::text)
     AND (%(cost_status)s::text = '' OR cost_status = %(cost_status)s::text) {where} {position}
-ORDER BY timestamp {direction}, event_id {direction}
+ORDER BY {ranking} timestamp {direction}, event_id {direction}
 LIMIT %(limit)s
+
+-- name: cost_rank
+-- The place of a call among all by cost; one without a known cost comes last.
+COALESCE(cost_usd, '-Infinity'::numeric)
+
+-- name: duration_rank
+-- The place of a call among all by duration; one without a known duration comes last.
+COALESCE(duration_ms, '-Infinity'::double precision)
+
+-- name: ranked_after
+-- The calls that follow the last one of a page; of equal ones, newer calls come first.
+AND ({rank}, timestamp, event_id) < (%(rank)s, %(timestamp)s::timestamptz, %(event_id)s::uuid)
+
+-- name: ranked_before
+-- The calls that precede the first one of a page.
+AND ({rank}, timestamp, event_id) > (%(rank)s, %(timestamp)s::timestamptz, %(event_id)s::uuid)
 
 -- name: older_than
 -- The calls that began before the last one of a page.

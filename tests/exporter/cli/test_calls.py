@@ -13,14 +13,15 @@ from support.command_line import fill_ledger, run
 
 ROWS = """
 INSERT INTO token_ledger_events
-    (event_id, timestamp, provider, model, user_id, feature, cost_status, cost_usd, total_tokens)
+    (event_id, timestamp, provider, model, user_id, feature, cost_status, cost_usd, total_tokens,
+     duration_ms)
 VALUES
     ('01a20298-6851-8751-abf9-e437e2b87e95', now() - interval '2 minutes', 'openai', 'gpt-4o', 'u1',
-     'chat', 'priced', 0.0021, 12345),
+     'chat', 'priced', 0.0021, 12345, 1500),
     ('01a20298-6851-8752-abf9-e437e2b87e95', now() - interval '1 minute', 'openai', 'acme-7b', 'u2',
-     'search', 'unpriced', NULL, 7),
+     'search', 'unpriced', NULL, 7, 64250),
     ('0aa20298-0000-8752-abf9-e437e2b87e95', now() - interval '3 minutes', 'openai', 'gpt-4o', 'u1',
-     'search', 'partial', 0.5, 8)
+     'search', 'partial', 0.5, 8, NULL)
 """
 
 
@@ -56,6 +57,21 @@ def test_calls_are_filtered_like_a_report() -> None:
     assert result.stderr == "tokenledger: this is the newest call; --limit shows more\n"
     assert run("calls", "--where", "user=x").stderr == "tokenledger: no calls match\n"
     assert run("calls", "--where", "nonsense=x").exit_code == 2
+
+
+def test_the_slowest_or_costliest_calls_come_first_and_unknown_ones_last() -> None:
+    lines = run("calls", "--sort", "duration").stdout.splitlines()
+    [slowest, *_] = [line for line in lines if line.startswith("01a20298")]
+    assert slowest.split()[3:] == ["acme-7b", "search", "64.2", "s", "7", "unknown", "unpriced"]
+    assert max(map(len, lines)) <= 80
+    document = json.loads(run("calls", "--sort", "duration", "--format", "json").stdout)
+    assert [row["duration_ms"] for row in document["rows"]] == [64250, 1500, None]
+    result = run("calls", "--sort", "cost", "--format", "json", "--limit", "2")
+    assert [row["cost_usd"] for row in json.loads(result.stdout)["rows"]] == ["0.5", "0.0021"]
+    assert result.stderr == "tokenledger: these are the costliest 2; --limit shows more\n"
+    assert run("calls", "--limit", "3").stderr == ""
+    wrong = run("calls", "--sort", "size")
+    assert (wrong.exit_code, "'time', 'cost', 'duration'" in wrong.stderr) == (2, True)
 
 
 def test_the_start_of_an_id_names_a_call_if_no_other_begins_so() -> None:

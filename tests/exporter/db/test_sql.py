@@ -109,8 +109,9 @@ def measure_braces(of: str) -> dict[str, str]:
     }
 
 
-def list_braces(of: str, position: str) -> dict[str, str]:
+def list_braces(of: str, position: str, rank: str = "cost_rank") -> dict[str, str]:
     """Braces of the lists' statements, for rows or for sums."""
+    rank = part("lists", rank)
     return {
         **query_braces(of),
         "position": part("lists", position),
@@ -119,6 +120,8 @@ def list_braces(of: str, position: str) -> dict[str, str]:
         "states_of_sums": part("queries", "states_of_sums"),
         "column": "team",
         "direction": "DESC",
+        "rank": rank,
+        "ranking": f"{rank} DESC," if "{rank}" in part("lists", position) else "",
     }
 
 
@@ -136,6 +139,15 @@ BRACES: Final[dict[str, list[dict[str, str]]]] = {
     "why": [query_braces("rows"), query_braces("sums")],
     "live": [{**query_braces("rows"), "column": "session_id"}],
     "lists": [list_braces("rows", "older_than"), list_braces("sums", "newer_than")],
+    "lists.calls_page": [
+        list_braces("rows", "older_than"),
+        list_braces("rows", "newer_than"),
+        *(
+            list_braces("rows", f"ranked_{side}", f"{order}_rank")
+            for side in ("after", "before")
+            for order in ("cost", "duration")
+        ),
+    ],
     "rollups_refresh": [SUMS],
     "rollups_verify": [{**SUMS, "both_sides": part("rollups_verify", "both_sides")}],
     "roles": [ROLES],
@@ -196,7 +208,8 @@ def is_whole(file: str, name: str) -> bool:
 def variants(file: str, name: str) -> list[dict[str, str]]:
     known = BRACES.get(f"{file}.{name}") or BRACES.get(file, [{}])
     # A statement that names its table only reads rows.
-    return known if "{calls}" in statements(file)[name] else known[:1]
+    every = f"{file}.{name}" in BRACES or "{calls}" in statements(file)[name]
+    return known if every else known[:1]
 
 
 def filled(text: str, braces: dict[str, str]) -> str:

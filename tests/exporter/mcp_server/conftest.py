@@ -21,15 +21,16 @@ PROGRAM: Final = str(Path(sys.executable).with_name("tokenledger"))
 CALLS: Final = """
 INSERT INTO token_ledger_events (
     timestamp, provider, model, user_id, feature, organization_id, cost_status, cost_usd,
-    input_tokens, output_tokens, total_tokens
+    input_tokens, output_tokens, total_tokens, duration_ms
 )
 VALUES
-    (now(), 'openai', 'gpt-4o', 'ann', 'chat', 'acme', 'priced', 0.1, 10, 1, 11),
+    (now(), 'openai', 'gpt-4o', 'ann', 'chat', 'acme', 'priced', 0.1, 10, 1, 11, NULL),
     (now() - interval '2 days', 'anthropic', 'claude-opus-5', 'bob', 'search', 'globex', 'priced',
-     0.25, 20, 2, 22),
+     0.25, 20, 2, 22, 1000),
     (now() - interval '3 days', 'openai', 'acme-7b', 'ann', 'chat', 'acme', 'unpriced', NULL,
-     40, 4, 44),
-    (now() - interval '9 days', 'openai', 'gpt-4o', 'ann', 'chat', 'acme', 'priced', 0.4, 10, 1, 11)
+     40, 4, 44, 90000),
+    (now() - interval '9 days', 'openai', 'gpt-4o', 'ann', 'chat', 'acme', 'priced', 0.4,
+     10, 1, 11, NULL)
 """
 
 

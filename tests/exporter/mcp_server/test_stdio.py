@@ -106,6 +106,20 @@ def test_the_figures_are_those_of_the_command_line(
     in_session(stdio, steps)
 
 
+def test_the_costliest_calls_are_listed_first_and_an_unknown_order_is_named(stdio: Start) -> None:
+    async def steps(client: Client) -> None:
+        answer = await answer_of(client, "find_calls", sort="cost", limit=2)
+        assert [call["cost_usd"] for call in answer["data"]["calls"]] == ["0.25", "0.1"]
+        assert answer["truncated"] == {"shown": 2, "narrow": "raise 'limit' or add a filter"}
+        slowest = await answer_of(client, "find_calls", sort="duration", limit=1)
+        # 90 s; the newest call has no duration.
+        assert [call["duration_ms"] for call in slowest["data"]["calls"]] == [90_000]
+        error = await error_of(client, "find_calls", sort="size")
+        assert "argument 'sort': unknown value 'size'; use one of time, cost, duration" in error
+
+    in_session(stdio, steps)
+
+
 def test_a_calls_explanation_is_that_of_the_command_line_and_of_sql(
     stdio: Start, ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -69,6 +71,89 @@ def test_a_new_call_does_not_shift_an_older_page(dashboard: Dashboard, filled_ur
     assert link_named(read(dashboard, older), "prev") is not None
 
 
+RANKED = """
+INSERT INTO token_ledger_events
+    (timestamp, provider, model, cost_status, cost_usd, duration_ms)
+SELECT
+    now() - interval '1 minute' * (number % 3), 'openai', 'm' || number,
+    CASE WHEN number % 4 = 0 THEN 'unpriced' ELSE 'priced' END,
+    CASE WHEN number % 4 = 0 THEN NULL ELSE 0.000000000000000001 * (number % 3) END,
+    CASE WHEN number % 5 = 0 THEN NULL ELSE 0.1::double precision * (number % 3) END
+FROM generate_series(1, 24) AS number
+"""
+"""Calls of few costs and durations, which differ in the last digit alone, and unknown ones."""
+
+IN_ORDER = """
+SELECT model FROM token_ledger_events
+ORDER BY {} DESC NULLS LAST, timestamp DESC, event_id DESC
+"""
+
+
+@pytest.mark.parametrize(("sort", "column"), [("cost", "cost_usd"), ("duration", "duration_ms")])
+def test_pages_by_cost_or_duration_have_each_call_once_in_both_directions(
+    dashboard: Dashboard, filled_url: str, sort: str, column: str
+) -> None:
+    with psycopg.connect(filled_url) as connection:
+        connection.execute(RANKED.encode())
+    expected = [model for (model,) in ask(filled_url, IN_ORDER.format(column))]
+    assert len(expected) == 27
+    pages, path = list[list[str]](), f"/calls?sort={sort}&limit=5"
+    while True:
+        document = dashboard.json(path)
+        pages.append([call["model"] for call in document["calls"]])
+        if document["older"] is None:
+            break
+        path = f"/calls?sort={sort}&limit=5&older={document['older']}"
+    assert [model for page in pages for model in page] == expected
+    for page in reversed(pages[:-1]):
+        document = dashboard.json(f"/calls?sort={sort}&limit=5&newer={document['newer']}")
+        assert [call["model"] for call in document["calls"]] == page
+    assert document["newer"] is None
+
+
+def test_the_slowest_calls_are_shown_first_as_their_sql_says(
+    dashboard: Dashboard, filled_url: str
+) -> None:
+    page, (rows,) = page_with_answers(dashboard, "/calls?sort=duration&limit=2", filled_url)
+    # 40 ms, 20 ms; the third call has no duration.
+    assert models_of(page) == ["claude-opus-5", "gpt-4o"]
+    assert [row["duration_ms"] for row in rows] == [40, 20, None]
+    following = str(link_named(page, "next"))
+    assert following.startswith("/calls?sort=duration&limit=2&older=")
+    last = read(dashboard, following)
+    assert models_of(last) == ["acme-7b"]
+    assert "Previous" in last.text
+    assert models_of(read(dashboard, "/calls?sort=cost&limit=1")) == ["claude-opus-5"]
+
+
+def test_a_cursor_of_another_order_is_refused(dashboard: Dashboard) -> None:
+    for sort, other in (("time", "cost"), ("cost", "duration"), ("duration", "time")):
+        cursor = dashboard.json(f"/calls?limit=1&sort={other}")["older"]
+        response = dashboard.get(f"/api/v1/calls?sort={sort}&older={cursor}")
+        assert response.status == 400
+        assert response.json()["parameter"] == "older"
+        assert f"not one of calls sorted by {sort}; omit it" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *(["cost", value, "2026-11-01T00:00:00+00:00", "0" * 32] for value in ("", "1e9", "NaN")),
+        ["cost", "1", "2026-11-01T00:00:00", "0" * 32],
+        ["cost", "1", "2026-11-01T00:00:00+00:00", "x"],
+        ["cost", "2026-11-01T00:00:00+00:00", "0" * 32],
+        ["cost", "1"],
+        [],
+        {},
+    ],
+)
+def test_a_cursor_that_was_changed_is_refused(dashboard: Dashboard, place: object) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+    for sort in ("cost", "time"):
+        response = dashboard.get(f"/api/v1/calls?sort={sort}&older={cursor}")
+        assert (response.status, response.json()["parameter"]) == (400, "older")
+
+
 def test_filters_show_errors_and_costs_that_are_not_known(
     dashboard: Dashboard, filled_url: str
 ) -> None:
@@ -98,6 +183,7 @@ def test_files_have_the_calls_of_the_page(dashboard: Dashboard) -> None:
         ("/calls?older=x", "invalid cursor"),
         ("/calls?older=WyIyMDI2LTExLTAxVDAwOjAwOjAwKzAwOjAwIiwgIjAiXQ==", "invalid cursor"),
         ("/calls?older=x&newer=x", "use one cursor"),
+        ("/calls?sort=size", "sort must be one of time, cost, duration"),
         ("/calls?status=failed", "status must be one of any, success, error"),
     ],
 )

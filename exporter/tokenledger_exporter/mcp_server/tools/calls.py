@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.domain.coverage import Coverage
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.mcp_server.answer import Answer
@@ -19,8 +20,10 @@ from tokenledger_exporter.mcp_server.arguments import (
     where_of,
 )
 from tokenledger_exporter.mcp_server.tools.tool import LedgerTool
-from tokenledger_exporter.queries.calls import FOLLOWED_COLUMNS, event_id_of, newest_calls
+from tokenledger_exporter.queries.calls import FOLLOWED_COLUMNS, event_id_of
 from tokenledger_exporter.queries.explain import as_document, explain_event
+from tokenledger_exporter.queries.lists.call_order import CALL_ORDERS
+from tokenledger_exporter.queries.lists.calls import CallSearch, call_page_steps
 from tokenledger_exporter.render.documents import record
 
 if TYPE_CHECKING:
@@ -29,12 +32,19 @@ if TYPE_CHECKING:
     from tokenledger_exporter.mcp_server.tools.tool import Connection
 
 
+_OLDER: Final = (
+    "for older calls set 'until' just after the timestamp of the last call, which comes again, or "
+    "raise 'limit' or add a filter"
+)
+
+
 def _find_calls(connection: Connection, values: Mapping[str, Any]) -> Answer:
     since, until = period_of(values)
-    where, limit = where_of(values), values["limit"]
-    # One more call shows whether there are more than the limit.
-    calls = newest_calls(connection, since, until, where, limit + 1, FOLLOWED_COLUMNS)
-    shown = calls[:limit]
+    where, sort = where_of(values), values["sort"]
+    search = CallSearch(since, until, where, order=sort)
+    steps = call_page_steps(search, values["limit"], columns=FOLLOWED_COLUMNS)
+    page = run_steps(connection, steps)
+    shown = page.calls
     not_settled = sum(not call["settled"] for call in shown)
     coverage = Coverage(**Counter(call["cost_status"] for call in shown), not_settled=not_settled)
     return Answer(
@@ -44,10 +54,9 @@ def _find_calls(connection: Connection, values: Mapping[str, Any]) -> Answer:
         since=since,
         until=until,
         where=where,
-        is_cut=len(calls) > limit,
+        is_cut=page.older is not None,
         notes=("the coverage is that of the calls in this answer",),
-        narrow="for older calls set 'until' just after the timestamp of the last call, which comes "
-        "again, or raise 'limit' or add a filter",
+        narrow=_OLDER if sort == "time" else "raise 'limit' or add a filter",
     )
 
 
@@ -70,9 +79,22 @@ CALL_TOOLS: Final = (
     LedgerTool(
         "find_calls",
         "Find calls",
-        "Single LLM calls of a period, newest first: time, model, user, feature, tokens, cost and "
-        "its status, with the id that explain_call takes. No prompts or answers are stored.",
-        (SINCE, UNTIL, WHERE, limit_argument(20, 200, "calls")),
+        "Single LLM calls of a period, newest, costliest or slowest first: time, model, user, "
+        "feature, tokens, cost and its status, duration in milliseconds, with the id that "
+        "explain_call takes. No prompts or answers are stored.",
+        (
+            SINCE,
+            UNTIL,
+            WHERE,
+            Argument(
+                "sort",
+                "What comes first: the newest (time), the highest cost or the longest duration; "
+                "calls whose value is unknown come last.",
+                default="time",
+                choices=tuple(CALL_ORDERS),
+            ),
+            limit_argument(20, 200, "calls"),
+        ),
         _find_calls,
     ),
     LedgerTool(

@@ -1,4 +1,4 @@
-"""Single calls, newest first, page by page in both directions; and all that is known of one call.
+"""Single calls in an order, page by page in both directions; and all that is known of one call.
 
 A page begins at a call, not at a number of calls, so new calls do not shift it.
 """
@@ -14,7 +14,8 @@ from psycopg import sql
 from tokenledger_exporter.db.dimensions import narrowed
 from tokenledger_exporter.db.steps import Statement
 from tokenledger_exporter.errors import InvalidRequestError
-from tokenledger_exporter.queries.paging import UsageEvent, cursor_of, place_of
+from tokenledger_exporter.queries.lists.call_order import call_order
+from tokenledger_exporter.queries.paging import UsageEvent
 from tokenledger_exporter.sql import fragment, statements
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from tokenledger_exporter.db.dimensions import Where
     from tokenledger_exporter.db.steps import Steps
+    from tokenledger_exporter.queries.lists.call_order import CallOrder
 
     Row = Mapping[str, Any]
 
@@ -59,6 +61,7 @@ class CallSearch:
         where: conditions on dimensions.
         status: success or error; "" is both.
         cost_status: one status of the cost; "" is all.
+        order: a key of `CALL_ORDERS`: time (newest first), cost or duration (highest first).
     """
 
     since: datetime
@@ -66,16 +69,17 @@ class CallSearch:
     where: Where
     status: str = ""
     cost_status: str = ""
+    order: str = "time"
 
 
 @dataclass(frozen=True, slots=True)
 class CallPage:
-    """Some calls, newest first.
+    """Some calls, in the order of the search.
 
     Args:
-        calls: rows with `LISTED_COLUMNS`.
-        newer: cursor of the page of newer calls; `None` if there are none.
-        older: cursor of the page of older calls; `None` if there are none.
+        calls: rows with the columns that were asked for.
+        newer: cursor of the page before, newer calls by time; `None` if there is none.
+        older: cursor of the page after, older calls by time; `None` if there is none.
     """
 
     calls: Sequence[Row]
@@ -84,13 +88,28 @@ class CallPage:
 
 
 def call_page_steps(
-    search: CallSearch, limit: int, *, older: str = "", newer: str = ""
+    search: CallSearch,
+    limit: int,
+    *,
+    older: str = "",
+    newer: str = "",
+    columns: Sequence[str] = LISTED_COLUMNS,
 ) -> Steps[CallPage]:
-    """The calls before the cursor `older`, or after the cursor `newer`; without, the newest ones.
+    """The page after the cursor `older`, or before the cursor `newer`; without, the first page.
+
+    The orders of cost and duration have no index: they read all calls of the period.
+
+    Args:
+        search: which calls, and in which order.
+        limit: maximum number of calls.
+        older: a cursor of `CallPage.older`.
+        newer: a cursor of `CallPage.newer`.
+        columns: what to read of each call; among them its id, its time and what it is sorted by.
 
     Raises:
-        InvalidRequestError: a cursor is invalid, or both are set.
+        InvalidRequestError: a cursor is invalid, or both are set; the order is unknown.
     """
+    order = call_order(search.order)
     if older and newer:
         raise InvalidRequestError("a page cannot be both older and newer; use one cursor")
     condition, values = narrowed(search.where)
@@ -102,15 +121,17 @@ def call_page_steps(
         # One more row shows whether there is a further page.
         "limit": limit + 1,
     }
-    position = sql.SQL("")
+    position: sql.Composable = sql.SQL("")
     if cursor := older or newer:
-        bounds["timestamp"], bounds["event_id"] = place_of(cursor)
-        position = sql.SQL(fragment(_SQL["newer_than" if newer else "older_than"]))
+        bounds |= order.place(cursor)
+        position = _position(order, is_newer=bool(newer))
+    direction = sql.SQL("ASC" if newer else "DESC")
     query = sql.SQL(_SQL["calls_page"]).format(
-        columns=_column_list(LISTED_COLUMNS),
+        columns=_column_list(columns),
         where=condition,
         position=position,
-        direction=sql.SQL("ASC" if newer else "DESC"),
+        ranking=sql.SQL(order.rank + " {},").format(direction) if order.rank else sql.SQL(""),
+        direction=direction,
     )
     rows: list[Row] = yield Statement(query, {**bounds, **values})
     has_more = len(rows) > limit
@@ -119,8 +140,8 @@ def call_page_steps(
         calls.reverse()
     return CallPage(
         calls,
-        newer=_cursor(calls[0]) if calls and (has_more if newer else bool(older)) else None,
-        older=_cursor(calls[-1]) if calls and (has_more or newer) else None,
+        newer=order.cursor(calls[0]) if calls and (has_more if newer else bool(older)) else None,
+        older=order.cursor(calls[-1]) if calls and (has_more or newer) else None,
     )
 
 
@@ -154,5 +175,9 @@ def _column_list(names: Sequence[str]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
-def _cursor(call: Row) -> str:
-    return cursor_of(call["timestamp"], call["event_id"])
+def _position(order: CallOrder, *, is_newer: bool) -> sql.Composed:
+    """The condition for the calls before or after a place of the order."""
+    if not order.rank:
+        return sql.SQL(fragment(_SQL["newer_than" if is_newer else "older_than"])).format()
+    ranked = _SQL["ranked_before" if is_newer else "ranked_after"]
+    return sql.SQL(fragment(ranked)).format(rank=sql.SQL(order.rank))

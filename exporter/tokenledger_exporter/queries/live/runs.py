@@ -36,7 +36,7 @@ _MAX_SHOWN: Final = 5
 
 RUN_COLUMNS: Final = (
     *FOLLOWED_COLUMNS,
-    *("span_id", "agent_id", "ended_at", "duration_ms", "ancestors", "token_organization_id"),
+    *("span_id", "agent_id", "ended_at", "ancestors", "token_organization_id"),
 )
 """What is known of each row of a run."""
 

@@ -81,7 +81,7 @@ LIST_ENDPOINTS: Final = (
     Endpoint(
         "/calls",
         "calls",
-        "Single calls, newest first, page by page with `older` and `newer`",
+        "Single calls, newest, costliest or slowest first, page by page with `older` and `newer`",
         (*_PERIOD, *CALL_PARAMETERS),
         _calls,
         schemas.calls(LISTED_COLUMNS),

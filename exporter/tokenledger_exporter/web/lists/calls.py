@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.queries.lists.call_order import CALL_ORDERS
 from tokenledger_exporter.queries.lists.calls import CallSearch, call_page_steps
 from tokenledger_exporter.web.ledger_parameters import limit_parameter
 from tokenledger_exporter.web.parameters import Parameter, ParameterError
@@ -36,9 +37,15 @@ CALL_PARAMETERS: Final = (
         default=ANY,
         choices=(ANY, *COST_STATUSES),
     ),
+    Parameter(
+        "sort",
+        "Newest, highest cost or longest duration first; unknown values come last.",
+        default="time",
+        choices=tuple(CALL_ORDERS),
+    ),
     limit_parameter(100, _MAX_CALLS),
-    Parameter("older", "Cursor: the calls before a page."),
-    Parameter("newer", "Cursor: the calls after a page."),
+    Parameter("older", "Cursor: the page after a page, by time its older calls."),
+    Parameter("newer", "Cursor: the page before a page, by time its newer calls."),
 )
 """The parameters of a list of calls, in addition to period and filters."""
 
@@ -54,12 +61,9 @@ def read_calls(
     Raises:
         ParameterError: a cursor or a filter is invalid.
     """
-    search = CallSearch(
-        since,
-        until,
-        conditions(values["where"]),
-        *("" if values[name] == ANY else values[name] for name in ("status", "cost_status")),
-    )
+    chosen = {name: values[name] for name in ("status", "cost_status") if values[name] != ANY}
+    where = conditions(values["where"])
+    search = CallSearch(since, until, where, **chosen, order=values["sort"])
     older, newer = values["older"] or "", values["newer"] or ""
     try:
         steps = call_page_steps(search, values["limit"], older=older, newer=newer)

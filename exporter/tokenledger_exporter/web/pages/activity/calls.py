@@ -1,4 +1,4 @@
-"""Single calls, newest first, page by page."""
+"""Single calls, newest, costliest or slowest first, page by page."""
 
 from __future__ import annotations
 

@@ -24,6 +24,9 @@ from tokenledger_exporter.cli.commands import (
 )
 from tokenledger_exporter.cli.commands.answers import forecast, mcp, why
 from tokenledger_exporter.cli.commands.live import runs, statusline, tail, top
+from tokenledger_exporter.cli.commands.answers import mcp, runs, why
+from tokenledger_exporter.cli.commands.live import statusline, tail, top
+from tokenledger_exporter.cli.commands.live.runs import session, trace
 from tokenledger_exporter.cli.commands.setup import completion, init
 from tokenledger_exporter.cli.commands.spending import budget
 from tokenledger_exporter.cli.group import without_password
@@ -56,6 +59,7 @@ _MODULES = (
     report,
     reprice,
     retention,
+    runs,
     serve,
     spool,
     statusline,
@@ -68,8 +72,8 @@ _MODULES = (
 for _module in _MODULES:
     main.add_command(_module.command)
 main.add_command(purge.erase_command)
-main.add_command(runs.trace)
-main.add_command(runs.session)
+main.add_command(trace)
+main.add_command(session)
 
 
 def start() -> None:

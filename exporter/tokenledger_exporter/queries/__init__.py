@@ -2,6 +2,7 @@
 
 from tokenledger_exporter.queries.async_client import AsyncTokenLedgerQueries
 from tokenledger_exporter.queries.forecast import Backtest, MonthForecast, PastForecast
+from tokenledger_exporter.queries.lists.runs import RunFigures, RunPage
 from tokenledger_exporter.queries.paging import RawPage, UsageEvent
 from tokenledger_exporter.queries.records import as_records
 from tokenledger_exporter.queries.results import (
@@ -40,6 +41,8 @@ __all__ = [
     "Percentiles",
     "ProjectedMonth",
     "RawPage",
+    "RunFigures",
+    "RunPage",
     "TokenLedgerQueries",
     "TopError",
     "Trend",

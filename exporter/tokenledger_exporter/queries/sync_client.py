@@ -18,6 +18,7 @@ from tokenledger_exporter.queries.forecast import (
     backtest_steps,
     forecast_steps,
 )
+from tokenledger_exporter.queries.lists.runs import run_page_steps
 from tokenledger_exporter.queries.measures.savings import savings_steps
 from tokenledger_exporter.queries.over_time import trends
 from tokenledger_exporter.queries.paging import CallFilter, aggregate_steps, page_steps
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.db.dimensions import Where
     from tokenledger_exporter.db.steps import Steps
     from tokenledger_exporter.queries.forecast import Backtest, MonthForecast
+    from tokenledger_exporter.queries.lists.runs import RunPage
     from tokenledger_exporter.queries.paging import RawPage
     from tokenledger_exporter.queries.report import Report
     from tokenledger_exporter.queries.results import (
@@ -261,6 +263,33 @@ class TokenLedgerQueries:
     def get_cache_savings(self, days: int = 30, *, where: Where | None = None) -> CacheSavings:
         """How much input came from a cache, and what that saved."""
         return self._run(savings_steps(summaries.last_days(days, where=where)))
+
+    def get_runs(
+        self,
+        kind: str = "trace",
+        days: int = 7,
+        limit: int = 50,
+        *,
+        order_by: str = "cost",
+        where: Where | None = None,
+    ) -> RunPage:
+        """Agent runs or sessions of the last `days` days with their cost, highest first.
+
+        At most the newest 100,000 calls are read; `is_cut`, `since` and `notes` say so.
+
+        Args:
+            kind: trace (an agent run) or session.
+            days: how far back; earlier calls of a run are not in its figures.
+            limit: maximum number of runs, 1 to 10,000; `total` and `count` cover all.
+            order_by: cost, time (latest start first) or calls.
+            where: filters; a run has the figures of its calls that match.
+        """
+        request = summaries.last_days(days, where=where)
+        return self._run(
+            run_page_steps(
+                kind, request.since, request.until, where or {}, order=order_by, limit=limit
+            )
+        )
 
     def get_projected_monthly_cost(self, *, where: Where | None = None) -> ProjectedMonth:
         """The projected cost of 30 days, from the last 7; the result names the method."""

@@ -15,17 +15,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.queries.calls import CALL_COLUMNS
+from tokenledger_exporter.queries.lists.runs import RUN_LIST_COLUMNS
 from tokenledger_exporter.render.calls import plain_call
 from tokenledger_exporter.render.report import as_document
+from tokenledger_exporter.render.run_list import plain_run, run_list_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from tokenledger_exporter.queries.lists.runs import RunPage
     from tokenledger_exporter.queries.report import Report
 
-_COUNTS: Final = frozenset({"calls", "without_cost"})
-_TIMES: Final = frozenset({"timestamp"})
-_DURATIONS: Final = frozenset({"duration_ms"})
+_COUNTS: Final = frozenset({"calls", "without_cost", "steps", "errors", "not_settled"})
+_FLAGS: Final = frozenset({"has_users", "has_features"})
+_TIMES: Final = frozenset({"timestamp", "started_at", "ended_at"})
+_DURATIONS: Final = frozenset({"duration_ms", "duration_seconds"})
 _METADATA: Final = b"tokenledger"
 
 
@@ -50,6 +54,21 @@ def calls_parquet(calls: Iterable[Mapping[str, Any]]) -> bytes:
     """
     rows = [{**plain_call(call), "timestamp": call["timestamp"]} for call in calls]
     return _file(CALL_COLUMNS, rows, set(), {})
+
+
+def runs_parquet(page: RunPage) -> bytes:
+    """A list of runs; the metadata key `tokenledger` has its total and its coverage.
+
+    Raises:
+        InvalidRequestError: pyarrow is not installed.
+    """
+    rows = [
+        {**plain_run(run), "started_at": run.started_at, "ended_at": run.ended_at}
+        for run in page.runs
+    ]
+    document = run_list_document(page)
+    document.pop("runs")
+    return _file(RUN_LIST_COLUMNS, rows, set(), document)
 
 
 def _file(
@@ -77,6 +96,8 @@ def _file(
 
 
 def _type(arrow: Any, name: str) -> Any:  # noqa: ANN401 - pyarrow has no types
+    if name in _FLAGS:
+        return arrow.bool_()
     if name in _DURATIONS:
         return arrow.float64()
     if name in _TIMES:

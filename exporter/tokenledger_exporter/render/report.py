@@ -19,10 +19,11 @@ from tokenledger_exporter.render.columns import Column, draw_table
 from tokenledger_exporter.render.table import write_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from decimal import Decimal
 
     from tokenledger_exporter.domain.coverage import Coverage
+    from tokenledger_exporter.queries.lists.runs import RunFigures
     from tokenledger_exporter.queries.report import Report, ReportRow
 
 _FIGURES: Final = ("cost_usd", "calls", "input_tokens", "output_tokens", "cached_tokens")
@@ -142,9 +143,15 @@ def _marked_figures(row: ReportRow) -> list[str]:
 
 
 def legend(report: Report) -> list[str]:
-    """The line that explains the mark, if a row has it."""
+    """The lines that explain the marks of its costs."""
     rows = (*body(report), report.totals)
-    parts = [part for row in rows for part in (row.coverage, row.previous_coverage) if part]
+    return legend_of(
+        [part for row in rows for part in (row.coverage, row.previous_coverage) if part]
+    )
+
+
+def legend_of(parts: Sequence[Coverage]) -> list[str]:
+    """The lines that explain the marks of costs with these coverages; empty without marks."""
     lines = [COST_LEGEND] if any(part.with_cost and part.without_cost for part in parts) else []
     return lines + [_LEGEND_ABOUT] * any(part.is_uncertain for part in parts)
 
@@ -194,8 +201,8 @@ def columns_of(report: Report) -> list[Column]:
     return [*labels, *columns]
 
 
-def marked_cost(row: ReportRow) -> str:
-    """The cost of a row as a table shows it."""
+def marked_cost(row: ReportRow | RunFigures) -> str:
+    """The cost of a row or run as a table shows it."""
     return _marked(_rounded(row.known_cost_usd), row.coverage)
 
 

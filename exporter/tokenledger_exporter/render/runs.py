@@ -82,7 +82,7 @@ def _headline(run: Run, zone: tzinfo) -> str:
     return (
         f"{run.kind} {visible(run.run_id)}\n"
         f"{counted(len(run.steps), 'call')}{parts}, {began:%Y-%m-%d %H:%M:%S} to {until} "
-        f"{began:%Z} ({_span((last - first).total_seconds())})"
+        f"{began:%Z} ({span_text((last - first).total_seconds())})"
     )
 
 
@@ -117,11 +117,11 @@ def _lines(number: int, step: Step, first: Any) -> list[dict[str, str]]:  # noqa
     took = call["duration_ms"]
     line = {
         "#": str(number),
-        "start": _span((call["timestamp"] - first).total_seconds()),
+        "start": span_text((call["timestamp"] - first).total_seconds()),
         "model": _INDENT * step.depth + visible(call["model"]),
         "feature": visible(call["feature"]),
         "agent": visible(call["agent_id"]),
-        "took": "" if took is None else _span(took / 1_000),
+        "took": "" if took is None else span_text(took / 1_000),
         "tokens": _tokens(step.rows),
         "cost $": _amount(step.rows),
         "remarks": ", ".join(_remarks(step.rows)),
@@ -164,7 +164,8 @@ def _remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return texts + ([] if all(row["settled"] for row in rows) else ["not settled"])
 
 
-def _span(seconds: float) -> str:
+def span_text(seconds: float) -> str:
+    """A duration for people: seconds, minutes or hours."""
     if seconds < _MINUTE:
         return f"{seconds:.1f} s"
     if seconds < _HOUR:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TOOLS: Final = [
     *("cost_report", "why_changed", "coverage", "forecast", "find_calls", "explain_call"),
+    *("cost_report", "why_changed", "coverage", "find_calls", "find_runs", "explain_call"),
     *("prices", "what_would_it_cost"),
 ]
 
@@ -116,6 +117,32 @@ def test_the_costliest_calls_are_listed_first_and_an_unknown_order_is_named(stdi
         assert [call["duration_ms"] for call in slowest["data"]["calls"]] == [90_000]
         error = await error_of(client, "find_calls", sort="size")
         assert "argument 'sort': unknown value 'size'; use one of time, cost, duration" in error
+
+    in_session(stdio, steps)
+
+
+def test_runs_and_sessions_are_those_of_the_command_line(
+    stdio: Start, ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKENLEDGER_DATABASE_URL", ledger)
+    with psycopg.connect(ledger) as connection:
+        connection.execute("UPDATE token_ledger_events SET session_id = 's-' || user_id")
+
+    async def steps(client: Client) -> None:
+        answer = await answer_of(client, "find_runs", kind="session")
+        printed = json.loads(run("runs", "--kind", "session", "--format", "json").stdout)
+        assert answer["data"]["runs"] == printed["runs"]
+        assert answer["data"]["total"] == printed["total"]
+        # 0.25, and 0.1 with a call without a price.
+        assert [each["cost_usd"] for each in printed["runs"]] == ["0.25", "0.1"]
+        assert answer["coverage"].startswith("coverage: 2 of 3 calls priced")
+        one = await answer_of(client, "find_runs", kind="session", limit=1, where={"user": "ann"})
+        assert [each["run_id"] for each in one["data"]["runs"]] == ["s-ann"]
+        assert (one["data"]["count"], one["truncated"]) == (1, None)
+        first = await answer_of(client, "find_runs", kind="session", limit=1)
+        assert (first["data"]["count"], first["truncated"]["shown"]) == (2, 1)
+        error = await error_of(client, "find_runs", kind="agent")
+        assert "argument 'kind': unknown value 'agent'; use one of trace, session" in error
 
     in_session(stdio, steps)
 

@@ -384,6 +384,9 @@ METHODS: Final[dict[str, Callable[..., object]]] = {
 }
 
 
+TOTALS: Final = {"get_costs_by": "totals", "compare_costs": "totals", "get_runs": "total"}
+
+
 @pytest.mark.usefixtures("queries")
 @pytest.mark.parametrize("name", METHODS)
 def test_the_async_client_gives_the_same_answers(database_url: str, name: str) -> None:
@@ -397,8 +400,9 @@ def test_the_async_client_gives_the_same_answers(database_url: str, name: str) -
             return alone, await getattr(shared, name)(*words)
 
     for answer in asyncio.run(answers()):
-        if name in {"get_costs_by", "compare_costs"}:
-            assert getattr(answer, "totals") == expected.totals  # noqa: B009 - typed as object
+        if name in TOTALS:
+            # The start of the period differs, as the clock goes on.
+            assert getattr(answer, TOTALS[name]) == getattr(expected, TOTALS[name])
         else:
             assert answer == expected
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
 from support.page_reader import PageReader, read
 from support.page_sql import page_with_answers
+from support.run_rows import FAILED, HIGH, LOW, RUN_ROWS
 from tokenledger_exporter.db.connection import reading
 from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.queries.lists.runs import run_page_steps
@@ -18,36 +19,11 @@ from tokenledger_exporter.queries.lists.runs import run_page_steps
 if TYPE_CHECKING:
     from support.dashboard import Dashboard
 
-HIGH, LOW, FAILED = "a" * 32, "b" * 32, "c" * 32
-ROWS: Final = f"""
-INSERT INTO token_ledger_events
-    (event_id, timestamp, ended_at, provider, model, user_id, session_id, trace_id, span_id,
-     cost_status, cost_usd, total_tokens, status, error_type, duration_ms, ancestors)
-SELECT
-    ('00000000-0000-0000-0000-00000000000' || number)::uuid, now() - interval '1 hour' + start,
-    now() - interval '1 hour' + start + interval '2 seconds', 'openai', 'gpt-4o', user_id,
-    session_id, trace_id, span_id, status_of_cost, cost, 10, status, '', took, ancestors::uuid[]
-FROM (VALUES
-    (1, interval '0', 'ann', 'talk/1', '{HIGH}', 's1', 'priced', 0.5, 'success', 2000, '{{}}'),
-    (2, interval '1 second', 'ann', 'talk/1', '{HIGH}', 's2', 'priced', 0.25, 'success', 1000,
-     '{{00000000-0000-0000-0000-000000000001}}'),
-    -- A part of the second call, billed at another rate.
-    (3, interval '1 second', 'ann', 'talk/1', '{HIGH}', 's2', 'unpriced', NULL, 'success', NULL,
-     '{{00000000-0000-0000-0000-000000000001}}'),
-    (4, interval '10 minutes', 'bob', 'talk/1', '{LOW}', 's3', 'priced', 0.1, 'success', 100,
-     '{{}}'),
-    (5, interval '20 minutes', '', '', '{FAILED}', 's4', 'unmeasured', NULL, 'error', 100, '{{}}')
-) AS calls (
-    number, start, user_id, session_id, trace_id, span_id, status_of_cost, cost, status, took,
-    ancestors
-)
-"""
-
 
 @pytest.fixture
 def runs_url(database_url: str) -> str:
     with psycopg.connect(database_url) as connection:
-        connection.execute(ROWS.encode())
+        connection.execute(RUN_ROWS.encode())
     return database_url
 
 

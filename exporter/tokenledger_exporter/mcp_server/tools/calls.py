@@ -1,4 +1,4 @@
-"""Tools about single calls: find them, and explain the cost of one."""
+"""Tools about single calls and runs: find them, and explain the cost of a call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from tokenledger_exporter.queries.calls import FOLLOWED_COLUMNS, event_id_of
 from tokenledger_exporter.queries.explain import as_document, explain_event
 from tokenledger_exporter.queries.lists.call_order import CALL_ORDERS
 from tokenledger_exporter.queries.lists.calls import CallSearch, call_page_steps
+from tokenledger_exporter.queries.lists.runs import COLUMNS, RUN_ORDERS, run_page_steps
 from tokenledger_exporter.render.documents import record
+from tokenledger_exporter.render.run_list import run_list_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +59,25 @@ def _find_calls(connection: Connection, values: Mapping[str, Any]) -> Answer:
         is_cut=page.older is not None,
         notes=("the coverage is that of the calls in this answer",),
         narrow=_OLDER if sort == "time" else "raise 'limit' or add a filter",
+    )
+
+
+def _find_runs(connection: Connection, values: Mapping[str, Any]) -> Answer:
+    since, until = period_of(values)
+    where, limit = where_of(values), values["limit"]
+    steps = run_page_steps(values["kind"], since, until, where, order=values["sort"], limit=limit)
+    page = run_steps(connection, steps)
+    document = run_list_document(page)
+    return Answer(
+        data={name: document[name] for name in ("kind", "count", "runs", "total")},
+        coverage=page.coverage.sentence,
+        entries="runs",
+        since=page.since,
+        until=until,
+        where=where,
+        is_cut=page.count > len(page.runs),
+        notes=page.notes,
+        narrow="raise 'limit', use a shorter period or a filter in 'where'",
     )
 
 
@@ -98,6 +119,29 @@ CALL_TOOLS: Final = (
         _find_calls,
     ),
     LedgerTool(
+        "find_runs",
+        "Find agent runs",
+        "Traces (agent runs) or sessions of a period with their cost, steps, calls, errors, "
+        "duration and user, highest cost first. Use it to find the one run or session behind a "
+        "rise; find_calls with where={'session': ID} lists the calls of a session.",
+        (
+            Argument(
+                "kind", "trace (an agent run) or session.", default="trace", choices=tuple(COLUMNS)
+            ),
+            SINCE,
+            UNTIL,
+            WHERE,
+            Argument(
+                "sort",
+                "What comes first: the highest cost, the latest start (time) or the most calls.",
+                default="cost",
+                choices=tuple(RUN_ORDERS),
+            ),
+            limit_argument(20, 200, "runs"),
+        ),
+        _find_runs,
+    ),
+    LedgerTool(
         "explain_call",
         "Explain a call's cost",
         "How the cost of one call was calculated: units times price of each kind of usage, the "
@@ -112,4 +156,4 @@ CALL_TOOLS: Final = (
         _explain_call,
     ),
 )
-"""Tools about single calls."""
+"""Tools about single calls and runs."""

@@ -7,7 +7,7 @@ the period, and says from which time on.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
@@ -15,23 +15,29 @@ from psycopg import sql
 from tokenledger_exporter.db.dimensions import narrowed
 from tokenledger_exporter.db.steps import Statement
 from tokenledger_exporter.domain.coverage import coverage_of
+from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.queries.notebook import NotebookResult, states_of
 from tokenledger_exporter.rollups.source import ROWS
 from tokenledger_exporter.sql import fragment, statements
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
 
     from tokenledger_exporter.db.dimensions import Where
     from tokenledger_exporter.db.steps import Steps
     from tokenledger_exporter.domain.coverage import Coverage
+    from tokenledger_exporter.queries.notebook import Record
 
 _SQL: Final = statements("lists")
 _QUERIES: Final = statements("queries")
 
 MAX_CALLS: Final = 100_000
 """Most calls that one list reads."""
+
+MAX_RUNS: Final = 10_000
+"""Most runs of a page."""
 
 COLUMNS: Final = {"trace": "trace_id", "session": "session_id"}
 """Kind of run -> column of its id."""
@@ -88,14 +94,49 @@ class RunFigures:
         return (self.ended_at - self.started_at).total_seconds()
 
 
+RUN_LIST_COLUMNS: Final = (
+    *("run_id", "started_at", "ended_at", "duration_seconds", "user_id", "has_users", "feature"),
+    *("has_features", "cost_usd", "steps", "calls", "errors", "input_tokens", "output_tokens"),
+    *("cached_tokens", "without_cost", "not_settled"),
+)
+"""The columns of `run_row`."""
+
+_SHOWN: Final = ("run_id", "user_id", "feature", "cost_usd", "steps", "calls", "errors")
+
+
+def run_row(run: RunFigures) -> Record:
+    """A run of a list as flat values; a cost that is not known is `None`."""
+    coverage = run.coverage
+    return {
+        "run_id": run.run_id,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "duration_seconds": run.duration_seconds,
+        "user_id": run.user_id,
+        "has_users": run.has_users,
+        "feature": run.feature,
+        "has_features": run.has_features,
+        "cost_usd": run.known_cost_usd,
+        "steps": run.steps,
+        "calls": run.calls,
+        "errors": run.errors,
+        "input_tokens": run.input_tokens,
+        "output_tokens": run.output_tokens,
+        "cached_tokens": run.cached_tokens,
+        "without_cost": coverage.without_cost,
+        "not_settled": coverage.not_settled,
+    }
+
+
 @dataclass(frozen=True, slots=True)
-class RunPage:
-    """Some runs of a period.
+class RunPage(NotebookResult):
+    """Some runs of a period; iterating gives the runs.
 
     Args:
         kind: trace or session.
         since: calls before it are not in the list.
-        is_cut: it is later than the start of the period, because there are more calls.
+        is_cut: it is later than the start of the period, because there are more calls than
+            `MAX_CALLS`.
         runs: the runs of this page.
         total: all runs of the list.
         count: their number.
@@ -108,6 +149,43 @@ class RunPage:
     total: RunFigures
     count: int
 
+    def __iter__(self) -> Iterator[RunFigures]:
+        return iter(self.runs)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    @property
+    def coverage(self) -> Coverage:
+        """The coverage of all runs of the list."""
+        return self.total.coverage
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know, a sentence each: which calls were not read."""
+        if not self.is_cut:
+            return ()
+        since = self.since.astimezone(timezone.utc)
+        note = (
+            f"the period has more than {MAX_CALLS:,} calls: these are the runs of the newest "
+            f"{MAX_CALLS:,}, since {since:%Y-%m-%d %H:%M:%S} UTC; a shorter period or a filter by "
+            "user shows the others"
+        )
+        return (note,)
+
+    def to_records(self) -> list[Record]:
+        """One flat dict for each run."""
+        return [run_row(run) | states_of(run.coverage) for run in self.runs]
+
+    def _shown_records(self) -> list[Record]:
+        return [
+            {name: run_row(run)[name] for name in _SHOWN} | states_of(run.coverage)
+            for run in self.runs
+        ]
+
+    def _sentences(self) -> list[str]:
+        return [*self.notes, self.coverage.sentence]
+
 
 def run_page_steps(  # noqa: PLR0913 - one argument per part of the statement
     kind: str,
@@ -118,7 +196,7 @@ def run_page_steps(  # noqa: PLR0913 - one argument per part of the statement
     order: str = "cost",
     limit: int = 50,
     skipped: int = 0,
-    max_calls: int = MAX_CALLS,
+    max_calls: int | None = None,
 ) -> Steps[RunPage]:
     """The runs of a period that cost most, or began last.
 
@@ -128,14 +206,16 @@ def run_page_steps(  # noqa: PLR0913 - one argument per part of the statement
         until: end, excluded.
         where: conditions on dimensions; a run has the figures of its calls that match.
         order: a key of `RUN_ORDERS`.
-        limit: maximum number of runs.
+        limit: maximum number of runs, 1 to 10,000.
         skipped: how many runs come before this page.
-        max_calls: most calls to read.
+        max_calls: most calls to read, `MAX_CALLS` by default.
 
     Raises:
-        InvalidRequestError: a dimension is unknown.
+        InvalidRequestError: a dimension, the kind or the order is unknown, or the limit is too
+            small or too large.
     """
-    start = yield from _start_steps(since, until, where, max_calls)
+    _check(kind, order, limit)
+    start = yield from _start_steps(since, until, where, max_calls or MAX_CALLS)
     condition, values = narrowed(where)
     query = sql.SQL(_SQL["runs"]).format(
         column=sql.Identifier(COLUMNS[kind]),
@@ -157,6 +237,15 @@ def run_page_steps(  # noqa: PLR0913 - one argument per part of the statement
         total=_figures(total),
         count=total["runs"],
     )
+
+
+def _check(kind: str, order: str, limit: int) -> None:
+    if kind not in COLUMNS:
+        raise InvalidRequestError(f"unknown kind of run {kind!r}; use one of {', '.join(COLUMNS)}")
+    if order not in RUN_ORDERS:
+        raise InvalidRequestError(f"unknown sort key {order!r}; use one of {', '.join(RUN_ORDERS)}")
+    if not 1 <= limit <= MAX_RUNS:
+        raise InvalidRequestError(f"limit must be 1 to {MAX_RUNS:,}, not {limit}")
 
 
 def _start_steps(since: datetime, until: datetime, where: Where, max_calls: int) -> Steps[datetime]:

@@ -6,19 +6,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.queries.lists.calls import LISTED_COLUMNS
+from tokenledger_exporter.queries.lists.runs import RUN_LIST_COLUMNS
 from tokenledger_exporter.render.documents import coverage_document, record
+from tokenledger_exporter.render.run_list import run_list_document
 from tokenledger_exporter.render.runs import run_document
 from tokenledger_exporter.web.api import schemas
 from tokenledger_exporter.web.api.endpoint import Endpoint
 from tokenledger_exporter.web.ledger_parameters import period_parameters
 from tokenledger_exporter.web.lists.calls import CALL_PARAMETERS, read_calls
 from tokenledger_exporter.web.lists.runs import (
-    RUN_COLUMNS,
     RUN_LIST_PARAMETERS,
     RUN_PARAMETERS,
     read_run,
     read_runs,
-    run_row,
 )
 from tokenledger_exporter.web.lists.spenders import (
     SPENDER_COLUMNS,
@@ -47,16 +47,7 @@ def _calls(connection: Connection, values: dict[str, Any]) -> Document:
 
 
 def _runs(connection: Connection, values: dict[str, Any]) -> Document:
-    page = read_runs(connection, values)
-    return {
-        "kind": page.kind,
-        "since": page.since.isoformat(),
-        "is_cut": page.is_cut,
-        "count": page.count,
-        "runs": [record(run_row(run)) for run in page.runs],
-        "total": record(run_row(page.total)),
-        "coverage": coverage_document(page.total.coverage),
-    }
+    return run_list_document(read_runs(connection, values))
 
 
 def _run(connection: Connection, values: dict[str, Any]) -> Document:
@@ -92,7 +83,7 @@ LIST_ENDPOINTS: Final = (
         "Traces (agent runs) or sessions with their cost",
         (*_PERIOD, *RUN_LIST_PARAMETERS),
         _runs,
-        schemas.runs(RUN_COLUMNS),
+        schemas.runs(RUN_LIST_COLUMNS),
     ),
     Endpoint(
         "/runs/{run_id}",

@@ -222,6 +222,7 @@ def runs(columns: Sequence[str]) -> Schema:
     """A page of runs with these columns."""
     rows: Schema = {"type": "array", "items": _row(columns)}
     return _object(
+        schema_version={"type": "integer"},
         kind=_TEXT,
         since=_TEXT,
         is_cut=_FLAG,

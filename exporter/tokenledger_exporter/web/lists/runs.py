@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from tokenledger_exporter.queries.lists.runs import RunFigures, RunPage
+    from tokenledger_exporter.queries.lists.runs import RunPage
     from tokenledger_exporter.queries.live.runs import Run
 
 _MAX_RUNS: Final = 1_000
@@ -87,35 +87,3 @@ def read_run(connection: psycopg.Connection[Any], values: Mapping[str, Any]) -> 
     except InvalidRequestError as error:
         wrong = ParameterError if str(error).startswith("invalid") else NotFoundError
         raise wrong("run_id", str(error)) from None
-
-
-def run_row(run: RunFigures) -> dict[str, Any]:
-    """A run of a list as flat values; a cost that is not known is `None`."""
-    coverage = run.coverage
-    return {
-        "run_id": run.run_id,
-        "started_at": run.started_at,
-        "ended_at": run.ended_at,
-        "duration_seconds": run.duration_seconds,
-        "user_id": run.user_id,
-        "has_users": run.has_users,
-        "feature": run.feature,
-        "has_features": run.has_features,
-        "cost_usd": run.known_cost_usd,
-        "steps": run.steps,
-        "calls": run.calls,
-        "errors": run.errors,
-        "input_tokens": run.input_tokens,
-        "output_tokens": run.output_tokens,
-        "cached_tokens": run.cached_tokens,
-        "without_cost": coverage.without_cost,
-        "not_settled": coverage.not_settled,
-    }
-
-
-RUN_COLUMNS: Final = (
-    *("run_id", "started_at", "ended_at", "duration_seconds", "user_id", "has_users", "feature"),
-    *("has_features", "cost_usd", "steps", "calls", "errors", "input_tokens", "output_tokens"),
-    *("cached_tokens", "without_cost", "not_settled"),
-)
-"""The columns of `run_row`."""

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.pricing.price_row import MONEY
-from tokenledger_exporter.queries.lists.runs import MAX_CALLS
+from tokenledger_exporter.queries.lists.runs import MAX_CALLS, RUN_LIST_COLUMNS, run_row
 from tokenledger_exporter.queries.live.runs import known_cost
 from tokenledger_exporter.web.lists.runs import (
-    RUN_COLUMNS,
     RUN_LIST_PARAMETERS,
     RUN_PARAMETERS,
     read_run,
     read_runs,
-    run_row,
 )
 from tokenledger_exporter.web.pages.listing import CSV, changed, csv_of, path_of, view_of
 from tokenledger_exporter.web.pages.page import Page
@@ -91,7 +89,7 @@ def _runs(connection: Connection, values: dict[str, Any]) -> str:
 
 
 def _runs_csv(connection: Connection, values: dict[str, Any]) -> str:
-    return csv_of(RUN_COLUMNS, [run_row(run) for run in read_runs(connection, values).runs])
+    return csv_of(RUN_LIST_COLUMNS, [run_row(run) for run in read_runs(connection, values).runs])
 
 
 def _run(connection: Connection, values: dict[str, Any]) -> str:

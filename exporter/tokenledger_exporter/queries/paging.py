@@ -25,6 +25,13 @@ from tokenledger_exporter.db.steps import Statement
 from tokenledger_exporter.domain.coverage import Coverage, coverage_of
 from tokenledger_exporter.domain.time_range import BEGINNING, END, with_zone
 from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.queries.arguments import (
+    check_count,
+    check_text,
+    check_texts,
+    check_time,
+    check_where,
+)
 from tokenledger_exporter.queries.notebook import NotebookResult
 from tokenledger_exporter.queries.results import Aggregate
 from tokenledger_exporter.rollups.source import source_of
@@ -151,6 +158,16 @@ class CallFilter:
     time_to: datetime | None = None
     where: Where | None = None
 
+    def check(self) -> None:
+        """Refuse arguments of another type.
+
+        Raises:
+            InvalidRequestError: the message names the argument.
+        """
+        check_time("time_from", self.time_from)
+        check_time("time_to", self.time_to)
+        check_where(self.where)
+
     @property
     def since(self) -> datetime:
         """The start."""
@@ -168,8 +185,8 @@ def page_steps(calls: CallFilter, limit: int, cursor: str | None) -> Steps[RawPa
     Raises:
         InvalidRequestError: the limit or the cursor is invalid.
     """
-    if not 1 <= limit <= MAX_ROWS:
-        raise InvalidRequestError(f"limit must be 1 to {MAX_ROWS:,}, not {limit}")
+    calls.check()
+    check_count("limit", limit, minimum=1, maximum=MAX_ROWS)
     values = narrowing_values(calls.where)
     bounds: list[str] = []
     if calls.time_from is not None or cursor is not None:
@@ -239,6 +256,7 @@ def cursor_parts(cursor: str) -> list[object]:
     Raises:
         InvalidRequestError: it is not a cursor.
     """
+    check_text("cursor", cursor)
     try:
         parts: object = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
     except (ValueError, RecursionError, binascii.Error):
@@ -292,6 +310,11 @@ def aggregate_steps(
     Raises:
         InvalidRequestError: a dimension or metric is unknown; the message lists the valid ones.
     """
+    calls.check()
+    check_text("timezone", zone)
+    check_texts("group_by", group_by)
+    check_texts("metrics", metrics)
+    metrics = [metrics] if isinstance(metrics, str) else metrics
     if unknown := [metric for metric in metrics if metric not in METRICS]:
         raise InvalidRequestError(f"unknown metric {unknown[0]!r}; use {', '.join(METRICS)}")
     group_names = [group_by] if isinstance(group_by, str) else list(group_by)
@@ -316,16 +339,19 @@ def aggregate_steps(
     return [
         Aggregate(
             groups={name: row[f"label_{number}"] for number, name in enumerate(names)},
-            metrics={metric: _metric(row, metric) for metric in metrics},
-            coverage=coverage_of(row),
+            metrics={metric: _metric(row, metric, coverage) for metric in metrics},
+            coverage=coverage,
         )
-        for row in rows
+        for row, coverage in ((row, coverage_of(row)) for row in rows)
     ]
 
 
-def _metric(row: Mapping[str, Decimal | int], metric: str) -> Decimal | int:
+def _metric(row: Mapping[str, Any], metric: str, coverage: Coverage) -> Decimal | int:
     if metric in row:
-        return row[metric]
-    whole = row["sum_total" if metric == "avg_total_per_request" else "sum_cost"]
-    requests = row["count_requests"]
+        figure: Decimal | int = row[metric]
+        return figure
+    if metric == "avg_cost_per_request":
+        whole, requests = row["sum_cost"], coverage.with_cost
+    else:
+        whole, requests = row["sum_total"], row["count_requests"]
     return Decimal(whole) / requests if requests else Decimal(0)

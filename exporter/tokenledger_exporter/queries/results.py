@@ -55,8 +55,9 @@ class CostSummary(NotebookResult):
 
     @property
     def avg_cost_per_request(self) -> Decimal:
-        """Known cost divided by all calls; 0 without calls."""
-        return self.total_cost / self.total_requests if self.total_requests else Decimal(0)
+        """Known cost divided by the calls whose cost is known; 0 if there is none."""
+        known = self.coverage.with_cost
+        return self.total_cost / known if known else Decimal(0)
 
     @property
     def avg_tokens_per_request(self) -> Decimal:

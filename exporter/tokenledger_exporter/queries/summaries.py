@@ -11,6 +11,12 @@ from tokenledger_exporter.db.dimensions import UTC, narrowed, plain_where
 from tokenledger_exporter.db.steps import Statement
 from tokenledger_exporter.domain.coverage import coverage_of
 from tokenledger_exporter.domain.time_expressions import days_before, until_now
+from tokenledger_exporter.queries.arguments import (
+    check_count,
+    check_dimensions,
+    check_text,
+    check_where,
+)
 from tokenledger_exporter.queries.report import (
     EVERYTHING,
     ReportRequest,
@@ -65,15 +71,29 @@ def last_days(
     """A request for the last days, up to now.
 
     Raises:
-        InvalidRequestError: the days are fewer than 1, or lead to a time before the year 1.
+        InvalidRequestError: the days are fewer than 1, or lead to a time before the year 1; an
+            argument has the wrong type.
     """
+    check_dimensions(by)
+    check_where(where)
+    check_text("timezone", zone)
+    check_text("order_by", order_by)
+    check_count("limit", limit, minimum=0)
     until = until_now()
     since = days_before(until, days)
     return ReportRequest(by, since, until, limit=limit, where=where, zone=zone, order_by=order_by)
 
 
 def with_filters(where: Where | None, **filters: str | None) -> dict[str, tuple[str, ...]]:
-    """The conditions of `where`, and one for each filter that is not `None`."""
+    """The conditions of `where`, and one for each filter that is not `None`.
+
+    Raises:
+        InvalidRequestError: a filter is no text.
+    """
+    check_where(where)
+    for name, value in filters.items():
+        if value is not None:
+            check_text(f"the filter by {name}", value)
     more = {name: (value,) for name, value in filters.items() if value is not None}
     return {**plain_where(where), **more}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 import psycopg
@@ -40,6 +40,20 @@ def test_a_summary_is_exact_and_has_coverage(queries: TokenLedgerQueries) -> Non
     assert (summary.total_requests, summary.total_input_tokens) == (3, 70)
     assert summary.coverage.unpriced == 1
     assert queries.get_cost_summary(days=60).total_cost == Decimal("5.3")
+
+
+def test_an_average_is_over_the_calls_whose_cost_is_known(queries: TokenLedgerQueries) -> None:
+    summary = queries.get_cost_summary(days=7)
+    # (0.1 + 0.2) / 2 = 0.15; a third call has no price.
+    assert summary.avg_cost_per_request == Decimal("0.15")
+    assert summary.avg_tokens_per_request == Decimal(77) / 3
+    unknown = queries.get_cost_summary(days=7, model="acme-7b")
+    assert (unknown.avg_cost_per_request, unknown.known_cost) == (Decimal(0), None)
+    since = datetime.now(timezone.utc) - timedelta(days=7)
+    metrics = ("avg_cost_per_request", "avg_total_per_request", "count_requests")
+    [total] = queries.aggregate("none", metrics, time_from=since)
+    assert total.metrics["avg_cost_per_request"] == Decimal("0.15")
+    assert total.metrics["count_requests"] == 3
 
 
 def test_models_and_users_are_sorted_by_cost(queries: TokenLedgerQueries) -> None:

@@ -16,6 +16,7 @@ from tokenledger_exporter.db.dimensions import narrowed
 from tokenledger_exporter.db.steps import Statement
 from tokenledger_exporter.domain.coverage import coverage_of
 from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.queries.arguments import check_count, check_text, check_where
 from tokenledger_exporter.queries.notebook import NotebookResult, states_of
 from tokenledger_exporter.rollups.source import ROWS
 from tokenledger_exporter.sql import fragment, statements
@@ -214,6 +215,7 @@ def run_page_steps(  # noqa: PLR0913 - one argument per part of the statement
         InvalidRequestError: a dimension, the kind or the order is unknown, or the limit is too
             small or too large.
     """
+    check_where(where)
     _check(kind, order, limit)
     start = yield from _start_steps(since, until, where, max_calls or MAX_CALLS)
     condition, values = narrowed(where)
@@ -240,12 +242,13 @@ def run_page_steps(  # noqa: PLR0913 - one argument per part of the statement
 
 
 def _check(kind: str, order: str, limit: int) -> None:
+    check_text("kind", kind)
+    check_text("order", order)
     if kind not in COLUMNS:
         raise InvalidRequestError(f"unknown kind of run {kind!r}; use one of {', '.join(COLUMNS)}")
     if order not in RUN_ORDERS:
         raise InvalidRequestError(f"unknown sort key {order!r}; use one of {', '.join(RUN_ORDERS)}")
-    if not 1 <= limit <= MAX_RUNS:
-        raise InvalidRequestError(f"limit must be 1 to {MAX_RUNS:,}, not {limit}")
+    check_count("limit", limit, minimum=1, maximum=MAX_RUNS)
 
 
 def _start_steps(since: datetime, until: datetime, where: Where, max_calls: int) -> Steps[datetime]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenledger_exporter.db.dimensions import zone_of
 from tokenledger_exporter.domain.coverage import Coverage, sum_coverage
 from tokenledger_exporter.domain.time_expressions import until_now
-from tokenledger_exporter.errors import InvalidRequestError
+from tokenledger_exporter.queries.arguments import check_count, check_text, check_where
 from tokenledger_exporter.queries.report import ReportRequest, losses_steps
 from tokenledger_exporter.queries.results import DailyCost, HourlyCost, Trend
 from tokenledger_exporter.queries.summaries import figures_of, period_statement
@@ -31,8 +31,8 @@ _STEP: Final = timedelta(minutes=15)
 
 def daily_steps(days: int, zone_name: str, where: Where | None) -> Steps[Trend[DailyCost]]:
     """The last days including today; all of them are whole days but today."""
-    zone = zone_of(zone_name)
-    _check(days, "days", _MAX_DAYS)
+    zone = _checked_zone(zone_name, where)
+    check_count("days", days, minimum=1, maximum=_MAX_DAYS)
     until = until_now()
     last = until.astimezone(zone).date()
     dates = [last - timedelta(days=ago) for ago in reversed(range(days))]
@@ -46,8 +46,8 @@ def daily_steps(days: int, zone_name: str, where: Where | None) -> Steps[Trend[D
 
 def hourly_steps(hours: int, zone_name: str, where: Where | None) -> Steps[Trend[HourlyCost]]:
     """The last hours including this one, by the clocks of the time zone."""
-    zone = zone_of(zone_name)
-    _check(hours, "hours", _MAX_HOURS)
+    zone = _checked_zone(zone_name, where)
+    check_count("hours", hours, minimum=1, maximum=_MAX_HOURS)
     until = until_now()
     starts = list(hour_starts(until - timedelta(hours=hours - 1), until, zone))
     request = ReportRequest((), starts[0], until, where=where, zone=zone_name)
@@ -89,9 +89,11 @@ def _midnight(day: date, zone: tzinfo) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(timezone.utc)
 
 
-def _check(number: int, unit: str, most: int) -> None:
-    if not 1 <= number <= most:
-        raise InvalidRequestError(f"{unit} must be 1 to {most:,}, not {number}")
+def _checked_zone(name: str, where: Where | None) -> tzinfo:
+    """The time zone, after a check of both arguments."""
+    check_where(where)
+    check_text("timezone", name)
+    return zone_of(name)
 
 
 def _figures(row: Mapping[str, Any] | None) -> tuple[Decimal, int, int, int, Coverage]:

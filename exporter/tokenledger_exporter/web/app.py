@@ -26,7 +26,7 @@ from tokenledger_exporter.web.api.endpoint import PREFIX
 from tokenledger_exporter.web.api.endpoints import ENDPOINTS
 from tokenledger_exporter.web.api.openapi import openapi
 from tokenledger_exporter.web.audit import Audit
-from tokenledger_exporter.web.frame import FRAME, Frame
+from tokenledger_exporter.web.frame import FRAME, NOTICE_HEADER, Frame, current_frame
 from tokenledger_exporter.web.gate import ORGANIZATION, Gate
 from tokenledger_exporter.web.pages.all_pages import PAGES
 from tokenledger_exporter.web.pages.template import html
@@ -134,12 +134,16 @@ def _routes(ledger: _Ledger) -> list[BaseRoute]:
 
 
 async def _answer(ledger: _Ledger, endpoint: Endpoint, request: Request) -> Response:
-    return _json(await _read(ledger, PREFIX + endpoint.path, endpoint, request), request)
+    document = await _read(ledger, PREFIX + endpoint.path, endpoint, request)
+    notice = current_frame().notice
+    if notice and isinstance(document, dict):
+        document = {**document, "notice": notice}
+    return _json(document, request)
 
 
 async def _show(ledger: _Ledger, page: Page, request: Request) -> Response:
     text = await _read(ledger, page.path, page, request)
-    return Response(text, media_type=page.media_type, headers={"Cache-Control": _CACHE})
+    return Response(text, media_type=page.media_type, headers=_headers())
 
 
 async def _read(ledger: _Ledger, path: str, answering: _Answering[T], request: Request) -> T:
@@ -188,11 +192,17 @@ def _why_unreadable(reader: Reader) -> str:
         return str(error)
 
 
+def _headers() -> dict[str, str]:
+    """Headers of every answer: how long it may be kept, and a notice such as one of sample data."""
+    notice = current_frame().notice.encode("ascii", "backslashreplace").decode()
+    return {"Cache-Control": _CACHE, **({NOTICE_HEADER: notice} if notice else {})}
+
+
 def _json(document: object, request: Request) -> Response:
     """The document, or 304 if the client has it already."""
     body = json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
     tag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-    headers = {"ETag": tag, "Cache-Control": _CACHE}
+    headers = {"ETag": tag, **_headers()}
     known = {
         each.strip().removeprefix("W/")
         for each in request.headers.get("if-none-match", "").split(",")

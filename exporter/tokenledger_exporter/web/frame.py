@@ -25,6 +25,9 @@ class Frame:
     trace_url: str = ""
 
 
+NOTICE_HEADER: Final = "TokenLedger-Notice"
+"""The header that has the notice, in each answer."""
+
 FRAME: Final[ContextVar[Frame]] = ContextVar("tokenledger_frame")
 """The frame of the request that is answered; threads that answer it see it, too."""
 

@@ -33,7 +33,7 @@ class DashboardOptions:
         session_hours: how long a browser stays signed in.
         session_key_file: file with the key that signs sessions; "" for a key of this process.
         timeout_seconds: the longest time that one statement may run.
-        notice: what every page says at its top; "" for nothing.
+        notice: what every page and every answer of the API says; "" for nothing.
         trace_url: address of a trace in the user's tracing system, with `{trace_id}` in it; "" has
             no link.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tokenledger_exporter.web.api import schemas
 from tokenledger_exporter.web.api.endpoint import PREFIX
 from tokenledger_exporter.web.api.endpoints import ENDPOINTS
+from tokenledger_exporter.web.frame import NOTICE_HEADER
 
 if TYPE_CHECKING:
     from tokenledger_exporter.web.api.endpoint import Endpoint
@@ -58,6 +59,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
             parameters.insert(0, _in_path(name, description))
     ok = {
         "description": endpoint.summary,
+        "headers": {NOTICE_HEADER: _NOTICE},
         "content": {"application/json": {"schema": endpoint.schema}},
     }
     errors = {
@@ -82,6 +84,11 @@ def _in_path(name: str, description: str) -> dict[str, Any]:
     }
 
 
+_NOTICE = {
+    "description": "What a reader must know of all figures, such as that the data is a sample; "
+    "missing if there is nothing. A document that is an object has it as `notice`, too.",
+    "schema": {"type": "string"},
+}
 _IN_PATH = {
     "event_id": "Id of a call, or at least its first eight digits.",
     "run_id": "Id of a trace or session, or its beginning.",

@@ -67,8 +67,15 @@ def has_calls(connection: psycopg.Connection[Any]) -> bool:
     return bool(row and row[0])
 
 
-def event_id_of(connection: psycopg.Connection[Any], text: str) -> UUID:
+def event_id_of(
+    connection: psycopg.Connection[Any], text: str, *, listed_by: str = "'tokenledger calls'"
+) -> UUID:
     """The id of the call that an id, or at least the first eight digits of one, names.
+
+    Args:
+        connection: to the ledger.
+        text: the id or its first digits.
+        listed_by: what lists ids of calls, for the error.
 
     Raises:
         InvalidRequestError: it is not such a text, or no call or several calls have it.
@@ -78,8 +85,7 @@ def event_id_of(connection: psycopg.Connection[Any], text: str) -> UUID:
         is_short = bool(digits) and set(digits) <= _HEX
         remedy = "give at least eight digits" if is_short and len(digits) < _DIGITS else ""
         raise InvalidRequestError(
-            f"invalid event id {text!r}; "
-            + (remedy or "'tokenledger calls' lists the ids of calls")
+            f"invalid event id {text!r}; " + (remedy or f"{listed_by} lists the ids of calls")
         )
     if len(digits) == _DIGITS:
         return UUID(digits)
@@ -90,7 +96,7 @@ def event_id_of(connection: psycopg.Connection[Any], text: str) -> UUID:
         return UUID(str(ids[0]))
     if not ids:
         raise InvalidRequestError(
-            f"no event id begins with {text!r}; 'tokenledger calls' lists the ids of calls"
+            f"no event id begins with {text!r}; {listed_by} lists the ids of calls"
         )
     raise InvalidRequestError(
         f"several event ids begin with {text!r}; use one of {', '.join(map(str, ids))}"

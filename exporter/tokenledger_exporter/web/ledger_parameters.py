@@ -30,6 +30,14 @@ def period_parameters(since: str) -> tuple[Parameter, ...]:
     )
 
 
+DETAIL: Final = Parameter(
+    "detail",
+    "Read every call, which splits the cost per token into output share, cache share, service tier "
+    "and price; without it, that is done for at most 100,000 calls.",
+    "boolean",
+)
+"""The parameter that chooses how closely a change is looked at."""
+
 PAGE: Final = Parameter("page", "Number of the page.", "integer", default=1, maximum=100_000)
 """The parameter that turns pages."""
 

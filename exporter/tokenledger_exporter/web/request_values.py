@@ -123,7 +123,7 @@ def build_why(connection: psycopg.Connection[Any], values: dict[str, Any]) -> Wh
     """
     since, until = period(values)
     where = conditions(values["where"])
-    request = WhyRequest(values["by"], since, until, where=where, zone=values["timezone"])
+    request = WhyRequest(values["by"], since, until, where, values["detail"], values["timezone"])
     why: WhyReport = checked("by", lambda each: run_steps(connection, why_steps(each)), request)
     return why
 
@@ -165,7 +165,9 @@ def find_call(connection: psycopg.Connection[Any], text: str) -> Explanation:
         ParameterError: it is not such a text; `NotFoundError`: no call, or several calls, have it.
     """
     try:
-        return explain.explain_event(connection, event_id_of(connection, text))
+        return explain.explain_event(
+            connection, event_id_of(connection, text, listed_by="the list of calls")
+        )
     except InvalidRequestError as error:
         kind = ParameterError if str(error).startswith("invalid event id") else NotFoundError
         raise kind("event_id", str(error)) from None

@@ -230,7 +230,8 @@ def test_an_error_names_the_argument_its_values_and_the_remedy(stdio: Start) -> 
         assert "argument 'event_id': it is missing; it is required" in await error_of(
             client, "explain_call"
         )
-        assert "'find_calls' lists ids" in await error_of(client, "explain_call", event_id="12")
+        assert "'find_calls' lists the ids" in await error_of(client, "explain_call", event_id="x")
+        assert "at least eight digits" in await error_of(client, "explain_call", event_id="12")
         assert "argument 'model': " in await error_of(
             client, "what_would_it_cost", model="openai/no-such-model"
         )

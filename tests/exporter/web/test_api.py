@@ -54,7 +54,9 @@ def test_a_schema_says_that_money_is_text_and_that_each_field_is_there() -> None
     assert "'coverage' is a required property" in faults
 
 
-def test_the_summary_is_exact_and_an_average_leaves_nothing_out(dashboard: Dashboard) -> None:
+def test_the_summary_is_exact_and_an_average_is_of_priced_calls(
+    dashboard: Dashboard,
+) -> None:
     summary = dashboard.json("/summary?days=7")
     assert summary["total_cost"] == "0.35"
     assert (summary["total_requests"], summary["total_tokens"]) == (3, 77)
@@ -63,6 +65,8 @@ def test_the_summary_is_exact_and_an_average_leaves_nothing_out(dashboard: Dashb
     assert summary["projected_monthly_cost"] == "1.5"
     ann = dashboard.json("/summary?user_id=ann&app_name=shop")
     assert (ann["total_cost"], ann["total_requests"]) == ("0.1", 1)
+    # 0.35 / 2: the third call has no price.
+    assert summary["avg_cost_per_request"] == "0.175"
     unknown = dashboard.json("/summary?model=acme-7b")
     assert (unknown["total_cost"], unknown["avg_cost_per_request"]) == (None, None)
 
@@ -215,6 +219,42 @@ def test_an_error_names_its_parameter_and_the_remedy(
     assert (response.status, problem["status"]) == (status, status)
     assert problem["parameter"] == parameter
     assert text in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "texts"),
+    [
+        ("/runs/dddd", 404, ("no trace id begins with 'dddd'", "an earlier 'since'", "kind=trace")),
+        ("/runs/x?kind=session", 404, ("no session id begins with 'x'", "kind=session")),
+        ("/events/99999999/explain", 404, ("no event id begins with", "the list of calls")),
+        ("/events/12/explain", 400, ("invalid event id '12'", "at least eight digits")),
+        ("/runs?since=now&until=7d", 400, ("since must be before until",)),
+        ("/why?by=day", 400, ("day",)),
+    ],
+)
+def test_an_error_speaks_of_parameters_and_not_of_options_of_the_command_line(
+    dashboard: Dashboard, path: str, status: int, texts: tuple[str, ...]
+) -> None:
+    response = dashboard.get(f"/api/v1{path}")
+    detail = response.json()["detail"]
+    assert response.status == status
+    assert all(text in detail for text in texts), detail
+    assert "--" not in detail
+    assert "tokenledger " not in detail
+
+
+def test_every_answer_says_that_its_data_is_a_sample(opened: Callable[..., Dashboard]) -> None:
+    sample = opened(notice="Sample data: not yours.")
+    for path in ("/summary", "/costs/by-model", "/runs", "/dimensions", "/openapi.json"):
+        response = sample.get(f"/api/v1{path}")
+        assert response.headers["tokenledger-notice"] == "Sample data: not yours.", path
+        document = response.json()
+        if isinstance(document, dict) and path != "/openapi.json":
+            assert document["notice"] == "Sample data: not yours."
+    assert "tokenledger-notice" in sample.get("/calls.csv").headers
+    own = opened().get("/api/v1/summary")
+    assert "tokenledger-notice" not in own.headers
+    assert "notice" not in own.json()
 
 
 def test_an_unknown_path_says_where_the_paths_are(dashboard: Dashboard) -> None:

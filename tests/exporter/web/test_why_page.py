@@ -68,6 +68,15 @@ def test_without_a_known_cost_nothing_is_compared(changed: Dashboard, filled_url
     assert page.values[:2] == ["0.67", ""]
 
 
+def test_every_call_is_read_if_the_address_says_so(changed: Dashboard) -> None:
+    assert changed.json("/why?detail=true")["is_detailed"]
+    summed = changed.json("/why?detail=false")
+    assert not summed["is_detailed"]
+    assert any("the option 'detail' does" in note for note in summed["notes"])
+    links = [each.get("href") or "" for _, each in read(changed, "/why?detail=true").tags]
+    assert any(link.startswith("/why?") and "detail=true" in link for link in links)
+
+
 def test_csv_has_every_driver(changed: Dashboard) -> None:
     lines = changed.get("/why.csv?since=7d").body.decode().splitlines()
     assert lines[0].startswith("cause,feature,")

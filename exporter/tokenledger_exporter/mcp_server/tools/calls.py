@@ -83,9 +83,10 @@ def _find_runs(connection: Connection, values: Mapping[str, Any]) -> Answer:
 
 def _explain_call(connection: Connection, values: Mapping[str, Any]) -> Answer:
     try:
-        explanation = explain_event(connection, event_id_of(connection, values["event_id"]))
+        event_id = event_id_of(connection, values["event_id"], listed_by="'find_calls'")
+        explanation = explain_event(connection, event_id)
     except InvalidRequestError as error:
-        raise ArgumentError("event_id", f"{error}; 'find_calls' lists ids") from None
+        raise ArgumentError("event_id", str(error)) from None
     timestamp = explanation.call.timestamp
     return Answer(
         data=as_document(explanation),

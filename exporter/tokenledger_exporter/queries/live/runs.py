@@ -41,6 +41,10 @@ RUN_COLUMNS: Final = (
 """What is known of each row of a run."""
 
 
+class UnknownRunError(InvalidRequestError):
+    """No run has the id, or several do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One call of a run.
@@ -102,8 +106,14 @@ def known_cost(rows: Iterable[Row]) -> Decimal | None:
     return total
 
 
-def find_run(
-    connection: psycopg.Connection[Any], kind: str, text: str, since: datetime, until: datetime
+def find_run(  # noqa: PLR0913 - one argument per part of the question
+    connection: psycopg.Connection[Any],
+    kind: str,
+    text: str,
+    since: datetime,
+    until: datetime,
+    *,
+    remedy: str,
 ) -> Run:
     """The run that an id, or the start of one, names.
 
@@ -113,13 +123,15 @@ def find_run(
         text: the id or its start.
         since: start of the period, included.
         until: end of the period, excluded.
+        remedy: how to look further back and where ids are listed, for the error.
 
     Raises:
-        InvalidRequestError: no run or several runs of the period have an id that begins so.
+        UnknownRunError: no run or several runs of the period have an id that begins so.
+        InvalidRequestError: it is not an id.
     """
     column = sql.Identifier(_COLUMNS[kind])
     period = {"since": since, "until": until}
-    run_id = _run_id(connection, kind, text, period)
+    run_id = _run_id(connection, kind, text, period, remedy)
     query = sql.SQL(_SQL["rows_of_run"]).format(
         columns=sql.SQL(", ").join(map(sql.Identifier, RUN_COLUMNS)), column=column
     )
@@ -134,7 +146,11 @@ def find_run(
 
 
 def _run_id(
-    connection: psycopg.Connection[Any], kind: str, text: str, period: Mapping[str, datetime]
+    connection: psycopg.Connection[Any],
+    kind: str,
+    text: str,
+    period: Mapping[str, datetime],
+    remedy: str,
 ) -> str:
     text = text.strip()
     if kind == "trace":
@@ -147,12 +163,9 @@ def _run_id(
     values = {**period, "text": text, "limit": _MAX_SHOWN}
     ids = [run_id for (run_id,) in connection.execute(query, values)]
     if not ids:
-        raise InvalidRequestError(
-            f"no {kind} id begins with {text!r} since {days}; --since looks further back, and "
-            f"'tokenledger tail --format json' prints the {_COLUMNS[kind]} of calls"
-        )
+        raise UnknownRunError(f"no {kind} id begins with {text!r} since {days}; {remedy}")
     if len(ids) > 1 and ids[0] != text:
-        raise InvalidRequestError(
+        raise UnknownRunError(
             f"several {kind} ids begin with {text!r}; use one of {', '.join(ids)}"
         )
     return str(ids[0])

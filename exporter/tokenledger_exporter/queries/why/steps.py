@@ -22,6 +22,7 @@ from tokenledger_exporter.db.dimensions import (
 from tokenledger_exporter.db.steps import Statement
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import STANDARD_NAMES
+from tokenledger_exporter.queries.arguments import check_text
 from tokenledger_exporter.queries.report import ReportRequest, compared_steps
 from tokenledger_exporter.queries.why.arithmetic import causes_of
 from tokenledger_exporter.queries.why.cells import (
@@ -81,6 +82,9 @@ class WhyRequest:
     zone: str = UTC
 
     def __post_init__(self) -> None:
+        check_text("by", self.by)
+        if self.detail is not None and not isinstance(self.detail, bool):  # pyright: ignore[reportUnnecessaryIsInstance] - an argument of the app
+            raise InvalidRequestError(f"detail must be True, False or None, not {self.detail!r}")
         object.__setattr__(self, "by", dimension_name(self.by))
         object.__setattr__(self, "where", by_name(self.where) if self.where else None)
 
@@ -269,7 +273,7 @@ def _notes(
         if request.by in NOT_SPLIT_BY_MODEL:
             parts = f"models, {parts}"
         notes.append(
-            f"the cost per token is not split into {parts}, because that reads every call: use "
-            "--detail"
+            f"the cost per token is not split into {parts}, because that reads every call: the "
+            "option 'detail' does"
         )
     return tuple(notes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenledger_exporter.render.why import why_document
 from tokenledger_exporter.web.api import schemas
 from tokenledger_exporter.web.api.endpoint import Endpoint
-from tokenledger_exporter.web.ledger_parameters import limit_parameter, period_parameters
+from tokenledger_exporter.web.ledger_parameters import DETAIL, limit_parameter, period_parameters
 from tokenledger_exporter.web.parameters import Parameter
 from tokenledger_exporter.web.request_values import build_why
 
@@ -29,6 +29,7 @@ WHY_ENDPOINT: Final = Endpoint(
     (
         Parameter("by", "Dimension whose values are compared.", default="feature"),
         *period_parameters("7d"),
+        DETAIL,
         limit_parameter(100, _MAX_DRIVERS),
     ),
     _why,

@@ -9,7 +9,7 @@ from tokenledger_exporter.db.steps import run_steps
 from tokenledger_exporter.domain.time_expressions import parse_moment
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.queries.lists.runs import COLUMNS, RUN_ORDERS, run_page_steps
-from tokenledger_exporter.queries.live.runs import find_run
+from tokenledger_exporter.queries.live.runs import UnknownRunError, find_run
 from tokenledger_exporter.web.ledger_parameters import PAGE, limit_parameter
 from tokenledger_exporter.web.parameters import NotFoundError, Parameter, ParameterError
 from tokenledger_exporter.web.request_values import checked, conditions, period
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from tokenledger_exporter.queries.live.runs import Run
 
 _MAX_RUNS: Final = 1_000
+
+_REMEDIES: Final = {
+    kind: f"an earlier 'since' looks further back, and the list of runs (kind={kind}) has the ids"
+    for kind in COLUMNS
+}
 
 KIND: Final = Parameter(
     "kind",
@@ -83,7 +88,8 @@ def read_run(connection: psycopg.Connection[Any], values: Mapping[str, Any]) -> 
         raise ParameterError("after", "the start must be before the end")
     run_id, kind = str(values["run_id"]), str(values["kind"])
     try:
-        return find_run(connection, kind, run_id, bounds["after"], bounds["before"])
+        return find_run(connection, kind, run_id, *bounds.values(), remedy=_REMEDIES[kind])
+    except UnknownRunError as error:
+        raise NotFoundError("run_id", str(error)) from None
     except InvalidRequestError as error:
-        wrong = ParameterError if str(error).startswith("invalid") else NotFoundError
-        raise wrong("run_id", str(error)) from None
+        raise ParameterError("run_id", str(error)) from None

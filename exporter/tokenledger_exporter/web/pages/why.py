@@ -8,6 +8,7 @@ from tokenledger_exporter.db.dimensions import BUCKETS, dimension_names
 from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.queries.why.results import UNITS
 from tokenledger_exporter.render.why import driver_figures, driver_text, render_why
+from tokenledger_exporter.web.ledger_parameters import DETAIL
 from tokenledger_exporter.web.pages.page import Page
 from tokenledger_exporter.web.pages.template import html
 from tokenledger_exporter.web.pages.view import VIEW_PARAMETERS, View
@@ -22,6 +23,7 @@ _DRIVERS: Final = 20
 _PARAMETERS: Final = (
     Parameter("by", "Dimension whose values are compared.", default="feature"),
     *VIEW_PARAMETERS,
+    DETAIL,
 )
 
 
@@ -43,7 +45,7 @@ def _page(connection: Connection, values: dict[str, Any]) -> str:
 
 
 def _panel(connection: Connection, values: dict[str, Any]) -> str:
-    view = View.of("/", {name: values[name] for name in values if name != "by"})
+    view = View.of("/", {name: values[name] for name in values if name not in {"by", "detail"}})
     report = build_why(connection, values)
     return html("why_panel", "", view, report=report, driver_text=driver_text)
 

@@ -123,7 +123,7 @@ def test_roll_ups_and_calls_agree_where_both_have_the_answer(ledger: str) -> Non
     assert by_kind(detailed)["price"] == by_kind(summed)["rate"] == Decimal("-0.175")
     assert by_kind(detailed).keys() - by_kind(summed).keys() == {"price"}
     assert (detailed.is_detailed, summed.is_detailed) == (True, False)
-    assert any("--detail" in note for note in summed.notes)
+    assert any("the option 'detail' does" in note for note in summed.notes)
     [driver] = only(detailed, "price").drivers
     assert (driver.value, driver.model) == ("chat", "gpt-4o")
 

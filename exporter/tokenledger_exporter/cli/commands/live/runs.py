@@ -84,11 +84,13 @@ def _show(kind: str, text: str, options: _RunOptions) -> None:
     from tokenledger_exporter.queries.live.runs import find_run
     from tokenledger_exporter.render.runs import run_json, run_text
 
+    kinds = "" if kind == "trace" else f" --kind {kind}"
+    remedy = f"--since looks further back, and 'tokenledger runs{kinds}' lists the ids"
     zone = zone_of(options["timezone"])
     start, end = read_period(options["since"], options["until"], zone=zone)
     with open_database(options["database_url"]) as url:
         with reading(url) as connection, connection.transaction():
-            run = find_run(connection, kind, text, start, end)
+            run = find_run(connection, kind, text, start, end, remedy=remedy)
         warn_of_waiting_calls(url)
     is_json = options["shape"] == "json"
     click.echo(run_json(run) if is_json else run_text(run, zone, options["limit"]), nl=False)

@@ -8,6 +8,7 @@ from tokenledger_exporter.web.pages.activity.call import CALL
 from tokenledger_exporter.web.pages.activity.calls import CALLS
 from tokenledger_exporter.web.pages.activity.runs import RUNS
 from tokenledger_exporter.web.pages.activity.spenders import SPENDERS
+from tokenledger_exporter.web.pages.contributors import CONTRIBUTORS
 from tokenledger_exporter.web.pages.explore import EXPLORE
 from tokenledger_exporter.web.pages.ledger.health import HEALTH
 from tokenledger_exporter.web.pages.ledger.prices import PRICES
@@ -17,6 +18,7 @@ from tokenledger_exporter.web.pages.why import WHY
 PAGES: Final = (
     *OVERVIEW,
     *WHY,
+    *CONTRIBUTORS,
     *EXPLORE,
     *SPENDERS,
     *RUNS,

@@ -9,6 +9,7 @@ from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.queries.why.results import UNITS
 from tokenledger_exporter.render.why import driver_figures, driver_text, render_why
 from tokenledger_exporter.web.ledger_parameters import DETAIL
+from tokenledger_exporter.web.pages.contributors import CONTRIBUTORS_BY
 from tokenledger_exporter.web.pages.page import Page
 from tokenledger_exporter.web.pages.template import html
 from tokenledger_exporter.web.pages.view import VIEW_PARAMETERS, View
@@ -36,6 +37,7 @@ def _page(connection: Connection, values: dict[str, Any]) -> str:
         "why",
         view,
         report=report,
+        kinds=CONTRIBUTORS_BY,
         dimensions=[name for name in dimension_names()[:-1] if name not in BUCKETS],
         statements=statements,
         drivers=_DRIVERS,

@@ -25,7 +25,8 @@ from collectors.processes import wait_until
 from end_to_end.otlp import Sink
 from support.ledger_rows import ask
 from support.server_crash import crash
-from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, temporary_home
+from tokenledger_exporter.embedded.homes import temporary_home
+from tokenledger_exporter.embedded.postgres import EmbeddedPostgres
 from tokenledger_exporter.maintenance.install import migrate
 
 if TYPE_CHECKING:

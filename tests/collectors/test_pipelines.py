@@ -28,7 +28,8 @@ from support import otlp_agent_logs as agents
 from support.ledger_rows import ask
 from support.recorded_spans import EMITTERS, calls, rows
 from tokenledger_exporter.dialects.allowlist import MARKS
-from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, temporary_home
+from tokenledger_exporter.embedded.homes import temporary_home
+from tokenledger_exporter.embedded.postgres import EmbeddedPostgres
 from tokenledger_exporter.maintenance.install import migrate
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from faults.registry import case
 from support.server_crash import crash
-from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, temporary_home
+from tokenledger_exporter.embedded.homes import temporary_home
+from tokenledger_exporter.embedded.postgres import EmbeddedPostgres
 from tokenledger_exporter.maintenance.install import migrate
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from tokenledger_exporter.embedded.postgres import temporary_home
+from tokenledger_exporter.embedded.homes import temporary_home
 
 # 1,000 input tokens of gpt-4o at $2.50 a million and 100 output tokens at $10: $0.0035.
 _SCRIPT = """

@@ -19,7 +19,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -33,6 +32,7 @@ from tokenledger_exporter.embedded.binaries import (
     others_can_reach,
     reachable_programs,
 )
+from tokenledger_exporter.embedded.homes import temporary_home
 from tokenledger_exporter.errors import EmbeddedPostgresError
 
 if TYPE_CHECKING:
@@ -296,15 +296,6 @@ def temporary_postgres(server_options: Mapping[str, str] | None = None) -> Gener
     """Run a server in a temporary folder and yield its connection string; delete it at the end."""
     with temporary_home() as home, EmbeddedPostgres(home / "server", server_options) as server:
         yield server.database_url
-
-
-@contextlib.contextmanager
-def temporary_home() -> Generator[Path]:
-    """A temporary folder for servers' homes that the server's user can access."""
-    with tempfile.TemporaryDirectory(prefix="tokenledger-postgres-") as folder:
-        home = Path(folder)
-        home.chmod(0o755)
-        yield home
 
 
 def _locked_within(file: int, seconds: float, *, exclusive: bool) -> bool:

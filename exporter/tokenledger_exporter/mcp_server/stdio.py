@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
+from concurrent.futures import Future
+from contextlib import closing, suppress
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from mcp.server.stdio import stdio_server
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def run(database_url: str, organization: str = "", *, timeout_seconds: float = 10.0) -> None:
-    """Serve one client until it closes standard input.
+    """Serve one client until it closes standard input, or until Ctrl-C.
+
+    The server runs in a thread of its own: a thread that waits for standard input cannot be
+    interrupted, so that only the main thread can end while the input is open.
 
     Args:
         database_url: the ledger; it is opened at the first question, so it may be away.
@@ -25,8 +30,18 @@ def run(database_url: str, organization: str = "", *, timeout_seconds: float = 1
         timeout_seconds: the longest time of a statement.
     """
     reader = Reader(database_url, connections=4, timeout_seconds=timeout_seconds)
-    with closing(reader):
-        asyncio.run(_serve(create_server(reader.snapshot, lambda _request: organization)))
+    outcome: Future[None] = Future()
+    server = create_server(reader.snapshot, lambda _request: organization)
+    with closing(reader), suppress(KeyboardInterrupt):
+        Thread(target=_run, args=(server, outcome), daemon=True).start()
+        outcome.result()
+
+
+def _run(server: Server, outcome: Future[None]) -> None:
+    try:
+        outcome.set_result(asyncio.run(_serve(server)))
+    except BaseException as error:  # noqa: BLE001 - the main thread raises it
+        outcome.set_exception(error)
 
 
 async def _serve(server: Server) -> None:

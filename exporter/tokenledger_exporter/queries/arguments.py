@@ -102,8 +102,9 @@ def _texts(values: object) -> list[str] | None:
     """Several texts as a list; `None` for another value."""
     if not isinstance(values, Sequence | frozenset | set) or isinstance(values, str | bytes):
         return None
-    texts = [each for each in cast("Sequence[object]", values) if isinstance(each, str)]
-    return texts if len(texts) == len(values) else None
+    items = list(cast("Sequence[object]", values))
+    texts = [each for each in items if isinstance(each, str)]
+    return texts if len(texts) == len(items) else None
 
 
 def _shown(value: object) -> str:

@@ -37,6 +37,7 @@ def run(
     options: DashboardOptions,
     announce: Callable[[str], None],
     mounts: Sequence[Mount] = (),
+    listener: socket.socket | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
@@ -44,12 +45,13 @@ def run(
         options: what to serve.
         announce: gets the address, once it is open.
         mounts: make further applications of the same service.
+        listener: the open port; by default the one of the options is opened.
 
     Raises:
         InvalidRequestError: the address is in use, or a token's line is invalid.
     """
     app = create_app(options, [mount(options) for mount in mounts])
-    listener = listen(options.host, options.port)
+    listener = listener or listen(options.host, options.port)
     announce(address_of(listener))
     config = uvicorn.Config(app, **SETTINGS)
     # uvicorn raises the signal that ended it again, which is no error here.

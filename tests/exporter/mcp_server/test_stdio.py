@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from decimal import Decimal
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from exporter.mcp_server.conftest import PROGRAM
 from support.command_line import run
 from support.ledger_rows import ask
 from support.mcp_answers import answer_of, error_of
@@ -38,6 +40,36 @@ def in_session(start: Start, steps: Callable[[Client], Coroutine[Any, Any, None]
             await steps(client)
 
     asyncio.run(session())
+
+
+def test_ctrl_c_ends_the_server_while_its_input_is_open(ledger: str) -> None:
+    request = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "test", "version": "1"},
+        },
+    }
+    with subprocess.Popen(
+        [PROGRAM, "mcp", "--database-url", ledger],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["id"] == 1
+        process.send_signal(signal.SIGINT)
+        # Nothing closes its input.
+        assert process.wait(timeout=20) == 0
+        assert process.stderr.read() == ""
 
 
 def test_the_tools_are_read_only_and_describe_their_arguments(stdio: Start) -> None:

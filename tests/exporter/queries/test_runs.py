@@ -53,7 +53,7 @@ def test_runs_are_records_and_a_table_in_a_notebook(queries: TokenLedgerQueries)
     records = as_records(queries.get_runs())
     assert [record["cost_usd"] for record in records] == [Decimal("0.75"), Decimal("0.1"), None]
     assert [record["unpriced"] for record in records] == [1, 0, 0]
-    table = queries.get_runs()._repr_html_()
+    table = queries.get_runs()._repr_html_()  # pyright: ignore[reportPrivateUsage] - what Jupyter calls
     assert "0.750000+" in table
     assert "coverage: 3 of 5 calls priced" in table
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -17,7 +18,8 @@ import pytest
 
 from support.command_line import run
 from tokenledger_exporter.demo.sample_ledger import SAMPLE_NOTICE
-from tokenledger_exporter.embedded.postgres import EmbeddedPostgres, temporary_home
+from tokenledger_exporter.embedded.homes import temporary_home
+from tokenledger_exporter.embedded.postgres import EmbeddedPostgres
 from tokenledger_exporter.maintenance.install import migrate
 from tokenledger_exporter.web.pages.all_pages import PAGES
 
@@ -102,6 +104,22 @@ def test_without_a_ledger_every_page_says_that_it_shows_sample_data(folder: Path
     assert process.returncode == 0
     assert remains_of(folder) == []
     assert not (folder / "embedded").exists()
+
+
+def test_a_port_in_use_or_a_wrong_option_is_an_error_before_the_sample_is_made(
+    folder: Path,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with dashboard(folder, "--sample", "--port", port) as process:
+            _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert errors.startswith(f"tokenledger: cannot listen on 127.0.0.1:{port} (Address already in")
+    assert "temporary Postgres" not in errors
+    with dashboard(folder, "--sample", "--host", "0.0.0.0") as process:  # noqa: S104 - it is refused
+        _, errors = process.communicate(timeout=30)
+    assert "use --tokens-file" in errors
+    assert "temporary Postgres" not in errors
 
 
 @pytest.mark.parametrize("ends_with", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

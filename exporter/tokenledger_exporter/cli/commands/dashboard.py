@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -122,15 +123,22 @@ def command(
     """
     try:
         from tokenledger_exporter.web.options import DashboardOptions
-        from tokenledger_exporter.web.run import run
+        from tokenledger_exporter.web.run import listen, run
     except ModuleNotFoundError as error:
         raise InvalidRequestError(
             f"the dashboard needs {error.name}: pip install 'tokenledger-otel[dashboard]'"
         ) from None
-    with _open_ledger(database_url, is_sample=is_sample) as (url, notice):
-        options = DashboardOptions(database_url=url, notice=notice, **web_arguments(arguments))
+    # A wrong option or a port in use is an error before sample data is made, which takes seconds.
+    options = DashboardOptions(database_url="", **web_arguments(arguments))
+    with (
+        listen(options.host, options.port) as listener,
+        _open_ledger(database_url, is_sample=is_sample) as (url, notice),
+    ):
         run(
-            options, lambda address: say(f"the dashboard is at {address}/"), mounts(has_mcp=has_mcp)
+            replace(options, database_url=url, notice=notice),
+            lambda address: say(f"the dashboard is at {address}/"),
+            mounts(has_mcp=has_mcp),
+            listener,
         )
 
 

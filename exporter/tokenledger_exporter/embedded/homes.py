@@ -40,7 +40,7 @@ def temporary_home() -> Generator[Path]:
 
 
 def _own(home: Path) -> int:
-    """Lock a new file of the folder; it gets its name once it is locked, so nobody else can."""
+    """Lock a new file of the folder; it gets its name once it is locked, and not before."""
     unnamed = home / f"{_OWNER}.new"
     file = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     if fcntl is not None:

@@ -1,6 +1,6 @@
 """Whose cost changed: panels of the users, sessions and days behind a difference.
 
-The overview and the page of the causes load each of them once it is shown, because sessions have no
+The overview and the page of the causes load each of them after themselves, because sessions have no
 sums, so that every call of both periods is read.
 """
 

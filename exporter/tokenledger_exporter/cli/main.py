@@ -22,9 +22,7 @@ from tokenledger_exporter.cli.commands import (
     spool,
     version,
 )
-from tokenledger_exporter.cli.commands.answers import forecast, mcp, why
-from tokenledger_exporter.cli.commands.live import runs, statusline, tail, top
-from tokenledger_exporter.cli.commands.answers import mcp, runs, why
+from tokenledger_exporter.cli.commands.answers import forecast, mcp, runs, why
 from tokenledger_exporter.cli.commands.live import statusline, tail, top
 from tokenledger_exporter.cli.commands.live.runs import session, trace
 from tokenledger_exporter.cli.commands.setup import completion, init

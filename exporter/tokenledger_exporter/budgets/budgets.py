@@ -152,6 +152,8 @@ def set_budget(  # noqa: PLR0913 - one keyword per option
         LedgerError: the database reported an error; nothing was changed.
     """
     definition.read_name(name)
+    if limit is not None:
+        limit = definition.read_limit(limit)
     with session(database_url) as connection:
         with connection.transaction():
             known = next((b for b in read_budgets(connection) if b.name == name), None)

@@ -1,7 +1,7 @@
 """Whose cost changed: panels of the users, sessions and days behind a difference.
 
-The overview and the page of the causes load each of them after themselves, because sessions have no
-sums, so that every call of both periods is read.
+The page of the causes loads each of them after itself: sessions have no sums, so that every call of
+both periods is read.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from tokenledger_exporter.queries.calls import newest_calls
 from tokenledger_exporter.queries.over_time import month
 from tokenledger_exporter.queries.report import compared_steps, report_steps
 from tokenledger_exporter.queries.speed import reads_rollups
-from tokenledger_exporter.web.pages.contributors import CONTRIBUTORS_BY
 from tokenledger_exporter.web.pages.page import Page
 from tokenledger_exporter.web.pages.template import html
 from tokenledger_exporter.web.pages.timeline import stacked
@@ -72,7 +71,6 @@ def _overview(connection: Connection, values: dict[str, Any]) -> str:
         total=total.totals,
         report=total,
         timeline=stacked(connection, view, _MODEL),
-        kinds=CONTRIBUTORS_BY,
         newest=None if total.totals.calls else _newest(connection),
         errors=run_steps(connection, summaries.errors_steps(view.report())),
     )

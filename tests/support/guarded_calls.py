@@ -32,7 +32,7 @@ class GuardedApp:
         self.guard = guard
         self.changes += 1
 
-    def begin(self, **more: str) -> tuple[Span, Hold | None] | Refusal:
+    def begin(self, **more: str | int) -> tuple[Span, Hold | None] | Refusal:
         """Start a call; a refused one has no span."""
         # The size of the request says exactly what it costs.
         attributes: dict[str, Any] = {"gen_ai.request.max_tokens": 100, **chat_attributes(**more)}
@@ -52,18 +52,24 @@ class GuardedApp:
             hold.bind(context.trace_id, context.span_id)
         return span, hold
 
-    def call(self, **more: str) -> Refusal | None:
+    def call(self, **more: str | int) -> Refusal | None:
         """Make a whole call; returns the refusal of one that a budget has no room for."""
         begun = self.begin(**more)
         if isinstance(begun, Refusal):
             return begun
+        self.end(begun)
+        return None
+
+    def end(self, begun: tuple[Span, Hold | None]) -> None:
+        """End a call that was started."""
         span, hold = begun
         span.end()
         if hold is not None:
             hold.finish(dict(span.attributes or {}), failed=False)
-        return None
 
-    def calls_until_refused(self, most: int = 1_000, **more: str) -> tuple[int, Refusal | None]:
+    def calls_until_refused(
+        self, most: int = 1_000, **more: str | int
+    ) -> tuple[int, Refusal | None]:
         """How many calls are made before the first refusal."""
         for number in range(most):
             if (refusal := self.call(**more)) is not None:

@@ -42,7 +42,7 @@ GROUP BY feature, model
 -- name: charge
 -- Adds committed calls to their budgets, and frees what they reserved.
 SELECT token_ledger_charge_budgets(
-    %(budgets)s::integer[], %(vals)s::text[], %(moments)s::timestamptz[], %(usd)s::numeric[],
+    %(budgets)s::integer[], %(vals)s::text[], %(quarters)s::bigint[], %(usd)s::numeric[],
     %(unconfirmed)s::numeric[], %(unreserved)s::numeric[], %(calls)s::bigint[], %(unpriced)s::bigint[],
     %(unreserved_calls)s::bigint[], %(holder)s, %(lease_budgets)s::integer[], %(lease_vals)s::text[],
     %(lease_usd)s::numeric[], %(span_keys)s::text[]

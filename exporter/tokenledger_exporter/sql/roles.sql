@@ -102,7 +102,7 @@ TO {writer}
 GRANT EXECUTE ON FUNCTION
 token_ledger_reserve(text, jsonb, numeric, boolean, text, interval, boolean, text),
 token_ledger_charge_budgets(
-    integer [], text [], timestamptz [], numeric [], numeric [], numeric [], bigint [], bigint [],
+    integer [], text [], bigint [], numeric [], numeric [], numeric [], bigint [], bigint [],
     bigint [], text, integer [], text [], numeric [], text []
 ),
 token_ledger_keep_leases(text, integer [], text [], numeric [], interval),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from decimal import Decimal, localcontext
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -79,6 +78,26 @@ class _Charge:
     unpriced: int = 0
     unreserved_calls: int = 0
 
+    def add(self, row: LedgerRow, *, is_reserved: bool) -> None:
+        """Add one call."""
+        usd = row.cost_usd
+        self.calls += 1
+        if usd is None:
+            self.unpriced += 1
+            usd = _NOTHING
+        self.usd += usd
+        if not is_reserved:
+            self.unreserved += usd
+            self.unreserved_calls += 1
+
+    def merge(self, other: _Charge) -> None:
+        """Add other calls."""
+        self.usd += other.usd
+        self.unreserved += other.unreserved
+        self.calls += other.calls
+        self.unpriced += other.unpriced
+        self.unreserved_calls += other.unreserved_calls
+
 
 @dataclass(slots=True)
 class _Charges:
@@ -88,6 +107,9 @@ class _Charges:
         default_factory=lambda: defaultdict(_Charge)
     )
     freed: dict[Account, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    unconfirmed: dict[tuple[int, str, int], Decimal] = field(
+        default_factory=lambda: defaultdict(Decimal)
+    )
 
 
 class BudgetCharges:
@@ -100,6 +122,8 @@ class BudgetCharges:
     def __init__(self, reservations: Reservations | None = None) -> None:
         self._reservations: Final = reservations
         self._budgets: tuple[Budget, ...] = ()
+        self._dimensions: tuple[str, ...] = ()
+        self._readers: tuple[Callable[[LedgerRow], str], ...] = ()
         self._version = -1
         self.failures = 0
 
@@ -134,6 +158,9 @@ class BudgetCharges:
         is_changed = version != self._version
         if is_changed:
             self._budgets = read_budgets(connection)
+            names = {name for budget in self._budgets for name in budget.dimensions}
+            self._dimensions = tuple(sorted(names))
+            self._readers = tuple(map(_reader, self._dimensions))
             self._version = version
         if self._reservations is not None:
             self._reservations.note_budgets(self._budgets, is_changed=is_changed)
@@ -160,61 +187,61 @@ class BudgetCharges:
     def _sums(self, rows: Sequence[LedgerRow], reserved: set[str]) -> _Charges:
         sums = _Charges()
         holds_of = self._reservations.of_row if self._reservations is not None else None
+        groups: dict[tuple[Any, ...], _Charge] = defaultdict(_Charge)
         freed: set[int] = set()
         with localcontext(MONEY):
             for row in rows:
                 holds = holds_of(row) if holds_of is not None else None
-                is_reserved = holds is not None or f"{row.trace_id}:{row.span_id}" in reserved
-                self._add(sums, row, holds, is_reserved=is_reserved)
+                is_reserved = holds is not None or (
+                    bool(reserved) and f"{row.trace_id}:{row.span_id}" in reserved
+                )
+                quarter = int(row.timestamp.timestamp()) // _QUARTER_SECONDS
+                groups[self._values_of(row), quarter].add(row, is_reserved=is_reserved)
                 # A call may have several rows, and a span in each of two tracings.
                 if holds is not None and id(holds) not in freed:
                     freed.add(id(holds))
                     for account, usd in holds.items():
                         sums.freed[account] += usd
+                        if row.cost_status == _UNMEASURED:
+                            sums.unconfirmed[account[0], account[1], quarter] += usd
+            for (values, quarter), charge in groups.items():
+                value_of = dict(zip(self._dimensions, values, strict=True)).__getitem__
+                for budget in self._budgets:
+                    value = budget.account_of(value_of)
+                    if value is not None:
+                        sums.charges[budget.budget_id, value, quarter].merge(charge)
+            for key, usd in sums.unconfirmed.items():
+                sums.charges[key].unconfirmed += usd
         return sums
 
-    def _add(
-        self,
-        sums: _Charges,
-        row: LedgerRow,
-        holds: Mapping[Account, Decimal] | None,
-        *,
-        is_reserved: bool,
-    ) -> None:
-        quarter = int(row.timestamp.timestamp()) // _QUARTER_SECONDS
-        value_of = _value_of(row)
-        for budget in self._budgets:
-            value = budget.account_of(value_of)
-            if value is None:
-                continue
-            charge = sums.charges[budget.budget_id, value, quarter]
-            _add(charge, row, is_reserved=is_reserved)
-            if holds is not None and row.cost_status == _UNMEASURED:
-                charge.unconfirmed += holds.get((budget.budget_id, value), _NOTHING)
+    def _values_of(self, row: LedgerRow) -> tuple[str, ...]:
+        """The row's values of the dimensions that budgets ask for."""
+        return tuple([read(row) for read in self._readers])
 
     def _values(self, sums: _Charges, span_keys: list[str]) -> dict[str, Any]:
         keys, charges = list(sums.charges), list(sums.charges.values())
         accounts = list(sums.freed)
         return {
-            "budgets": [budget_id for budget_id, _, _ in keys],
+            "budgets": _numbers(budget_id for budget_id, _, _ in keys),
             "vals": [value for _, value, _ in keys],
-            "moments": [
-                datetime.fromtimestamp(quarter * _QUARTER_SECONDS, timezone.utc)
-                for _, _, quarter in keys
-            ],
-            **{
-                name: [getattr(charge, name) for charge in charges]
-                for name in (
-                    *("usd", "unconfirmed", "unreserved", "calls", "unpriced"),
-                    "unreserved_calls",
-                )
-            },
+            "quarters": _numbers(quarter for _, _, quarter in keys),
+            "usd": _numbers(charge.usd for charge in charges),
+            "unconfirmed": _numbers(charge.unconfirmed for charge in charges),
+            "unreserved": _numbers(charge.unreserved for charge in charges),
+            "calls": _numbers(charge.calls for charge in charges),
+            "unpriced": _numbers(charge.unpriced for charge in charges),
+            "unreserved_calls": _numbers(charge.unreserved_calls for charge in charges),
             "holder": self._reservations.holder if self._reservations is not None else "",
-            "lease_budgets": [budget_id for budget_id, _ in accounts],
+            "lease_budgets": _numbers(budget_id for budget_id, _ in accounts),
             "lease_vals": [value for _, value in accounts],
-            "lease_usd": list(sums.freed.values()),
+            "lease_usd": _numbers(sums.freed.values()),
             "span_keys": span_keys,
         }
+
+
+def _numbers(values: Iterable[int | Decimal]) -> str:
+    """An array of numbers in Postgres' text format; psycopg's own conversion takes four times."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def keep_leases(
@@ -261,33 +288,17 @@ def read_budgets(connection: psycopg.Connection[Any]) -> tuple[Budget, ...]:
         return tuple(map(budget_of, cursor.execute(_SQL["budgets"])))
 
 
-def _add(charge: _Charge, row: LedgerRow, *, is_reserved: bool) -> None:
-    usd = row.cost_usd
-    charge.calls += 1
-    if usd is None:
-        charge.unpriced += 1
-        usd = _NOTHING
-    charge.usd += usd
-    if not is_reserved:
-        charge.unreserved += usd
-        charge.unreserved_calls += 1
+def _reader(dimension: str) -> Callable[[LedgerRow], str]:
+    """A row's value of a dimension, "" if it has none."""
+    column = _COLUMNS.get(dimension)
+    if column is not None:
+        return attrgetter(column)
+    key = dimension.removeprefix(METADATA_DIMENSION_PREFIX)
 
-
-def _value_of(row: LedgerRow) -> Callable[[str], str]:
-    """Dimension -> the row's value."""
-
-    def value_of(dimension: str) -> str:
-        column = _COLUMNS.get(dimension)
-        if column is not None:
-            return _READERS[column](row)
-        if row.metadata in ("", "{}"):
+    def read(row: LedgerRow) -> str:
+        if row.metadata in {"", "{}"}:
             return ""
-        value = json.loads(row.metadata).get(dimension.removeprefix(METADATA_DIMENSION_PREFIX))
-        return value if isinstance(value, str) else "" if value is None else str(value)
+        value = json.loads(row.metadata).get(key)
+        return "" if value is None else str(value)
 
-    return value_of
-
-
-_READERS: Final[dict[str, Callable[[LedgerRow], str]]] = {
-    column: attrgetter(column) for column in _COLUMNS.values()
-}
+    return read

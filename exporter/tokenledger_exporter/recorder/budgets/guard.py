@@ -251,6 +251,15 @@ class LeaseGuard:
         """The first call stops waiting for budgets that cannot be read."""
         self._first_check.set()
 
+    def recall(self) -> None:
+        """Give back what no call uses, now; raises as `BatchWriter.write`."""
+        with self._asking:
+            self._recall()
+
+    def _recall(self) -> None:
+        self._leases.recall()
+        self._reserving.keep_leases(self.holder, self._leases.given_back(), LEASE_LIFETIME)
+
     def close(self, writer: BatchWriter) -> None:
         """Give back what no call uses; raises as `BatchWriter.write`."""
         self._reserving.close()
@@ -333,8 +342,7 @@ class LeaseGuard:
         refusing = [answer.account for answer in answers if answer.is_refused]
         if self._leases.has_available(refusing):
             # What is left of a lease may be what this call needs.
-            self._leases.recall()
-            self._reserving.keep_leases(self.holder, self._leases.given_back(), LEASE_LIFETIME)
+            self._recall()
             answers = self._reserving.reserve(self.holder, dimensions, usd, LEASE_LIFETIME)
         for answer in answers:
             if answer.is_refused:

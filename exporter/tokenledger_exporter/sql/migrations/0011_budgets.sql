@@ -451,9 +451,10 @@ BEGIN
     $create$, 'HOME', home);
 
     EXECUTE pg_catalog.replace($create$
-        -- Called in the transaction that commits the calls, as its last step.
+        -- Called in the transaction that commits the calls, as its last step. Calls are given by quarter of
+        -- an hour since 1970: periods start at whole quarters in every time zone.
         CREATE FUNCTION HOME.token_ledger_charge_budgets(
-            budgets integer [], vals text [], moments timestamptz [], usd numeric [],
+            budgets integer [], vals text [], quarters bigint [], usd numeric [],
             unconfirmed numeric [], unreserved numeric [], calls bigint [], unpriced bigint [],
             unreserved_calls bigint [],
             lease_holder text, lease_budgets integer [], lease_vals text [], lease_usd numeric [],
@@ -467,6 +468,9 @@ BEGIN
             FROM unnest(token_ledger_charge_budgets.budgets, token_ledger_charge_budgets.vals)
                 AS charged (budget_id, value)
             INNER JOIN HOME.token_ledger_budgets AS known ON known.budget_id = charged.budget_id
+            LEFT JOIN HOME.token_ledger_budget_accounts AS accounts
+                ON accounts.budget_id = charged.budget_id AND accounts.value = charged.value
+            WHERE accounts.budget_id IS NULL
             ORDER BY charged.budget_id, charged.value COLLATE "C"
             ON CONFLICT DO NOTHING;
             PERFORM
@@ -496,8 +500,12 @@ BEGIN
             SELECT
                 charged.budget_id,
                 charged.value,
-                HOME.token_ledger_budget_bucket(known.period, known.timezone, charged.moment)
-                    AS starts_at,
+                -- As token_ledger_budget_bucket, whose call would take longer than all the rest.
+                CASE known.period
+                    WHEN 'total' THEN to_timestamp(0)
+                    WHEN 'rolling' THEN date_trunc('day', to_timestamp(charged.quarter * 900), known.timezone)
+                    ELSE date_trunc(known.period, to_timestamp(charged.quarter * 900), known.timezone)
+                END AS starts_at,
                 sum(charged.usd),
                 sum(charged.unconfirmed),
                 sum(charged.unreserved),
@@ -506,12 +514,12 @@ BEGIN
                 sum(charged.unreserved_calls)
             FROM unnest(
                 token_ledger_charge_budgets.budgets, token_ledger_charge_budgets.vals,
-                token_ledger_charge_budgets.moments, token_ledger_charge_budgets.usd,
+                token_ledger_charge_budgets.quarters, token_ledger_charge_budgets.usd,
                 token_ledger_charge_budgets.unconfirmed, token_ledger_charge_budgets.unreserved,
                 token_ledger_charge_budgets.calls, token_ledger_charge_budgets.unpriced,
                 token_ledger_charge_budgets.unreserved_calls
             ) AS charged (
-                budget_id, value, moment, usd, unconfirmed, unreserved, calls, unpriced,
+                budget_id, value, quarter, usd, unconfirmed, unreserved, calls, unpriced,
                 unreserved_calls
             )
             INNER JOIN HOME.token_ledger_budgets AS known ON known.budget_id = charged.budget_id
@@ -835,7 +843,7 @@ COMMENT ON COLUMN token_ledger_budget_status.is_paused IS 'Whether the budget co
 
 REVOKE ALL ON FUNCTION token_ledger_reserve(text, jsonb, numeric, boolean, text, interval, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION token_ledger_charge_budgets(
-    integer [], text [], timestamptz [], numeric [], numeric [], numeric [], bigint [], bigint [], bigint [],
+    integer [], text [], bigint [], numeric [], numeric [], numeric [], bigint [], bigint [], bigint [],
     text, integer [], text [], numeric [], text []
 ) FROM PUBLIC;
 REVOKE ALL ON FUNCTION token_ledger_keep_leases(text, integer [], text [], numeric [], interval) FROM PUBLIC;
@@ -855,7 +863,7 @@ COMMENT ON FUNCTION token_ledger_matching_budgets(jsonb) IS
 COMMENT ON FUNCTION token_ledger_reserve(text, jsonb, numeric, boolean, text, interval, boolean, text) IS
 'Reserves money for a call in every budget that matches it, or in none; returns the budgets, or those that refuse. A NULL amount is a call without a price';
 COMMENT ON FUNCTION token_ledger_charge_budgets(
-    integer [], text [], timestamptz [], numeric [], numeric [], numeric [], bigint [], bigint [], bigint [],
+    integer [], text [], bigint [], numeric [], numeric [], numeric [], bigint [], bigint [], bigint [],
     text, integer [], text [], numeric [], text []
 ) IS 'Adds committed calls to their budgets and frees their reservations';
 COMMENT ON FUNCTION token_ledger_keep_leases(text, integer [], text [], numeric [], interval) IS

@@ -7,7 +7,7 @@ The same from SQL: `token_ledger_budgets` is a table that may be written, and
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,12 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from tokenledger_exporter.budgets import definition
+from tokenledger_exporter.budgets.results import (
+    BudgetChange,
+    BudgetStatus,
+    Refusals,
+    Unconfirmed,
+)
 from tokenledger_exporter.db.connection import session
 from tokenledger_exporter.domain.budget import Budget
 from tokenledger_exporter.errors import InvalidRequestError
@@ -33,88 +39,6 @@ _BARRIER_SECONDS: Final = 5.0
 _BARRIER_PAUSE: Final = 0.02
 MAX_ROWS: Final = 10_000
 """The most accounts, changes or refusals of one answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetStatus:
-    """One account of a budget in its current period; amounts in US dollars.
-
-    Args:
-        budget: name of the budget.
-        value: value of the dimension that it is split by; "" without one.
-        limit_usd: what may be spent.
-        spent_usd: known cost of the committed calls.
-        unconfirmed_usd: estimates of calls that were sent and whose usage is unknown.
-        reserved_usd: reserved by calls in flight and by leases.
-        left_usd: what is left; negative if the limit was exceeded.
-        calls: committed calls.
-        unpriced_calls: those of them without a known cost.
-        unreserved_calls: those of them that no app reserved before.
-        unreserved_usd: known cost of those.
-        starts_at: start of the period.
-        resets_at: end of the period; `None` is never.
-        action: block or alert.
-        is_paused: whether it counts without refusing or reporting.
-    """
-
-    budget: str
-    value: str
-    limit_usd: Decimal
-    spent_usd: Decimal
-    unconfirmed_usd: Decimal
-    reserved_usd: Decimal
-    left_usd: Decimal
-    calls: int
-    unpriced_calls: int
-    unreserved_calls: int
-    unreserved_usd: Decimal
-    starts_at: datetime
-    resets_at: datetime | None
-    action: str
-    is_paused: bool
-
-    @property
-    def used_percent(self) -> Decimal:
-        """Share of the limit that is spent, unconfirmed or reserved, in percent."""
-        return (self.limit_usd - self.left_usd) * 100 / self.limit_usd
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetChange:
-    """One change of a budget: when, by which database user, and what it was afterwards."""
-
-    recorded_at: datetime
-    changed_by: str
-    budget: str
-    action: str
-    definition: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Refusals:
-    """Calls that one budget refused in a period; `needed_usd` is their estimate, US dollars."""
-
-    budget: str
-    value: str
-    app_name: str
-    reason: str
-    refused_calls: int
-    needed_usd: Decimal
-    first_at: datetime
-    last_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Unconfirmed:
-    """Money that a dead process or reservation may have spent, in US dollars."""
-
-    holder: str
-    budget: str
-    value: str
-    usd: Decimal
-    app_name: str
-    created_at: datetime
-    expires_at: datetime
 
 
 def set_budget(  # noqa: PLR0913 - one keyword per option

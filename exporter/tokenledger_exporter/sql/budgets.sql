@@ -119,7 +119,7 @@ WHERE name = %(name)s
 
 -- name: status
 -- What is spent, reserved and left of a budget, or of all; the accounts with least left first.
-SELECT *
+SELECT *, now() AS asked_at
 FROM token_ledger_budget_status
 WHERE budget = COALESCE(%(name)s, budget) AND value = COALESCE(%(value)s, value)
 ORDER BY is_paused, left_usd / limit_usd, budget, value

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -16,7 +17,8 @@ from psycopg import errors as pg_errors
 
 from support.command_line import run
 from support.ledger_rows import ask, chat_attributes, row
-from tokenledger_exporter.budgets import budgets
+from tokenledger_exporter.budgets import async_budgets, budgets
+from tokenledger_exporter.budgets.results import BudgetStatus
 from tokenledger_exporter.domain.budget import Budget
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.maintenance.erase import erase
@@ -281,6 +283,47 @@ def test_a_reservation_of_another_program_is_settled_by_the_commit_of_its_call(u
         [status] = budgets.budget_status(url, "b")
         assert (status.spent_usd, status.reserved_usd) == (2 * ONE_CALL, Decimal(0))
         assert answers(settle, "r2", None, "", "") == (False,)
+
+
+def test_the_pace_is_that_of_the_period_so_far() -> None:
+    start = datetime(2026, 11, 1, tzinfo=timezone.utc)
+    values: dict[str, Any] = {
+        "budget": "b",
+        "value": "",
+        "limit_usd": Decimal(100),
+        "spent_usd": Decimal("19.50"),
+        "unconfirmed_usd": Decimal("0.50"),
+        "reserved_usd": Decimal(0),
+        "calls": 1,
+        "left_usd": Decimal(80),
+        "unpriced_calls": 0,
+        "unreserved_calls": 0,
+        "unreserved_usd": Decimal(0),
+        "starts_at": start,
+        "action": "block",
+        "period": "month",
+        "is_paused": False,
+        "resets_at": start + timedelta(days=30),
+    }
+
+    def pace(days: float, **more: object) -> Decimal | None:
+        asked_at = start + timedelta(days=days)
+        fields: dict[str, Any] = {**values, "asked_at": asked_at, **more}
+        return BudgetStatus(**fields).pace_usd
+
+    # $20 in 12 of 30 days.
+    assert pace(12) == Decimal("50.00")
+    assert pace(0.2) is None, "too early"
+    assert pace(12, period="rolling") is None
+    assert pace(12, period="total", resets_at=None) is None
+
+
+def test_an_event_loop_can_do_the_same(url: str) -> None:
+    async def steps() -> list[Budget]:
+        await async_budgets.set_budget(url, "b", limit=1)
+        return await async_budgets.list_budgets(url)
+
+    assert [budget.name for budget in asyncio.run(steps())] == ["b"]
 
 
 def test_python_refuses_floats() -> None:

@@ -810,6 +810,7 @@ SELECT
     sums.unreserved_usd,
     period_of.starts_at,
     period_of.ends_at AS resets_at,
+    budgets.period,
     budgets.action,
     budgets.is_paused
 FROM token_ledger_budgets AS budgets
@@ -838,6 +839,7 @@ COMMENT ON COLUMN token_ledger_budget_status.unreserved_calls IS 'Those of them 
 COMMENT ON COLUMN token_ledger_budget_status.unreserved_usd IS 'Known cost of those, US dollars';
 COMMENT ON COLUMN token_ledger_budget_status.starts_at IS 'Start of the period';
 COMMENT ON COLUMN token_ledger_budget_status.resets_at IS 'End of the period; of a rolling one, when its oldest day is left out; NULL is never';
+COMMENT ON COLUMN token_ledger_budget_status.period IS 'hour, day, week, month, rolling or total';
 COMMENT ON COLUMN token_ledger_budget_status.action IS 'block or alert';
 COMMENT ON COLUMN token_ledger_budget_status.is_paused IS 'Whether the budget counts without refusing or reporting';
 

@@ -32,7 +32,7 @@ from tokenledger_semconv.budgets import Refusal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tokenledger_exporter.budgets.budgets import BudgetStatus
+    from tokenledger_exporter.budgets.results import BudgetStatus
 
 # 1,000 input tokens at $2.50 and 100 output tokens at $10 per million.
 ONE_CALL = Decimal("2.5") * 1_000 / 1_000_000 + Decimal(10) * 100 / 1_000_000

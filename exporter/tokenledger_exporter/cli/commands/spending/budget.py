@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from tokenledger_exporter.budgets.budgets import BudgetStatus
+    from tokenledger_exporter.budgets.results import BudgetStatus
     from tokenledger_exporter.render.table import Cell
 
 
@@ -172,7 +172,8 @@ def status_command(
     """Show what is spent, reserved and left of budget NAME, or of all; least left first.
 
     'unconfirmed' may have been spent by calls that were sent and not reported. 'unreserved' calls
-    were made by programs that do not ask the budget.
+    were made by programs that do not ask the budget. 'pace' is what the period will have cost if it
+    goes on as it began.
     """
     from tokenledger_exporter.budgets.budgets import budget_status
 
@@ -332,6 +333,7 @@ def _status_row(status: BudgetStatus) -> dict[str, Cell]:
         "reserved_usd": plain_usd(status.reserved_usd),
         "left_usd": plain_usd(status.left_usd),
         "used": f"{status.used_percent:.1f}%",
+        "pace_usd": None if status.pace_usd is None else plain_usd(status.pace_usd),
         "resets_at": _minute(status.resets_at) if status.resets_at else None,
         "calls": status.calls,
         "unpriced_calls": status.unpriced_calls,
@@ -356,6 +358,8 @@ def _spent(status: BudgetStatus) -> str:
         parts.insert(1, f"${plain_usd(status.unconfirmed_usd)} unconfirmed")
     if status.unpriced_calls:
         parts.append(f"{counted(status.unpriced_calls, 'call')} without a known cost")
+    if status.pace_usd is not None:
+        parts.append(f"at this pace ${plain_usd(status.pace_usd)} by the end of the period")
     if status.resets_at:
         parts.append(f"resets {_minute(status.resets_at)} UTC")
     return ", ".join(parts)

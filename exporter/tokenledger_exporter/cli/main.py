@@ -26,7 +26,7 @@ from tokenledger_exporter.cli.commands.answers import forecast, mcp, runs, why
 from tokenledger_exporter.cli.commands.live import statusline, tail, top
 from tokenledger_exporter.cli.commands.live.runs import session, trace
 from tokenledger_exporter.cli.commands.setup import completion, init
-from tokenledger_exporter.cli.commands.spending import budget
+from tokenledger_exporter.cli.commands.spending import alert, budget
 from tokenledger_exporter.cli.group import without_password
 
 
@@ -40,6 +40,7 @@ def main() -> None:
 
 
 _MODULES = (
+    alert,
     budget,
     calls,
     completion,

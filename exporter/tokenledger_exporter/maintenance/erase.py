@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _SQL: Final = statements("purge")
 _JSON_TABLES: Final = ("duplicates", "conflicts", "rejected")
-_COUNTED: Final = ("events", *_JSON_TABLES, "repricings", "views", "budgets")
+_COUNTED: Final = ("events", *_JSON_TABLES, "repricings", "views", "budgets", "alerts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class ErasureResult:
         repricings: reasons of repricings that contained the id.
         views: entries of the log of views.
         budgets: budgets, and their accounts and refusals.
+        alerts: alerts and their incidents.
         remains: places that still contain the id -> rows; it is not a user's id there.
     """
 
@@ -63,6 +64,7 @@ class ErasureResult:
     repricings: int = 0
     views: int = 0
     budgets: int = 0
+    alerts: int = 0
     remains: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
@@ -141,6 +143,8 @@ def _replace(
     counts["views"] += views
     [(budgets,)] = connection.execute(_SQL["erase_budgets"], values).fetchall()
     counts["budgets"] += budgets
+    [(alerts,)] = connection.execute(_SQL["erase_alerts"], values).fetchall()
+    counts["alerts"] += alerts
     # Sums of dropped months cannot be computed from calls again.
     refresh.rename_user(connection, user, pseudonym)
 

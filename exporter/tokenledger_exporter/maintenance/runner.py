@@ -1,7 +1,8 @@
 """Maintenance of one ledger: partitions, deduplication, roll-ups, budgets and retention.
 
 `tokenledger keep` runs one round or many, and `tokenledger serve` runs them in a thread. It is safe
-to run several at once: each step is done by the process that gets its lock first.
+to run several at once: each step is done by the process that gets its lock first. A round can end
+with a step of another room, such as alerts.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ from tokenledger_exporter.store.budget_recount import Recount, may_recount, reco
 from tokenledger_exporter.store.partitions import make_months_ahead
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
+    from typing import TypeAlias
 
     import psycopg
     from typing_extensions import Self
 
     from tokenledger_exporter.maintenance.retention import Month
+
+    Step: TypeAlias = Callable[[], tuple[list[str], list[str]]]
 
 ROUND_SECONDS: Final = 2.0
 """Pause between two rounds of a `MaintenanceThread`."""
@@ -59,6 +64,7 @@ class Round:
         rolled_up: sums that were recomputed.
         recounted: budgets that were compared with their calls.
         months: months that retention dropped.
+        sentences: what the last step says it did.
         troubles: what could not be done and is tried again in a later round, a sentence each.
     """
 
@@ -66,6 +72,7 @@ class Round:
     rolled_up: RefreshResult = field(default_factory=RefreshResult)
     recounted: Recount = field(default_factory=Recount)
     months: list[Month] = field(default_factory=list["Month"])
+    sentences: list[str] = field(default_factory=list[str])
     troubles: list[str] = field(default_factory=list[str])
 
 
@@ -78,9 +85,14 @@ class MaintenanceRunner:
         database_url: the ledger, as a user who may maintain it; dropping months takes the owner.
         is_optional: skip deduplication and roll-ups without an error or a message where this user
             lacks the privilege, and leave retention to another runner.
+        last_step: called at the end of each round; returns what it did and its troubles, a sentence
+            each. It must not wait for anything.
     """
 
-    def __init__(self, database_url: str, *, is_optional: bool = False) -> None:
+    def __init__(
+        self, database_url: str, *, is_optional: bool = False, last_step: Step | None = None
+    ) -> None:
+        self._last_step: Final = last_step
         self._database_url: Final = database_url
         self._is_optional: Final = is_optional
         self._session: Final = ReusableSession(database_url)
@@ -134,6 +146,10 @@ class MaintenanceRunner:
             ]
         if not self._is_optional:
             self._apply_retention(done)
+        if self._last_step is not None:
+            sentences, troubles = self._last_step()
+            done.sentences += sentences
+            done.troubles += troubles
         return done
 
     def _make_partitions(self, connection: psycopg.Connection[object], done: Round) -> None:
@@ -176,10 +192,11 @@ class MaintenanceThread:
 
     Args:
         database_url: the ledger.
+        last_step: as of `MaintenanceRunner`.
     """
 
-    def __init__(self, database_url: str) -> None:
-        self._runner: Final = MaintenanceRunner(database_url, is_optional=True)
+    def __init__(self, database_url: str, *, last_step: Step | None = None) -> None:
+        self._runner: Final = MaintenanceRunner(database_url, is_optional=True, last_step=last_step)
         self._stopped: Final = threading.Event()
         self._thread: Final = threading.Thread(
             target=self._run, name="tokenledger-maintenance", daemon=True

@@ -22,6 +22,8 @@ from uvicorn.supervisors import Multiprocess
 
 from tokenledger_exporter.access.hosts import AllowedHosts
 from tokenledger_exporter.access.tokens import Tokens
+from tokenledger_exporter.alerts.background import AlertThread
+from tokenledger_exporter.alerts.channels import SECONDS
 from tokenledger_exporter.db.connection import fingerprint
 from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.errors import InvalidRequestError
@@ -161,7 +163,12 @@ def serve(options: ServeOptions, announce: Callable[[str], None] = lambda _line:
         )
     workers = f"{options.workers} worker{'s' if options.workers > 1 else ''}"
     announce(f"OTLP/HTTP on {options.bracketed_host}:{port}{grpc}, {workers}")
-    maintenance = MaintenanceThread(options.database_url) if options.runs_maintenance else None
+    alerts = AlertThread(options.database_url)
+    maintenance = (
+        MaintenanceThread(options.database_url, last_step=alerts)
+        if options.runs_maintenance
+        else None
+    )
     if maintenance is not None:
         maintenance.start()
     try:
@@ -169,6 +176,7 @@ def serve(options: ServeOptions, announce: Callable[[str], None] = lambda _line:
     finally:
         if maintenance is not None:
             maintenance.stop()
+            alerts.ended(SECONDS)
         listener.close()
 
 

@@ -138,6 +138,10 @@ SELECT token_ledger_erase_views(%(id)s::text, %(pseudonym)s::text)
 -- Replaces the id in budgets and their sums; returns the number of rows.
 SELECT token_ledger_erase_budgets(%(id)s::text, %(pseudonym)s::text)
 
+-- name: erase_alerts
+-- Replaces the id in alerts and their incidents; returns the number of rows.
+SELECT token_ledger_erase_alerts(%(id)s::text, %(pseudonym)s::text)
+
 -- name: remains_in_column
 -- Counts the id in one column.
 pg_catalog.count(*) FILTER (WHERE {column} = ANY(%(ids)s::text[])) AS {place},

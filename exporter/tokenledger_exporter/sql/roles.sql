@@ -128,6 +128,18 @@ token_ledger_budgets, token_ledger_budget_changes, token_ledger_budget_accounts,
 token_ledger_budget_buckets, token_ledger_budget_holds, token_ledger_refusals
 TO {writer}, {keeper}, {reader}
 
+-- name: keep_alerts
+-- A keeper sets alerts, checks them and sends their messages.
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+token_ledger_alerts, token_ledger_alert_incidents, token_ledger_alert_deliveries
+TO {keeper}
+
+-- name: read_alerts
+-- Alerts and their incidents; a reader that is bound to organizations sees none of them.
+GRANT SELECT ON
+token_ledger_alerts, token_ledger_alert_incidents, token_ledger_alert_deliveries
+TO {reader}
+
 -- name: horizon
 -- How long calls are stored, but not the archive folder.
 GRANT SELECT (is_set, keep) ON token_ledger_retention TO {writer}, {reader}
@@ -175,7 +187,8 @@ token_ledger_log_action(text, jsonb, timestamptz, timestamptz, jsonb),
 token_ledger_set_retention(interval, text),
 token_ledger_add_erasure(bytea[]),
 token_ledger_erase_views(text, text),
-token_ledger_erase_budgets(text, text)
+token_ledger_erase_budgets(text, text),
+token_ledger_erase_alerts(text, text)
 TO {keeper}
 
 -- name: keeper_reads
@@ -298,10 +311,11 @@ BEGIN
         IF
             object.relname LIKE 'token\_ledger\_rollup\_%'
             OR object.relname LIKE 'token\_ledger\_budget%'
+            OR object.relname LIKE 'token\_ledger\_alert%'
             OR object.relname = 'token_ledger_refusals'
         THEN
-            -- A reader that is bound to organizations sees no roll-up and no budget; its reports read the
-            -- calls.
+            -- A reader that is bound to organizations sees no roll-up, no budget and no alert; its
+            -- reports read the calls.
             EXECUTE pg_catalog.format(
                 'CREATE POLICY %I ON %s FOR SELECT TO %I USING ('
                 '(SELECT token_ledger_readable_organizations(current_user::text)) IS NULL '

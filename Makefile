@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: mutants generate second-list ci-long help setup demo dashboard docs test check test-oldest test-wheel sdk-suites emitters-together bench bench-answers bench-budgets bench-dashboard bench-forecast screenshots hostile faults collector broker node-sender languages phoenix jaeger many-spans grafana lock clean
+.PHONY: mutants generate second-list ci-long help setup demo dashboard docs test check test-oldest test-wheel sdk-suites emitters-together bench bench-alerts bench-answers bench-budgets bench-dashboard bench-forecast screenshots hostile faults collector broker node-sender languages phoenix jaeger many-spans grafana lock clean
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -72,6 +72,10 @@ QUERY_SECONDS ?= 60
 SUMS ?= 0
 bench-answers: setup ## Query latency over ROWS calls under write load, QUERY_SECONDS per query; takes minutes.
 	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.answers $(ROWS) $(QUERY_SECONDS) $(SUMS)
+
+ALERT_WEEKS ?= 10000
+bench-alerts: setup ## Alerts on unusual spend over ALERT_WEEKS generated weeks: spikes found, false alarms; takes minutes.
+	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.alerts $(ALERT_WEEKS)
 
 bench-budgets: setup ## Overspend, false refusals, time per call and writers with budgets; SCALE=0.1 is quick, 1 takes minutes.
 	@PYTHONPATH=.:tests $(BIN)/python -W ignore -m benchmarks.budgets $(SCALE)

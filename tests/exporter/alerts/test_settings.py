@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,16 @@ from psycopg import errors as pg_errors
 
 from exporter.alerts.conftest import SECRET
 from support.command_line import run
+from support.database_roles import refusal, roles_of
 from support.ledger_rows import ask
 from support.loopback import said
 from tokenledger_exporter.alerts import targets
 from tokenledger_exporter.alerts.alerts import set_alert, show_alert
+from tokenledger_exporter.alerts.background import AlertRound, run_alerts
 from tokenledger_exporter.alerts.message import safe
 from tokenledger_exporter.alerts.targets import TargetError, resolve
 from tokenledger_exporter.alerts.webhook import key_of
+from tokenledger_exporter.budgets.budgets import set_budget
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.maintenance.erase import erase
 
@@ -30,59 +34,57 @@ if TYPE_CHECKING:
 SPEND: dict[str, Any] = {"on": "spend", "above": "100", "to": ["env:CHAT"]}
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({}, "needs --on"),
-        ({"on": "spend", "above": "1"}, "and --to"),
-        ({**SPEND, "on": "fraud"}, "unknown kind of alert 'fraud'; use one of budget, spend"),
-        ({**SPEND, "above": "fifty"}, "invalid threshold 'fifty': use US dollars"),
-        ({**SPEND, "above": "0"}, "invalid threshold"),
-        ({**SPEND, "above": "-1"}, "invalid threshold"),
-        ({**SPEND, "above": "NaN"}, "invalid threshold"),
-        ({**SPEND, "above": "Infinity"}, "invalid threshold"),
-        ({**SPEND, "above": "5%"}, "invalid threshold"),
-        ({**SPEND, "on": "errors", "above": "100%"}, "use percentages below 100"),
-        ({"on": "spend", "to": ["env:CHAT"]}, "needs --above, such as 100"),
-        ({"on": "errors", "to": ["env:CHAT"]}, "needs --above, such as 5%"),
-        ({**SPEND, "per": "fortnight"}, "unknown period 'fortnight'; use one of hour, day"),
-        ({**SPEND, "timezone": "Mars/Base"}, "unknown time zone 'Mars/Base'"),
-        ({**SPEND, "where": {"tem": "ml"}}, "unknown dimension 'tem'; use one of"),
-        ({**SPEND, "where": {"day": "x"}}, "cannot filter by 'day'"),
-        ({**SPEND, "where": {"team": []}}, "the filter 'team' has no value"),
-        ({**SPEND, "by": "hour"}, "an alert cannot watch every hour"),
-        ({**SPEND, "by": "colour"}, "unknown dimension 'colour'"),
-        ({**SPEND, "budget": "ml"}, "an alert on spend has no budget"),
-        ({"on": "budget", "to": ["env:CHAT"]}, "needs --budget NAME"),
-        ({"on": "budget", "budget": "x", "to": ["env:CHAT"]}, "unknown budget 'x'"),
-        ({"on": "budget", "budget": "x", "above": "1", "to": ["env:CHAT"]}, "omit --where"),
-        ({**SPEND, "to": ["slack://T/B/C"]}, "a slack:// URL may hold a secret and is not stored"),
-        ({**SPEND, "to": ["https://host/x"]}, "a https:// URL may hold a secret"),
-        ({**SPEND, "to": ["hello"]}, "this target may hold a secret"),
-        ({**SPEND, "to": ["env:A\nB"]}, "a target holds a line break"),
-        ({**SPEND, "to": ["webhook+https://a/\nb"]}, "a target holds a line break"),
-        ({**SPEND, "to": ["webhook+https://me:pw@host/"]}, "no user, password, query or fragment"),
-        ({**SPEND, "to": ["webhook+https://host/?token=x"]}, "no user, password, query"),
-        ({**SPEND, "to": ["webhook+https:///path"]}, "the webhook's URL is malformed"),
-        ({**SPEND, "to": ["webhook+https://host:port/"]}, "the webhook's URL is malformed"),
-        ({**SPEND, "secret": "hunter2"}, "the secret must be a reference"),
-    ],
+WRONG: tuple[tuple[dict[str, Any], str], ...] = (
+    ({}, "needs --on"),
+    ({"on": "spend", "above": "1"}, "and --to"),
+    ({**SPEND, "on": "fraud"}, "unknown kind of alert 'fraud'; use one of budget, spend"),
+    ({**SPEND, "above": "fifty"}, "invalid threshold 'fifty': use US dollars"),
+    ({**SPEND, "above": "0"}, "invalid threshold"),
+    ({**SPEND, "above": "-1"}, "invalid threshold"),
+    ({**SPEND, "above": "NaN"}, "invalid threshold"),
+    ({**SPEND, "above": "Infinity"}, "invalid threshold"),
+    ({**SPEND, "above": "5%"}, "invalid threshold"),
+    ({**SPEND, "on": "errors", "above": "100%"}, "use percentages below 100"),
+    ({"on": "spend", "to": ["env:CHAT"]}, "needs --above, such as 100"),
+    ({"on": "errors", "to": ["env:CHAT"]}, "needs --above, such as 5%"),
+    ({**SPEND, "per": "fortnight"}, "unknown period 'fortnight'; use one of hour, day"),
+    ({**SPEND, "timezone": "Mars/Base"}, "unknown time zone 'Mars/Base'"),
+    ({**SPEND, "where": {"tem": "ml"}}, "unknown dimension 'tem'; use one of"),
+    ({**SPEND, "where": {"day": "x"}}, "cannot filter by 'day'"),
+    ({**SPEND, "where": {"team": []}}, "the filter 'team' has no value"),
+    ({**SPEND, "by": "hour"}, "an alert cannot watch every hour"),
+    ({**SPEND, "by": "colour"}, "unknown dimension 'colour'"),
+    ({**SPEND, "budget": "ml"}, "an alert on spend has no budget"),
+    ({"on": "budget", "to": ["env:CHAT"]}, "needs --budget NAME"),
+    ({"on": "budget", "budget": "x", "to": ["env:CHAT"]}, "unknown budget 'x'"),
+    ({"on": "budget", "budget": "x", "above": "1", "to": ["env:CHAT"]}, "omit --where"),
+    ({**SPEND, "to": ["slack://T/B/C"]}, "a slack:// URL may hold a secret and is not stored"),
+    ({**SPEND, "to": ["https://host/x"]}, "a https:// URL may hold a secret"),
+    ({**SPEND, "to": ["hello"]}, "this target may hold a secret"),
+    ({**SPEND, "to": ["env:A\nB"]}, "a target holds a line break"),
+    ({**SPEND, "to": ["webhook+https://a/\nb"]}, "a target holds a line break"),
+    ({**SPEND, "to": ["webhook+https://me:pw@host/"]}, "no user, password, query or fragment"),
+    ({**SPEND, "to": ["webhook+https://host/?token=x"]}, "no user, password, query"),
+    ({**SPEND, "to": ["webhook+https:///path"]}, "the webhook's URL is malformed"),
+    ({**SPEND, "to": ["webhook+https://host:port/"]}, "the webhook's URL is malformed"),
+    ({**SPEND, "secret": "hunter2"}, "the secret must be a reference"),
 )
-def test_a_wrong_setting_names_itself_and_the_remedy(
-    database_url: str, options: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(InvalidRequestError) as refused:
-        set_alert(database_url, "ml", **options)
-    assert message in str(refused.value)
-    for secret in ("hunter2", "me:pw", "token=x", "T/B/C"):
-        assert secret not in str(refused.value)
+
+
+def test_a_wrong_setting_names_itself_and_the_remedy(database_url: str) -> None:
+    for options, message in WRONG:
+        with pytest.raises(InvalidRequestError) as refused:
+            set_alert(database_url, "ml", **options)
+        assert message in str(refused.value), options
+        for secret in ("hunter2", "me:pw", "token=x", "T/B/C"):
+            assert secret not in str(refused.value)
     assert ask(database_url, "SELECT count(*) FROM token_ledger_alerts") == [(0,)]
 
 
-@pytest.mark.parametrize("name", ["", "-x", "a b", "x" * 64, "a\n"])
-def test_a_wrong_name_is_refused(database_url: str, name: str) -> None:
-    with pytest.raises(InvalidRequestError, match="invalid alert name"):
-        set_alert(database_url, name, **SPEND)
+def test_a_wrong_name_is_refused(database_url: str) -> None:
+    for name in ("", "-x", "a b", "x" * 64, "a\n"):
+        with pytest.raises(InvalidRequestError, match="invalid alert name"):
+            set_alert(database_url, name, **SPEND)
 
 
 def test_the_database_stores_no_target_with_a_secret(database_url: str) -> None:
@@ -163,6 +165,31 @@ def test_markup_reaches_apprise_as_text_and_the_webhook_unchanged(
     shown = bodies["/chat"]["title"] + bodies["/chat"]["message"]
     assert "\u2039!channel\u203a" in shown
     assert not set("<>*") & set(shown)
+
+
+def test_a_keeper_does_all_of_it_and_others_see_or_do_nothing(watched: Watched) -> None:
+    with roles_of(watched.url) as roles:
+        roles.login("keeper", roles.keeper)
+        roles.login("reader", roles.reader)
+        roles.login("writer", roles.writer)
+        keeper, reader, writer = (
+            roles.url(f"{roles.reader}_{name}") for name in ("keeper", "reader", "writer")
+        )
+        watched.spend("101", datetime.now(timezone.utc), user_id="ada")
+        set_budget(keeper, "users", limit=100, each="user")
+        set_alert(keeper, "b", on="budget", budget="users", to=[watched.webhook])
+        set_alert(keeper, "s", on="spend", by="user", above="100", to=[watched.webhook])
+        set_alert(keeper, "u", on="unusual", to=[watched.webhook])
+        set_alert(keeper, "e", on="errors", above="5", to=[watched.webhook])
+        for user in (reader, writer):
+            assert run_alerts(user) == AlertRound()
+        assert run_alerts(keeper).sentences == ["alerts: 2 fired, 2 delivered"]
+        bind = "INSERT INTO token_ledger_reader_organizations VALUES (%s, 'acme', now(), false)"
+        with psycopg.connect(watched.url) as connection:
+            connection.execute(bind.encode(), (f"{roles.reader}_reader",))
+        assert ask(reader, "SELECT count(*) FROM token_ledger_alert_incidents") == [(0,)]
+        assert refusal(writer, "SELECT * FROM token_ledger_alerts")
+        assert refusal(reader, "UPDATE token_ledger_alerts SET is_paused = true")
 
 
 def test_an_erased_person_is_in_no_alert(watched: Watched) -> None:

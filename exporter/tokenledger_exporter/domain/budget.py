@@ -21,6 +21,13 @@ UNPRICED: Final = ("allow", "refuse", "estimate")
 ON_OUTAGE: Final = ("allow", "refuse")
 """What apps do with calls while they cannot reach the database."""
 
+REMEDIES: Final = {
+    "limit": "raise it with 'tokenledger budget set {budget} --limit ...'",
+    "unpriced": "add a price with 'tokenledger prices set', or run "
+    "'tokenledger budget set {budget} --unpriced allow'",
+}
+"""Reason of a refusal -> how to let such calls through, as a clause without a period."""
+
 TRACE: Final = "trace"
 """The dimension of budgets only that has one value per trace: one run of an agent."""
 

@@ -51,11 +51,13 @@ class Refusal:
         status: the HTTP status.
         reason: a sentence for the person who operates the sender.
         retry_seconds: seconds to wait before a retry; 0 if a retry is useless.
+        allowed_method: the method that the path has, of a 405.
     """
 
     status: int
     reason: str
     retry_seconds: int = 0
+    allowed_method: str = "POST"
 
     @property
     def code(self) -> int:

@@ -29,6 +29,7 @@ from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.maintenance.runner import MaintenanceThread
 from tokenledger_exporter.server.admission import Limits, Service
+from tokenledger_exporter.server.budgets.service import MAX_WAITING, BudgetService
 from tokenledger_exporter.server.ingest.cardinality import CardinalityGuard
 from tokenledger_exporter.server.ingest.fair_share import Budget, WorkMeter
 from tokenledger_exporter.server.ingest.queue import IngestQueue
@@ -95,7 +96,12 @@ class Worker:
         self._service: Final = Service(self._queue, tokens, header, limits)
         has_no_credentials = not tokens and not options.tls_client_ca
         hosts = AllowedHosts((options.host, *options.server_names), is_checked=has_no_credentials)
-        self._http: Final = HttpService(self._service, hosts, readiness(options.database_url))
+        self._budgets: Final = BudgetService(
+            options.database_url, Budget(MAX_WAITING, is_shared=is_shared), has_senders=is_shared
+        )
+        self._http: Final = HttpService(
+            self._service, hosts, readiness(options.database_url), self._budgets
+        )
         self._grpc: GrpcService | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -128,6 +134,7 @@ class Worker:
         if self._grpc is not None:
             await self._grpc.stop()
         await asyncio.to_thread(self._queue.stop)
+        await asyncio.to_thread(self._budgets.close)
         self._service.close()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -70,6 +70,49 @@ SELECT token_ledger_release(%(holder)s)
 -- Says what the call of a reservation cost.
 SELECT token_ledger_settle(%(holder)s, %(usd)s::numeric, %(trace_id)s, %(span_id)s)
 
+-- name: reserve_for_client
+-- Reserves money for one call of a client. Says which budgets are those of its organization alone.
+SELECT
+    reserved.*,
+    clock_timestamp() + %(lifetime)s::interval AS expires_at,
+    %(organization)s = ''
+    OR COALESCE(
+        budgets.filters -> 'organization' = jsonb_build_array(%(organization)s::text)
+        OR (budgets.each = 'organization' AND reserved.value = %(organization)s), false
+    ) AS is_visible
+FROM token_ledger_reserve(
+    %(holder)s, %(dimensions)s::jsonb, %(usd)s::numeric, false, %(app_name)s, %(lifetime)s::interval, true,
+    %(span_key)s
+) AS reserved
+LEFT JOIN token_ledger_budgets AS budgets ON reserved.budget_id = budgets.budget_id
+
+-- name: has_call
+-- Whether a call of the last days is in the ledger.
+SELECT EXISTS (
+    SELECT
+    FROM token_ledger_events
+    WHERE
+        timestamp >= now() - interval '2 days'
+        AND trace_id = %(trace_id)s AND span_id = %(span_id)s
+        AND organization_id = COALESCE(NULLIF(%(organization)s, ''), organization_id)
+)
+
+-- name: status_for_client
+-- What is spent, reserved and left of the budgets of one organization alone, or of all.
+SELECT
+    status.*, budgets.filters, budgets.each, budgets.period, budgets.days, budgets.timezone
+FROM token_ledger_budget_status AS status
+INNER JOIN token_ledger_budgets AS budgets ON status.budget = budgets.name
+WHERE
+    budgets.name = COALESCE(%(name)s, budgets.name)
+    AND (
+        %(organization)s = ''
+        OR budgets.filters -> 'organization' = jsonb_build_array(%(organization)s::text)
+        OR (budgets.each = 'organization' AND status.value = %(organization)s)
+    )
+ORDER BY status.is_paused, status.left_usd / status.limit_usd, status.budget, status.value
+LIMIT %(limit)s
+
 -- name: set
 -- Creates a budget, or changes all of it but its id.
 INSERT INTO token_ledger_budgets AS budgets (

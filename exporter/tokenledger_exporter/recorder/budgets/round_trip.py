@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from tokenledger_exporter.db.answer_timeout import TimedConnection
 from tokenledger_exporter.db.connection import connect, explain
+from tokenledger_exporter.domain.budget import REMEDIES
 from tokenledger_exporter.errors import DatabaseUnreachableError, LedgerError
 from tokenledger_exporter.pricing.catalog.lookup import load_book
 from tokenledger_exporter.sql import statements
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
 _SQL: Final = statements("budgets")
 _PAUSE_SECONDS: Final = 2.0
 _MAX_BOOKS: Final = 256
-_REMEDIES: Final = {
-    "limit": "raise it with 'tokenledger budget set {budget} --limit ...'",
-    "unpriced": "add a price with 'tokenledger prices set', or run 'tokenledger budget set' with "
-    "--unpriced allow",
-}
 
 
 class ImpatientConnection(TimedConnection):
@@ -171,7 +167,7 @@ def refusal_of(answer: Answer) -> Refusal:
         reserved_usd=answer.reserved_usd,
         needed_usd=answer.needed_usd,
         resets_at=answer.resets_at,
-        remedy=_REMEDIES[answer.reason].format(budget=answer.budget),
+        remedy=REMEDIES[answer.reason].format(budget=answer.budget),
         reason=answer.reason,
     )
 

@@ -1,4 +1,4 @@
-"""OTLP over HTTP, as an ASGI application: /v1/traces and /v1/logs, /health and /ready.
+"""OTLP over HTTP, as an ASGI application: /v1/traces and /v1/logs, /health and /ready, budgets.
 
 A request is refused as early as possible: by its path, its token, its headers, and last by its
 body, which is decompressed as it arrives. A refusal closes the connection, unless an admitted
@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.access.hosts import UNKNOWN_HOST
+from tokenledger_exporter.server.budgets.service import DOCUMENT, MAX_BODY_BYTES
 from tokenledger_exporter.server.certificates import organization_in_certificate
 from tokenledger_exporter.server.decoding.decoded_request import MalformedError, TooLargeError
 from tokenledger_exporter.server.decoding.decompress import ENCODINGS, Inflater
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tokenledger_exporter.access.hosts import AllowedHosts
     from tokenledger_exporter.db.availability import Availability
     from tokenledger_exporter.server.admission import Service
+    from tokenledger_exporter.server.budgets.service import BudgetService
     from tokenledger_exporter.server.decoding.decoded_request import DecodedRequest
     from tokenledger_exporter.server.transport.http_connection import TimedProtocol
 
@@ -56,6 +58,22 @@ class _BodyReader:
         self.is_over = not message.get("more_body", False)
         return {"body": b"", **message}
 
+    async def whole(self, max_bytes: int) -> bytes | None:
+        """A body of limited size; `None` if the sender has disconnected.
+
+        Raises:
+            RefusedError: it is larger.
+        """
+        body = b""
+        while not self.is_over:
+            message = await self()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message["body"]
+            if len(body) > max_bytes:
+                raise RefusedError(Refusal(413, f"the body has more than {max_bytes} bytes"))
+        return body
+
 
 class HttpService:
     """The ASGI application of one worker.
@@ -64,10 +82,18 @@ class HttpService:
         service: handles the requests.
         hosts: the allowed Host headers.
         readiness: asks the database whether it takes rows.
+        budgets: answers the requests about budgets.
     """
 
-    def __init__(self, service: Service, hosts: AllowedHosts, readiness: Availability) -> None:
+    def __init__(
+        self,
+        service: Service,
+        hosts: AllowedHosts,
+        readiness: Availability,
+        budgets: BudgetService,
+    ) -> None:
         self._service: Final = service
+        self._budgets: Final = budgets
         self._readiness: Final = readiness
         self._hosts: Final = hosts
 
@@ -83,6 +109,10 @@ class HttpService:
             self._check_host(headers.get(b"host"))
             if scope["path"] in _STATE_PATHS and scope["method"] in {"GET", "HEAD"}:
                 await self._send_state(scope["path"], scope["method"], headers, connection, send)
+                return
+            if self._budgets.answers(scope["path"]):
+                content_type = JSON
+                await self._send_budgets(scope, headers, body_reader, connection, send)
                 return
             signal = _signal(scope["method"], scope["path"])
             body = await self._handle(signal, content_type, headers, body_reader, connection)
@@ -122,6 +152,38 @@ class HttpService:
             if decoded is None:
                 return None
             return success(signal, content_type, await service.store(decoded, header))
+
+    async def _send_budgets(
+        self,
+        scope: Message,
+        headers: dict[bytes, bytes],
+        body_reader: _BodyReader,
+        connection: TimedProtocol,
+        send: Send,
+    ) -> None:
+        """Answer a request about budgets; the document needs no token."""
+        budgets, path = self._budgets, scope["path"]
+        budgets.check(scope["method"], path)
+        if path == DOCUMENT:
+            await _send(200, JSON, budgets.document(), [_CLOSE], send)
+            return
+        header = self._service.identify(_authorizations(headers), self._certified(connection))
+        if scope["method"] == "POST":
+            content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+            if content_type != JSON or b"content-encoding" in headers:
+                reason = "unsupported body; send uncompressed application/json"
+                raise RefusedError(Refusal(415, reason))
+        sender = header.organization
+        connection.admit(sender)
+        self._service.reserve_memory(sender, MAX_BODY_BYTES)
+        try:
+            body = await body_reader.whole(MAX_BODY_BYTES)
+            if body is None:
+                return
+            status, answer = await budgets.answer(path, scope["query_string"], body, sender)
+        finally:
+            self._service.reserve_memory(sender, -MAX_BODY_BYTES)
+        await _send(status, JSON, answer, [], send)
 
     async def _receive(
         self, signal: str, content_type: bytes, encoding: str, body_reader: _BodyReader, sender: str
@@ -249,7 +311,7 @@ async def _refuse(refusal: Refusal, content_type: bytes, send: Send, *, stays_op
     if refusal.status == 401:  # noqa: PLR2004 - RFC 9110, 15.5.2: this header is required
         headers.append((b"www-authenticate", b"Bearer"))
     if refusal.status == 405:  # noqa: PLR2004 - RFC 9110, 15.5.6: this header is required
-        headers.append((b"allow", b"POST"))
+        headers.append((b"allow", refusal.allowed_method.encode()))
     await _send(
         refusal.status,
         content_type,

@@ -1,0 +1,1 @@
+"""Budgets over HTTP: any language reserves, settles and releases as an app in Python does."""

@@ -134,18 +134,19 @@ tests/collectors/node/node_modules: tests/collectors/node/package-lock.json
 	@cd tests/collectors/node && npm ci --silent --no-audit --no-fund
 	@touch $@
 
-languages: setup ## Build the examples in Node, Java and Go, as far as these are here, and run them.
-	@for language in node java go; do \
-		command -v $$language >/dev/null || { echo "no $$language here: its example is skipped"; continue; }; \
+languages: setup ## Build the examples in Node, TypeScript, Java and Go, as far as these are here, and run them.
+	@for language in node typescript java go; do \
+		command -v $${language/typescript/node} >/dev/null || { echo "no $$language here: its example is skipped"; continue; }; \
 		mkdir -p build/languages && rm -rf build/languages/$$language.new && cp -r examples/any-language/$$language build/languages/$$language.new || exit 1; \
 		( cd build/languages/$$language.new && case $$language in \
 			node) npm ci --silent --no-audit --no-fund --ignore-scripts;; \
+			typescript) npm ci --silent --no-audit --no-fund --ignore-scripts && npm run --silent build;; \
 			java) mvn -q -B package;; \
 			go) go build -trimpath -o app .;; \
 		esac ) || { echo "the $$language example cannot be built here: it is skipped" >&2; rm -rf build/languages/$$language.new; continue; }; \
 		rm -rf build/languages/$$language && mv build/languages/$$language.new build/languages/$$language; \
 	done
-	$(BIN)/pytest -rs tests/end_to_end/test_languages.py
+	$(BIN)/pytest -rs tests/end_to_end/test_languages.py tests/end_to_end/test_budgets_in_typescript.py
 
 phoenix: .venv-phoenix/.ready ## Install Arize Phoenix, a tracing UI of the tests, in an environment of its own.
 

@@ -16,6 +16,7 @@ from tokenledger_exporter.errors import DatabaseUnreachableError, InvalidRequest
 from tokenledger_exporter.log import warn
 from tokenledger_exporter.mcp_server.answer import DATA_NOTE, document_of
 from tokenledger_exporter.mcp_server.arguments import ArgumentError
+from tokenledger_exporter.mcp_server.tools.budgets import BUDGET_TOOLS
 from tokenledger_exporter.mcp_server.tools.calls import CALL_TOOLS
 from tokenledger_exporter.mcp_server.tools.costs import COST_TOOLS
 from tokenledger_exporter.mcp_server.tools.forecast import FORECAST_TOOL
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
     OrganizationOf = Callable[[Any], str]
     Note = Callable[[Any, str, Mapping[str, object]], None]
 
-TOOLS: Final = {tool.name: tool for tool in (*COST_TOOLS, FORECAST_TOOL, *CALL_TOOLS, *PRICE_TOOLS)}
+TOOLS: Final = {
+    tool.name: tool
+    for tool in (*COST_TOOLS, FORECAST_TOOL, *BUDGET_TOOLS, *CALL_TOOLS, *PRICE_TOOLS)
+}
 """Every tool by its name."""
 
 _PACKAGE: Final = "tokenledger-otel"

@@ -19,6 +19,7 @@ from starlette.routing import Mount
 from support.database_roles import roles_of
 from support.mcp_answers import answer_of, error_of
 from support.ports import free_port
+from tokenledger_exporter.budgets.budgets import set_budget
 from tokenledger_exporter.mcp_server.http import McpApp
 from tokenledger_exporter.queries.reader import Reader
 
@@ -97,6 +98,30 @@ def test_a_token_of_an_organization_sees_its_calls_alone(reader_url: str) -> Non
             ]
             message = await error_of(acme, "explain_call", event_id=bobs["event_id"])
             assert "not found" in message
+
+    with served(reader_url) as url:
+        asyncio.run(steps(url))
+
+
+def test_a_token_of_an_organization_is_answered_why_it_sees_no_budget(
+    reader_url: str, ledger: str
+) -> None:
+    set_budget(ledger, "chat", limit="0.60", where={"feature": "chat"}, per="30d")
+    asked = {"estimate_usd": "9", "dimensions": {"feature": "chat"}}
+
+    async def steps(url: str) -> None:
+        async with session(url, "of-acme") as acme, session(url, "of-all") as everyone:
+            for tool, arguments in (
+                ("list_budgets", {}),
+                ("budget_status", {}),
+                ("may_i_spend", asked),
+            ):
+                hidden = await answer_of(acme, tool, **arguments)
+                assert "bound to one" in " ".join(hidden["notes"])
+                assert "chat" not in str(hidden["data"])
+                assert "chat" in str((await answer_of(everyone, tool, **arguments))["data"])
+            assert (await answer_of(acme, "may_i_spend", **asked))["data"]["may_spend"] is None
+            assert (await answer_of(everyone, "may_i_spend", **asked))["data"]["may_spend"] is False
 
     with served(reader_url) as url:
         asyncio.run(steps(url))

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     Start = Callable[..., AbstractAsyncContextManager[Client]]
 
 TOOLS: Final = [
-    *("cost_report", "why_changed", "coverage", "forecast", "find_calls", "explain_call"),
-    *("cost_report", "why_changed", "coverage", "find_calls", "find_runs", "explain_call"),
-    *("prices", "what_would_it_cost"),
+    *("cost_report", "why_changed", "coverage", "forecast", "list_budgets", "budget_status"),
+    *("may_i_spend", "find_calls", "find_runs", "explain_call", "prices", "what_would_it_cost"),
 ]
 
 
@@ -93,6 +92,7 @@ def test_every_answer_has_its_period_filter_coverage_and_sql(stdio: Start, ledge
         arguments: dict[str, dict[str, Any]] = {
             "explain_call": {"event_id": str(event_id)},
             "prices": {"provider": "openai", "model": "gpt-4o"},
+            "may_i_spend": {"estimate_usd": "0.02"},
             "what_would_it_cost": {"model": "gpt-4o-mini", "input_tokens": 1_000_000},
         }
         for tool in TOOLS:
@@ -219,10 +219,10 @@ def test_a_month_is_forecast_and_a_short_past_is_named(stdio: Start) -> None:
         assert answer["data"]["low_usd"] is None
         assert "too few for 'seasonal'" in answer["notes"][0]
         assert "argument 'method': unknown method 'x'; use one of seasonal" in await error_of(
-            client, "forecast", method="x"
+            client, "forecast", "list_budgets", "budget_status", "may_i_spend", method="x"
         )
         assert "argument 'month': invalid month 'May'" in await error_of(
-            client, "forecast", month="May"
+            client, "forecast", "list_budgets", "budget_status", "may_i_spend", month="May"
         )
 
     in_session(stdio, steps)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from tokenledger_exporter.db.connection import session
 from tokenledger_exporter.demo.interruption import unwound_by_signals
+from tokenledger_exporter.demo.sample_budgets import set_sample_budgets
 from tokenledger_exporter.demo.sample_calls import sample_calls
 from tokenledger_exporter.domain.span_record import SpoolHeader
 from tokenledger_exporter.embedded.postgres import temporary_postgres
@@ -75,6 +76,7 @@ def fill_sample_ledger(
         deduplicate_marked(connection)
         connection.commit()
         refresh(connection)
+    set_sample_budgets(database_url)
     return count
 
 

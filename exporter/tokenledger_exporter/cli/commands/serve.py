@@ -157,8 +157,8 @@ def command(  # noqa: PLR0913 - each is an option that does not belong to the se
     """Run an OTLP endpoint for SDKs in any language, Collectors and coding agents.
 
     It accepts OTLP/HTTP (/v1/traces, /v1/logs; protobuf, JSON; gzip, zstd) and OTLP/gRPC. A request
-    is answered once its calls are committed. /v1/budgets reserves and settles. /health says that the service runs, /ready that the
-    database accepts rows.
+    is answered once its calls are committed. /v1/budgets reserves and settles money in budgets.
+    /health says that the service runs, /ready that the database accepts rows.
     """
     if new_token is not None:
         _print_new_token(new_token)

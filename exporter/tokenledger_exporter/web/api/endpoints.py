@@ -15,6 +15,7 @@ from tokenledger_exporter.queries.report import ReportRequest, report_steps
 from tokenledger_exporter.render.documents import coverage_document, record
 from tokenledger_exporter.render.report import as_document as report_document
 from tokenledger_exporter.web.api import schemas
+from tokenledger_exporter.web.api.budgets import BUDGET_ENDPOINTS
 from tokenledger_exporter.web.api.endpoint import Endpoint
 from tokenledger_exporter.web.api.forecast import FORECAST_ENDPOINTS
 from tokenledger_exporter.web.api.lists import LIST_ENDPOINTS
@@ -112,6 +113,7 @@ def _dimensions(_connection: Connection, _values: dict[str, Any]) -> Document:
 ENDPOINTS: Final = (
     *OLDER_ENDPOINTS,
     *LIST_ENDPOINTS,
+    *BUDGET_ENDPOINTS,
     Endpoint(
         "/report",
         "report",

@@ -92,4 +92,5 @@ _NOTICE = {
 _IN_PATH = {
     "event_id": "Id of a call, or at least its first eight digits.",
     "run_id": "Id of a trace or session, or its beginning.",
+    "name": "Name of a budget.",
 }

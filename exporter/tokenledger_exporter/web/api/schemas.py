@@ -247,6 +247,17 @@ def spenders(columns: Sequence[str]) -> Schema:
     )
 
 
+def of_budgets(name: str, columns: Sequence[str]) -> Schema:
+    """A list about budgets with these columns; `note` says why a reader sees none."""
+    rows: Schema = {
+        "type": "array",
+        "items": _object(
+            **{column: _MONEY if column.endswith("_usd") else _ANY for column in columns}
+        ),
+    }
+    return _object(**{name: rows}, note=_MAYBE_TEXT)
+
+
 RUN: Final = _object(
     kind=_TEXT,
     run_id=_TEXT,

@@ -10,6 +10,7 @@ from tokenledger_exporter.web.pages.activity.runs import RUNS
 from tokenledger_exporter.web.pages.activity.spenders import SPENDERS
 from tokenledger_exporter.web.pages.contributors import CONTRIBUTORS
 from tokenledger_exporter.web.pages.explore import EXPLORE
+from tokenledger_exporter.web.pages.ledger.budgets import BUDGETS
 from tokenledger_exporter.web.pages.ledger.health import HEALTH
 from tokenledger_exporter.web.pages.ledger.prices import PRICES
 from tokenledger_exporter.web.pages.overview import OVERVIEW
@@ -24,6 +25,7 @@ PAGES: Final = (
     *RUNS,
     *CALLS,
     *CALL,
+    *BUDGETS,
     *PRICES,
     *HEALTH,
 )

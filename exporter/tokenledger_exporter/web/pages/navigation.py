@@ -37,6 +37,7 @@ NAVIGATION: Final = (
             Entry("calls", "/calls", "Calls"),
         ),
     ),
+    ("Limits", (Entry("budgets", "/budgets", "Budgets"),)),
     (
         "Ledger",
         (
@@ -46,4 +47,4 @@ NAVIGATION: Final = (
     ),
     ("Reference", (Entry("api", "/api/v1/openapi.json", "API"),)),
 )
-"""Section -> its entries. Budgets, alerts and the bill are sections of their own."""
+"""Section -> its entries. Alerts and the bill are sections of their own."""

@@ -75,7 +75,7 @@ def test_a_wrong_argument_names_the_remedy(stdio: Start, budgets: str) -> None:
         for estimate in ("NaN", "-1", "two", "1e99"):
             message = await error_of(client, "may_i_spend", estimate_usd=estimate)
             assert "use US dollars, such as 0.02" in message
-        wrong = {"estimate_usd": "1", "dimensions": {"color": "red"}}
+        wrong: dict[str, Any] = {"estimate_usd": "1", "dimensions": {"color": "red"}}
         assert "unknown dimension 'color'; use" in await error_of(client, "may_i_spend", **wrong)
         wrong["dimensions"] = {"team": ["ml"]}
         assert "'team' must be one text" in await error_of(client, "may_i_spend", **wrong)

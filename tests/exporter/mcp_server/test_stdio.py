@@ -219,10 +219,10 @@ def test_a_month_is_forecast_and_a_short_past_is_named(stdio: Start) -> None:
         assert answer["data"]["low_usd"] is None
         assert "too few for 'seasonal'" in answer["notes"][0]
         assert "argument 'method': unknown method 'x'; use one of seasonal" in await error_of(
-            client, "forecast", "list_budgets", "budget_status", "may_i_spend", method="x"
+            client, "forecast", method="x"
         )
         assert "argument 'month': invalid month 'May'" in await error_of(
-            client, "forecast", "list_budgets", "budget_status", "may_i_spend", month="May"
+            client, "forecast", month="May"
         )
 
     in_session(stdio, steps)

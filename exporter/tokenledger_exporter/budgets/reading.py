@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg.rows import class_row, dict_row
 
-from tokenledger_exporter.budgets.budgets import BudgetChange, BudgetStatus, Refusals
+from tokenledger_exporter.budgets.results import BudgetChange, BudgetStatus, Refusals
 from tokenledger_exporter.db.shown_sql import show
 from tokenledger_exporter.domain.budget import REMEDIES, TRACE
 from tokenledger_exporter.errors import InvalidRequestError

@@ -33,6 +33,8 @@ HIDDEN: Final = (
 )
 """Why a reader sees no budget."""
 
+_NEAR_PERCENT: Final = 90
+
 _SQL: Final = statements("budgets")
 
 
@@ -59,14 +61,14 @@ class Account:
 
     @property
     def state(self) -> str:
-        """`paused`, `over`, `warned` (a warning's share is reached) or `ok`."""
+        """`paused`, `over`, `warned` (a warning's share, or 90 %, is reached) or `ok`."""
         budget, status = self.budget, self.status
         if status.is_paused:
             return "paused"
         if status.left_usd <= 0:
             return "over"
-        is_warned = any(status.used_percent >= percent for percent in budget.warn_percents)
-        return "warned" if is_warned else "ok"
+        first_warning = min((*budget.warn_percents, _NEAR_PERCENT))
+        return "warned" if status.used_percent >= first_warning else "ok"
 
 
 @dataclass(frozen=True, slots=True)

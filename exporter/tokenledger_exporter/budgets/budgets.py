@@ -80,6 +80,7 @@ def set_budget(  # noqa: PLR0913 - one keyword per option
         limit = definition.read_limit(limit)
     with session(database_url) as connection:
         with connection.transaction():
+            connection.execute(_SQL["lock_budget"], {"name": name})
             known = next((b for b in read_budgets(connection) if b.name == name), None)
             if known is None and limit is None:
                 raise InvalidRequestError(

@@ -1,9 +1,15 @@
 -- Statements about budgets.
 
 -- name: state
--- The number of the last change, and whether any call reserved money by its span.
+-- A number that every change makes larger, and whether any call reserved money by its span. A change may
+-- be committed after one with a higher change_id, so the last one alone does not tell.
 SELECT
-    COALESCE((SELECT max(change_id) FROM token_ledger_budget_changes), 0) AS version,
+    (
+        SELECT COALESCE(sum(change_id), 0)::bigint
+        FROM (
+            SELECT change_id FROM token_ledger_budget_changes ORDER BY change_id DESC LIMIT 100
+        ) AS recent
+    ) AS version,
     EXISTS (SELECT FROM token_ledger_budget_holds WHERE span_key <> '') AS has_reservations
 
 -- name: budgets
@@ -54,6 +60,14 @@ SELECT *
 FROM token_ledger_reserve(
     %(holder)s, %(dimensions)s::jsonb, %(usd)s::numeric, %(as_lease)s, %(app_name)s,
     %(lifetime)s::interval, %(is_sent)s, %(span_key)s
+)
+
+-- name: reserve_or_retry
+-- Leases money for a call of this process by its own clock. A refusal is counted if it is the last try.
+SELECT *
+FROM token_ledger_reserve(
+    %(holder)s, %(dimensions)s::jsonb, %(usd)s::numeric, true, %(app_name)s, %(lifetime)s::interval,
+    at => %(at)s::timestamptz, is_last_try => %(is_last_try)s::boolean
 )
 
 -- name: keep_leases
@@ -135,6 +149,13 @@ SET
     unpriced = EXCLUDED.unpriced,
     on_outage = EXCLUDED.on_outage,
     recounted_at = NULL
+
+-- name: lock_budget
+-- Waits for another change of the same budget.
+SELECT name
+FROM token_ledger_budgets
+WHERE name = %(name)s
+FOR UPDATE
 
 -- name: transaction
 -- This transaction's number.
@@ -376,10 +397,15 @@ SELECT
     COALESCE((SELECT sum(abs(wrong_usd)) FROM differences), 0) AS wrong_usd
 
 -- name: note_recount
--- Notes that a budget's sums equal its calls.
+-- Notes that a budget's sums equal its calls, and locks it, unless it is another budget by now.
 UPDATE token_ledger_budgets
 SET recounted_at = now()
-WHERE budget_id = %(budget_id)s
+WHERE
+    budget_id = %(budget_id)s
+    AND (filters, each, period, days, timezone)
+    IS NOT DISTINCT FROM (
+        %(filters)s::jsonb, %(each)s::text, %(period)s::text, %(days)s::integer, %(timezone)s::text
+    )
 
 -- name: drop_old_holds
 -- Deletes reservations that count nowhere: requests that were never sent, calls that the ledger has, and

@@ -100,7 +100,9 @@ TO {writer}
 -- name: spend
 -- A writer reserves money in budgets and spends it through functions.
 GRANT EXECUTE ON FUNCTION
-token_ledger_reserve(text, jsonb, numeric, boolean, text, interval, boolean, text),
+token_ledger_reserve(
+    text, jsonb, numeric, boolean, text, interval, boolean, text, timestamptz, boolean
+),
 token_ledger_charge_budgets(
     integer [], text [], bigint [], numeric [], numeric [], numeric [], bigint [], bigint [],
     bigint [], text, integer [], text [], numeric [], text []

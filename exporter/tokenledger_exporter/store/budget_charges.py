@@ -14,7 +14,6 @@ from decimal import Decimal, localcontext
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import psycopg
 from psycopg.rows import dict_row
 
 from tokenledger_exporter.domain.budget import TRACE, budget_of
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
     from typing import TypeAlias
+
+    import psycopg
 
     from tokenledger_exporter.domain.budget import Budget
     from tokenledger_exporter.domain.ledger_row import LedgerRow
@@ -136,7 +137,7 @@ class BudgetCharges:
         try:
             with connection.transaction():
                 self._charge(connection, rows)
-        except psycopg.Error as error:
+        except Exception as error:
             if connection.broken:
                 raise
             self.failures += 1

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from tokenledger_exporter.db.dimensions import group, narrowed
 from tokenledger_exporter.domain.budget import TRACE, budget_of
@@ -96,9 +97,15 @@ def recount(
             "period": budget.period,
             "timezone": budget.timezone,
             "charged_since": None,
+            "filters": Jsonb({name: list(allowed) for name, allowed in budget.filters.items()}),
+            "each": budget.each,
+            "days": budget.days,
         }
         connection.execute(sql.SQL(_SQL["add_accounts"]).format(**braces), values)
     with connection.transaction():
+        # First, because a change of the budget locks it before its sums.
+        if not connection.execute(_SQL["note_recount"], values).rowcount:
+            return Recount()
         if budget.each and not is_new:
             [(now,)] = connection.execute("SELECT now()").fetchall()
             values["charged_since"] = now - _QUIET
@@ -106,7 +113,6 @@ def recount(
         [(accounts, wrong_usd)] = connection.execute(
             sql.SQL(_SQL["recount"]).format(**braces), values
         ).fetchall()
-        connection.execute(_SQL["note_recount"], values)
     return Recount(1, accounts, wrong_usd)
 
 

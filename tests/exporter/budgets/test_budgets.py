@@ -17,6 +17,7 @@ from psycopg import errors as pg_errors
 
 from support.command_line import run
 from support.ledger_rows import ask, chat_attributes, row
+from support.ledgers import eventually
 from tokenledger_exporter.budgets import async_budgets, budgets
 from tokenledger_exporter.budgets.results import BudgetStatus
 from tokenledger_exporter.domain.budget import Budget
@@ -24,12 +25,15 @@ from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.maintenance.erase import erase
 from tokenledger_exporter.maintenance.purge import purge
 from tokenledger_exporter.maintenance.runner import MaintenanceRunner
-from tokenledger_exporter.store.budget_recount import recount
+from tokenledger_exporter.store.budget_charges import BudgetCharges
+from tokenledger_exporter.store.budget_recount import Recount, recount, recount_due
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 from tokenledger_semconv.dimensions import DIMENSIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from tokenledger_exporter.domain.ledger_row import LedgerRow
 
 # 1,000 input tokens at $2.50 and 100 output tokens at $10 per million.
@@ -45,6 +49,30 @@ def url(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def call_of(user: str = "ada", team: str = "ml", at: datetime | None = None) -> LedgerRow:
     one = row(chat_attributes() | {attributes.USER_ID: user, attributes.TEAM: team})
     return one if at is None else replace(one, timestamp=at)
+
+
+class BudgetReader:
+    """The reservations of a process that reserves nothing."""
+
+    holder = ""
+
+    def of_row(self, row: LedgerRow) -> None:
+        pass
+
+    def free(self, rows: Iterable[LedgerRow]) -> None:
+        pass
+
+    def note_budgets(self, budgets: Sequence[Budget], *, is_changed: bool) -> None:
+        pass
+
+
+def is_waiting(url: str) -> bool:
+    """Whether a connection waits for a lock."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return ask(url, waiting) == [(1,)]
 
 
 def write(url: str, *rows: LedgerRow) -> None:
@@ -239,6 +267,163 @@ def test_an_erased_person_is_in_no_budget(url: str) -> None:
     for table in (*budget_tables, "refusals"):
         rows = ask(url, f"SELECT t::text FROM token_ledger_{table} AS t")
         assert not [text for (text,) in rows if "ada@" in text], table
+
+
+def test_an_erased_person_leaves_a_team_of_the_same_name_alone(url: str) -> None:
+    budgets.set_budget(url, "teams", each="team", limit=1)
+    budgets.set_budget(url, "ml", where={"team": "ml"}, limit=1)
+    write(url, call_of())
+    for user in ("ml", "team", "month"):
+        erase(url, user)
+    write(url, call_of())
+    assert status_of(url, "teams") == {"ml": (2 * ONE_CALL, 2)}
+    assert status_of(url, "ml") == {"": (2 * ONE_CALL, 2)}
+    assert {change.definition["period"] for change in budgets.budget_history(url)} == {"month"}
+
+
+def test_a_budget_that_names_an_erased_person_keeps_its_sums(url: str) -> None:
+    budgets.set_budget(url, "hers", where={"user": ["ada", "bob"], "team": "ml"}, limit=1)
+    write(url, call_of())
+    pseudonym = erase(url, "ada").pseudonym
+    assert budgets.show_budget(url, "hers").filters["user"] == (pseudonym, "bob")
+    assert status_of(url, "hers") == {"": (ONE_CALL, 1)}
+
+
+def test_a_person_is_erased_again_after_calls_in_flight_used_the_id(url: str) -> None:
+    budgets.set_budget(url, "b", each="user", limit=1)
+    write(url, call_of())
+    pseudonym = erase(url, "ada").pseudonym
+    with psycopg.connect(url) as connection:
+        for columns, values in (
+            ("accounts (budget_id, value)", "budget_id, 'ada'"),
+            (
+                "buckets (budget_id, value, starts_at, spent_usd, calls)",
+                "budget_id, 'ada', date_trunc('month', now(), 'UTC'), 0.5, 3",
+            ),
+        ):
+            connection.execute(
+                f"INSERT INTO token_ledger_budget_{columns}"
+                f" SELECT {values} FROM token_ledger_budgets".encode()
+            )
+    assert erase(url, "ada").pseudonym == pseudonym
+    assert status_of(url) == {pseudonym: (ONE_CALL + Decimal("0.5"), 1 + 3)}
+
+
+def test_a_change_that_commits_late_is_seen(url: str) -> None:
+    new = "INSERT INTO token_ledger_budgets (name, limit_usd) VALUES (%s, 1)"
+    seen: list[int] = []
+
+    class Reader(BudgetReader):
+        def note_budgets(self, budgets: Sequence[Budget], *, is_changed: bool) -> None:
+            seen.append(len(budgets) if is_changed else -1)
+
+    charges = BudgetCharges(Reader())
+    with psycopg.connect(url) as late, psycopg.connect(url, autocommit=True) as other:
+        late.execute(new, ("first",))
+        other.execute(new, ("second",))
+        charges.refresh(other)
+        late.commit()
+        charges.refresh(other)
+        charges.refresh(other)
+    assert seen == [1, 2, -1]
+
+
+def test_two_changes_at_once_are_both_kept(url: str) -> None:
+    budgets.set_budget(url, "b", limit=100)
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE token_ledger_budgets SET limit_usd = 5")
+        thread = threading.Thread(target=lambda: budgets.set_budget(url, "b", warn="90"))
+        thread.start()
+        assert eventually(lambda: is_waiting(url))
+        connection.commit()
+        thread.join()
+    budget = budgets.show_budget(url, "b")
+    assert budget.limit_usd == Decimal(5)
+    assert budget.warn_percents == (90,)
+
+
+def test_a_recount_that_waits_for_a_change_locks_no_call_and_counts_nothing_old(url: str) -> None:
+    budget = budgets.set_budget(url, "b", limit=1)
+    write(url, call_of())
+    counted: list[Recount] = []
+
+    def count() -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            counted.append(recount(connection, budget))
+
+    with psycopg.connect(url) as connection:
+        connection.execute('UPDATE token_ledger_budgets SET filters = \'{"team": ["other"]}\'')
+        thread = threading.Thread(target=count)
+        thread.start()
+        assert eventually(lambda: is_waiting(url))
+        connection.execute("SELECT FROM token_ledger_budget_accounts FOR UPDATE NOWAIT")
+        connection.commit()
+        thread.join()
+    assert counted == [Recount()]
+    assert status_of(url) == {"": (Decimal(0), 0)}
+
+
+def test_a_change_in_sql_is_counted_by_the_next_maintenance_round(url: str) -> None:
+    budgets.set_budget(url, "b", limit=1)
+    write(url, call_of())
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE token_ledger_budgets SET timezone = 'Europe/Berlin'")
+        assert recount_due(connection).wrong_usd == ONE_CALL
+    assert status_of(url) == {"": (ONE_CALL, 1)}
+
+
+@pytest.mark.parametrize("amount", ["-1", "NaN", "Infinity"])
+def test_a_writer_adds_only_sums_that_calls_have(url: str, amount: str) -> None:
+    charge = "SELECT token_ledger_charge_budgets({})"
+    spent = "'{1}', ARRAY[''], '{1}', ARRAY[%s]::numeric[], '{0}', '{0}', '{1}', '{0}', '{0}',"
+    none = "'{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',"
+    statements = [
+        charge.replace("{}", f"{spent} '', '{{}}', '{{}}', '{{}}', '{{}}'"),
+        charge.replace("{}", f"{none} 'h', '{{1}}', ARRAY[''], ARRAY[%s]::numeric[], '{{}}'", 1),
+        "SELECT token_ledger_keep_leases('h', '{1}', ARRAY[''], ARRAY[%s]::numeric[], '1 minute')",
+    ]
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            with pytest.raises(pg_errors.InvalidParameterValue, match="0 or more"):
+                connection.execute(statement.encode(), (amount,))
+
+
+def test_a_lease_has_an_end(url: str) -> None:
+    keep = "SELECT token_ledger_keep_leases('h', '{}', '{}', '{}', %s)"
+    with psycopg.connect(url, autocommit=True) as connection:
+        for lifetime in ("1000 years", "-1 minute"):
+            with pytest.raises(pg_errors.InvalidParameterValue, match="a second to a day"):
+                connection.execute(keep, (lifetime,))
+
+
+def test_the_clock_of_the_app_decides_the_period_of_its_calls(url: str) -> None:
+    budgets.set_budget(url, "b", per="hour", limit=ONE_CALL)
+    ahead = datetime.now(timezone.utc) + timedelta(hours=1)
+    write(url, call_of(at=ahead))
+    reserve = "SELECT is_refused FROM token_ledger_reserve('h', '{}', %s, at => %s)"
+    with psycopg.connect(url) as connection:
+        for at, is_refused in ((ahead, True), (datetime.now(timezone.utc), False)):
+            assert connection.execute(reserve, (ONE_CALL, at)).fetchall() == [(is_refused,)]
+
+
+def test_a_locked_budget_keeps_no_connection_waiting(url: str) -> None:
+    budgets.set_budget(url, "b", limit=1)
+    write(url, call_of())
+    with psycopg.connect(url) as locking, psycopg.connect(url) as connection:
+        locking.execute("SELECT FROM token_ledger_budget_accounts FOR UPDATE")
+        with pytest.raises(pg_errors.LockNotAvailable):
+            connection.execute("SELECT FROM token_ledger_reserve('h', '{}', 0.1)")
+
+
+def test_a_fault_of_ours_in_a_budget_keeps_no_call_out_of_the_ledger(url: str) -> None:
+    budgets.set_budget(url, "b", limit=1)
+
+    class Broken(BudgetReader):
+        def of_row(self, row: LedgerRow) -> None:
+            raise RuntimeError(row.model)
+
+    with closing(BatchWriter(url, reservations=Broken())) as writer:
+        assert writer.write([call_of()]).stored == 1
 
 
 def test_a_budget_that_cannot_be_charged_keeps_no_call_out_of_the_ledger(url: str) -> None:

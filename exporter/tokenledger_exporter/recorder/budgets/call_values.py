@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 
+from tokenledger_exporter.dialects.bounds import MAX_WORD_LETTERS
+from tokenledger_exporter.dialects.span_source import encodable
 from tokenledger_exporter.domain.budget import TRACE
 from tokenledger_exporter.domain.provider_names import ledger_name
 from tokenledger_semconv import attributes as names
-from tokenledger_semconv.dimensions import DIMENSIONS, METADATA_DIMENSION_PREFIX
+from tokenledger_semconv.dimensions import DIMENSIONS, MAX_VALUE_LENGTH, METADATA_DIMENSION_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,6 +25,7 @@ _ATTRIBUTES: Final = {
     "model": names.REQUEST_MODEL,
     "operation": names.OPERATION_NAME,
 }
+_WORDS: Final = frozenset({"provider", "operation"})
 
 
 class CallValues:
@@ -47,7 +50,17 @@ class CallValues:
         if attribute is None:
             attribute = names.METADATA_PREFIX + dimension.removeprefix(METADATA_DIMENSION_PREFIX)
         value = attributes.get(attribute)
-        if value is None:
-            return self._of_process.get(dimension, "")
-        text = str(value)
-        return ledger_name(text) if dimension == "provider" else text
+        text = "" if value is None else str(value)
+        if not text or text.isspace():
+            text = self._of_process.get(dimension, "")
+        return stored_text(ledger_name(text) if dimension == "provider" else text, dimension)
+
+
+def stored_text(text: str, dimension: str = "") -> str:
+    """The text as the call's row has it, so that both are in one account.
+
+    It is cut to the length that the ledger stores. What Postgres cannot store is replaced, as in
+    `rating.build_rows`.
+    """
+    text = encodable(text[: MAX_WORD_LETTERS if dimension in _WORDS else MAX_VALUE_LENGTH])
+    return text.replace("\0", "\ufffd").replace("\\u0000", "\\ufffd")

@@ -9,25 +9,30 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
-from decimal import Decimal
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.errors import LedgerError
+from tokenledger_exporter.errors import DatabaseUnreachableError, LedgerError
 from tokenledger_exporter.log import warn
 from tokenledger_exporter.rating.live_price import price_of
-from tokenledger_exporter.recorder.budgets.call_values import CallValues
+from tokenledger_exporter.recorder.budgets import round_trip
+from tokenledger_exporter.recorder.budgets.call_values import CallValues, stored_text
 from tokenledger_exporter.recorder.budgets.estimates import (
     QUANTILE,
     Estimates,
     estimate_by_size,
 )
 from tokenledger_exporter.recorder.budgets.leases import Leases
-from tokenledger_exporter.recorder.budgets.round_trip import ReserveConnection, refusal_of
+from tokenledger_exporter.recorder.budgets.round_trip import (
+    ReserveConnection,
+    outage_of,
+    refusal_of,
+)
 from tokenledger_semconv.budgets import ROUND_TRIP, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from decimal import Decimal
 
     from tokenledger_exporter.domain.budget import Budget
     from tokenledger_exporter.domain.ledger_row import LedgerRow
@@ -49,7 +54,6 @@ LEASE_LIFETIME: Final = timedelta(minutes=1)
 _FIRST_LOAD_SECONDS: Final = 1.0
 _FORGET_SECONDS: Final = 60.0
 _MAX_CACHED: Final = 4096
-_UNKNOWN: Final = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class LeaseGuard:
         self._start: Final = start
         self._commit: Final = commit
         self._database_url: Final = database_url
-        self._app_name: Final = app_name
+        self._app_name: Final = stored_text(app_name)
         self._changed: Callable[[BudgetGuard | None], None] | None = None
         self.outages = 0
         self._reset()
@@ -188,12 +192,13 @@ class LeaseGuard:
         budgets = self._matching(attributes)
         if not budgets:
             return None
-        answer = self._ask_safely(attributes, input_characters, budgets)
-        if isinstance(answer, Refusal) and answer.reason == "limit" and self._has_uncommitted():
-            # Calls that ended have reserved their estimates until they are committed.
+        # Calls that ended have reserved their estimates until they are committed.
+        if self._has_uncommitted():
+            answer = self._ask_safely(attributes, input_characters, budgets, is_last_try=False)
+            if not (isinstance(answer, Refusal) and answer.reason == "limit"):
+                return answer
             self._commit()
-            answer = self._ask_safely(attributes, input_characters, budgets)
-        return answer
+        return self._ask_safely(attributes, input_characters, budgets)
 
     def of_row(self, row: LedgerRow) -> Mapping[Account, Decimal] | None:
         """What a row's call has reserved."""
@@ -319,16 +324,30 @@ class LeaseGuard:
         return any(hold.ended_at for hold in list(self.holds.values()))
 
     def _ask_safely(
-        self, attributes: CallAttributes, input_characters: int, budgets: Sequence[Budget]
+        self,
+        attributes: CallAttributes,
+        input_characters: int,
+        budgets: Sequence[Budget],
+        *,
+        is_last_try: bool = True,
     ) -> LeaseHold | Refusal | None:
-        with self._asking:
-            try:
-                return self._ask(attributes, input_characters, budgets)
-            except LedgerError as error:
-                return self._outage(budgets, error)
+        # The writer's thread has it while it extends the leases, for as long as the database hangs.
+        if not self._asking.acquire(timeout=round_trip.ASKING_SECONDS):
+            return self._outage(budgets, DatabaseUnreachableError("no answer in time"))
+        try:
+            return self._ask(attributes, input_characters, budgets, is_last_try=is_last_try)
+        except LedgerError as error:
+            return self._outage(budgets, error)
+        finally:
+            self._asking.release()
 
     def _ask(
-        self, attributes: CallAttributes, input_characters: int, budgets: Sequence[Budget]
+        self,
+        attributes: CallAttributes,
+        input_characters: int,
+        budgets: Sequence[Budget],
+        *,
+        is_last_try: bool,
     ) -> LeaseHold | Refusal | None:
         usd = self._estimates.past(attributes)
         if usd is None:
@@ -338,12 +357,19 @@ class LeaseGuard:
             return hold
         values = self._values.read(attributes, self._enforced.dimensions)
         dimensions = dict(zip(self._enforced.dimensions, values, strict=True))
-        answers = self._reserving.reserve(self.holder, dimensions, usd, LEASE_LIFETIME)
-        refusing = [answer.account for answer in answers if answer.is_refused]
-        if self._leases.has_available(refusing):
+        accounts = [
+            (budget.budget_id, dimensions[budget.each] if budget.each else "") for budget in budgets
+        ]
+        may_retry = self._leases.has_available(accounts)
+        answers = self._reserving.reserve(
+            self.holder, dimensions, usd, LEASE_LIFETIME, is_last_try=is_last_try and not may_retry
+        )
+        if may_retry and any(answer.is_refused for answer in answers):
             # What is left of a lease may be what this call needs.
             self._recall()
-            answers = self._reserving.reserve(self.holder, dimensions, usd, LEASE_LIFETIME)
+            answers = self._reserving.reserve(
+                self.holder, dimensions, usd, LEASE_LIFETIME, is_last_try=is_last_try
+            )
         for answer in answers:
             if answer.is_refused:
                 return refusal_of(answer)
@@ -368,21 +394,8 @@ class LeaseGuard:
         self.outages += 1
         if self.outages == 1:
             warn("budget_outage", f"budgets cannot be checked: {error}")
-        for budget in budgets:
-            if budget.on_outage == "refuse":
-                return Refusal(
-                    budget=budget.name,
-                    key="",
-                    limit_usd=budget.limit_usd,
-                    spent_usd=_UNKNOWN,
-                    reserved_usd=_UNKNOWN,
-                    needed_usd=_UNKNOWN,
-                    resets_at=None,
-                    remedy="make the ledger's database reachable, or run 'tokenledger budget set' "
-                    "with --on-outage allow",
-                    reason="outage",
-                )
-        return None
+        refusing = (budget for budget in budgets if budget.on_outage == "refuse")
+        return next(map(outage_of, refusing), None)
 
 
 def _span_of(row: LedgerRow) -> tuple[int, int]:

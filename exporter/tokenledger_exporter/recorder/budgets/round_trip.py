@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import psycopg
@@ -13,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from tokenledger_exporter.db.answer_timeout import TimedConnection
 from tokenledger_exporter.db.connection import connect, explain
+from tokenledger_exporter.db.row_faults import is_row_fault
 from tokenledger_exporter.domain.budget import REMEDIES
 from tokenledger_exporter.errors import DatabaseUnreachableError, LedgerError
 from tokenledger_exporter.pricing.catalog.lookup import load_book
@@ -22,21 +25,25 @@ from tokenledger_semconv.budgets import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
-    from datetime import datetime, timedelta
-    from decimal import Decimal
+    from datetime import timedelta
 
+    from tokenledger_exporter.domain.budget import Budget
     from tokenledger_exporter.pricing.book import PriceBook
     from tokenledger_exporter.store.budget_charges import Account
 
 _SQL: Final = statements("budgets")
+ASKING_SECONDS: Final = 3.0
+"""How long a call waits for an answer, and for others that ask."""
+
 _PAUSE_SECONDS: Final = 2.0
 _MAX_BOOKS: Final = 256
+_UNKNOWN: Final = Decimal(0)
 
 
 class ImpatientConnection(TimedConnection):
     """A connection whose caller is a model call that waits."""
 
-    answer_seconds: ClassVar[float | None] = 3.0
+    answer_seconds: ClassVar[float | None] = ASKING_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,8 @@ class ReserveConnection:
         dimensions: Mapping[str, str],
         usd: Decimal | None,
         lifetime: timedelta,
+        *,
+        is_last_try: bool = True,
     ) -> list[Answer]:
         """Reserve for one call, and a lease for further ones while the limit is far.
 
@@ -88,6 +97,7 @@ class ReserveConnection:
             dimensions: the call's dimensions.
             usd: what it may cost; `None` without a price.
             lifetime: how long the lease lives unless it is extended.
+            is_last_try: count the call as refused if it is.
 
         Raises:
             LedgerError: the database cannot be asked, or did not answer in time.
@@ -96,14 +106,14 @@ class ReserveConnection:
             "holder": holder,
             "dimensions": Jsonb(dict(dimensions)),
             "usd": usd,
-            "as_lease": True,
             "app_name": self._app_name,
             "lifetime": lifetime,
-            "is_sent": True,
-            "span_key": "",
+            # The call's row has the time of this machine too.
+            "at": datetime.now(timezone.utc),
+            "is_last_try": is_last_try,
         }
         with self._usable() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            return [Answer(**row) for row in cursor.execute(_SQL["reserve"], values)]
+            return [Answer(**row) for row in cursor.execute(_SQL["reserve_or_retry"], values)]
 
     def keep_leases(
         self, holder: str, leases: Mapping[Account, Decimal], lifetime: timedelta
@@ -135,7 +145,9 @@ class ReserveConnection:
                 self._connection.autocommit = True
             yield self._connection
         except psycopg.Error as error:
-            self._note_failure()
+            # The fault of one call: the others go on asking.
+            if not is_row_fault(error):
+                self._note_failure()
             raise explain(error) from None
         except LedgerError:
             self._note_failure()
@@ -169,6 +181,22 @@ def refusal_of(answer: Answer) -> Refusal:
         resets_at=answer.resets_at,
         remedy=REMEDIES[answer.reason].format(budget=answer.budget),
         reason=answer.reason,
+    )
+
+
+def outage_of(budget: Budget) -> Refusal:
+    """The refusal of a budget that cannot be asked."""
+    return Refusal(
+        budget=budget.name,
+        key="",
+        limit_usd=budget.limit_usd,
+        spent_usd=_UNKNOWN,
+        reserved_usd=_UNKNOWN,
+        needed_usd=_UNKNOWN,
+        resets_at=None,
+        remedy="make the ledger's database reachable, or run 'tokenledger budget set' "
+        "with --on-outage allow",
+        reason="outage",
     )
 
 

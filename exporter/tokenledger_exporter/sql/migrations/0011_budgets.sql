@@ -63,7 +63,7 @@ CREATE TABLE token_ledger_budget_changes (
     definition jsonb NOT NULL DEFAULT '{}',
     PRIMARY KEY (change_id)
 );
-COMMENT ON TABLE token_ledger_budget_changes IS 'Every change of a budget; the highest change_id is the version that apps compare with theirs';
+COMMENT ON TABLE token_ledger_budget_changes IS 'Every change of a budget; apps read the budgets again when it has more rows';
 COMMENT ON COLUMN token_ledger_budget_changes.change_id IS 'Number of the change';
 COMMENT ON COLUMN token_ledger_budget_changes.recorded_at IS 'When it was made';
 COMMENT ON COLUMN token_ledger_budget_changes.changed_by IS 'Database user who made it';
@@ -287,18 +287,20 @@ BEGIN
     EXECUTE pg_catalog.replace($create$
         -- All or nothing: if one budget has no room, no money is reserved in the others, and only the
         -- budgets that refuse are returned. A lease is given more than one call needs while the limit is
-        -- far: a twentieth of what is left, and at most fifty calls.
+        -- far: a twentieth of what is left, and at most fifty calls. `at` is the time on the caller's clock,
+        -- which decides the period of its call, and only a last try is counted as a refusal.
         CREATE FUNCTION HOME.token_ledger_reserve(
             holder text, dimensions jsonb, usd numeric, as_lease boolean DEFAULT false,
             app_name text DEFAULT '', lifetime interval DEFAULT '10 minutes',
-            is_sent boolean DEFAULT true, span_key text DEFAULT ''
+            is_sent boolean DEFAULT true, span_key text DEFAULT '',
+            at timestamptz DEFAULT clock_timestamp(), is_last_try boolean DEFAULT true
         )
         RETURNS TABLE (
             budget_id integer, budget text, value text, is_refused boolean, reason text,
             granted_usd numeric, needed_usd numeric, limit_usd numeric, spent_usd numeric,
             reserved_usd numeric, resets_at timestamptz
         )
-        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $body$
         #variable_conflict use_column
         DECLARE
             ids integer [];
@@ -355,7 +357,7 @@ BEGIN
                 FROM unnest(ids, vals) AS matching (budget_id, value)
                 INNER JOIN HOME.token_ledger_budgets AS budgets ON budgets.budget_id = matching.budget_id
                 CROSS JOIN LATERAL HOME.token_ledger_budget_window(
-                    budgets.period, budgets.days, budgets.timezone, clock_timestamp()
+                    budgets.period, budgets.days, budgets.timezone, token_ledger_reserve.at
                 ) AS period_of
                 CROSS JOIN LATERAL HOME.token_ledger_budget_sums(
                     budgets.budget_id, matching.value, period_of.starts_at, period_of.ends_at
@@ -405,6 +407,8 @@ BEGIN
                     clock_timestamp() + token_ledger_reserve.lifetime
                 FROM judged
                 WHERE NOT EXISTS (SELECT FROM judged AS refusing WHERE refusing.reason <> '')
+                -- In the order in which commits lock them.
+                ORDER BY judged.budget_id, judged.value COLLATE "C"
                 ON CONFLICT (holder, budget_id, value) DO UPDATE
                 SET usd = holds.usd + EXCLUDED.usd, expires_at = EXCLUDED.expires_at
                 RETURNING holds.budget_id, holds.value
@@ -418,7 +422,7 @@ BEGIN
                     date_trunc('minute', clock_timestamp()), judged.name, judged.value,
                     token_ledger_reserve.app_name, judged.reason, 1, judged.needed_usd
                 FROM judged
-                WHERE judged.reason <> ''
+                WHERE judged.reason <> '' AND token_ledger_reserve.is_last_try
                 ON CONFLICT (minute, budget, value, app_name, reason) DO UPDATE
                 SET
                     refused_calls = refusals.refused_calls + 1,
@@ -463,6 +467,20 @@ BEGIN
         LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
         #variable_conflict use_column
         BEGIN
+            IF EXISTS (
+                SELECT
+                FROM unnest(
+                    token_ledger_charge_budgets.usd || token_ledger_charge_budgets.unconfirmed
+                    || token_ledger_charge_budgets.unreserved || token_ledger_charge_budgets.lease_usd
+                    || token_ledger_charge_budgets.calls::numeric []
+                    || token_ledger_charge_budgets.unpriced::numeric []
+                    || token_ledger_charge_budgets.unreserved_calls::numeric []
+                ) AS amount
+                WHERE amount < 0 OR NOT amount < 'Infinity'
+            ) THEN
+                RAISE EXCEPTION 'what calls add must be 0 or more and finite'
+                    USING ERRCODE = 'invalid_parameter_value';
+            END IF;
             INSERT INTO HOME.token_ledger_budget_accounts (budget_id, value)
             SELECT DISTINCT charged.budget_id, charged.value COLLATE "C"
             FROM unnest(token_ledger_charge_budgets.budgets, token_ledger_charge_budgets.vals)
@@ -542,7 +560,14 @@ BEGIN
             -- In the order in which token_ledger_keep_leases locks them.
             PERFORM
             FROM HOME.token_ledger_budget_holds AS holds
-            WHERE holds.holder = token_ledger_charge_budgets.lease_holder
+            WHERE
+                holds.holder = token_ledger_charge_budgets.lease_holder
+                AND (holds.budget_id, holds.value) IN (
+                    SELECT leased.budget_id, leased.value COLLATE "C"
+                    FROM unnest(
+                        token_ledger_charge_budgets.lease_budgets, token_ledger_charge_budgets.lease_vals
+                    ) AS leased (budget_id, value)
+                )
             ORDER BY holds.budget_id, holds.value
             FOR UPDATE;
             UPDATE HOME.token_ledger_budget_holds AS holds
@@ -571,9 +596,21 @@ BEGIN
             lease_holder text, budgets integer [], vals text [], given_back numeric [],
             lifetime interval
         ) RETURNS void
-        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $body$
         #variable_conflict use_column
         BEGIN
+            IF EXISTS (
+                SELECT
+                FROM unnest(token_ledger_keep_leases.given_back) AS amount
+                WHERE amount < 0 OR NOT amount < 'Infinity'
+            ) THEN
+                RAISE EXCEPTION 'what a process gives back must be 0 or more and finite'
+                    USING ERRCODE = 'invalid_parameter_value';
+            END IF;
+            IF token_ledger_keep_leases.lifetime NOT BETWEEN interval '1 second' AND interval '1 day' THEN
+                RAISE EXCEPTION 'a lease lives for a second to a day, not %', token_ledger_keep_leases.lifetime
+                    USING ERRCODE = 'invalid_parameter_value';
+            END IF;
             PERFORM
             FROM HOME.token_ledger_budget_holds AS holds
             WHERE holds.holder = token_ledger_keep_leases.lease_holder
@@ -681,6 +718,12 @@ BEGIN
             IF TG_OP = 'DELETE' THEN
                 changed := OLD;
                 act := 'deleted';
+                -- Calls lock the account first.
+                PERFORM
+                FROM HOME.token_ledger_budget_accounts AS accounts
+                WHERE accounts.budget_id = OLD.budget_id
+                ORDER BY accounts.value
+                FOR UPDATE;
                 DELETE FROM HOME.token_ledger_budget_holds WHERE budget_id = OLD.budget_id;
                 DELETE FROM HOME.token_ledger_budget_buckets WHERE budget_id = OLD.budget_id;
                 DELETE FROM HOME.token_ledger_budget_accounts WHERE budget_id = OLD.budget_id;
@@ -744,10 +787,43 @@ BEGIN
                         ERRCODE = 'invalid_parameter_value',
                         HINT = 'use an IANA name such as America/New_York';
             END;
+            IF
+                TG_OP = 'UPDATE' AND (NEW.period, NEW.days, NEW.timezone, NEW.each, NEW.filters)
+                IS DISTINCT FROM (OLD.period, OLD.days, OLD.timezone, OLD.each, OLD.filters)
+            THEN
+                -- The sums of the calls before are counted again.
+                NEW.recounted_at := NULL;
+            END IF;
             NEW.changed_at := now();
             NEW.changed_by := session_user;
             RETURN NEW;
         END
+        $body$
+    $create$, 'HOME', home);
+
+    EXECUTE pg_catalog.replace($create$
+        -- A team or a feature may have the same name as the person.
+        CREATE FUNCTION HOME.token_ledger_rename_in_filters(filters jsonb, id text, pseudonym text)
+        RETURNS jsonb
+        LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $body$
+            SELECT jsonb_object_agg(
+                filter.dimension,
+                CASE
+                    WHEN filter.dimension = 'user' OR filter.dimension LIKE 'metadata.%' THEN (
+                        SELECT jsonb_agg(
+                            CASE WHEN allowed.value = to_jsonb(id) THEN to_jsonb(pseudonym) ELSE allowed.value END
+                            ORDER BY allowed.number
+                        )
+                        FROM jsonb_array_elements(filter.allowed)
+                            WITH ORDINALITY AS allowed (value, number)
+                    )
+                    ELSE filter.allowed
+                END
+            )
+            FROM jsonb_each(NULLIF(filters, '{}')) AS filter (dimension, allowed)
+            HAVING count(*) > 0
+            UNION ALL
+            SELECT filters WHERE COALESCE(filters, '{}') = '{}'
         $body$
     $create$, 'HOME', home);
 
@@ -758,28 +834,117 @@ BEGIN
         DECLARE
             changed bigint := 0;
             found_rows bigint;
+            people integer [];
+            naming integer [];
+            kept HOME.token_ledger_budget_buckets [];
         BEGIN
             IF HOME.token_ledger_pseudonym_of(id) IS DISTINCT FROM pseudonym THEN
                 RAISE EXCEPTION 'permission denied: this person was not erased'
                     USING ERRCODE = 'insufficient_privilege', HINT = 'run tokenledger erase';
             END IF;
-            UPDATE HOME.token_ledger_budget_accounts SET value = pseudonym WHERE value = id;
+            SELECT array_agg(budgets.budget_id) INTO people FROM HOME.token_ledger_budgets AS budgets
+            WHERE budgets.each = 'user' OR budgets.each LIKE 'metadata.%';
+            SELECT array_agg(budgets.budget_id) INTO naming FROM HOME.token_ledger_budgets AS budgets
+            WHERE
+                HOME.token_ledger_rename_in_filters(budgets.filters, id, pseudonym)
+                IS DISTINCT FROM budgets.filters;
+            PERFORM
+            FROM HOME.token_ledger_budget_accounts AS accounts
+            WHERE
+                accounts.budget_id = ANY(naming)
+                OR (accounts.budget_id = ANY(people) AND accounts.value IN (id, pseudonym))
+            ORDER BY accounts.budget_id, accounts.value
+            FOR UPDATE;
+            -- There may be rows under both: calls were in flight while the person was erased before.
+            WITH gone AS (
+                DELETE FROM HOME.token_ledger_budget_accounts
+                WHERE budget_id = ANY(people) AND value = id
+                RETURNING budget_id, charged_at
+            )
+
+            INSERT INTO HOME.token_ledger_budget_accounts (budget_id, value, charged_at)
+            SELECT gone.budget_id, pseudonym, gone.charged_at FROM gone
+            ON CONFLICT (budget_id, value) DO UPDATE SET charged_at = EXCLUDED.charged_at;
             GET DIAGNOSTICS found_rows = ROW_COUNT;
             changed := changed + found_rows;
-            UPDATE HOME.token_ledger_budget_buckets SET value = pseudonym WHERE value = id;
-            UPDATE HOME.token_ledger_budget_holds SET value = pseudonym WHERE value = id;
-            UPDATE HOME.token_ledger_refusals SET value = pseudonym WHERE value = id;
+            WITH gone AS (
+                DELETE FROM HOME.token_ledger_budget_buckets
+                WHERE budget_id = ANY(people) AND value = id
+                RETURNING *
+            )
+
+            INSERT INTO HOME.token_ledger_budget_buckets AS buckets (
+                budget_id, value, starts_at, spent_usd, unconfirmed_usd, unreserved_usd, calls,
+                unpriced_calls, unreserved_calls
+            )
+            SELECT
+                gone.budget_id, pseudonym, gone.starts_at, gone.spent_usd, gone.unconfirmed_usd,
+                gone.unreserved_usd, gone.calls, gone.unpriced_calls, gone.unreserved_calls
+            FROM gone
+            ON CONFLICT (budget_id, value, starts_at) DO UPDATE
+            SET
+                spent_usd = buckets.spent_usd + EXCLUDED.spent_usd,
+                unconfirmed_usd = buckets.unconfirmed_usd + EXCLUDED.unconfirmed_usd,
+                unreserved_usd = buckets.unreserved_usd + EXCLUDED.unreserved_usd,
+                calls = buckets.calls + EXCLUDED.calls,
+                unpriced_calls = buckets.unpriced_calls + EXCLUDED.unpriced_calls,
+                unreserved_calls = buckets.unreserved_calls + EXCLUDED.unreserved_calls;
+            WITH gone AS (
+                DELETE FROM HOME.token_ledger_budget_holds
+                WHERE budget_id = ANY(people) AND value = id
+                RETURNING *
+            )
+
+            INSERT INTO HOME.token_ledger_budget_holds AS holds (
+                holder, budget_id, value, kind, usd, is_sent, span_key, app_name, created_at, expires_at
+            )
+            SELECT
+                gone.holder, gone.budget_id, pseudonym, gone.kind, gone.usd, gone.is_sent, gone.span_key,
+                gone.app_name, gone.created_at, gone.expires_at
+            FROM gone
+            ON CONFLICT (holder, budget_id, value) DO UPDATE SET usd = holds.usd + EXCLUDED.usd;
+            -- Refusals of deleted budgets have no dimension any more.
+            WITH gone AS (
+                DELETE FROM HOME.token_ledger_refusals AS refusals
+                WHERE
+                    value = id
+                    AND NOT EXISTS (
+                        SELECT FROM HOME.token_ledger_budgets AS budgets
+                        WHERE budgets.name = refusals.budget AND budgets.budget_id <> ALL (people)
+                    )
+                RETURNING *
+            )
+
+            INSERT INTO HOME.token_ledger_refusals AS refusals (
+                minute, budget, value, app_name, reason, refused_calls, needed_usd
+            )
+            SELECT
+                gone.minute, gone.budget, pseudonym, gone.app_name, gone.reason, gone.refused_calls,
+                gone.needed_usd
+            FROM gone
+            ON CONFLICT (minute, budget, value, app_name, reason) DO UPDATE
+            SET
+                refused_calls = refusals.refused_calls + EXCLUDED.refused_calls,
+                needed_usd = refusals.needed_usd + EXCLUDED.needed_usd;
             GET DIAGNOSTICS found_rows = ROW_COUNT;
             changed := changed + found_rows;
-            UPDATE HOME.token_ledger_budgets
-            SET filters = replace(filters::text, to_json(id)::text, to_json(pseudonym)::text)::jsonb
-            WHERE filters::text LIKE '%' || replace(to_json(id)::text, '\', '\\') || '%';
+            -- A change of filters drops the sums, which are right here.
+            SELECT array_agg(buckets) INTO kept FROM HOME.token_ledger_budget_buckets AS buckets
+            WHERE buckets.budget_id = ANY(naming);
+            UPDATE HOME.token_ledger_budgets AS budgets
+            SET filters = HOME.token_ledger_rename_in_filters(budgets.filters, id, pseudonym)
+            WHERE budgets.budget_id = ANY(naming);
             GET DIAGNOSTICS found_rows = ROW_COUNT;
             changed := changed + found_rows;
-            UPDATE HOME.token_ledger_budget_changes
-            SET definition
-            = replace(definition::text, to_json(id)::text, to_json(pseudonym)::text)::jsonb
-            WHERE definition::text LIKE '%' || replace(to_json(id)::text, '\', '\\') || '%';
+            INSERT INTO HOME.token_ledger_budget_buckets SELECT (unnest(kept)).*;
+            UPDATE HOME.token_ledger_budget_changes AS changes
+            SET definition = jsonb_set(
+                changes.definition, '{filters}',
+                HOME.token_ledger_rename_in_filters(changes.definition -> 'filters', id, pseudonym)
+            )
+            WHERE
+                HOME.token_ledger_rename_in_filters(changes.definition -> 'filters', id, pseudonym)
+                IS DISTINCT FROM changes.definition -> 'filters';
             RETURN changed;
         END
         $body$
@@ -843,7 +1008,9 @@ COMMENT ON COLUMN token_ledger_budget_status.period IS 'hour, day, week, month, 
 COMMENT ON COLUMN token_ledger_budget_status.action IS 'block or alert';
 COMMENT ON COLUMN token_ledger_budget_status.is_paused IS 'Whether the budget counts without refusing or reporting';
 
-REVOKE ALL ON FUNCTION token_ledger_reserve(text, jsonb, numeric, boolean, text, interval, boolean, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION token_ledger_reserve(
+    text, jsonb, numeric, boolean, text, interval, boolean, text, timestamptz, boolean
+) FROM PUBLIC;
 REVOKE ALL ON FUNCTION token_ledger_charge_budgets(
     integer [], text [], bigint [], numeric [], numeric [], numeric [], bigint [], bigint [], bigint [],
     text, integer [], text [], numeric [], text []
@@ -862,7 +1029,9 @@ COMMENT ON FUNCTION token_ledger_budget_sums(integer, text, timestamptz, timesta
 'What was spent and reserved in one account and period, US dollars';
 COMMENT ON FUNCTION token_ledger_matching_budgets(jsonb) IS
 'The blocking budgets that match a call''s dimensions, and the account of each';
-COMMENT ON FUNCTION token_ledger_reserve(text, jsonb, numeric, boolean, text, interval, boolean, text) IS
+COMMENT ON FUNCTION token_ledger_reserve(
+    text, jsonb, numeric, boolean, text, interval, boolean, text, timestamptz, boolean
+) IS
 'Reserves money for a call in every budget that matches it, or in none; returns the budgets, or those that refuse. A NULL amount is a call without a price';
 COMMENT ON FUNCTION token_ledger_charge_budgets(
     integer [], text [], bigint [], numeric [], numeric [], numeric [], bigint [], bigint [], bigint [],
@@ -877,5 +1046,7 @@ COMMENT ON FUNCTION token_ledger_release(text) IS
 COMMENT ON FUNCTION token_ledger_note_budget_change() IS
 'Trigger: records each change of a budget, and drops sums that a change made invalid';
 COMMENT ON FUNCTION token_ledger_check_budget() IS 'Trigger: refuses unknown dimensions and time zones';
+COMMENT ON FUNCTION token_ledger_rename_in_filters(jsonb, text, text) IS
+'A budget''s filters with an erased person''s pseudonym instead of the id';
 COMMENT ON FUNCTION token_ledger_erase_budgets(text, text) IS
 'Replaces the id of an erased person in budgets and their sums; returns the number of changed rows';

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -25,14 +26,19 @@ from tokenledger_exporter.budgets.budgets import (
     set_budget,
 )
 from tokenledger_exporter.domain.time_expressions import parse_moment, until_now
-from tokenledger_exporter.recorder.budgets import guard
+from tokenledger_exporter.errors import LedgerError
+from tokenledger_exporter.recorder.budgets import guard, round_trip
 from tokenledger_exporter.recorder.budgets.round_trip import ReserveConnection
+from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv.budgets import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
     from pathlib import Path
 
     from tokenledger_exporter.budgets.results import BudgetStatus
+    from tokenledger_exporter.store.budget_charges import Account
 
 # 1,000 input tokens at $2.50 and 100 output tokens at $10 per million.
 ONE_CALL = Decimal("2.5") * 1_000 / 1_000_000 + Decimal(10) * 100 / 1_000_000
@@ -82,7 +88,7 @@ def test_calls_are_refused_exactly_at_the_limit(database_url: str) -> None:
     )
     assert (status.calls, status.unreserved_calls) == (100, 0)
     [refused] = refusals(database_url, parse_moment("1h"), until_now())
-    assert (refused.budget, refused.reason) == ("b", "limit")
+    assert (refused.budget, refused.reason, refused.refused_calls) == ("b", "limit", 1)
     assert ask(database_url, "SELECT count(*) FROM token_ledger_events") == [(101,)]
 
 
@@ -95,6 +101,63 @@ def test_each_value_has_its_own_limit_and_calls_without_one_have_none(database_u
         assert refusal is not None
         assert refusal.key == "bob"
         assert app.calls_until_refused(5) == (5, None)
+
+
+@pytest.mark.parametrize("user", ["x" * 300, "\u6f22" * 3_000, "a\0b", "a\ud800b", "a\\u0000b"])
+def test_a_value_that_the_ledger_changes_is_limited_and_affects_no_other(
+    database_url: str, user: str
+) -> None:
+    set_budget(database_url, "b", each="user", limit=5 * ONE_CALL)
+    with guarded_app(database_url) as app:
+        assert app.calls_until_refused(user__id=user)[0] == 5
+        assert app.calls_until_refused(user__id="bob")[0] == 5
+    spent = [status.spent_usd for status in budget_status(database_url)]
+    assert spent == [5 * ONE_CALL, 5 * ONE_CALL]
+
+
+def test_a_statement_that_fails_for_one_call_is_no_outage_for_others(database_url: str) -> None:
+    set_budget(database_url, "b", limit=ONE_CALL)
+    connection = ReserveConnection(database_url, "app")
+    with pytest.raises(LedgerError):
+        connection.reserve("h", {"team": "a\0b"}, ONE_CALL, guard.LEASE_LIFETIME)
+    [answer] = connection.reserve("h", {"team": "ml"}, ONE_CALL, guard.LEASE_LIFETIME)
+    assert answer.granted_usd == ONE_CALL
+    connection.close()
+
+
+def test_a_blank_value_is_none_as_in_the_ledger(database_url: str) -> None:
+    set_budget(database_url, "b", each="user", limit=ONE_CALL)
+    with guarded_app(database_url) as app:
+        assert app.calls_until_refused(5, user__id="  ") == (5, None)
+
+
+def test_a_call_waits_a_moment_only_for_leases_that_are_extended(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(round_trip, "ASKING_SECONDS", 0.05)
+    set_budget(database_url, "b", limit=5 * ONE_CALL, on_outage="refuse")
+    is_extending, may_end = threading.Event(), threading.Event()
+
+    class HangingWriter(BatchWriter):
+        def keep_leases(
+            self, holder: str, leases: Mapping[Account, Decimal], lifetime: timedelta
+        ) -> None:
+            is_extending.set()
+            assert may_end.wait(10)
+            super().keep_leases(holder, leases, lifetime)
+
+    with guarded_app(database_url) as app, closing(HangingWriter(database_url)) as writer:
+        assert app.call() is None
+        leases = app.guard
+        assert isinstance(leases, guard.LeaseGuard)
+        thread = threading.Thread(target=lambda: leases.check(writer, has_waiting=True))
+        thread.start()
+        assert is_extending.wait(10)
+        refusal = app.call()
+        may_end.set()
+        thread.join()
+    assert refusal is not None
+    assert refusal.reason == "outage"
 
 
 def test_every_budget_of_a_call_must_have_room_and_a_refusal_reserves_nothing(

@@ -5,9 +5,10 @@ Our own failures let the call go on. Only a refusal stops it.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context
 
@@ -23,9 +24,14 @@ from tokenledger_semconv.budgets import ROUND_TRIP, Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from anyio import CapacityLimiter
+    from anyio.lowlevel import RunVar
     from opentelemetry.context import Context
 
     from tokenledger_semconv.budgets import BudgetGuard, CallAttributes, Hold, RoundTrip
+
+
+_MAX_THREADS: Final = 40
 
 
 def has_budgets(current: Context) -> bool:
@@ -173,8 +179,23 @@ class Holds:
 async def _in_worker_thread(work: Callable[[], None]) -> None:
     """Run work in a thread of the running event loop's library; a cancellation does not wait."""
     # Loaded here: only near a limit, and every SDK with an async client depends on it.
-    from anyio import to_thread
+    from anyio import CapacityLimiter, to_thread
 
+    limiter = _limiters().get(None)
+    if limiter is None:
+        limiter = CapacityLimiter(_MAX_THREADS)
+        _limiters().set(limiter)
     run: Any = to_thread.run_sync
     is_new = "abandon_on_cancel" in inspect.signature(run).parameters
-    await run(work, **{"abandon_on_cancel" if is_new else "cancellable": True})
+    await run(work, limiter=limiter, **{"abandon_on_cancel" if is_new else "cancellable": True})
+
+
+@functools.cache
+def _limiters() -> RunVar[CapacityLimiter | None]:
+    """The limit of our threads in each event loop.
+
+    The app's own threads may fill anyio's limit while they wait for this very call.
+    """
+    from anyio.lowlevel import RunVar
+
+    return RunVar("tokenledger-round-trips")

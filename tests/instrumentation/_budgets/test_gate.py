@@ -7,6 +7,7 @@ import gc
 import threading
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 import openai
 import pytest
 
@@ -277,6 +278,25 @@ async def test_a_call_canceled_while_it_waits_releases_its_hold(
     await asyncio.wait_for(is_released.wait(), 10)
     assert (hold.releases, hold.finished) == (1, [])
     assert (provider.requests, ledger.spans) == ([], [])
+
+
+@pytest.mark.asyncio
+async def test_a_round_trip_needs_none_of_the_apps_threads(
+    ledger: LedgerInMemory,
+    async_clients: Clients,
+    enforce: Callable[[BudgetGuard | None], None],
+) -> None:
+    enforce(ScriptedGuard(ROUND_TRIP, NotedHold))
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    busy = [object() for _ in range(int(limiter.total_tokens))]
+    for each in busy:
+        limiter.acquire_on_behalf_of_nowait(each)
+    try:
+        await asyncio.wait_for(run_async(async_clients, CHAT), 10)
+    finally:
+        for each in busy:
+            limiter.release_on_behalf_of(each)
+    assert len(ledger.spans) == 1
 
 
 def _broken(*_: object) -> Any:  # noqa: ANN401 - never returns

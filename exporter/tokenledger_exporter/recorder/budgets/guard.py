@@ -316,9 +316,8 @@ class LeaseGuard:
         accounts = [
             (budget.budget_id, values[budget.each] if budget.each else "") for budget in budgets
         ]
-        if not self._leases.take(accounts, usd):
-            return None
-        return LeaseHold(self, dict.fromkeys(accounts, usd))
+        has_taken = self._leases.take(accounts, usd)
+        return LeaseHold(self, dict.fromkeys(accounts, usd)) if has_taken else None
 
     def _has_uncommitted(self) -> bool:
         return any(hold.ended_at for hold in list(self.holds.values()))
@@ -394,8 +393,7 @@ class LeaseGuard:
         self.outages += 1
         if self.outages == 1:
             warn("budget_outage", f"budgets cannot be checked: {error}")
-        refusing = (budget for budget in budgets if budget.on_outage == "refuse")
-        return next(map(outage_of, refusing), None)
+        return next((outage_of(each) for each in budgets if each.on_outage == "refuse"), None)
 
 
 def _span_of(row: LedgerRow) -> tuple[int, int]:

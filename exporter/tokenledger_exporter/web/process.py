@@ -46,7 +46,7 @@ def dashboard_process(options: DashboardOptions, mounts: Sequence[Mount] = ()) -
     """
     # What is wrong with the options is an error here and not in a log.
     create_app(options, [mount(options) for mount in mounts])
-    with listen(options.host, options.port) as listener:
+    with listen(options) as listener:
         supervisor = _Supervisor(options, listener, mounts)
         supervisor.start()
         try:

@@ -10,6 +10,7 @@ import uvicorn
 
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.web.app import create_app
+from tokenledger_exporter.web.sign_in.access import Access
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,7 +52,7 @@ def run(
         InvalidRequestError: the address is in use, or a token's line is invalid.
     """
     app = create_app(options, [mount(options) for mount in mounts])
-    listener = listener or listen(options.host, options.port)
+    listener = listener or listen(options)
     announce(address_of(listener))
     config = uvicorn.Config(app, **SETTINGS)
     # uvicorn raises the signal that ended it again, which is no error here.
@@ -65,12 +66,15 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(options: DashboardOptions) -> socket.socket:
     """Open the dashboard's port.
 
     Raises:
-        InvalidRequestError: the address is in use, or is not one of this machine.
+        InvalidRequestError: an option is invalid, the address is in use, or it is not one of this
+            machine.
     """
+    Access(options)
+    host, port = options.host, options.port
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)

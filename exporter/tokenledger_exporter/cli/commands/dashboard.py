@@ -131,7 +131,7 @@ def command(
     # A wrong option or a port in use is an error before sample data is made, which takes seconds.
     options = DashboardOptions(database_url="", **web_arguments(arguments))
     with (
-        listen(options.host, options.port) as listener,
+        listen(options) as listener,
         _open_ledger(database_url, is_sample=is_sample) as (url, notice),
     ):
         run(

@@ -292,6 +292,11 @@ class LeaseGuard:
             self._start()
             self._first_check.wait(_FIRST_LOAD_SECONDS)
             self._has_waited = True
+            if not self._is_loaded and self._changed is not None:
+                # Further calls do not ask until the budgets are read, which may be now.
+                self._changed(None)
+                if self._enforced.budgets:
+                    self._changed(self)
         return self._is_loaded
 
     def _matching(self, attributes: CallAttributes) -> tuple[Budget, ...]:

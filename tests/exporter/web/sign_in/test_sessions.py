@@ -128,7 +128,8 @@ def test_a_forged_cookie_is_worth_nothing(guarded: Dashboard, filled_url: str) -
     cookie = sign_in(guarded)
     assert not is_asked(guarded, cookie)
     name, _, value = cookie.partition("=")
-    payload, stamp, signature = value.split(".")
+    # A compressed payload begins with a dot.
+    payload, stamp, signature = value.rsplit(".", 2)
     other_key = Access(DashboardOptions(database_url=filled_url, tokens=TOKENS))
     foreign = other_key.session_cookie(ANY, is_secure=False).partition(";")[0]
     for forged in (

@@ -24,7 +24,8 @@ from support.ledger_rows import ask, chat_attributes, row
 from tokenledger_exporter.budgets.budgets import budget_status, set_budget
 from tokenledger_exporter.embedded.postgres import temporary_postgres
 from tokenledger_exporter.maintenance.install import migrate
-from tokenledger_exporter.recorder.budgets.guard import LeaseGuard, LeaseHold
+from tokenledger_exporter.recorder.budgets.guard import LeaseGuard
+from tokenledger_exporter.recorder.budgets.holds import LeaseHold
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv.budgets import ROUND_TRIP, Refusal
 
@@ -146,8 +147,7 @@ def time_per_call(url: str, calls: int) -> None:
     with guarded_app(url) as app:
         _report("far from the limit", _far(app, calls))
     _empty(url)
-    # So that the room for the calls is less than 40 of them: no lease is larger than a call.
-    set_budget(url, "near", limit=30 * _ONE_CALL)
+    set_budget(url, "near", each="user", limit=30 * _ONE_CALL)
     with guarded_app(url) as app:
         _report("near the limit", _near(app, calls))
 
@@ -169,19 +169,15 @@ def _far(app: GuardedApp, calls: int) -> list[float]:
 def _near(app: GuardedApp, calls: int) -> list[float]:
     guard = _warm(app)
     times: list[float] = []
-    while len(times) < calls:
-        # Twenty calls in flight, each of which asks the database.
-        holds: list[object] = []
-        for _ in range(20):
-            before = time.perf_counter()
-            hold: object = guard.try_reserve(_ATTRIBUTES, 4_000)
-            if hold is ROUND_TRIP:
-                hold = guard.reserve(_ATTRIBUTES, 4_000)
-                times.append(time.perf_counter() - before)
-            holds.append(hold)
-        for hold in holds:
-            _release(hold)
-        guard.recall()
+    for number in range(calls):
+        # Each user has room for 30 calls, which is too little for a lease.
+        attributes = {**_ATTRIBUTES, "user.id": f"user-{number}"}
+        before = time.perf_counter()
+        hold: object = guard.try_reserve(attributes, 4_000)
+        if hold is ROUND_TRIP:
+            hold = guard.reserve(attributes, 4_000)
+            times.append(time.perf_counter() - before)
+        _release(hold)
     return times
 
 

@@ -13,11 +13,12 @@ from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from tokenledger_exporter.alerts import channels, definition, targets
-from tokenledger_exporter.alerts.alert import Alert, alert_of
+from tokenledger_exporter.alerts.alert import alert_of
 from tokenledger_exporter.alerts.message import example_message
 from tokenledger_exporter.alerts.targets import TargetError
 from tokenledger_exporter.alerts.webhook import key_of
 from tokenledger_exporter.db.connection import session
+from tokenledger_exporter.domain.names import read_name
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.sql import statements
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     import psycopg
+
+    from tokenledger_exporter.alerts.alert import Alert
 
 _SQL: Final = statements("alerts")
 MAX_ROWS: Final = 10_000
@@ -137,32 +140,24 @@ def set_alert(  # noqa: PLR0913 - one keyword per option
         InvalidRequestError: an argument is invalid, or a new alert has no kind or target.
         LedgerError: the database reported an error; nothing was changed.
     """
-    definition.read_name(name)
+    read_name("alert", name)
     with session(database_url) as connection, connection.transaction():
-        known = {state.alert.name: state.alert for state in _states(connection)}
-        before = known.get(name)
-        kind = definition.read_kind(on) if on is not None else before.kind if before else ""
-        if not kind or (before is None and not to):
-            raise InvalidRequestError(
-                f"alert {name!r} is new: it needs --on, such as --on spend, and --to"
-            )
-        if before is None or before.kind != kind:
-            before = _start(name, kind, before)
-        after = replace(
-            before,
-            targets=before.targets if to is None else targets.read_targets(to),
-            secret=before.secret if secret is None else targets.read_secret(secret),
-            budget=before.budget if budget is None else budget,
-            filters=before.filters if where is None else definition.read_filters(where),
-            by=before.by if by is None else definition.read_by(by),
-            period=per or before.period,
-            timezone=timezone or before.timezone,
+        known = {state.alert.name: state.alert for state in _states(connection)}.get(name)
+        after = definition.changed(
+            known,
+            name,
+            on=on,
+            to=to,
+            budget=budget,
+            where=where,
+            by=by,
+            above=above,
+            per=per,
+            timezone=timezone,
+            secret=secret,
         )
-        if above is not None:
-            after = replace(after, threshold=definition.read_threshold(kind, above))
-        definition.check(after)
         _check_budget(connection, after)
-        _store(connection, known.get(name), after)
+        _store(connection, known, after)
         return _find(connection, name).alert
 
 
@@ -255,19 +250,6 @@ def alert_history(
         connection.cursor(row_factory=class_row(Incident)) as cursor,
     ):
         return cursor.execute(_SQL["history"], {"name": name, "limit": limit}).fetchall()
-
-
-def _start(name: str, kind: str, before: Alert | None) -> Alert:
-    """A new alert with the defaults of its kind, and the targets of the one that it replaces."""
-    return Alert(
-        name=name,
-        kind=kind,
-        targets=before.targets if before else (),
-        secret=before.secret if before else "",
-        timezone=before.timezone if before else "UTC",
-        period=definition.DEFAULT_PERIODS.get(kind, "day"),
-        threshold=definition.SMALLEST_UNUSUAL_USD if kind == "unusual" else None,
-    )
 
 
 def _check_budget(connection: psycopg.Connection[Any], alert: Alert) -> None:

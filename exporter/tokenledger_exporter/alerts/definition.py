@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.alerts.alert import KINDS, PERIODS, SHARES
+from tokenledger_exporter.alerts.alert import KINDS, PERIODS, SHARES, Alert
 from tokenledger_exporter.alerts.targets import read_secret, read_targets
-from tokenledger_exporter.db.dimensions import BUCKETS, group, narrowed, plain_where, zone_of
+from tokenledger_exporter.db.dimensions import BUCKETS, filter_text, group, read_filters, zone_of
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import plain_usd
 from tokenledger_semconv.dimensions import dimension_name
@@ -16,7 +16,6 @@ from tokenledger_semconv.dimensions import dimension_name
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tokenledger_exporter.alerts.alert import Alert
 
 SMALLEST_UNUSUAL_USD: Final = Decimal(1)
 """An hour below this is not reported as unusual, unless an alert says otherwise."""
@@ -24,22 +23,7 @@ SMALLEST_UNUSUAL_USD: Final = Decimal(1)
 DEFAULT_PERIODS: Final = {"errors": "hour"}
 """Default periods of the kinds that do not count by day."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _HUNDRED: Final = 100
-
-
-def read_name(name: str) -> str:
-    """An alert's name.
-
-    Raises:
-        InvalidRequestError: it is not one.
-    """
-    if not _NAME.fullmatch(name):
-        raise InvalidRequestError(
-            f"invalid alert name {name!r}: use up to 63 letters, digits, dots, dashes and "
-            "underscores, and start with a letter or digit"
-        )
-    return name
 
 
 def read_kind(kind: str) -> str:
@@ -73,20 +57,6 @@ def read_threshold(kind: str, above: str | Decimal | int) -> Decimal:
     return number
 
 
-def read_filters(where: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Filters by the names of their dimensions.
-
-    Raises:
-        InvalidRequestError: a dimension is unknown, or has no value.
-    """
-    narrowed(where)
-    filters = {dimension_name(name): values for name, values in plain_where(where).items()}
-    for name, values in filters.items():
-        if not values:
-            raise InvalidRequestError(f"the filter {name!r} has no value")
-    return filters
-
-
 def read_by(by: str) -> str:
     """The dimension whose values are watched one by one; "" for none.
 
@@ -99,6 +69,61 @@ def read_by(by: str) -> str:
     if (name := dimension_name(by)) in BUCKETS:
         raise InvalidRequestError(f"an alert cannot watch every {name}: use --per {name}")
     return name
+
+
+def changed(  # noqa: PLR0913 - one keyword per option
+    known: Alert | None,
+    name: str,
+    *,
+    on: str | None,
+    to: Sequence[str] | None,
+    budget: str | None,
+    where: Mapping[str, str | Sequence[str]] | None,
+    by: str | None,
+    above: str | Decimal | int | None,
+    per: str | None,
+    timezone: str | None,
+    secret: str | None,
+) -> Alert:
+    """An alert with the options that are given; the others stay as they were, or are defaults.
+
+    Args are those of `alerts.set_alert`; `known` is the alert of that name, `None` if it is new.
+
+    Raises:
+        InvalidRequestError: an option is invalid, or a new alert has no kind or target.
+    """
+    kind = known.kind if on is None and known else read_kind(on) if on is not None else ""
+    if not kind or (known is None and not to):
+        raise InvalidRequestError(
+            f"alert {name!r} is new: it needs --on, such as --on spend, and --to"
+        )
+    before = known if known and known.kind == kind else _of_kind(name, kind, known)
+    return check(
+        replace(
+            before,
+            targets=before.targets if to is None else read_targets(to),
+            secret=before.secret if secret is None else read_secret(secret),
+            budget=before.budget if budget is None else budget,
+            filters=before.filters if where is None else read_filters(where),
+            by=before.by if by is None else read_by(by),
+            threshold=before.threshold if above is None else read_threshold(kind, above),
+            period=per or before.period,
+            timezone=timezone or before.timezone,
+        )
+    )
+
+
+def _of_kind(name: str, kind: str, replaced: Alert | None) -> Alert:
+    """A new alert with the defaults of its kind, and the targets of the one that it replaces."""
+    return Alert(
+        name=name,
+        kind=kind,
+        targets=replaced.targets if replaced else (),
+        secret=replaced.secret if replaced else "",
+        timezone=replaced.timezone if replaced else "UTC",
+        period=DEFAULT_PERIODS.get(kind, "day"),
+        threshold=SMALLEST_UNUSUAL_USD if kind == "unusual" else None,
+    )
 
 
 def check(alert: Alert) -> Alert:
@@ -129,13 +154,6 @@ def check(alert: Alert) -> Alert:
         example = "5%" if alert.kind in SHARES else "100"
         raise InvalidRequestError(f"an alert on {alert.kind} needs --above, such as {example}")
     return alert
-
-
-def filter_text(filters: Mapping[str, Sequence[str]]) -> str:
-    """Filters as on the command line; "all calls" without any."""
-    return " ".join(f"{name}={value}" for name, values in filters.items() for value in values) or (
-        "all calls"
-    )
 
 
 def what_text(alert: Alert) -> str:

@@ -7,22 +7,22 @@ The same from SQL: `token_ledger_budgets` is a table that may be written, and
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from tokenledger_exporter.budgets import definition
-from tokenledger_exporter.budgets.results import (
-    BudgetChange,
-    BudgetStatus,
-    Refusals,
-    Unconfirmed,
+from tokenledger_exporter.budgets.reading import (
+    find_budget,
+    read_accounts,
+    read_history,
+    read_refusals,
+    read_unconfirmed,
 )
 from tokenledger_exporter.db.connection import session
 from tokenledger_exporter.domain.budget import Budget
+from tokenledger_exporter.domain.names import read_name
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.sql import statements
 from tokenledger_exporter.store.budget_charges import read_budgets, release
@@ -33,6 +33,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import psycopg
+
+    from tokenledger_exporter.budgets.results import (
+        BudgetChange,
+        BudgetStatus,
+        Refusals,
+        Unconfirmed,
+    )
 
 _SQL: Final = statements("budgets")
 _BARRIER_SECONDS: Final = 5.0
@@ -75,32 +82,32 @@ def set_budget(  # noqa: PLR0913 - one keyword per option
         InvalidRequestError: an argument is invalid, or a new budget has no limit.
         LedgerError: the database reported an error; nothing was changed.
     """
-    definition.read_name(name)
-    if limit is not None:
-        limit = definition.read_limit(limit)
+    read_name("budget", name)
+    limit_usd = None if limit is None else definition.read_limit(limit)
     with session(database_url) as connection:
         with connection.transaction():
             connection.execute(_SQL["lock_budget"], {"name": name})
-            known = next((b for b in read_budgets(connection) if b.name == name), None)
-            if known is None and limit is None:
+            before = next((b for b in read_budgets(connection) if b.name == name), None)
+            if before is None and limit_usd is None:
                 raise InvalidRequestError(
                     f"budget {name!r} is new and needs a limit, such as --limit 500"
                 )
-            before = known or Budget(name=name, limit_usd=Decimal(1))
-            after = definition.check(
-                _changed(before, limit, where, each, per, warn, timezone, action)
-            )
-            after = definition.check(
-                replace(
-                    after,
-                    unpriced=unpriced or after.unpriced,
-                    on_outage=on_outage or after.on_outage,
-                )
+            after = definition.changed(
+                before or Budget(name=name, limit_usd=Decimal(1)),
+                limit=limit_usd,
+                where=where,
+                each=each,
+                per=per,
+                timezone=timezone,
+                action=action,
+                warn=warn,
+                unpriced=unpriced,
+                on_outage=on_outage,
             )
             connection.execute(_SQL["set"], _values(after))
             [(transaction,)] = connection.execute(_SQL["transaction"]).fetchall()
         _wait_for_older_writers(connection, transaction)
-        stored = find(connection, name)
+        stored = find_budget(connection, name)
         recount(connection, stored, is_new=True)
     return stored
 
@@ -118,7 +125,7 @@ def show_budget(database_url: str, name: str) -> Budget:
         InvalidRequestError: there is no such budget.
     """
     with session(database_url) as connection:
-        return find(connection, name)
+        return find_budget(connection, name)
 
 
 def pause_budget(database_url: str, name: str, *, is_paused: bool = True) -> Budget:
@@ -128,9 +135,9 @@ def pause_budget(database_url: str, name: str, *, is_paused: bool = True) -> Bud
         InvalidRequestError: there is no such budget.
     """
     with session(database_url) as connection, connection.transaction():
-        find(connection, name)
+        find_budget(connection, name)
         connection.execute(_SQL["pause"], {"name": name, "is_paused": is_paused})
-        return find(connection, name)
+        return find_budget(connection, name)
 
 
 def delete_budget(database_url: str, name: str) -> None:
@@ -140,7 +147,7 @@ def delete_budget(database_url: str, name: str) -> None:
         InvalidRequestError: there is no such budget.
     """
     with session(database_url) as connection, connection.transaction():
-        find(connection, name)
+        find_budget(connection, name)
         connection.execute(_SQL["delete"], {"name": name})
 
 
@@ -159,31 +166,16 @@ def budget_status(
         InvalidRequestError: there is no such budget, or the limit is out of range.
     """
     with session(database_url) as connection:
-        return read_status(connection, name, value=value, limit=limit)
-
-
-def read_status(
-    connection: psycopg.Connection[Any],
-    name: str | None = None,
-    *,
-    value: str | None = None,
-    limit: int = 100,
-) -> list[BudgetStatus]:
-    """As `budget_status`, over an open connection."""
-    values = _limited(connection, name, limit) | {"value": value}
-    with connection.cursor(row_factory=class_row(BudgetStatus)) as cursor:
-        return cursor.execute(_SQL["status"], values).fetchall()
+        accounts = read_accounts(connection, name, _checked(limit), value=value)
+    return [account.status for account in accounts]
 
 
 def budget_history(
     database_url: str, name: str | None = None, *, limit: int = 100
 ) -> list[BudgetChange]:
     """The changes of one budget, or of all, newest first; also those of deleted budgets."""
-    with (
-        session(database_url) as connection,
-        connection.cursor(row_factory=class_row(BudgetChange)) as cursor,
-    ):
-        return cursor.execute(_SQL["history"], {"name": name, "limit": _checked(limit)}).fetchall()
+    with session(database_url) as connection:
+        return read_history(connection, name, _checked(limit))
 
 
 def refusals(
@@ -195,23 +187,16 @@ def refusals(
     limit: int = 100,
 ) -> list[Refusals]:
     """The calls that budgets refused in a period, most calls first."""
-    values = {"since": since, "until": until, "name": name, "limit": _checked(limit)}
-    with (
-        session(database_url) as connection,
-        connection.cursor(row_factory=class_row(Refusals)) as cursor,
-    ):
-        return cursor.execute(_SQL["refusals"], values).fetchall()
+    with session(database_url) as connection:
+        return read_refusals(connection, since, until, name, _checked(limit))
 
 
 def unconfirmed(
     database_url: str, name: str | None = None, *, limit: int = 100
 ) -> list[Unconfirmed]:
     """What dead processes may have spent, newest first."""
-    with (
-        session(database_url) as connection,
-        connection.cursor(row_factory=class_row(Unconfirmed)) as cursor,
-    ):
-        return cursor.execute(_SQL["unconfirmed"], _limited(connection, name, limit)).fetchall()
+    with session(database_url) as connection:
+        return read_unconfirmed(connection, name, _checked(limit))
 
 
 def release_unconfirmed(database_url: str, name: str) -> list[Unconfirmed]:
@@ -230,50 +215,6 @@ def release_unconfirmed(database_url: str, name: str) -> list[Unconfirmed]:
         if freed:
             connection.execute(_SQL["note_release"], {"name": name, "holds": len(freed)})
     return freed
-
-
-def find(connection: psycopg.Connection[Any], name: str) -> Budget:
-    """One budget.
-
-    Raises:
-        InvalidRequestError: there is no such budget.
-    """
-    budgets = read_budgets(connection)
-    for budget in budgets:
-        if budget.name == name:
-            return budget
-    known = ", ".join(budget.name for budget in budgets)
-    raise InvalidRequestError(
-        f"unknown budget {name!r}; "
-        + (f"use one of {known}" if known else "no budget is set: run 'tokenledger budget set'")
-    )
-
-
-def _changed(  # noqa: PLR0913, PLR0917 - one argument per option
-    before: Budget,
-    limit: str | Decimal | int | None,
-    where: Mapping[str, str | Sequence[str]] | None,
-    each: str | None,
-    per: str | None,
-    warn: str | Sequence[int] | None,
-    timezone: str | None,
-    action: str | None,
-) -> Budget:
-    after = replace(before, timezone=timezone or before.timezone, action=action or before.action)
-    if limit is not None:
-        after = replace(after, limit_usd=definition.read_limit(limit))
-    if where is not None:
-        after = replace(after, filters=definition.read_filters(where))
-    if warn is not None:
-        after = replace(after, warn_percents=definition.read_warnings(warn))
-    if each is not None:
-        after = replace(after, each=definition.read_each(each))
-    if per is not None:
-        period, days, implied = definition.read_period(per)
-        if implied and each and definition.read_each(each) != implied:
-            raise InvalidRequestError(f"--per {per} has one limit per {implied}; omit --each")
-        after = replace(after, period=period, days=days, each=implied or after.each)
-    return after
 
 
 def _values(budget: Budget) -> dict[str, object]:
@@ -306,14 +247,6 @@ def _wait_for_older_writers(connection: psycopg.Connection[Any], transaction: st
         if is_over:
             return
         time.sleep(_BARRIER_PAUSE)
-
-
-def _limited(
-    connection: psycopg.Connection[Any], name: str | None, limit: int
-) -> dict[str, object]:
-    if name is not None:
-        find(connection, name)
-    return {"name": name, "limit": _checked(limit)}
 
 
 def _checked(limit: int) -> int:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
-from tokenledger_exporter.db.dimensions import BUCKETS, dimension_names, zone_of
+from tokenledger_exporter.db.dimensions import (
+    BUCKETS,
+    dimension_names,
+    filter_text,
+    read_filters,
+    zone_of,
+)
 from tokenledger_exporter.domain.budget import ACTIONS, ON_OUTAGE, TRACE, UNPRICED
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.pricing.book import plain_usd
@@ -25,22 +32,7 @@ _PERIODS: Final = frozenset({"hour", "day", "week", "month", "total"})
 _PER_VALUE: Final = {"run": TRACE, "trace": TRACE, "session": "session"}
 _ROLLING: Final = re.compile(r"([1-9][0-9]{0,2})d", re.ASCII)
 _MAX_DAYS: Final = 366
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _MAX_PERCENT: Final = 1000
-
-
-def read_name(name: str) -> str:
-    """A budget's name.
-
-    Raises:
-        InvalidRequestError: it is not one.
-    """
-    if not _NAME.fullmatch(name):
-        raise InvalidRequestError(
-            f"invalid budget name {name!r}: use up to 63 letters, digits, dots, dashes and "
-            "underscores, and start with a letter or digit"
-        )
-    return name
 
 
 def read_limit(limit: str | Decimal | int) -> Decimal:
@@ -98,23 +90,6 @@ def read_warnings(text: str | Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(percents))
 
 
-def read_filters(where: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Filters by the names of their dimensions.
-
-    Raises:
-        InvalidRequestError: a dimension is unknown, or has no value.
-    """
-    filters: dict[str, tuple[str, ...]] = {}
-    for spelling, values in where.items():
-        name = _dimension(spelling)
-        if name == TRACE:
-            raise InvalidRequestError("a budget cannot filter by trace; use --per run")
-        filters[name] = (values,) if isinstance(values, str) else tuple(values)
-        if not filters[name]:
-            raise InvalidRequestError(f"the filter {name!r} has no value")
-    return filters
-
-
 def read_each(each: str) -> str:
     """The dimension that has one limit per value; "" for none.
 
@@ -122,6 +97,65 @@ def read_each(each: str) -> str:
         InvalidRequestError: it is unknown.
     """
     return _dimension(each) if each else ""
+
+
+def changed(  # noqa: PLR0913 - one keyword per option
+    before: Budget,
+    *,
+    limit: Decimal | None,
+    where: Mapping[str, str | Sequence[str]] | None,
+    each: str | None,
+    per: str | None,
+    timezone: str | None,
+    action: str | None,
+    warn: str | Sequence[int] | None,
+    unpriced: str | None,
+    on_outage: str | None,
+) -> Budget:
+    """A budget with the options that are given; the others stay as they were.
+
+    Args are those of `budgets.set_budget`.
+
+    Raises:
+        InvalidRequestError: an option is invalid, or two contradict each other.
+    """
+    period, days, after_each = _period_and_each(before, each, per)
+    return check(
+        replace(
+            before,
+            limit_usd=limit or before.limit_usd,
+            filters=before.filters if where is None else _filters(where),
+            each=after_each,
+            period=period,
+            days=days,
+            timezone=timezone or before.timezone,
+            action=action or before.action,
+            warn_percents=before.warn_percents if warn is None else read_warnings(warn),
+            unpriced=unpriced or before.unpriced,
+            on_outage=on_outage or before.on_outage,
+        )
+    )
+
+
+def _period_and_each(
+    before: Budget, each: str | None, per: str | None
+) -> tuple[str, int | None, str]:
+    after_each = before.each if each is None else read_each(each)
+    if per is None:
+        return before.period, before.days, after_each
+    period, days, implied = read_period(per)
+    if implied and each and after_each != implied:
+        raise InvalidRequestError(f"--per {per} has one limit per {implied}; omit --each")
+    if not implied and each is None and after_each == TRACE:
+        # It came from --per run.
+        after_each = ""
+    return period, days, implied or after_each
+
+
+def _filters(where: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    if TRACE in where:
+        raise InvalidRequestError("a budget cannot filter by trace; use --per run")
+    return read_filters(where)
 
 
 def check(budget: Budget) -> Budget:
@@ -152,12 +186,6 @@ def period_text(budget: Budget) -> str:
     return f"{text} and {budget.each}" if budget.each else text
 
 
-def filter_text(budget: Budget) -> str:
-    """The filters as on the command line; "all calls" without any."""
-    parts = [f"{name}={value}" for name, values in budget.filters.items() for value in values]
-    return " ".join(parts) or "all calls"
-
-
 def sentence(budget: Budget) -> str:
     """A budget in one line."""
     zone = "" if budget.timezone == "UTC" or budget.period == "total" else f" ({budget.timezone})"
@@ -165,7 +193,7 @@ def sentence(budget: Budget) -> str:
     warnings = ", ".join(f"{percent}%" for percent in budget.warn_percents)
     return (
         f"{budget.name}: ${plain_usd(budget.limit_usd)} {period_text(budget)}{zone}, "
-        f"{filter_text(budget)}; {effect}"
+        f"{filter_text(budget.filters)}; {effect}"
         + (f"; warns at {warnings}" if warnings else "")
         + ("; paused" if budget.is_paused else "")
     )

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg.rows import class_row, dict_row
 
-from tokenledger_exporter.budgets.results import BudgetChange, BudgetStatus, Refusals
+from tokenledger_exporter.budgets.results import (
+    BudgetChange,
+    BudgetStatus,
+    Refusals,
+    Unconfirmed,
+)
 from tokenledger_exporter.db.shown_sql import show
 from tokenledger_exporter.domain.budget import REMEDIES, TRACE
 from tokenledger_exporter.errors import InvalidRequestError
@@ -34,6 +39,7 @@ HIDDEN: Final = (
 """Why a reader sees no budget."""
 
 _NEAR_PERCENT: Final = 90
+_NO_BUDGET: Final = "no budget is set: run 'tokenledger budget set'"
 
 _SQL: Final = statements("budgets")
 
@@ -113,20 +119,45 @@ def read_definitions(connection: Connection) -> list[Budget]:
     return list(read_budgets(connection))
 
 
-def read_accounts(
-    connection: Connection, name: str | None = None, limit: int = 100
-) -> list[Account]:
-    """The accounts of one budget, or of all, the smallest share left first.
+def find_budget(connection: Connection, name: str) -> Budget:
+    """One budget.
 
     Raises:
         InvalidRequestError: there is no such budget.
     """
-    budgets = _known(connection, name)
-    values = {"name": name, "value": None, "limit": limit}
+    budgets = {budget.name: budget for budget in read_budgets(connection)}
+    if name not in budgets:
+        known = f"use one of {', '.join(budgets)}" if budgets else _NO_BUDGET
+        raise InvalidRequestError(f"unknown budget {name!r}; {known}")
+    return budgets[name]
+
+
+def read_accounts(
+    connection: Connection,
+    name: str | None = None,
+    limit: int = 100,
+    *,
+    value: str | None = None,
+) -> list[Account]:
+    """The accounts of one budget, or of all, the smallest share left first.
+
+    Args:
+        connection: the ledger.
+        name: a budget; `None` is every one.
+        limit: the most accounts.
+        value: a value of the budget's dimension; `None` is every one.
+
+    Raises:
+        InvalidRequestError: there is no such budget.
+    """
+    named = read_budgets(connection) if name is None else [find_budget(connection, name)]
+    budgets = {budget.name: budget for budget in named}
+    values = {"name": name, "value": value, "limit": limit}
     show(connection, _SQL["status"], values)
     with connection.cursor(row_factory=class_row(BudgetStatus)) as cursor:
         rows = cursor.execute(_SQL["status"], values).fetchall()
-    return [Account(budgets[row.budget], row) for row in rows]
+    # A budget may have been set between the two statements.
+    return [Account(budgets[row.budget], row) for row in rows if row.budget in budgets]
 
 
 def read_history(
@@ -151,6 +182,20 @@ def read_refusals(
     show(connection, _SQL["refusals"], values)
     with connection.cursor(row_factory=class_row(Refusals)) as cursor:
         return cursor.execute(_SQL["refusals"], values).fetchall()
+
+
+def read_unconfirmed(
+    connection: Connection, name: str | None = None, limit: int = 100
+) -> list[Unconfirmed]:
+    """What dead processes may have spent, newest first.
+
+    Raises:
+        InvalidRequestError: there is no such budget.
+    """
+    if name is not None:
+        find_budget(connection, name)
+    with connection.cursor(row_factory=class_row(Unconfirmed)) as cursor:
+        return cursor.execute(_SQL["unconfirmed"], {"name": name, "limit": limit}).fetchall()
 
 
 def read_room(
@@ -180,15 +225,6 @@ def read_room(
 
 
 def _room(row: dict[str, Any]) -> Room:
-    del row["unpriced"]
     reason = row["reason"]
     remedy = REMEDIES[reason].format(budget=row["budget"]) if reason else ""
     return Room(**row, has_room=not reason, remedy=remedy)
-
-
-def _known(connection: Connection, name: str | None) -> dict[str, Budget]:
-    budgets = {budget.name: budget for budget in read_budgets(connection)}
-    if name is not None and name not in budgets:
-        known = ", ".join(budgets) or "no budget is set: run 'tokenledger budget set'"
-        raise InvalidRequestError(f"unknown budget {name!r}; use one of {known}")
-    return budgets

@@ -27,6 +27,17 @@ def output_option(command: Callable[P, None]) -> Callable[P, None]:
     )(command)
 
 
+def file_format_option(command: Callable[P, None]) -> Callable[P, None]:
+    """Add `--format` to a command whose rows may be a file for other programs."""
+    return click.option(
+        "--format",
+        "shape",
+        default="table",
+        type=click.Choice(["table", "csv", "json", "md", "parquet"]),
+        help="Output format; parquet needs the extra 'archive'.",
+    )(command)
+
+
 def check_output(shape: str, output: str | None) -> None:
     """Refuse to print a binary file on a terminal.
 

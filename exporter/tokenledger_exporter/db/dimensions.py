@@ -115,6 +115,26 @@ def plain_where(where: Where | None) -> dict[str, tuple[str, ...]]:
     }
 
 
+def read_filters(where: Where) -> dict[str, tuple[str, ...]]:
+    """Filters that are stored: the names of their dimensions -> values.
+
+    Raises:
+        InvalidRequestError: a dimension is unknown or there twice, or has no value.
+    """
+    narrowed(where)
+    filters = plain_where(by_name(where))
+    for name, values in filters.items():
+        if not values:
+            raise InvalidRequestError(f"the filter {name!r} has no value")
+    return filters
+
+
+def filter_text(filters: Mapping[str, Sequence[str]]) -> str:
+    """Filters as on the command line; "all calls" without any."""
+    parts = [f"{name}={value}" for name, values in filters.items() for value in values]
+    return " ".join(parts) or "all calls"
+
+
 def narrowed(where: Where | None) -> tuple[sql.Composable, dict[str, object]]:
     """Conditions for a statement's WHERE clause, and their parameters.
 

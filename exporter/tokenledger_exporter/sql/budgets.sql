@@ -200,47 +200,11 @@ END
 
 -- name: room
 -- Whether a call has room in accounts of budgets, by the rule of token_ledger_reserve; reserves nothing.
-SELECT
-    judged.*,
-    CASE
-        WHEN %(usd)s::numeric IS NULL AND judged.unpriced = 'refuse' THEN 'unpriced'
-        WHEN judged.spent_usd + judged.reserved_usd + judged.needed_usd > judged.limit_usd
-            OR judged.spent_usd + judged.reserved_usd >= judged.limit_usd
-            THEN 'limit'
-        ELSE ''
-    END AS reason
-FROM (
-    SELECT
-        budgets.name AS budget,
-        account.value,
-        budgets.limit_usd,
-        budgets.unpriced,
-        totals.spent_usd + totals.unconfirmed_usd + CASE
-            WHEN budgets.unpriced = 'estimate' THEN totals.unpriced_calls * average.usd
-            ELSE 0
-        END AS spent_usd,
-        totals.reserved_usd,
-        COALESCE(
-            %(usd)s::numeric, CASE WHEN budgets.unpriced = 'estimate' THEN average.usd ELSE 0 END
-        ) AS needed_usd,
-        period_of.ends_at AS resets_at
-    FROM unnest(%(budgets)s::integer[], %(vals)s::text[]) AS account (budget_id, value)
-    INNER JOIN token_ledger_budgets AS budgets ON account.budget_id = budgets.budget_id
-    CROSS JOIN LATERAL token_ledger_budget_window(
-        budgets.period, budgets.days, budgets.timezone, clock_timestamp()
-    ) AS period_of
-    CROSS JOIN LATERAL token_ledger_budget_sums(
-        budgets.budget_id, account.value, period_of.starts_at, period_of.ends_at
-    ) AS totals
-    CROSS JOIN LATERAL (
-        SELECT CASE
-            WHEN totals.calls > totals.unpriced_calls
-                THEN totals.spent_usd / (totals.calls - totals.unpriced_calls)
-            ELSE 0
-        END AS usd
-    ) AS average
-) AS judged
-ORDER BY judged.budget, judged.value
+SELECT budget, value, limit_usd, spent_usd, reserved_usd, needed_usd, resets_at, reason
+FROM token_ledger_budget_room(
+    %(budgets)s::integer[], %(vals)s::text[], %(usd)s::numeric, clock_timestamp()
+)
+ORDER BY budget, value
 
 -- name: history
 -- The changes of one budget, or of all, newest first.

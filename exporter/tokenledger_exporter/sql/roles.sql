@@ -242,7 +242,8 @@ token_ledger_unsummed_calls(text, text, timestamptz, timestamptz),
 token_ledger_sums(text, text, timestamptz, timestamptz),
 token_ledger_budget_bucket(text, text, timestamptz),
 token_ledger_budget_window(text, integer, text, timestamptz),
-token_ledger_budget_sums(integer, text, timestamptz, timestamptz)
+token_ledger_budget_sums(integer, text, timestamptz, timestamptz),
+token_ledger_budget_room(integer [], text [], numeric, timestamptz)
 TO {writer}, {keeper}, {reader}
 
 -- name: log_views

@@ -511,6 +511,12 @@ def test_an_event_loop_can_do_the_same(url: str) -> None:
     assert [budget.name for budget in asyncio.run(steps())] == ["b"]
 
 
+def test_a_budget_per_run_can_become_one_per_day(url: str) -> None:
+    assert budgets.set_budget(url, "b", limit=1, per="run").each == "trace"
+    changed = budgets.set_budget(url, "b", per="day")
+    assert (changed.each, changed.period) == ("", "day")
+
+
 def test_python_refuses_floats() -> None:
     with pytest.raises(InvalidRequestError, match="invalid limit"):
         budgets.set_budget("postgresql:///none", "b", limit=0.5)  # type: ignore[arg-type]

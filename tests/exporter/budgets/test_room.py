@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -16,6 +17,10 @@ from tokenledger_exporter.budgets.reading import are_hidden, read_room
 from tokenledger_exporter.store.writer import BatchWriter
 from tokenledger_semconv import attributes
 
+if TYPE_CHECKING:
+    from tokenledger_exporter.budgets.reading import Room
+
+SHARED = ("value", "limit_usd", "spent_usd", "reserved_usd", "needed_usd", "resets_at")
 RESERVE = "SELECT * FROM token_ledger_reserve('asked', %s::jsonb, %s::numeric)"
 
 
@@ -32,30 +37,44 @@ def url(database_url: str) -> str:
 @pytest.mark.parametrize("unpriced", ["allow", "refuse", "estimate"])
 def test_the_answer_is_that_of_a_reservation(url: str, unpriced: str) -> None:
     set_budget(url, "others", limit="0.0001", per="total", where={"team": "web"})
+    compared = 0
     for limit in ("0.0035", "0.007", "0.010", "0.02"):
         set_budget(url, "all", limit=limit, per="total", unpriced=unpriced)
         set_budget(url, "users", limit=limit, per="total", each="user", unpriced=unpriced)
-        for usd in (None, "0", "0.0065", "0.0066", "0.003", "0.0031", "1"):
+        for text in (None, "0", "0.0065", "0.0066", "0.003", "0.0031", "1"):
+            usd = None if text is None else Decimal(text)
             for user in ("ada", "new"):
-                _compare(url, {"team": "ml", "user": user}, None if usd is None else Decimal(usd))
+                rooms, answers = both_answers(url, {"team": "ml", "user": user}, usd)
+                assert [room.budget for room in rooms] == ["all", "users"]
+                assert refusing(rooms) == {
+                    answer["budget"]: answer["reason"] for answer in answers if answer["is_refused"]
+                }
+                by_budget = {room.budget: room for room in rooms}
+                for answer in answers:
+                    room = by_budget[answer["budget"]]
+                    shared = {name: answer[name] for name in SHARED}
+                    assert {name: getattr(room, name) for name in SHARED} == shared
+                    compared += 1
+    # A refusal names the budgets that refuse, an answer both.
+    assert compared > 4 * 7 * 2
 
 
-def _compare(url: str, dimensions: dict[str, str], usd: Decimal | None) -> None:
-    """The answers of both, in one transaction that is rolled back."""
+def both_answers(
+    url: str, dimensions: dict[str, str], usd: Decimal | None
+) -> tuple[list[Room], list[dict[str, Any]]]:
+    """The room for a call and the answer to a reservation, which is rolled back."""
     with psycopg.connect(url) as connection:
         rooms = read_room(connection, dimensions, usd)
         assert connection.execute("SELECT FROM token_ledger_budget_holds").rowcount == 0
         cursor = connection.cursor(row_factory=dict_row)
         answers = cursor.execute(RESERVE.encode(), (json.dumps(dimensions), usd)).fetchall()
         connection.rollback()
-    assert [room.budget for room in rooms] == ["all", "users"]
-    refusing = {room.budget: room.reason for room in rooms if not room.has_room}
-    assert refusing == {each["budget"]: each["reason"] for each in answers if each["is_refused"]}
-    by_budget = {room.budget: room for room in rooms}
-    for answer in answers:
-        room = by_budget[answer["budget"]]
-        for name in ("value", "limit_usd", "spent_usd", "reserved_usd", "needed_usd", "resets_at"):
-            assert getattr(room, name) == answer[name], name
+    return rooms, answers
+
+
+def refusing(rooms: list[Room]) -> dict[str, str]:
+    """The budgets without room, and why."""
+    return {room.budget: room.reason for room in rooms if not room.has_room}
 
 
 def test_the_owner_sees_budgets(url: str) -> None:

@@ -9,7 +9,12 @@ import click
 from tokenledger_exporter.cli.database import database_option, open_database
 from tokenledger_exporter.cli.exit_codes import explained, warn
 from tokenledger_exporter.cli.filters import conditions, where_option
-from tokenledger_exporter.cli.output import check_output, output_option, write_output
+from tokenledger_exporter.cli.output import (
+    check_output,
+    file_format_option,
+    output_option,
+    write_output,
+)
 from tokenledger_exporter.cli.period import UNTIL_HELP, month_option, read_period, timezone_option
 from tokenledger_exporter.cli.waiting import warn_of_waiting_calls
 
@@ -31,13 +36,7 @@ if TYPE_CHECKING:
     "otherwise the highest cost first.",
 )
 @click.option("--limit", default=1_000, type=click.IntRange(min=1), help="Maximum number of rows.")
-@click.option(
-    "--format",
-    "shape",
-    default="table",
-    type=click.Choice(["table", "csv", "json", "md", "parquet"]),
-    help="Output format; parquet needs the extra 'archive'.",
-)
+@file_format_option
 @output_option
 @click.option("--as-of", metavar="TIME", help="Report what the ledger contained at TIME.")
 @click.option(

@@ -8,7 +8,6 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tokenledger_exporter.budgets.definition import (
-    filter_text,
     period_text,
     read_each,
     sentence,
@@ -20,6 +19,7 @@ from tokenledger_exporter.budgets.reading import (
     read_definitions,
     read_room,
 )
+from tokenledger_exporter.db.dimensions import filter_text
 from tokenledger_exporter.domain.coverage import Coverage
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.mcp_server.answer import Answer
@@ -43,7 +43,7 @@ def _list_budgets(connection: Connection, _values: Mapping[str, Any]) -> Answer:
         {
             "budget": budget.name,
             "limit_usd": budget.limit_usd,
-            "calls": filter_text(budget),
+            "calls": filter_text(budget.filters),
             "period": period_text(budget),
             "sentence": sentence(budget),
         }

@@ -285,6 +285,74 @@ BEGIN
     $create$, 'HOME', home);
 
     EXECUTE pg_catalog.replace($create$
+        -- The rule by which a call is refused; `usd` is NULL for a call without a price. `spent_usd`
+        -- includes what is unconfirmed, and the calls without a price if the budget estimates them.
+        CREATE FUNCTION HOME.token_ledger_budget_room(
+            budgets integer [], vals text [], usd numeric, at timestamptz
+        )
+        RETURNS TABLE (
+            budget_id integer, budget text, value text, limit_usd numeric, spent_usd numeric,
+            reserved_usd numeric, left_usd numeric, needed_usd numeric, resets_at timestamptz,
+            reason text
+        )
+        LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $body$
+            SELECT
+                sums.budget_id,
+                sums.budget,
+                sums.value,
+                sums.limit_usd,
+                sums.spent_usd,
+                sums.reserved_usd,
+                sums.limit_usd - sums.spent_usd - sums.reserved_usd,
+                sums.needed_usd,
+                sums.resets_at,
+                CASE
+                    WHEN token_ledger_budget_room.usd IS NULL AND sums.unpriced = 'refuse'
+                        THEN 'unpriced'
+                    WHEN sums.spent_usd + sums.reserved_usd + sums.needed_usd > sums.limit_usd
+                        -- A call that costs nothing is refused at the limit too.
+                        OR sums.spent_usd + sums.reserved_usd >= sums.limit_usd
+                        THEN 'limit'
+                    ELSE ''
+                END
+            FROM (
+                SELECT
+                    known.budget_id,
+                    known.name AS budget,
+                    account.value,
+                    known.limit_usd,
+                    known.unpriced,
+                    totals.spent_usd + totals.unconfirmed_usd + CASE
+                        WHEN known.unpriced = 'estimate' THEN totals.unpriced_calls * average.usd
+                        ELSE 0
+                    END AS spent_usd,
+                    totals.reserved_usd,
+                    COALESCE(
+                        token_ledger_budget_room.usd,
+                        CASE WHEN known.unpriced = 'estimate' THEN average.usd ELSE 0 END
+                    ) AS needed_usd,
+                    period_of.ends_at AS resets_at
+                FROM unnest(token_ledger_budget_room.budgets, token_ledger_budget_room.vals)
+                    AS account (budget_id, value)
+                INNER JOIN HOME.token_ledger_budgets AS known ON account.budget_id = known.budget_id
+                CROSS JOIN LATERAL HOME.token_ledger_budget_window(
+                    known.period, known.days, known.timezone, token_ledger_budget_room.at
+                ) AS period_of
+                CROSS JOIN LATERAL HOME.token_ledger_budget_sums(
+                    known.budget_id, account.value, period_of.starts_at, period_of.ends_at
+                ) AS totals
+                CROSS JOIN LATERAL (
+                    SELECT CASE
+                        WHEN totals.calls > totals.unpriced_calls
+                            THEN totals.spent_usd / (totals.calls - totals.unpriced_calls)
+                        ELSE 0
+                    END AS usd
+                ) AS average
+            ) AS sums
+        $body$
+    $create$, 'HOME', home);
+
+    EXECUTE pg_catalog.replace($create$
         -- All or nothing: if one budget has no room, no money is reserved in the others, and only the
         -- budgets that refuse are returned. A lease is given more than one call needs while the limit is
         -- far: a twentieth of what is left, and at most fifty calls. `at` is the time on the caller's clock,
@@ -339,52 +407,18 @@ BEGIN
             ORDER BY accounts.budget_id, accounts.value
             FOR UPDATE OF accounts;
             RETURN QUERY
-            WITH sums AS (
+            WITH judged AS (
                 SELECT
-                    budgets.*,
-                    matching.value,
-                    period_of.ends_at,
-                    totals.spent_usd + totals.unconfirmed_usd + CASE
-                        WHEN budgets.unpriced = 'estimate'
-                            THEN totals.unpriced_calls * average.usd
-                        ELSE 0
-                    END AS spent_usd,
-                    totals.reserved_usd,
-                    COALESCE(
-                        token_ledger_reserve.usd,
-                        CASE WHEN budgets.unpriced = 'estimate' THEN average.usd ELSE 0 END
-                    ) AS needed_usd
-                FROM unnest(ids, vals) AS matching (budget_id, value)
-                INNER JOIN HOME.token_ledger_budgets AS budgets ON budgets.budget_id = matching.budget_id
-                CROSS JOIN LATERAL HOME.token_ledger_budget_window(
-                    budgets.period, budgets.days, budgets.timezone, token_ledger_reserve.at
-                ) AS period_of
-                CROSS JOIN LATERAL HOME.token_ledger_budget_sums(
-                    budgets.budget_id, matching.value, period_of.starts_at, period_of.ends_at
-                ) AS totals
-                CROSS JOIN LATERAL (
-                    SELECT CASE
-                        WHEN totals.calls > totals.unpriced_calls
-                            THEN totals.spent_usd / (totals.calls - totals.unpriced_calls)
-                        ELSE 0
-                    END AS usd
-                ) AS average
-            ),
-
-            judged AS (
-                SELECT
-                    sums.*,
-                    sums.limit_usd - sums.spent_usd - sums.reserved_usd AS left_usd,
+                    room.*,
                     CASE
-                        WHEN token_ledger_reserve.usd IS NULL AND sums.unpriced = 'refuse'
-                            THEN 'unpriced'
-                        WHEN sums.spent_usd + sums.reserved_usd + sums.needed_usd > sums.limit_usd
-                            -- A call that costs nothing is refused at the limit too.
-                            OR sums.spent_usd + sums.reserved_usd >= sums.limit_usd
-                            THEN 'limit'
-                        ELSE ''
-                    END AS reason
-                FROM sums
+                        WHEN
+                            token_ledger_reserve.as_lease AND room.left_usd >= 40 * room.needed_usd
+                            THEN round(least(room.left_usd / 20, 50 * room.needed_usd), 9)
+                        ELSE room.needed_usd
+                    END AS granted_usd
+                FROM HOME.token_ledger_budget_room(
+                    ids, vals, token_ledger_reserve.usd, token_ledger_reserve.at
+                ) AS room
             ),
 
             granted AS (
@@ -396,11 +430,7 @@ BEGIN
                     judged.budget_id,
                     judged.value,
                     CASE WHEN token_ledger_reserve.as_lease THEN 'lease' ELSE 'reservation' END,
-                    CASE
-                        WHEN token_ledger_reserve.as_lease AND judged.left_usd >= 40 * judged.needed_usd
-                            THEN round(least(judged.left_usd / 20, 50 * judged.needed_usd), 9)
-                        ELSE judged.needed_usd
-                    END,
+                    judged.granted_usd,
                     token_ledger_reserve.is_sent,
                     token_ledger_reserve.span_key,
                     token_ledger_reserve.app_name,
@@ -419,7 +449,7 @@ BEGIN
                     minute, budget, value, app_name, reason, refused_calls, needed_usd
                 )
                 SELECT
-                    date_trunc('minute', clock_timestamp()), judged.name, judged.value,
+                    date_trunc('minute', clock_timestamp()), judged.budget, judged.value,
                     token_ledger_reserve.app_name, judged.reason, 1, judged.needed_usd
                 FROM judged
                 WHERE judged.reason <> '' AND token_ledger_reserve.is_last_try
@@ -432,21 +462,16 @@ BEGIN
 
             SELECT
                 judged.budget_id,
-                judged.name,
+                judged.budget,
                 judged.value,
                 judged.reason <> '',
                 judged.reason,
-                CASE
-                    WHEN judged.reason <> '' THEN 0
-                    WHEN token_ledger_reserve.as_lease AND judged.left_usd >= 40 * judged.needed_usd
-                        THEN round(least(judged.left_usd / 20, 50 * judged.needed_usd), 9)
-                    ELSE judged.needed_usd
-                END,
+                CASE WHEN judged.reason = '' THEN judged.granted_usd ELSE 0 END,
                 judged.needed_usd,
                 judged.limit_usd,
                 judged.spent_usd,
                 judged.reserved_usd,
-                judged.ends_at
+                judged.resets_at
             FROM judged
             WHERE judged.reason <> '' OR EXISTS (SELECT FROM granted)
             ORDER BY judged.budget_id;
@@ -1027,6 +1052,8 @@ COMMENT ON FUNCTION token_ledger_budget_window(text, integer, text, timestamptz)
 'Start and end of a budget''s period at a time; a period without end ends at NULL';
 COMMENT ON FUNCTION token_ledger_budget_sums(integer, text, timestamptz, timestamptz) IS
 'What was spent and reserved in one account and period, US dollars';
+COMMENT ON FUNCTION token_ledger_budget_room(integer [], text [], numeric, timestamptz) IS
+'Whether accounts of budgets have room for a call; the reason is empty where they have';
 COMMENT ON FUNCTION token_ledger_matching_budgets(jsonb) IS
 'The blocking budgets that match a call''s dimensions, and the account of each';
 COMMENT ON FUNCTION token_ledger_reserve(

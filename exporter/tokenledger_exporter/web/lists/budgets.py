@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenledger_exporter.budgets.budgets import MAX_ROWS
-from tokenledger_exporter.budgets.definition import filter_text, period_text
+from tokenledger_exporter.budgets.definition import period_text
 from tokenledger_exporter.budgets.reading import read_accounts
+from tokenledger_exporter.db.dimensions import filter_text
 from tokenledger_exporter.errors import InvalidRequestError
 from tokenledger_exporter.web.ledger_parameters import limit_parameter
 from tokenledger_exporter.web.parameters import NotFoundError, Parameter
@@ -46,7 +47,7 @@ def account_row(account: Account) -> dict[str, Any]:
     """An account by column."""
     budget = account.budget
     words = {
-        "filters": filter_text(budget),
+        "filters": filter_text(budget.filters),
         "period": period_text(budget),
         "state": account.state,
     }

@@ -10,11 +10,11 @@ import click
 from tokenledger_exporter.cli.database import database_option, format_option, open_database
 from tokenledger_exporter.cli.exit_codes import FINDINGS, explained, say
 from tokenledger_exporter.cli.filters import conditions
+from tokenledger_exporter.cli.rows import minute_text, print_rows
 from tokenledger_exporter.plain_text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Mapping
 
     from tokenledger_exporter.alerts.alerts import AlertState, Incident
     from tokenledger_exporter.render.table import Cell
@@ -140,12 +140,12 @@ def list_command(*, shape: str, database_url: str | None) -> None:
             "waiting": state.waiting,
             "undeliverable": state.undeliverable,
             "possible_repeats": state.possible_repeats,
-            "fired_at": _minute(state.fired_at),
-            "checked_at": _minute(state.checked_at),
+            "fired_at": minute_text(state.fired_at),
+            "checked_at": minute_text(state.checked_at),
         }
         for state in states
     ]
-    _print(rows, shape, "no alert is set: run 'tokenledger alert set'")
+    print_rows(rows, shape, "no alert is set: run 'tokenledger alert set'")
 
 
 @command.command("show", epilog="Example: tokenledger alert show ml-day")
@@ -162,7 +162,8 @@ def show_command(*, name: str, database_url: str | None) -> None:
     say(
         sentence(state.alert),
         f"{_state(state)}; {counted(state.open_incidents, 'incident')} open; fired: "
-        f"{_minute(state.fired_at) or 'never'}; checked: {_minute(state.checked_at) or 'never'}",
+        f"{minute_text(state.fired_at) or 'never'}; checked: "
+        f"{minute_text(state.checked_at) or 'never'}",
         f"messages: {state.waiting:,} waiting, {state.undeliverable:,} undeliverable, "
         f"{counted(state.possible_repeats, 'possible repeat')}",
     )
@@ -232,7 +233,7 @@ def history_command(*, name: str | None, limit: int, shape: str, database_url: s
     with open_database(database_url) as url:
         incidents = alert_history(url, name, limit=limit)
     rows = [_incident_row(incident) for incident in incidents]
-    _print(
+    print_rows(
         rows,
         shape,
         "no alert has fired",
@@ -247,8 +248,8 @@ def _incident_row(incident: Incident) -> dict[str, Cell]:
     dollar = "" if unit else "$"
     cause: Mapping[str, str] = incident.facts.get("explained_by") or {}
     return {
-        "fired_at": _minute(incident.fired_at),
-        "over_at": _minute(incident.over_at),
+        "fired_at": minute_text(incident.fired_at),
+        "over_at": minute_text(incident.over_at),
         "alert": incident.alert,
         "value": incident.value,
         "threshold": f"{dollar}{plain_usd(incident.threshold)}{unit}",
@@ -274,19 +275,3 @@ def _state(state: AlertState) -> str:
     if state.alert.is_paused:
         return "paused"
     return "failing" if state.last_error else "fired" if state.open_incidents else "quiet"
-
-
-def _minute(timestamp: datetime | None) -> str:
-    return f"{timestamp:%Y-%m-%d %H:%M}" if timestamp else ""
-
-
-def _print(
-    rows: Sequence[dict[str, Cell]], shape: str, none: str, *, optional: Sequence[str] = ()
-) -> None:
-    from tokenledger_exporter.render.table import render_rows
-
-    if not rows and shape == "table":
-        say(none)
-        return
-    columns = list(rows[0]) if rows else []
-    click.echo(render_rows(columns, rows, shape, optional=optional), nl=False)

@@ -11,11 +11,11 @@ from tokenledger_exporter.cli.database import database_option, format_option, op
 from tokenledger_exporter.cli.exit_codes import explained, say
 from tokenledger_exporter.cli.filters import conditions
 from tokenledger_exporter.cli.period import read_period, timezone_option
+from tokenledger_exporter.cli.rows import minute_text, print_rows
 from tokenledger_exporter.plain_text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Mapping
 
     from tokenledger_exporter.budgets.results import BudgetStatus
     from tokenledger_exporter.render.table import Cell
@@ -120,7 +120,8 @@ def set_command(  # noqa: PLR0913 - one argument per option
 def list_command(*, shape: str, database_url: str | None) -> None:
     """List the budgets."""
     from tokenledger_exporter.budgets.budgets import list_budgets
-    from tokenledger_exporter.budgets.definition import filter_text, period_text
+    from tokenledger_exporter.budgets.definition import period_text
+    from tokenledger_exporter.db.dimensions import filter_text
     from tokenledger_exporter.pricing.book import plain_usd
 
     with open_database(database_url) as url:
@@ -131,7 +132,7 @@ def list_command(*, shape: str, database_url: str | None) -> None:
             "limit_usd": plain_usd(budget.limit_usd),
             "period": period_text(budget),
             "timezone": budget.timezone,
-            "calls": filter_text(budget),
+            "calls": filter_text(budget.filters),
             "action": "paused" if budget.is_paused else budget.action,
             "warn": ",".join(map(str, budget.warn_percents)),
             "unpriced": budget.unpriced,
@@ -139,7 +140,7 @@ def list_command(*, shape: str, database_url: str | None) -> None:
         }
         for budget in budgets
     ]
-    _print(rows, shape, "no budget is set: run 'tokenledger budget set'", optional=["timezone"])
+    print_rows(rows, shape, "no budget is set: run 'tokenledger budget set'", optional=["timezone"])
 
 
 @command.command("show", epilog="Example: tokenledger budget show team-ml")
@@ -180,7 +181,7 @@ def status_command(
     with open_database(database_url) as url:
         accounts = budget_status(url, name, value=value, limit=limit)
     rows = [_status_row(status) for status in accounts]
-    _print(
+    print_rows(
         rows,
         shape,
         "no call is in a budget yet",
@@ -233,7 +234,7 @@ def history_command(*, name: str | None, limit: int, shape: str, database_url: s
         changes = budget_history(url, name, limit=limit)
     rows: list[dict[str, Cell]] = [
         {
-            "changed_at": _minute(change.recorded_at),
+            "changed_at": minute_text(change.recorded_at),
             "changed_by": change.changed_by,
             "budget": change.budget,
             "action": change.action,
@@ -243,7 +244,7 @@ def history_command(*, name: str | None, limit: int, shape: str, database_url: s
         }
         for change in changes
     ]
-    _print(rows, shape, "no budget was ever changed")
+    print_rows(rows, shape, "no budget was ever changed")
 
 
 @command.command("refusals", epilog="Example: tokenledger budget refusals --since 1d")
@@ -282,11 +283,11 @@ def refusals_command(  # noqa: PLR0913 - one argument per option
             "reason": group.reason,
             "refused_calls": group.refused_calls,
             "needed_usd": plain_usd(group.needed_usd),
-            "last_at": _minute(group.last_at.astimezone(zone)),
+            "last_at": minute_text(group.last_at.astimezone(zone)),
         }
         for group in groups
     ]
-    _print(rows, shape, "no call was refused")
+    print_rows(rows, shape, "no call was refused")
 
 
 @command.command("release", epilog="Example: tokenledger budget release team-ml")
@@ -307,7 +308,7 @@ def release_command(*, name: str, database_url: str | None) -> None:
     for hold in freed:
         say(
             f"{hold.budget}: freed ${plain_usd(hold.usd)} of {hold.app_name or 'an app'}, reserved "
-            f"{_minute(hold.created_at)} UTC"
+            f"{minute_text(hold.created_at)} UTC"
         )
     if not freed:
         say(f"{name}: nothing is unconfirmed")
@@ -334,7 +335,7 @@ def _status_row(status: BudgetStatus) -> dict[str, Cell]:
         "left_usd": plain_usd(status.left_usd),
         "used": f"{status.used_percent:.1f}%",
         "pace_usd": None if status.pace_usd is None else plain_usd(status.pace_usd),
-        "resets_at": _minute(status.resets_at) if status.resets_at else None,
+        "resets_at": minute_text(status.resets_at),
         "calls": status.calls,
         "unpriced_calls": status.unpriced_calls,
         "unreserved_calls": status.unreserved_calls,
@@ -361,7 +362,7 @@ def _spent(status: BudgetStatus) -> str:
     if status.pace_usd is not None:
         parts.append(f"at this pace ${plain_usd(status.pace_usd)} by the end of the period")
     if status.resets_at:
-        parts.append(f"resets {_minute(status.resets_at)} UTC")
+        parts.append(f"resets {minute_text(status.resets_at)} UTC")
     return ", ".join(parts)
 
 
@@ -372,19 +373,3 @@ def _definition(values: Mapping[str, object]) -> str:
         for name, value in sorted(values.items())
         if value not in (None, "", [], {}, False)
     )
-
-
-def _minute(timestamp: datetime) -> str:
-    return f"{timestamp:%Y-%m-%d %H:%M}"
-
-
-def _print(
-    rows: Sequence[dict[str, Cell]], shape: str, none: str, *, optional: Sequence[str] = ()
-) -> None:
-    from tokenledger_exporter.render.table import render_rows
-
-    if not rows and shape == "table":
-        say(none)
-        return
-    columns = list(rows[0]) if rows else []
-    click.echo(render_rows(columns, rows, shape, optional=optional), nl=False)

@@ -6,8 +6,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tokenledger_exporter.budgets.definition import filter_text, period_text
+from tokenledger_exporter.budgets.definition import period_text
 from tokenledger_exporter.budgets.reading import HIDDEN, are_hidden, read_history, read_refusals
+from tokenledger_exporter.db.dimensions import filter_text
 from tokenledger_exporter.db.shown_sql import collect_sql
 from tokenledger_exporter.domain.time_expressions import days_before, until_now
 from tokenledger_exporter.web.lists.budgets import (
@@ -69,7 +70,7 @@ def _budgets(connection: Connection, values: dict[str, Any]) -> str:
 
 def _line(view: View, account: Account) -> _Line:
     budget = account.budget
-    scope = f"{filter_text(budget)}, {period_text(budget)}"
+    scope = f"{filter_text(budget.filters)}, {period_text(budget)}"
     return _Line(account, scope, _segments(account), _target(view, account))
 
 
